@@ -1,0 +1,147 @@
+"""What every ring of tests shares: no silent errors, Hypothesis profiles, tools that may be missing, real processes.
+
+Nothing here imports the reactor, so a test may still choose its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from twisted.logger import LogEvent, globalLogPublisher
+
+if TYPE_CHECKING:
+    from gateway_process import GatewayProcess
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# importlib mode puts no test directory on the path; this one holds what several rings import.
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+settings.register_profile(
+    "default",
+    deadline=None,  # shared machines stall; the suite's own timeout is the deadline
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "ci",
+    parent=settings.get_profile("default"),
+    derandomize=True,  # a red build must be red again when it is run again
+    print_blob=True,
+)
+settings.register_profile(
+    "nightly",
+    parent=settings.get_profile("default"),
+    max_examples=1000,
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+class LoggedErrors:
+    """Errors that were logged, or lost with a Deferred, during one test."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        """Take note of an event if it is an error; what ``globalLogPublisher`` calls."""
+        if event.get("isError") or event.get("log_failure") is not None:
+            self._events.append(event)
+
+    def flush(self, *kinds: type[BaseException]) -> list[LogEvent]:
+        """Return and forget the errors seen so far: those whose failure is one of ``kinds``, all if none is given."""
+        gc.collect()
+        taken = [event for event in self._events if not kinds or _is_failure_of(event, kinds)]
+        self._events = [event for event in self._events if event not in taken]
+        return taken
+
+
+def _is_failure_of(event: LogEvent, kinds: tuple[type[BaseException], ...]) -> bool:
+    failure = event.get("log_failure")
+    return failure is not None and failure.check(*kinds) is not None
+
+
+def _describe(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    text = event.get("log_format") or event.get("format") or ""
+    return f"{text}\n{failure.getTraceback() if failure is not None else ''}"
+
+
+@pytest.fixture(autouse=True)
+def logged_errors() -> Iterator[LoggedErrors]:
+    """Fail the test if an error is logged or a Deferred fails unhandled, unless the test takes it by ``flush()``."""
+    gc.collect()  # what an earlier test left behind is not this one's fault
+    errors = LoggedErrors()
+    globalLogPublisher.addObserver(errors)
+    try:
+        yield errors
+        gc.collect()  # an unhandled Deferred speaks up when it is collected
+    finally:
+        globalLogPublisher.removeObserver(errors)
+    left = errors.flush()
+    if left:
+        pytest.fail("errors were logged:\n" + "\n".join(_describe(event) for event in left), pytrace=False)
+
+
+def find_tool(name: str) -> str:
+    """Return the path of a program; without it skip loudly, or fail where ``CI`` is set."""
+    path = shutil.which(name) or next((str(p) for p in (Path("/usr/bin") / name,) if p.exists()), None)
+    if path is not None:
+        return path
+    return missing(f"{name} is not installed; `make test` installs it as root or with sudo")
+
+
+def missing(reason: str) -> Any:
+    """Skip the running test for want of something outside the project, or fail it where ``CI`` is set."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason} (CI is set, so this is a failure)", pytrace=False)
+    print(f"\nNOT TESTED: {reason}", file=sys.stderr)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """Return :func:`find_tool`: name in, path out, or the test is skipped loudly (failed where ``CI`` is set)."""
+    return find_tool
+
+
+def unused_port() -> int:
+    """Return a TCP port that was free a moment ago; callers that lose the race start again with another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def gateway_process(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
+    """Return a function that starts a real gateway: settings (a dict) in, a running ``GatewayProcess`` out.
+
+    Each has its own working directory, away from the checkout, and is ended with the test.
+    """
+    from gateway_process import GatewayProcess
+
+    running: list[GatewayProcess] = []
+
+    def start(settings: dict[str, Any], **options: Any) -> GatewayProcess:
+        home = tmp_path / f"gateway{len(running)}"
+        home.mkdir()
+        process = GatewayProcess(settings, home, **options)
+        running.append(process)
+        process.start()
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in running:
+            process.kill()
