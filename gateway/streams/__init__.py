@@ -1,1 +1,23 @@
-"""See docs/architecture.md."""
+"""The push side: who watches what, and exactly which connections a new config concerns.
+
+``Snapshot`` (flags) → ``Hub.publish`` → ``Hub.work`` in slices → frames at each ``Outlet`` (web).
+Pure: no sockets, no reactor, no clock; times come in as arguments and bytes go out through the outlet.
+"""
+
+from gateway.streams.beat import Wheel
+from gateway.streams.cohort import Outlet, Subscriber
+from gateway.streams.frame import COMMENT_BEAT, comment, event, first_frame, retry
+from gateway.streams.hub import Hub, Meter
+
+__all__ = (
+    "COMMENT_BEAT",
+    "Hub",
+    "Meter",
+    "Outlet",
+    "Subscriber",
+    "Wheel",
+    "comment",
+    "event",
+    "first_frame",
+    "retry",
+)

@@ -1,0 +1,129 @@
+"""Drives the hubs: short slices of pushing between which requests are served, and the turning of the heartbeat wheel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from gateway.streams import Hub, Subscriber, Wheel
+
+if TYPE_CHECKING:
+    import random
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from gateway.flags import Snapshot
+    from gateway.settings import Sse
+    from gateway.telemetry import Metrics
+
+SLICE_SECONDS = 0.005  # of reactor time per turn: a request that arrives during a large push waits this long at most
+DRAIN_TICK_SECONDS = 0.05  # streams are closed in groups this far apart, so that their clients do not return together
+
+
+@attrs.define
+class _Push:
+    """A push that is under way."""
+
+    hub: Hub
+    began: float
+
+
+class Pump:
+    """The hubs of all SDKs and the one loop that works for them."""
+
+    def __init__(self, clock: IReactorTime, rng: random.Random, metrics: Metrics, sse: Sse) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._wheel = Wheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
+        self._pushes: dict[str, _Push] = {}
+        self._work_call: IDelayedCall | None = None
+        self._turn_call: IDelayedCall | None = None
+        self.hubs: dict[str, Hub] = {}
+
+    @property
+    def stream_count(self) -> int:
+        """How many streams are open."""
+        return len(self._wheel)
+
+    def start(self) -> None:
+        """Begin to turn the heartbeat wheel."""
+        self._turn_call = self._clock.callLater(self._wheel.tick, self._turn)
+
+    def stop(self) -> None:
+        """Stop turning and pushing; open streams stay as they are."""
+        for call in (self._turn_call, self._work_call):
+            if call is not None and call.active():
+                call.cancel()
+        self._turn_call = self._work_call = None
+
+    def add(self, sdk_id: str, snapshot: Snapshot | None) -> None:
+        """Make a hub for an SDK."""
+        self.hubs[sdk_id] = Hub(
+            sdk_id, snapshot, wheel=self._wheel, now=self._clock.seconds, rng=self._rng, meter=self._metrics
+        )
+
+    def remove(self, sdk_id: str) -> None:
+        """End the streams of an SDK that is no longer configured."""
+        hub = self.hubs.pop(sdk_id)
+        self._pushes.pop(sdk_id, None)
+        for subscriber in hub.subscribers():
+            subscriber.outlet.finish()
+
+    def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
+        """Push what ``snapshot`` changes, beginning in the next turn of the reactor."""
+        hub = self.hubs[sdk_id]
+        hub.publish(snapshot)
+        self._pushes.setdefault(sdk_id, _Push(hub, self._clock.seconds()))
+        if self._work_call is None:
+            self._work_call = self._clock.callLater(0, self._work)
+
+    def retime(self, sse: Sse) -> None:
+        """Use other heartbeat and stall times for the streams that are open and those to come."""
+        wheel = Wheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
+        for subscriber in self._wheel.everyone():
+            wheel.add(subscriber)
+        self._wheel = wheel
+        for hub in self.hubs.values():
+            hub.ride(wheel)
+
+    def drain(self, window: float) -> None:
+        """End every stream, spread evenly over ``window`` seconds."""
+        waiting = self._wheel.everyone()
+        ticks = max(1, int(window / DRAIN_TICK_SECONDS))
+        for tick in range(ticks):
+            group = waiting[tick::ticks]
+            if group:
+                self._clock.callLater(tick * DRAIN_TICK_SECONDS if window else 0, self._finish, group)
+
+    def _finish(self, group: list[Subscriber]) -> None:
+        for subscriber in group:
+            if subscriber.is_open:
+                subscriber.outlet.finish()
+
+    def _work(self) -> None:
+        self._work_call = None
+        until = self._clock.seconds() + SLICE_SECONDS
+
+        def spent() -> bool:
+            return self._clock.seconds() >= until
+
+        for sdk_id in list(self._pushes):
+            push = self._pushes.pop(sdk_id)
+            if push.hub.work(spent):
+                self._metrics.pushed(sdk_id, self._clock.seconds() - push.began)
+            else:
+                self._pushes[sdk_id] = push  # at the end: the next slice goes to another SDK that waits
+            if spent():
+                break
+        if self._pushes:
+            self._work_call = self._clock.callLater(0, self._work)
+
+    def _turn(self) -> None:
+        self._turn_call = self._clock.callLater(self._wheel.tick, self._turn)
+        self._wheel.turn(self._clock.seconds())
+
+    def _drop_stalled(self, subscriber: Subscriber) -> None:
+        self._metrics.stream_dropped("stalled")
+        subscriber.outlet.abort()

@@ -1,0 +1,74 @@
+"""Heartbeats for thousands of streams without a timer each, and without all of them at once.
+
+The interval is a wheel of slots; a stream keeps the slot it was given for as long as it lives, so a push to everybody
+does not line the beats up. A stream that was written to since its last turn skips one beat.
+The same turn notices readers that have been stalled for too long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.streams.frame import COMMENT_BEAT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.streams.cohort import Subscriber
+
+TICK_SECONDS = 0.25  # how often the wheel turns: 80 slots at the default 20 s, so 8,000 streams beat 100 at a time
+STALL_CHECK_SECONDS = 20.0  # length of a full turn when heartbeats are off: stalls are then noticed this late at most
+
+
+class Wheel:
+    """Slots of streams, one visited at each ``turn``.
+
+    :param interval: seconds between two heartbeats of one idle stream; 0 sends none.
+    :param stall_timeout: seconds a reader may stay paused before ``on_stall`` is called with it; 0 means for ever.
+    """
+
+    def __init__(
+        self, interval: float, stall_timeout: float, on_stall: Callable[[Subscriber], None], tick: float = TICK_SECONDS
+    ) -> None:
+        self._beats = interval > 0
+        self._stall_timeout = stall_timeout
+        self._on_stall = on_stall
+        round_trip = interval if self._beats else STALL_CHECK_SECONDS
+        self.tick = min(tick, round_trip)
+        self._slots: list[dict[Subscriber, None]] = [{} for _ in range(max(1, round(round_trip / self.tick)))]
+        self._slot_of: dict[Subscriber, int] = {}
+        self._hand = 0
+        self._next = 0
+
+    def __len__(self) -> int:
+        """Return how many streams are on the wheel."""
+        return len(self._slot_of)
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Give ``subscriber`` the next slot in turn: slots differ by one stream at most when nobody leaves."""
+        self._slots[self._next][subscriber] = None
+        self._slot_of[subscriber] = self._next
+        self._next = (self._next + 1) % len(self._slots)
+
+    def discard(self, subscriber: Subscriber) -> None:
+        """Take ``subscriber`` off the wheel; safe when it is not on it."""
+        slot = self._slot_of.pop(subscriber, None)
+        if slot is not None:
+            del self._slots[slot][subscriber]
+
+    def turn(self, now: float) -> None:
+        """Visit the next slot: beat what is idle, report what has been stalled since before ``now - stall_timeout``."""
+        slot = self._slots[self._hand]
+        self._hand = (self._hand + 1) % len(self._slots)
+        for subscriber in list(slot):
+            if subscriber.paused_since is not None:
+                if 0 < self._stall_timeout <= now - subscriber.paused_since:
+                    self._on_stall(subscriber)
+            elif subscriber.active:
+                subscriber.active = False
+            elif self._beats:
+                subscriber.outlet.write(COMMENT_BEAT)
+
+    def everyone(self) -> list[Subscriber]:
+        """Return the streams on the wheel, in the order of their slots."""
+        return [subscriber for slot in self._slots for subscriber in slot]

@@ -1,0 +1,58 @@
+"""The wire format of every stream: one file owns the bytes that an ``EventSource`` reads.
+
+Format: WHATWG HTML, section "Server-sent events".
+A payload is JSON without raw line feeds, so one ``data:`` line always carries it whole.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.flags import Snapshot, User
+
+
+DIGEST_BYTES = 8  # 64 bits: it distinguishes what one subscriber was sent from what it would be sent now, no more
+
+NULL_PAYLOAD = b'{"value":null,"variationId":""}'
+"""What a single-flag stream shows once its flag is deleted."""
+
+COMMENT_BEAT = b":\n\n"
+"""A heartbeat: a comment line, invisible to ``EventSource`` but alive for every proxy on the way."""
+
+
+def comment(text: str) -> bytes:
+    """Return a comment frame; ``text`` has no line break."""
+    return b": " + text.encode() + b"\n\n"
+
+
+def retry(milliseconds: int) -> bytes:
+    """Return the field that tells a browser how long to wait before it connects again."""
+    return b"retry: %d\n\n" % milliseconds
+
+
+def digest(scope: bytes, payload: bytes) -> str:
+    """Return a short name for ``payload`` as seen in ``scope`` (SDK, route and mode): equal on every node."""
+    state = blake2b(scope, digest_size=DIGEST_BYTES)
+    state.update(payload)
+    return state.hexdigest()
+
+
+def event(tag: str, seen: str, payload: bytes) -> bytes:
+    """Return an unnamed event: ``tag`` names the config, ``seen`` is the ``digest`` of ``payload``."""
+    return b"id: %b.%b\ndata: %b\n\n" % (tag.encode(), seen.encode(), payload)
+
+
+def first_frame(milliseconds: int, frame: bytes) -> bytes:
+    """Return what a new connection is sent: the ``retry`` field, then ``frame``, in one write."""
+    return retry(milliseconds) + frame
+
+
+def payload_for(snapshot: Snapshot, key: str | None, user: User | None) -> bytes:
+    """Return the JSON that ``user`` is shown for one flag, or for all of them when ``key`` is None."""
+    if key is None:
+        return snapshot.encode_all(user)
+    if key not in snapshot.flags:
+        return NULL_PAYLOAD
+    return snapshot.evaluate(key, user).json

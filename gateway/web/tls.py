@@ -1,0 +1,91 @@
+"""TLS for the main port: certificates that a reload can replace while connections stay open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLContextFactory
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from gateway.settings import Tls
+
+VERSIONS = {"1.0": SSL.TLS1_VERSION, "1.1": SSL.TLS1_1_VERSION, "1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+
+class TlsError(Exception):
+    """The certificates cannot be used; the text names the file and the reason."""
+
+
+@implementer(IOpenSSLContextFactory)
+class Certificates:
+    """The TLS context of every new connection; the server name that a client asks for picks among certificates.
+
+    :raise TlsError: a certificate or key cannot be read, or they do not belong together.
+    """
+
+    def __init__(self, tls: Tls) -> None:
+        self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        self.replace(tls)
+
+    def replace(self, tls: Tls) -> None:
+        """Use the certificates of ``tls`` for connections from now on; on ``TlsError`` the old ones stay in use."""
+        self._context = build_context(tls)
+
+    def getContext(self) -> SSL.Context:
+        """Return the context for one connection (called by Twisted for each)."""
+        return self._context
+
+
+def build_context(tls: Tls) -> SSL.Context:
+    """Return a server context with every certificate of ``tls``: the first is the default, the others go by name."""
+    if not tls.certificates:
+        raise TlsError("tls.certificates: TLS is enabled, but no certificate is configured")
+    contexts = [_context(tls, pair.cert, pair.key) for pair in tls.certificates]
+    by_name = {name: context for context in reversed(contexts) for name in _names(context)}
+
+    def choose(connection: SSL.Connection) -> None:
+        asked = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+        wildcard = "*." + asked.partition(".")[2]
+        context = by_name.get(asked) or by_name.get(wildcard)
+        if context is not None:
+            connection.set_context(context)
+
+    default = contexts[0]
+    if len(contexts) > 1:
+        default.set_tlsext_servername_callback(choose)
+    return default
+
+
+def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(VERSIONS[tls.min_version])
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle stream then holds no 34 KB of buffers
+    try:
+        context.use_certificate_chain_file(cert)
+        context.use_privatekey_file(key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        reason = error.args[0][0][-1] if error.args and error.args[0] else "cannot be read"
+        raise TlsError(f"tls.certificates: failed to load {cert} and {key}: {reason}") from error
+    return context
+
+
+def _names(context: SSL.Context) -> list[str]:
+
+
+
+    connection = SSL.Connection(context, None)
+    certificate = connection.get_certificate()
+    if certificate is None:
+        return []
+    parsed = certificate.to_cryptography()
+    try:
+        extension = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return [str(name.value).lower() for name in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]

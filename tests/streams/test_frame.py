@@ -1,0 +1,51 @@
+"""The wire format: what is written is what an independent reading of the event-stream format gives back."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.streams import comment, event, first_frame, retry
+from gateway.streams.frame import digest
+
+
+def parse(stream: bytes) -> list[dict[str, str]]:
+    """Read a stream as the WHATWG text says, written apart from the product's code."""
+    events: list[dict[str, str]] = []
+    current: dict[str, str] = {}
+    for line in stream.decode().split("\n"):
+        if line == "":
+            if "data" in current:
+                events.append(current)
+            current = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(":")
+            current[name] = value.removeprefix(" ")
+    return events
+
+
+@given(st.dictionaries(st.text(), st.text() | st.booleans() | st.integers()))
+def test_a_parsed_event_gives_back_id_and_payload(values: dict[str, object]) -> None:
+    """Any JSON payload survives the way through the frame."""
+    payload = json.dumps(values).encode()
+    frame = first_frame(2500, event("abc", "0123", payload))
+    assert [{"id": "abc.0123", "data": payload.decode()}] == parse(frame)
+
+
+def test_comments_and_retry_are_no_events() -> None:
+    """A heartbeat or a retry field alone dispatches nothing."""
+    assert parse(comment("waiting") + retry(3000) + b":\n\n") == []
+
+
+def test_retry_carries_milliseconds() -> None:
+    """The retry field is a bare number of milliseconds."""
+    assert retry(2000) == b"retry: 2000\n\n"
+
+
+def test_the_digest_depends_on_scope_and_payload_only() -> None:
+    """Two nodes give one name to one view; another route or payload has another name."""
+    same = digest(b"sdk/eval-all", b"{}")
+    assert same == digest(b"sdk/eval-all", b"{}")
+    assert len({same, digest(b"sdk/eval/x", b"{}"), digest(b"sdk/eval-all", b"[]")}) == 3
