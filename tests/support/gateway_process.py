@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from threading import Event
-from typing import Any, Self
+from typing import Any
 
 import yaml
 

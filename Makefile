@@ -1,0 +1,90 @@
+# Two commands, each doing its own set-up: `make run` starts a demo gateway, `make test` runs every check.
+
+SHELL := /bin/sh
+export PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PORT DIAG_PORT
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SOURCES := $(shell find gateway twisted -name '*.py' -o -name '*.typed') setup.cfg pyproject.toml
+BIN := .venv/bin
+E2E := tests/e2e
+
+.PHONY: help run test setup lint types imports unit asyncio format nightly clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run      start a demo gateway on ports 8050 and 8051 (others: make run PORT=9050 DIAG_PORT=9051)"
+	@echo "make test     linters, types, import rules and all tests"
+	@echo "make nightly  the property tests with many more examples"
+	@echo "make format   put the sources into the project's layout"
+	@echo "make clean    remove what the others made"
+
+# --- make run -------------------------------------------------------------------------------------------------------
+
+run: .run/venv/installed
+	@etc/demo/run
+
+.run/venv/installed: $(SOURCES)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@etc/setup/debian venv curl
+	@echo "Setting up .run/venv (about a minute the first time)"
+	@test -x .run/venv/bin/pip || { rm -rf .run/venv && "$(PYTHON)" -m venv .run/venv; }
+	@rm -rf build  # what an older build left there would be installed too
+	@.run/venv/bin/pip install --quiet .
+	@rm -rf build
+	@touch $@
+
+# --- make test ------------------------------------------------------------------------------------------------------
+
+test: setup lint types imports unit asyncio
+	@echo "== all checks passed"
+
+setup: .venv/installed
+	@etc/setup/debian chromium node
+	@$(MAKE) --no-print-directory $(E2E)/node_modules/installed
+
+.venv/installed: setup.cfg pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@etc/setup/debian venv
+	@echo "== setting up .venv (a minute or two the first time)"
+	@test -x .venv/bin/pip || { rm -rf .venv && "$(PYTHON)" -m venv .venv; }
+	@$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+# Without npm the tests that need it say so themselves: skipped here, failed where CI is set.
+$(E2E)/node_modules/installed: $(E2E)/package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo "== npm ci" && cd $(E2E) && npm ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/installed; \
+	fi || echo "MISSING: Node packages (npm ci failed)" >&2
+
+lint:
+	@echo "== ruff"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types:
+	@echo "== mypy --strict"
+	@$(BIN)/mypy --strict --no-error-summary
+
+imports:
+	@echo "== import rules"
+	@out=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$out"; exit 1; }
+
+unit:
+	@echo "== pytest"
+	@$(BIN)/pytest --quiet $(PYTEST)
+
+# What touches real sockets holds on Twisted's other reactor as well.
+asyncio:
+	@echo "== pytest on the asyncio reactor"
+	@$(BIN)/pytest --quiet --reactor=asyncio tests/integration || test $$? = 5
+
+nightly: setup
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --timeout=3600 tests/flags tests/streams tests/settings
+
+format: .venv/installed
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+clean:
+	rm -rf .run .venv build *.egg-info $(E2E)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
