@@ -1,1 +1,22 @@
-"""See docs/architecture.md."""
+"""The request side: answers as functions of values, and what carries requests to them.
+
+    connection ──► Channel ──► WebRequest ──► Klein ──Call──► answer ──Reply | StreamReply──► back, or to a hub
+
+This facade is pure and importable anywhere. The carrier is ``gateway.web.site`` (``make_site``): importing it imports
+klein, which installs Twisted's reactor, so only the tap does that, explicitly, after the reactor is chosen.
+"""
+
+from gateway.web.ports import Hub, Refreshed, Registry, Sdk, Subscriber, WebMetrics
+from gateway.web.values import Call, Reply, StreamReply
+
+__all__ = (
+    "Call",
+    "Hub",
+    "Refreshed",
+    "Registry",
+    "Reply",
+    "Sdk",
+    "StreamReply",
+    "Subscriber",
+    "WebMetrics",
+)

@@ -1,0 +1,117 @@
+"""The evaluation API: ``/api/…``. Order of checks: body, then SDK, then its state, then the flag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.web.gojson import Unreadable, fields, quoted
+from gateway.web.locate import FAILED, INVALID, SDK_KEY, UNKNOWN, attributes, key_text, loaded, user_of
+from gateway.web.values import Reply, json, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.flags import Attribute, Snapshot
+    from gateway.web.context import Context
+    from gateway.web.ports import Sdk
+    from gateway.web.values import Call, Outcome
+
+NO_SDK = text(400, "either the 'sdkId' path variable or 'X-ConfigCat-SdkKey' header must be set")
+REFRESHED = Reply(200)
+TEAPOT = Reply(418)
+EVALUATION_FAILED = text(500, FAILED)
+
+EVALUATION: dict[str, type] = {"key": str, "user": dict}
+EVALUATION_OF_ALL: dict[str, type] = {"user": dict}
+
+
+def evaluate(context: Context, call: Call) -> Outcome:
+    """Answer with one flag's value for one user."""
+    try:
+        body = fields(call.body, EVALUATION)
+        user = _user(body)
+    except Unreadable as error:
+        return _unparsable(error)
+    key = body.get("key")
+    flag = key if isinstance(key, str) else ""
+    sdk = _sdk(context, call)
+    if isinstance(sdk, Reply):
+        return sdk
+    return loaded(sdk, lambda snapshot: _evaluated(sdk, snapshot, flag, user), INVALID)
+
+
+def evaluate_all(context: Context, call: Call) -> Outcome:
+    """Answer with the values of all flags for one user."""
+    try:
+        user = _user(fields(call.body, EVALUATION_OF_ALL))
+    except Unreadable as error:
+        return _unparsable(error)
+    sdk = _sdk(context, call)
+    if isinstance(sdk, Reply):
+        return sdk
+    return loaded(sdk, lambda snapshot: json(snapshot.encode_all(user_of(sdk, user))), INVALID)
+
+
+def keys(context: Context, call: Call) -> Outcome:
+    """Answer with the keys of all flags, sorted."""
+    sdk = _sdk(context, call)
+    if isinstance(sdk, Reply):
+        return sdk
+    return loaded(sdk, lambda snapshot: _keys(context, sdk, snapshot), INVALID)
+
+
+def refresh(context: Context, call: Call) -> Outcome:
+    """Fetch the config again and answer when that has ended; works for an SDK that never loaded, too."""
+    sdk = _sdk(context, call)
+    if isinstance(sdk, Reply):
+        return sdk
+    return _refreshed(sdk, limited=not context.refresh_authenticated)
+
+
+def coffee(_context: Context, _call: Call) -> Outcome:
+    """Answer 418."""
+    return TEAPOT
+
+
+def unknown_flag(key: str) -> str:
+    """Return the text for a flag that the config does not have."""
+    return f"feature flag or setting with key '{key}' not found"
+
+
+async def _refreshed(sdk: Sdk, *, limited: bool) -> Reply:
+    outcome = await sdk.refresh(limited=limited)
+    return REFRESHED if outcome.error is None else text(500, outcome.error)
+
+
+def _sdk(context: Context, call: Call) -> Sdk | Reply:
+    sdk_id = call.parameters.get("sdkId")
+    if sdk_id is not None:
+        return context.registry.by_id(sdk_id) or UNKNOWN
+    key = call.header(SDK_KEY)
+    if not key:
+        return NO_SDK
+    return context.registry.by_key(key_text(key)) or UNKNOWN
+
+
+def _user(body: Mapping[str, object]) -> dict[str, Attribute] | None:
+    return attributes(body["user"]) if "user" in body else None
+
+
+def _unparsable(error: Unreadable) -> Reply:
+    return text(400, f"failed to parse JSON body: {error}")
+
+
+def _evaluated(sdk: Sdk, snapshot: Snapshot, key: str, user: Mapping[str, Attribute] | None) -> Reply:
+    try:
+        result = snapshot.evaluate(key, user_of(sdk, user))
+    except KeyError:
+        return text(400, unknown_flag(key))
+    return json(result.json) if result.error is None else EVALUATION_FAILED
+
+
+def _keys(context: Context, sdk: Sdk, snapshot: Snapshot) -> Reply:
+    known = context.keys.get(sdk.id)
+    if known is None or known[0] is not snapshot:
+        encoded = b'{"keys":[' + b",".join(quoted(key) for key in snapshot.keys) + b"]}"
+        known = context.keys[sdk.id] = (snapshot, encoded)
+    return json(known[1])

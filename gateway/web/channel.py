@@ -1,0 +1,238 @@
+"""HTTP/1.1 connections with bounds: what is too long, too much, too slow or malformed is told so and closed.
+
+Twisted's channel parses; this one sets the limits, and answers where Twisted would hang up without a word.
+
+    request line ─414─► header fields ─431─► framing and Host ─400─► length ─413─► body ─413─► request
+    └──────────── 408 after HEAD_DEADLINE ───────────┘               └─ 408 after BODY_DEADLINE ─┘
+"""
+
+# mypy: allow-untyped-calls, allow-any-generics
+# twisted.web.http is not annotated.
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import ISSLTransport, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import ILogObserver, LogEvent, Logger
+from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+    from twisted.web.http_headers import Headers
+
+REQUEST_LINE_LIMIT = 128 * 1024  # bytes; a stream's target carries the user, and 64 KiB of it must pass
+HEADER_LIMIT = 64 * 1024  # bytes of all header fields; nginx allows 32 KiB, Go 1 MiB
+HEADER_COUNT_LIMIT = 100  # fields; Apache's default is the same
+BODY_LIMIT = 1024 * 1024  # bytes of one request body; flagd's default is the same; beyond it 413
+LENGTH_DIGITS = 19  # digits of a Content-Length that are worth reading: more is over any limit
+
+HEAD_DEADLINE = 10.0  # seconds from a request's first byte to the end of its head
+BODY_DEADLINE = 60.0  # seconds from the end of the head to the end of the body: 17 KiB/s at the limit
+LINGER = 2.0  # seconds a refused client is still read from, so that it can read the refusal instead of a reset
+LINGER_BYTES = 1024 * 1024  # bytes of a refused client that are read and thrown away at most
+
+UNUSUAL_CASE = {
+    b"Content-MD5": b"Content-Md5",
+    b"DNT": b"Dnt",
+    b"ETag": b"Etag",
+    b"P3P": b"P3p",
+    b"TE": b"Te",
+    b"WWW-Authenticate": b"Www-Authenticate",
+    b"X-XSS-Protection": b"X-Xss-Protection",
+}
+"""Header names that Twisted writes in another case than the system we replace."""
+
+REFUSALS = {
+    400: b"400 Bad Request",
+    408: b"the request took too long to arrive\n",
+    413: b"the request body is too large\n",
+    414: b"the request line is too long\n",
+    431: b"the request header fields are too large\n",
+}
+
+
+@implementer(ILogObserver)
+class Silence:
+    """Drops log events: Twisted tells of each idle client that it closes."""
+
+    def __call__(self, event: LogEvent) -> None:
+        """Do nothing."""
+
+
+class Channel(HTTPChannel):
+    """One connection of a client."""
+
+    transport: Any
+    site: Any
+    _networkProducer: Any
+    MAX_LENGTH = REQUEST_LINE_LIMIT
+    totalHeadersSize = sys.maxsize
+    maxHeaders = sys.maxsize
+    _log = Logger(observer=Silence())
+
+    _in_head = False
+    _head_size = 0
+    _refused = False
+    _discarded = 0
+    _deadline: IDelayedCall | None = None
+    _deadline_of_body = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Parse, unless this client was refused; what it still sends then is thrown away."""
+        if self._refused:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self.transport.abortConnection()
+            return
+        super().dataReceived(data)
+        self._watch()
+
+    def lineReceived(self, line: bytes) -> None:
+        """Check one line of the head before it is parsed."""
+        if self._refused:
+            return
+        if self._in_head:
+            self._head_size += len(line) + 2
+            if line[:1] in (b" ", b"\t"):
+                self.refuse(400)
+                return
+            if line and self._head_size > HEADER_LIMIT:
+                self.refuse(431)
+                return
+            self.MAX_LENGTH = max(0, HEADER_LIMIT - self._head_size)
+        elif line and self.persistent:
+            self._in_head = True
+            self._head_size = 0
+            self.MAX_LENGTH = HEADER_LIMIT
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, _line: bytes) -> None:
+        """Refuse a line that outgrew what is left of its limit."""
+        self.refuse(431 if self._in_head else 414)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Check one header field before it is parsed; False when the request was refused."""
+        if self._refused:
+            return False
+        if self._receivedHeaderCount >= HEADER_COUNT_LIMIT:
+            self.refuse(431)
+            return False
+        name, _, value = line.partition(b":")
+        value = value.strip(b" \t")
+        if name.lower() == b"content-length" and len(value) > LENGTH_DIGITS:
+            self.refuse(413 if value.isdigit() else 400)
+            return False
+        if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+            self.refuse(400)
+            return False
+        return bool(super().headerReceived(line))
+
+    def allHeadersReceived(self) -> None:
+        """Check what only the whole head tells, before a client is asked to go on."""
+        self._in_head = False
+        self.MAX_LENGTH = REQUEST_LINE_LIMIT
+        if self._refused:
+            return
+        hosts = len(self.requests[-1].requestHeaders.getRawHeaders(b"host", ()))
+        newest = self._version == b"HTTP/1.1"
+        if hosts > 1 or (newest and not hosts) or (self.length is None and not newest):
+            self.refuse(400)
+        elif self.length is not None and self.length > BODY_LIMIT:
+            self.refuse(413)
+        else:
+            super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take a piece of the body, or of what comes after a request that is being answered."""
+        if not self._refused:
+            super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        """Have the request answered."""
+        if not self._refused:
+            self._cancel_deadline()
+            super().allContentReceived()
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Write the head of an answer, names in the case that clients of the replaced system know."""
+        lines = [version, b" ", code, b" ", reason, b"\r\n"]
+        for name, values in headers.getAllRawHeaders():
+            shown = UNUSUAL_CASE.get(name, name)
+            for value in values:
+                lines += (shown, b": ", value, b"\r\n")
+        lines.append(b"\r\n")
+        self.transport.writeSequence(lines)
+
+    def refuse(self, status: int) -> None:
+        """Answer ``status`` and close: nothing that this client sends is parsed any more."""
+        if self._refused:
+            return
+        self._refused = True
+        self._cancel_deadline()
+        self.setTimeout(None)
+        self.clearLineBuffer()
+        self.transport.write(self._refusal(status))
+        if ITCPTransport.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport):
+            self._networkProducer.unregisterProducer()
+            self.transport.loseWriteConnection()
+            self._deadline = self.callLater(LINGER, self._abort)
+        else:
+            self.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget the timers; requests in flight are told."""
+        self._cancel_deadline()
+        super().connectionLost(reason)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Refuse what Twisted's parser found malformed."""
+        self.refuse(400)
+
+    def _refusal(self, status: int) -> bytes:
+        body = REFUSALS[status]
+        head = (
+            b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
+            b"Connection: close\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
+        )
+        return head % (status, RESPONSES[status], datetimeToString(self.seconds()), len(body)) + body
+
+    def seconds(self) -> float:
+        """Return the site's time, in Unix seconds."""
+        return float(self.site.reactor.seconds())
+
+    def _watch(self) -> None:
+        """Set, move or drop the deadline, according to what is still missing of the current request."""
+        if self._refused:
+            return
+        body = not self.line_mode and not self._handlingRequest
+        if not body and not self._in_head and not (self.line_mode and self._buffer):
+            self._cancel_deadline()
+        elif self._deadline is None or body != self._deadline_of_body:
+            self._cancel_deadline()
+            self._deadline_of_body = body
+            self._deadline = self.callLater(BODY_DEADLINE if body else HEAD_DEADLINE, self._late)
+
+    def _late(self) -> None:
+        self._deadline = None
+        self.refuse(408)
+
+    def _abort(self) -> None:
+        self._deadline = None
+        self.transport.abortConnection()
+
+    def _cancel_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+
+def channel(_factory: Any) -> Any:
+    """Return a protocol that speaks HTTP/1.1 through ``Channel``, or HTTP/2 where TLS has negotiated it."""
+    from twisted.web.http import _GenericHTTPChannelProtocol  # Twisted's own way to both; there is no public name
+
+    return _GenericHTTPChannelProtocol(Channel())

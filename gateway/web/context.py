@@ -1,0 +1,105 @@
+"""What the answers need besides the call: SDKs, streams, the clock, and the few things that are remembered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from gateway.web.compress import Encodings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from gateway.settings import Sdk as SdkSettings
+    from gateway.web.auth import Network
+    from gateway.web.ports import Hub, Registry
+
+REPLAY_LIMIT = 10_000  # webhook ids remembered; ConfigCat sends one per change, so hours of the busiest product
+
+
+@define
+class Replays:
+    """The ids of accepted webhook calls, each kept for as long as its timestamp stays acceptable.
+
+    At the bound the oldest id is forgotten: its call could then be repeated, which costs one fetch.
+    """
+
+    _until: dict[tuple[str, bytes], float] = field(factory=dict)
+    _limit: int = REPLAY_LIMIT
+
+    def seen(self, sdk_id: str, call_id: bytes, until: float, now: float) -> bool:
+        """Return whether this id was accepted before and is still remembered; remember it until ``until`` if not."""
+        known = self._until.get((sdk_id, call_id))
+        if known is not None and known >= now:
+            return True
+        self._until.pop((sdk_id, call_id), None)
+        self._forget(now)
+        self._until[sdk_id, call_id] = until
+        return False
+
+    def _forget(self, now: float) -> None:
+        while self._until:
+            oldest = next(iter(self._until))
+            if self._until[oldest] >= now and len(self._until) < self._limit:
+                return
+            del self._until[oldest]
+
+
+@define
+class OpenStreams:
+    """How many streams are open, in all and per caller's address."""
+
+    total: int = 0
+    by_address: dict[str, int] = field(factory=dict)
+
+    def opened(self, address: str) -> None:
+        """Count a stream of ``address``."""
+        self.total += 1
+        self.by_address[address] = self.by_address.get(address, 0) + 1
+
+    def closed(self, address: str) -> None:
+        """Stop counting a stream of ``address``."""
+        self.total -= 1
+        left = self.by_address[address] - 1
+        if left:
+            self.by_address[address] = left
+        else:
+            del self.by_address[address]
+
+
+@define
+class Memory:
+    """What outlives a reload of the settings."""
+
+    replays: Replays = field(factory=Replays)
+    streams: OpenStreams = field(factory=OpenStreams)
+
+
+@frozen
+class StreamLimits:
+    """Caps on open streams; 0 is no cap."""
+
+    total: int = 0
+    per_address: int = 0
+
+
+@frozen
+class Context:
+    """The world of the answers; a reload makes a new one, only ``memory`` is carried over."""
+
+    registry: Registry
+    hubs: Mapping[str, Hub]
+    clock: IReactorTime
+    status_document: Callable[[], Mapping[str, object]]
+    sdks: Mapping[str, SdkSettings] = field(factory=dict)
+    webhook_authenticated: bool = False
+    refresh_authenticated: bool = False
+    trusted: tuple[Network, ...] = ()
+    limits: StreamLimits = field(default=StreamLimits())
+    stream_retry: Callable[[], int] = field(default=lambda: 5_000)
+    memory: Memory = field(factory=Memory)
+    encodings: Encodings = field(factory=Encodings)
+    keys: dict[str, tuple[object, bytes]] = field(factory=dict)

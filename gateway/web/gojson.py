@@ -1,0 +1,112 @@
+"""Request bodies, read with the rules of the system we replace: Go's ``encoding/json``.
+
+Field names match in any case, unknown fields are ignored, the last duplicate wins, ``null`` counts as ``{}``.
+Error texts say what is wrong and where, and never repeat what was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRUNCATED = "unexpected end of JSON input"
+SURROGATE = re.compile("[\ud800-\udfff]")
+KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+ESCAPES = (
+    (b"<", b"\\u003c"),
+    (b">", b"\\u003e"),
+    (b"&", b"\\u0026"),
+    ("\u2028".encode(), b"\\u2028"),
+    ("\u2029".encode(), b"\\u2029"),
+)
+
+
+class Unreadable(Exception):
+    """The text is not the JSON that was asked for; ``str()`` of it can be shown to the caller."""
+
+
+def fields(text: bytes, wanted: Mapping[str, type]) -> dict[str, object]:
+    """Return the ``wanted`` fields (lower-case name → kind, ``object`` for any) of the JSON object ``text``.
+
+    A field that is absent is absent from the result; one that is ``null`` is None.
+
+    :raises Unreadable: when the text is not JSON, not an object, or a field is of another kind.
+    """
+    value = parse(text)
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise Unreadable(f"expected a JSON object, found {KINDS[type(value)]}")
+    found: dict[str, object] = {}
+    for name, item in value.items():
+        field = name if name in wanted else name.lower()
+        if field not in wanted:
+            continue
+        if item is not None and wanted[field] is not object and type(item) is not wanted[field]:
+            raise Unreadable(f"field '{field}' must be {KINDS[wanted[field]]}, found {KINDS[type(item)]}")
+        found[field] = item
+    return found
+
+
+def parse(text: bytes) -> object:
+    """Return the value of a JSON text.
+
+    :raises Unreadable: with a text that names the fault and its position, but nothing of the content.
+    """
+    if not text.strip(b" \t\r\n"):
+        raise Unreadable(TRUNCATED)
+    try:
+        return _decode(text)
+    except RecursionError:
+        raise Unreadable("the JSON is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        return _parse_leniently(text, TRUNCATED if "truncated" in str(error) else str(error))
+
+
+def quoted(text: str) -> bytes:
+    """Return ``text`` as a JSON string with the escapes that Go adds for the sake of HTML."""
+    encoded = _encode(SURROGATE.sub("\ufffd", text))
+    for plain, escaped in ESCAPES:
+        if plain in encoded:
+            encoded = encoded.replace(plain, escaped)
+    return encoded
+
+
+def _parse_leniently(text: bytes, complaint: str) -> object:
+    """Parse what the strict decoder refuses but Go reads: invalid UTF-8 and lone surrogates, both as U+FFFD."""
+    try:
+        value = json.loads(text.decode("utf-8", "replace"), parse_constant=_refuse, parse_float=_finite)
+        return _without_surrogates(value)
+    except (ValueError, RecursionError):
+        raise Unreadable(complaint) from None
+
+
+def _without_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        return SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {SURROGATE.sub("\ufffd", key): _without_surrogates(item) for key, item in value.items()}
+    return value
+
+
+def _refuse(_: str) -> object:
+    raise ValueError
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError
+    return number

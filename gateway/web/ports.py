@@ -1,0 +1,91 @@
+"""What the web room asks of its neighbours, as Protocols: SDKs, the hubs of their streams, a counter of answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from gateway.flags import Attribute, Snapshot, User
+    from gateway.streams import Outlet
+
+
+class Refreshed(Protocol):
+    """How a refresh ended."""
+
+    @property
+    def error(self) -> str | None:
+        """The text for the caller when the fetch failed; it names no secret."""
+
+
+class Sdk(Protocol):
+    """One configured SDK, as upstream keeps it."""
+
+    @property
+    def id(self) -> str:
+        """The operator's name for it."""
+
+    @property
+    def defaults(self) -> Mapping[str, Attribute]:
+        """Global and SDK default user attributes, merged."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The current config; None while the SDK is not in a valid state."""
+
+    @property
+    def loading(self) -> bool:
+        """Whether the very first fetch has not ended yet."""
+
+    def when_loaded(self) -> Deferred[None]:
+        """Return a Deferred that fires when the first fetch has ended, well or badly; it never errs."""
+
+    def refresh(self, *, limited: bool = False) -> Deferred[Refreshed]:
+        """Fetch once more, beginning after this call; ``limited`` calls share a bounded rate. Never errs."""
+
+
+class Registry(Protocol):
+    """All SDKs."""
+
+    def by_id(self, sdk_id: str) -> Sdk | None:
+        """Return the SDK with this id."""
+
+    def by_key(self, key: str) -> Sdk | None:
+        """Return the SDK with this key; the empty key finds nothing."""
+
+
+class Subscriber(Protocol):
+    """An open stream, as the hub knows it."""
+
+    def pause(self) -> None:
+        """Stop writing: the transport is full."""
+
+    def resume(self) -> None:
+        """Write again, beginning with what changed meanwhile."""
+
+    def close(self) -> None:
+        """Forget the stream; safe to call twice."""
+
+
+class Hub(Protocol):
+    """The streams of one SDK."""
+
+    def subscribe(self, key: str | None, user: User | None, outlet: Outlet) -> Subscriber:
+        """Open a stream of one flag, or of all when ``key`` is None, and write its first frame to ``outlet``."""
+
+
+class WebMetrics(Protocol):
+    """Counts answers. ``route`` is the pattern of the route, never a path; ``""`` when no route matched."""
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answer that took ``seconds`` until its head was written."""
+
+
+class Uncounted:
+    """``WebMetrics`` that counts nothing."""
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Do nothing."""

@@ -1,0 +1,96 @@
+"""One request of Twisted's: from the raw target to Klein, and from a ``Reply`` back to the wire."""
+
+# mypy: allow-untyped-calls
+# twisted.web is only partly annotated.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.web.http import datetimeToString
+from twisted.web.server import Request
+
+from gateway.web.channel import BODY_LIMIT, Channel
+from gateway.web.target import Target, parse
+from gateway.web.values import Reply
+
+if TYPE_CHECKING:
+    from gateway.web.values import HeaderLines
+
+BAD_TARGET = Reply(400, ((b"Content-Type", b"text/plain; charset=utf-8"),), b"400 Bad Request")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class WebRequest(Request):
+    """One request on its way to an answer."""
+
+    defaultContentType = None
+    site: Any  # a GatewaySite
+    channel: Any
+    content: Any
+    transport: Any
+    route = ""
+    target = Target("/")
+    _began = 0.0
+    _body_size = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body, up to the limit."""
+        self._body_size += len(data)
+        if self._body_size <= BODY_LIMIT:
+            super().handleContentChunk(data)
+        elif isinstance(self.channel, Channel):
+            self.channel.refuse(413)
+        else:
+            self.channel.abortConnection()
+
+    def process(self) -> None:
+        """Route the request on its still escaped path."""
+        self.site = self.channel.site
+        self._began = self.site.reactor.seconds()
+        self.target = target = parse(self.uri)
+        self.responseHeaders.setRawHeaders(b"Date", [datetimeToString(self._began)])
+        if not target.valid:
+            self.finish_with(BAD_TARGET)
+        elif self.uri == b"*":
+            self.finish_with(Reply(200))
+        elif target.redirect is not None:
+            self.finish_with(_redirect(self.method, target.redirect))
+        else:
+            self.prepath = []
+            self.postpath = target.path.encode("ascii")[1:].split(b"/")
+            self.render(self.site.page.resource)
+
+    def getRequestHostname(self) -> bytes:
+        """Return a fixed name: routes do not depend on ``Host``, and Klein chokes on odd ones."""
+        return b"localhost"
+
+    def head(self, status: int, headers: HeaderLines) -> None:
+        """Set the status and headers of the answer, and count it."""
+        self.setResponseCode(status)
+        for name, value in headers:
+            self.responseHeaders.addRawHeader(name, value)
+        method = self.method.decode("ascii")
+        seconds = self.site.reactor.seconds() - self._began
+        self.site.metrics.answered(self.route, method if method in METHODS else "other", status, seconds)
+
+    def reply(self, reply: Reply) -> bytes:
+        """Set the head of ``reply`` and return the body to write."""
+        self.head(reply.status, reply.headers)
+        if reply.status not in (204, 304):
+            self.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(reply.body)])
+        return reply.body
+
+    def finish_with(self, reply: Reply) -> None:
+        """Answer with ``reply``, outside Klein."""
+        self.write(self.reply(reply))
+        self.finish()
+
+
+def _redirect(method: bytes, location: str) -> Reply:
+    headers = [(b"Location", location.encode("ascii"))]
+    if method not in (b"GET", b"HEAD"):
+        return Reply(307, tuple(headers))
+    headers.append((b"Content-Type", b"text/html; charset=utf-8"))
+    href = location.replace("&", "&amp;").replace("'", "&#39;")
+    return Reply(307, tuple(headers), f'<a href="{href}">Temporary Redirect</a>.\n\n'.encode())

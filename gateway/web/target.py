@@ -1,0 +1,75 @@
+"""From the raw request target to the path that routes are matched against.
+
+Matching is done on the still escaped path and parameters are decoded afterwards, so that ``%2F`` can be part of one.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_to_bytes
+
+from attrs import frozen
+
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+UNCLEAN = re.compile(r"//|/\.{1,2}(?:/|$)")
+STREAM_DATA = re.compile(r"(/sse/(?:eval|eval-all)/k|/sse/[^/]+/(?:eval|eval-all))(/[^/].*)")
+LOCATION_SAFE = "/%:@!$&'()*+,;=~-._"
+QUERY_SAFE = LOCATION_SAFE + "?"
+
+
+@frozen
+class Target:
+    """A request target: the escaped path to route on, the raw query, and whether the client must ask elsewhere."""
+
+    path: str
+    query: str = ""
+    redirect: str | None = None
+    valid: bool = True
+
+
+def parse(raw: bytes) -> Target:
+    """Return the target of a request line; never raises.
+
+    One trailing slash is removed; ``redirect`` names the clean form of a path that is not (``//``, ``.``, ``..``).
+    """
+    text = quote(raw, safe=QUERY_SAFE + '[]"<>\\^`{|}#') if not raw.isascii() else raw.decode("ascii")
+    path, _, query = text.partition("?")
+    path = _without_authority(path)
+    if BAD_ESCAPE.search(path):
+        return Target(path, query, valid=False)
+    if len(path) > 1 and path.endswith("/"):
+        path = path[:-1]
+    if UNCLEAN.search(path):
+        clean = cleaned(path)
+        if clean != path:
+            location = quote(clean, safe=LOCATION_SAFE)
+            return Target(path, query, redirect=f"{location}?{quote(query, safe=QUERY_SAFE)}" if query else location)
+    return Target(path, query)
+
+
+def cleaned(path: str) -> str:
+    """Return ``path`` without empty and dot segments; the data of a stream is base64 and stays as it is."""
+    stream = STREAM_DATA.fullmatch(path)
+    if stream and not UNCLEAN.search(stream[1]):
+        return path
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    ending = "/" if kept and path.endswith(("/", "/.", "/..")) else ""
+    return "/" + "/".join(kept) + ending
+
+
+def decoded(part: str) -> str:
+    """Return a part of the path with its escapes undone; bytes that are not UTF-8 become U+FFFD."""
+    return unquote_to_bytes(part).decode("utf-8", "replace") if "%" in part else part
+
+
+def _without_authority(path: str) -> str:
+    """Return the path of an absolute target (``http://host/path``), which proxies send."""
+    if path[:1] != "/" and path[:8].lower().startswith(("http://", "https://")):
+        _, _, rest = path.partition("://")
+        return "/" + rest.partition("/")[2]
+    return path

@@ -1,0 +1,94 @@
+"""What goes into an answer and what comes out of it: plain values, the same for every way a request can arrive.
+
+    carrier ──Call──► answer ──Reply | StreamReply (or an awaitable of one)──► carrier
+
+Nothing here knows sockets, Klein or Twisted requests, so that a second carrier gives byte-equal answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from gateway.flags import User
+    from gateway.web.context import Context
+    from gateway.web.ports import Sdk
+
+HeaderLines = tuple[tuple[bytes, bytes], ...]
+
+NOTHING: Mapping[str, str] = {}
+
+
+@frozen
+class Call:
+    """One request.
+
+    ``path`` is the raw, still escaped path; ``parameters`` are the pattern's parts of it, percent-decoded.
+    ``headers`` maps lower-case names to their values in the order received.
+    ``peer`` is the address of the other end of the connection, without a port.
+    """
+
+    method: str
+    path: str
+    parameters: Mapping[str, str] = field(default=NOTHING)
+    query: str = ""
+    headers: Mapping[bytes, Sequence[bytes]] = field(factory=dict)
+    body: bytes = b""
+    peer: str = ""
+
+    def header(self, name: bytes) -> bytes:
+        """Return the first value of the header ``name`` (lower case); empty when it is absent."""
+        values = self.headers.get(name)
+        return values[0] if values else b""
+
+
+@frozen
+class Reply:
+    """One complete answer. ``headers`` are in canonical case and in the order they are sent."""
+
+    status: int
+    headers: HeaderLines = ()
+    body: bytes = b""
+
+
+@frozen
+class StreamReply:
+    """An event stream to open: status 200, ``headers``, then a subscription to ``key`` (None: all flags) of ``sdk``.
+
+    ``address`` is the true caller's, under which the stream is counted.
+    ``query`` and ``last_event_id`` are what the client said about resuming.
+    """
+
+    sdk: Sdk
+    key: str | None
+    user: User | None
+    address: str
+    headers: HeaderLines = ()
+    query: str = ""
+    last_event_id: str = ""
+
+
+if TYPE_CHECKING:
+    Answered: TypeAlias = Reply | StreamReply
+    Outcome: TypeAlias = Answered | Awaitable[Answered]  # an awaitable where the answer has to wait for an upstream
+    Answer: TypeAlias = Callable[[Context, Call], Outcome]
+
+TEXT_HEADERS: HeaderLines = (
+    (b"Content-Type", b"text/plain; charset=utf-8"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
+JSON_HEADERS: HeaderLines = ((b"Content-Type", b"application/json"),)
+
+
+def text(status: int, message: str) -> Reply:
+    """Return a plain text answer that ends in a line feed, as every text error does."""
+    return Reply(status, TEXT_HEADERS, message.encode("utf-8", "replace") + b"\n")
+
+
+def json(body: bytes, status: int = 200) -> Reply:
+    """Return an answer whose body is the JSON text ``body``."""
+    return Reply(status, JSON_HEADERS, body)

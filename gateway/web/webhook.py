@@ -1,0 +1,104 @@
+"""The inbound webhook: ``/hook/{sdkId}``. ConfigCat calls it when a config has changed; we fetch it again.
+
+The order of what decides:
+
+    network ► headers ► Basic (policy) ──► SDK ──► signature and time ──► seen before? ──► fetch, 8 s at most ──► 200
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from hmac import compare_digest
+from hmac import digest as hmac_digest
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from gateway.web.values import Reply, text
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from gateway.settings import Sdk as SdkSettings
+    from gateway.web.context import Context
+    from gateway.web.ports import Refreshed, Sdk
+    from gateway.web.values import Call, Outcome
+
+ANSWER_WITHIN = 8.0  # seconds; ConfigCat gives a webhook 10 s, and a slow upstream must not look like a failed call
+SIGNATURES_LIMIT = 32  # signatures of one call that are compared; a sender that rotates keys sends two
+TIMESTAMP = re.compile(rb"[+-]?[0-9]{1,19}")
+
+ACCEPTED = Reply(200)
+NO_SDK = text(400, "'sdkId' path parameter must be set")
+BAD_SIGNATURE = text(400, "Signature validation failed")
+
+
+def hook(context: Context, call: Call) -> Outcome:
+    """Have the SDK's config fetched and answer 200 when that has ended, however it ended, or after 8 s."""
+    sdk_id = call.parameters.get("sdkId", "")
+    if not sdk_id:
+        return NO_SDK
+    sdk = context.registry.by_id(sdk_id)
+    if sdk is None:
+        return text(404, f"SDK not found for identifier: '{sdk_id}'")
+    settings = context.sdks.get(sdk_id)
+    signed = settings is not None and bool(settings.webhook_signing_key)
+    if settings is not None and signed:
+        now = context.clock.seconds()
+        until = accepted_until(call, settings, now)
+        if until is None:
+            return BAD_SIGNATURE
+        if context.memory.replays.seen(sdk.id, call.header(b"x-configcat-webhook-id"), until, now):
+            return ACCEPTED
+    return _refresh(context.clock, sdk, limited=not signed and not context.webhook_authenticated)
+
+
+def hook_test(_context: Context, _call: Call) -> Outcome:
+    """Answer 200 and do nothing: it shows that a call arrives."""
+    return ACCEPTED
+
+
+def accepted_until(call: Call, settings: SdkSettings, now: float) -> float | None:
+    """Return when the signed call ``call`` stops being acceptable (Unix seconds); None when it is not now.
+
+    A timestamp further away than the validity, in the past or in the future, is refused.
+    """
+    call_id = call.header(b"x-configcat-webhook-id")
+    stamp = call.header(b"x-configcat-webhook-timestamp")
+    signatures = call.header(b"x-configcat-webhook-signature-v1")
+    if not call_id or not signatures or not TIMESTAMP.fullmatch(stamp):
+        return None
+    valid_for = settings.webhook_signature_valid_for
+    if abs(int(stamp) - now) > valid_for:
+        return None
+    expected = signature(settings.webhook_signing_key, call_id + stamp + call.body)
+    right = 0
+    for candidate in signatures.split(b",", SIGNATURES_LIMIT)[:SIGNATURES_LIMIT]:
+        right += compare_digest(candidate.strip(), expected)
+    return int(stamp) + valid_for if right else None
+
+
+def signature(key: str, signed: bytes) -> bytes:
+    """Return the signature of ``signed``: base64 of its HMAC-SHA256 under the key's text, prefix included."""
+    return b64encode(hmac_digest(key.encode(), signed, sha256))
+
+
+async def _refresh(clock: IReactorTime, sdk: Sdk, *, limited: bool) -> Reply:
+    await _within(clock, sdk.refresh(limited=limited), ANSWER_WITHIN)
+    return ACCEPTED
+
+
+def _within(clock: IReactorTime, work: Deferred[Refreshed], seconds: float) -> Deferred[None]:
+    """Return a Deferred that fires when ``work`` ends or after ``seconds``; ``work`` goes on either way."""
+    done: Deferred[None] = Deferred()
+    late = clock.callLater(seconds, done.callback, None)
+
+    def ended(_: object) -> None:
+        if late.active():
+            late.cancel()
+            done.callback(None)
+
+    work.addBoth(ended)
+    return done
