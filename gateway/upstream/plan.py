@@ -1,0 +1,60 @@
+"""What the settings want of one SDK, and which changes of it can be made without a new fetch (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from gateway.flags import Attribute, attributes_from_json
+from gateway.upstream.keys import valid_key
+from gateway.upstream.pace import interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.settings.schema import Sdk as SdkSettings
+    from gateway.settings.schema import Settings
+
+
+@frozen
+class Plan:
+    """One SDK's effective settings; two equal plans are the same SDK, untouched by a reload."""
+
+    id: str
+    settings: SdkSettings
+    defaults: Mapping[str, Attribute]
+
+    @property
+    def key(self) -> str:
+        """The SDK key as configured."""
+        return self.settings.key
+
+    @property
+    def path(self) -> str:
+        """The local file, or empty when the CDN is asked."""
+        return self.settings.offline.local.file_path if self.settings.offline.enabled else ""
+
+    @property
+    def refused(self) -> bool:
+        """The key has a form that no CDN knows, so nothing may be fetched; a file goes with any key."""
+        return not self.path and not valid_key(self.key, custom_base=bool(self.settings.base_url))
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """What a source is made from; while it is equal, the source keeps running."""
+        if self.path:
+            local = self.settings.offline.local
+            return ("file", self.path, local.polling, local.poll_interval)
+        settings = self.settings
+        return ("cdn", settings.base_url, settings.data_governance, interval(settings.poll_interval))
+
+
+def plans(settings: Settings) -> dict[str, Plan]:
+    """One plan per SDK, in the order of the settings."""
+    return {sdk_id: _plan(sdk_id, sdk, settings) for sdk_id, sdk in settings.sdks.items()}
+
+
+def _plan(sdk_id: str, sdk: SdkSettings, settings: Settings) -> Plan:
+    merged = {**settings.default_user_attributes, **sdk.default_user_attributes}
+    return Plan(sdk_id, sdk, attributes_from_json(merged))

@@ -1,0 +1,196 @@
+"""All SDKs of the settings, by id and by key; starts, stops and changes them.
+
+settings ──► plans ──► Sdk each ──► Source each (CDN or file)
+reload   ──► equal plan: untouched · same key: same Sdk · new key: a new Sdk · gone: removed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.logger import Logger
+
+from gateway import flags
+from gateway.upstream.cdn import CdnSource
+from gateway.upstream.localfile import FileSource
+from gateway.upstream.network import Network, open_network
+from gateway.upstream.plan import Plan, plans
+from gateway.upstream.reporter import NoReporter, Reporter
+from gateway.upstream.sdk import Load, OnChange, Sdk
+from gateway.upstream.source import InThread, Source, Tools
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from gateway.settings.schema import Settings
+
+_log = Logger()
+
+MakeSource = Callable[[Plan, Tools, Network], Source]
+
+
+def make_source(plan: Plan, tools: Tools, network: Network) -> Source:
+    """The source that *plan* asks for."""
+    if plan.path:
+        local = plan.settings.offline.local
+        return FileSource(
+            tools,
+            plan.path,
+            max_bytes=network.limits.max_bytes,
+            polling=local.polling,
+            every=local.poll_interval,
+        )
+    settings = plan.settings
+    return CdnSource(
+        tools,
+        network,
+        sdk_id=plan.id,
+        key=plan.key,
+        base=settings.base_url,
+        governance=settings.data_governance,
+        every=settings.poll_interval,
+    )
+
+
+def _ignore(sdk: Sdk) -> None:
+    """Tells nobody."""
+
+
+class Registry:
+    """The SDKs.  All methods belong to the reactor thread.
+
+    *reactor* gives time and connections; *environ* may name forward proxies; *in_thread* runs file reads.
+    *on_change* is called with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
+    *on_removed* with an Sdk that ended: it left the settings, or its key changed and another took its place;
+    *on_attributes* with an Sdk whose default user attributes changed while its config did not.
+    """
+
+    def __init__(  # noqa: PLR0913 - keywords, and each one a seam
+        self,
+        reactor: Any,
+        settings: Settings,
+        *,
+        on_change: OnChange,
+        rng: Random,
+        reporter: Reporter | None = None,
+        on_removed: Callable[[Sdk], None] = _ignore,
+        on_attributes: Callable[[Sdk], None] = _ignore,
+        environ: Mapping[str, str] | None = None,
+        in_thread: InThread = maybeDeferred,
+        load: Load = flags.load,
+        source: MakeSource = make_source,
+    ) -> None:
+        self._settings = settings
+        self._on_change = on_change
+        self._on_removed = on_removed
+        self._on_attributes = on_attributes
+        self._reporter: Reporter = reporter if reporter is not None else NoReporter()
+        self._environ = environ if environ is not None else {}
+        self._tools = Tools(reactor, rng, in_thread)
+        self._load = load
+        self._make_source = source
+        self._network: Network | None = None
+        self._sdks = {plan.id: self._build(plan) for plan in plans(settings).values()}
+        self._keys: dict[str, Sdk] = {}
+        self._index()
+
+    @property
+    def sdks(self) -> Sequence[Sdk]:
+        """Every SDK, in the order of the settings."""
+        return tuple(self._sdks.values())
+
+    def by_id(self, sdk_id: str) -> Sdk | None:
+        """The SDK of that name."""
+        return self._sdks.get(sdk_id)
+
+    def by_key(self, key: str) -> Sdk | None:
+        """The SDK with that key; the empty key is nobody's, and a key used twice is the first SDK's."""
+        return self._keys.get(key)
+
+    def start(self) -> None:
+        """Read the CA file and begin to fetch; raises ``UpstreamError`` before anything has begun."""
+        self._network = self._open(self._settings)
+        for sdk in self._sdks.values():
+            sdk.start(self._source(sdk.plan))
+
+    def stop(self) -> Deferred[None]:
+        """End every fetch, timer, watch and connection; fires when they are gone.  Snapshots stay readable."""
+        return _all([sdk.stop() for sdk in self._sdks.values()])
+
+    def check(self, settings: Settings) -> None:
+        """Raise ``UpstreamError`` if ``reconfigure`` would."""
+        self._open(settings)
+
+    def reconfigure(self, settings: Settings) -> Deferred[None]:
+        """Go over to *settings*; raises ``UpstreamError``, with nothing changed, when they cannot be used.
+
+        What did not change is not touched: same object, same Snapshot, same timers.
+        An SDK that changed keeps its Snapshot until its new source delivers, unless its key changed:
+        another key may be another product's, so it starts empty and ``on_removed`` ends the old one's streams.
+        The new state holds on return; the Deferred fires when what was given up is closed.
+        """
+        network = self._open(settings)
+        fresh_network = self._network is None or network.identity != self._network.identity
+        if fresh_network:
+            self._network = network
+        self._settings = settings
+        before, self._sdks = self._sdks, {}
+        closing: list[Deferred[None]] = []
+        gone = dict(before)
+        for plan in plans(settings).values():
+            old = before.get(plan.id)
+            if old is not None and old.key == plan.key:
+                del gone[plan.id]
+                self._sdks[plan.id] = old
+                closing.append(self._adapt(old, plan, fresh_network=fresh_network))
+            else:
+                self._sdks[plan.id] = self._build(plan)
+        self._index()
+        for sdk in gone.values():
+            closing.append(sdk.stop())
+            self._on_removed(sdk)
+        for sdk_id, sdk in self._sdks.items():
+            if before.get(sdk_id) is not sdk:
+                sdk.start(self._source(sdk.plan))
+        return _all(closing)
+
+    def _adapt(self, sdk: Sdk, plan: Plan, *, fresh_network: bool) -> Deferred[None]:
+        old, sdk.plan = sdk.plan, plan
+        if old.defaults != plan.defaults:
+            self._on_attributes(sdk)
+        if old.origin == plan.origin and not fresh_network:
+            return _all([])
+        return sdk.replace(self._source(plan))
+
+    def _build(self, plan: Plan) -> Sdk:
+        return Sdk(plan, self._tools.clock, self._load, self._reporter, self._on_change)
+
+    def _source(self, plan: Plan) -> Source | None:
+        assert self._network is not None
+        return None if plan.refused else self._make_source(plan, self._tools, self._network)
+
+    def _open(self, settings: Settings) -> Network:
+        def complain(where: str, why: str) -> None:
+            _log.warn("{where} is ignored: {why}", where=where, why=why)
+
+        limits, proxy = settings.upstream, settings.http_proxy.url
+        return open_network(self._tools.clock, limits, proxy, self._environ, complain)
+
+    def _index(self) -> None:
+        self._keys = {}
+        for sdk in self._sdks.values():
+            if not sdk.key:
+                continue
+            first = self._keys.setdefault(sdk.key, sdk)
+            if first is not sdk:
+                _log.warn(
+                    "SDKs {first} and {second} have the same SDK key; lookups by key find {first}",
+                    first=first.id,
+                    second=sdk.id,
+                )
+
+
+def _all(closing: list[Deferred[None]]) -> Deferred[None]:
+    return gatherResults(closing, consumeErrors=True).addCallback(lambda _: None)

@@ -1,0 +1,201 @@
+"""One configured SDK: its current Snapshot and the fetches that keep it current.
+
+source.wake, refresh ──► Turns ──► source.fetch ──► apply ──► snapshot, on_change, status, callers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from gateway.flags import Attribute, ConfigError, Snapshot
+from gateway.upstream.keys import masked
+from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, Refreshed
+from gateway.upstream.reporter import KEY_INVALID, Reporter
+from gateway.upstream.turns import Turns
+
+if TYPE_CHECKING:
+    from gateway.upstream.plan import Plan
+    from gateway.upstream.source import Source
+
+_log = Logger()
+
+Load = Callable[[bytes, str, Snapshot | None], Snapshot]
+OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]
+
+
+class Sdk:
+    """One SDK of the settings.  It keeps its identity through reloads, unless its key changes.
+
+    ``snapshot`` is None until the first good config; from then on it is always the last good one.
+    """
+
+    def __init__(self, plan: Plan, clock: Any, load: Load, reporter: Reporter, on_change: OnChange) -> None:
+        self.plan = plan
+        self.snapshot: Snapshot | None = None
+        self.loading = True
+        self._clock = clock
+        self._load = load
+        self._reporter = reporter
+        self._on_change = on_change
+        self._source: Source | None = None
+        self._trouble: Kind | None = None
+        self._loaded: list[Deferred[None]] = []
+        self._turns = Turns(clock, lambda: Deferred.fromCoroutine(self._turn()))
+
+    @property
+    def id(self) -> str:
+        """The operator's name for this SDK."""
+        return self.plan.id
+
+    @property
+    def key(self) -> str:
+        """The SDK key; a secret."""
+        return self.plan.key
+
+    @property
+    def defaults(self) -> Mapping[str, Attribute]:
+        """Global and SDK default user attributes, merged."""
+        return self.plan.defaults
+
+    def when_loaded(self) -> Deferred[None]:
+        """Fires when the first fetch has ended, well or badly; never errs, and cancelling disturbs nobody."""
+        if not self.loading:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(self._forget)
+        self._loaded.append(waiting)
+        return waiting
+
+    def refresh(self, *, limited: bool = False) -> Deferred[Refreshed]:
+        """One fetch that begins after this call; never errs unless cancelled, and cancelling disturbs nobody.
+
+        *limited* callers cause at most one fetch a second together; the rest of them share it.
+        The new config is in place and published when the Deferred fires.
+        """
+        if self.plan.refused:
+            return succeed(Refreshed("config fetch failed: the SDK key is invalid"))
+        return self._turns.ask(limited=limited)
+
+    def start(self, source: Source | None) -> None:
+        """Begin to fetch from *source*; None for an SDK whose key is refused."""
+        self._attach(source)
+        if source is not None:
+            self._turns.nudge()
+
+    def replace(self, source: Source | None) -> Deferred[None]:
+        """Go over to another source; the last good config stays until the new one delivers.
+
+        Callers of a fetch under way are answered by the new source; fires when the old one is closed.
+        """
+        old, self._trouble = self._source, None
+        self._attach(source)
+        if source is not None:
+            self._turns.restart()
+        return old.stop() if old is not None else succeed(None)
+
+    def stop(self) -> Deferred[None]:
+        """End fetches, timers and watches; everybody who waits is answered now."""
+        source, self._source = self._source, None
+        ended = self._turns.stop()
+        self._first_ended()
+        return ended.addCallback(lambda _: source.stop() if source is not None else None)
+
+    def _attach(self, source: Source | None) -> None:
+        self._source = source
+        if source is None:
+            _log.error("SDK {sdk_id}: the SDK key {key} is invalid", sdk_id=self.id, key=masked(self.key))
+            self._reporter.record(self.id, False, KEY_INVALID)
+            self._reporter.fetched(self.id, Kind.KEY.value, 0.0)
+            self._first_ended()
+            return
+        source.start(self._turns.nudge)
+
+    def _forget(self, waiting: Deferred[None]) -> None:
+        if waiting in self._loaded:
+            self._loaded.remove(waiting)
+
+    async def _turn(self) -> Refreshed:
+        source = self._source
+        if source is None:
+            return Refreshed("the SDK was stopped")
+        began = self._clock.seconds()
+        outcome = await source.fetch()
+        if source is not self._source:
+            return Refreshed("config fetch failed: the fetch was given up")
+        before = self.snapshot
+        outcome = self._apply(outcome)
+        changed = self.snapshot is not before
+        source.settled(outcome)
+        self._tell(source, outcome, self._clock.seconds() - began, changed=changed)
+        if changed:
+            self._publish(before)
+        self._first_ended()
+        return (
+            Refreshed(f"config fetch failed: {outcome.reason}")
+            if isinstance(outcome, Failed)
+            else Refreshed(changed=changed)
+        )
+
+    def _apply(self, outcome: Outcome) -> Outcome:
+        """Make a fetched body the current config; the only place that compiles, so that it can move."""
+        if not isinstance(outcome, Fetched):
+            return outcome
+        if self.snapshot is not None and self.snapshot.body == outcome.body:
+            return outcome
+        try:
+            self.snapshot = self._load(outcome.body, outcome.etag, self.snapshot)
+        except ConfigError as error:
+            return Failed(Kind.CONFIG, f"invalid config JSON content: {error}")
+        except Exception:  # noqa: BLE001 - whatever a config makes the compiler do, the last good one must go on
+            _log.failure("SDK {sdk_id}: the config cannot be compiled", sdk_id=self.id)
+            return Failed(Kind.CONFIG, "invalid config JSON content: it cannot be compiled")
+        return outcome
+
+    def _publish(self, before: Snapshot | None) -> None:
+        assert self.snapshot is not None
+        try:
+            self._on_change(self, before, self.snapshot)
+        except Exception:  # noqa: BLE001 - a subscriber's fault must not end the fetching
+            _log.failure("SDK {sdk_id}: a change could not be published", sdk_id=self.id)
+
+    def _first_ended(self) -> None:
+        self.loading = False
+        loaded, self._loaded = self._loaded, []
+        for waiting in loaded:
+            if not waiting.called:
+                waiting.callback(None)
+
+    def _tell(self, source: Source, outcome: Outcome, seconds: float, *, changed: bool) -> None:
+        if isinstance(outcome, Failed):
+            usual = source.unparsable if outcome.kind is Kind.CONFIG else source.unreadable
+            self._reporter.record(self.id, False, outcome.record or usual)
+            self._reporter.fetched(self.id, outcome.kind.value, seconds)
+        else:
+            unchanged = isinstance(outcome, NotModified) or not changed
+            self._reporter.record(self.id, True, self._message(source, outcome, changed=changed))
+            self._reporter.fetched(self.id, "not_modified" if unchanged else "changed", seconds)
+        self._log_change(source, outcome)
+
+    def _message(self, source: Source, outcome: Outcome, *, changed: bool) -> str:
+        """An upstream that sent a body "fetched" it, changed or not; a file with equal bytes was not modified."""
+        return source.fetched if changed or (isinstance(outcome, Fetched) and source.remote) else source.not_modified
+
+    def _log_change(self, source: Source, outcome: Outcome) -> None:
+        """One line per change of state, however often a fetch fails."""
+        trouble = outcome.kind if isinstance(outcome, Failed) else None
+        was, self._trouble = self._trouble, trouble
+        if trouble is was:
+            return
+        if isinstance(outcome, Failed):
+            _log.warn(
+                "SDK {sdk_id}: no config from {place}: {reason}; {state}",
+                sdk_id=self.id,
+                place=source.place,
+                reason=outcome.reason,
+                state="nothing to serve yet" if self.snapshot is None else "the last good config stays in place",
+            )
+        else:
+            _log.info("SDK {sdk_id}: the config from {place} loads again", sdk_id=self.id, place=source.place)

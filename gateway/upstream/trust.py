@@ -1,0 +1,61 @@
+"""Which certificate authorities an upstream's certificate may come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL.crypto import Error as CertificateFault
+from twisted.internet._sslverify import IOpenSSLTrustRoot
+from twisted.internet.ssl import Certificate, platformTrust
+from twisted.web.client import BrowserLikePolicyForHTTPS
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from OpenSSL.crypto import X509
+
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+
+
+class UpstreamError(Exception):
+    """The upstream settings cannot be used; the text names the option and the remedy."""
+
+
+@implementer(IOpenSSLTrustRoot)
+class _Trust:
+    """The platform's authorities and some private ones."""
+
+    def __init__(self, extra: list[X509]) -> None:
+        self._platform = platformTrust()  # type: ignore[no-untyped-call]
+        self._extra = extra
+
+    def _addCACertsToContext(self, context: Any) -> None:
+        self._platform._addCACertsToContext(context)  # noqa: SLF001 - twisted's own way to combine trust roots
+        store = context.get_cert_store()
+        for certificate in self._extra:
+            store.add_cert(certificate)
+
+
+def read_authorities(path: str) -> bytes:
+    """The bytes of ``upstream.ca_file``, or nothing when it is not set; raises ``UpstreamError``."""
+    if not path:
+        return b""
+    try:
+        pem = Path(path).read_bytes()
+    except OSError as error:
+        raise UpstreamError(f"upstream.ca_file cannot be read: {error.strerror}") from error
+    if _BEGIN not in pem:
+        raise UpstreamError("upstream.ca_file holds no certificate in PEM form")
+    return pem
+
+
+def policy(pem: bytes) -> BrowserLikePolicyForHTTPS:
+    """Trust the platform's authorities and those in *pem*; raises ``UpstreamError`` for a broken certificate."""
+    parts = [part[part.index(_BEGIN) :] + _END + b"\n" for part in pem.split(_END) if _BEGIN in part]
+    if not parts:
+        return BrowserLikePolicyForHTTPS()  # type: ignore[no-untyped-call]
+    try:
+        extra = [Certificate.loadPEM(part).original for part in parts]
+    except (CertificateFault, ValueError) as error:
+        raise UpstreamError("upstream.ca_file holds a certificate that cannot be read") from error
+    return BrowserLikePolicyForHTTPS(trustRoot=_Trust(extra))  # type: ignore[no-untyped-call]
