@@ -1,181 +1,143 @@
 """The one declaration of every option: a field here is a YAML key, an environment name, a default and a docs row.
 
 ``load`` (loading.py) walks these structs; nothing else in the product names an option twice.
-Field names are the YAML keys of contract of the system we replace; ours sit beside them and say so.
+Field names are the YAML keys of the system we replace; ours sit beside them and are marked ``ours``.
+The structs of each part live in modules of their own; everybody imports them from here.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import field
 
-Level = Literal["debug", "info", "warn", "error"]
-Attributes = dict[str, str | int | float | list[str]]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-Seconds = Annotated[float, Meta(ge=0)]
+from gateway.settings.marks import note
+from gateway.settings.schema_base import Attributes, BasicAuth, Certificate, Level, Log, RootLog, Section, Tls
+from gateway.settings.schema_diag import Diag, Metrics, OnByDefault, Otlp, Traces
+from gateway.settings.schema_http import (
+    Api,
+    CdnProxy,
+    Cors,
+    Enabled,
+    Http,
+    Ofrep,
+    OriginRegex,
+    Sse,
+    Webhook,
+)
+from gateway.settings.schema_later import Cache, DynamoDb, GlobalOffline, Grpc, KeepAlive, MongoDb, Profile, Redis
+from gateway.settings.schema_outbound import Delivery, Endpoint, Exporter, Outbox, Project
+from gateway.settings.schema_sdk import HttpProxy, LocalFile, Sdk, SdkOffline, Upstream
 
-
-class Section(Struct, frozen=True, kw_only=True):
-    """Base of every group of options."""
-
-
-class Log(Section):
-    level: Level | None = None
-
-
-class RootLog(Section):
-    level: Level = "warn"
-    format: Literal["text", "json"] = "text"
-
-
-class Tls(Section):
-    enabled: bool = False
-    min_version: Literal["1.0", "1.1", "1.2", "1.3"] = "1.2"
-    server_name: str = ""
-    certificates: list[Certificate] = field(default_factory=list)
-
-
-class Certificate(Section):
-    cert: str = ""
-    key: str = ""
-
-
-class OriginRegex(Section):
-    patterns: list[str] = field(default_factory=list)
-    if_no_match: str = ""
-
-
-class Cors(Section):
-    enabled: bool = True
-    allowed_origins: list[str] = field(default_factory=list)
-    allowed_origins_regex: OriginRegex = field(default_factory=OriginRegex)
-
-
-class Api(Section):
-    enabled: bool = True
-    headers: dict[str, str] = field(default_factory=dict)
-    auth_headers: dict[str, str] = field(default_factory=dict)
-    cors: Cors = field(default_factory=Cors)
-
-
-class Ofrep(Api):
-    pass
-
-
-class CdnProxy(Section):
-    enabled: bool = True
-    headers: dict[str, str] = field(default_factory=dict)
-    cors: Cors = field(default_factory=Cors)
-
-
-class Sse(Section):
-    enabled: bool = True
-    headers: dict[str, str] = field(default_factory=dict)
-    cors: Cors = field(default_factory=Cors)
-    log: Log = field(default_factory=Log)
-    heart_beat_interval: Seconds = 20  # env suffix is HEARTBEAT_INTERVAL in the peer; 0 = off
-    stall_timeout: Seconds = 60
-    drain_window: Seconds = 5
-    max_connections: Annotated[int, Meta(ge=0)] = 0  # 0 = no cap
-    max_connections_per_address: Annotated[int, Meta(ge=0)] = 0
+__all__ = (
+    "Api",
+    "Attributes",
+    "BasicAuth",
+    "Cache",
+    "CdnProxy",
+    "Certificate",
+    "Cors",
+    "Delivery",
+    "Diag",
+    "DynamoDb",
+    "Enabled",
+    "Endpoint",
+    "Exporter",
+    "GlobalOffline",
+    "Grpc",
+    "Http",
+    "HttpProxy",
+    "KeepAlive",
+    "Level",
+    "LocalFile",
+    "Log",
+    "Metrics",
+    "MongoDb",
+    "Ofrep",
+    "OnByDefault",
+    "OriginRegex",
+    "Otlp",
+    "Outbox",
+    "Profile",
+    "Project",
+    "Redis",
+    "RootLog",
+    "Sdk",
+    "SdkOffline",
+    "Section",
+    "Settings",
+    "Sse",
+    "Tls",
+    "Traces",
+    "Upstream",
+    "Webhook",
+)
 
 
-class BasicAuth(Section):
-    user: str = ""
-    password: str = ""
-
-
-class Webhook(Section):
-    enabled: bool = True
-    auth: BasicAuth = field(default_factory=BasicAuth)
-    auth_headers: dict[str, str] = field(default_factory=dict)
-    allowed_networks: list[str] = field(default_factory=list)
-
-
-class Enabled(Section):
-    enabled: bool = False
-
-
-class Http(Section):
-    enabled: bool = True
-    port: Port = 8050
-    bind: str = ""  # "" = all interfaces
-    trusted_proxies: list[str] = field(default_factory=list)  # networks
-    log: Log = field(default_factory=Log)
-    status: Enabled = field(default_factory=Enabled)
-    webhook: Webhook = field(default_factory=Webhook)
-    cdn_proxy: CdnProxy = field(default_factory=CdnProxy)
-    api: Api = field(default_factory=Api)
-    sse: Sse = field(default_factory=Sse)
-    ofrep: Ofrep = field(default_factory=Ofrep)
-
-
-class LocalFile(Section):
-    file_path: str = ""
-    polling: bool = False
-    poll_interval: Annotated[float, Meta(ge=1)] = 5
-
-
-class SdkOffline(Section):
-    enabled: bool | None = None
-    use_cache: bool = False
-    cache_poll_interval: Annotated[float, Meta(ge=1)] = 5
-    local: LocalFile = field(default_factory=LocalFile)
-    log: Log = field(default_factory=Log)
-
-
-class Sdk(Section):
-    key: str = ""
-    base_url: str = ""
-    poll_interval: float = 60
-    data_governance: Literal["global", "eu"] = "global"
-    webhook_signing_key: str = ""
-    webhook_signature_valid_for: float = 300
-    default_user_attributes: Attributes = field(default_factory=dict)
-    log: Log = field(default_factory=Log)
-    offline: SdkOffline = field(default_factory=SdkOffline)
-
-
-class HttpProxy(Section):
-    url: str = ""
-
-
-class Upstream(Section):
-    """Ours: how the gateway fetches config JSON."""
-
-    timeout: Annotated[float, Meta(gt=0)] = 30
-    connect_timeout: Annotated[float, Meta(gt=0)] = 10
-    max_bytes: Annotated[int, Meta(ge=1024)] = 64 * 1024 * 1024
-    ca_file: str = ""
-
-
-class Diag(Section):
-    enabled: bool = True
-    port: Port = 8051
-    bind: str = ""  # ours
-    auth_headers: dict[str, str] = field(default_factory=dict)  # ours
-    status: OnByDefault = field(default_factory=lambda: OnByDefault())
-    metrics: Metrics = field(default_factory=lambda: Metrics())
-
-
-class OnByDefault(Section):
-    enabled: bool = True
-
-
-class Metrics(Section):
-    enabled: bool = True
-    prometheus: OnByDefault = field(default_factory=OnByDefault)
-
-
-class Settings(Section):
+class Settings(Section, frozen=True):
     """Everything an operator can set, after defaults, file and environment are merged and validated."""
 
-    log: RootLog = field(default_factory=RootLog)
-    sdks: dict[str, Sdk] = field(default_factory=dict)
-    default_user_attributes: Attributes = field(default_factory=dict)
-    http: Http = field(default_factory=Http)
-    http_proxy: HttpProxy = field(default_factory=HttpProxy)
-    upstream: Upstream = field(default_factory=Upstream)
-    diag: Diag = field(default_factory=Diag)
-    tls: Tls = field(default_factory=Tls)
+    log: Annotated[RootLog, note("What is logged, and how.")] = field(default_factory=RootLog)
+    sdks: Annotated[
+        dict[str, Sdk],
+        note(
+            "The served configs, one entry per SDK id, the name under which clients address it. "
+            "The environment variable is a JSON object of SDK id to SDK key; "
+            "each further option of an SDK has a variable of its own.",
+        ),
+    ] = field(default_factory=dict)
+    default_user_attributes: Annotated[
+        Attributes,
+        note(
+            "User attributes that hold for every SDK; those of an SDK and of a request come before them.",
+            error="'{key}' has an invalid type, only 'string', 'number', and 'string[]' types are allowed",
+            example="{Country: DE, Plans: [free, pro]}",
+        ),
+    ] = field(default_factory=dict)
+    http: Annotated[Http, note("The main HTTP server.")] = field(default_factory=Http)
+    http_proxy: Annotated[HttpProxy, note("Forward proxy for the gateway's own calls to upstreams.")] = field(
+        default_factory=HttpProxy
+    )
+    upstream: Annotated[Upstream, note("How the gateway fetches config JSON.", ours=True)] = field(
+        default_factory=Upstream
+    )
+    diag: Annotated[Diag, note("The diagnostics server: status, health and metrics; always plain HTTP.")] = field(
+        default_factory=Diag
+    )
+    tls: Annotated[Tls, note("TLS of the main HTTP server.")] = field(default_factory=Tls)
+    workers: Annotated[
+        int | Literal["auto"],
+        note(
+            "Number of processes that serve requests; `auto` starts one per CPU.",
+            ours=True,
+            restart=True,
+            later="warn",
+            quiet=(1,),
+        ),
+    ] = 1
+    webhooks: Annotated[
+        list[Endpoint],
+        note("Receivers that are told about changes; any number, each independent.", ours=True, later="warn"),
+    ] = field(default_factory=list)
+    exporter: Annotated[Exporter, note("Where evaluation events are sent.", ours=True, later="warn")] = field(
+        default_factory=Exporter
+    )
+    outbox: Annotated[
+        Outbox, note("Where messages wait until they are delivered.", ours=True, restart=True, later="warn")
+    ] = field(default_factory=Outbox)
+    delivery: Annotated[Delivery, note("Where outgoing calls may go.", ours=True, later="warn")] = field(
+        default_factory=Delivery
+    )
+    project: Annotated[
+        Project, note("What environment and audit log web hooks say about the project.", ours=True, later="warn")
+    ] = field(default_factory=Project)
+    grpc: Annotated[Grpc, note("The gRPC server.", restart=True, later="warn")] = field(default_factory=Grpc)
+    cache: Annotated[
+        Cache, note("Shared caches of config JSON; of several, redis comes before mongodb before dynamodb.")
+    ] = field(default_factory=Cache)
+    profile: Annotated[
+        Profile, note("SDKs that come from a proxy profile of the dashboard.", restart=True, later="warn")
+    ] = field(default_factory=Profile)
+    offline: Annotated[
+        GlobalOffline, note("Serving every SDK from the cache, without calls to upstreams.", later="warn")
+    ] = field(default_factory=GlobalOffline)

@@ -1,0 +1,56 @@
+"""What is wrong with the settings, said so that it can be put right without being told a secret."""
+
+from __future__ import annotations
+
+import attrs
+
+SHOWN = 60  # characters of a found value; longer ones are cut.
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """One error or warning.
+
+    ``path`` is the YAML path of the option (empty when it concerns the whole), ``variable`` the environment variable
+    that set it, if one did; ``line`` and ``column`` count from 1 and are set for what a YAML file said.
+    No field ever holds a secret.
+    """
+
+    path: str
+    text: str
+    variable: str = ""
+    found: str = ""
+    allowed: str = ""
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def where(self) -> str:
+        """The variable or the YAML path, with the line where it is known."""
+        place = self.variable or self.path
+        if self.line is None:
+            return place
+        spot = f"line {self.line}, column {self.column}" if self.column is not None else f"line {self.line}"
+        return f"{place} ({spot})" if place else spot
+
+    def __str__(self) -> str:
+        details = "; ".join(
+            f"{word} {what}" for word, what in (("found", self.found), ("allowed:", self.allowed)) if what
+        )
+        text = f"{self.text} ({details})" if details else self.text
+        return f"{self.where}: {text}" if self.where else text
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the set fields as plain values, for JSON."""
+        return {name: value for name, value in attrs.asdict(self).items() if value not in ("", None)}
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters cannot disturb a terminal or forge a line of log."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def shortened(text: str) -> str:
+    """Return a text in quotes, cut to ``SHOWN`` characters, without control characters."""
+    clean = printable(text)
+    return f"'{clean}'" if len(clean) <= SHOWN else f"'{clean[:SHOWN]}…'"
