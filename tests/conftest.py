@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
-import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from twisted.logger import LogEvent, globalLogPublisher
 
-if TYPE_CHECKING:
-    from gateway_process import GatewayProcess
-
-ROOT = Path(__file__).resolve().parent.parent
-
-# importlib mode puts no test directory on the path; this one holds what several rings import.
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+from gateway_process import GatewayProcess
+from outside_tools import find_tool
 
 settings.register_profile(
     "default",
@@ -93,33 +85,10 @@ def logged_errors() -> Iterator[LoggedErrors]:
         pytest.fail("errors were logged:\n" + "\n".join(_describe(event) for event in left), pytrace=False)
 
 
-def find_tool(name: str) -> str:
-    """Return the path of a program; without it skip loudly, or fail where ``CI`` is set."""
-    path = shutil.which(name) or next((str(p) for p in (Path("/usr/bin") / name,) if p.exists()), None)
-    if path is not None:
-        return path
-    return missing(f"{name} is not installed; `make test` installs it as root or with sudo")
-
-
-def missing(reason: str) -> Any:
-    """Skip the running test for want of something outside the project, or fail it where ``CI`` is set."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason} (CI is set, so this is a failure)", pytrace=False)
-    print(f"\nNOT TESTED: {reason}", file=sys.stderr)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def require_tool() -> Callable[[str], str]:
     """Return :func:`find_tool`: name in, path out, or the test is skipped loudly (failed where ``CI`` is set)."""
     return find_tool
-
-
-def unused_port() -> int:
-    """Return a TCP port that was free a moment ago; callers that lose the race start again with another."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -128,8 +97,6 @@ def gateway_process(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
 
     Each has its own working directory, away from the checkout, and is ended with the test.
     """
-    from gateway_process import GatewayProcess
-
     running: list[GatewayProcess] = []
 
     def start(settings: dict[str, Any], **options: Any) -> GatewayProcess:

@@ -1,0 +1,71 @@
+"""Headless Chromium, and a second origin that serves it pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Self
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+from outside_tools import find_tool
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-proxy-server",
+)
+
+
+def open_browser(profile: Path) -> Chrome:
+    """Return a running Chromium with an empty profile; the test is skipped, or fails in CI, where it is missing."""
+    chromium, driver = find_tool("chromium"), find_tool("chromedriver")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    browser = Chrome(options=options, service=Service(driver))
+    browser.set_script_timeout(30)
+    return browser
+
+
+class Origin:
+    """A web server of its own origin that serves these pages; use it as a context manager."""
+
+    def __init__(self, pages: Mapping[str, tuple[str, bytes]]) -> None:
+        """Take path → (content type, body)."""
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                kind, body = pages.get(self.path, ("text/plain", b""))
+                self.send_response(200 if self.path in pages else 404)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        """Start to answer."""
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop to answer."""
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,23 @@
+"""Programs from outside the project that some tests need, and what to do where one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import NoReturn
+
+import pytest
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the running test loudly, or fail it where ``CI`` is set: there everything must have been installed."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason} (CI is set, so this is a failure)", pytrace=False)
+    print(f"\nNOT TESTED: {reason}", file=sys.__stderr__)
+    pytest.skip(reason)
+
+
+def find_tool(name: str) -> str:
+    """Return the path of a program; without it the test is skipped loudly, or fails where ``CI`` is set."""
+    return shutil.which(name) or missing(f"{name} is not installed; `make test` installs it as root or with sudo")
