@@ -1,1 +1,51 @@
-"""See docs/architecture.md."""
+"""What an operator sees: status, readiness, metrics, logs, the diagnostics port, and what systemd is told.
+
+It stands beside the flow of data: the other rooms tell it what happened, and nothing they do depends on it.
+"""
+
+from gateway.telemetry.components import LogLevels, component
+from gateway.telemetry.diagnostics import DiagnosticsSite, make_diagnostics_site
+from gateway.telemetry.lag import LagMonitor
+from gateway.telemetry.logs import log_observer
+from gateway.telemetry.metrics import (
+    Exposition,
+    Metrics,
+    NoMetrics,
+    ProcessMetrics,
+    StreamMetrics,
+    UpstreamMetrics,
+)
+from gateway.telemetry.notify import Notifier
+from gateway.telemetry.prometheus import PrometheusMetrics
+from gateway.telemetry.readiness import Readiness, SdkState, Serving, Verdict
+from gateway.telemetry.redact import printable, redact
+from gateway.telemetry.rlimits import FileLimit, raise_file_limit
+from gateway.telemetry.status import Status
+from gateway.telemetry.vitals import Vitals
+
+__all__ = (
+    "DiagnosticsSite",
+    "Exposition",
+    "FileLimit",
+    "LagMonitor",
+    "LogLevels",
+    "Metrics",
+    "NoMetrics",
+    "Notifier",
+    "ProcessMetrics",
+    "PrometheusMetrics",
+    "Readiness",
+    "SdkState",
+    "Serving",
+    "Status",
+    "StreamMetrics",
+    "UpstreamMetrics",
+    "Verdict",
+    "Vitals",
+    "component",
+    "log_observer",
+    "make_diagnostics_site",
+    "printable",
+    "raise_file_limit",
+    "redact",
+)

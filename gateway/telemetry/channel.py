@@ -1,0 +1,91 @@
+"""HTTP/1.1 connections that cost next to nothing, whatever is at their other end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.protocol import connectionDone
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.python.failure import Failure
+    from twisted.web.resource import IResource
+
+REQUEST_DEADLINE = 5.0  # seconds for a complete request; the peer's read timeout
+HEADER_LIMIT = 16 * 1024  # bytes of request line and header fields; beyond it 400
+HEADER_COUNT = 50  # header fields; beyond it 400
+BODY_LIMIT = 16 * 1024  # bytes of a body, which nothing here reads; beyond it the connection ends
+CONNECTION_LIMIT = 100  # at a time; a scraper and a few probes need under ten
+
+
+class BoundedSite(Protocol):
+    """What a channel needs of its factory."""
+
+    connections: int
+    reactor: IReactorTime
+
+
+class BoundedChannel(HTTPChannel):
+    """HTTP/1.1 with a deadline for each request and a bound for its body."""
+
+    totalHeadersSize = HEADER_LIMIT
+    maxHeaders = HEADER_COUNT
+    site: BoundedSite
+    transport: Any  # a TCP connection; ITransport does not know how to abort
+    _deadline: IDelayedCall | None = None
+    _counted = False
+
+    def connectionMade(self) -> None:
+        """Take part, unless too many do already."""
+        if self.site.connections >= CONNECTION_LIMIT:
+            self.transport.abortConnection()
+            return
+        self.site.connections += 1
+        self._counted = True
+        super().connectionMade()  # type: ignore[no-untyped-call]
+
+    def dataReceived(self, data: bytes) -> None:
+        """Start the deadline with the first byte of a request."""
+        if self._deadline is None and not self._handlingRequest:
+            self._deadline = self.site.reactor.callLater(REQUEST_DEADLINE, self.transport.abortConnection)
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def allContentReceived(self) -> None:
+        """Stop the deadline: the request is complete."""
+        self._end_deadline()
+        super().allContentReceived()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Make room for another."""
+        self._end_deadline()
+        if self._counted:
+            self.site.connections -= 1
+            self._counted = False
+            super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+
+class BoundedRequest(Request):
+    """A request whose answer does not name the server's software, and whose body may only be small."""
+
+    channel: Any  # the type of its transport does not know how to abort
+    _received = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body; too much of it ends the connection."""
+        self._received += len(data)
+        if self._received > BODY_LIMIT:
+            self.channel.transport.abortConnection()
+        else:
+            super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+
+    def render(self, resrc: IResource) -> None:
+        """Answer without a Server header."""
+        self.responseHeaders.removeHeader(b"server")
+        super().render(resrc)  # type: ignore[no-untyped-call]

@@ -1,0 +1,73 @@
+"""Which part of the gateway a log event comes from, and the lowest level that part logs.
+
+A component is named by the settings path whose ``log.level`` governs it: ``http``, ``http.sse``, ``sdks.production``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import LogLevel
+
+if TYPE_CHECKING:
+    from twisted.logger import LogEvent
+
+    from gateway.settings import Settings
+
+# The first prefix that fits decides, so the narrower ones stand first.
+_ROOMS = (
+    ("gateway.web.events", "http.sse"),
+    ("gateway.web", "http"),
+    ("gateway.streams", "http.sse"),
+    ("gateway.pump", "http.sse"),
+    ("gateway.upstream.localfile", "offline"),
+    ("gateway.upstream.watch", "offline"),
+    ("gateway.upstream", "sdks"),
+    ("gateway.telemetry", "diag"),
+    ("gateway", "gateway"),
+    ("twisted.web", "http"),
+    ("twisted", "twisted"),
+)
+_LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
+
+
+def component(event: LogEvent) -> str:
+    """Return the component of an event: by its Logger's namespace, and the SDK it names in ``sdk`` or ``sdk_id``."""
+    namespace = str(event.get("log_namespace") or "gateway")
+    room = next((room for prefix, room in _ROOMS if _inside(namespace, prefix)), namespace)
+    if room not in {"sdks", "offline"}:
+        return room
+    sdk = event.get("sdk", event.get("sdk_id"))
+    if not isinstance(sdk, str):
+        return room
+    return f"sdks.{sdk}" if room == "sdks" else f"sdks.{sdk}.offline"
+
+
+def _inside(namespace: str, prefix: str) -> bool:
+    return namespace == prefix or namespace.startswith(prefix + ".")
+
+
+class LogLevels:
+    """The lowest level that each component logs; one object for the life of the process, changed by ``replace``."""
+
+    def __init__(self, default: str = "warn", overrides: dict[str, str] | None = None) -> None:
+        self._default = _LEVELS[default]
+        self._overrides = {name: _LEVELS[level] for name, level in (overrides or {}).items()}
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> LogLevels:
+        """Read every ``log.level`` there is; one that is not set means that of ``log.level``."""
+        overrides = {"http": settings.http.log.level, "http.sse": settings.http.sse.log.level}
+        for sdk_id, sdk in settings.sdks.items():
+            overrides[f"sdks.{sdk_id}"] = sdk.log.level
+            overrides[f"sdks.{sdk_id}.offline"] = sdk.offline.log.level
+        return cls(settings.log.level, {name: level for name, level in overrides.items() if level is not None})
+
+    def replace(self, other: LogLevels) -> None:
+        """Take over another's levels, from the next event on."""
+        self._default = other._default
+        self._overrides = dict(other._overrides)
+
+    def allows(self, name: str, level: Any) -> bool:
+        """Whether a component logs events of this ``LogLevel``."""
+        return bool(level >= self._overrides.get(name, self._default))

@@ -1,0 +1,124 @@
+"""The diagnostics port: status, metrics and probes over plain HTTP, apart from the traffic.
+
+    status, metrics, readiness ──► pages ──► BoundedChannel ──► scraper, probe, operator
+
+The pages are small and made in the reactor thread, at the moment of asking.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+import msgspec
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from gateway.telemetry.channel import BoundedChannel, BoundedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.web import http
+    from twisted.web.server import Request
+
+    from gateway.settings import Settings
+    from gateway.telemetry.metrics import Exposition
+    from gateway.telemetry.readiness import Readiness
+    from gateway.telemetry.status import Status
+
+IDLE_TIMEOUT = 120  # seconds between requests; the peer's
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+Page = tuple[int, str, bytes]  # status, content type, body
+
+
+class DiagnosticsRoot(Resource):
+    """Every page, by its exact path and for any method, as the peer has it."""
+
+    isLeaf = True
+
+    def __init__(self, pages: Mapping[bytes, Callable[[], Page]], guarded: frozenset[bytes]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._pages = pages
+        self._guarded = guarded
+        self.auth_headers: Mapping[str, str] = {}
+
+    def render(self, request: Request) -> bytes:
+        """Return the page's body, having set status and headers."""
+        page = self._pages.get(request.path)
+        if page is None:
+            code, kind, body = 404, TEXT, b"404 page not found\n"
+        elif request.path in self._guarded and not self._admitted(request):
+            code, kind, body = 401, TEXT, b"Unauthorized\n"
+        else:
+            code, kind, body = page()
+        request.setResponseCode(code)
+        request.responseHeaders.setRawHeaders("Content-Type", [kind])
+        request.responseHeaders.setRawHeaders("Cache-Control", ["no-store"])
+        if request.method == b"HEAD":
+            request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
+            return b""
+        return body
+
+    def _admitted(self, request: Request) -> bool:
+        """Compare every header, without stopping at the first difference."""
+        admitted = True
+        for name, value in self.auth_headers.items():
+            given = (request.requestHeaders.getRawHeaders(name.encode()) or [b""])[0]
+            admitted &= hmac.compare_digest(given, value.encode())
+        return admitted
+
+
+class DiagnosticsSite(Site):
+    """The diagnostics server; ``connections`` are open at this moment."""
+
+    protocol = BoundedChannel  # type: ignore[assignment]  # without the generic one's HTTP/2
+    requestFactory = BoundedRequest
+
+    def __init__(self, root: DiagnosticsRoot, reactor: IReactorTime) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            root, timeout=IDLE_TIMEOUT, reactor=reactor, parsePOSTFormSubmission=False
+        )
+        self.connections = 0
+        self._root = root
+
+    def log(self, request: http.Request) -> None:
+        """Keep no access log: probes every second would drown everything else."""
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Take over the auth headers of new settings; pages and port need a restart."""
+        self._root.auth_headers = dict(settings.diag.auth_headers)
+
+
+def make_diagnostics_site(
+    status: Status, metrics: Exposition, readiness: Readiness, settings: Settings, clock: IReactorTime
+) -> DiagnosticsSite:
+    """Return the server's factory, listening nowhere yet.
+
+    ``/status`` and ``/metrics`` are there as the settings say, behind ``diag.auth_headers``.
+    ``/livez`` and ``/readyz`` are always there and open, since probes carry no secrets.
+    """
+    pages: dict[bytes, Callable[[], Page]] = {
+        b"/livez": lambda: (200, TEXT, b"ok\n"),
+        b"/readyz": lambda: _ready(readiness),
+    }
+    guarded: dict[bytes, Callable[[], Page]] = {}
+    if settings.diag.status.enabled:
+        guarded[b"/status"] = lambda: (200, JSON, msgspec.json.encode(status.document()))
+    if settings.diag.metrics.enabled and settings.diag.metrics.prometheus.enabled:
+        guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
+    index = "\n".join(sorted(path.decode() for path in (*guarded, *pages))) + "\n"
+    pages = {b"/": lambda: (200, TEXT, index.encode()), **guarded, **pages}
+    site = DiagnosticsSite(DiagnosticsRoot(pages, frozenset(guarded)), clock)
+    site.reconfigure(settings)
+    return site
+
+
+def _ready(readiness: Readiness) -> Page:
+    verdict = readiness.check()
+    return verdict.code, JSON, msgspec.json.encode(verdict.body)

@@ -1,0 +1,52 @@
+"""Measures how late the reactor is: whatever delays a timer delays every request and every push as well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+_log = Logger()
+
+INTERVAL = 1.0  # seconds between two measurements
+WARNING = 1.0  # seconds of lag that users notice
+QUIET = 60.0  # seconds between two warnings
+
+
+class LagMonitor:
+    """Reports, once per second, how many seconds too late its own timer fired.
+
+    It goes by the reactor's clock, which follows the wall clock: setting the clock forward shows as one large lag.
+    """
+
+    def __init__(self, clock: IReactorTime, report: Callable[[float], None]) -> None:
+        self._clock = clock
+        self._report = report
+        self._call: IDelayedCall | None = None
+        self._due = 0.0
+        self._warned: float | None = None
+
+    def start(self) -> None:
+        """Begin to measure."""
+        self._due = self._clock.seconds() + INTERVAL
+        self._call = self._clock.callLater(INTERVAL, self._measure)
+
+    def stop(self) -> None:
+        """Stop measuring; safe to call twice."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._call = None
+
+    def _measure(self) -> None:
+        now = self._clock.seconds()
+        lag = max(0.0, now - self._due)
+        self._report(lag)
+        if lag >= WARNING and (self._warned is None or now - self._warned >= QUIET):
+            self._warned = now
+            _log.warn("the gateway stood still for {lag:.1f} s: it is short of CPU, or paged out", lag=lag)
+        self.start()

@@ -1,0 +1,138 @@
+"""Log events as lines: text in the peer's shape, or one JSON object each.
+
+    Logger ──► event ──► component and level ──► render ──► redact, escape ──► stream
+
+One stream takes every level; the tag says which.
+Under systemd or a container runtime that is where lines belong, and their order is kept.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from twisted.logger import ILogObserver, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from gateway.telemetry.components import component
+from gateway.telemetry.redact import printable, redact
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from twisted.logger import LogEvent
+
+    from gateway.telemetry.components import LogLevels
+
+MESSAGE_LIMIT = 8 * 1024  # characters of one message or traceback; journald cuts a line at 48 KiB
+FIELD_LIMIT = 1024  # characters of one event field in JSON
+FIELD_COUNT = 32  # event fields in JSON; our own events have under ten
+SCAN_LIMIT = 64 * 1024  # characters that are searched for secrets; what lies beyond is cut before anything else
+CUT = "...[cut]"
+
+_TAGS = {
+    LogLevel.debug: "debug",
+    LogLevel.info: "info",
+    LogLevel.warn: "warning",
+    LogLevel.error: "error",
+    LogLevel.critical: "error",
+}
+_WORDS = {**_TAGS, LogLevel.warn: "warn"}
+# What twisted.logger and the older twisted.python.log put into events for themselves.
+_INTERNAL = frozenset({"format", "message", "time", "system", "isError", "failure", "why", "printed", "report"})
+_OWN = frozenset({"time", "level", "component", "message", "failure"})
+
+
+def log_observer(form: Literal["text", "json"], levels: LogLevels, stream: TextIO) -> ILogObserver:
+    """Return the observer to put on the application; it never raises, and writes whole lines.
+
+    An event with ``report=True`` is written at any level, without a level tag, as the peer does at start and stop.
+    ``levels`` is asked at each event, so that a reload can change it.
+    """
+    return LineObserver(_text if form == "text" else _json, levels, stream)
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes each event that its level lets through."""
+
+    def __init__(self, render: Any, levels: LogLevels, stream: TextIO) -> None:
+        self._render = render
+        self._levels = levels
+        self._stream = stream
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event; an event that cannot be rendered becomes a line that says so."""
+        try:
+            name = component(event)
+            level = event.get("log_level") or LogLevel.info
+            if not event.get("report") and not self._levels.allows(name, level):
+                return
+            line = self._render(event, name, level)
+        except Exception as error:  # noqa: BLE001  (a log call must never break its caller)
+            line = f"an event could not be logged: {type(error).__name__}"
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # the disk is full, or nobody reads; there is nowhere left to say so
+
+
+def _text(event: LogEvent, name: str, level: Any) -> str:
+    """Return ``YYYY/MM/DD HH:MM:SS [level] <component> message`` in UTC, a traceback indented below it."""
+    tag = "" if event.get("report") else f"[{_TAGS[level]}] "
+    head = f"{_moment(event):%Y/%m/%d %H:%M:%S} {tag}<{printable(redact(name))}> {printable(_message(event))}"
+    # Each line of a traceback is indented, so that no exception's text can pass for a log line of its own.
+    trace = _traceback(event)
+    return "\n".join([head, *(f"    {printable(line)}" for line in trace.splitlines())])
+
+
+def _json(event: LogEvent, name: str, level: Any) -> str:
+    """Return one JSON object: time, level, component, message, the event's own fields, and a failure's traceback."""
+    line: dict[str, object] = {
+        "time": _moment(event).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": _WORDS[level],
+        "component": _encodable(redact(name)),
+        "message": _encodable(_message(event)),
+    }
+    own = [key for key in event if not key.startswith("log_") and key not in _INTERNAL]
+    for key in own[:FIELD_COUNT]:
+        shown = _encodable(_limited(key, FIELD_LIMIT))
+        line[f"{shown}_" if shown in _OWN else shown] = _field(event[key])
+    trace = _traceback(event)
+    if trace:
+        line["failure"] = _encodable(trace)
+    return msgspec.json.encode(line).decode()
+
+
+def _moment(event: LogEvent) -> datetime:
+    return datetime.fromtimestamp(event.get("log_time") or 0.0, UTC)
+
+
+def _message(event: LogEvent) -> str:
+    return _limited(formatEvent(event), MESSAGE_LIMIT)
+
+
+def _traceback(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    return _limited(failure.getTraceback().rstrip(), MESSAGE_LIMIT) if isinstance(failure, Failure) else ""
+
+
+def _field(value: object) -> object:
+    """Return a value that JSON has, as it is or as its own text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _encodable(_limited(value if isinstance(value, str) else repr(value), FIELD_LIMIT))
+
+
+def _limited(text: str, limit: int) -> str:
+    """Redact, then cut: the other way round half a key could be left that no longer looks like one."""
+    text = redact(text[:SCAN_LIMIT])
+    return text if len(text) <= limit else text[:limit] + CUT
+
+
+def _encodable(text: str) -> str:
+    """Return ``text`` without lone surrogates, which have no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,66 @@
+"""Raises the limit of open files, because every stream needs one."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = Logger()
+
+FILE_CAP = 1_048_576  # files; systemd's usual hard limit, and far beyond what one process can serve
+RESERVE = 64  # files for everything but streams: listeners, upstream connections, watchers, log, diagnostics
+
+Limits = tuple[int, int]  # soft, hard
+
+
+@frozen
+class FileLimit:
+    """How many files may be open, before and after; ``enough`` for the connections that were asked for."""
+
+    before: int
+    now: int
+    hard: int
+    enough: bool
+
+
+def _get() -> Limits:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def _set(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def raise_file_limit(
+    connections: int, get: Callable[[], Limits] = _get, put: Callable[[Limits], None] = _set
+) -> FileLimit:
+    """Raise the soft limit of open files to the hard one, log the outcome, and return it; never raises.
+
+    ``connections`` is the configured most, 0 for no such limit; too low a limit for it is a warning.
+    """
+    before, hard = get()
+    wanted = FILE_CAP if hard == resource.RLIM_INFINITY else min(hard, FILE_CAP)
+    now = before
+    if before != resource.RLIM_INFINITY and before < wanted:
+        try:
+            put((wanted, hard))
+            now = wanted
+        except (OSError, ValueError) as error:
+            _log.warn("the limit of open files stays {before}: {error}", before=before, error=error.__class__.__name__)
+    enough = now == resource.RLIM_INFINITY or now >= connections + RESERVE
+    if not enough:
+        _log.warn(
+            "only {now} files may be open, too few for {connections} connections: "
+            "raise LimitNOFILE of the service (or `ulimit -Hn`) to at least {needed}",
+            now=now,
+            connections=connections,
+            needed=connections + RESERVE,
+        )
+    _log.info("open files: {now} allowed (before: {before}, most: {hard})", now=now, before=before, hard=hard)
+    return FileLimit(before, now, hard, enough)
