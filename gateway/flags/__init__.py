@@ -1,1 +1,31 @@
-"""See docs/architecture.md."""
+"""Config JSON v6, evaluated: the heart of the gateway, and pure.
+
+    upstream bytes ──► load() ──► Snapshot ──► evaluate / encode_all ──► Result
+                                     └──► difference(old, new) ──► ChangeSet
+
+Everything here is a function of its arguments: no clock, no sockets, no chance.
+"""
+
+from __future__ import annotations
+
+from gateway.flags.changes import ChangeSet, difference
+from gateway.flags.errors import ConfigError, InvalidAttribute
+from gateway.flags.flag import Flag
+from gateway.flags.result import Result
+from gateway.flags.snapshot import Snapshot, load
+from gateway.flags.user import Attribute, User, attributes_from_json, effective_user
+
+__all__ = (
+    "Attribute",
+    "ChangeSet",
+    "ConfigError",
+    "Flag",
+    "InvalidAttribute",
+    "Result",
+    "Snapshot",
+    "User",
+    "attributes_from_json",
+    "difference",
+    "effective_user",
+    "load",
+)

@@ -1,0 +1,81 @@
+"""The bytes of a config JSON, cut into pieces: a piece that has not changed is not even decoded again."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import attrs
+import msgspec
+
+from gateway.flags.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # what a signed 64-bit integer holds
+DEPTH_LIMIT = 64  # nested arrays and objects in one flag or segment; a real one has about 8
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_Pieces = dict[str, msgspec.Raw]
+
+
+class _Root(msgspec.Struct):
+    f: _Pieces | msgspec.UnsetType | None = msgspec.UNSET
+    s: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    p: _Pieces | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_ROOT = msgspec.json.Decoder(_Root)
+
+
+@attrs.frozen
+class Document:
+    """The parts of a config JSON; ``flags`` and ``segments`` still encoded."""
+
+    flags: Mapping[str, bytes]
+    segments: tuple[bytes, ...]
+    preferences: Mapping[str, object]
+
+
+def read_document(body: bytes) -> Document:
+    """Cut a body into its parts; raises ConfigError, and nothing else, for what is no config JSON."""
+    try:
+        root = _ROOT.decode(body)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the config JSON has an unexpected shape: {error}") from None
+    except (ValueError, RecursionError):
+        raise ConfigError("the config JSON is not valid JSON") from None
+    if root.f is msgspec.UNSET and root.s is msgspec.UNSET and root.p is msgspec.UNSET:
+        raise ConfigError("the config JSON has none of the members 'f', 's' and 'p'")
+    return Document(
+        flags={key: bytes(raw) for key, raw in (root.f or {}).items()},
+        segments=tuple(bytes(raw) for raw in root.s or ()),
+        preferences={key: read_piece(bytes(raw)) for key, raw in (root.p or {}).items()},
+    )
+
+
+def read_piece(source: bytes) -> object:
+    """Decode one piece into plain values; raises ConfigError when it is malformed inside or nested too deeply.
+
+    An integer that does not fit 64 bits becomes a float, as it would for any reader that has no larger integers.
+    """
+    try:
+        value: object = msgspec.json.decode(source)
+        # Only what can be deep or long is walked through; hardly any real flag is.
+        if source.count(b"[") + source.count(b"{") > DEPTH_LIMIT or _LONG_NUMBER.search(source):
+            value = _settled(value, DEPTH_LIMIT)
+    except (ValueError, OverflowError, RecursionError):
+        raise ConfigError("the config JSON has text or numbers that cannot be represented") from None
+    return value
+
+
+def _settled(value: object, levels: int) -> object:
+    if levels < 0:
+        raise ConfigError(f"the config JSON is nested more than {DEPTH_LIMIT} levels deep")
+    if isinstance(value, dict):
+        return {key: _settled(inner, levels - 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_settled(inner, levels - 1) for inner in value]
+    if isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
+        return float(value)
+    return value

@@ -1,0 +1,75 @@
+"""JSON as the replies spell it: the escapes and number forms that clients of the Go peer already see.
+
+Everything that is pushed or answered is joined from fragments made here: two outcomes are equal when their bytes are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+# ``<``, ``>`` and ``&`` never occur in JSON syntax, and the two separators only inside strings: replacing is safe.
+_ESCAPES = (
+    (b"<", b"\\u003c"),
+    (b">", b"\\u003e"),
+    (b"&", b"\\u0026"),
+    (b"\xe2\x80\xa8", b"\\u2028"),
+    (b"\xe2\x80\xa9", b"\\u2029"),
+)
+Value = bool | str | int | float
+"""What a flag can serve; the type is part of the value: ``1``, ``1.0`` and ``True`` are three."""
+
+_SMALLEST_PLAIN = 1e-6  # below it a number takes an exponent
+_SMALLEST_EXPONENT = 1e21  # from it on a number takes an exponent
+
+
+def encode_text(text: str) -> bytes:
+    """Return ``text`` as a JSON string, safe to stand inside HTML; raises UnicodeEncodeError on lone surrogates."""
+    encoded = msgspec.json.encode(text)
+    for plain, escaped in _ESCAPES:
+        if plain in encoded:
+            encoded = encoded.replace(plain, escaped)
+    return encoded
+
+
+def encode_number(number: float) -> bytes:
+    """Return the shortest form that reads back as the same finite float: ``3``, ``0.1``, ``1e+21``, ``1e-7``."""
+    size = abs(number)
+    if size == 0:
+        return b"-0" if math.copysign(1.0, number) < 0 else b"0"
+    digits = repr(number)
+    if size < _SMALLEST_PLAIN or size >= _SMALLEST_EXPONENT:
+        return digits.replace("e-0", "e-").encode()
+    if "e" in digits:
+        digits = _without_exponent(digits)
+    return digits.removesuffix(".0").encode()
+
+
+def _without_exponent(digits: str) -> str:
+    mantissa, _, exponent = digits.partition("e")
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    point = len(whole) + int(exponent)
+    digits = whole + fraction
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    return f"{sign}{digits:0<{point}}"
+
+
+def encode_value(value: Value | None) -> bytes:
+    """Return one flag's value as JSON; an ``int`` keeps all its digits, a ``float`` takes its shortest form."""
+    if value is None:
+        return b"null"
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, str):
+        return encode_text(value)
+    if isinstance(value, int):
+        return str(value).encode()
+    return encode_number(value)
+
+
+def canonical(value: object) -> bytes:
+    """Return bytes that are equal exactly when two plain JSON values are, types included (``1`` is not ``1.0``)."""
+    return msgspec.json.encode(value, order="sorted")

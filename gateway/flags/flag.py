@@ -1,0 +1,59 @@
+"""A compiled flag, and a compiled segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import msgspec
+
+from gateway.flags.result import Result, Results
+from gateway.flags.user import User
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.flags.formula import Fault, Kind, Segment
+    from gateway.flags.match import Match
+
+Resolve = Callable[[User], Result]
+
+
+@attrs.frozen
+class Group:
+    """A segment, its conditions compiled; many flags share one."""
+
+    source: bytes
+    segment: Segment | Fault
+    matches: tuple[Match, ...] = ()
+    hashed: bool = False  # whether a condition compares hashes, so that the config's salt matters
+    attributes: frozenset[str] = frozenset()
+
+
+@attrs.frozen(eq=False)
+class Flag:
+    """One flag of a Snapshot; carried over from one Snapshot to the next while nothing it depends on has changed."""
+
+    key: str
+    source: bytes = attrs.field(repr=False)  # the definition's bytes
+    kind: Kind | Fault
+    attributes: tuple[str, ...]  # the names it reads, also through segments and prerequisites; sorted by UTF-8 bytes
+    segments: frozenset[int]  # the positions of the segments that it names itself
+    prerequisites: tuple[str, ...]  # the keys that it names itself
+    hashed: bool  # whether it compares hashes, itself or through a segment
+    weight: int  # evaluations that one evaluation costs, prerequisites included
+    circular: bool  # whether it reaches a circle of prerequisites, and so fails for everybody
+    depth: int  # prerequisites below one another, itself included
+    resolve: Resolve = attrs.field(repr=False)  # the outcome for a user; NOBODY stands for none
+    outcomes: Results = attrs.field(repr=False)
+
+    @property
+    def definition(self) -> Mapping[str, object]:
+        """The setting as plain JSON values, decoded anew on each access."""
+        return cast("Mapping[str, object]", msgspec.json.decode(self.source))
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The outcomes that the definition can serve, and the failures met so far."""
+        return self.outcomes.all()

@@ -1,0 +1,277 @@
+"""The definition of a flag, read into values: what is broken becomes a ``Fault`` at its place and nothing ever raises.
+
+A fault costs only those evaluations that reach it, so one bad rule does not take the rest of the flag with it.
+Absent numbers count as zero and absent lists as empty, as in the Go SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+import attrs
+
+if TYPE_CHECKING:
+    from gateway.flags.encoding import Value
+
+Json = Mapping[str, object]
+
+NO_PERCENTAGE = "percentage options are malformed"
+
+
+@attrs.frozen
+class Fault:
+    """A part that cannot be used, and why; the reason is made of the config alone."""
+
+    reason: str
+
+
+@attrs.frozen
+class Kind:
+    """A setting type: the field that holds its values, and what it is called."""
+
+    field: str
+    name: str
+
+
+KINDS = (Kind("b", "bool"), Kind("s", "string"), Kind("i", "int"), Kind("d", "double"))
+
+
+@attrs.frozen
+class Served:
+    """A value to serve, or the fault that takes its place."""
+
+    value: Value | Fault
+    variation_id: str = ""
+
+
+@attrs.frozen
+class Option:
+    """A share of the users, in percent, and what they are served."""
+
+    percentage: int
+    served: Served
+
+
+@attrs.frozen
+class UserCondition:
+    """An attribute compared with an operand; the operand is read by the comparator."""
+
+    attribute: str
+    comparator: int
+    raw: Json
+
+
+@attrs.frozen
+class SegmentCondition:
+    """Whether the user is in the segment at ``index`` (or, negated, is not)."""
+
+    index: int
+    negated: bool
+
+
+@attrs.frozen
+class PrerequisiteCondition:
+    """Whether another flag's value equals the one in ``raw`` (or, negated, does not)."""
+
+    key: str
+    negated: bool
+    raw: Json
+
+
+Condition = UserCondition | SegmentCondition | PrerequisiteCondition | Fault
+
+
+@attrs.frozen
+class Rule:
+    """Conditions that must all hold, and then a value or percentage options."""
+
+    conditions: tuple[Condition, ...]
+    served: Served | None
+    options: tuple[Option, ...] | Fault
+
+
+@attrs.frozen
+class Formula:
+    """One flag, read."""
+
+    kind: Kind | Fault
+    attribute: str  # the attribute whose text percentage options hash
+    rules: tuple[Rule, ...]
+    options: tuple[Option, ...] | Fault
+    served: Served
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every condition of every rule, in order."""
+        return tuple(condition for rule in self.rules for condition in rule.conditions)
+
+    @property
+    def prerequisites(self) -> tuple[str, ...]:
+        """The keys of the flags this one asks, each once, in order."""
+        found = (c.key for c in self.conditions if isinstance(c, PrerequisiteCondition))
+        return tuple(dict.fromkeys(found))
+
+
+@attrs.frozen
+class Segment:
+    """A named group of users: its conditions must all hold."""
+
+    name: str
+    conditions: tuple[UserCondition | Fault, ...]
+
+
+def read_formula(definition: object) -> Formula | Fault:
+    """Read one setting; a Fault only when its own shape leaves nothing to evaluate."""
+    if not isinstance(definition, dict):
+        return Fault("the setting is not an object")
+    rules, attribute = _list(definition, "r"), definition.get("a")
+    if rules is None:
+        return Fault("targeting rules are not a list")
+    if not all(isinstance(rule, dict) for rule in rules):
+        return Fault("a targeting rule is not an object")
+    if not isinstance(attribute, str | None):
+        return Fault("the percentage attribute is not a string")
+    kind = _kind(definition)
+    return Formula(
+        kind=kind,
+        attribute=attribute or "Identifier",
+        rules=tuple(_rule(cast("Json", rule), kind) for rule in rules),
+        options=_options(definition, kind),
+        served=_served(definition, kind),
+    )
+
+
+def read_segment(definition: object) -> Segment | Fault:
+    """Read one segment; a Fault when there is nothing that can be evaluated."""
+    if not isinstance(definition, dict):
+        return Fault("the segment is not an object")
+    name, conditions = definition.get("n"), _list(definition, "r")
+    if not isinstance(name, str | None) or conditions is None:
+        return Fault("the segment is malformed")
+    return Segment(name or "", tuple(_user_condition(condition) for condition in conditions))
+
+
+def read_value(raw: object, kind: Kind | Fault) -> Value | Fault:
+    """Return the value that a ``v`` object holds for a setting type, or the reason why it holds none."""
+    if isinstance(kind, Fault):
+        return kind
+    if raw is None:
+        return Fault("setting value is nil")
+    value = raw.get(kind.field) if isinstance(raw, dict) else None
+    wrong = Fault(f"setting value is not of the expected type '{kind.name}'")
+    if value is None:
+        return wrong
+    match kind.field:
+        case "b":
+            return value if isinstance(value, bool) else wrong
+        case "s":
+            return value if isinstance(value, str) else wrong
+        case "i":
+            whole = _whole(value)
+            return wrong if whole is None else whole
+        case _:
+            number = read_number(value)
+            return wrong if number is None else number
+
+
+def read_number(value: object) -> float | None:
+    """Return a JSON number as a float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _kind(definition: Json) -> Kind | Fault:
+    number = _whole(definition.get("t"))
+    return KINDS[number] if number is not None and 0 <= number < len(KINDS) else Fault("setting type is unsupported")
+
+
+def _whole(value: object) -> int | None:
+    """Return a JSON integer, zero when it is absent, None for anything else."""
+    if value is None:
+        return 0
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _list(raw: Json, field: str) -> list[object] | None:
+    value = raw.get(field)
+    if value is None:
+        return []
+    return value if isinstance(value, list) else None
+
+
+def _served(raw: object, kind: Kind | Fault) -> Served:
+    if not isinstance(raw, dict):
+        return Served(Fault("the served value is not an object"))
+    variation_id = raw.get("i")
+    if not isinstance(variation_id, str | None):
+        return Served(Fault("the variation ID is not a string"))
+    return Served(read_value(raw.get("v"), kind), variation_id or "")
+
+
+def _options(raw: Json, kind: Kind | Fault) -> tuple[Option, ...] | Fault:
+    entries = _list(raw, "p")
+    if entries is None:
+        return Fault(NO_PERCENTAGE)
+    options = []
+    for entry in entries:
+        percentage = _whole(entry.get("p")) if isinstance(entry, dict) else None
+        if percentage is None:
+            return Fault(NO_PERCENTAGE)
+        options.append(Option(percentage, _served(entry, kind)))
+    return tuple(options)
+
+
+def _rule(raw: Json, kind: Kind | Fault) -> Rule:
+    conditions = _list(raw, "c")
+    served = raw.get("s")
+    return Rule(
+        conditions=(Fault("conditions are not a list"),)
+        if conditions is None
+        else tuple(_condition(condition) for condition in conditions),
+        served=None if served is None else _served(served, kind),
+        options=_options(raw, kind),
+    )
+
+
+def _condition(raw: object) -> Condition:
+    if isinstance(raw, dict):
+        for field, read in (("u", _user_condition), ("s", _segment_condition), ("p", _prerequisite_condition)):
+            inner = raw.get(field)
+            if inner is not None:
+                return read(inner)
+    return Fault("condition isn't a type of user, segment, or prerequisite condition")
+
+
+def _user_condition(raw: object) -> UserCondition | Fault:
+    if not isinstance(raw, dict):
+        return Fault("the user condition is not an object")
+    attribute, comparator = raw.get("a"), _whole(raw.get("c"))
+    if not isinstance(attribute, str | None):
+        return Fault("comparison attribute is not a string")
+    if comparator is None:
+        return Fault("comparison operator is invalid")
+    return UserCondition(attribute or "", comparator, raw)
+
+
+def _segment_condition(raw: object) -> SegmentCondition | Fault:
+    if not isinstance(raw, dict):
+        return Fault("the segment condition is not an object")
+    index, comparator = _whole(raw.get("s")), _whole(raw.get("c"))
+    if index is None:
+        return Fault("segment reference is invalid")
+    if comparator not in {0, 1}:
+        return Fault("comparison operator is invalid")
+    return SegmentCondition(index, comparator == 1)
+
+
+def _prerequisite_condition(raw: object) -> PrerequisiteCondition | Fault:
+    if not isinstance(raw, dict):
+        return Fault("the prerequisite condition is not an object")
+    key, comparator = raw.get("f"), _whole(raw.get("c"))
+    if not isinstance(key, str):
+        return Fault("prerequisite flag key is missing or invalid")
+    if comparator not in {0, 1}:
+        return Fault("comparison operator is invalid")
+    return PrerequisiteCondition(key, comparator == 1, raw)

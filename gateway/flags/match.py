@@ -1,0 +1,47 @@
+"""What a condition becomes: a function of the user that holds, does not hold, or asks to skip the rule.
+
+None means that the user or the attribute is missing or cannot be read: the whole rule is then skipped, negated or not.
+A Match raises EvaluationFailure where the definition itself is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from gateway.flags.errors import EvaluationFailure
+from gateway.flags.user import User
+
+Match = Callable[[User], bool | None]
+
+
+@attrs.frozen
+class Terms:
+    """How a comparator is used: the answer that makes the condition hold, and the bytes that hashes append."""
+
+    wanted: bool
+    suffix: bytes
+
+
+def failing(reason: str) -> Match:
+    """Return a Match that ends the evaluation of the flag."""
+
+    def match(_user: User) -> None:
+        raise EvaluationFailure(reason)
+
+    return match
+
+
+def failing_for_users(reason: str) -> Match:
+    """Return a Match that ends the evaluation, but is skipped while there is no user to compare."""
+
+    def match(user: User) -> None:
+        if user.present:
+            raise EvaluationFailure(reason)
+
+    return match
+
+
+def skipping(_user: User) -> None:
+    """Skip the rule, whoever asks."""

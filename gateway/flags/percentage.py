@@ -1,0 +1,62 @@
+"""Percentage options: everybody has one place among a hundred per flag, and every SDK finds the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha1
+from typing import TYPE_CHECKING
+
+from gateway.flags.formula import Fault, Option, Served
+from gateway.flags.match import failing
+from gateway.flags.result import Result
+from gateway.flags.user import User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.flags.result import Results
+
+Choose = Callable[[User], Result | None]
+"""What picks an option; None: the options are skipped."""
+
+
+def outcome(served: Served, results: Results, *, matched: bool) -> Result:
+    """Return the Result of serving something; a failure when the value cannot be served."""
+    if isinstance(served.value, Fault):
+        return results.fail(served.value.reason)
+    return results.serve(served.value, served.variation_id, matched=matched)
+
+
+def bucket(key: str, text: str) -> int:
+    """Return the place of an attribute's text among the hundred of a flag; the same in every SDK."""
+    digest = sha1((key + text).encode(), usedforsecurity=False).digest()
+    return (int.from_bytes(digest[:4]) >> 4) % 100
+
+
+def spread(options: Iterable[Option]) -> tuple[Option | None, ...]:
+    """Return, for each of the hundred places, the option that serves it; None where the shares end early."""
+    places: list[Option | None] = []
+    end = 0
+    for option in options:
+        end += option.percentage
+        places.extend([option] * (min(end, 100) - len(places)))
+    return (*places, *[None] * (100 - len(places)))
+
+
+def chooser(options: tuple[Option, ...] | Fault, key: str, attribute: str, results: Results) -> Choose | None:
+    """Return the function that picks an option, None when there are none; what it returns is None for "skipped"."""
+    if isinstance(options, Fault):
+        return failing(options.reason)  # type: ignore[return-value]
+    if not options:
+        return None
+    made = {id(option): outcome(option.served, results, matched=True) for option in options}
+    table = [None if option is None else made[id(option)] for option in spread(options)]
+    absent = "" if attribute == "Identifier" else None
+
+    def choose(user: User) -> Result | None:
+        text = user.text.get(attribute, absent)
+        if text is None or not user.present:
+            return None
+        return table[bucket(key, text)]
+
+    return choose

@@ -1,0 +1,107 @@
+"""How an attribute is read as text, number, version or list of texts: the rules of the Go SDK, byte for byte.
+
+Each function returns None for what cannot be read; none raises.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+from semver import Version
+
+# What Go takes for white space; ``str.strip`` alone would also take the four ASCII separators U+001C to U+001F.
+SPACES = (
+    "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_HEXADECIMAL = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+")
+_WORDS = {
+    "inf": math.inf,
+    "+inf": math.inf,
+    "-inf": -math.inf,
+    "infinity": math.inf,
+    "+infinity": math.inf,
+    "-infinity": -math.inf,
+    "nan": math.nan,
+}
+_LARGEST_VERSION_NUMBER = 2**64 - 1  # what fits the peer's unsigned 64-bit fields
+
+VersionKey = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
+_RELEASE: tuple[tuple[int, int, str], ...] = ((2, 0, ""),)  # sorts after every pre-release
+
+
+def well_formed(text: str) -> str:
+    """Return ``text`` with each lone surrogate replaced by U+FFFD, so that it can be encoded."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def number_text(number: float) -> str:
+    """Return a number as rules on text see it: 16 significant digits, an exponent below 1e-4 and from 1e16 on."""
+    return f"{number:.16g}"
+
+
+def list_text(items: tuple[str, ...]) -> str:
+    """Return a list of texts as rules on text see it: compact JSON that escapes no HTML."""
+    encoded = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+    return encoded.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def parse_number(text: str) -> float | None:
+    """Return the number that ``text`` spells; a comma counts as a point, too large a number is none."""
+    trimmed = text.strip(SPACES).replace(",", ".")
+    if _DECIMAL.fullmatch(trimmed):
+        number = float(trimmed)
+    elif _HEXADECIMAL.fullmatch(trimmed):
+        number = _from_hexadecimal(trimmed)
+    else:
+        return _WORDS.get(trimmed.lower())
+    return None if math.isinf(number) else number
+
+
+def _from_hexadecimal(text: str) -> float:
+    try:
+        return float.fromhex(text)
+    except OverflowError:
+        return math.inf
+
+
+def parse_version(text: str) -> VersionKey | None:
+    """Return a key that sorts as semantic versions do (build metadata does not count), or None."""
+    trimmed = text.strip(SPACES)
+    if not trimmed.isascii():
+        return None
+    try:
+        version = Version.parse(trimmed)
+    except ValueError:  # also what int() says of thousands of digits
+        return None
+    numbers = (version.major, version.minor, version.patch)
+    prerelease = _RELEASE
+    if version.prerelease:
+        prerelease = tuple(
+            (0, int(part), "") if part.isdigit() else (1, 0, part) for part in version.prerelease.split(".")
+        )
+    if max(*numbers, *(part[1] for part in prerelease)) > _LARGEST_VERSION_NUMBER:
+        return None
+    return (*numbers, prerelease)
+
+
+def parse_list(text: str) -> tuple[str, ...] | None:
+    """Return the items of a JSON list of strings; ``null`` reads as an empty list and as an empty item, as in Go."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(item is None or isinstance(item, str) for item in value):
+        return None
+    return tuple("" if item is None else well_formed(item) for item in value)

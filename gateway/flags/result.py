@@ -1,0 +1,81 @@
+"""One possible outcome of one flag, encoded once and shared by everybody who gets it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.flags.encoding import Value, encode_text, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Result:
+    """An outcome of the flag ``key``.
+
+    Interned per flag, also from one Snapshot to the next: two Results of one flag that mean the same are one object
+    as long as each Snapshot was loaded with the one before it as ``previous``; otherwise compare ``json``.
+
+    ``value`` is None exactly when ``error`` says why the evaluation failed; ``variation_id`` is then ``""``.
+    ``matched`` tells whether a targeting rule or a percentage option decided.
+    ``json`` is ``{"value":…,"variationId":"…"}``, ``entry`` the same behind ``"key":``, ``ofrep`` the item of OFREP.
+    """
+
+    __slots__ = ("entry", "error", "json", "key", "matched", "ofrep", "value", "variation_id")
+
+    def __init__(
+        self, key: str, value: Value | None, variation_id: str, *, matched: bool = False, error: str | None = None
+    ) -> None:
+        self.key: Final = key
+        self.value: Final = value
+        self.variation_id: Final = variation_id
+        self.matched: Final = matched
+        self.error: Final = error
+        name, shown, variant = encode_text(key), encode_value(value), encode_text(variation_id)
+        self.json: Final = b'{"value":%b,"variationId":%b}' % (shown, variant)
+        self.entry: Final = b"%b:%b" % (name, self.json)
+        reason = b"TARGETING_MATCH" if matched else b"DEFAULT"
+        self.ofrep: Final = (
+            b'{"key":%b,"reason":"%b","variant":%b,"value":%b}' % (name, reason, variant, shown)
+            if error is None
+            else b'{"key":%b,"errorCode":"GENERAL","errorDetails":%b}' % (name, encode_text(error))
+        )
+
+    def __repr__(self) -> str:
+        outcome = f"error={self.error!r}" if self.error is not None else f"{self.value!r}, {self.variation_id!r}"
+        return f"<Result {self.key!r}: {outcome}>"
+
+
+class Results:
+    """All outcomes of one flag seen so far, each made once; ``earlier`` ones are taken over instead of made again."""
+
+    __slots__ = ("_earlier", "_key", "_made")
+
+    def __init__(self, key: str, earlier: Iterable[Result] = ()) -> None:
+        self._key = key
+        self._earlier = {_identity(result): result for result in earlier}
+        self._made: dict[tuple[object, ...], Result] = {}
+
+    def serve(self, value: Value, variation_id: str, *, matched: bool) -> Result:
+        """Return the one Result that stands for this value; ``1``, ``1.0`` and ``True`` are three different ones."""
+        return self._intern(Result(self._key, value, variation_id, matched=matched))
+
+    def fail(self, error: str) -> Result:
+        """Return the one Result that stands for this failure."""
+        known = self._made.get((type(None), b"null", "", False, error))
+        return known or self._intern(Result(self._key, None, "", error=error))
+
+    def all(self) -> tuple[Result, ...]:
+        """Return every outcome made so far, in the order of making."""
+        return tuple(self._made.values())
+
+    def _intern(self, result: Result) -> Result:
+        identity = _identity(result)
+        made = self._made.get(identity)
+        if made is None:
+            made = self._made[identity] = self._earlier.get(identity, result)
+        return made
+
+
+def _identity(result: Result) -> tuple[object, ...]:
+    return type(result.value), encode_value(result.value), result.variation_id, result.matched, result.error

@@ -1,0 +1,143 @@
+"""One config, compiled: immutable, shared by everything that answers and pushes.
+
+body ──► Document ──► (only what changed) compile ──► Snapshot
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from gateway.flags.compile import Surroundings, compile_flag, compile_group
+from gateway.flags.document import Document, read_document, read_piece
+from gateway.flags.formula import Fault, read_formula
+from gateway.flags.graph import affected_by, compile_order, cycle_text
+from gateway.flags.user import NOBODY, User
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.flags.flag import Flag, Group
+    from gateway.flags.result import Result
+
+TAG_LENGTH = 16  # hex digits of the body's SHA-256: 64 bits tell any two configs of one SDK apart
+
+
+class Snapshot:
+    """A config JSON as it was received, ready to be evaluated.
+
+    ``etag`` is the upstream's, or generated; ``tag`` a digest of the body that any node with the same bytes finds;
+    ``keys`` are sorted by their UTF-8 bytes, and ``flags`` is in that order; ``preferences`` is the member ``p``.
+    """
+
+    __slots__ = ("_resolvers", "body", "etag", "flags", "groups", "keys", "preferences", "salt", "tag")
+
+    def __init__(
+        self, body: bytes, etag: str, document: Document, groups: Sequence[Group], flags: dict[str, Flag]
+    ) -> None:
+        self.body: Final = body
+        self.tag: Final = sha256(body, usedforsecurity=False).hexdigest()[:TAG_LENGTH]
+        self.etag: Final = etag or f'W/"{self.tag}"'
+        self.preferences: Final[Mapping[str, object]] = MappingProxyType(dict(document.preferences))
+        self.salt: Final = _salt(document)
+        self.groups: Final = tuple(groups)
+        self.keys: Final[tuple[str, ...]] = tuple(sorted(flags))  # code points sort as UTF-8 bytes do
+        ordered = {key: flags[key] for key in self.keys}
+        self.flags: Final[Mapping[str, Flag]] = MappingProxyType(ordered)
+        self._resolvers: Final = tuple(flag.resolve for flag in ordered.values())
+
+    def evaluate(self, key: str, user: User | None) -> Result:
+        """Return the outcome of one flag; raises KeyError when there is no such flag, and nothing else."""
+        return self.flags[key].resolve(NOBODY if user is None else user)
+
+    def evaluate_all(self, user: User | None) -> Sequence[Result]:
+        """Return the outcome of every flag, in the order of ``keys``."""
+        whom = NOBODY if user is None else user
+        return [resolve(whom) for resolve in self._resolvers]
+
+    def encode_all(self, user: User | None) -> bytes:
+        """Return ``{"<key>":{"value":…,"variationId":…},…}`` over all flags; failing ones have a null value."""
+        whom = NOBODY if user is None else user
+        return b"{%b}" % b",".join([resolve(whom).entry for resolve in self._resolvers])
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self.tag}: {len(self.keys)} flags>"
+
+
+def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
+    """Compile a config JSON; raises ConfigError, and nothing else, when it cannot be used at all.
+
+    A flag that is malformed by itself fails alone. ``previous`` lends its compiled flags, segments and Results to
+    whatever is unchanged: the work is then that of what changed, plus finding out.
+    """
+    document = read_document(body)
+    salt = _salt(document)
+    groups = _groups(document, salt, previous)
+    flags = _flags(document, Surroundings(salt, groups, {}), previous)
+    return Snapshot(body, etag, document, groups, flags)
+
+
+def _salt(document: Document) -> str | Fault:
+    salt = document.preferences.get("s")
+    if salt is None:
+        return ""
+    return salt if isinstance(salt, str) else Fault("config JSON salt is not a string")
+
+
+def _groups(document: Document, salt: str | Fault, previous: Snapshot | None) -> tuple[Group, ...]:
+    known = {} if previous is None or previous.salt != salt else {group.source: group for group in previous.groups}
+    return tuple(known.get(source) or compile_group(source, salt) for source in document.segments)
+
+
+def _flags(document: Document, around: Surroundings, previous: Snapshot | None) -> dict[str, Flag]:
+    kept = {} if previous is None else _unchanged(document, around, previous)
+    earlier: Mapping[str, Flag] = {} if previous is None else previous.flags
+    changed = {key: read_formula(read_piece(source)) for key, source in document.flags.items() if key not in kept}
+    order, circular = compile_order(changed)
+    flags = dict(kept)
+    around = Surroundings(around.salt, around.groups, flags)
+    for key in (*order, *circular):
+        flags[key] = compile_flag(
+            key,
+            document.flags[key],
+            changed[key],
+            around,
+            circle=cycle_text(key, circular) if key in circular else None,
+            earlier=earlier[key].results if key in earlier else (),
+        )
+    return flags
+
+
+def _unchanged(document: Document, around: Surroundings, previous: Snapshot) -> dict[str, Flag]:
+    """Return the flags whose definition, segments, salt and prerequisites are all what they were.
+
+    Those that reach a circle of prerequisites are never among them: the circle may have been cut elsewhere, and a
+    changed flag that comes to ask one must find it again.
+    """
+    salted = around.salt != previous.salt
+    moved = changed_positions(previous.groups, around.groups)
+    touched = {key for key in previous.flags if key not in document.flags}
+    same = {}
+    for key, source in document.flags.items():
+        flag = previous.flags.get(key)
+        if (
+            flag is None
+            or flag.source != source
+            or flag.circular
+            or (salted and flag.hashed)
+            or not moved.isdisjoint(flag.segments)
+        ):
+            touched.add(key)
+        else:
+            same[key] = flag
+    for key in affected_by(touched, same):
+        same.pop(key, None)
+    return same
+
+
+def changed_positions(old: Sequence[Group], new: Sequence[Group]) -> frozenset[int]:
+    """Return the positions at which the segments of two configs differ in their bytes."""
+    longest = max(len(old), len(new))
+    sources = [[group.source for group in groups] + [b""] * (longest - len(groups)) for groups in (old, new)]
+    return frozenset(index for index in range(longest) if sources[0][index] != sources[1][index])

@@ -1,0 +1,167 @@
+"""Whom a flag is evaluated for: attributes as they came, and how rules read them."""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from gateway.flags.errors import InvalidAttribute
+from gateway.flags.reading import (
+    VersionKey,
+    list_text,
+    number_text,
+    parse_list,
+    parse_number,
+    parse_version,
+    well_formed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Attribute = str | float | tuple[str, ...]
+
+
+class User:
+    """An immutable, hashable set of attributes; equality is on all of them, types and list items included.
+
+    Texts must be encodable as UTF-8, as ``attributes_from_json`` sees to.
+    Integers become floats, ``-0.0`` becomes ``0.0``, lists become tuples.
+    What rules read is worked out at most once per attribute and kept; this does not show in equality.
+    """
+
+    __slots__ = ("_attributes", "_hash", "_lists", "_numbers", "_versions", "present", "text")
+
+    def __init__(self, attributes: Mapping[str, Attribute], *, present: bool = True) -> None:
+        clean: dict[str, Attribute] = dict(attributes)
+        text: dict[str, str] | None = None
+        for value in clean.values():
+            if type(value) is not str:
+                clean, text = _settle(clean)
+                break
+        self._attributes: Final = clean
+        self.text: Final[Mapping[str, str]] = clean if text is None else text  # type: ignore[assignment]
+        self.present: Final = present  # False only for the stand-in of a missing user
+        self._hash: int | None = None
+        self._numbers: dict[str, float | None] | None = None
+        self._versions: dict[str, VersionKey | None] | None = None
+        self._lists: dict[str, tuple[str, ...] | None] | None = None
+
+    @property
+    def attributes(self) -> Mapping[str, Attribute]:
+        """The attributes, read-only."""
+        return MappingProxyType(self._attributes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, User):
+            return NotImplemented
+        return self is other or (self._attributes == other._attributes and self.present == other.present)
+
+    def __hash__(self) -> int:
+        known = self._hash
+        if known is None:
+            known = self._hash = hash(frozenset(self._attributes.items()))
+        return known
+
+    def __repr__(self) -> str:
+        # Attributes are private: a User may end up in a traceback or a log, its values must not.
+        return f"<User of {len(self._attributes)} attributes>"
+
+    def number(self, name: str) -> float | None:
+        """Return the attribute as a number; None when it is missing or is none."""
+        value = self._attributes.get(name)
+        if type(value) is not str:
+            return value if type(value) is float else None
+        known = self._numbers
+        if known is None:
+            known = self._numbers = {}
+        if name not in known:
+            known[name] = parse_number(value)
+        return known[name]
+
+    def version(self, name: str) -> VersionKey | None:
+        """Return the attribute as a sortable semantic version; None when it is missing or is none."""
+        value = self._attributes.get(name)
+        if type(value) is not str:
+            return None
+        known = self._versions
+        if known is None:
+            known = self._versions = {}
+        if name not in known:
+            known[name] = parse_version(value)
+        return known[name]
+
+    def items(self, name: str) -> tuple[str, ...] | None:
+        """Return the attribute as a list of texts; None when it is missing or is none."""
+        value = self._attributes.get(name)
+        if type(value) is not str:
+            return value if type(value) is tuple else None
+        known = self._lists
+        if known is None:
+            known = self._lists = {}
+        if name not in known:
+            known[name] = parse_list(value)
+        return known[name]
+
+
+def _settle(attributes: dict[str, Attribute]) -> tuple[dict[str, Attribute], dict[str, str]]:
+    clean: dict[str, Attribute] = {}
+    text: dict[str, str] = {}
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            clean[name] = text[name] = value
+        elif isinstance(value, tuple | list):
+            items = clean[name] = tuple(value)
+            text[name] = list_text(items)
+        else:
+            number = clean[name] = float(value) + 0.0  # adding zero turns -0.0 into 0.0
+            text[name] = number_text(number)
+    return clean, text
+
+
+NOBODY: Final = User({}, present=False)
+"""Stands for a missing user inside this room: every rule and percentage option is skipped."""
+
+
+def attributes_from_json(value: object) -> dict[str, Attribute]:
+    """Return the attributes that a decoded JSON object holds; raises InvalidAttribute with the text for the caller.
+
+    Numbers become floats; a list keeps its texts and drops anything else; booleans, nulls and objects are refused.
+    """
+    if not isinstance(value, dict):
+        raise InvalidAttribute("the user must be a JSON object")
+    return {well_formed(str(name)): _attribute(name, item) for name, item in value.items()}
+
+
+def _attribute(name: str, item: object) -> Attribute:
+    if isinstance(item, str):
+        return well_formed(item)
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        return _number(name, item)
+    if isinstance(item, list):
+        return tuple(well_formed(part) for part in item if isinstance(part, str))
+    raise InvalidAttribute(f"'{name}' has an invalid type, only 'string', 'number', and 'string[]' types are allowed")
+
+
+def _number(name: str, item: float) -> float:
+    try:
+        number = float(item) + 0.0
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InvalidAttribute(f"'{name}' is a number that does not fit 64 bits")
+    return number
+
+
+def effective_user(request: Mapping[str, Attribute] | None, *defaults: Mapping[str, Attribute]) -> User | None:
+    """Return the user of a request over the defaults; among defaults the later beats the earlier.
+
+    None when there is no request user and no default attribute: targeting is then skipped altogether.
+    """
+    merged: dict[str, Attribute] = {}
+    for layer in defaults:
+        merged.update(layer)
+    if request is None:
+        return User(merged) if merged else None
+    return User({**merged, **request} if merged else request)
