@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from gateway.flags import Snapshot, load
-from gateway.settings.schema import Settings
+from gateway.settings import Settings
 from gateway.streams import Hub, Wheel
 
 SDK_KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
