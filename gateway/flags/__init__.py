@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from gateway.flags.changes import ChangeSet, difference
 from gateway.flags.errors import ConfigError, InvalidAttribute
+from gateway.flags.explain import explain
+from gateway.flags.explanation import Explanation
 from gateway.flags.flag import Flag
 from gateway.flags.result import Result
 from gateway.flags.snapshot import Snapshot, load
@@ -19,6 +21,7 @@ __all__ = (
     "Attribute",
     "ChangeSet",
     "ConfigError",
+    "Explanation",
     "Flag",
     "InvalidAttribute",
     "Result",
@@ -27,5 +30,6 @@ __all__ = (
     "attributes_from_json",
     "difference",
     "effective_user",
+    "explain",
     "load",
 )

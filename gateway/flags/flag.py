@@ -43,7 +43,7 @@ class Flag:
     prerequisites: tuple[str, ...]  # the keys that it names itself
     hashed: bool  # whether it compares hashes, itself or through a segment
     weight: int  # evaluations that one evaluation costs, prerequisites included
-    circular: bool  # whether it reaches a circle of prerequisites, and so fails for everybody
+    fault: str | None  # why it fails for everybody: a circle of prerequisites, say
     depth: int  # prerequisites below one another, itself included
     resolve: Resolve = attrs.field(repr=False)  # the outcome for a user; NOBODY stands for none
     outcomes: Results = attrs.field(repr=False)

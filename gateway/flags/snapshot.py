@@ -124,7 +124,7 @@ def _unchanged(document: Document, around: Surroundings, previous: Snapshot) -> 
         if (
             flag is None
             or flag.source != source
-            or flag.circular
+            or flag.fault is not None
             or (salted and flag.hashed)
             or not moved.isdisjoint(flag.segments)
         ):

@@ -1,0 +1,159 @@
+"""Why a flag came out as it did, as values: read them, print them, or turn them into JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from gateway.flags.encoding import Value, encode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Verdict = Literal["true", "false", "skipped", "failed", "not reached"]
+
+_INDENT = "  "
+
+
+@attrs.frozen
+class ConditionNote:
+    """One condition: what it says, whether it holds, and why it was skipped, failed or not reached."""
+
+    says: str
+    verdict: Verdict
+    reason: str | None = None
+    attribute: str | None = None
+    comparator: str | None = None
+    actual: str | None = None  # the user's attribute as the rule reads it
+    inside: tuple[ConditionNote, ...] = ()  # of a segment
+    prerequisite: Explanation | None = None  # how the other flag came out
+
+    def lines(self) -> Iterator[str]:
+        """Yield the note line by line."""
+        yield f"{self.says} → {self.verdict}{_because(self._remark())}"
+        for note in self.inside:
+            yield from indented(note.lines())
+        if self.prerequisite is not None:
+            yield from indented(self.prerequisite.lines())
+
+    def _remark(self) -> str | None:
+        seen = None if self.actual is None else f"it is {self.actual!r}"
+        return "; ".join(part for part in (seen, self.reason) if part) or None
+
+
+@attrs.frozen
+class OptionNote:
+    """One percentage option and the places it covers, ``start`` up to but without ``end``."""
+
+    percentage: int
+    start: int
+    end: int
+    serves: str
+    decided: bool
+
+
+@attrs.frozen
+class PercentageNote:
+    """The percentage options of a rule or of the setting; ``bucket`` is the user's place among the hundred."""
+
+    attribute: str
+    bucket: int | None
+    reason: str | None  # why no option was picked
+    options: tuple[OptionNote, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """Yield the note line by line."""
+        if self.bucket is None:
+            yield f"percentage options by User.{self.attribute}{_because(self.reason)}"
+        else:
+            yield f"percentage options by User.{self.attribute}: bucket {self.bucket}{_because(self.reason)}"
+        for option in self.options:
+            mark = "  ◄ decides" if option.decided else ""
+            yield f"{_INDENT}{option.percentage}% [{option.start}, {option.end}): {option.serves}{mark}"
+
+
+@attrs.frozen
+class RuleNote:
+    """One targeting rule: ``verdict`` is that of its conditions together; ``decided``: its outcome was served."""
+
+    number: int  # counted from 1
+    verdict: Verdict
+    decided: bool
+    serves: str | None  # None: percentage options, or nothing
+    conditions: tuple[ConditionNote, ...] = ()
+    percentage: PercentageNote | None = None
+    reason: str | None = None
+
+    def lines(self) -> Iterator[str]:
+        """Yield the note line by line."""
+        mark = "  ◄ decides" if self.decided else ""
+        serves = "" if self.serves is None else f", serving {self.serves}"
+        yield f"rule {self.number}{serves} → {_RULE_WORDS[self.verdict]}{_because(self.reason)}{mark}"
+        for note in self.conditions:
+            yield from indented(note.lines())
+        if self.percentage is not None:
+            yield from indented(self.percentage.lines())
+
+
+_RULE_WORDS = {
+    "true": "its conditions hold",
+    "false": "no match",
+    "skipped": "skipped",
+    "failed": "cannot be evaluated",
+    "not reached": "not reached",
+}
+
+
+@attrs.frozen
+class Explanation:
+    """How one flag came out for one user; agrees with ``Snapshot.evaluate``.
+
+    ``decided_by`` names what decided: ``rule 2``, ``rule 2, option 1``, ``option 3``, ``default value`` or ``error``.
+    It shows the user's attributes: it is meant for operators, not for callers. Hashed values are counted, not shown.
+    """
+
+    key: str
+    value: Value | None
+    variation_id: str
+    matched: bool
+    error: str | None
+    decided_by: str
+    default: str  # what is served when nothing else decides
+    rules: tuple[RuleNote, ...] = ()
+    percentage: PercentageNote | None = None
+
+    def text(self) -> str:
+        """Return the explanation for people, several lines without a line feed at the end."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """Yield the explanation line by line."""
+        if self.error is None:
+            yield f"{self.key} = {shown(self.value, self.variation_id)}, decided by {self.decided_by}"
+        else:
+            yield f"{self.key} has no value: {self.error}"
+        for rule in self.rules:
+            yield from indented(rule.lines())
+        if self.percentage is not None:
+            yield from indented(self.percentage.lines())
+        yield f"{_INDENT}default {self.default}{'  ◄ decides' if self.decided_by == 'default value' else ''}"
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the explanation as plain values that any JSON encoder takes."""
+        return attrs.asdict(self)
+
+
+def shown(value: Value | None, variation_id: str) -> str:
+    """Return a served value for people: as JSON, with its variation ID when it has one."""
+    variant = f" (variation {variation_id!r})" if variation_id else ""
+    return encode_value(value).decode() + variant
+
+
+def indented(lines: Iterator[str]) -> Iterator[str]:
+    """Yield the lines one level further in."""
+    return (_INDENT + line for line in lines)
+
+
+def _because(reason: str | None) -> str:
+    return "" if reason is None else f" ({reason})"
