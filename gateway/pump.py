@@ -1,4 +1,4 @@
-"""Drives the hubs: short slices of pushing between which requests are served, and the turning of the heartbeat wheel."""
+"""Drives the hubs: short slices of pushing, requests served in between, and the turning of the heartbeat wheel."""
 
 from __future__ import annotations
 

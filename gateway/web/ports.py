@@ -11,14 +11,7 @@ if TYPE_CHECKING:
 
     from gateway.flags import Attribute, Snapshot, User
     from gateway.streams import Outlet
-
-
-class Refreshed(Protocol):
-    """How a refresh ended."""
-
-    @property
-    def error(self) -> str | None:
-        """The text for the caller when the fetch failed; it names no secret."""
+    from gateway.upstream import Refreshed
 
 
 class Sdk(Protocol):

@@ -56,6 +56,7 @@ class GatewaySite(Site):
         super().__init__(page.resource, timeout=IDLE_TIMEOUT, reactor=context.clock, parsePOSTFormSubmission=False)
         self.page = page
         self.metrics = metrics
+        self.answering = 0  # requests whose answer has not begun
 
     def reconfigure(self, settings: Settings) -> None:
         """Answer the next requests under ``settings``; connections, streams and what is remembered stay.

@@ -63,7 +63,7 @@ def build_context(tls: Tls) -> SSL.Context:
 def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(VERSIONS[tls.min_version])
-    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_options(SSL.OP_NO_COMPRESSION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle stream then holds no 34 KB of buffers
     try:
         context.use_certificate_chain_file(cert)
@@ -76,8 +76,6 @@ def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
 
 
 def _names(context: SSL.Context) -> list[str]:
-
-
 
     connection = SSL.Connection(context, None)
     certificate = connection.get_certificate()

@@ -1,0 +1,95 @@
+"""SIGHUP: the settings are read again and applied, all or nothing; a stream whose SDK did not change stays open."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+from twisted.logger import Logger
+
+from gateway.settings import restart_needed
+from gateway.telemetry import LogLevels
+from gateway.upstream import UpstreamError
+from gateway.web.tls import Certificates, TlsError, build_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.pump import Pump
+    from gateway.settings import Settings, SettingsFile
+    from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
+    from gateway.upstream import Registry, Sdk
+    from gateway.web.site import GatewaySite
+
+_log = Logger()
+
+
+@define
+class Reload:
+    """Everything a reload reaches; ``settings`` are those the process was started with."""
+
+    source: SettingsFile
+    settings: Settings
+    registry: Registry
+    pump: Pump
+    site: GatewaySite
+    diagnostics: DiagnosticsSite
+    certificates: Certificates | None
+    levels: LogLevels
+    metrics: Metrics
+    vitals: Vitals
+    notifier: Notifier
+    now: Callable[[], float]
+    began: Callable[[Sdk], None]
+
+    def __call__(self) -> None:
+        """Read, validate, apply; a refused file changes nothing, and log, status and metrics say why."""
+        self.notifier.reloading()
+        problems = self._apply()
+        for problem in problems:
+            _log.error("reload refused, the old settings stay: {problem}", problem=problem)
+        self.vitals.reloaded(self.now(), problems)
+        self.metrics.reloaded(not problems)
+        self.notifier.ready("reload refused, see the log" if problems else f"serving {len(self.registry.sdks)} SDKs")
+
+    def _apply(self) -> list[str]:
+        loaded = self.source.read()
+        if loaded.settings is None:
+            return [str(problem) for problem in loaded.problems]
+        settings = loaded.settings
+        try:
+            if self.certificates is not None:
+                build_context(settings.tls)
+            self.registry.check(settings)
+            self.site.reconfigure(settings)
+        except (TlsError, UpstreamError, ValueError) as error:
+            return [str(error)]
+        if self.certificates is not None:
+            self.certificates.replace(settings.tls)
+        self._apply_to_sdks(settings)
+        self.diagnostics.reconfigure(settings)
+        self.levels.replace(LogLevels.from_settings(settings))
+        self.pump.retime(settings.http.sse)
+        for warning in loaded.warnings:
+            _log.warn("settings: {warning}", warning=str(warning))
+        pending = restart_needed(self.settings, settings)
+        if pending:
+            _log.warn("reloaded, but these take a restart: {options}", options=", ".join(pending))
+        _log.info("settings reloaded", report=True)
+        return []
+
+    def _apply_to_sdks(self, settings: Settings) -> None:
+        before = {sdk.id: (sdk, sdk.plan.path) for sdk in self.registry.sdks}
+        self.registry.reconfigure(settings)
+        for sdk in self.registry.sdks:
+            if before.get(sdk.id) != (sdk, sdk.plan.path):
+                self.began(sdk)
+
+
+def catch_hangup(reactor: Any, reload: Callable[[], None]) -> None:
+    """Call ``reload`` in the reactor thread on SIGHUP; at a terminal the signal still ends the process."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        return
+    signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))
