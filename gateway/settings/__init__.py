@@ -7,11 +7,13 @@ A change of an option is one edit in the schema; names, checks, JSON Schema, sam
 """
 
 from gateway.settings.changes import changes, restart_needed
+from gateway.settings.editor import json_schema
 from gateway.settings.files import DEFAULT_FILES, SettingsFile, find_file
 from gateway.settings.ids import mask_sdk_key
 from gateway.settings.loading import Loaded, load
 from gateway.settings.masking import masked
 from gateway.settings.problems import Problem
+from gateway.settings.reference import documents, option_reference, sample
 from gateway.settings.schema import (
     Api,
     Attributes,
@@ -103,9 +105,13 @@ __all__ = (
     "Upstream",
     "Webhook",
     "changes",
+    "documents",
     "find_file",
+    "json_schema",
     "load",
     "mask_sdk_key",
     "masked",
+    "option_reference",
     "restart_needed",
+    "sample",
 )

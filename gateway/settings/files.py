@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Final
 import attrs
 
 from gateway.settings.loading import Loaded, load
-from gateway.settings.problems import Problem
+from gateway.settings.problems import Problem, printable
 from gateway.settings.yamltext import TEXT_LIMIT
 
 if TYPE_CHECKING:
@@ -67,4 +67,4 @@ class SettingsFile:
 
 
 def _failed(path: str, text: str) -> Loaded:
-    return Loaded(settings=None, problems=(Problem(path="", text=text),), path=path)
+    return Loaded(settings=None, problems=(Problem(path="", text=printable(text)),), path=path)

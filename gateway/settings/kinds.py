@@ -138,11 +138,16 @@ def allowed(kind: inspect.Type) -> str:
         case inspect.DictType():
             return f"a mapping of text to {_plural(kind.value_type)}"
         case inspect.UnionType():
-            return " or ".join(allowed(member) for member in kind.types if not isinstance(member, inspect.NoneType))
+            unsaid = inspect.NoneType | inspect.IntType if _has_floats(kind) else inspect.NoneType
+            return " or ".join(allowed(member) for member in kind.types if not isinstance(member, unsaid))
         case inspect.StructType():
             return "a mapping"
         case _:
             return "text"
+
+
+def _has_floats(kind: inspect.UnionType) -> bool:
+    return any(isinstance(member, inspect.FloatType) for member in kind.types)
 
 
 def _plural(kind: inspect.Type) -> str:

@@ -1,0 +1,80 @@
+"""``flaggateway check``: what the settings amount to, and everything that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from gateway.settings import Loaded, Problem
+
+
+@click.command(short_help="Validate the settings and print what they amount to.")
+@click.option(
+    "-c",
+    "--config",
+    "config",
+    metavar="FILE",
+    help="Settings file; without it /etc/flaggateway/flaggateway.yml is read, where it exists.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def check(config: str | None, *, as_json: bool) -> None:
+    """Validate the settings and print what they amount to, secrets masked.
+
+    Reads the file and the environment as the gateway would; nothing is started.
+    The exit status is 1 when the gateway would refuse to start.
+    """
+    from gateway.settings import SettingsFile
+
+    loaded = SettingsFile(config, os.environ).read()
+    if as_json:
+        click.echo(json.dumps(_plain(loaded), indent=2, ensure_ascii=False))
+    else:
+        _print(loaded)
+    if loaded.problems:
+        raise SystemExit(1)
+
+
+def _plain(loaded: Loaded) -> dict[str, object]:
+    from gateway.settings import masked
+
+    return {
+        "file": loaded.path or None,
+        "settings": masked(loaded.settings) if loaded.settings else None,
+        "problems": [problem.as_dict() for problem in loaded.problems],
+        "warnings": [warning.as_dict() for warning in loaded.warnings],
+    }
+
+
+def _print(loaded: Loaded) -> None:
+    import yaml
+    from rich.console import Console
+
+    from gateway.settings import masked
+
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print(f"# {loaded.path or 'no settings file: defaults and environment only'}", style="dim")
+    if loaded.settings:
+        text = yaml.safe_dump(masked(loaded.settings), sort_keys=False, allow_unicode=True)
+        console.print(text.rstrip())
+    _print_findings(console, "warning", "yellow", loaded.warnings)
+    _print_findings(console, "error", "bold red", loaded.problems)
+    if loaded.problems:
+        many = len(loaded.problems)
+        console.print(f"{many} {'error' if many == 1 else 'errors'}: the gateway would not start", style="bold red")
+    else:
+        console.print("# the settings are valid", style="green")
+
+
+def _print_findings(console: Console, word: str, style: str, findings: Iterable[Problem]) -> None:
+    from rich.text import Text
+
+    for finding in findings:
+        console.print(Text.assemble((f"{word}: ", style), str(finding)))

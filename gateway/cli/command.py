@@ -1,0 +1,24 @@
+"""The command group; each command is a module of its own and imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import click
+
+from gateway import __version__
+from gateway.cli.check import check
+from gateway.cli.explain import explain
+from gateway.cli.run import run
+from gateway.cli.schema import schema
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="flaggateway")
+def main() -> None:
+    """A streaming gateway for feature flags.
+
+    Settings come from a YAML file and from CONFIGCAT_... environment variables, which win.
+    """
+
+
+for _command in (run, check, schema, explain):
+    main.add_command(_command)

@@ -1,0 +1,51 @@
+"""``flaggateway explain``: why a user gets a flag's value, from a config JSON file and without a gateway."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Explain why a user gets a flag's value.")
+@click.option(
+    "--config-json",
+    "config_json",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Config JSON file, as the CDN serves it.",
+)
+@click.option("--user", "user", metavar="JSON", help='The user\'s attributes: \'{"Identifier": "42"}\'.')
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.argument("flag")
+def explain(config_json: Path, user: str | None, flag: str, *, as_json: bool) -> None:
+    """Explain which rule decides FLAG for a user, and why the others do not."""
+    from gateway import flags
+
+    try:
+        attributes = None if user is None else flags.attributes_from_json(_json(user))
+        snapshot = flags.load(_content(config_json), "")
+        explanation = flags.explain(snapshot, flag, flags.effective_user(attributes))
+    except flags.InvalidAttribute as error:
+        raise click.BadParameter(str(error), param_hint="--user") from None
+    except flags.ConfigError as error:
+        raise click.ClickException(f"{config_json} is not a usable config JSON: {error}") from None
+    except KeyError:
+        raise click.ClickException(f"{config_json} has no flag '{flag}'") from None
+    click.echo(json.dumps(explanation.as_dict(), indent=2, ensure_ascii=False) if as_json else explanation.text())
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise click.BadParameter(f"not valid JSON{where}", param_hint="--user") from None
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise click.FileError(str(file), error.strerror or type(error).__name__) from None

@@ -1,0 +1,34 @@
+"""``flaggateway run``: what ``twistd --nodaemon flaggateway`` does, from any directory and without its files."""
+
+from __future__ import annotations
+
+import os.path
+import sys
+
+import click
+
+
+@click.command(short_help="Run the gateway in the foreground.")
+@click.option(
+    "-c",
+    "--config",
+    "config",
+    metavar="FILE",
+    help="Settings file; without it /etc/flaggateway/flaggateway.yml is read, where it exists.",
+)
+def run(config: str | None) -> None:
+    """Run the gateway in the foreground, logging to standard output.
+
+    Ctrl-C and SIGTERM stop it gracefully, SIGHUP reads the settings again.
+    """
+    sys.argv = arguments(config)
+    from twisted.scripts import twistd
+
+    twistd.run()  # type: ignore[no-untyped-call]
+
+
+def arguments(config: str | None) -> list[str]:
+    """Return the command line of twistd: no daemon, no pid file in whatever directory this is, log to the terminal."""
+    # Absolute, because the meaning of a relative path should not hang on what twistd does with directories.
+    file = ["--config", os.path.abspath(config)] if config else []  # noqa: PTH100 - must not fail on odd paths
+    return ["flaggateway", "--nodaemon", "--pidfile=", "--logfile=-", "flaggateway", *file]

@@ -1,0 +1,30 @@
+"""``flaggateway schema``: the JSON Schema of the settings file, for editors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Print the JSON Schema of the settings file.")
+@click.option(
+    "--write-docs",
+    "root",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    hidden=True,
+    help="Write the generated documents of the project into this directory instead.",
+)
+def schema(root: Path | None) -> None:
+    """Print the JSON Schema of the settings file, for editors that complete and check YAML."""
+    from gateway.settings import documents, json_schema
+
+    if root is None:
+        click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        return
+    for name, text in documents().items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {file}")
