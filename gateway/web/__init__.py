@@ -6,13 +6,12 @@ This facade is pure and importable anywhere. The carrier is ``gateway.web.site``
 klein, which installs Twisted's reactor, so only the tap does that, explicitly, after the reactor is chosen.
 """
 
-from gateway.web.ports import Hub, Refreshed, Registry, Sdk, Subscriber, WebMetrics
+from gateway.web.ports import Hub, Registry, Sdk, Subscriber, WebMetrics
 from gateway.web.values import Call, Reply, StreamReply
 
 __all__ = (
     "Call",
     "Hub",
-    "Refreshed",
     "Registry",
     "Reply",
     "Sdk",
