@@ -183,7 +183,7 @@ class _Walk:
         if not self.user.present or text is None:
             reason = "the attribute is missing" if self.user.present else NO_USER
             return PercentageNote(attribute, None, reason, _option_notes(options, None))
-        place = bucket(self.key, text)
+        place = bucket(self.key.encode(), text)
         chosen = spread(options)[place]
         if chosen is None:
             return PercentageNote(attribute, place, "no option covers it", _option_notes(options, None))

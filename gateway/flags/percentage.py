@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha1
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from gateway.flags.formula import Fault, Option, Served
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from gateway.flags.result import Results
 
+_FIRST_WORD = Struct(">I").unpack_from
+
 Choose = Callable[[User], Result | None]
 """What picks an option; None: the options are skipped."""
 
@@ -27,10 +30,10 @@ def outcome(served: Served, results: Results, *, matched: bool) -> Result:
     return results.serve(served.value, served.variation_id, matched=matched)
 
 
-def bucket(key: str, text: str) -> int:
+def bucket(key: bytes, text: str) -> int:
     """Return the place of an attribute's text among the hundred of a flag; the same in every SDK."""
-    digest = sha1((key + text).encode(), usedforsecurity=False).digest()
-    return (int.from_bytes(digest[:4]) >> 4) % 100
+    number: int = _FIRST_WORD(sha1(key + text.encode(), usedforsecurity=False).digest())[0]
+    return (number >> 4) % 100  # the first 7 hex digits
 
 
 def spread(options: Iterable[Option]) -> tuple[Option | None, ...]:
@@ -53,10 +56,12 @@ def chooser(options: tuple[Option, ...] | Fault, key: str, attribute: str, resul
     table = [None if option is None else made[id(option)] for option in spread(options)]
     absent = "" if attribute == "Identifier" else None
 
+    prefix = key.encode()
+
     def choose(user: User) -> Result | None:
         text = user.text.get(attribute, absent)
         if text is None or not user.present:
             return None
-        return table[bucket(key, text)]
+        return table[bucket(prefix, text)]
 
     return choose
