@@ -11,7 +11,6 @@ from twisted.web.server import Request
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
-    from twisted.web.resource import IResource
 
 REQUEST_DEADLINE = 5.0  # seconds for a complete request; the peer's read timeout
 HEADER_LIMIT = 16 * 1024  # bytes of request line and header fields; beyond it 400
@@ -36,11 +35,12 @@ class BoundedChannel(HTTPChannel):
     transport: Any  # a TCP connection; ITransport does not know how to abort
     _deadline: IDelayedCall | None = None
     _counted = False
+    _given_up = False
 
     def connectionMade(self) -> None:
         """Take part, unless too many do already."""
         if self.site.connections >= CONNECTION_LIMIT:
-            self.transport.abortConnection()
+            self.give_up()
             return
         self.site.connections += 1
         self._counted = True
@@ -48,14 +48,23 @@ class BoundedChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Start the deadline with the first byte of a request."""
+        if self._given_up:
+            return
         if self._deadline is None and not self._handlingRequest:
-            self._deadline = self.site.reactor.callLater(REQUEST_DEADLINE, self.transport.abortConnection)
+            self._deadline = self.site.reactor.callLater(REQUEST_DEADLINE, self.give_up)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def allContentReceived(self) -> None:
         """Stop the deadline: the request is complete."""
+        if self._given_up:
+            return
         self._end_deadline()
         super().allContentReceived()  # type: ignore[no-untyped-call]
+
+    def give_up(self) -> None:
+        """End the connection at once, whatever else arrives."""
+        self._given_up = True
+        self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Make room for another."""
@@ -74,18 +83,19 @@ class BoundedChannel(HTTPChannel):
 class BoundedRequest(Request):
     """A request whose answer does not name the server's software, and whose body may only be small."""
 
-    channel: Any  # the type of its transport does not know how to abort
+    channel: BoundedChannel
     _received = 0
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body; too much of it ends the connection."""
         self._received += len(data)
         if self._received > BODY_LIMIT:
-            self.channel.transport.abortConnection()
+            self.channel.give_up()
         else:
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
-    def render(self, resrc: IResource) -> None:
-        """Answer without a Server header."""
-        self.responseHeaders.removeHeader(b"server")
-        super().render(resrc)  # type: ignore[no-untyped-call]
+    def write(self, data: bytes) -> None:
+        """Write a piece of the answer; its head goes out without a Server header."""
+        if not self.startedWriting:
+            self.responseHeaders.removeHeader(b"server")
+        super().write(data)  # type: ignore[no-untyped-call]

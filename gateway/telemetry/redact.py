@@ -9,12 +9,13 @@ import re
 
 MASK = "[redacted]"
 
-_KEY_HALF = r"[A-Za-z0-9_\-+=]{22}"
+# Two halves of 22 characters; longer runs too, because a key may touch what stands before or after it.
+_KEY_HALF = r"[A-Za-z0-9_\-+=]{22,}"
 _SLASH = r"(?:/|%2[fF])"
 _SECRETS = (
     # ConfigCat SDK keys: the prefixed form however long it is, so that a cut-off one is caught too.
     (re.compile(rf"configcat-sdk-\d+{_SLASH}[A-Za-z0-9_\-+=/%]*"), f"configcat-sdk-{MASK}"),
-    (re.compile(rf"(?<![A-Za-z0-9_\-+=]){_KEY_HALF}{_SLASH}{_KEY_HALF}(?![A-Za-z0-9_\-+=])"), MASK),
+    (re.compile(rf"(?<![A-Za-z0-9_\-+=]){_KEY_HALF}{_SLASH}{_KEY_HALF}"), MASK),
     # Whatever stands for a key in a CDN path; the alias after configcat-proxy/ is no secret.
     (
         re.compile(r"(/configuration-files/)(?!configcat-proxy/|\{|\*)[^\s\"'<>{}]+?(?=/config_v|[\s\"'<>{}]|$)"),

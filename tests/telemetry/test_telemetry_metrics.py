@@ -217,7 +217,7 @@ def test_rare_events_are_visible_as_zero_from_the_start(metrics):
 def test_build_info_and_process_series_are_there(metrics):
     """The version, and what the client library tells of the process."""
     page = metrics.render().decode()
-    assert 'flaggateway_build_info{' in page
+    assert "flaggateway_build_info{" in page
     assert 'version="1.2.3"' in page
     assert "process_open_fds " in page
     assert "python_gc_collections_total" in page

@@ -42,8 +42,9 @@ def test_a_failing_upstream_behind_a_good_config_stays_ready():
     status.record("a", False, "config fetch failed")
     verdict = readiness_of(("a", False, True), status=status).check()
     assert 200 == verdict.code
-    assert "serving the last good config; the latest fetch failed: config fetch failed" == (
-        verdict.body["sdks"]["a"]["why"]
+    assert (
+        "serving the last good config; the latest fetch failed: config fetch failed"
+        == (verdict.body["sdks"]["a"]["why"])
     )
 
 

@@ -1,0 +1,103 @@
+"""The reactor's lag and the limit of open files."""
+
+import resource
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+
+from gateway.telemetry import FileLimit, LagMonitor, raise_file_limit
+
+
+@pytest.fixture
+def events():
+    seen = []
+    globalLogPublisher.addObserver(seen.append)
+    yield seen
+    globalLogPublisher.removeObserver(seen.append)
+
+
+def warnings(events):
+    return [event for event in events if event["log_level"].name == "warn"]
+
+
+def test_punctual_timers_are_no_lag():
+    """A reactor that keeps time reports zeros, one per second."""
+    clock, lags = Clock(), []
+    LagMonitor(clock, lags.append).start()
+    clock.pump([1.0] * 3)
+    assert [0.0, 0.0, 0.0] == lags
+
+
+def test_a_late_timer_is_reported_by_how_late_it_is(events):
+    """A reactor that was blocked for three seconds reports what exceeds the interval, and one warning a minute."""
+    clock, lags = Clock(), []
+    LagMonitor(clock, lags.append).start()
+    clock.advance(4.0)
+    clock.advance(3.5)
+    clock.advance(60.0)
+    assert [3.0, 2.5, 59.0] == lags
+    assert [3.0, 59.0] == [event["lag"] for event in warnings(events)]
+
+
+def test_stopping_leaves_no_timer():
+    """After stop, which may come twice, nothing is scheduled."""
+    clock = Clock()
+    monitor = LagMonitor(clock, lambda lag: None)
+    monitor.start()
+    monitor.stop()
+    monitor.stop()
+    assert [] == clock.getDelayedCalls()
+
+
+def test_soft_limit_is_raised_to_the_hard_one(events):
+    """1,024 becomes what the hard limit allows."""
+    put = []
+    assert FileLimit(1024, 65536, 65536, True) == raise_file_limit(10_000, lambda: (1024, 65536), put.append)
+    assert [(65536, 65536)] == put
+    assert [] == warnings(events)
+
+
+@pytest.mark.parametrize("hard", [resource.RLIM_INFINITY, 1 << 30])
+def test_an_endless_hard_limit_is_not_taken_to_the_end(hard):
+    """More files than any process can serve are not asked for."""
+    put = []
+    raise_file_limit(0, lambda: (1024, hard), put.append)
+    assert [(1_048_576, hard)] == put
+
+
+@pytest.mark.parametrize("soft", [65536, resource.RLIM_INFINITY])
+def test_a_limit_that_is_high_enough_is_left(soft):
+    """Nothing is set when nothing is gained."""
+    put = []
+    assert raise_file_limit(60_000, lambda: (soft, 65536), put.append).enough
+    assert [] == put
+
+
+def test_too_few_files_for_the_connections_is_a_warning_with_a_remedy(events):
+    """The warning names the figure that LimitNOFILE needs."""
+    assert not raise_file_limit(5000, lambda: (4096, 4096), lambda limits: None).enough
+    (warning,) = warnings(events)
+    assert 5064 == warning["needed"]
+    assert "LimitNOFILE" in warning["log_format"]
+
+
+def test_a_refused_raise_is_survived(events):
+    """Where the system says no, the old limit is reported."""
+
+    def refuse(limits):
+        raise PermissionError
+
+    assert FileLimit(1024, 1024, 4096, True) == raise_file_limit(100, lambda: (1024, 4096), refuse)
+    assert 1 == len(warnings(events))
+
+
+def test_the_real_limit_is_raised():
+    """With the system's own calls the soft limit ends where it says it ends."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        outcome = raise_file_limit(0)
+        assert outcome.now == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert outcome.now >= before[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[0], resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
