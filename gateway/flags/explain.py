@@ -235,6 +235,7 @@ def _user_note(condition: UserCondition, user: User) -> ConditionNote:
         reason=_unreadable(condition.comparator, name, user),
         attribute=name,
         comparator=comparator.words,
+        operator=condition.comparator,
         actual=actual,
     )
 

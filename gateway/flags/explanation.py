@@ -25,6 +25,7 @@ class ConditionNote:
     reason: str | None = None
     attribute: str | None = None
     comparator: str | None = None
+    operator: int | None = None  # the comparator's number in the config JSON, for conditions on attributes
     actual: str | None = None  # the user's attribute as the rule reads it
     inside: tuple[ConditionNote, ...] = ()  # of a segment
     prerequisite: Explanation | None = None  # how the other flag came out
