@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import define
 from twisted.logger import Logger
@@ -86,10 +84,3 @@ class Reload:
         for sdk in self.registry.sdks:
             if before.get(sdk.id) != (sdk, sdk.plan.path):
                 self.began(sdk)
-
-
-def catch_hangup(reactor: Any, reload: Callable[[], None]) -> None:
-    """Call ``reload`` in the reactor thread on SIGHUP; at a terminal the signal still ends the process."""
-    if sys.stdin is not None and sys.stdin.isatty():
-        return
-    signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))

@@ -14,6 +14,7 @@ import os
 import random
 import sys
 import time
+from errno import EADDRINUSE
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -28,7 +29,8 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
 from gateway.pump import Pump
-from gateway.reload import Reload, catch_hangup
+from gateway.reload import Reload
+from gateway.signals import catch_signals
 from gateway.telemetry import (
     LagMonitor,
     LogLevels,
@@ -50,7 +52,7 @@ from gateway.web.tls import Certificates, TlsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+    from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTCP
 
     from gateway.flags import Snapshot
     from gateway.settings import Loaded, Settings, SettingsFile
@@ -75,6 +77,7 @@ class Gateway(Service):
         self._settings = settings
         self._rng = random.SystemRandom()
         self._ports: list[IListeningPort] = []
+        self._diagnostics_port: IListeningPort | None = None  # closed last: a balancer asks it whether we are ready
         self._threads = ThreadPool(1, 1, name="files")
         self._levels = LogLevels.from_settings(settings)
         self._metrics: Metrics = NoMetrics()
@@ -109,6 +112,7 @@ class Gateway(Service):
         self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
         self._source = source
+        self._hurry = False
 
     def setServiceParent(self, parent: Any) -> None:
         """Join the application, and give it our log format."""
@@ -138,7 +142,15 @@ class Gateway(Service):
         self._lag.start()
         self._notifier.start_watchdog(self._reactor)
         self._notifier.ready(f"serving {len(self._registry.sdks)} SDKs")
-        catch_hangup(self._reactor, self._reload())
+        catch_signals(self._reactor, reload=self._reload(), stop=self._stop)
+
+    def _stop(self) -> None:
+        """Begin to drain; asked again, stop waiting for anybody."""
+        if self.running:
+            self._reactor.stop()
+        else:
+            _report("asked again: closing at once")
+            self._hurry = True
 
     def stopService(self) -> Deferred[None]:
         """Drain: no new connections, streams ended over the drain window, requests in flight answered, then close."""
@@ -149,10 +161,8 @@ class Gateway(Service):
         _report("shutdown requested, draining {streams} streams", streams=self._pump.stream_count)
         self._readiness.stop()
         self._notifier.stopping("draining")
-        *ports, diagnostics = [*self._ports, None] if not self._settings.diag.enabled else self._ports
-        for port in ports:
-            if port is not None:
-                await maybeDeferred(port.stopListening)
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
         window = self._settings.http.sse.drain_window if self._pump.stream_count else 0.0
         self._pump.drain(window)
         await self._wait(lambda: self._pump.stream_count == 0, window + 2 * TICK)
@@ -160,8 +170,8 @@ class Gateway(Service):
         await self._registry.stop()
         self._pump.stop()
         self._lag.stop()
-        if diagnostics is not None:
-            await maybeDeferred(diagnostics.stopListening)
+        if self._diagnostics_port is not None:
+            await maybeDeferred(self._diagnostics_port.stopListening)
         self._threads.stop()
         self._notifier.stop_watchdog()
         _report("shutdown complete")
@@ -169,7 +179,7 @@ class Gateway(Service):
     async def _wait(self, done: Any, seconds: float) -> None:
         """Return once ``done()``, after one more turn in which what was written leaves; ``seconds`` at most."""
         until = self._reactor.seconds() + seconds
-        while not done() and self._reactor.seconds() < until:
+        while not done() and not self._hurry and self._reactor.seconds() < until:
             await deferLater(self._reactor, TICK, lambda: None)
         await deferLater(self._reactor, TICK, lambda: None)
 
@@ -182,23 +192,22 @@ class Gateway(Service):
                 self._certificates = Certificates(settings.tls)
                 factory = TLSMemoryBIOFactory(self._certificates, False, self._site, self._reactor)
                 scheme = "HTTPS"
-            self._open(http.port, factory, http.bind)
+            self._ports.append(self._open(http.port, factory, http.bind))
             _report("{scheme} server listening on port: {port}", scheme=scheme, port=http.port)
         if settings.diag.enabled:
-            self._open(settings.diag.port, self._diagnostics, settings.diag.bind)
+            self._diagnostics_port = self._open(settings.diag.port, self._diagnostics, settings.diag.bind)
             _report("diagnostics server listening on port: {port}", port=settings.diag.port)
 
-    def _open(self, port: int, factory: IProtocolFactory, bind: str) -> None:
+    def _open(self, port: int, factory: IProtocolFactory, bind: str) -> IListeningPort:
+        reactor: IReactorTCP = self._reactor
         if bind:
-            self._ports.append(self._reactor.listenTCP(port, factory, BACKLOG, bind))
-            return
+            return reactor.listenTCP(port, factory, BACKLOG, bind)
         try:
-            self._ports.append(self._reactor.listenTCP(port, factory, BACKLOG, EVERYWHERE))
+            return reactor.listenTCP(port, factory, BACKLOG, EVERYWHERE)
         except CannotListenError as error:
-            if error.socketError is not None and "in use" in str(error.socketError):
+            if isinstance(error.socketError, OSError) and error.socketError.errno == EADDRINUSE:
                 raise
-            # A host without IPv6.
-            self._ports.append(self._reactor.listenTCP(port, factory, BACKLOG))
+            return reactor.listenTCP(port, factory, BACKLOG)  # a host without IPv6
 
     def _reload(self) -> Reload:
         return Reload(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from gateway_process import GatewayProcess
 from outside_tools import find_tool
@@ -38,6 +38,10 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
 
 
+# Logged right before the failure it announces; the failure itself is what counts.
+HEADING = "Unhandled error in Deferred:"
+
+
 class LoggedErrors:
     """Errors that were logged, or lost with a Deferred, during one test."""
 
@@ -47,7 +51,8 @@ class LoggedErrors:
 
     def __call__(self, event: LogEvent) -> None:
         """Take note of an event if it is an error; what ``globalLogPublisher`` calls."""
-        if event.get("isError") or event.get("log_failure") is not None:
+        bad = event.get("isError") or event.get("log_level") in (LogLevel.error, LogLevel.critical)
+        if bad and event.get("log_format") != HEADING:
             self._events.append(event)
 
     def flush(self, *kinds: type[BaseException]) -> list[LogEvent]:
@@ -99,12 +104,12 @@ def gateway_process(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     """
     running: list[GatewayProcess] = []
 
-    def start(settings: dict[str, Any], **options: Any) -> GatewayProcess:
+    def start(settings: dict[str, Any], *, ready: bool = True, **options: Any) -> GatewayProcess:
         home = tmp_path / f"gateway{len(running)}"
         home.mkdir()
         process = GatewayProcess(settings, home, **options)
         running.append(process)
-        process.start()
+        process.start(ready=ready)
         return process
 
     try:

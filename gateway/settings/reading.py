@@ -49,6 +49,7 @@ class Scope:
     marks: Marks = Marks()  # noqa: RUF009 - frozen
     feature: Path = ()  # the outermost place that is marked as not built yet
     variable: str = ""  # the variable whose JSON is being read
+    typed: bool = False  # text must be text by itself, and not a number that could be written as text
 
 
 @attrs.define
@@ -166,6 +167,7 @@ class Reader:
         """Return one value of any type, its parts included; ``UNSET`` after a problem."""
         if isinstance(kind, inspect.UnionType) and isinstance(raw, Items):
             kind = next((member for member in kind.types if isinstance(member, inspect.ListType)), kind)
+            scope = attrs.evolve(scope, typed=True)
         match kind, raw:
             case inspect.ListType(), Items():
                 parts = [
@@ -182,7 +184,8 @@ class Reader:
             case inspect.StructType(cls=cls), Entries() if issubclass(cls, Section):
                 return self._section(cls, raw, scope)
             case _, Scalar(value=value) if value is not None:
-                result = scalar(kind, raw)
+                texts = not scope.typed or isinstance(value, str)
+                result = scalar(kind, raw) if texts else Misfit(allowed(kind), of_type=True)
             case _:
                 result = Misfit(allowed(kind), of_type=True)
         if isinstance(result, Misfit):

@@ -19,6 +19,7 @@ import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IPullProducer
 from twisted.internet.task import react
+from twisted.protocols.policies import WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
@@ -69,7 +70,7 @@ class FakeCdn(Resource):
         self.arrived: list[Deferred[None]] = []
         self.hanging: list[Any] = []
         self._port: Any = None
-        self._connections: list[Any] = []
+        self._connections: Any = None
 
     @property
     def count(self) -> int:
@@ -78,18 +79,19 @@ class FakeCdn(Resource):
 
     def listen(self, reactor: Any, tls: Any = None) -> int:
         """Begin to listen on a free port of 127.0.0.1, which is returned; *tls* is a context factory for https."""
-        site = _NotedSite(self, self._connections)
+        site = Site(self)  # type: ignore[no-untyped-call]
+        site.noisy = False
+        self._connections = WrappingFactory(site)
         if tls is None:
-            self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
+            self._port = reactor.listenTCP(0, self._connections, interface="127.0.0.1")
         else:
-            self._port = reactor.listenSSL(0, site, tls, interface="127.0.0.1")
+            self._port = reactor.listenSSL(0, self._connections, tls, interface="127.0.0.1")
         return int(self._port.getHost().port)
 
     def close(self) -> Deferred[Any]:
         """Stop listening and cut every connection."""
-        for connection in self._connections:
-            if connection.transport is not None:
-                connection.transport.abortConnection()
+        for connection in list(self._connections.protocols):
+            connection.transport.abortConnection()
         return maybeDeferred(self._port.stopListening)
 
     def release(self) -> None:
@@ -213,21 +215,6 @@ class _Flood:
 
     def stopProducing(self) -> None:
         """The reader is gone."""
-
-
-class _NotedSite(Site):
-    """A site that knows its connections, so that a test can cut them."""
-
-    def __init__(self, resource: Resource, connections: list[Any]) -> None:
-        super().__init__(resource)  # type: ignore[no-untyped-call]
-        self.noisy = False
-        self._connections = connections
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """See ``IProtocolFactory``."""
-        protocol = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
-        self._connections.append(protocol)
-        return protocol
 
 
 class _FileCdn(FakeCdn):

@@ -32,11 +32,15 @@ class Origins:
     def of(cls, cors: Cors) -> Origins:
         """Compile the rule of ``cors``; patterns were validated with the settings.
 
-        :raises re2.error: for a pattern that is not RE2 syntax.
+        :raises ValueError: for a pattern that is not RE2 syntax.
         """
+        try:
+            patterns = tuple(re2.compile(text.encode(), _QUIET) for text in cors.allowed_origins_regex.patterns)
+        except re2.error:
+            raise ValueError("an origin pattern is not RE2 syntax") from None
         return cls(
             tuple(origin.encode() for origin in cors.allowed_origins),
-            tuple(re2.compile(pattern.encode(), _QUIET) for pattern in cors.allowed_origins_regex.patterns),
+            patterns,
             cors.allowed_origins_regex.if_no_match.encode(),
         )
 
@@ -78,5 +82,7 @@ def preflight(method: str, extra: tuple[str, ...]) -> HeaderLines:
 
 
 def _joined(names: tuple[str, ...]) -> bytes:
-    kept = {name.lower(): name for name in reversed(names)}
-    return ",".join(reversed(kept.values())).encode()
+    kept: dict[str, str] = {}
+    for name in names:
+        kept.setdefault(name.lower(), name)
+    return ",".join(kept.values()).encode()

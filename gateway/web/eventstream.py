@@ -86,9 +86,12 @@ class Stream:
 
     def finish(self) -> None:
         """End the response in an orderly way."""
-        if self._request is not None:
-            self._request.unregisterProducer()
-            self._request.finish()
+        request = self._request
+        if request is not None:
+            request.unregisterProducer()
+            # The last chunk, then the end of the connection: a client that comes back may reach another node.
+            request.channel.persistent = False
+            request.finish()
 
     def abort(self) -> None:
         """Drop the connection with whatever is still unsent."""

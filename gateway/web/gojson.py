@@ -69,6 +69,8 @@ def parse(text: bytes) -> object:
         return _decode(text)
     except RecursionError:
         raise Unreadable("the JSON is nested too deeply") from None
+    except UnicodeDecodeError:
+        return _parse_leniently(text, "the JSON is not UTF-8")
     except msgspec.DecodeError as error:
         return _parse_leniently(text, TRUNCATED if "truncated" in str(error) else str(error))
 

@@ -15,6 +15,8 @@ from gateway.web.target import Target, parse
 from gateway.web.values import Reply
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from gateway.web.values import HeaderLines
 
 BAD_TARGET = Reply(400, ((b"Content-Type", b"text/plain; charset=utf-8"),), b"400 Bad Request")
@@ -33,6 +35,7 @@ class WebRequest(Request):
     target = Target("/")
     _began = 0.0
     _body_size = 0
+    _answering = False
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body, up to the limit."""
@@ -47,6 +50,8 @@ class WebRequest(Request):
     def process(self) -> None:
         """Route the request on its still escaped path."""
         self.site = self.channel.site
+        self.site.answering += 1
+        self._answering = True
         self._began = self.site.reactor.seconds()
         self.target = target = parse(self.uri)
         self.responseHeaders.setRawHeaders(b"Date", [datetimeToString(self._began)])
@@ -67,6 +72,7 @@ class WebRequest(Request):
 
     def head(self, status: int, headers: HeaderLines) -> None:
         """Set the status and headers of the answer, and count it."""
+        self._settled()
         self.setResponseCode(status)
         for name, value in headers:
             self.responseHeaders.addRawHeader(name, value)
@@ -81,10 +87,21 @@ class WebRequest(Request):
             self.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(reply.body)])
         return reply.body
 
+    def connectionLost(self, reason: Failure) -> None:
+        """Tell whoever works on the answer that nobody waits for it any more."""
+        self._settled()
+        super().connectionLost(reason)
+
     def finish_with(self, reply: Reply) -> None:
         """Answer with ``reply``, outside Klein."""
         self.write(self.reply(reply))
         self.finish()
+
+    def _settled(self) -> None:
+        """Leave the requests that a shutdown waits for: this one has its answer, or nobody to give it to."""
+        if self._answering:
+            self._answering = False
+            self.site.answering -= 1
 
 
 def _redirect(method: bytes, location: str) -> Reply:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from gateway.settings import Sdk as SdkSettings
     from gateway.web.context import Context
-    from gateway.web.ports import Refreshed, Sdk
+    from gateway.upstream import Refreshed
+    from gateway.web.ports import Sdk
     from gateway.web.values import Call, Outcome
 
 ANSWER_WITHIN = 8.0  # seconds; ConfigCat gives a webhook 10 s, and a slow upstream must not look like a failed call
