@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import subprocess
-import sys
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from gateway_process import GatewayProcess
-from outside_tools import missing
+from outside_tools import run
 from shop import GERMAN, shop
-from tracked import ROOT, tracked_files
+from tracked import tracked_files
 
 pytestmark = pytest.mark.timeout(600)  # seconds; a cold package cache downloads the dependencies
-
-
-def run(*command, cwd="/"):
-    """Run a program outside the checkout and return what it printed; it must end well."""
-    ended = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert 0 == ended.returncode, ended.stdout
-    return ended.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Return the wheel of the tracked files; nothing lying about in the checkout gets into it."""
-    source = tmp_path_factory.mktemp("source")
-    for name in tracked_files():
-        if name.parts[0] in ("gateway", "twisted") or len(name.parts) == 1:
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, source / name)
-    target = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source)
-    (built,) = target.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """Return the Python of a fresh environment that has the wheel and what it depends on, nothing else."""
-    home = tmp_path_factory.mktemp("venv")
-    venv.create(home, with_pip=True)
-    python = home / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
-    if subprocess.run(pip, cwd="/", check=False).returncode != 0:
-        missing("the wheel's dependencies cannot be installed; is the package index reachable?")
-    return python
 
 
 def plugin_folder(python):
@@ -106,8 +64,6 @@ def test_the_command_is_installed(installed):
 
 def test_the_installed_gateway_serves_from_another_directory(installed, tmp_path):
     """Started from an empty directory, the installed plugin reads a file and answers."""
-    import json
-
     (tmp_path / "config.json").write_text(json.dumps(shop("before")))
     settings = {
         "sdks": {"shop": {"key": "any", "offline": {"enabled": True, "local": {"file_path": "config.json"}}}},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -21,3 +23,17 @@ def missing(reason: str) -> NoReturn:
 def find_tool(name: str) -> str:
     """Return the path of a program; without it the test is skipped loudly, or fails where ``CI`` is set."""
     return shutil.which(name) or missing(f"{name} is not installed; `make test` installs it as root or with sudo")
+
+
+def run(*command: str | Path, cwd: str | Path = "/") -> str:
+    """Run a program outside the checkout and return what it printed; it must end well."""
+    ended = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert 0 == ended.returncode, ended.stdout
+    return ended.stdout

@@ -1,0 +1,39 @@
+"""The built wheel and an environment that has it, made once for all packaging tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+
+import pytest
+
+from outside_tools import missing, run
+from tracked import ROOT, tracked_files
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """Return the wheel of the tracked files; nothing lying about in the checkout gets into it."""
+    source = tmp_path_factory.mktemp("source")
+    for name in tracked_files():
+        if name.parts[0] in ("gateway", "twisted") or len(name.parts) == 1:
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    target = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source)
+    (built,) = target.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory):
+    """Return the Python of a fresh environment that has the wheel and what it depends on, nothing else."""
+    home = tmp_path_factory.mktemp("venv")
+    venv.create(home, with_pip=True)
+    python = home / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
+    if subprocess.run(pip, cwd="/", check=False).returncode != 0:
+        missing("the wheel's dependencies cannot be installed; is the package index reachable?")
+    return python

@@ -1,0 +1,122 @@
+"""`make run` as its user meets it: the demo's config, the commands it prints, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from eventually import eventually
+from gateway_process import unused_port
+from tracked import ROOT
+
+pytestmark = pytest.mark.timeout(600)  # seconds; the environment may have to be made first
+
+DEMO = json.loads((ROOT / "etc" / "demo" / "config.json").read_text("utf-8"))
+
+
+class Demo:
+    """The demo gateway, run in a directory of its own with an environment that has the wheel."""
+
+    def __init__(self, home, python):
+        """Lay the directory out as `make run` leaves it, and start."""
+        shutil.copytree(ROOT / "etc", home / "etc")
+        (home / ".run").mkdir()
+        (home / ".run" / "venv").symlink_to(python.parent.parent)
+        self.home = home
+        self.port, self.diag_port = unused_port(), unused_port()
+        self.said = home / "said"
+        env = os.environ | {"PORT": str(self.port), "DIAG_PORT": str(self.diag_port), "CONFIGCAT_HTTP_ENABLED": "no"}
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(["etc/demo/run"], cwd=home, env=env, stdout=said, stderr=said)
+
+    def commands(self):
+        """Return the commands that were printed to be pasted."""
+        return re.findall(r"^   (\S.*)$", self.said.read_text("utf-8"), re.MULTILINE)
+
+    def serves(self):
+        """Whether it accepts connections; fails if it has ended."""
+        assert self.process.poll() is None, self.said.read_text("utf-8")
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def paste(self, command):
+        """Run a command as it would run in the user's other terminal."""
+        return subprocess.Popen(
+            ["sh", "-c", command], cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+
+@pytest.fixture
+def demo(tmp_path, installed, require_tool):
+    """Return a running demo."""
+    require_tool("curl")
+    running = Demo(tmp_path, installed)
+    try:
+        eventually(running.serves, running.said.read_text)
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_the_printed_commands_show_an_evaluation_a_stream_and_a_push(demo):
+    """Pasted as they are, the three commands evaluate a flag, stream it, and push its new value."""
+    evaluate, stream, change = demo.commands()
+    answer, _ = demo.paste(evaluate).communicate(timeout=30)
+    assert 39 == json.loads(answer)["value"]
+    with demo.paste(f"exec {stream}") as reader:
+        data = (json.loads(line[6:])["value"] for line in reader.stdout if line.startswith("data: "))
+        assert 39 == next(data)
+        assert ("", None) == demo.paste(change).communicate(timeout=30)
+        assert 29 == next(data)
+        reader.kill()
+
+
+def test_ctrl_c_ends_the_demo_well(demo):
+    """Ctrl-C ends the demo with status 0 and nothing that looks like a fault."""
+    demo.process.send_signal(signal.SIGINT)
+    assert 0 == demo.process.wait(30)
+    assert "Traceback" not in demo.said.read_text("utf-8")
+
+
+def test_a_taken_port_is_named_before_anything_starts(tmp_path, installed):
+    """With the port taken, the demo says which one and how to choose another, and ends with status 1."""
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        shutil.copytree(ROOT / "etc", tmp_path / "etc")
+        (tmp_path / ".run").mkdir()
+        (tmp_path / ".run" / "venv").symlink_to(installed.parent.parent)
+        port = taken.getsockname()[1]
+        env = os.environ | {"PORT": str(port), "DIAG_PORT": str(unused_port())}
+        ended = subprocess.run(["etc/demo/run"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert 1 == ended.returncode
+    assert f"Port {port} is already in use" in ended.stderr
+    assert "make run PORT=9050" in ended.stderr
+
+
+def test_the_demo_config_shows_what_a_config_can_do():
+    """The demo has 30 flags of every type, segments, a prerequisite, percentages and rules of every family."""
+    text = json.dumps(DEMO["f"])
+    assert 30 == len(DEMO["f"])
+    assert {0, 1, 2, 3} == {flag["t"] for flag in DEMO["f"].values()}
+    assert 3 <= len(DEMO["s"])
+    assert '"p": {"f": "newCheckout"' in text
+    assert 5 <= sum("p" in flag for flag in DEMO["f"].values())
+    comparators = {int(number) for number in re.findall(r'"a": "[^"]+", "c": (\d+)', json.dumps(DEMO))}
+    families = {
+        "text": {0, 1, 2, 3, 28, 29, 30, 31, 32, 33},
+        "hashed": {16, 17, 20, 21, 22, 23, 24, 25, 26, 27},
+        "semver": {4, 5, 6, 7, 8, 9},
+        "number": {10, 11, 12, 13, 14, 15},
+        "date": {18, 19},
+        "list": {34, 35},
+    }
+    assert [] == [name for name, numbers in families.items() if not numbers & comparators]
