@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from web_memory import Answer, Memory
 
 RECORDED = json.loads((Path(__file__).parent / "answers.json").read_text(encoding="utf-8"))
 SUPERSETS = ("access-control-allow-headers", "access-control-allow-methods", "access-control-expose-headers")
 OPAQUE = ("failed to parse JSON body: ", "failed to deserialize incoming 'data': ")
 BULK = "/ofrep/v1/evaluate/flags"
+
 
 def site_for(variant: str) -> Memory:
     body = json.dumps(RECORDED["config_json"]).encode()

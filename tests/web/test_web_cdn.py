@@ -1,0 +1,141 @@
+"""The CDN proxy, beyond what the recorded answers cover."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import brotli
+import pytest
+
+from web_memory import SDK_KEY, Memory
+
+CONFIG = {"f": {f"flag{n}": {"t": 0, "v": {"b": True}, "i": f"v{n}"} for n in range(20)}}
+BODY = json.dumps(CONFIG, indent=1).encode()
+ALIAS = "/configuration-files/configcat-proxy/sdk1/config_v6.json"
+
+
+@pytest.fixture
+def site() -> Memory:
+    return Memory(BODY, etag='W/"up"')
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ALIAS,
+        ALIAS + "/",
+        "/configuration-files/configcat-proxy/sdk1",
+        "/configuration-files/configcat-proxy%2Fsdk1/config_v6.json",
+        f"/configuration-files/{SDK_KEY}/config_v6.json",
+        f"/configuration-files/{SDK_KEY}",
+        "/configuration-files/" + SDK_KEY.replace("/", "%2F") + "/config_v6.json",
+    ],
+)
+def test_every_way_to_name_an_sdk(site: Memory, path: str) -> None:
+    """Key and alias work, with or without the file's name, and with escaped slashes; the bytes are the upstream's."""
+    answer = site.ask("GET", path)
+    assert (200, BODY, 'W/"up"', "application/json", "max-age=0, must-revalidate") == (
+        answer.status,
+        answer.body,
+        answer["etag"],
+        answer["content-type"],
+        answer["cache-control"],
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/configuration-files",
+        "/configuration-files/",
+        "/configuration-files/configcat-proxy",
+        "/configuration-files/configcat-proxy/",
+        "/configuration-files/configcat-proxy/config_v6.json",
+        "/configuration-files/config_v6.json",
+        "/configuration-files/%2Fconfig_v6.json",
+    ],
+)
+def test_missing_id_is_400(site: Memory, path: str) -> None:
+    """A path that names no SDK is 400, with the section's headers, and never finds an SDK without a key."""
+    site.sdk.key = ""
+    answer = site.ask("GET", path)
+    assert (400, "'sdkId' path parameter must be set\n", "*") == (
+        answer.status,
+        answer.text,
+        answer["access-control-allow-origin"],
+    )
+
+
+def test_header_name_is_spelled_as_before(site: Memory) -> None:
+    """Header names are in the case that the replaced system sends."""
+    assert "Etag" in [name for name, _ in site.ask("GET", ALIAS).headers]
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status"),
+    [
+        ({"If-None-Match": 'W/"up"'}, "", 304),
+        ({}, "?ccetag=W%2F%22up%22", 304),
+        ({"If-None-Match": '"x"'}, "?ccetag=W%2F%22up%22", 200),
+        ({"If-None-Match": '"up"'}, "", 200),
+        ({"If-None-Match": "*"}, "", 200),
+        ({"If-None-Match": 'W/"up", "x"'}, "", 200),
+        ({}, "?ccetag=", 200),
+    ],
+)
+def test_validators_compare_exactly(site: Memory, headers: dict[str, str], query: str, status: int) -> None:
+    """The validator is compared as text, the header before ``ccetag``."""
+    answer = site.ask("GET", ALIAS + query, headers)
+    assert (status, 'W/"up"') == (answer.status, answer["etag"])
+    if status == 304:
+        assert (b"", None) == (answer.body, answer["content-type"])
+
+
+def test_file_is_encoded_once_per_snapshot(site: Memory) -> None:
+    """Gzip and brotli bodies are made once and shared until the config changes."""
+    encodings = site.site.page.web.context.encodings
+    site.ask("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
+    site.ask("GET", ALIAS, {"Accept-Encoding": "gzip"})
+    first = encodings.gzip(site.sdk, site.snapshot), encodings.brotli(site.sdk, site.snapshot)
+    site.ask("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
+    assert first[0] is encodings.gzip(site.sdk, site.snapshot)
+    assert first[1] is encodings.brotli(site.sdk, site.snapshot)
+
+
+@pytest.mark.parametrize(
+    ("accept", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("gzip;q=0", "gzip"),
+        ("x-gzip", "gzip"),
+        ("gzip, deflate, br", "br"),
+        ("br", "br"),
+        ("gzip, br;q=0", "gzip"),
+        ("gzip, br;q=0.5", "br"),
+        ("brotli", None),
+        ("identity", None),
+        ("*", None),
+    ],
+)
+def test_encoding_is_chosen_from_what_the_client_lists(site: Memory, accept: str, encoding: str | None) -> None:
+    """Brotli where it is listed, gzip by the substring rule, and caches are always told that it varies."""
+    answer = site.ask("GET", ALIAS, {"Accept-Encoding": accept})
+    decode = {"gzip": gzip.decompress, "br": brotli.decompress, None: bytes}[encoding]
+    assert (encoding, BODY) == (answer["content-encoding"], decode(answer.body))
+    assert "Accept-Encoding" in str(answer["vary"])
+    same = site.ask("GET", ALIAS, {"Accept-Encoding": accept, "If-None-Match": 'W/"up"'})
+    assert (304, encoding, b"") == (same.status, same["content-encoding"], same.body)
+
+
+def test_errors_are_gzipped(site: Memory) -> None:
+    """An unknown SDK is told so in gzip where that is accepted, and is not cached."""
+    answer = site.ask("GET", "/configuration-files/nope", {"Accept-Encoding": "gzip, br"})
+    assert (404, "gzip", None) == (answer.status, answer["content-encoding"], answer["cache-control"])
+    assert b"could not identify a configured SDK\n" == gzip.decompress(answer.body)
+
+
+def test_head_has_the_length_of_the_file(site: Memory) -> None:
+    """HEAD tells the length of the body it leaves out."""
+    answer = site.ask("HEAD", ALIAS)
+    assert (200, str(len(BODY)), b"") == (answer.status, answer["content-length"], answer.body)

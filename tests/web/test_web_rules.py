@@ -1,0 +1,276 @@
+"""Routing, CORS, auth and sections: what all routes share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.web.routes import ROUTES
+from web_memory import SDK_KEY, Memory
+
+CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
+ORIGINS = ["https://a.example", "https://b.example"]
+REGEX = {"patterns": [r"https:\/\/.*domain1\.com"], "if_no_match": "https://fallback.example"}
+ROUTE_OF = {
+    "api": ("POST", "/api/sdk1/eval-all", "{}"),
+    "ofrep": ("POST", "/ofrep/v1/evaluate/flags", "{}"),
+    "cdn_proxy": ("GET", "/configuration-files/configcat-proxy/sdk1", None),
+    "sse": ("HEAD", "/sse/sdk1/eval-all", None),
+}
+
+
+def test_unknown_paths_and_methods_are_told_plainly() -> None:
+    """404 and 405 have the known bodies, and neither CORS nor the operator's headers."""
+    site = Memory(CONFIG, {"http": {"api": {"headers": {"X-Custom": "1"}}}})
+    missing = site.ask("GET", "/api/what/ever/else")
+    assert (404, "404 page not found\n", "nosniff") == (missing.status, missing.text, missing["x-content-type-options"])
+    for method, path, allow in (
+        ("GET", "/api/eval", "OPTIONS, POST"),
+        ("POST", "/api/keys", "GET, HEAD, OPTIONS"),
+        ("PUT", "/hook/sdk1", "GET, HEAD, POST"),
+        ("OPTIONS", "/hook-test", "GET, HEAD, POST"),
+        ("BREW", "/api/eval", "OPTIONS, POST"),
+    ):
+        wrong = site.ask(method, path)
+        assert (405, "Method Not Allowed\n", allow, None, None) == (
+            wrong.status,
+            wrong.text,
+            wrong["allow"],
+            wrong["access-control-allow-origin"],
+            wrong["x-custom"],
+        )
+
+
+def test_allow_of_the_table_is_what_the_carrier_sends() -> None:
+    """Each route's ``allow`` is the value that the carrier answers a wrong method with."""
+    site = Memory(CONFIG, {"http": {"status": {"enabled": True}}})
+    for route in ROUTES:
+        path = route.pattern.replace("{path...}", "x").replace("{data...}", "x").replace("{sdkId}", "x")
+        assert route.allow.decode() == site.ask("BREW", path.replace("{key}", "x"))["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("//api/keys", "/api/keys"),
+        ("/api//keys?a=b&c=%20", "/api/keys?a=b&c=%20"),
+        ("/api/x/../keys", "/api/keys"),
+        ("/api/./keys", "/api/keys"),
+        ("/../../api/keys", "/api/keys"),
+        ("//evil.example/..", "/"),
+        ("/\\evil.example//x", "/%5Cevil.example/x"),
+        ("/api//a%2Fb", "/api/a%2Fb"),
+    ],
+)
+def test_unclean_paths_are_sent_to_the_clean_one(path: str, location: str) -> None:
+    """A path with empty or dot segments is redirected within this host, its query kept."""
+    answer = Memory(CONFIG).ask("GET", path)
+    assert (307, location) == (answer.status, answer["location"])
+    posted = Memory(CONFIG).ask("POST", path)
+    assert (307, b"") == (posted.status, posted.body)
+
+
+@pytest.mark.parametrize("path", ["/api/keys/", "/api/keys"])
+def test_one_trailing_slash_is_nothing(path: str) -> None:
+    """One trailing slash is ignored, two are another path."""
+    site, key = Memory(CONFIG), {"X-ConfigCat-SdkKey": SDK_KEY}
+    assert 200 == site.ask("GET", path, key).status
+    assert 404 == site.ask("GET", "/api/keys//", key).status
+
+
+@pytest.mark.parametrize("path", ["/%", "/api/%zz/eval", "/sse/sdk1/eval/%%%", "/%2"])
+def test_bad_escapes_are_400(path: str) -> None:
+    """A path whose escapes cannot be undone is refused in plain text without a line feed."""
+    answer = Memory(CONFIG).ask("GET", path)
+    assert (400, "400 Bad Request") == (answer.status, answer.text)
+
+
+def test_absolute_targets_and_asterisk() -> None:
+    """A proxy's absolute target is routed on its path; ``OPTIONS *`` is answered."""
+    site = Memory(CONFIG)
+    assert 200 == site.ask("GET", "http://gateway.test/api/sdk1/keys").status
+    assert 404 == site.ask("GET", "http://gateway.test").status
+    assert 200 == site.ask("OPTIONS", "*").status
+    assert 404 == site.ask("CONNECT", "gateway.test:80").status
+
+
+def test_odd_hosts_do_not_matter() -> None:
+    """Whatever ``Host`` says, routes are the same."""
+    for host in ("", "a b", "\xff", "x" * 300, "[::1", "gateway:99999999"):
+        assert 200 == Memory(CONFIG).ask("GET", "/api/sdk1/keys", {"Host": host}).status
+
+
+@pytest.mark.parametrize("section", ROUTE_OF)
+def test_disabled_sections_are_gone(section: str) -> None:
+    """A section that is switched off answers as if it had never been there."""
+    method, path, body = ROUTE_OF[section]
+    answer = Memory(CONFIG, {"http": {section: {"enabled": False}}}).ask(method, path, {}, body)
+    assert (404, None) == (answer.status, answer["access-control-allow-origin"])
+
+
+def test_webhook_section_takes_both_routes_away() -> None:
+    """Without the webhook section neither ``/hook`` nor ``/hook-test`` exists."""
+    site = Memory(CONFIG, {"http": {"webhook": {"enabled": False}}})
+    assert [404, 404] == [site.ask("GET", path).status for path in ("/hook/sdk1", "/hook-test")]
+
+
+def test_status_page_is_there_when_asked_for() -> None:
+    """``/status`` on the main port is off by default and then 404."""
+    assert 404 == Memory(CONFIG).ask("GET", "/status").status
+    on = Memory(CONFIG, {"http": {"status": {"enabled": True}}})
+    answer = on.ask("GET", "/status")
+    assert (200, b'{"status":"healthy"}', None) == (answer.status, answer.body, answer["access-control-allow-origin"])
+    assert 204 == on.ask("OPTIONS", "/status").status
+
+
+def test_teapot() -> None:
+    """The one who asks for coffee is told what we are."""
+    answer = Memory(CONFIG).ask("GET", "/api/icanhascoffee")
+    assert (418, b"", "*") == (answer.status, answer.body, answer["access-control-allow-origin"])
+
+
+CORS: list[tuple[dict[str, Any], str | None, str | None, bool]] = [
+    ({}, None, "*", True),
+    ({}, "https://x.example", "https://x.example", True),
+    ({"allowed_origins": ORIGINS}, "https://b.example", "https://b.example", True),
+    ({"allowed_origins": ORIGINS}, "https://B.example", "https://a.example", True),
+    ({"allowed_origins": ORIGINS}, None, "https://a.example", True),
+    ({"allowed_origins": ORIGINS[:1]}, "https://x.example", "https://a.example", False),
+    ({"allowed_origins": ORIGINS, "allowed_origins_regex": REGEX}, "https://b.example", "https://b.example", True),
+    ({"allowed_origins_regex": REGEX}, "https://x.domain1.com", "https://x.domain1.com", True),
+    ({"allowed_origins_regex": REGEX}, "https://domain1.com.evil", "https://domain1.com.evil", True),
+    ({"allowed_origins_regex": REGEX}, "https://other.com", "https://fallback.example", True),
+    ({"allowed_origins_regex": REGEX}, None, "https://fallback.example", True),
+    ({"allowed_origins_regex": REGEX}, "https://" + "x" * 236 + "domain1.com", None, True),
+    ({"allowed_origins_regex": REGEX}, "https://" + "x" * 237 + "domain1.com", "https://fallback.example", True),
+    ({"enabled": False}, "https://x.example", None, False),
+]
+
+
+@pytest.mark.parametrize("section", ROUTE_OF)
+@pytest.mark.parametrize(("cors", "origin", "allowed", "varies"), CORS)
+def test_origin_decision(
+    section: str, cors: dict[str, Any], origin: str | None, allowed: str | None, varies: bool
+) -> None:
+    """The allowed origin follows the decision table in all four sections; caches are told when it depends on it."""
+    site = Memory(CONFIG, {"http": {section: {"cors": cors}}})
+    method, path, body = ROUTE_OF[section]
+    headers = {"Origin": origin} if origin else {}
+    if allowed is None and cors.get("enabled", True):
+        allowed = origin
+    for answer in (site.ask(method, path, headers, body), site.ask("OPTIONS", path, headers)):
+        assert allowed == answer["access-control-allow-origin"]
+        assert varies == ("Origin" in (answer["vary"] or ""))
+
+
+@pytest.mark.parametrize(
+    ("section", "extra"),
+    [
+        ("api", {"X-Auth", "X-ConfigCat-SdkKey"}),
+        ("ofrep", {"X-Auth", "X-ConfigCat-SdkKey", "X-ConfigCat-SdkId"}),
+        ("cdn_proxy", set()),
+        ("sse", set()),
+    ],
+)
+def test_preflight(section: str, extra: set[str]) -> None:
+    """OPTIONS needs no auth and lists what a browser may send, the headers that name an SDK included."""
+    options: dict[str, Any] = {"headers": {"x-custom": "1", "etag": "2"}}
+    if section in ("api", "ofrep"):
+        options["auth_headers"] = {"X-Auth": "secret"}
+    method, path, _ = ROUTE_OF[section]
+    answer = Memory(CONFIG, {"http": {section: options}}).ask("OPTIONS", path, {"Origin": "https://x.example"})
+    assert (204, b"", "false", "600", "1") == (
+        answer.status,
+        answer.body,
+        answer["access-control-allow-credentials"],
+        answer["access-control-max-age"],
+        answer["x-custom"],
+    )
+    assert f"{'GET' if method == 'HEAD' else method},OPTIONS" == answer["access-control-allow-methods"]
+    assert "Content-Length,ETag,Date,Content-Encoding,x-custom" == answer["access-control-expose-headers"]
+    always = {"Cache-Control", "Content-Type", "Content-Length", "Accept-Encoding", "If-None-Match"}
+    assert always | extra == set(str(answer["access-control-allow-headers"]).split(","))
+
+
+def test_options_without_cors_is_204_and_bare() -> None:
+    """With CORS off OPTIONS still answers 204, without any of its headers."""
+    answer = Memory(CONFIG, {"http": {"api": {"cors": {"enabled": False}}}}).ask("OPTIONS", "/api/eval")
+    assert (204, []) == (answer.status, [name for name, _ in answer.headers if name.startswith("Access-Control")])
+
+
+def test_operators_headers_yield_to_ours_and_beat_cors() -> None:
+    """An operator's header replaces CORS's of its name, yields to the answer's own, and cannot break framing."""
+    headers = {
+        "content-type": "text/evil",
+        "access-control-allow-origin": "https://mine.example",
+        "Content-Length": "3",
+        "Transfer-Encoding": "chunked",
+        "bad name": "x",
+        "X-Lines": "a\r\nSet-Cookie: b",
+    }
+    answer = Memory(CONFIG, {"http": {"api": {"headers": headers}}}).ask("GET", "/api/sdk1/keys")
+    assert ("application/json", "https://mine.example", '{"keys":["on"]}', None, "a Set-Cookie: b") == (
+        answer["content-type"],
+        answer["access-control-allow-origin"],
+        answer.text,
+        answer["set-cookie"],
+        answer["x-lines"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [({"x-AUTH": "secret", "X-Two": "2"}, 200), ({"X-Auth": "secret"}, 401), ({"X-Auth": "Secret", "X-Two": "2"}, 401)],
+)
+def test_auth_headers(sent: dict[str, str], status: int) -> None:
+    """Every configured header must have its value, byte for byte; a refusal carries CORS and the operator's headers."""
+    options = {"auth_headers": {"X-Auth": "secret", "X-Two": "2", "X-Empty": ""}, "headers": {"X-Custom": "1"}}
+    answer = Memory(CONFIG, {"http": {"api": options}}).ask(
+        "GET", "/api/sdk1/keys", {**sent, "Accept-Encoding": "gzip"}
+    )
+    assert (status, "*", "1") == (answer.status, answer["access-control-allow-origin"], answer["x-custom"])
+    if status == 401:
+        assert ("Unauthorized\n", None) == (answer.text, answer["content-encoding"])
+
+
+def test_only_the_first_value_of_an_auth_header_counts() -> None:
+    """A second instance of the header does not help."""
+    site = Memory(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "secret"}}}})
+    line = site.line()
+    line.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\nX-Auth: no\r\nX-Auth: secret\r\n\r\n")
+    assert line.received().startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_reload_applies_to_the_next_request_on_the_same_connection() -> None:
+    """New settings hold for the next request of an open connection; a bad pattern changes nothing."""
+    from web_memory import settings_of
+
+    site = Memory(CONFIG)
+    line = site.line()
+    ask = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n"
+    line.send(ask)
+    assert line.received().startswith(b"HTTP/1.1 200 ")
+    site.site.reconfigure(settings_of({"http": {"api": {"auth_headers": {"X-Auth": "s"}}}}))
+    line.send(ask)
+    assert line.received().startswith(b"HTTP/1.1 401 ")
+    broken = {"http": {"api": {"cors": {"allowed_origins_regex": {"patterns": ["("], "if_no_match": "x"}}}}}
+    with pytest.raises(ValueError, match="pattern"):
+        site.site.reconfigure(settings_of(broken))
+    line.send(ask)
+    assert line.received().startswith(b"HTTP/1.1 401 ")
+
+
+def test_answers_are_counted_by_pattern() -> None:
+    """What is counted is the route's pattern and a known method, never a path."""
+    site = Memory(CONFIG)
+    site.ask("GET", "/api/sdk1/keys")
+    site.ask("POST", "/api/secret/eval", {}, "{}")
+    site.ask("GET", "/secret")
+    site.ask("BREW", "/secret")
+    assert [
+        ("/api/{sdkId}/keys", "GET", 200),
+        ("/api/{sdkId}/eval", "POST", 404),
+        ("", "GET", 404),
+        ("", "other", 404),
+    ] == site.metrics.answers
