@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # The first prefix that fits decides, so the narrower ones stand first.
 _ROOMS = (
     ("gateway.web.events", "http.sse"),
+    ("gateway.web.eventstream", "http.sse"),
     ("gateway.web", "http"),
     ("gateway.streams", "http.sse"),
     ("gateway.pump", "http.sse"),

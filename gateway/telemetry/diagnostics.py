@@ -8,7 +8,7 @@ The pages are small and made in the reactor thread, at the moment of asking.
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from twisted.web.resource import Resource
@@ -35,6 +35,7 @@ JSON = "application/json"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 Page = tuple[int, str, bytes]  # status, content type, body
+PageMaker: TypeAlias = "Callable[[], Page]"
 
 
 class DiagnosticsRoot(Resource):
@@ -42,21 +43,15 @@ class DiagnosticsRoot(Resource):
 
     isLeaf = True
 
-    def __init__(self, pages: Mapping[bytes, Callable[[], Page]], guarded: frozenset[bytes]) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._pages = pages
-        self._guarded = guarded
+        self.open_pages: Mapping[bytes, PageMaker] = {}
+        self.guarded_pages: Mapping[bytes, PageMaker] = {}
         self.auth_headers: Mapping[str, str] = {}
 
     def render(self, request: Request) -> bytes:
         """Return the page's body, having set status and headers."""
-        page = self._pages.get(request.path)
-        if page is None:
-            code, kind, body = 404, TEXT, b"404 page not found\n"
-        elif request.path in self._guarded and not self._admitted(request):
-            code, kind, body = 401, TEXT, b"Unauthorized\n"
-        else:
-            code, kind, body = page()
+        code, kind, body = self._page(request)
         request.setResponseCode(code)
         request.responseHeaders.setRawHeaders("Content-Type", [kind])
         request.responseHeaders.setRawHeaders("Cache-Control", ["no-store"])
@@ -64,6 +59,18 @@ class DiagnosticsRoot(Resource):
             request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
             return b""
         return body
+
+    def _page(self, request: Request) -> Page:
+        page = self.open_pages.get(request.path)
+        if page is not None:
+            return page()
+        guarded = self.guarded_pages.get(request.path)
+        if guarded is not None:
+            return guarded() if self._admitted(request) else (401, TEXT, b"Unauthorized\n")
+        if request.path == b"/":
+            paths = sorted(path.decode() for path in (*self.open_pages, *self.guarded_pages))
+            return 200, TEXT, ("\n".join(paths) + "\n").encode()
+        return 404, TEXT, b"404 page not found\n"
 
     def _admitted(self, request: Request) -> bool:
         """Compare every header, without stopping at the first difference."""
@@ -80,19 +87,24 @@ class DiagnosticsSite(Site):
     protocol = BoundedChannel  # type: ignore[assignment]  # without the generic one's HTTP/2
     requestFactory = BoundedRequest
 
-    def __init__(self, root: DiagnosticsRoot, reactor: IReactorTime) -> None:
+    def __init__(self, root: DiagnosticsRoot, guarded: Mapping[bytes, PageMaker], reactor: IReactorTime) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             root, timeout=IDLE_TIMEOUT, reactor=reactor, parsePOSTFormSubmission=False
         )
         self.connections = 0
         self._root = root
+        self._guarded = guarded
 
     def log(self, request: http.Request) -> None:
         """Keep no access log: probes every second would drown everything else."""
 
     def reconfigure(self, settings: Settings) -> None:
-        """Take over the auth headers of new settings; pages and port need a restart."""
+        """Take over auth headers, and whether there is a status page; the rest needs a restart."""
         self._root.auth_headers = dict(settings.diag.auth_headers)
+        guarded = dict(self._guarded)
+        if not settings.diag.status.enabled:
+            guarded.pop(b"/status", None)
+        self._root.guarded_pages = guarded
 
 
 def make_diagnostics_site(
@@ -103,18 +115,12 @@ def make_diagnostics_site(
     ``/status`` and ``/metrics`` are there as the settings say, behind ``diag.auth_headers``.
     ``/livez`` and ``/readyz`` are always there and open, since probes carry no secrets.
     """
-    pages: dict[bytes, Callable[[], Page]] = {
-        b"/livez": lambda: (200, TEXT, b"ok\n"),
-        b"/readyz": lambda: _ready(readiness),
-    }
-    guarded: dict[bytes, Callable[[], Page]] = {}
-    if settings.diag.status.enabled:
-        guarded[b"/status"] = lambda: (200, JSON, msgspec.json.encode(status.document()))
+    guarded: dict[bytes, PageMaker] = {b"/status": lambda: (200, JSON, msgspec.json.encode(status.document()))}
     if settings.diag.metrics.enabled and settings.diag.metrics.prometheus.enabled:
         guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
-    index = "\n".join(sorted(path.decode() for path in (*guarded, *pages))) + "\n"
-    pages = {b"/": lambda: (200, TEXT, index.encode()), **guarded, **pages}
-    site = DiagnosticsSite(DiagnosticsRoot(pages, frozenset(guarded)), clock)
+    root = DiagnosticsRoot()
+    root.open_pages = {b"/livez": lambda: (200, TEXT, b"ok\n"), b"/readyz": lambda: _ready(readiness)}
+    site = DiagnosticsSite(root, guarded, clock)
     site.reconfigure(settings)
     return site
 

@@ -54,6 +54,8 @@ class PrometheusMetrics(Metrics):
     def __init__(self, now: Callable[[], float], version: str) -> None:
         self._now = now
         self._flags: dict[str, dict[str | None, str]] = {}
+        self._open: dict[str, int] = {}  # streams per SDK
+        self._leaving: set[str] = set()  # SDKs that are removed, while their last streams close
         self._routes: set[str] = set()
         self._answers: dict[tuple[str, str, int], tuple[tuple[str, str, str], Spread]] = {}
         stream_labels = ("sdk", "type", "flag")
@@ -126,16 +128,22 @@ class PrometheusMetrics(Metrics):
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
         """One stream more."""
+        self._leaving.discard(sdk)
+        self._open[sdk] = self._open.get(sdk, 0) + 1
         self._connections.add((sdk, "sse", self._admit(sdk, flag)), 1)
 
     def stream_closed(self, sdk: str, flag: str | None) -> None:
-        """One stream fewer; nothing when the SDK has been removed since."""
-        if sdk in self._flags:
-            self._connections.add((sdk, "sse", self._flags[sdk].get(flag, OTHER)), -1)
+        """One stream fewer; the last one of a removed SDK takes its series along."""
+        if not self._open.get(sdk):
+            return
+        self._open[sdk] -= 1
+        self._connections.add((sdk, "sse", self._flags[sdk].get(flag, OTHER)), -1)
+        if sdk in self._leaving:
+            self._leave(sdk)
 
     def frames_sent(self, sdk: str, flag: str | None, count: int) -> None:
-        """Count events; nothing when the SDK has been removed since."""
-        if sdk in self._flags:
+        """Count events; not those of an SDK that has been removed."""
+        if self._open.get(sdk) and sdk not in self._leaving:
             self._messages.add((sdk, "sse", self._flags[sdk].get(flag, OTHER)), count)
 
     def stream_refused(self, reason: str) -> None:
@@ -163,13 +171,20 @@ class PrometheusMetrics(Metrics):
         self._changes.add((sdk,))
 
     def sdk_removed(self, sdk: str) -> None:
-        """End all series of an SDK."""
-        self._flags.pop(sdk, None)
+        """End all series of an SDK: at once, but those of its open streams with the last of them."""
         for tally in (
-            self._connections, self._messages, self._fetches, self._fetch_seconds,
-            self._changes, self._ages, self._push_seconds,
+            self._messages, self._fetches, self._fetch_seconds, self._changes, self._ages, self._push_seconds,
         ):  # fmt: skip
             tally.drop(sdk)
+        self._leaving.add(sdk)
+        self._leave(sdk)
+
+    def _leave(self, sdk: str) -> None:
+        if not self._open.get(sdk):
+            self._connections.drop(sdk)
+            self._flags.pop(sdk, None)
+            self._open.pop(sdk, None)
+            self._leaving.discard(sdk)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answer: two dictionary look-ups and a bisection."""

@@ -176,6 +176,15 @@ def test_auth_headers_follow_a_reload():
     assert [401, 200] == [port.ask("/status", **{"X-Auth": value}).code for value in ("old", "new")]
 
 
+def test_the_status_page_comes_and_goes_with_a_reload():
+    """diag.status.enabled holds from the next request on, in both directions."""
+    port = Port()
+    port.site.reconfigure(Settings(diag=Diag(status=OnByDefault(enabled=False))))
+    assert 404 == port.ask("/status").code
+    port.site.reconfigure(Settings())
+    assert 200 == port.ask("/status").code
+
+
 @pytest.mark.parametrize(
     "diag",
     [

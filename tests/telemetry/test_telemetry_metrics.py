@@ -122,6 +122,22 @@ def test_streams_of_a_removed_sdk_close_without_a_trace(metrics):
     assert not [labels for (_, labels) in samples(metrics) if ("sdk", "a") in labels]
 
 
+def test_an_sdk_that_comes_back_counts_its_new_streams_right(metrics):
+    """Streams of before a removal that close late take nothing from those that were opened since."""
+    for _ in range(3):
+        metrics.stream_opened("a", "x")
+    metrics.sdk_removed("a")
+    assert 3 == connections(metrics, "x")
+    metrics.stream_closed("a", "x")
+    metrics.stream_opened("a", "x")
+    metrics.frames_sent("a", "x", 1)
+    assert 3 == connections(metrics, "x")
+    metrics.stream_closed("a", "x")
+    metrics.stream_closed("a", "x")
+    assert 1 == connections(metrics, "x")
+    assert 1 == value(metrics, "configcat_stream_msg_sent_total", sdk="a", type="sse", flag="x")
+
+
 def test_answers_are_counted_with_route_method_and_status(metrics):
     """A request counts once, and its time falls into the peer's buckets, bounds included."""
     metrics.answered("/api/{sdkId}/eval", "POST", 200, 0.005)
