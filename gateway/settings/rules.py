@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import attrs
 import re2
 
-from gateway.settings.masking import mask_userinfo
 from gateway.settings.problems import shortened
 
 if TYPE_CHECKING:
@@ -158,9 +157,8 @@ def _pattern_error(pattern: str) -> str:
 
 def _url(path: Path, url: str) -> Iterator[Finding]:
     if url and not _is_url(url):
-        yield Finding(
-            path, "not a usable address", found=shortened(mask_userinfo(url)), allowed="http://… or https://…"
-        )
+        # Not shown: nobody can say which part of a broken address is the password.
+        yield Finding(path, "not a usable address", allowed="http://… or https://…")
 
 
 def _is_url(url: str) -> bool:

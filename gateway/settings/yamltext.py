@@ -20,7 +20,7 @@ ENTRY_LIMIT: Final = 200_000  # keys and items in all; merges multiply them, an 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = "<<"
-_QUOTED = re.compile(r"'[^']*\w.*", re.DOTALL)
+_QUOTED = re.compile(r"'([^']*)'?", re.DOTALL)
 
 
 @attrs.define
@@ -42,12 +42,16 @@ def read_yaml(text: str) -> Raw | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         # Only the parser's fixed words are repeated: what it quotes may be a password.
-        reason = _QUOTED.sub("…", str(error.problem or "not valid YAML"))
+        reason = _QUOTED.sub(_unquoted, str(error.problem or "not valid YAML"))
         raise Unreadable(reason, mark.line + 1 if mark else None, mark.column + 1 if mark else None) from None
     except yaml.reader.ReaderError as error:
         raise _unreadable_character(text, error.position) from None
     except UnicodeError:
         raise Unreadable("not valid text: a lone surrogate") from None
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    return "…" if re.search(r"\w", match[1]) else match[0]
 
 
 def _unreadable_character(text: str, position: int) -> Unreadable:

@@ -1,0 +1,82 @@
+"""Finding and reading the file."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from gateway.settings import DEFAULT_FILES, SettingsFile, find_file
+
+OURS, THEIRS = DEFAULT_FILES
+
+
+@pytest.mark.parametrize(
+    ("explicit", "there", "expected"),
+    [
+        (None, {OURS, THEIRS}, OURS),
+        (None, {THEIRS}, THEIRS),
+        (None, set(), None),
+        ("/x", {OURS}, "/x"),
+        ("", {OURS}, OURS),
+    ],
+)
+def test_the_file_is_looked_for_in_order(explicit, there, expected):
+    """What was asked for comes first, then our place, then that of the replaced system."""
+    assert expected == find_file(explicit, there.__contains__)
+
+
+def read(content: bytes | OSError, explicit: str | None = "/x") -> object:
+    def opener(_path: str, _mode: str) -> io.BytesIO:
+        if isinstance(content, OSError):
+            raise content
+        return io.BytesIO(content)
+
+    return SettingsFile(explicit, {}, lambda _path: True, opener).read()
+
+
+def test_a_file_is_read_with_its_path():
+    """The outcome names the file, and so do problems of its syntax."""
+    assert "/x" == read(b"sdks: {a: {key: k}}").path
+    assert read(b"a: [").problems[0].text.startswith("failed to parse YAML from config file /x: ")
+
+
+def test_a_byte_order_mark_is_no_text():
+    """Files from other editors work."""
+    assert () == read(b"\xef\xbb\xbfsdks: {a: {key: k}}").problems
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (FileNotFoundError(2, "x"), "config file /x does not exist: stat /x: no such file or directory"),
+        (PermissionError(13, "Permission denied"), "failed to read config file /x: Permission denied"),
+        (IsADirectoryError(21, "Is a directory"), "failed to read config file /x: Is a directory"),
+        (b"\xff\xfe", "failed to read config file /x: not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_problem(content, text):
+    """The problem says which file and why."""
+    found = read(content)
+    assert ([text], None) == ([problem.text for problem in found.problems], found.settings)
+
+
+def test_without_any_file_the_environment_holds():
+    """No file at all is no problem."""
+    source = SettingsFile(None, {"CONFIGCAT_SDKS": '{"a":"k"}'}, lambda _path: False)
+    assert ((), "") == (source.read().problems, source.read().path)
+
+
+def test_a_path_that_is_no_path_is_one_problem():
+    """A NUL in the name raises nothing."""
+    assert ["failed to read config file: not a path"] == [p.text for p in SettingsFile("a\0b", {}).read().problems]
+
+
+def test_a_real_file_is_read_again(tmp_path):
+    """Reading twice sees what changed in between."""
+    file = tmp_path / "x.yml"
+    file.write_text("sdks: {a: {key: k}}")
+    source = SettingsFile(str(file), {})
+    assert source.read().settings is not None
+    file.write_text("sdks: {}")
+    assert source.read().settings is None
