@@ -61,7 +61,7 @@ class FileSource:
         self._watch: Watch | None = None
         self._wake: Wake | None = None
         self._seen: Sight | None = None
-        self._look_again = False
+        self._look_again = self._fresh = False
         self._first_event: float | None = None
         self._poll: IDelayedCall | None = None
         self._pending: IDelayedCall | None = None
@@ -94,16 +94,22 @@ class FileSource:
 
     async def fetch(self) -> Outcome:
         """See ``Source``."""
-        self._seen = look(self._path)  # before the read: a change during it is then seen as one
+        before, self._seen = self._seen, look(self._path)  # not after the read: a change during it must be seen
         if self._watch is not None:
             self._watch.follow(self._seen.directories)
             self._seen = look(self._path)  # what was switched before the watches stood
             self._watch.follow(self._seen.directories)
+        self._fresh = self._seen != before
         return await self._tools.in_thread(lambda: read(self._path, self._max_bytes))
 
     def settled(self, outcome: Outcome) -> None:
-        """See ``Source``: a file that could not be read is tried again at each look, whatever it looks like."""
-        self._look_again = isinstance(outcome, Failed) and outcome.kind is not Kind.CONFIG
+        """See ``Source``: decide whether the next look reads the file even if it looks the same.
+
+        One that could not be read is tried at each look.
+        One that just changed is read once more: two writes can fall into one tick of the file system's clock.
+        """
+        unread = isinstance(outcome, Failed) and outcome.kind is not Kind.CONFIG
+        self._look_again = self._fresh or unread
 
     def _arm(self) -> None:
         every = self._every if self._watch is None else max(self._every, SAFETY_INTERVAL)
@@ -111,12 +117,8 @@ class FileSource:
 
     def _look(self) -> None:
         self._arm()
-        sight = look(self._path)
-        if sight == self._seen and not self._look_again:
-            return
-        # Two writes can fall into one tick of the file system's clock: after a change, the next look reads, too.
-        self._look_again = sight != self._seen
-        self._change()
+        if self._look_again or look(self._path) != self._seen:
+            self._change()
 
     def _event(self, path: str | None) -> None:
         if path is not None and self._seen is not None and path not in self._seen.names:

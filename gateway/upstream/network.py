@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
-    IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
 )
+from twisted.protocols.policies import WrappingFactory
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ProxyAgent
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
@@ -55,20 +55,38 @@ def open_network(
     return Network(reactor, limits, policy(pem), route(proxy, environ, complain), (limits, proxy, pem, seen))
 
 
+class _Lines(WrappingFactory):
+    """The open connections of one agent; each new one passes through ``wrapping``."""
+
+    def __init__(self, target: IProtocolFactory, opened: dict[Any, None], closed: Callable[[], None]) -> None:
+        super().__init__(target)  # type: ignore[no-untyped-call]
+        self.noisy = False
+        self._opened = opened
+        self._closed = closed
+
+    def registerProtocol(self, p: Any) -> None:
+        """See ``WrappingFactory``."""
+        self._opened[p] = None
+
+    def unregisterProtocol(self, p: Any) -> None:
+        """See ``WrappingFactory``."""
+        self._opened.pop(p, None)
+        self._closed()
+
+
 @implementer(IStreamClientEndpoint)
 class _Noted:
-    """An endpoint that tells *note* of each protocol it made."""
+    """An endpoint whose connections are kept in ``opened`` for as long as they live."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, note: Callable[[Any], None]) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, opened: dict[Any, None], closed: Callable[[], None]) -> None:
         self._endpoint = endpoint
-        self._note = note
+        self._opened = opened
+        self._closed = closed
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        def noted(protocol: IProtocol) -> IProtocol:
-            self._note(protocol)
-            return protocol
-
-        return self._endpoint.connect(protocolFactory).addCallback(noted)
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        """See ``IStreamClientEndpoint``."""
+        connected: Deferred[Any] = self._endpoint.connect(_Lines(protocolFactory, self._opened, self._closed))
+        return connected.addCallback(lambda line: line.wrappedProtocol)
 
 
 @implementer(IAgent, IAgentEndpointFactory)
@@ -86,7 +104,8 @@ class Connections:
             network.reactor, self, self._pool
         )
         self._forward: dict[Proxy, ProxyAgent] = {}
-        self._live: list[Any] = []
+        self._opened: dict[Any, None] = {}
+        self._cuts: list[Deferred[None]] = []
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
@@ -118,14 +137,27 @@ class Connections:
             )
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._network.policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        return _Noted(endpoint, self._note)
+        return self._noted(endpoint)
 
     def cut(self) -> Deferred[None]:
         """Abort every connection, busy or idle; fires when all are closed."""
-        live, self._live = self._live, []
-        closed: list[Deferred[Any]] = [protocol.abort() for protocol in live if protocol.state != "CONNECTION_LOST"]
-        closed.append(self._pool.closeCachedConnections())  # type: ignore[no-untyped-call]
-        return gatherResults(closed, consumeErrors=True).addBoth(lambda _: None)
+        cut: Deferred[None] = Deferred()
+        self._cuts.append(cut)
+        self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
+        for line in list(self._opened):
+            line.transport.abortConnection()
+        self._closed()
+        return cut
+
+    def _closed(self) -> None:
+        if not self._opened:
+            cuts, self._cuts = self._cuts, []
+            for cut in cuts:
+                if not cut.called:
+                    cut.callback(None)
+
+    def _noted(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        return _Noted(endpoint, self._opened, self._closed)
 
     def _proxy(self, uri: URI) -> Proxy | None:
         return self._network.choose(uri.scheme.decode("ascii"), uri.host.decode("ascii"), uri.port)
@@ -142,13 +174,9 @@ class Connections:
 
     def _forwarder(self, proxy: Proxy) -> ProxyAgent:
         if proxy not in self._forward:
-            endpoint = _Noted(self._to(proxy), self._note)
+            endpoint = self._noted(self._to(proxy))
             self._forward[proxy] = ProxyAgent(endpoint, self._network.reactor, self._pool)  # type: ignore[no-untyped-call]
         return self._forward[proxy]
-
-    def _note(self, protocol: Any) -> None:
-        self._live = [known for known in self._live if known.state != "CONNECTION_LOST"]
-        self._live.append(protocol)
 
 
 def _still_encoded(response: IResponse) -> IResponse:

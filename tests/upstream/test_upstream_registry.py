@@ -329,7 +329,9 @@ def test_reload_into_and_out_of_a_bad_key_form(stage, logged_errors):
     logged_errors.flush()
 
 
-@pytest.mark.parametrize("content", [None, b"no certificate", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"])
+@pytest.mark.parametrize(
+    "content", [None, b"no certificate", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"]
+)
 def test_an_unusable_ca_file_changes_nothing(stage, tmp_path, content):
     """Start and reload refuse a CA file that cannot be used, by the option's name and before anything changed."""
     path = tmp_path / "ca.pem"
