@@ -14,7 +14,6 @@ import os
 import random
 import sys
 import time
-from errno import EADDRINUSE
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -28,6 +27,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
+from gateway.listening import explained, listen
 from gateway.pump import Pump
 from gateway.reload import Reload
 from gateway.signals import catch_signals
@@ -52,17 +52,15 @@ from gateway.web.tls import Certificates, TlsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTCP
+    from twisted.internet.interfaces import IListeningPort
 
     from gateway.flags import Snapshot
     from gateway.settings import Loaded, Settings, SettingsFile
 
 _log = Logger()
 
-BACKLOG = 4096  # connections the kernel holds for us: thousands of browsers come back within seconds of a restart
 IN_FLIGHT_SECONDS = 5.0  # how long a stop waits for requests that are being answered; the peer's figure
 TICK = 0.05  # seconds between two looks at what a stop waits for
-EVERYWHERE = "::"  # IPv6 and, on Linux, IPv4 as well
 
 
 class Gateway(Service):
@@ -136,7 +134,8 @@ class Gateway(Service):
             self._threads.start()
             self._registry.start()
         except (CannotListenError, TlsError, UpstreamError) as error:
-            _log.critical("not started: {error}", error=_told(error))
+            reason = explained(error) if isinstance(error, CannotListenError) else str(error)
+            _log.critical("not started: {reason}", reason=reason)
             raise SystemExit(1) from None
         self._pump.start()
         self._lag.start()
@@ -186,28 +185,17 @@ class Gateway(Service):
     def _listen(self, settings: Settings) -> None:
         http = settings.http
         if http.enabled:
-            factory: IProtocolFactory = self._site
+            factory: Any = self._site
             scheme = "HTTP"
             if settings.tls.enabled:
                 self._certificates = Certificates(settings.tls)
                 factory = TLSMemoryBIOFactory(self._certificates, False, self._site, self._reactor)
                 scheme = "HTTPS"
-            self._ports.append(self._open(http.port, factory, http.bind))
+            self._ports.append(listen(self._reactor, http.port, factory, http.bind))
             _report("{scheme} server listening on port: {port}", scheme=scheme, port=http.port)
         if settings.diag.enabled:
-            self._diagnostics_port = self._open(settings.diag.port, self._diagnostics, settings.diag.bind)
+            self._diagnostics_port = listen(self._reactor, settings.diag.port, self._diagnostics, settings.diag.bind)
             _report("diagnostics server listening on port: {port}", port=settings.diag.port)
-
-    def _open(self, port: int, factory: IProtocolFactory, bind: str) -> IListeningPort:
-        reactor: IReactorTCP = self._reactor
-        if bind:
-            return reactor.listenTCP(port, factory, BACKLOG, bind)
-        try:
-            return reactor.listenTCP(port, factory, BACKLOG, EVERYWHERE)
-        except CannotListenError as error:
-            if isinstance(error.socketError, OSError) and error.socketError.errno == EADDRINUSE:
-                raise
-            return reactor.listenTCP(port, factory, BACKLOG)  # a host without IPv6
 
     def _reload(self) -> Reload:
         return Reload(
@@ -277,13 +265,6 @@ class Serving:
         """Yield SDK id, whether its first fetch is still under way, and whether it has a config."""
         for sdk in self.registry.sdks:
             yield sdk.id, sdk.loading, sdk.snapshot is not None
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, CannotListenError):
-        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-        return f"port {error.port} on {error.interface or 'all addresses'} cannot be opened: {reason}"
-    return str(error)
 
 
 def _report(text: str, **fields: object) -> None:

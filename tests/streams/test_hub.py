@@ -65,9 +65,7 @@ class World:
         self.version = 0
         wheel = Wheel(20, 60, lambda subscriber: subscriber.outlet.abort())
         start = None if flags is None else self.snapshot(flags)
-        self.hub = Hub(
-            "shop", start, wheel=wheel, now=lambda: self.now, rng=random.Random(1), meter=self.meter
-        )
+        self.hub = Hub("shop", start, wheel=wheel, now=lambda: self.now, rng=random.Random(1), meter=self.meter)
 
     def snapshot(self, flags: dict[str, Any], **more: Any) -> Snapshot:
         """Return a Snapshot of these flags that continues the current one."""

@@ -57,7 +57,11 @@ flag_definitions = st.one_of(
         st.booleans(),
     ),
     st.builds(
-        lambda share: {"t": 0, **served(False), "p": [{"p": share, **served(True)}, {"p": 100 - share, **served(False)}]},
+        lambda share: {
+            "t": 0,
+            **served(False),
+            "p": [{"p": share, **served(True)}, {"p": 100 - share, **served(False)}],
+        },
         st.integers(0, 100),
     ),
 )
