@@ -59,7 +59,7 @@ $(E2E)/node_modules/installed: $(E2E)/package-lock.json
 
 lint:
 	@echo "== ruff"
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet --output-format=concise .
 	@$(BIN)/ruff format --quiet --check .
 
 types:
