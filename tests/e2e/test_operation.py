@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_process import DidNotStart, GatewayProcess
+
+from gateway_process import DidNotStart, GatewayProcess, pause
 from streams import Stream, Streams, stream_path
 
 Start = Callable[..., GatewayProcess]
@@ -65,7 +66,7 @@ def await_reloads(gateway: GatewayProcess, count: int) -> dict[str, Any]:
         told = status_of(gateway)["gateway"]
         if told["reloads"] >= count:
             return told
-        time.sleep(0.025)
+        pause(0.025)
     raise AssertionError(f"reload {count} did not come: {gateway.logs()}")
 
 
@@ -153,7 +154,7 @@ def test_a_request_in_flight_is_answered_before_the_exit(gateway_process: Start,
         )
         with socket.create_connection(("127.0.0.1", gateway.port)) as client:
             client.sendall(b"POST /api/shop/refresh HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-            time.sleep(0.3)
+            pause(0.3)
             os.kill(gateway.pid, signal.SIGTERM)
             client.settimeout(10)
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
@@ -278,7 +279,7 @@ def slow_upstream(first: float = 0.0) -> Iterator[int]:
     class Upstream(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(1)
-            time.sleep(first if len(asked) == 1 else 1.0)
+            pause(first if len(asked) == 1 else 1.0)
             self.send_response(200)
             self.send_header("ETag", f'"{len(asked)}"')
             self.send_header("Content-Length", str(len(body)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from gateway_process import GatewayProcess
 from streams import Streams, stream_path
 
@@ -59,6 +60,11 @@ def p99(delays: list[float]) -> float:
     return statistics.quantiles(delays, n=100)[98]
 
 
+def everybody_has(source: Source, group: Streams) -> bool:
+    """Whether each reader's last value is the newest."""
+    return all(stream.payloads[-1]["number"]["value"] == source.number for stream in group.all)
+
+
 def push(source: Source, watching: Streams, count: int) -> list[float]:
     """Make ``count`` changes, each after everybody has the one before; return every reader's delays."""
     delays: list[float] = []
@@ -104,9 +110,7 @@ def test_readers_that_stall_through_a_thousand_changes_delay_nobody(
         late = watching.open(gateway.port, stream_path("shop", {"Identifier": "late"}))
         watching.read_until(lambda: late.payloads)
         assert late.payloads[-1]["number"]["value"] == source.number
-        stalled.read_until(
-            lambda: all(stream.payloads[-1]["number"]["value"] == source.number for stream in stalled.all)
-        )
+        stalled.read_until(lambda: everybody_has(source, stalled))
         most = max(len(stream.payloads) for stream in stalled.all)
     source.client.close()
     quiet, busy = statistics.median(alone), statistics.median(beside)

@@ -1,0 +1,71 @@
+"""Configs and users for measurements: a mix of flags as real products have them, drawn from one seed.
+
+Of every ten flags: three simple, two one-of, one hashed, two percentage, one on a segment, one on a prerequisite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from typing import Any
+
+SALT = "YmVuY2htYXJr"
+COUNTRIES = ("DE", "FR", "US", "GB", "JP", "BR", "IN", "ZA", "SE", "PL", "ES", "IT", "NL", "AU", "CA", "MX")
+PLANS = ("free", "team", "business", "enterprise")
+
+
+def served(value: bool) -> dict[str, Any]:
+    """Return a served boolean with its variation id."""
+    return {"v": {"b": value}, "i": "on" if value else "off"}
+
+
+def rule(condition: dict[str, Any]) -> dict[str, Any]:
+    """Return a boolean flag that is on where one condition holds."""
+    return {"t": 0, **served(False), "r": [{"c": [condition], "s": served(True)}]}
+
+
+def hashed(value: str, key: str) -> str:
+    """Return what a hashed comparator compares with."""
+    return hashlib.sha256(f"{value}{SALT}{key}".encode()).hexdigest()
+
+
+def flag(number: int, key: str, chance: random.Random) -> dict[str, Any]:
+    """Return flag ``number`` of the mix."""
+    kind = number % 10
+    if kind < 3:
+        return {"t": 0, **served(chance.random() < 0.5)}
+    if kind < 5:
+        return rule({"u": {"a": "Country", "c": 0, "l": chance.sample(COUNTRIES, 4)}})
+    if kind == 5:
+        people = [hashed(f"user-{chance.randrange(10_000)}", key) for _ in range(5)]
+        return rule({"u": {"a": "Identifier", "c": 16, "l": people}})
+    if kind < 8:
+        share = chance.randrange(5, 95)
+        return {"t": 0, **served(False), "p": [{"p": share, **served(True)}, {"p": 100 - share, **served(False)}]}
+    if kind == 8:
+        return rule({"s": {"s": chance.randrange(3), "c": 0}})
+    return rule({"p": {"f": f"flag{number - 9:05}", "c": 0, "v": {"b": True}}})
+
+
+def config(count: int, **edits: dict[str, Any]) -> bytes:
+    """Return a config JSON of ``count`` flags; ``edits`` replaces or adds flags by key."""
+    chance = random.Random(4711)
+    flags = {f"flag{number:05}": flag(number, f"flag{number:05}", chance) for number in range(count)}
+    segments = [
+        {"n": "europe", "r": [{"a": "Country", "c": 0, "l": ["DE", "FR", "SE", "PL", "ES", "IT", "NL"]}]},
+        {"n": "paying", "r": [{"a": "Plan", "c": 0, "l": ["business", "enterprise"]}]},
+        {"n": "staff", "r": [{"a": "Email", "c": 32, "l": ["@example.com"]}]},
+    ]
+    document = {"p": {"u": "https://example.invalid", "r": 0, "s": SALT}, "s": segments, "f": {**flags, **edits}}
+    return json.dumps(document).encode()
+
+
+def user(number: int) -> dict[str, Any]:
+    """Return user ``number``: each is distinct."""
+    return {
+        "Identifier": f"user-{number}",
+        "Email": f"user-{number}@example.{'com' if number % 20 == 0 else 'org'}",
+        "Country": COUNTRIES[number % len(COUNTRIES)],
+        "Plan": PLANS[number % len(PLANS)],
+    }
