@@ -70,8 +70,7 @@ def push(source: Source, watching: Streams, count: int) -> list[float]:
     delays: list[float] = []
     for _ in range(count):
         began = source.change()
-        wanted = source.number
-        watching.read_until(lambda: all(stream.payloads[-1]["number"]["value"] == wanted for stream in watching.all))
+        watching.read_until(lambda: everybody_has(source, watching))
         delays.extend(stream.arrivals[-1] - began for stream in watching.all)
     return delays
 
