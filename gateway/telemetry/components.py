@@ -28,6 +28,7 @@ _ROOMS = (
     ("gateway", "gateway"),
     ("twisted.web", "http"),
     ("twisted", "twisted"),
+    ("log_legacy", "twisted"),
 )
 _LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 
@@ -42,6 +43,14 @@ def component(event: LogEvent) -> str:
     if not isinstance(sdk, str):
         return room
     return f"sdks.{sdk}" if room == "sdks" else f"sdks.{sdk}.offline"
+
+
+def level_of(event: LogEvent) -> Any:
+    """Return the ``LogLevel`` of an event; what Twisted calls info (factories, ports) is detail to our operators."""
+    level = event.get("log_level") or LogLevel.info
+    if level is LogLevel.info and str(event.get("log_namespace")).startswith(("twisted.", "log_legacy")):
+        return LogLevel.debug
+    return level
 
 
 def _inside(namespace: str, prefix: str) -> bool:

@@ -86,6 +86,7 @@ class DiagnosticsSite(Site):
 
     protocol = BoundedChannel  # type: ignore[assignment]  # without the generic one's HTTP/2
     requestFactory = BoundedRequest
+    noisy = False  # the service reports the port
 
     def __init__(self, root: DiagnosticsRoot, guarded: Mapping[bytes, PageMaker], reactor: IReactorTime) -> None:
         super().__init__(  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.telemetry.components import component
+from gateway.telemetry.components import component, level_of
 from gateway.telemetry.redact import printable, redact
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class LineObserver:
         """Write one event; an event that cannot be rendered becomes a line that says so."""
         try:
             name = component(event)
-            level = event.get("log_level") or LogLevel.info
+            level = level_of(event)
             if not event.get("report") and not self._levels.allows(name, level):
                 return
             line = self._render(event, name, level)

@@ -78,6 +78,7 @@ def test_report_lines_are_written_at_every_level_without_a_tag():
         ("gateway.service", {}, "gateway"),
         ("twisted.web.http", {}, "http"),
         ("twisted.internet.tcp", {}, "twisted"),
+        ("log_legacy", {}, "twisted"),
         ("http", {}, "http"),
         ("otherlib", {}, "otherlib"),
         (None, {}, "gateway"),
@@ -86,6 +87,16 @@ def test_report_lines_are_written_at_every_level_without_a_tag():
 def test_component_follows_namespace_and_sdk(namespace, fields, name):
     """The component is the settings path whose log level governs the event."""
     assert name == component({"log_namespace": namespace, **fields})
+
+
+@pytest.mark.parametrize("namespace", ["twisted.internet.protocol", "log_legacy"])
+def test_what_twisted_calls_info_is_debug(namespace):
+    """Starting and stopping factories are no news to an operator; Twisted's warnings are."""
+    assert [False, True, True] == [
+        bool(logged(lowest="info", namespace=namespace, at=LogLevel.info)),
+        "[debug]" in logged(lowest="debug", namespace=namespace, at=LogLevel.info),
+        "[warning]" in logged(lowest="info", namespace=namespace, at=LogLevel.warn),
+    ]
 
 
 def test_levels_come_from_the_settings_path_of_the_component():
@@ -241,6 +252,6 @@ def test_events_of_the_old_log_module_are_understood():
     """What twisted.python.log emits has a message too."""
     stream = io.StringIO()
     event = {"log_level": LogLevel.info, "log_namespace": "log_legacy", "log_text": "old", "log_format": "{log_text}"}
-    log_observer("json", LogLevels("info"), stream)({**event, "isError": 0, "message": (), "system": "-"})
+    log_observer("json", LogLevels("debug"), stream)({**event, "isError": 0, "message": (), "system": "-"})
     line = json.loads(stream.getvalue())
     assert ("old", {"time", "level", "component", "message"}) == (line["message"], set(line))

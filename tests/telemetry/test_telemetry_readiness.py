@@ -31,7 +31,7 @@ def test_not_ready_when_nobody_serves_and_the_reason_can_be_acted_on():
     assert (503, "no SDK has a config to serve") == (verdict.code, verdict.body["reason"])
     assert (
         "no config yet: unexpected response received: 404 Not Found; "
-        "check the SDK key, and the network or the file it comes from"
+        "the log has the details; check SDK key, network, or the file it comes from"
     ) == verdict.body["sdks"]["a"]["why"]
 
 
