@@ -12,12 +12,13 @@ Twisted's channel parses; this one sets the limits, and answers where Twisted wo
 from __future__ import annotations
 
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import ILogObserver, LogEvent, Logger
-from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
+from twisted.web.http import HTTPChannel, datetimeToString
 from zope.interface import implementer
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class Channel(HTTPChannel):
             b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
             b"Connection: close\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
         )
-        return head % (status, RESPONSES[status], datetimeToString(self.seconds()), len(body)) + body
+        return head % (status, HTTPStatus(status).phrase.encode(), datetimeToString(self.seconds()), len(body)) + body
 
     def seconds(self) -> float:
         """Return the site's time, in Unix seconds."""

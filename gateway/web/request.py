@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from twisted.web.http import datetimeToString
@@ -73,7 +74,7 @@ class WebRequest(Request):
     def head(self, status: int, headers: HeaderLines) -> None:
         """Set the status and headers of the answer, and count it."""
         self._settled()
-        self.setResponseCode(status)
+        self.setResponseCode(status, HTTPStatus(status).phrase.encode())
         for name, value in headers:
             self.responseHeaders.addRawHeader(name, value)
         method = self.method.decode("ascii")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.settings import Sdk as SdkSettings
-    from gateway.web.context import Context
     from gateway.upstream import Refreshed
+    from gateway.web.context import Context
     from gateway.web.ports import Sdk
     from gateway.web.values import Call, Outcome
 
