@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -26,13 +27,16 @@ def explain(config_json: Path, user: str | None, flag: str, *, as_json: bool) ->
     try:
         attributes = None if user is None else flags.attributes_from_json(_json(user))
         snapshot = flags.load(_content(config_json), "")
-        explanation = flags.explain(snapshot, flag, flags.effective_user(attributes))
     except flags.InvalidAttribute as error:
         raise click.BadParameter(str(error), param_hint="--user") from None
     except flags.ConfigError as error:
         raise click.ClickException(f"{config_json} is not a usable config JSON: {error}") from None
+    try:
+        explanation = flags.explain(snapshot, flag, flags.effective_user(attributes))
     except KeyError:
-        raise click.ClickException(f"{config_json} has no flag '{flag}'") from None
+        near = get_close_matches(flag, snapshot.keys, n=1)
+        meant = f"; did you mean '{near[0]}'?" if near else ""
+        raise click.ClickException(f"{config_json} has no flag '{flag}'{meant}") from None
     click.echo(json.dumps(explanation.as_dict(), indent=2, ensure_ascii=False) if as_json else explanation.text())
 
 

@@ -93,12 +93,12 @@ def _later(reader: Reader) -> Iterator[Problem]:
     for feature, found in reader.later.items():
         wanted = [path for path, later in found if later == "error"]
         for path in wanted:
-            text = "this version of flaggateway cannot do this yet, and would serve something else without it"
+            text = "not available in this version of flaggateway, which would serve something else without it"
             reader.report(path, text, allowed="leave it out")
         names = [path for path, later in found if later == "warn"]
         if names and not wanted:
-            names_text = ", ".join(dotted(name) for name in names[:5]) + (", …" if len(names) > 5 else "")
-            text = f"this version of flaggateway has no {dotted(feature)} yet; ignored: {names_text}"
+            parts = ", ".join(dotted(name) for name in names[:5] if name != feature) + (", …" if len(names) > 5 else "")
+            text = "not available in this version of flaggateway, ignored" + (f": {parts}" if parts else "")
             yield _warning(feature, text, reader.places.get(names[0], Place()))
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.inspect import DictType
 
 from gateway.settings import load, mask_sdk_key, masked
+from gateway.settings.effective import effective
+from gateway.settings.fields import options
 from gateway.settings.masking import mask_userinfo
+from gateway.settings.raw import read_json
+from gateway.settings.reading import Reader
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,22 @@ def test_no_secret_is_shown():
         '"X-A": "*****"',
     ):
         assert visible in shown
+
+
+def test_every_hidden_option_is_masked():
+    """No option that is marked as secret shows what it holds, wherever the schema puts it."""
+    hidden = [option for option in options() if option.hidden]
+    assert 15 < len(hidden)
+    for option in hidden:
+        value: object = "https://u:CANARY@h.example?CANARY"
+        if option.hidden in {"all", "key"}:
+            value = {"X": "CANARY"} if isinstance(option.field.kind, DictType) else "CANARY......."
+        tree: object = value
+        for part in reversed(option.path):
+            tree = {str(part).replace("<id>", "a"): tree}
+        loaded = load(json.dumps(tree), {"CONFIGCAT_A_KEY": "other"} if option.path[-1] != "key" else {})
+        found = loaded.settings or effective(Reader({}).settings(read_json(json.dumps(tree))))
+        assert "CANARY" not in json.dumps(masked(found)), option.path
 
 
 def test_what_is_not_set_is_seen_not_to_be_set():

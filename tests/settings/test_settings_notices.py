@@ -89,7 +89,13 @@ def test_a_missing_feature_is_warned_about_once(text, path):
     """Options of a feature that does not exist yet give one warning together."""
     (found,) = warnings(text)
     assert path == found[0]
-    assert found[1].startswith(f"this version of flaggateway has no {path} yet; ignored: {path}")
+    assert found[1].startswith("not available in this version of flaggateway, ignored")
+
+
+def test_a_missing_feature_names_the_options_that_were_set():
+    """An operator sees which lines of the file do nothing."""
+    expected = [("grpc", "not available in this version of flaggateway, ignored: grpc.port, grpc.log.level")]
+    assert expected == warnings("grpc: {port: 50052, log: {level: info}}")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,7 @@ def test_what_would_change_the_served_config_is_an_error(text, path):
     """A source of configs that does not exist yet stops the start."""
     loaded = load(text if "sdks" in text else SDK + text, {})
     assert [path] == [problem.path for problem in loaded.problems]
-    assert "this version of flaggateway cannot do this yet" in loaded.problems[0].text
+    assert "not available in this version of flaggateway" in loaded.problems[0].text
     assert loaded.settings is None
 
 
@@ -139,3 +145,34 @@ def test_old_tls_is_pointed_out():
     """Versions below 1.2 are allowed and warned about."""
     text = "tls: {enabled: true, min_version: 1.0, certificates: [{cert: /c, key: /k}]}"
     assert [("tls.min_version", "TLS 1.0 and 1.1 are unsafe")] == warnings(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        (
+            "profile: {key: p, poll_interval: 59, webhook_signing_key: k, webhook_signature_valid_for: 4}",
+            {
+                "profile: proxy is in online mode without a profile secret",
+                "profile: auto configuration poll interval cannot be less than 60 seconds",
+                "profile: webhook signature validity check must be greater than 5 seconds",
+            },
+        ),
+        (
+            "sdks: {a: {key: k, offline: {enabled: true, use_cache: true, local: {file_path: /f}}}}",
+            {
+                "sdk-a: can't use both local file and cache for offline mode",
+                "sdk-a: offline mode enabled with cache, but no cache is configured",
+            },
+        ),
+        (
+            "sdks: {a: {key: k}}\noffline: {enabled: true}",
+            {"offline: global offline mode enabled, but no cache is configured"},
+        ),
+    ],
+)
+def test_missing_features_are_checked_all_the_same(text, texts):
+    """What the replaced system refuses is refused in its words, beside the news that the feature is missing."""
+    found = {problem.text for problem in load(text, {}).problems}
+    assert texts == {words for words in found if "not available" not in words}
+    assert texts < found

@@ -77,6 +77,7 @@ CASES = [
     (ONE + "http: {trusted_proxies: [10.0.0.0/8, nonsense]}", "http.trusted_proxies[1]", "not a network"),
     (ONE + "http: {bind: nowhere}", "http.bind", "not an address of this machine"),
     (ONE + "http_proxy: {url: 'socks5://p:1'}", "http_proxy.url", "not a usable address"),
+    (ONE + "http_proxy: {url: 'http://[::1'}", "http_proxy.url", "not a usable address"),
     (ONE + "tls: {enabled: true}", "tls.certificates", "tls: TLS is enabled without a certificate"),
     (
         ONE + "tls: {enabled: true, certificates: [{cert: /c}]}",

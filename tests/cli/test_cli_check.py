@@ -1,0 +1,82 @@
+"""`flaggateway check`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from gateway.cli import main
+
+KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
+GOOD = f"sdks: {{a: {{key: {KEY}, webhook_signing_key: hunter2}}}}\nhttp: {{api: {{headers: {{X: '[red]y[/red]'}}}}}}\n"
+PORT_DETAILS = "(found '0'; allowed: a whole number from 1 to 65535)"
+
+
+@pytest.fixture
+def check(runner, tmp_path):
+    def run(text, *more, **environ):
+        file = tmp_path / "x.yml"
+        file.write_text(text)
+        env = {f"CONFIGCAT_{name}": value for name, value in environ.items()}
+        return runner.invoke(main, ["check", "-c", str(file), *more], env=env)
+
+    return run
+
+
+def test_good_settings_are_printed_with_secrets_masked(check):
+    """What holds is printed as YAML that can be read again, and the status is 0."""
+    result = check(GOOD, HTTP_PORT="9000")
+    assert 0 == result.exit_code
+    shown = yaml.safe_load(result.stdout)
+    assert (9000, "[red]y[/red]", "*****") == (
+        shown["http"]["port"],
+        shown["http"]["api"]["headers"]["X"],
+        shown["sdks"]["a"]["webhook_signing_key"],
+    )
+    assert KEY not in result.output
+    assert "hunter2" not in result.output
+
+
+def test_bad_settings_print_every_problem_and_exit_with_1(check):
+    """All problems and warnings are printed, nothing is wrapped, and the status is 1."""
+    result = check("http: {port: 0, prt: 1}\nlog: {level: '[red]x'}")
+    assert 1 == result.exit_code
+    lines = result.stdout.splitlines()
+    assert [
+        "warning: http.prt (line 1, column 17): unknown option 'prt', ignored; did you mean http.port?",
+        "error: log.level (line 2, column 14): not allowed (found '[red]x'; allowed: debug or error or info or warn)",
+        "error: http.port (line 1, column 14): http: invalid port 0 " + PORT_DETAILS,
+        "error: sdks: sdk: at least 1 SDK or a proxy profile must be configured",
+        "3 errors: the gateway would not start",
+    ] == lines[1:]
+
+
+def test_json_holds_the_same(check):
+    """For programs: settings, problems and warnings in one object."""
+    good, bad = check(GOOD, "--json"), check("http: {port: 0, prt: 1}", "--json")
+    assert (0, 1) == (good.exit_code, bad.exit_code)
+    assert (8050, []) == (json.loads(good.stdout)["settings"]["http"]["port"], json.loads(good.stdout)["problems"])
+    found = json.loads(bad.stdout)
+    assert (None, ["http.port", "sdks"], ["http.prt"]) == (
+        found["settings"],
+        [problem["path"] for problem in found["problems"]],
+        [warning["path"] for warning in found["warnings"]],
+    )
+
+
+def test_a_file_that_is_not_there_is_told(runner):
+    """A file that was asked for must exist."""
+    result = runner.invoke(main, ["check", "--config", "/nowhere/x.yml"])
+    assert 1 == result.exit_code
+    assert (
+        "error: config file /nowhere/x.yml does not exist: stat /nowhere/x.yml: no such file or directory"
+        in result.stdout
+    )
+
+
+def test_a_local_file_must_exist(check):
+    """The check looks at the disk for the files that settings name."""
+    result = check("sdks: {a: {key: k, offline: {enabled: true, local: {file_path: /nowhere.json}}}}")
+    assert "sdk-a: couldn't find the local file /nowhere.json" in result.stdout

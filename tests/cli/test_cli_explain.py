@@ -1,0 +1,63 @@
+"""`flaggateway explain`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.cli import main
+
+CONFIG = """{"p":{"s":"salt"},"s":[],"f":{"theFlag":{"t":0,"v":{"b":false},"i":"v0","r":[
+  {"c":[{"u":{"a":"Country","c":0,"l":["DE"]}}],"s":{"v":{"b":true},"i":"v1"}}]}}}"""
+
+
+@pytest.fixture
+def explain(runner, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(CONFIG)
+    return lambda *more: runner.invoke(main, ["explain", "--config-json", str(file), *more])
+
+
+@pytest.mark.parametrize(("country", "value"), [("DE", True), ("FR", False)])
+def test_the_deciding_rule_is_told(explain, country, value):
+    """The value depends on the user, and both forms say it."""
+    user = json.dumps({"Country": country})
+    shown, plain = explain("--user", user, "theFlag"), explain("--user", user, "--json", "theFlag")
+    assert (0, 0, value) == (shown.exit_code, plain.exit_code, json.loads(plain.stdout)["value"])
+    assert f"theFlag = {str(value).lower()}" in shown.stdout
+    assert "Country" in shown.stdout
+
+
+def test_a_user_is_optional(explain):
+    """Without a user the default is served."""
+    assert json.loads(explain("--json", "theFlag").stdout)["value"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["theFlg"], 1, "has no flag 'theFlg'; did you mean 'theFlag'?"),
+        (["qqq"], 1, "has no flag 'qqq'\n"),
+        (["--user", "{", "theFlag"], 2, "--user: not valid JSON at column 2"),
+        (["--user", "[" * 100_000, "theFlag"], 2, "--user: not valid JSON"),
+        (["--user", '{"a": {}}', "theFlag"], 2, "--user: 'a' has an invalid type"),
+        (["--user", "7", "theFlag"], 2, "--user: "),
+    ],
+)
+def test_what_cannot_be_explained_is_said_in_one_line(explain, arguments, status, words):
+    """Wrong input gives a message and a status, and no traceback."""
+    result = explain(*arguments)
+    assert (status, True) == (result.exit_code, words in result.stderr)
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_file_that_is_no_config_json_is_named(runner, tmp_path):
+    """The message names the file, be it missing or of another kind."""
+    file = tmp_path / "x.json"
+    missing = runner.invoke(main, ["explain", "--config-json", str(file), "f"])
+    file.write_text("nonsense")
+    broken = runner.invoke(main, ["explain", "--config-json", str(file), "f"])
+    assert (1, 1) == (missing.exit_code, broken.exit_code)
+    assert f"Could not open file '{file}': No such file or directory" in missing.stderr
+    assert f"{file} is not a usable config JSON: " in broken.stderr
