@@ -9,6 +9,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.tcp import Connection
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
@@ -123,10 +125,10 @@ class Stream:
 
 def small_buffers(transport: Any) -> None:
     """Make ``transport`` tell early that its reader is slow, so that the latest value wins; TCP only, TLS included."""
-    while not hasattr(transport, "socket"):
-        transport = getattr(transport, "transport", None)
-        if transport is None:
-            return
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    if not isinstance(transport, Connection):
+        return
     transport.bufferSize = UNSENT_LIMIT
     handle = transport.socket
     if handle.family in (socket.AF_INET, socket.AF_INET6):
