@@ -41,16 +41,19 @@ Mode = Literal[
     "bad-gzip",
     "bomb",
     "moved",
+    "babble",
 ]
 _SUFFIX = b"/config_v6.json"
 _BOMB = 256 * 1024 * 1024  # bytes that the "bomb" unfolds to; about 256 KiB on the wire
+_NOISE = (b"X-Noise: " + b"y" * 1000 + b"\r\n") * 4000  # about 4 MB of header fields
 
 
 class FakeCdn(Resource):
     """Serves ``/configuration-files/<any key>/config_v6.json`` in the current ``mode``; all else is 404.
 
-    ``requests`` counts requests by path; ``seen`` keeps each one's headers, oldest first.
+    ``requests`` counts requests by path; ``seen`` keeps each one's headers and ``peers`` its sender, oldest first.
     ``redirect`` is (base URL, kind) for the mode ``redirect-in-body``; ``location`` is for ``moved``.
+    ``babble`` sends 4 MB of header fields, ``bomb`` 256 MB of zeros as gzip.
     ``oversize`` bytes are sent in the mode ``oversized``; None means without end; ``sent`` counts what went out.
     """
 
@@ -67,6 +70,7 @@ class FakeCdn(Resource):
         self.sent = 0
         self.requests: Counter[str] = Counter()
         self.seen: list[dict[str, str]] = []
+        self.peers: list[Any] = []
         self.arrived: list[Deferred[None]] = []
         self.hanging: list[Any] = []
         self._port: Any = None
@@ -111,6 +115,7 @@ class FakeCdn(Resource):
         self.requests[request.path.decode("latin-1")] += 1
         names = request.requestHeaders.getAllRawHeaders()
         self.seen.append({name.decode("latin-1").lower(): values[0].decode("latin-1") for name, values in names})
+        self.peers.append(request.getClientAddress())
         try:
             return self._answered(request)
         finally:
@@ -163,6 +168,10 @@ class FakeCdn(Resource):
 
     def _oversized(self, request: Any) -> int:
         _Flood(self, request)
+        return NOT_DONE_YET
+
+    def _babble(self, request: Any) -> int:
+        request.transport.write(b"HTTP/1.1 200 OK\r\n" + _NOISE)  # and never the end of the head
         return NOT_DONE_YET
 
     def _redirect_in_body(self, request: Any) -> bytes:

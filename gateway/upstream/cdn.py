@@ -94,6 +94,7 @@ class CdnSource:
     async def fetch(self) -> Outcome:
         """See ``Source``; takes at most ``upstream.timeout`` seconds, redirects included."""
         self._disarm()
+        self._agent.begin()
         outcome = await self._within(self._network.limits.timeout)
         if isinstance(outcome, Failed):
             # Whatever is left on the wire is of no use, and a peer that never closes must not hold a descriptor.

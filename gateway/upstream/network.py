@@ -11,7 +11,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IStreamClientEndpoint,
 )
-from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ProxyAgent
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.settings.schema import Upstream
 
 ENCODING_HEADER = b"X-Received-Content-Encoding"
+OVERHEAD = 1024 * 1024  # bytes of one fetch beyond twice max_bytes, for heads; chunk framing can double a body
 
 
 @frozen
@@ -55,12 +56,31 @@ def open_network(
     return Network(reactor, limits, policy(pem), route(proxy, environ, complain), (limits, proxy, pem, seen))
 
 
-class _Lines(WrappingFactory):
-    """The open connections of one agent; each new one passes through ``wrapping``."""
+class _Line(ProtocolWrapper):
+    """One connection; cut when more comes in during one fetch than any good answer can have."""
 
-    def __init__(self, target: IProtocolFactory, opened: dict[Any, None], closed: Callable[[], None]) -> None:
+    received = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        """See ``IProtocol``."""
+        self.received += len(data)
+        if self.received > self.factory.most:
+            self.transport.abortConnection()  # type: ignore[union-attr]
+        else:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+
+class _Lines(WrappingFactory):
+    """Wraps each new connection of *target*, and keeps it in *opened* for as long as it lives."""
+
+    protocol = _Line
+    noisy = False
+
+    def __init__(
+        self, target: IProtocolFactory, most: int, opened: dict[Any, None], closed: Callable[[], None]
+    ) -> None:
         super().__init__(target)  # type: ignore[no-untyped-call]
-        self.noisy = False
+        self.most = most
         self._opened = opened
         self._closed = closed
 
@@ -76,16 +96,15 @@ class _Lines(WrappingFactory):
 
 @implementer(IStreamClientEndpoint)
 class _Noted:
-    """An endpoint whose connections are kept in ``opened`` for as long as they live."""
+    """An endpoint whose protocols' factories pass through *wrap* first."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, opened: dict[Any, None], closed: Callable[[], None]) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, wrap: Callable[[IProtocolFactory], _Lines]) -> None:
         self._endpoint = endpoint
-        self._opened = opened
-        self._closed = closed
+        self._wrap = wrap
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """See ``IStreamClientEndpoint``."""
-        connected: Deferred[Any] = self._endpoint.connect(_Lines(protocolFactory, self._opened, self._closed))
+        connected: Deferred[Any] = self._endpoint.connect(self._wrap(protocolFactory))
         return connected.addCallback(lambda line: line.wrappedProtocol)
 
 
@@ -139,6 +158,11 @@ class Connections:
             endpoint = wrapClientTLS(self._network.policy.creatorForNetloc(uri.host, uri.port), endpoint)
         return self._noted(endpoint)
 
+    def begin(self) -> None:
+        """A new fetch: what each connection may receive is counted from zero."""
+        for line in self._opened:
+            line.received = 0
+
     def cut(self) -> Deferred[None]:
         """Abort every connection, busy or idle; fires when all are closed."""
         cut: Deferred[None] = Deferred()
@@ -157,7 +181,8 @@ class Connections:
                     cut.callback(None)
 
     def _noted(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
-        return _Noted(endpoint, self._opened, self._closed)
+        most = 2 * self._network.limits.max_bytes + OVERHEAD
+        return _Noted(endpoint, lambda factory: _Lines(factory, most, self._opened, self._closed))
 
     def _proxy(self, uri: URI) -> Proxy | None:
         return self._network.choose(uri.scheme.decode("ascii"), uri.host.decode("ascii"), uri.port)

@@ -128,3 +128,11 @@ class Stage:
 def stage() -> Stage:
     """A registry that the test drives entirely by itself."""
     return Stage()
+
+
+@pytest.fixture
+def reactor():
+    """The real reactor, which pytest-twisted runs."""
+    from twisted.internet import reactor  # noqa: TID251 - sockets and inotify need the real one
+
+    return reactor

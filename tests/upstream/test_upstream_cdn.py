@@ -191,6 +191,25 @@ async def test_an_endless_body_is_cut_off(upstream):
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_endless_head_is_cut_off(upstream):
+    """Header fields are bounded as well: the connection is cut long before the time-out."""
+    upstream.cdn.mode = "babble"
+    await upstream.open(limits={"max_bytes": 100_000})
+    assert ["connect"] == upstream.reporter.outcomes
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_kept_connection_does_not_add_up(upstream):
+    """What earlier fetches received is no part of a later one's bound, and one connection serves them all."""
+    upstream.cdn.mode, upstream.cdn.body = "no-etag", config("red") + b" " * 90_000
+    await upstream.open(limits={"max_bytes": 100_000})
+    ports = {request.port for request in upstream.cdn.peers}
+    for _ in range(20):
+        assert None is (await upstream.refresh()).error
+    assert ports == {request.port for request in upstream.cdn.peers}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_hanging_upstream_ends_at_the_timeout(upstream):
     """An upstream that accepts and never answers fails the first fetch at the total time-out; later ones recover."""
     upstream.cdn.mode = "hang"
