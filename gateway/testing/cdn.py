@@ -42,6 +42,7 @@ Mode = Literal[
     "bomb",
     "moved",
     "babble",
+    "brotli",
 ]
 _SUFFIX = b"/config_v6.json"
 _BOMB = 256 * 1024 * 1024  # bytes that the "bomb" unfolds to; about 256 KiB on the wire
@@ -190,6 +191,10 @@ class FakeCdn(Resource):
     def _bad_gzip(self, request: Any) -> bytes:
         request.setHeader("Content-Encoding", "gzip")
         return b"this is not gzip at all"
+
+    def _brotli(self, request: Any) -> bytes:
+        request.setHeader("Content-Encoding", "br")
+        return b"claimed to be brotli"
 
     def _bomb(self, request: Any) -> bytes:
         request.setHeader("Content-Encoding", "gzip")

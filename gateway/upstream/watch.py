@@ -48,11 +48,11 @@ def open_watch(reactor: Any, tell: Tell) -> Watch | None:
                 self._closing = True
                 super().loseConnection()  # type: ignore[no-untyped-call]
 
-    watch = _Inotify(lambda: Notifier(reactor), tell)  # type: ignore[no-untyped-call]
+    watch = Inotify(lambda: Notifier(reactor), tell)  # type: ignore[no-untyped-call]
     return watch if watch.works() else None
 
 
-class _Inotify:
+class Inotify:
     """One inotify descriptor; a new one whenever the directories to watch are others than before."""
 
     def __init__(self, make: Callable[[], Any], tell: Tell) -> None:

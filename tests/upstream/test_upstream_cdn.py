@@ -14,6 +14,7 @@ import gateway
 from gateway.settings.schema import Settings
 from gateway.testing.cdn import FakeCdn
 from gateway.upstream import Registry
+from gateway.upstream.cdn import CDN
 
 KEY = "a" * 22 + "/" + "b" * 22
 PATH = f"/configuration-files/{KEY}/config_v6.json"
@@ -317,6 +318,33 @@ async def test_a_custom_base_is_not_left_without_force(upstream):
     assert (await upstream.refresh()).changed
     await upstream.refresh()
     assert ("red", 3, 0) == (value(sdk), upstream.cdn.count, other.count)
+
+
+@pytest.mark.parametrize(("kind", "fetches"), [(0, [1, 1]), (1, [1, 2])])
+@pytest_twisted.ensureDeferred
+async def test_a_default_base_is_left_when_asked_politely(upstream, monkeypatch, kind, fetches):
+    """From a default CDN, kind 0 moves the next fetch and kind 1 this one; the operator is warned once."""
+    other, base = upstream.another(config("blue"))
+    monkeypatch.setitem(CDN, "eu", upstream.base)
+    upstream.cdn.mode, upstream.cdn.redirect = "redirect-in-body", (base, kind)
+    warned = []
+    globalLogPublisher.addObserver(warned.append)
+    try:
+        sdk = await upstream.open(base_url="", data_governance="eu")
+        assert value(sdk) == ("blue" if kind else "red")
+        await upstream.refresh()
+    finally:
+        globalLogPublisher.removeObserver(warned.append)
+    assert ("blue", fetches) == (value(sdk), [upstream.cdn.count, other.count])
+    assert 1 == len([event for event in warned if "data_governance" in (event.get("log_format") or "")])
+
+
+@pytest_twisted.ensureDeferred
+async def test_unknown_encodings_are_refused(upstream):
+    """An encoding that was not asked for is a failure of its own kind."""
+    upstream.cdn.mode = "brotli"
+    await upstream.open()
+    assert ["encoding"] == upstream.reporter.outcomes
 
 
 @pytest_twisted.ensureDeferred

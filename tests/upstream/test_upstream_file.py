@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from gateway.settings.schema import Settings
 from gateway.upstream import Registry, localfile
 from gateway.upstream.links import look
+from gateway.upstream.watch import Inotify
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
 
@@ -369,3 +370,40 @@ def test_look_finds_every_directory_of_a_config_map(tmp_path):
     sight = look(str(tmp_path / "config.json"))
     assert {str(tmp_path), str(tmp_path / "..0")} <= {path for path, _, _ in sight.directories}
     assert {str(tmp_path / "..data"), str(tmp_path / "..0" / "config.json")} <= sight.names
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_watch_that_cannot_be_set_leaves_the_slow_look(files, reactor):
+    """When the system refuses a watch, nothing is raised, and a later call sets it."""
+    told, refused = [], [True]
+
+    class Refusing:
+        def watch(self, path, callbacks):
+            if refused[0]:
+                raise OSError("no watches left")
+            told.append(path.path)
+
+        def startReading(self):
+            pass
+
+        def loseConnection(self):
+            pass
+
+    watch = Inotify(Refusing, told.append)
+    assert watch.works()
+    places = look(str(files.path)).directories
+    watch.follow(places)
+    assert [] == told
+    refused[0] = False
+    watch.follow(places)
+    watch.follow(places)
+    assert [path for path, _, _ in places] == told
+
+
+def test_a_system_without_inotify_descriptors_is_noticed():
+    """At the limit of inotify instances there is no watch, so that looking takes its place."""
+
+    def make():
+        raise OSError("too many")
+
+    assert not Inotify(make, print).works()
