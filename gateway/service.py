@@ -48,6 +48,7 @@ from gateway.telemetry import (
 from gateway.upstream import Registry, Sdk, UpstreamError
 from gateway.web.site import make_site
 from gateway.web.tls import Certificates, TlsError
+from gateway.web.wire import WireFactory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,7 +186,7 @@ class Gateway(Service):
     def _listen(self, settings: Settings) -> None:
         http = settings.http
         if http.enabled:
-            factory: Any = self._site
+            factory: Any = WireFactory(self._site, self._reactor)
             scheme = "HTTP"
             if settings.tls.enabled:
                 self._certificates = Certificates(settings.tls)

@@ -183,6 +183,8 @@ def _prerequisite_match(condition: PrerequisiteCondition, around: Surroundings) 
     asked = around.flags.get(condition.key)
     if asked is None:
         return failing(f"prerequisite '{condition.key}' not found")
+    if isinstance(asked.kind, Fault):
+        return failing(asked.kind.reason)
     expected = read_value(condition.raw.get("v"), asked.kind)
     if isinstance(expected, Fault):
         shown = _shown(condition.raw.get("v"))

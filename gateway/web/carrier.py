@@ -61,7 +61,7 @@ def _error_reply(route: str, failure: Failure) -> Reply:
     if isinstance(error, MethodNotAllowed):
         allow = ", ".join(sorted(error.valid_methods or ())).encode()
         return Reply(405, (*NOT_ALLOWED.headers, (b"Allow", allow)), NOT_ALLOWED.body)
-    _tell(route, failure)
+    tell(route, failure)
     return BROKEN
 
 
@@ -73,7 +73,7 @@ def _endpoint(bound: Bound) -> Callable[..., Any]:
         outcome = bound.answer(_call(request, parameters))
         if isinstance(outcome, (Reply, StreamReply)):
             return _delivered(bound, request, outcome)
-        return _shielded(outcome).addCallback(lambda answered: _delivered(bound, request, answered))
+        return shielded(outcome).addCallback(lambda answered: _delivered(bound, request, answered))
 
     return endpoint
 
@@ -100,7 +100,7 @@ def _delivered(bound: Bound, request: WebRequest, answered: Answered) -> bytes |
     return EventStream(answered, hub, bound.context.memory.streams)
 
 
-def _shielded(work: Awaitable[Answered]) -> Deferred[Answered]:
+def shielded(work: Awaitable[Answered]) -> Deferred[Answered]:
     """Return a Deferred for the end of ``work`` whose cancelling, when the client hangs up, leaves ``work`` alone."""
     done: Deferred[Answered] = Deferred()
 
@@ -110,7 +110,7 @@ def _shielded(work: Awaitable[Answered]) -> Deferred[Answered]:
 
     def failed(failure: Failure) -> None:
         if done.called:
-            _tell("", failure)
+            tell("", failure)
         else:
             done.errback(failure)
 
@@ -122,7 +122,7 @@ async def _awaited(work: Awaitable[Answered]) -> Answered:
     return await work
 
 
-def _tell(route: str, failure: Failure) -> None:
+def tell(route: str, failure: Failure) -> None:
     """Log a fault of ours: where and of what type, without the message, which may quote what a client sent."""
     frames = traceback.extract_tb(failure.value.__traceback__ if failure.value else None)
     where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-8:]))

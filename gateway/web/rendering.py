@@ -1,0 +1,62 @@
+"""From a ``Reply`` to the bytes of an HTTP/1.1 answer, as the reference carrier writes them."""
+
+# mypy: allow-untyped-calls
+# twisted.web.http is not annotated.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.web.http import RESPONSES, datetimeToString
+
+if TYPE_CHECKING:
+    from gateway.web.values import HeaderLines, Reply
+
+KNOWN_LIMIT = 256  # heads that are remembered; a gateway has some dozens, but for those that carry an ETag
+BODILESS = frozenset({204, 304})
+STREAM_END: HeaderLines = ((b"Connection", b"keep-alive"), (b"Transfer-Encoding", b"chunked"))
+
+
+class Renderer:
+    """Writes answers; remembers the date of the second and the heads that come again and again."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._date = b""
+        self._heads: dict[tuple[int, HeaderLines], bytes] = {}
+
+    def reply(self, reply: Reply, now: float) -> bytes:
+        """Return the whole answer at ``now`` (Unix seconds)."""
+        body = reply.body
+        head = self._head(reply.status, reply.headers, now)
+        if reply.status in BODILESS:
+            return head + b"\r\n"
+        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+
+    def stream_head(self, headers: HeaderLines, now: float) -> bytes:
+        """Return the head of an event stream, which is sent in chunks."""
+        return self._head(200, headers + STREAM_END, now) + b"\r\n"
+
+    def _head(self, status: int, headers: HeaderLines, now: float) -> bytes:
+        if int(now) != self._second:
+            self._second = int(now)
+            self._date = datetimeToString(now)
+        known = self._heads.get((status, headers))
+        if known is None:
+            known = _lines(headers)
+            if len(self._heads) < KNOWN_LIMIT:
+                self._heads[status, headers] = known
+        return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b" % (
+            status,
+            RESPONSES.get(status, b"Unknown Status"),
+            self._date,
+            known,
+        )
+
+
+def _lines(headers: HeaderLines) -> bytes:
+    """Return header lines; lines of one name stand together where the first of them stood."""
+    grouped: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        grouped.setdefault(name, []).append(value)
+    return b"".join(b"%b: %b\r\n" % (name, value) for name, values in grouped.items() for value in values)
