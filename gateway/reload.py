@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.pump import Pump
     from gateway.settings import Settings, SettingsFile
     from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
-    from gateway.upstream import Registry, Sdk
+    from gateway.upstream import Registry
     from gateway.web.site import GatewaySite
 
 _log = Logger()
@@ -40,7 +40,6 @@ class Reload:
     vitals: Vitals
     notifier: Notifier
     now: Callable[[], float]
-    began: Callable[[Sdk], None]
 
     def __call__(self) -> None:
         """Read, validate, apply; a refused file changes nothing, and log, status and metrics say why."""
@@ -66,7 +65,7 @@ class Reload:
             return [str(error)]
         if self.certificates is not None:
             self.certificates.replace(settings.tls)
-        self._apply_to_sdks(settings)
+        self.registry.reconfigure(settings)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))
         self.pump.retime(settings.http.sse)
@@ -77,10 +76,3 @@ class Reload:
             _log.warn("reloaded, but these take a restart: {options}", options=", ".join(pending))
         _log.info("settings reloaded", report=True)
         return []
-
-    def _apply_to_sdks(self, settings: Settings) -> None:
-        before = {sdk.id: (sdk, sdk.plan.path) for sdk in self.registry.sdks}
-        self.registry.reconfigure(settings)
-        for sdk in self.registry.sdks:
-            if before.get(sdk.id) != (sdk, sdk.plan.path):
-                self.began(sdk)

@@ -89,6 +89,7 @@ class Gateway(Service):
             reactor,
             settings,
             on_change=self._config_changed,
+            on_added=self._sdk_began,
             on_removed=self._sdk_ended,
             on_attributes=self._end_streams,
             rng=self._rng,
@@ -130,8 +131,6 @@ class Gateway(Service):
         raise_file_limit(settings.http.sse.max_connections)
         try:
             self._listen(settings)
-            for sdk in self._registry.sdks:
-                self._sdk_began(sdk)
             self._threads.start()
             self._registry.start()
         except (CannotListenError, TlsError, UpstreamError) as error:
@@ -212,7 +211,6 @@ class Gateway(Service):
             vitals=self._vitals,
             notifier=self._notifier,
             now=self._reactor.seconds,
-            began=self._sdk_began,
         )
 
     def _config_changed(self, sdk: Sdk, _old: Snapshot | None, new: Snapshot) -> None:
@@ -230,9 +228,6 @@ class Gateway(Service):
         self._status.remove(sdk.id)
         self._metrics.sdk_removed(sdk.id)
         self._pump.remove(sdk.id)
-        successor = self._registry.by_id(sdk.id)
-        if successor is not None:
-            self._sdk_began(successor)
 
     def _end_streams(self, sdk: Sdk) -> None:
         """Let the clients of ``sdk`` come back: they were opened with other default attributes."""

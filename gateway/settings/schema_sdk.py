@@ -119,7 +119,7 @@ class Upstream(Section, frozen=True):
     ca_file: Annotated[
         str,
         note(
-            "PEM file of certificate authorities to trust instead of the system's.",
+            "PEM file of certificate authorities to trust beside the system's.",
             example="/etc/flaggateway/tls/ca.pem",
         ),
     ] = ""

@@ -63,6 +63,7 @@ class Registry:
 
     *reactor* gives time and connections; *environ* may name forward proxies; *in_thread* runs file reads.
     *on_change* is called with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
+    *on_added* with an Sdk before its source starts, and again when it goes over to a source of another kind;
     *on_removed* with an Sdk that ended: it left the settings, or its key changed and another took its place;
     *on_attributes* with an Sdk whose default user attributes changed while its config did not.
     """
@@ -75,6 +76,7 @@ class Registry:
         on_change: OnChange,
         rng: Random,
         reporter: Reporter | None = None,
+        on_added: Callable[[Sdk], None] = _ignore,
         on_removed: Callable[[Sdk], None] = _ignore,
         on_attributes: Callable[[Sdk], None] = _ignore,
         environ: Mapping[str, str] | None = None,
@@ -84,6 +86,7 @@ class Registry:
     ) -> None:
         self._settings = settings
         self._on_change = on_change
+        self._on_added = on_added
         self._on_removed = on_removed
         self._on_attributes = on_attributes
         self._reporter: Reporter = reporter if reporter is not None else NoReporter()
@@ -113,7 +116,7 @@ class Registry:
         """Read the CA file and begin to fetch; raises ``UpstreamError`` before anything has begun."""
         self._network = self._open(self._settings)
         for sdk in self._sdks.values():
-            sdk.start(self._source(sdk.plan))
+            self._begin(sdk)
 
     def stop(self) -> Deferred[None]:
         """End every fetch, timer, watch and connection; fires when they are gone.  Snapshots stay readable."""
@@ -153,16 +156,22 @@ class Registry:
             self._on_removed(sdk)
         for sdk_id, sdk in self._sdks.items():
             if before.get(sdk_id) is not sdk:
-                sdk.start(self._source(sdk.plan))
+                self._begin(sdk)
         return _all(closing)
 
     def _adapt(self, sdk: Sdk, plan: Plan, *, fresh_network: bool) -> Deferred[None]:
         old, sdk.plan = sdk.plan, plan
+        if bool(old.path) != bool(plan.path):
+            self._on_added(sdk)
         if old.defaults != plan.defaults:
             self._on_attributes(sdk)
         if old.origin == plan.origin and not fresh_network:
             return _all([])
         return sdk.replace(self._source(plan))
+
+    def _begin(self, sdk: Sdk) -> None:
+        self._on_added(sdk)
+        sdk.start(self._source(sdk.plan))
 
     def _build(self, plan: Plan) -> Sdk:
         return Sdk(plan, self._tools.clock, self._load, self._reporter, self._on_change)
