@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -41,10 +42,13 @@ class Demo:
         return re.findall(r"^   (\S.*)$", self.said.read_text("utf-8"), re.MULTILINE)
 
     def serves(self):
-        """Whether it accepts connections; fails if it has ended."""
+        """Whether it answers that it is ready; fails if it has ended."""
         assert self.process.poll() is None, self.said.read_text("utf-8")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.diag_port}/readyz", timeout=10) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def paste(self, command):
         """Run a command as it would run in the user's other terminal."""
