@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import attr
 import attrs
 
 from gateway.flags.encoding import Value, encode_value
@@ -142,7 +143,7 @@ class Explanation:
 
     def as_dict(self) -> dict[str, object]:
         """Return the explanation as plain values that any JSON encoder takes."""
-        return attrs.asdict(self)
+        return attr.asdict(self, retain_collection_types=False)  # the older name: it can turn tuples into lists
 
 
 def shown(value: Value | None, variation_id: str) -> str:
