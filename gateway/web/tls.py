@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLContextFactory
+from twisted.web.http import H2_ENABLED
 from zope.interface import implementer
 
 if TYPE_CHECKING:
     from gateway.settings import Tls
 
 VERSIONS = {"1.0": SSL.TLS1_VERSION, "1.1": SSL.TLS1_1_VERSION, "1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+
+PROTOCOLS = (b"h2", b"http/1.1") if H2_ENABLED else (b"http/1.1",)
 
 
 class TlsError(Exception):
@@ -45,7 +50,10 @@ def build_context(tls: Tls) -> SSL.Context:
     if not tls.certificates:
         raise TlsError("tls.certificates: TLS is enabled, but no certificate is configured")
     contexts = [_context(tls, pair.cert, pair.key) for pair in tls.certificates]
-    by_name = {name: context for context in reversed(contexts) for name in _names(context)}
+    by_name: dict[str, SSL.Context] = {}
+    for pair, context in zip(tls.certificates, contexts, strict=True):
+        for name in _names(pair.cert):
+            by_name.setdefault(name, context)
 
     def choose(connection: SSL.Connection) -> None:
         asked = (connection.get_servername() or b"").decode("ascii", "replace").lower()
@@ -54,16 +62,17 @@ def build_context(tls: Tls) -> SSL.Context:
         if context is not None:
             connection.set_context(context)
 
-    default = contexts[0]
     if len(contexts) > 1:
-        default.set_tlsext_servername_callback(choose)
-    return default
+        contexts[0].set_tlsext_servername_callback(choose)
+    return contexts[0]
 
 
 def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(VERSIONS[tls.min_version])
     context.set_options(SSL.OP_NO_COMPRESSION)
+    # A server that is silent about protocols fails every client that offers some: curl and all browsers do.
+    context.set_alpn_select_callback(_negotiated)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle stream then holds no 34 KB of buffers
     try:
         context.use_certificate_chain_file(cert)
@@ -75,15 +84,16 @@ def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
     return context
 
 
-def _names(context: SSL.Context) -> list[str]:
+def _negotiated(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    # pyOpenSSL takes the marker as well, but declares bytes only.
+    nothing = cast("bytes", SSL.NO_OVERLAPPING_PROTOCOLS)
+    return next((protocol for protocol in PROTOCOLS if protocol in offered), nothing)
 
-    connection = SSL.Connection(context, None)
-    certificate = connection.get_certificate()
-    if certificate is None:
-        return []
-    parsed = certificate.to_cryptography()
+
+def _names(path: str) -> list[str]:
+    certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
     try:
-        extension = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
-        return [str(name.value).lower() for name in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        return [str(name.value).lower() for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]

@@ -26,12 +26,12 @@ FLAGS = (
 )
 
 
-def open_browser(profile: Path) -> Chrome:
+def open_browser(profile: Path, *flags: str) -> Chrome:
     """Return a running Chromium with an empty profile; the test is skipped, or fails in CI, where it is missing."""
     chromium, driver = find_tool("chromium"), find_tool("chromedriver")
     options = ChromeOptions()
     options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     browser = Chrome(options=options, service=Service(driver))
     browser.set_script_timeout(30)
