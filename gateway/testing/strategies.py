@@ -1,4 +1,4 @@
-"""Hypothesis strategies for config JSON, users and ways to damage a config.
+"""Hypothesis strategies for config JSON and for users whom its rules concern.
 
     case = data.draw(strategies.cases())     # a config and users whom its rules really concern
     snapshot = load(case.body, "etag")
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from hypothesis import strategies as st
 
-from gateway.flags import Attribute, User, attributes_from_json
+from gateway.flags import User, attributes_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -279,41 +279,3 @@ def cases(draw: Draw) -> Case:
     """A config together with a few users whom it concerns."""
     people = draw(st.lists(users(), min_size=2, max_size=5))
     return Case(draw(configs(people)), tuple(people))
-
-
-# Damage
-
-_JUNK: st.SearchStrategy[Any] = st.sampled_from(
-    [None, True, 0, -1, 7, 99, 2**70, 1.5, 1e300, "", "x", [], {}, [None], [[]], {"c": []}, {"v": {"b": 1}}]
-)
-
-
-@st.composite
-def damaged(draw: Draw, config: Json) -> Json:
-    """A copy of a config with one to three members replaced, removed or doubled somewhere."""
-    copy: Json = json.loads(json.dumps(config))
-    for _ in range(draw(st.integers(1, 3))):
-        _damage(draw, copy)
-    return copy
-
-
-def _damage(draw: Draw, node: Any) -> None:
-    while True:
-        places = list(node) if isinstance(node, dict) else list(range(len(node)))
-        if not places:
-            return
-        place = draw(st.sampled_from(places))
-        inner = node[place]
-        if isinstance(inner, dict | list) and inner and not _rarely(draw, 6):
-            node = inner
-            continue
-        if draw(st.booleans()):
-            node[place] = draw(_JUNK)
-        else:
-            del node[place]
-        return
-
-
-def attribute_values() -> st.SearchStrategy[Attribute]:
-    """Single attribute values, odd ones included, as a User keeps them."""
-    return users().map(lambda user: next(iter(user.attributes.values()), ""))

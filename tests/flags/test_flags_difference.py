@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.flags import ConfigError, User, difference, load
 from gateway.testing import strategies
+from gateway.testing.damage import damaged
 
 ON = {"v": {"b": True}, "i": "on"}
 OFF = {"t": 0, "v": {"b": False}, "i": "off"}
@@ -176,7 +177,7 @@ def test_other_preferences(change):
 def test_what_is_not_affected_does_not_change(data):
     """For every user, a flag outside ``affected`` has the same outcome in both Snapshots, which are equal objects."""
     case = data.draw(strategies.cases())
-    edited = data.draw(strategies.damaged(case.config))
+    edited = data.draw(damaged(case.config))
     try:
         old = load(case.body, "1")
         apart = load(json.dumps(edited).encode(), "2")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.flags import ConfigError, User, explain, load
 from gateway.testing import strategies
+from gateway.testing.damage import damaged
 
 ON = {"v": {"b": True}, "i": "on"}
 OFF = {"t": 0, "v": {"b": False}, "i": "off"}
@@ -33,7 +34,7 @@ def text(flag, who=ANNA, segments=(), **others):
 def test_it_agrees_with_evaluation(data):
     """The explanation's outcome is the evaluation's, and exactly one thing is marked as deciding it."""
     case = data.draw(strategies.cases())
-    config = data.draw(st.just(case.config) | strategies.damaged(case.config))
+    config = data.draw(st.just(case.config) | damaged(case.config))
     try:
         snapshot = load(json.dumps(config).encode(), "e")
     except ConfigError:

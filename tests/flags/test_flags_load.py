@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.flags import ConfigError, User, explain, load
 from gateway.testing import strategies
+from gateway.testing.damage import damaged
 
 SLOW = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
 ANNA = User({"Identifier": "anna"})
@@ -126,7 +127,7 @@ def test_a_flag_tells_what_it_is_made_of():
 def test_damage_never_raises_anything_but_config_error(data):
     """Whatever is damaged in a config: it is refused, or it loads and every flag has an outcome or an error."""
     case = data.draw(strategies.cases())
-    config = data.draw(strategies.damaged(case.config))
+    config = data.draw(damaged(case.config))
     try:
         snapshot = load(json.dumps(config).encode(), "e")
     except ConfigError:
@@ -165,7 +166,7 @@ def test_loading_over_a_previous_snapshot_changes_nothing_but_the_cost(data):
     """A Snapshot made from a previous one equals one made from nothing: outcomes, attributes and errors."""
     case = data.draw(strategies.cases())
     old = load(case.body, "e")
-    changed = data.draw(strategies.damaged(case.config))
+    changed = data.draw(damaged(case.config))
     try:
         fresh = load(json.dumps(changed).encode(), "f")
     except ConfigError:
