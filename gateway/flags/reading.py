@@ -16,8 +16,11 @@ SPACES = (
     "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_HEXADECIMAL = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+")
+# Each part can match in one way only: a text of a megabyte that is no number must be seen through in one pass.
+_DIGITS = "[0-9]+(?:_[0-9]+)*"
+_HEX_DIGITS = "[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*"
+_DECIMAL = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
+_HEXADECIMAL = re.compile(rf"[+-]?0[xX](?:_?{_HEX_DIGITS}(?:\.(?:{_HEX_DIGITS})?)?|\.{_HEX_DIGITS})[pP][+-]?{_DIGITS}")
 _WORDS = {
     "inf": math.inf,
     "+inf": math.inf,
@@ -30,6 +33,7 @@ _WORDS = {
 # Most versions are three short numbers: reading those here is five times as fast as the full grammar.
 _PLAIN_VERSION = re.compile(r"(0|[1-9][0-9]{0,17})\.(0|[1-9][0-9]{0,17})\.(0|[1-9][0-9]{0,17})")
 _LARGEST_VERSION_NUMBER = 2**64 - 1  # what fits the peer's unsigned 64-bit fields
+_VERSION_DIGITS = 20  # of that number; longer ones are not even read, since Python refuses those of thousands
 
 VersionKey = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
 _RELEASE: tuple[tuple[int, int, str], ...] = ((2, 0, ""),)  # sorts after every pre-release
@@ -58,12 +62,15 @@ def list_text(items: tuple[str, ...]) -> str:
 
 
 def parse_number(text: str) -> float | None:
-    """Return the number that ``text`` spells; a comma counts as a point, too large a number is none."""
+    """Return the number that ``text`` spells; a comma counts as a point, too large a number is none.
+
+    An underscore may stand between two digits, as in the Go literals that the peer's parser reads.
+    """
     trimmed = text.strip(SPACES).replace(",", ".")
     if _DECIMAL.fullmatch(trimmed):
         number = float(trimmed)
     elif _HEXADECIMAL.fullmatch(trimmed):
-        number = _from_hexadecimal(trimmed)
+        number = _from_hexadecimal(trimmed.replace("_", ""))
     else:
         return _WORDS.get(trimmed.lower())
     return None if math.isinf(number) else number
@@ -91,9 +98,10 @@ def parse_version(text: str) -> VersionKey | None:
     numbers = (version.major, version.minor, version.patch)
     prerelease = _RELEASE
     if version.prerelease:
-        prerelease = tuple(
-            (0, int(part), "") if part.isdigit() else (1, 0, part) for part in version.prerelease.split(".")
-        )
+        parts = version.prerelease.split(".")
+        if any(part.isdigit() and len(part) > _VERSION_DIGITS for part in parts):
+            return None
+        prerelease = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
     if max(*numbers, *(part[1] for part in prerelease)) > _LARGEST_VERSION_NUMBER:
         return None
     return (*numbers, prerelease)

@@ -1,6 +1,7 @@
 """Users: where attributes come from, when two users are one, how rules read attributes."""
 
 import math
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -123,6 +124,9 @@ def test_lists_as_text_are_compact_json():
         ("Infinity", math.inf),
         ("-INF", -math.inf),
         ("0x1p4", 16.0),
+        ("1_000", 1000.0),
+        ("1_2,3_4e1_0", 12.34e10),
+        ("0x_1_0p0", 16.0),
         ("-0x.8p1", -1.0),
         ("1e-400", 0.0),
     ],
@@ -133,16 +137,53 @@ def test_texts_that_are_numbers(text, number):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1_000", "1e400", "0x1p5000", "0x1", "+nan", "1,000,5", "\x1c1", "١", "1e", "--1", "1 2"]
+    "text",
+    [
+        "",
+        "x",
+        "_1",
+        "1_",
+        "1__0",
+        "1_.5",
+        "1._5",
+        "1e_5",
+        "0x1__0p0",
+        "1e400",
+        "0x1p5000",
+        "0x1",
+        "+nan",
+        "1,000,5",
+        "\x1c1",
+        "١",
+        "1e",
+        "--1",
+        "1 2",
+    ],
 )
 def test_texts_that_are_no_numbers(text):
     """What the peer's language refuses is refused, whatever Python would read."""
     assert parse_number(text) is None
 
 
+@pytest.mark.parametrize(
+    "text", ["1" * 1_000_000 + "x", "0x" + "a" * 1_000_000, "1_" * 500_000, "." + "1" * 1_000_000 + "e"]
+)
+def test_a_megabyte_that_is_no_number_is_refused_in_one_pass(text):
+    """A caller cannot hold up everybody else with a text that almost is a number: it takes milliseconds, not hours."""
+    began = process_time()
+    assert parse_number(text) is None
+    assert process_time() - began < 1.0
+
+
 def test_not_a_number_is_a_number_text():
     """NaN is read, and equals nothing."""
     assert math.isnan(parse_number("nan"))
+
+
+@pytest.mark.parametrize("text", ["1.0.0-" + "9" * 5000, "1.0.0-a." + "9" * 21, "9" * 5000 + ".0.0"])
+def test_a_version_of_thousands_of_digits_is_no_version(text):
+    """More digits than Python itself would turn into an integer are refused like any number beyond 64 bits."""
+    assert parse_version(text) is None
 
 
 def test_versions_sort_as_semver_says():
