@@ -6,18 +6,22 @@ Pure: no sockets, no reactor, no clock; times come in as arguments and bytes go 
 
 from gateway.streams.beat import Wheel
 from gateway.streams.cohort import Outlet, Subscriber
-from gateway.streams.frame import COMMENT_BEAT, comment, event, first_frame, retry
+from gateway.streams.frame import COMMENT_BEAT, comment, event, first_frame, parse_id, retry
 from gateway.streams.hub import Hub, Meter
+from gateway.streams.views import Mode, Terms
 
 __all__ = (
     "COMMENT_BEAT",
     "Hub",
     "Meter",
+    "Mode",
     "Outlet",
     "Subscriber",
+    "Terms",
     "Wheel",
     "comment",
     "event",
     "first_frame",
+    "parse_id",
     "retry",
 )

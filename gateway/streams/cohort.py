@@ -7,11 +7,12 @@ when it resumes it gets one frame with what is current, if that differs (latest 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from gateway.flags import User
     from gateway.streams.hub import Hub
+    from gateway.streams.views import Mode
 
 NEVER_SENT = ""
 
@@ -34,15 +35,37 @@ class Outlet(Protocol):
 
 
 class Cohort:
-    """The members that see the same payload: one flag (or all), one user."""
+    """The members that are shown the same in the same way: one flag (or all), one user, one mode."""
 
     __slots__ = ("key", "members", "seen", "user")
+    mode: ClassVar[Mode] = "plain"  # a class per mode: thousands of cohorts need no slot for it
 
     def __init__(self, key: str | None, user: User | None) -> None:
         self.key = key
         self.user = user
         self.seen = NEVER_SENT
         self.members: list[Subscriber] = []
+
+    def place(self) -> object:
+        """Return what this cohort is found by, among those of its key."""
+        return self.user if self.mode == "plain" else (self.mode, self.user)
+
+
+class DeltaCohort(Cohort):
+    """Members that are sent patches."""
+
+    __slots__ = ()
+    mode = "delta"
+
+
+class OfrepCohort(Cohort):
+    """Members that are told to ask again."""
+
+    __slots__ = ()
+    mode = "ofrep"
+
+
+COHORTS: dict[Mode, type[Cohort]] = {kind.mode: kind for kind in (Cohort, DeltaCohort, OfrepCohort)}
 
 
 class Subscriber:
@@ -78,13 +101,15 @@ class Subscriber:
         """Stop writing: the transport is full."""
         if self.paused_since is None:
             self.paused_since = self._hub.now()
+            if self._open and self._cohort.mode == "delta":
+                self._hub.hold(self)
 
     def resume(self) -> None:
         """Write again; what changed meanwhile is sent as one frame, at once."""
         if self.paused_since is not None:
-            self.paused_since = None
             if self._open:
                 self._hub.catch_up(self)
+            self.paused_since = None
 
     def close(self) -> None:
         """Forget this stream; safe to call twice."""

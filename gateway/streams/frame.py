@@ -6,20 +6,24 @@ A payload is JSON without raw line feeds, so one ``data:`` line always carries i
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from gateway.streams.fingerprint import DIGEST_BYTES
+
 if TYPE_CHECKING:
     from gateway.flags import Snapshot, User
-
-
-DIGEST_BYTES = 8  # 64 bits: it distinguishes what one subscriber was sent from what it would be sent now, no more
 
 NULL_PAYLOAD = b'{"value":null,"variationId":""}'
 """What a single-flag stream shows once its flag is deleted."""
 
 COMMENT_BEAT = b":\n\n"
 """A heartbeat: a comment line, invisible to ``EventSource`` but alive for every proxy on the way."""
+
+ID = re.compile(r"([0-9a-f]{1,64})\.([0-9a-f]{16})")
 
 
 def comment(text: str) -> bytes:
@@ -39,9 +43,29 @@ def digest(scope: bytes, payload: bytes) -> str:
     return state.hexdigest()
 
 
-def event(tag: str, seen: str, payload: bytes) -> bytes:
-    """Return an unnamed event: ``tag`` names the config, ``seen`` is the ``digest`` of ``payload``."""
-    return b"id: %b.%b\ndata: %b\n\n" % (tag.encode(), seen.encode(), payload)
+def event(tag: str, seen: str, payload: bytes, name: bytes = b"") -> bytes:
+    """Return an event: ``tag`` names the config, ``seen`` is the digest of what the reader then sees.
+
+    Without a ``name`` it is what ``EventSource.onmessage`` gets.
+    """
+    head = b"event: %b\n" % name if name else b""
+    return b"%bid: %b.%b\ndata: %b\n\n" % (head, tag.encode(), seen.encode(), payload)
+
+
+def mark(tag: str, seen: str) -> bytes:
+    """Return the id alone: a browser remembers it and no listener is called."""
+    return b"id: %b.%b\n\n" % (tag.encode(), seen.encode())
+
+
+def refetch(etag: str, modified: int) -> bytes:
+    """Return the payload with which OFREP calls a client to ask again; ``modified`` is in seconds since 1970."""
+    return msgspec.json.encode({"type": "refetchEvaluation", "etag": etag, "lastModified": modified})
+
+
+def parse_id(text: str) -> tuple[str, str]:
+    """Return the config tag and the digest of an event id that came back; two empty texts when it is none of ours."""
+    found = ID.fullmatch(text)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def first_frame(milliseconds: int, frame: bytes) -> bytes:

@@ -1,10 +1,11 @@
 """The diff engine of one SDK: from "the config changed" to frames for exactly the users whose values changed.
 
-    publish(new) ──► difference(old, new) ──► pending cohorts ──► work() in slices ──► one frame per changed cohort
+    publish(new) ──► difference(old, new) ──► Backlog ──► work() in slices ──► one frame per changed cohort
 
-Rule 1: every cohort is current with ``snapshot`` unless it is in ``_pending``, which remembers the Snapshot it is at.
-Rule 2: a cohort whose payload did not change sends nothing; a member that already has the payload is not written to.
-Rule 3: a change that arrives during a push replaces the target; nobody is shown the Snapshot in between.
+Rule 1: every cohort is current with ``snapshot`` unless it is in the backlog, which remembers the Snapshot it is at.
+Rule 2: every member that is not paused was sent what its cohort has ``seen``; a paused one is caught up as it resumes.
+Rule 3: a cohort whose payload did not change sends nothing; a member that already has the payload is not written to.
+Rule 4: a change that arrives during a push replaces the target; nobody is shown the Snapshot in between.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.flags import difference
-from gateway.streams.cohort import Cohort, Outlet, Subscriber
-from gateway.streams.frame import comment, digest, event, first_frame, payload_for
-from gateway.streams.touch import Touch
+from gateway.streams.backlog import Backlog
+from gateway.streams.cohort import COHORTS, Cohort, Outlet, Subscriber
+from gateway.streams.fingerprint import Fingerprints
+from gateway.streams.frame import comment, first_frame, refetch
+from gateway.streams.names import Names
+from gateway.streams.touch import OFF, Touch
+from gateway.streams.views import AS_EVER, Delta, Mode, Plain, Refetch, Terms, View
 
 if TYPE_CHECKING:
     import random
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
 
 RETRY_MILLISECONDS = (2_000, 10_000)  # a restart brings browsers back spread over 8 s; a known client gives up after 30
 WAITING = comment("waiting for the first config")
+UNNAMED = "[OTHER]"  # counted in place of a flag that no config has shown yet: a caller's words become no label
+HELD_LIMIT = 4  # Snapshots kept for patches to readers that are paused; one that fell further behind gets a put
+RECENT_SECONDS = 30.0  # how long after a change a new OFREP stream may belong to values that were asked for before it
+UNTOUCHED_AT_ONCE = 32  # cohorts that are looked at and left alone between two looks at the clock
 
 
 class Meter(Protocol):
@@ -45,8 +54,8 @@ class Hub:
 
     :param snapshot: the config to start with; None until the first one is published.
     :param wheel: beats for these streams, and notices the stalled ones; hubs share it.
-    :param now: the clock that stalls are measured on, in seconds.
-    :param rng: chance for the ``retry`` jitter.
+    :param now: the clock that stalls are measured on, in seconds; OFREP is told it as seconds since 1970.
+    :param rng: chance for the ``retry`` jitter and the pace of OFREP's events.
     """
 
     def __init__(
@@ -61,86 +70,142 @@ class Hub:
     ) -> None:
         self.sdk_id = sdk_id
         self.snapshot = snapshot
+        self.names = Names()
         self.now = now
         self._wheel = wheel
         self._rng = rng
         self._meter = meter
-        self._all: dict[User | None, Cohort] = {}
-        self._single: dict[str, dict[User | None, Cohort]] = {}
-        self._pending: dict[Cohort, Snapshot | None] = {}
+        self._all: dict[object, Cohort] = {}
+        self._single: dict[str, dict[object, Cohort]] = {}
+        self._unnamed: set[Cohort] = set()
+        self._backlog = Backlog()
         self._touches: dict[Snapshot, Touch] = {}
+        self._held: dict[Subscriber, str] = {}  # paused readers of patches, and the tag of what each was sent
+        self._held_at: dict[str, Snapshot] = {}
+        self._changed_at = now()
+        self._call = b""
+        prints = Fingerprints()
+        self._views: dict[Mode, View] = {
+            "plain": Plain(sdk_id),
+            "delta": Delta(sdk_id, prints),
+            "ofrep": Refetch(sdk_id, prints, lambda: self._call),
+        }
+        if snapshot is not None:
+            self._arrived(snapshot)
 
-    def subscribe(self, key: str | None, user: User | None, outlet: Outlet) -> Subscriber:
+    def subscribe(self, key: str | None, user: User | None, outlet: Outlet, terms: Terms = AS_EVER) -> Subscriber:
         """Open a stream of one flag, or of all when ``key`` is None, and write its first frame.
 
         Before the first config the frame is a comment; the values follow as soon as they are known.
         """
-        cohorts = self._all if key is None else self._single.setdefault(key, {})
-        cohort = cohorts.get(user)
-        if cohort is None:
-            cohort = cohorts[user] = Cohort(key, user)
+        cohort = self._cohort(key, user, terms.mode)
+        self._settle(cohort)
         subscriber = Subscriber(self, cohort, outlet)
         cohort.members.append(subscriber)
         self._wheel.add(subscriber)
-        self._meter.stream_opened(self.sdk_id, key)
+        self._meter.stream_opened(self.sdk_id, self._label(cohort))
         milliseconds = self._rng.randint(*RETRY_MILLISECONDS)
         if self.snapshot is None:
-            self._pending.setdefault(cohort, None)
+            self._backlog.fresh.setdefault(cohort, None)
             subscriber.write(first_frame(milliseconds, WAITING))
-        else:
-            seen, frame = self._frame(cohort, self.snapshot)
-            if cohort not in self._pending:
-                cohort.seen = seen
-            subscriber.sent = seen
-            subscriber.write(first_frame(milliseconds, frame))
-            self._meter.frames_sent(self.sdk_id, key, 1)
+            return subscriber
+        recent = self.now() - self._changed_at < RECENT_SECONDS
+        view = self._views[terms.mode]
+        seen, frame, is_event = view.opening(self.snapshot, key, user, terms, recent=recent)
+        cohort.seen = subscriber.sent = seen
+        subscriber.write(first_frame(milliseconds, frame))
+        if is_event:
+            self._meter.frames_sent(self.sdk_id, self._label(cohort), 1)
         return subscriber
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make ``snapshot`` the target; the cohorts that the change can touch are pushed to by ``work``."""
         old, self.snapshot = self.snapshot, snapshot
         self._touches.clear()
-        if old is None:
-            return
-        for cohort in self._watchers(difference(old, snapshot).affected):
-            self._pending.setdefault(cohort, old)
+        if old is not None:
+            changes = difference(old, snapshot)
+            self._backlog.begin(self._watchers(changes.affected), old)
+            self._touches[old] = Touch(old, snapshot, changes)
+        self._changed_at = self.now()
+        self._arrived(snapshot)
 
     def work(self, spent: Callable[[], bool]) -> bool:
-        """Push until nothing is left (True) or ``spent()`` says that the slice of time is used up (False)."""
-        if self.snapshot is None:
+        """Push until nothing is left (True) or ``spent()`` says that the slice of time is used up (False).
+
+        Those for whom a flag turns off come first; those whose turn is later (``next_due``) are not waited for.
+        """
+        target = self.snapshot
+        if target is None:
             return True
-        while self._pending:
-            cohort, base = self._pending.popitem()
-            self._bring_up(cohort, base, self.snapshot)
+        backlog = self._backlog
+        untouched = 0
+        while True:
+            late = backlog.pop_due(self.now()) if backlog.late else None
+            if late is not None:
+                self._bring_up(*late, target)
+            elif backlog.fresh:
+                if not self._judge(*backlog.fresh.popitem(), target):
+                    untouched += 1
+                    if untouched < UNTOUCHED_AT_ONCE:
+                        continue
+                    untouched = 0
+            elif backlog.rest:
+                self._bring_up(*backlog.rest.popitem(), target)
+            else:
+                break
             if spent():
                 break
-        if not self._pending:
+        if not backlog:
             self._touches.clear()
-        return not self._pending
+        return not backlog.fresh and not backlog.rest
+
+    def next_due(self) -> float | None:
+        """Return the time, on the hub's clock, at which ``work`` has something to do again; None: at a change."""
+        return self._backlog.next_due()
+
+    def hold(self, subscriber: Subscriber) -> None:
+        """Remember which config a reader of patches was sent, as it pauses."""
+        base = self._backlog.base(subscriber.cohort, self.snapshot)
+        if base is None:
+            return
+        self._held[subscriber] = base.tag
+        self._held_at[base.tag] = base
+        if len(self._held_at) > HELD_LIMIT:
+            del self._held_at[next(iter(self._held_at))]
 
     def catch_up(self, subscriber: Subscriber) -> None:
-        """Send ``subscriber`` what is current, if that is not what it was last sent."""
+        """Send ``subscriber``, which is still paused, what is current, if that is not what it was last sent."""
         cohort = subscriber.cohort
-        if self.snapshot is None or subscriber.sent == cohort.seen or cohort in self._pending:
-            return
-        cohort.seen, frame = self._frame(cohort, self.snapshot)
-        self._deliver(cohort, (subscriber,), frame)
+        tag = self._held.pop(subscriber, "")
+        self._settle(cohort)
+        if self.snapshot is not None and subscriber.sent != cohort.seen:
+            view = self._views[cohort.mode]
+            base = self._held_at.get(tag)
+            if base is None:
+                _, frame = view.whole(self.snapshot, cohort.key, cohort.user)
+            else:
+                touch = self._touch(base, self.snapshot)
+                _, frame = view.step(touch, self.snapshot, cohort.key, cohort.user, subscriber.sent)
+            subscriber.sent = cohort.seen
+            subscriber.write(frame)
+            self._meter.frames_sent(self.sdk_id, self._label(cohort), 1)
+        self._let_go()
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget ``subscriber``; a cohort without members is forgotten too."""
         cohort = subscriber.cohort
         cohort.members.remove(subscriber)
         self._wheel.discard(subscriber)
-        self._meter.stream_closed(self.sdk_id, cohort.key)
+        self._meter.stream_closed(self.sdk_id, self._label(cohort))
+        if self._held.pop(subscriber, None) is not None:
+            self._let_go()
         if cohort.members:
             return
-        self._pending.pop(cohort, None)
-        if cohort.key is None:
-            del self._all[cohort.user]
-            return
-        watchers = self._single[cohort.key]
-        del watchers[cohort.user]
-        if not watchers:
+        self._backlog.discard(cohort)
+        self._unnamed.discard(cohort)
+        watchers = self._all if cohort.key is None else self._single[cohort.key]
+        del watchers[cohort.place()]
+        if cohort.key is not None and not watchers:
             del self._single[cohort.key]
 
     def subscribers(self) -> list[Subscriber]:
@@ -152,6 +217,22 @@ class Hub:
         """Use ``wheel`` from now on; the open streams are on it already."""
         self._wheel = wheel
 
+    def _cohort(self, key: str | None, user: User | None, mode: Mode) -> Cohort:
+        made = COHORTS[mode](key, user)
+        cohorts = self._all if key is None else self._single.setdefault(key, {})
+        cohort = cohorts.setdefault(made.place(), made)
+        if cohort is made and key is not None and (self.snapshot is None or key not in self.snapshot.flags):
+            self._unnamed.add(cohort)
+        return cohort
+
+    def _label(self, cohort: Cohort) -> str | None:
+        """Return the flag that ``cohort`` is counted under: the same one from its first member to its last."""
+        return UNNAMED if cohort in self._unnamed else cohort.key
+
+    def _arrived(self, snapshot: Snapshot) -> None:
+        self._call = refetch(snapshot.etag, int(self._changed_at))
+        self.names.learn(snapshot.tag, snapshot.etag)
+
     def _watchers(self, affected: Iterable[str]) -> Iterable[Cohort]:
         touched = False
         for key in affected:
@@ -160,30 +241,59 @@ class Hub:
         if touched:
             yield from self._all.values()
 
-    def _bring_up(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> None:
-        if base is not None:
-            touch = self._touches.get(base)
-            if touch is None:
-                touch = self._touches[base] = Touch(base, target)
-            if not touch.concerns(cohort.key, cohort.user):
-                return
-        seen, frame = self._frame(cohort, target)
-        if seen != cohort.seen:
-            cohort.seen = seen
-            self._deliver(cohort, tuple(cohort.members), frame)
+    def _touch(self, base: Snapshot, target: Snapshot) -> Touch:
+        touch = self._touches.get(base)
+        if touch is None:
+            touch = self._touches[base] = Touch(base, target)
+        return touch
 
-    def _deliver(self, cohort: Cohort, members: Iterable[Subscriber], frame: bytes) -> None:
+    def _judge(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> bool:
+        """Decide when ``cohort`` is brought up, at once perhaps; False when the change does not concern it."""
+        if base is None:
+            self._bring_up(cohort, None, target)
+            return True
+        touch = self._touch(base, target)
+        kind = touch.judge(cohort.key, cohort.user)
+        view = self._views[cohort.mode]
+        if kind < view.least:
+            return False
+        if view.paced:
+            self._backlog.postpone(cohort, base, self.now(), self._rng.random())
+        elif touch.may_turn_off and kind != OFF:
+            self._backlog.rest[cohort] = base
+        else:
+            self._bring_up(cohort, base, target)
+        return True
+
+    def _settle(self, cohort: Cohort) -> None:
+        """Bring ``cohort`` up out of turn: somebody joins it, or reads again."""
+        behind, base = self._backlog.discard(cohort)
+        if behind and self.snapshot is not None:
+            self._bring_up(cohort, base, self.snapshot)
+        elif behind:
+            self._backlog.fresh[cohort] = None
+
+    def _bring_up(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> None:
+        view = self._views[cohort.mode]
+        if base is None:
+            seen, frame = view.whole(target, cohort.key, cohort.user)
+        else:
+            seen, frame = view.step(self._touch(base, target), target, cohort.key, cohort.user, cohort.seen)
+        if seen == cohort.seen:
+            return
+        cohort.seen = seen
         count = 0
-        for member in members:
-            if member.paused_since is None and member.sent != cohort.seen:
-                member.sent = cohort.seen
+        for member in tuple(cohort.members):
+            if member.paused_since is None:
+                member.sent = seen
                 member.write(frame)
                 count += 1
         if count:
-            self._meter.frames_sent(self.sdk_id, cohort.key, count)
+            self._meter.frames_sent(self.sdk_id, self._label(cohort), count)
 
-    def _frame(self, cohort: Cohort, snapshot: Snapshot) -> tuple[str, bytes]:
-        payload = payload_for(snapshot, cohort.key, cohort.user)
-        route = "eval-all" if cohort.key is None else "eval/" + cohort.key
-        seen = digest(f"{self.sdk_id}\n{route}\nplain\n".encode(), payload)
-        return seen, event(snapshot.tag, seen, payload)
+    def _let_go(self) -> None:
+        """Keep no old Snapshot for readers that are not paused any more."""
+        if not self._held:
+            self._held_at.clear()
+            if not self._backlog:
+                self._touches.clear()

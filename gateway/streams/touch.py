@@ -1,58 +1,110 @@
-"""Whether a change concerns a user: only affected flags are evaluated, once per distinct projection.
+"""What a change does to a user: only affected flags are evaluated, once per distinct projection.
 
 A flag that reads only ``Country`` is evaluated once per country and push, not once per user.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.flags import difference
-from gateway.streams.frame import payload_for
 
 if TYPE_CHECKING:
-    from gateway.flags import Snapshot, User
+    from collections.abc import Sequence
+
+    from gateway.flags import ChangeSet, Result, Snapshot, User
 
 MANY_FLAGS = 32  # beyond this, encoding the whole payload and comparing digests costs less than comparing flag by flag
 UNIQUE_ATTRIBUTES = frozenset({"Identifier", "Email"})  # one value per user as a rule: remembering would only cost
+
+SAME = 0
+REASON = 1  # only the reason of OFREP differs, not the value or the variation id
+SHOWN = 2  # the value or the variation id differs, or the flag came or went
+OFF = 3  # as SHOWN, and it was on before and is not now
+
+
+class Step(NamedTuple):
+    """One flag for one user: what kind of change it is, and the outcomes around it (None: there is no such flag)."""
+
+    kind: int
+    old: Result | None
+    new: Result | None
 
 
 class Touch:
     """The step from one Snapshot to another, asked once per cohort."""
 
-    def __init__(self, old: Snapshot, new: Snapshot) -> None:
-        changes = difference(old, new)
-        self._affected = frozenset(changes.affected)
-        self._always = bool(changes.added or changes.removed) or len(self._affected) > MANY_FLAGS
+    def __init__(self, old: Snapshot, new: Snapshot, changes: ChangeSet | None = None) -> None:
+        changes = difference(old, new) if changes is None else changes
         self._tests = {key: FlagTouch(old, new, key) for key in changes.affected}
+        self._flags = tuple(self._tests.values())
+        switches = tuple(test for test in self._flags if test.may_turn_off)
+        sweeping = bool(changes.added or changes.removed) or len(self._flags) > MANY_FLAGS
+        self._floor = SHOWN if sweeping else SAME
+        if len(switches) > MANY_FLAGS:  # a new salt, say: that is no kill switch, and finding out would delay all
+            switches = ()
+        self.may_turn_off = bool(switches)
+        self._judges = switches if sweeping else self._flags
 
-    def concerns(self, key: str | None, user: User | None) -> bool:
-        """Return False only when what ``user`` sees of ``key`` (None: of all flags) is surely unchanged."""
+    def judge(self, key: str | None, user: User | None) -> int:
+        """Return the gravest kind of change of what ``user`` sees of ``key`` (None: of all flags).
+
+        Never less than it is; SHOWN may turn out to be less when very many flags are affected.
+        """
         if key is not None:
-            return key in self._affected and self._tests[key].changed(user)
-        return self._always or any(test.changed(user) for test in self._tests.values())
+            test = self._tests.get(key)
+            return SAME if test is None else test.look(user).kind
+        worst = self._floor
+        for test in self._judges:
+            kind = test.look(user).kind
+            worst = max(worst, kind)
+        return worst
+
+    def steps(self, key: str | None, user: User | None) -> Sequence[Step]:
+        """Return what each affected flag does for ``user``, in the order of the keys; SAME ones may be among them."""
+        if key is None:
+            return [test.look(user) for test in self._flags]
+        test = self._tests.get(key)
+        return () if test is None else (test.look(user),)
 
 
 class FlagTouch:
-    """One affected flag: does its outcome differ for a user?"""
+    """One affected flag: its outcomes for a user before and after."""
 
     def __init__(self, old: Snapshot, new: Snapshot, key: str) -> None:
-        self._old = old
-        self._new = new
+        self._old = old if key in old.flags else None
+        self._new = new if key in new.flags else None
         self._key = key
-        flags = [snapshot.flags[key] for snapshot in (old, new) if key in snapshot.flags]
+        flags = [snapshot.flags[key] for snapshot in (self._old, self._new) if snapshot is not None]
         self._attributes = tuple(sorted({name for flag in flags for name in flag.attributes}))
-        self._known: dict[object, bool] | None = None if UNIQUE_ATTRIBUTES.intersection(self._attributes) else {}
+        self._known: dict[object, Step] | None = None if UNIQUE_ATTRIBUTES.intersection(self._attributes) else {}
 
-    def changed(self, user: User | None) -> bool:
-        """Return whether ``user`` is shown something else for this flag than before."""
+    @property
+    def may_turn_off(self) -> bool:
+        """Whether somebody could see ``true`` before and something else after."""
+        if self._old is None or not any(result.value is True for result in self._old.flags[self._key].results):
+            return False
+        return self._new is None or any(result.value is not True for result in self._new.flags[self._key].results)
+
+    def look(self, user: User | None) -> Step:
+        """Return what the change does to this flag for ``user``."""
         if self._known is None:
             return self._compare(user)
-        projection = None if user is None else tuple(user.attributes.get(name) for name in self._attributes)
+        projection = None
+        if user is not None:
+            attributes = user.attributes
+            projection = tuple([attributes.get(name) for name in self._attributes])
         known = self._known.get(projection)
         if known is None:
             known = self._known[projection] = self._compare(user)
         return known
 
-    def _compare(self, user: User | None) -> bool:
-        return payload_for(self._old, self._key, user) != payload_for(self._new, self._key, user)
+    def _compare(self, user: User | None) -> Step:
+        old = None if self._old is None else self._old.evaluate(self._key, user)
+        new = None if self._new is None else self._new.evaluate(self._key, user)
+        if old is new:
+            return Step(SAME, old, new)
+        if old is not None and new is not None and old.json == new.json:
+            return Step(SAME if old.ofrep == new.ofrep else REASON, old, new)
+        off = old is not None and old.value is True and (new is None or new.value is not True)
+        return Step(OFF if off else SHOWN, old, new)
