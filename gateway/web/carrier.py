@@ -7,21 +7,19 @@ tap imports that.
 from __future__ import annotations
 
 import re
-import traceback
 from typing import TYPE_CHECKING, Any, cast
 
 from klein import Klein
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from gateway.web.eventstream import EventStream
-from gateway.web.locate import FAILED, INVALID
+from gateway.web.fault import BROKEN, shielded, tell
+from gateway.web.locate import INVALID
 from gateway.web.target import decoded
 from gateway.web.values import Call, Reply, StreamReply, text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from klein.resource import KleinResource
     from twisted.python.failure import Failure
@@ -30,11 +28,8 @@ if TYPE_CHECKING:
     from gateway.web.values import Answered
     from gateway.web.web import Bound, Web
 
-_log = Logger()
-
 NOT_FOUND = text(404, "404 page not found")
 NOT_ALLOWED = text(405, "Method Not Allowed")
-BROKEN = text(500, FAILED)
 PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
 
 
@@ -98,34 +93,3 @@ def _delivered(bound: Bound, request: WebRequest, answered: Answered) -> bytes |
     if hub is None:  # the SDK went away between the answer and now
         return request.reply(INVALID)
     return EventStream(answered, hub, bound.context.memory.streams)
-
-
-def shielded(work: Awaitable[Answered]) -> Deferred[Answered]:
-    """Return a Deferred for the end of ``work`` whose cancelling, when the client hangs up, leaves ``work`` alone."""
-    done: Deferred[Answered] = Deferred()
-
-    def succeeded(answered: Answered) -> None:
-        if not done.called:
-            done.callback(answered)
-
-    def failed(failure: Failure) -> None:
-        if done.called:
-            tell("", failure)
-        else:
-            done.errback(failure)
-
-    Deferred.fromCoroutine(_awaited(work)).addCallbacks(succeeded, failed)
-    return done
-
-
-async def _awaited(work: Awaitable[Answered]) -> Answered:
-    return await work
-
-
-def tell(route: str, failure: Failure) -> None:
-    """Log a fault of ours: where and of what type, without the message, which may quote what a client sent."""
-    frames = traceback.extract_tb(failure.value.__traceback__ if failure.value else None)
-    where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-8:]))
-    _log.error(
-        "answering {route} failed: {kind} in {where}", route=route, kind=type(failure.value).__name__, where=where
-    )

@@ -1,35 +1,56 @@
-"""Finds the route of a request without Klein, by the same table and the same rules."""
+"""From a request's head to what is to be done, without Klein but by the same table and the same rules."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
-from gateway.web.target import Target, decoded, parse
+from gateway.web.head import METHODS, read_head
+from gateway.web.routes import Group
+from gateway.web.target import decoded, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from gateway.web.target import Target
     from gateway.web.web import Bound, Web
 
+T = TypeVar("T")
+
 PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
-KNOWN_LIMIT = 4096  # targets that are remembered; beyond it they are matched anew each time
-KNOWN_LENGTH = 256  # bytes of a target that is worth remembering; streams carry their user and never come twice
+KNOWN_LIMIT = 512  # heads, and targets, that are remembered; of more all are forgotten, and the busy ones come back
+KNOWN_LENGTH = 1024  # bytes of a head that is worth remembering: 0.5 MiB in all
 
 
 @frozen
 class Match:
-    """A route, and what the path said about its parameters."""
+    """A route, and what the target said about its parameters."""
 
     bound: Bound
     target: Target
     parameters: Mapping[str, str]
 
 
+@frozen
+class Plan:
+    """What a head asks for: everything of a ``Call`` but the body and the peer, and the route that answers it.
+
+    One plan may serve many requests: nothing of it may be changed.
+    """
+
+    bound: Bound
+    method: str
+    path: str
+    parameters: Mapping[str, str]
+    query: str
+    headers: Mapping[bytes, Sequence[bytes]]
+    length: int  # bytes of the body that follows
+
+
 class Matcher:
-    """The enabled routes as one decision; ``find`` gives None for whatever the reference carrier must see itself."""
+    """The enabled routes under one state of the settings."""
 
     def __init__(self, web: Web) -> None:
         self._exact = {bound.route.pattern: bound for bound in web.bound if "{" not in bound.route.pattern}
@@ -37,20 +58,44 @@ class Matcher:
         # Fixed words before parameters, and whole segments before the rest of a path: the order that Klein uses.
         patterns.sort(key=lambda bound: _rank(bound.route.pattern))
         self._patterns = [(_compiled(bound.route.pattern), bound) for bound in patterns]
-        self._known: dict[bytes, Match | None] = {}
+        self._known: dict[bytes, Plan] = {}
+        self._targets: dict[bytes, Match] = {}
 
-    def find(self, raw: bytes) -> Match | None:
-        """Return the match of a raw request target; None when no route matches or it must be redirected or refused."""
-        if raw in self._known:
-            return self._known[raw]
-        match = self._search(parse(raw))
-        if len(raw) <= KNOWN_LENGTH and len(self._known) < KNOWN_LIMIT and b"?" not in raw:
-            self._known[raw] = match
-        return match
+    def plan(self, raw: bytes) -> Plan | None:
+        """Return the plan for a whole head; None when the reference carrier must judge it.
 
-    def _search(self, target: Target) -> Match | None:
+        Clients repeat themselves: a head that came before, byte for byte, is not read again.
+        """
+        plan = self._known.get(raw)
+        if plan is None:
+            plan = self._read(raw)
+            if plan is not None and len(raw) <= KNOWN_LENGTH and plan.bound.route.group is not Group.SSE:
+                remember(self._known, raw, plan)
+        return plan
+
+    def _read(self, raw: bytes) -> Plan | None:
+        head = read_head(raw)
+        length = None if head is None else head.length
+        if head is None or length is None:
+            return None
+        match = self._targets.get(head.url) or self._match(head.url)
+        method = METHODS[raw[: raw.index(b" ")]]
+        if match is None or method not in match.bound.route.methods:
+            return None
+        return Plan(match.bound, method, match.target.path, match.parameters, match.target.query, head.headers, length)
+
+    def _match(self, raw: bytes) -> Match | None:
+        """Return the route of a raw request target; None when there is none, or it must be redirected or refused."""
+        target = parse(raw)
         if not target.valid or target.redirect is not None:
             return None
+        match = self._find(target)
+        # The target of a stream carries its user: it never comes twice, and is not to be kept.
+        if match is not None and len(raw) <= KNOWN_LENGTH and match.bound.route.group is not Group.SSE:
+            remember(self._targets, raw, match)
+        return match
+
+    def _find(self, target: Target) -> Match | None:
         bound = self._exact.get(target.path)
         if bound is not None:
             return Match(bound, target, {})
@@ -59,6 +104,13 @@ class Matcher:
             if found is not None:
                 return Match(bound, target, {name: decoded(value) for name, value in found.groupdict().items()})
         return None
+
+
+def remember(known: dict[bytes, T], key: bytes, value: T) -> None:
+    """Keep ``value``; where there is no room, forget all the others: what is asked for often is back at once."""
+    if len(known) >= KNOWN_LIMIT:
+        known.clear()
+    known[key] = value
 
 
 def _rank(pattern: str) -> tuple[object, ...]:

@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from twisted.web.http import RESPONSES, datetimeToString
+from twisted.web.http import datetimeToString
 
 if TYPE_CHECKING:
     from gateway.web.values import HeaderLines, Reply
 
-KNOWN_LIMIT = 256  # heads that are remembered; a gateway has some dozens, but for those that carry an ETag
+KNOWN_LIMIT = 256  # heads that are remembered within a second; a gateway has some dozens, but for those with an ETag
 BODILESS = frozenset({204, 304})
 STREAM_END: HeaderLines = ((b"Connection", b"keep-alive"), (b"Transfer-Encoding", b"chunked"))
 
 
 class Renderer:
-    """Writes answers; remembers the date of the second and the heads that come again and again."""
+    """Writes answers; remembers the heads of the current second, which come again and again."""
 
     def __init__(self) -> None:
         self._second = -1
@@ -27,10 +28,10 @@ class Renderer:
 
     def reply(self, reply: Reply, now: float) -> bytes:
         """Return the whole answer at ``now`` (Unix seconds)."""
-        body = reply.body
         head = self._head(reply.status, reply.headers, now)
         if reply.status in BODILESS:
             return head + b"\r\n"
+        body = reply.body
         return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
 
     def stream_head(self, headers: HeaderLines, now: float) -> bytes:
@@ -41,17 +42,14 @@ class Renderer:
         if int(now) != self._second:
             self._second = int(now)
             self._date = datetimeToString(now)
+            self._heads.clear()
         known = self._heads.get((status, headers))
         if known is None:
-            known = _lines(headers)
+            phrase = HTTPStatus(status).phrase.encode()
+            known = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b" % (status, phrase, self._date, _lines(headers))
             if len(self._heads) < KNOWN_LIMIT:
                 self._heads[status, headers] = known
-        return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b" % (
-            status,
-            RESPONSES.get(status, b"Unknown Status"),
-            self._date,
-            known,
-        )
+        return known
 
 
 def _lines(headers: HeaderLines) -> bytes:

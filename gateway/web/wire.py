@@ -1,6 +1,6 @@
 """The fast carrier: HTTP/1.1 on a bare protocol, for the requests that come by the thousand.
 
-    bytes ──► head found ──► llhttp ──► Match ──► answer ──► bytes            streams ──► WireStream
+    bytes ──► head found ──► Plan ──► answer ──► bytes            streams ──► WireStream
                   └── anything unusual: the connection goes to the Klein site, bytes and all, for good
 
 It answers what is plain: one head, one Host, a Content-Length or no body, a route of the table. Whatever is malformed,
@@ -15,24 +15,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httptools
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.web.carrier import BROKEN, shielded, tell
-from gateway.web.channel import (
-    BODY_DEADLINE,
-    BODY_LIMIT,
-    HEAD_DEADLINE,
-    HEADER_COUNT_LIMIT,
-    HEADER_LIMIT,
-    LENGTH_DIGITS,
-    REQUEST_LINE_LIMIT,
-)
+from gateway.web.channel import BODY_DEADLINE, HEAD_DEADLINE
+from gateway.web.fault import BROKEN, shielded, tell
+from gateway.web.head import plain_so_far
 from gateway.web.locate import INVALID
-from gateway.web.matching import Match, Matcher
+from gateway.web.matching import Matcher
 from gateway.web.rendering import Renderer
 from gateway.web.values import Call, Reply, StreamReply
 from gateway.web.wirestream import Chunks, WireStream, send
@@ -42,43 +34,14 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+    from gateway.web.matching import Plan
     from gateway.web.site import GatewaySite
     from gateway.web.values import Answered
 
 IDLE_TIMEOUT = 75.0  # seconds a kept-alive connection may be silent; as on the reference carrier
+CLOSE_TIMEOUT = 15.0  # seconds after that in which a client may still read what was sent to it; as there
 SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
-PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits for an upstream
-PLAIN_STARTS = (b"POST /", b"GET /", b"OPTIONS /")
-HANDED_OVER = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
-"""Header fields that change how a message is framed or answered: such requests are the reference carrier's."""
-
-
-class Head:
-    """The request that is being parsed; llhttp calls back."""
-
-    __slots__ = ("count", "headers", "plain", "url")
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.headers: dict[bytes, list[bytes]] = {}
-        self.count = 0
-        self.plain = True
-
-    def on_url(self, url: bytes) -> None:
-        """Take the request target."""
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header field."""
-        self.count += 1
-        name = name.lower()
-        if name in HANDED_OVER and not (name == b"connection" and value.lower() == b"keep-alive"):
-            self.plain = False
-        known = self.headers.get(name)
-        if known is None:
-            self.headers[name] = [value.strip(b" \t")]
-        else:
-            known.append(value.strip(b" \t"))
+PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; no more is read then
 
 
 @implementer(IPushProducer)
@@ -89,16 +52,22 @@ class Wire(Protocol):
     factory: WireFactory
 
     def __init__(self) -> None:
-        self._buffer = b""
-        self._waiting = False
-        self._producing = False
+        self._held: list[bytes] = []  # received, but not answered yet
+        self._held_size = 0
+        self._needed = 0  # bytes without which another look at what is held is in vain
+        self._waiting = False  # for an upstream: later requests have to wait, too
+        self._full = False  # the client does not read its answers: it gets no more of them
         self._lost = False
+        self._peer = ""
         self.since = 0.0  # when the client was last heard, or began what it has not finished
         self.deadline = IDLE_TIMEOUT
 
     def connectionMade(self) -> None:
         """Begin to listen."""
-        self.transport.setTcpNoDelay(True)
+        transport = self.transport
+        transport.setTcpNoDelay(True)
+        transport.registerProducer(self, True)
+        self._peer = transport.getPeer().host
         self.since = self.factory.clock.seconds()
         self.factory.open.add(self)
 
@@ -109,88 +78,100 @@ class Wire(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Answer every request that is complete."""
-        if self._buffer:
-            data = self._buffer + data
-            self._buffer = b""
-        if self._waiting:
+        if self._held:
+            self._hold(data)
+            if self._waiting or self._full or self._held_size < self._needed:
+                return
+            data = self._taken()
+        elif self._waiting or self._full:
             self._hold(data)
             return
         self._answer_all(data)
 
     def late(self) -> None:
         """The client was silent, or slow, for too long: close if idle, else let the channel say 408."""
+        transport = self.transport
         if self._waiting:
             return
-        if self._buffer:
-            self._hand_over(self._buffer).refuse(408)
+        if transport.disconnecting:  # and it has not even read what it was sent
+            transport.abortConnection()
+        elif self._held and not self._full:
+            self._hand_over(self._taken()).refuse(408)
         else:
-            self.transport.loseConnection()
+            self.deadline += CLOSE_TIMEOUT
+            transport.unregisterProducer()
+            transport.loseConnection()
 
     def pauseProducing(self) -> None:
-        """Read no more requests while their answers are not read."""
+        """Answer no more requests, and read none, while the answers are not read."""
+        self._full = True
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Read requests again."""
-        self.transport.resumeProducing()
+        """Go on where it stopped."""
+        self._full = False
+        self.since = self.factory.clock.seconds()
+        self._go_on()
 
     def stopProducing(self) -> None:
         """Told that the connection goes away; ``connectionLost`` does the work."""
 
     def _answer_all(self, data: bytes) -> None:
-        now = self.since = self.factory.clock.seconds()
-        self.deadline = IDLE_TIMEOUT
-        while data and not self._waiting:
-            end = data.find(b"\r\n\r\n") + 4
+        factory = self.factory
+        now = factory.clock.seconds()
+        matcher = factory.matcher
+        start, size = 0, len(data)
+        while start < size:
+            end = data.find(b"\r\n\r\n", start) + 4
             if end == 3:
-                self._await_more(data, HEAD_DEADLINE)
+                rest = data[start:]
+                if plain_so_far(rest):
+                    self._await(rest, 0, HEAD_DEADLINE, now)
+                else:
+                    self._hand_over(rest)
                 return
-            head = parsed(data[:end])
-            if head is None:
-                self._hand_over(data)
+            plan = matcher.plan(data[start:end])
+            if plan is None:
+                self._hand_over(data[start:])
                 return
-            match = self.factory.matcher.find(head.url)
-            length = body_length(head)
-            method = data[: data.find(b" ")].decode()
-            if match is None or length is None or method not in match.bound.route.methods:
-                self._hand_over(data)
+            stop = end + plan.length
+            if size < stop:
+                self._await(data[start:], stop - start, BODY_DEADLINE, now)
                 return
-            if len(data) < end + length:
-                self._await_more(data, BODY_DEADLINE)
+            self.since = now
+            self.deadline = IDLE_TIMEOUT
+            start, body = stop, data[end:stop]
+            if not self._answer(plan, body, now):
+                if start < size and not self._lost:
+                    self._hold(data[start:])
                 return
-            body = data[end : end + length]
-            data = data[end + length :]
-            if not self._answer(match, method, head, body, now):
-                return
-        if data:
-            self._hold(data)
 
-    def _answer(self, match: Match, method: str, head: Head, body: bytes, began: float) -> bool:
-        """Answer one request; False when the connection is a stream now, or waits."""
-        bound = match.bound
-        target = match.target
-        call = Call(method, target.path, match.parameters, target.query, head.headers, body, self.transport.client[0])
+    def _answer(self, plan: Plan, body: bytes, began: float) -> bool:
+        """Answer one request; False when the next one has to wait, or the connection is a stream now."""
+        bound = plan.bound
+        call = Call(plan.method, plan.path, plan.parameters, plan.query, plan.headers, body, self._peer)
         try:
             outcome = bound.answer(call)
         except Exception:  # noqa: BLE001  (a fault of ours costs one request)
             tell(bound.route.pattern, Failure())
             outcome = BROKEN
         if isinstance(outcome, Reply):
-            self._reply(match, method, outcome, began)
-            return True
-        if isinstance(outcome, StreamReply):
-            return self._stream(match, method, outcome, began)
-        self._wait_for(outcome, match, method, began)
-        return False
+            self._reply(plan, outcome, began)
+        elif isinstance(outcome, StreamReply):
+            return self._stream(plan, outcome, began)
+        else:
+            self._wait_for(outcome, plan, began)
+            return False
+        return not self._full
 
-    def _wait_for(self, work: Awaitable[Answered], match: Match, method: str, began: float) -> None:
+    def _wait_for(self, work: Awaitable[Answered], plan: Plan, began: float) -> None:
         """Answer when ``work`` has ended; what the client sends meanwhile is held."""
         site = self.factory.site
         self._waiting = True
         site.answering += 1
 
         def failed(failure: Failure) -> Answered:
-            tell(match.bound.route.pattern, failure)
+            tell(plan.bound.route.pattern, failure)
             return BROKEN
 
         def done(answered: Answered) -> None:
@@ -198,104 +179,79 @@ class Wire(Protocol):
             self._waiting = False
             if self._lost:
                 return
-            if isinstance(answered, StreamReply):
-                self._stream(match, method, answered, began)
+            self.since = self.factory.clock.seconds()
+            if isinstance(answered, Reply):
+                self._reply(plan, answered, began)
+            elif not self._stream(plan, answered, began):
+                self.transport.resumeProducing()
                 return
-            self._reply(match, method, answered, began)
-            data, self._buffer = self._buffer, b""
-            self.transport.resumeProducing()
-            if data:
-                self._answer_all(data)
+            self._go_on()
 
         shielded(work).addErrback(failed).addCallback(done)
 
-    def _reply(self, match: Match, method: str, reply: Reply, began: float) -> None:
+    def _go_on(self) -> None:
+        """Read again, and answer what was held."""
+        if not self._waiting and not self._full:
+            self.transport.resumeProducing()
+            if self._held:
+                self._answer_all(self._taken())
+
+    def _reply(self, plan: Plan, reply: Reply, began: float) -> None:
         factory = self.factory
         now = factory.clock.seconds()
-        self._send(factory.renderer.reply(reply, now))
-        factory.site.metrics.answered(match.bound.route.pattern, method, reply.status, now - began)
+        send(self.transport, factory.renderer.reply(reply, now))
+        factory.site.metrics.answered(plan.bound.route.pattern, plan.method, reply.status, now - began)
 
-    def _stream(self, match: Match, method: str, reply: StreamReply, began: float) -> bool:
+    def _stream(self, plan: Plan, reply: StreamReply, began: float) -> bool:
         """Give the connection to a ``WireStream``; True when there is no stream and the connection goes on."""
         factory = self.factory
-        context = match.bound.context
+        context = plan.bound.context
         hub = context.hubs.get(reply.sdk.id)
         if hub is None:  # the SDK went away between the answer and now
-            self._reply(match, method, INVALID, began)
-            return True
+            self._reply(plan, INVALID, began)
+            return not self._full
         now = factory.clock.seconds()
-        factory.site.metrics.answered(match.bound.route.pattern, method, 200, now - began)
+        factory.site.metrics.answered(plan.bound.route.pattern, plan.method, 200, now - began)
         self._leave()
-        self._lost = True
         stream = WireStream(self.transport, factory.chunks, context.memory.streams, reply.address)
         stream.open(hub, reply, factory.renderer.stream_head(reply.headers, now))
         return False
 
-    def _send(self, data: bytes) -> None:
-        send(self.transport, data)
-        unsent = self.transport.dataBuffer or self.transport._tempDataBuffer  # noqa: SLF001  (see ``send``)
-        if unsent and not self._producing:
-            self._producing = True
-            self.transport.registerProducer(self, True)
-
-    def _await_more(self, data: bytes, deadline: float) -> None:
-        if len(data) > REQUEST_LINE_LIMIT + HEADER_LIMIT + BODY_LIMIT:
-            self._hand_over(data)
-            return
-        self._buffer = data
-        self.deadline = deadline
+    def _await(self, data: bytes, needed: int, deadline: float, now: float) -> None:
+        """Keep the beginning of a request; its head and its body have a deadline each."""
+        self._hold(data)
+        self._needed = needed
+        if self.deadline != deadline:
+            self.deadline = deadline
+            self.since = now
 
     def _hold(self, data: bytes) -> None:
-        """Keep later requests until the one that waits is answered; read no more than the limit of them."""
-        self._buffer = data
-        if len(data) > PIPELINE_LIMIT:
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._waiting and self._held_size > PIPELINE_LIMIT:
             self.transport.pauseProducing()
 
+    def _taken(self) -> bytes:
+        data = b"".join(self._held)
+        self._held.clear()
+        self._held_size = self._needed = 0
+        return data
+
     def _leave(self) -> None:
+        """Have nothing to do with the connection any more."""
+        self._lost = True
         self.factory.open.discard(self)
-        if self._producing:
-            self.transport.unregisterProducer()
-            self._producing = False
+        self.transport.unregisterProducer()
 
     def _hand_over(self, data: bytes) -> Any:
         """Let the reference carrier serve this connection from here on; return its channel."""
         self._leave()
-        self._lost = True
         transport = self.transport
         protocol = self.factory.site.buildProtocol(transport.getPeer())
         transport.protocol = protocol
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
         return protocol._channel  # noqa: SLF001  (Twisted's generic protocol has no public name for it)
-
-
-def parsed(raw: bytes) -> Head | None:
-    """Return a request's head, or None when it is anything but plain."""
-    lines = raw.count(b"\n")
-    if lines != raw.count(b"\r\n") or lines != raw.count(b"\r") or b"\r\n " in raw or b"\r\n\t" in raw:
-        return None  # a bare CR or LF, or a folded line
-    first = raw.find(b"\r\n")
-    if not raw.startswith(PLAIN_STARTS) or not raw.endswith(b" HTTP/1.1", 0, first) or len(raw) - first > HEADER_LIMIT:
-        return None
-    head = Head()
-    try:
-        httptools.HttpRequestParser(head).feed_data(raw)
-    except httptools.HttpParserError:
-        return None
-    if not head.plain or head.count > HEADER_COUNT_LIMIT or len(head.headers.get(b"host", ())) != 1:
-        return None
-    return head
-
-
-def body_length(head: Head) -> int | None:
-    """Return the number of bytes of the body, or None when that is not plain or over the limit."""
-    given = head.headers.get(b"content-length")
-    if given is None:
-        return 0
-    if len(given) != 1 or not given[0].isdigit() or len(given[0]) > LENGTH_DIGITS:
-        return None
-    length = int(given[0])
-    return length if length <= BODY_LIMIT else None
 
 
 class WireFactory(ServerFactory):
