@@ -88,3 +88,19 @@ format: .venv/installed
 
 clean:
 	rm -rf .run .venv build *.egg-info $(E2E)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+.PHONY: bench bench-quick soak
+MINUTES ?= 10
+
+# The whole table, about eight minutes; rewrites docs/benchmarks/. Needs wrk.
+bench: .venv/installed
+	@$(BIN)/python -m bench
+
+bench-quick: .venv/installed
+	@$(BIN)/python -m bench --quick
+
+# Streams under churn, faults and kills; what is judged is in tests/e2e/test_soak.py, which `make test` runs for a minute.
+soak: .venv/installed
+	@SOAK_MINUTES=$(MINUTES) $(BIN)/pytest --quiet --capture=no -p no:randomly tests/e2e/test_soak.py

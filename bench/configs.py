@@ -69,3 +69,33 @@ def user(number: int) -> dict[str, Any]:
         "Country": COUNTRIES[number % len(COUNTRIES)],
         "Plan": PLANS[number % len(PLANS)],
     }
+
+
+MARKED = "XK"  # the country of the users that a targeted change is for; no flag of the mix names it
+
+
+def watched_user(number: int, *, marked: bool) -> dict[str, Any]:
+    """Return user ``number``, from the country that targeted changes are for if ``marked``."""
+    return user(number) | ({"Country": MARKED} if marked else {})
+
+
+def text_flag(text: str) -> dict[str, Any]:
+    """Return a flag that is ``text`` for everybody: a new text is a change for all."""
+    return {"t": 1, "v": {"s": text}, "i": text}
+
+
+def marked_flag(text: str) -> dict[str, Any]:
+    """Return a flag that is ``text`` for marked users and never changes for others."""
+    condition = {"u": {"a": "Country", "c": 0, "l": [MARKED]}}
+    return {"t": 1, "v": {"s": "same"}, "i": "same", "r": [{"c": [condition], "s": {"v": {"s": text}, "i": text}}]}
+
+
+def split_flag(parts: int) -> dict[str, Any]:
+    """Return a percentage flag that is on for half of all users, always the same ones, however many ``parts``.
+
+    Other parts are another definition: every user has to be looked at again, and nobody's value changes.
+    """
+    piece = 50 // parts
+    off = [{"p": piece, **served(False)} for _ in range(parts - 1)]
+    last = {"p": 50 - piece * (parts - 1), **served(False)}
+    return {"t": 0, **served(False), "p": [{"p": 50, **served(True)}, *off, last]}

@@ -1,0 +1,1 @@
+"""The benchmark: ``make bench`` and ``make bench-quick``; see docs/benchmarks/."""

@@ -1,0 +1,62 @@
+"""Measures, prints one table, and writes docs/benchmarks/: python -m bench [--quick] [--only NAME …]."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import growth_rows, machine, report, request_rows, stalled_rows, stream_rows, tls_rows, wrk
+from bench.plan import QUICK, WHOLE
+from bench.rows import Row, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAIN = ("requests", "streams")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the main rows, smaller; writes no page")
+    parser.add_argument("--only", nargs="+", help="some parts; writes no page")
+    options = parser.parse_args()
+    if not wrk.available():
+        sys.exit("wrk is not installed: apt-get install wrk")
+    plan = QUICK if options.quick else WHOLE
+    if machine.raise_limit() < plan.streams + 1_000:
+        sys.exit(f"{plan.streams:,} streams need more descriptors than `ulimit -Hn` allows")
+    facts = {"date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"), **machine.describe()}
+    raw: dict[str, Any] = {}
+    rows: list[Row] = []
+    sizes: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        parts: dict[str, Callable[[], list[Row]]] = {
+            "requests": lambda: request_rows.measure(plan, home, raw),
+            "sizes": lambda: request_rows.sizes(plan, home, raw),
+            "streams": lambda: stream_rows.measure(plan, home, raw),
+            "connections": lambda: growth_rows.connections(plan, home),
+            "flags": lambda: growth_rows.flags(plan, home),
+            "stalled": lambda: stalled_rows.measure(plan, home),
+            "tls": lambda: tls_rows.measure(plan, home),
+        }
+        for name in options.only or (MAIN if plan.quick else parts):
+            (sizes if name == "sizes" else rows).extend(parts[name]())
+    facts["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n")
+    print(table([*rows, *sizes]))
+    for row in rows:
+        if row.note:
+            print(f"  {row.name}: {row.note}")
+    if not plan.quick and not options.only:
+        report.write(rows, sizes, facts, raw)
+        print(f"\nwritten to {report.FOLDER}")
+
+
+if __name__ == "__main__":
+    main()

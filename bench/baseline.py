@@ -1,0 +1,109 @@
+"""What the gateway is measured against: the same routes as a plain Klein program, written the obvious way.
+
+python -m bench.baseline PORT CONFIG_FILE
+"""
+
+# ruff: noqa: ARG001, TID251  (Klein gives what the path holds; this is a program, not a part of the product)
+
+from __future__ import annotations
+
+import base64
+import gzip
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from klein import Klein
+from twisted.internet import reactor as installed
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from gateway.flags import User, attributes_from_json, load
+
+reactor: Any = installed
+app = Klein()
+path = Path(sys.argv[2])
+config = load(path.read_bytes(), "")
+streams: dict[Any, User] = {}
+
+
+def user_of(body: bytes, name: str = "user") -> tuple[dict[str, Any], User]:
+    asked = msgspec.json.decode(body)
+    return asked, User(attributes_from_json(asked.get(name, {})))
+
+
+def frame(user: User) -> bytes:
+    return b"data: " + config.encode_all(user) + b"\n\n"
+
+
+class Stream(Resource):
+    isLeaf = True
+
+    def render(self, request: Any) -> int:
+        data = request.path.rsplit(b"/", 1)[1]
+        user = user_of(base64.urlsafe_b64decode(data + b"=" * (-len(data) % 4)))[1]
+        streams[request] = user
+        request.notifyFinish().addBoth(lambda _: streams.pop(request, None))
+        request.setHeader("Content-Type", "text/event-stream")
+        request.write(frame(user))
+        return NOT_DONE_YET
+
+
+@app.route("/empty", methods=["GET", "POST"])
+def empty(_request: Any) -> bytes:
+    return b""
+
+
+@app.route("/api/<sdk>/eval", methods=["POST"])
+def evaluate(request: Any, sdk: str) -> bytes:
+    asked, user = user_of(request.content.read())
+    request.setHeader("Content-Type", "application/json")
+    return config.evaluate(asked["key"], user).json
+
+
+@app.route("/api/<sdk>/eval-all", methods=["POST"])
+def evaluate_all(request: Any, sdk: str) -> bytes:
+    request.setHeader("Content-Type", "application/json")
+    return config.encode_all(user_of(request.content.read())[1])
+
+
+@app.route("/ofrep/v1/evaluate/flags/<key>", methods=["POST"])
+def ofrep(request: Any, key: str) -> bytes:
+    request.setHeader("Content-Type", "application/json")
+    return config.evaluate(key, user_of(request.content.read(), "context")[1]).ofrep
+
+
+@app.route("/ofrep/v1/evaluate/flags", methods=["POST"])
+def ofrep_all(request: Any) -> bytes:
+    request.setHeader("Content-Type", "application/json")
+    items = [result.ofrep for result in config.evaluate_all(user_of(request.content.read(), "context")[1])]
+    return b'{"flags":[' + b",".join(items) + b"]}"
+
+
+@app.route("/configuration-files/<path:name>")
+def config_file(request: Any, name: str) -> bytes:
+    request.setHeader("Content-Type", "application/json")
+    if "gzip" not in (request.getHeader("Accept-Encoding") or ""):
+        return config.body
+    request.setHeader("Content-Encoding", "gzip")
+    return gzip.compress(config.body)
+
+
+@app.route("/sse/<sdk>/eval-all/", branch=True)
+def stream(_request: Any, sdk: str) -> Resource:
+    return Stream()
+
+
+@app.route("/api/<sdk>/refresh", methods=["POST"])
+def refresh(_request: Any, sdk: str) -> bytes:
+    global config
+    config = load(path.read_bytes(), "", config)
+    for request, user in list(streams.items()):
+        request.write(frame(user))
+    return b""
+
+
+if __name__ == "__main__":
+    reactor.listenTCP(int(sys.argv[1]), Site(app.resource()), backlog=1024, interface="127.0.0.1")
+    reactor.run()

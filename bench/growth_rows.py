@@ -1,0 +1,107 @@
+"""Growth: with the number of connections that a change does not concern, and with the number of flags."""
+
+# ruff: noqa: RUF001  (the signs are for people)
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench import configs
+from bench.readers import Readers, request
+from bench.rows import Row, most
+from bench.servers import ONE, TWO, Server
+from bench.stream_rows import edited, tenth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.plan import Plan
+
+FEW, MANY = 1_000, 16_000
+TOUCHED = 100
+ROUNDS = 5
+SMALL, LARGE = 50, 5_000  # flags
+DELTA = "?mode=delta"
+
+
+def connections(plan: Plan, home: Path) -> list[Row]:
+    """A rule for 100 users, and a percentage flag whose outcome stays, among few and among many streams."""
+    last = Row(f"rule for {TOUCHED} users, last has it: among {MANY:,} ÷ among {FEW:,}", "×", most(2, TWO))
+    each = Row("percentage flag edited: server CPU per user", "µs", most(3, ONE) + most(3, TWO))
+    for kind in (ONE, TWO):
+        seen = {}
+        for count in (FEW, MANY):
+            with Server(kind, home, _config(0, 2), guarded=True) as server:
+                if not server.available:
+                    break
+                seen[count] = _grown(server, count)
+        if len(seen) == 2:
+            (few, few_cpu), (many, many_cpu) = seen[FEW], seen[MANY]
+            plan.say(f"{kind}: {few:.1f} ms among {FEW:,}, {many:.1f} ms among {MANY:,}")
+            last.note += f"{kind}: {few:.1f} ms and {many:.1f} ms. "
+            last.add(kind, many / few)
+            each.add(kind, (many_cpu - few_cpu) / (MANY - FEW) * 1e6)
+    return [last, each]
+
+
+def _config(marked: int, parts: int) -> bytes:
+    return configs.config(100, marked=configs.marked_flag(f"v{marked}"), split=configs.split_flag(parts))
+
+
+def _grown(server: Server, count: int) -> tuple[float, float]:
+    """Milliseconds until the last of 100 has its change, and CPU seconds of a change that concerns nobody."""
+    users = (configs.watched_user(number, marked=number < TOUCHED) for number in range(count))
+    with Readers(server.port) as readers:
+        readers.open(request(user) for user in users)
+        readers.settle(1.0)
+        delays, work = [], []
+        for number in range(ROUNDS):
+            delays.append(readers.push(lambda: server.put(_config(number + 1, 2)), TOUCHED).last)  # noqa: B023
+            readers.settle()
+        for number in range(ROUNDS):
+            before = server.processor()
+            push = readers.push(lambda: server.put(_config(ROUNDS, 2 + (number + 1) % 2)), 0)  # noqa: B023
+            readers.settle(0.5)
+            if push.unexpected:
+                raise RuntimeError("a change of no outcome was sent to somebody")
+            work.append(server.processor() - before)
+        return median(delays), median(work)
+
+
+def flags(plan: Plan, home: Path) -> list[Row]:
+    """Delta streams with few and with many flags: fetch to last client, for a tenth of the users."""
+    row = Row(f"delta, 10 % of {plan.streams:,}: {LARGE:,} flags later than {SMALL}", "ms", most(60))
+    for kind in (ONE, TWO):
+        seen = {}
+        for count in (SMALL, LARGE):
+            with Server(kind, home, edited(count, 0, 0), guarded=True) as server:
+                if server.available:
+                    delay = _delta(server, count, plan.streams)
+                    if delay is not None:
+                        seen[count] = delay
+                        plan.say(f"{kind}: {delay:.1f} ms with {count:,} flags")
+        if len(seen) == 2:
+            row.note += f"{kind}: {seen[SMALL]:.1f} ms and {seen[LARGE]:.1f} ms. "
+            row.add(kind, seen[LARGE] - seen[SMALL])
+    return [row]
+
+
+def _delta(server: Server, flags: int, streams: int) -> float | None:
+    with Readers(server.port) as readers:
+        readers.open(_some(tenth(streams, DELTA)))
+        if b"event: put" not in readers.first:
+            return None  # no delta streams in this version
+        readers.open(tenth(streams, DELTA))
+        readers.settle(1.0)
+        delays = []
+        for number in range(ROUNDS):
+            config = edited(flags, 0, number + 1)
+            marked = (streams + 9) // 10 + 1  # the one that was opened first is marked too
+            delays.append(readers.push(lambda: server.put(config), marked).last)  # noqa: B023
+        return median(delays)
+
+
+def _some(requests: Iterator[bytes]) -> Iterator[bytes]:
+    yield next(requests)

@@ -1,0 +1,201 @@
+"""Thousands of event streams in one thread: raw sockets, one epoll, no parsing beyond "is this frame complete".
+
+Each frame ends a chunk of its own, so a read that ends in an empty line and the chunk's CRLF ends a frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import select
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from bench.servers import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable
+
+WINDOW = 64  # connections that are being opened at one time
+END = b"\n\n\r\n"
+BEAT = 40  # bytes; no frame with values is shorter, every heartbeat is
+TIMEOUT = 120.0
+QUIET = 0.25  # seconds without a frame after the last one that was expected
+REFRESH = (
+    b"POST /api/sdk1/refresh HTTP/1.1\r\nHost: bench\r\nX-Auth: " + TOKEN.encode() + b"\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+def request(user: dict[str, Any], query: str = "") -> bytes:
+    """The request for one user's evaluate-all stream."""
+    data = base64.urlsafe_b64encode(json.dumps({"user": user}).encode()).decode().rstrip("=")
+    return f"GET /sse/sdk1/eval-all/{data}{query} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n".encode()
+
+
+class Push:
+    """What readers saw of one change; times are milliseconds after the change was asked for."""
+
+    def __init__(self, began: float, arrivals: list[float], received: int, late: int) -> None:
+        self.began = began
+        self.ended = max(arrivals, default=began)
+        self.delays = sorted((arrival - began) * 1e3 for arrival in arrivals)
+        self.received = received
+        self.unexpected = late
+        self.last = self.delays[-1] if self.delays else 0.0
+
+    def quantile(self, share: float) -> float:
+        return self.delays[int(share * (len(self.delays) - 1))]
+
+
+class Readers:
+    """Open streams of one server; use it as a context manager."""
+
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        self.port = port
+        self._tls = tls
+        self.first = b""  # what the very first reader was sent at first
+        self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._handshakes: dict[int, bytes] = {}
+        self._partial: set[int] = set()
+        self._buffer = bytearray(1 << 20)
+        self._arrivals: dict[int, float] = {}
+        self._frames = 0
+        self._received = 0
+        self.lost = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in self._sockets.values():
+            stream.close()
+        self._epoll.close()
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def open(self, requests: Iterable[bytes], *, receive_buffer: int | None = None) -> tuple[float, list[int]]:
+        """Open streams; the seconds until all had their first frame, and their numbers."""
+        self._reset()
+        numbers = []
+        began = time.monotonic()
+        for data in requests:
+            numbers.append(self._connect(data, receive_buffer))
+            while len(numbers) - len(self._arrivals) >= WINDOW:
+                self._read(1.0)
+        while len(self._arrivals) < len(numbers):
+            self._read(1.0)
+            if time.monotonic() - began > TIMEOUT or self.lost:
+                raise RuntimeError(f"{len(self._arrivals)} of {len(numbers)} streams opened, {self.lost} lost")
+        return max(self._arrivals.values()) - began, numbers
+
+    def push(self, tell: Callable[[], None], expected: int, *, quiet: float = QUIET, of: Container[int] = ()) -> Push:
+        """Have something changed by ``tell`` and the server told to fetch; read until ``expected`` frames came.
+
+        Then read on until nothing came for ``quiet`` seconds. ``of`` says whose delays are wanted; empty means all.
+        """
+        self._reset()
+        tell()
+        with contextlib.closing(self._control()) as control:
+            began = time.monotonic()
+            control.sendall(REFRESH)
+            while self._frames < expected:
+                self._read(0.5)
+                if time.monotonic() - began > TIMEOUT or self.lost:
+                    raise RuntimeError(f"{self._frames} of {expected} frames came, {self.lost} readers lost")
+            arrivals = [at for number, at in self._arrivals.items() if not of or number in of]
+            self.settle(quiet)
+            return Push(began, arrivals, self._received, self._frames - expected)
+
+    def settle(self, quiet: float = QUIET) -> None:
+        """Read until nothing came for a while."""
+        while self._read(quiet):
+            pass
+
+    def stall(self, numbers: Iterable[int]) -> None:
+        """Read these no more."""
+        for number in numbers:
+            self._epoll.unregister(number)
+
+    def wake(self, numbers: Iterable[int]) -> None:
+        """Read these again."""
+        for number in numbers:
+            self._epoll.register(number, select.EPOLLIN)
+
+    def _reset(self) -> None:
+        self._arrivals = {}
+        self._frames = self._received = 0
+
+    def _connect(self, data: bytes, receive_buffer: int | None) -> int:
+        stream = socket.socket()
+        if receive_buffer is not None:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        stream.connect(("127.0.0.1", self.port))
+        if self._tls is None:
+            stream.sendall(data)
+            stream.setblocking(False)
+        else:
+            stream.setblocking(False)
+            stream = self._tls.wrap_socket(stream, server_hostname="localhost", do_handshake_on_connect=False)
+        number = stream.fileno()
+        self._sockets[number] = stream
+        self._epoll.register(number, select.EPOLLIN)
+        if self._tls is not None:
+            self._handshakes[number] = data
+            self._greet(number)
+        return number
+
+    def _control(self) -> socket.socket:
+        link = socket.create_connection(("127.0.0.1", self.port))
+        return link if self._tls is None else self._tls.wrap_socket(link, server_hostname="localhost")
+
+    def _records(self, stream: Any) -> int:
+        """Read all TLS records that are there: the kernel does not tell again of what the library holds already."""
+        view, count = memoryview(self._buffer), 0
+        try:
+            while piece := stream.recv_into(view[count:]):
+                count += piece
+        except ssl.SSLWantReadError:
+            if not count:
+                raise
+        return count
+
+    def _greet(self, number: int) -> None:
+        stream: Any = self._sockets[number]
+        with contextlib.suppress(ssl.SSLWantReadError):
+            stream.do_handshake()
+            stream.sendall(self._handshakes.pop(number))
+
+    def _read(self, wait: float) -> int:
+        """Read what came; how many complete frames there were."""
+        before = self._frames
+        ready = self._epoll.poll(wait, 256)
+        buffer, sockets, partial = self._buffer, self._sockets, self._partial
+        for number, _ in ready:
+            if number in self._handshakes:
+                self._greet(number)
+                continue
+            try:
+                count = sockets[number].recv_into(buffer) if self._tls is None else self._records(sockets[number])
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue
+            except OSError:
+                count = 0
+            if not count:
+                self._epoll.unregister(number)
+                self.lost += 1
+                continue
+            self._received += count
+            if not self.first:
+                self.first = bytes(buffer[:count])
+            if buffer[count - 4 : count] != END:
+                partial.add(number)
+            elif number in partial or count > BEAT:
+                partial.discard(number)
+                self._frames += 1
+                self._arrivals[number] = time.monotonic()
+        return self._frames - before if ready else 0

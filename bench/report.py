@@ -1,0 +1,104 @@
+"""The outcome for people who were not there: JSON, a Markdown page and its plots in docs/benchmarks/."""
+
+# ruff: noqa: RUF001  (the signs are for people)
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bench import plots
+from bench.rows import HEAD, Row
+from bench.servers import KINDS, ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FOLDER = ROOT / "docs" / "benchmarks"
+METHOD = """\
+`make bench` makes this page; do not edit it. What is behind missed rows is in [notes.md](notes.md).
+
+* Everything runs on one machine: the server, and the load on what it leaves of the cores.
+* *Baseline* is [bench/baseline.py](../../bench/baseline.py): a plain Klein program with the same evaluator and msgspec.
+  On a change it evaluates every connection once and writes to its request.
+* A ratio is taken inside one round, in which the servers are asked one after the other; the median round counts.
+* Requests come from `wrk` on 64 connections, each for another user; streams from
+  [bench/readers.py](../../bench/readers.py), each of another user, evaluate-all.
+* A change replaces the server's config file and asks for a refresh; times begin when the refresh is sent.
+* Memory is resident memory, processor time is user and system time; both are sums over the server's processes.
+"""
+
+
+def write(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str], raw: dict[str, Any]) -> None:
+    """Replace the page, its plots and the JSON by this run's."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    document = {"facts": facts, "rows": [row.plain() for row in (*rows, *sizes)], **raw}
+    (FOLDER / "results.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    for name, drawing in _plots(rows, raw).items():
+        (FOLDER / f"{name}.svg").write_text(drawing, "utf-8")
+    (FOLDER / "README.md").write_text(_page(rows, sizes, facts, raw), "utf-8")
+
+
+def _page(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str], raw: dict[str, Any]) -> str:
+    goals = [row for row in rows if row.goals]
+    counts = {verdict: sum(row.verdict().startswith(verdict) for row in goals) for verdict in ("reached", "missed")}
+    parts = [
+        "# Benchmark",
+        METHOD,
+        "\n".join(f"* {name}: {value}" for name, value in facts.items()),
+        f"Of {len(goals)} rows with a bound, {counts['reached']} are reached and {counts['missed']} are missed.",
+        _table(rows),
+        "## Notes on rows\n\n" + "\n".join(f"* {row.name}: {row.note}" for row in rows if row.note),
+        "## Plots",
+        "\n\n".join(f"![{name}]({name}.svg)" for name in ("requests", "flags", "push", "memory")),
+        "## Processor time per request\n\nLess sensitive to what else runs on the machine than requests per second.",
+        _processor(raw),
+        "## Other sizes",
+        _table(sizes),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _table(rows: Sequence[Row]) -> str:
+    return _markdown(HEAD, [row.cells() for row in rows])
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
+
+
+def _processor(raw: dict[str, Any]) -> str:
+    taken: dict[str, dict[str, list[float]]] = {}
+    for one in raw.get("requests", ()):
+        taken.setdefault(one["route"], {}).setdefault(one["server"], []).append(one["cpu_us"])
+    lines = []
+    for route, servers in taken.items():
+        cells = [f"{min(servers[kind]):,.0f}" if kind in servers else "–" for kind in KINDS]
+        ratio = f"{min(servers[KINDS[0]]) / min(servers[KINDS[1]]):.3g} ×"
+        lines.append([route, *cells, ratio])
+    return _markdown(("route", *(f"{kind}, µs" for kind in KINDS), "baseline ÷ 1 worker"), lines)
+
+
+def _plots(rows: Sequence[Row], raw: dict[str, Any]) -> dict[str, str]:
+    def figures(wanted: str) -> dict[str, dict[str, float]]:
+        return {
+            row.name: {kind: value for kind in KINDS if (value := row.figure(kind)) is not None}
+            for row in rows
+            if row.unit == wanted and row.samples
+        }
+
+    sizes: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for one in raw.get("sizes", ()):
+        sizes.setdefault(one["route"], {}).setdefault(one["server"], []).append((one["flags"], one["rate"]))
+    delays: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for push in raw.get("pushes", ()):
+        last = len(push["delays"]) - 1
+        line = [(delay, 100 * place / max(last, 1)) for place, delay in enumerate(push["delays"])]
+        delays.setdefault(push["change"], {})[push["server"]] = line
+    return {
+        "requests": plots.bars("Requests per second, 100 flags", figures("requests/s"), "/s"),
+        "flags": plots.lines("Requests per second by flags in the config", sizes, "flags", "requests/s", log=True),
+        "push": plots.lines("Who has a change, by milliseconds after it", delays, "ms", "% of readers", log=False),
+        "memory": plots.bars("Memory per stream", figures("KB"), "KB"),
+    }

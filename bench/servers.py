@@ -1,0 +1,138 @@
+"""What is measured, as processes: the baseline, and the gateway with one and two workers."""
+
+# ruff: noqa: TID251  (there is no reactor in this process)
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from bench import machine
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60.0  # a config of 5,000 flags on a busy machine included
+TOKEN = "bench"  # callers who show it may refresh as often as they like
+BASELINE, ONE, TWO = "baseline", "1 worker", "2 workers"
+KINDS = (BASELINE, ONE, TWO)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server with its own config file; ``available`` is False where it cannot do what was asked."""
+
+    def __init__(self, kind: str, home: Path, config: bytes, *, guarded: bool = False, **settings: Any) -> None:
+        self.kind = kind
+        self.home = home / f"{kind.replace(' ', '-')}-{time.monotonic_ns()}"
+        self.home.mkdir(parents=True)
+        self.file = self.home / "config.json"
+        self.file.write_bytes(config)
+        self.port = free_port()
+        self.available = True
+        self._guarded = guarded
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        log = (self.home / "log").open("wb")
+        env = {name: value for name, value in os.environ.items() if not name.startswith("CONFIGCAT_")}
+        env["PYTHONPATH"] = str(ROOT)
+        self._process = subprocess.Popen(self._command(), cwd=self.home, stdout=log, stderr=log, env=env)
+        log.close()
+        try:
+            self._wait()
+        except BaseException as error:
+            self.stop()
+            if self.kind != TWO or not isinstance(error, RuntimeError):
+                raise
+            self.available = False
+            print(f"2 workers: {str(error).splitlines()[-1]}", file=sys.stderr)
+        else:
+            if self.kind == TWO and len(self.family()) < 3:  # the option is known and does nothing yet
+                self.available = False
+                self.stop()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            members = self.family(process.pid)
+            process.kill()
+            process.wait()
+            deadline = time.monotonic() + 5
+            while any(Path(f"/proc/{pid}/fd").exists() for pid in members[1:]) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def family(self, pid: int | None = None) -> list[int]:
+        return machine.family(pid or self.pid)
+
+    def resident(self) -> int:
+        """Bytes of all its processes."""
+        return sum(machine.resident(pid) for pid in self.family())
+
+    def processor(self) -> float:
+        """Processor seconds of all its processes."""
+        return sum(machine.processor(pid) for pid in self.family())
+
+    def put(self, config: bytes) -> None:
+        """Make this its next config; nobody has been told yet."""
+        fresh = self.home / "next"
+        fresh.write_bytes(config)
+        fresh.replace(self.file)
+
+    def _command(self) -> list[str]:
+        if self.kind == BASELINE:
+            return [sys.executable, "-m", "bench.baseline", str(self.port), str(self.file)]
+        api = {"auth_headers": {"X-Auth": TOKEN}} if self._guarded else {}
+        sse = {"heart_beat_interval": 20, "stall_timeout": 600, "drain_window": 0}
+        settings = {
+            "log": {"level": "warn"},
+            "workers": 2 if self.kind == TWO else 1,
+            "sdks": {
+                "sdk1": {"key": "bench-key", "offline": {"enabled": True, "local": {"file_path": str(self.file)}}}
+            },
+            "http": {"port": self.port, "bind": "127.0.0.1", "api": api, "sse": sse},
+            "diag": {"port": free_port(), "bind": "127.0.0.1"},
+        } | self._settings
+        (self.home / "settings.yml").write_text(yaml.safe_dump(settings), "utf-8")
+        self._ready_port = settings["diag"]["port"]
+        twistd = Path(sys.executable).with_name("twistd")
+        options = ["--nodaemon", "--pidfile=", "--logfile=-", "flaggateway", "--config", "settings.yml"]
+        return [sys.executable, str(twistd), *options]
+
+    def _wait(self) -> None:
+        port, path = (self.port, "/empty") if self.kind == BASELINE else (self._ready_port, "/readyz")
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                client.request("GET", path)
+                if client.getresponse().status == 200:
+                    client.close()
+                    return
+            time.sleep(0.05)
+        raise RuntimeError(f"{self.kind} did not start:\n{(self.home / 'log').read_text('utf-8', 'replace')[-3000:]}")

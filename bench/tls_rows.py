@@ -1,0 +1,53 @@
+"""The same over TLS: memory, handshakes and pushes of 2,000 streams."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import trustme
+
+from bench.readers import Readers
+from bench.rows import Row, most
+from bench.servers import ONE, TWO, Server
+from bench.stream_rows import edited, tenth
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.plan import Plan
+
+STREAMS = 2_000
+
+
+def measure(plan: Plan, home: Path) -> list[Row]:
+    """The TLS rows, with certificates made for this run."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert("localhost")
+    home.mkdir(parents=True, exist_ok=True)
+    leaf.private_key_pem.write_to_path(home / "key.pem")
+    for number, blob in enumerate(leaf.cert_chain_pems):
+        blob.write_to_path(home / "cert.pem", append=number > 0)
+    tls = {"enabled": True, "certificates": [{"cert": str(home / "cert.pem"), "key": str(home / "key.pem")}]}
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.set_alpn_protocols(["http/1.1"])
+
+    memory = Row(f"TLS, {STREAMS:,} streams: memory each", "KB", most(30))
+    opened = Row("TLS: handshakes and streams accepted", "1/s")
+    pushed = Row("TLS: change for all, last has it", "ms")
+    for kind in (ONE, TWO):
+        with Server(kind, home, edited(100, 0, 0), guarded=True, tls=tls) as server:
+            if not server.available:
+                continue
+            with Readers(server.port, tls=context) as readers:
+                before = server.resident()
+                seconds, _ = readers.open(tenth(STREAMS))
+                readers.settle(1.0)
+                memory.add(kind, (server.resident() - before) / STREAMS / 1024)
+                opened.add(kind, STREAMS / seconds)
+                for number in range(3):
+                    config = edited(100, number + 1, 0)
+                    pushed.add(kind, readers.push(lambda: server.put(config), STREAMS).last)  # noqa: B023
+        plan.say("  ".join(opened.cells()[:6]))
+    return [memory, opened, pushed]

@@ -1,0 +1,39 @@
+"""Request load: one run of ``wrk`` whose every request is for another user."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.servers import Server
+
+SCRIPT = Path(__file__).parent / "load" / "distinct.lua"
+CONNECTIONS = 64
+
+
+def available() -> bool:
+    return shutil.which("wrk") is not None
+
+
+def run(server: Server, kind: str, flags: int, seconds: int) -> dict[str, float]:
+    """Requests per second, latencies and the server's processor time per request; raises when a request failed."""
+    command = [
+        "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT), f"http://127.0.0.1:{server.port}",
+        "--", kind, str(flags),
+    ]  # fmt: skip
+    before = server.processor()
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    line = next(line for line in said.splitlines() if line.startswith("RESULT "))
+    found = json.loads(line.removeprefix("RESULT "))
+    if found["not_2xx"] or found["socket_errors"]:
+        raise RuntimeError(f"{kind}: {found}")
+    return {
+        "rate": found["requests"] / found["seconds"],
+        "p50_ms": found["p50_ms"],
+        "p99_ms": found["p99_ms"],
+        "cpu_us": (server.processor() - before) * 1e6 / found["requests"],
+    }
