@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import random
+from collections.abc import Callable
 from typing import Any
 
 from configcatclient.config import fixup_config_salt_and_segments
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from gateway.flags import User, load
-from gateway.streams import Hub, Subscriber, Wheel
+from gateway.streams import Hub, Mode, Subscriber, Terms, Wheel, parse_id
 
 KEYS = ("alpha", "beta", "gamma", "delta")
 USERS: tuple[dict[str, Any] | None, ...] = (
@@ -68,17 +69,40 @@ flag_definitions = st.one_of(
 
 
 class Reader:
-    """An outlet that keeps the decoded payloads."""
+    """An outlet that keeps the decoded payloads, and what they add up to."""
 
-    def __init__(self, key: str | None, attributes: dict[str, Any] | None) -> None:
+    def __init__(self, key: str | None, attributes: dict[str, Any] | None, mode: str, asked: Callable[[], Any]) -> None:
         self.key = key
         self.attributes = attributes
+        self.mode = mode
+        self.asked = asked  # what OFREP would answer now; a call, or the beginning, is when a client asks
+        self.answer: Any = None
         self.payloads: list[Any] = []
+        self.state: Any = None
+        self.id = ""
 
     def write(self, data: bytes) -> None:
         """Decode what is written; a heartbeat or a comment has no data."""
-        lines = data.decode().split("\n")
-        self.payloads.extend(json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+        for block in data.decode().split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
+            self.id = fields.get("id", self.id)
+            if self.mode == "ofrep" and ("data" in fields or ("id" in fields and self.answer is None)):
+                self.answer = self.asked()
+            if "data" in fields:
+                self.take(fields.get("event"), json.loads(fields["data"]))
+
+    def take(self, name: str | None, payload: Any) -> None:
+        """Keep one event."""
+        self.payloads.append(payload)
+        if name == "patch":
+            assert payload["changed"].keys().isdisjoint(payload["removed"])
+            kept = {key: value for key, value in self.state.items() if key not in payload["removed"]}
+            state = kept | payload["changed"]
+            assert len(kept) + len(payload["removed"]) == len(self.state)
+            assert state != self.state
+            self.state = state
+        elif name != "recovered":
+            self.state = payload
 
     def finish(self) -> None:
         """Nothing to end."""
@@ -143,13 +167,14 @@ class Streams(RuleBasedStateMachine):
             "f": {"alpha": {"t": 0, **served(True)}},
         }
         self.version = 0
+        self.now = 0.0
         self.oracle = Oracle()
         self.readers: dict[Subscriber, Reader] = {}
         self.hub = Hub(
             "sdk",
             self.compile(),
             wheel=Wheel(20, 60, lambda _: None),
-            now=lambda: 0.0,
+            now=lambda: self.now,
             rng=random.Random(1),
             meter=Silent(),
         )
@@ -178,14 +203,40 @@ class Streams(RuleBasedStateMachine):
         self.config["s"][0]["r"][0]["l"] = countries
         self.hub.publish(self.compile())
 
-    @rule(target=open_streams, key=st.sampled_from([None, *KEYS]), attributes=st.sampled_from(USERS))
-    def subscribe(self, key: str | None, attributes: dict[str, Any] | None) -> Subscriber:
+    @rule(
+        target=open_streams,
+        key=st.sampled_from([None, *KEYS]),
+        attributes=st.sampled_from(USERS),
+        mode=st.sampled_from(["plain", "delta", "ofrep"]),
+    )
+    def subscribe(self, key: str | None, attributes: dict[str, Any] | None, mode: Mode) -> Subscriber:
         """Open a stream."""
-        reader = Reader(key, attributes)
         user = None if attributes is None else User(attributes)
-        subscriber = self.hub.subscribe(key, user, reader)
+        key = None if mode == "ofrep" else key
+
+        def asked() -> Any:
+            assert self.hub.snapshot is not None
+            return [result.ofrep for result in self.hub.snapshot.evaluate_all(user)]
+
+        reader = Reader(key, attributes, mode, asked)
+        subscriber = self.hub.subscribe(key, user, reader, Terms(mode))
         self.readers[subscriber] = reader
         return subscriber
+
+    @rule(target=open_streams, subscriber=consumes(open_streams))
+    def come_back(self, subscriber: Subscriber) -> Subscriber:
+        """Close a stream and open it again with its last id."""
+        reader = self.readers.pop(subscriber)
+        subscriber.close()
+        terms = Terms(subscriber.cohort.mode, parse_id(reader.id)[1], quiet=True)
+        again = self.hub.subscribe(reader.key, subscriber.cohort.user, reader, terms)
+        self.readers[again] = reader
+        return again
+
+    @rule(seconds=st.floats(0, 60))
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
 
     @rule(subscriber=consumes(open_streams))
     def disconnect(self, subscriber: Subscriber) -> None:
@@ -211,21 +262,32 @@ class Streams(RuleBasedStateMachine):
     @rule()
     def quiet_point(self) -> None:
         """Push to the end, resume everybody, and compare every stream with a fresh evaluation."""
-        while not self.hub.work(lambda: False):
-            pass
+        assert self.hub.work(lambda: False)
+        self.now += 10
+        assert self.hub.work(lambda: False)
+        assert self.hub.next_due() is None
         for subscriber, reader in self.readers.items():
             subscriber.resume()
-            if reader.key is None:
-                keys = self.config["f"]
-                expected: Any = {key: self.oracle.look(self.config, key, reader.attributes) for key in keys}
+            assert parse_id(reader.id)[1] == subscriber.sent == subscriber.cohort.seen
+            if reader.mode == "ofrep":
+                assert reader.asked() == reader.answer
             else:
-                expected = self.oracle.look(self.config, reader.key, reader.attributes)
-            assert expected == reader.payloads[-1]
+                assert self.expected(reader) == reader.state
+
+    def expected(self, reader: Reader) -> Any:
+        """Return what a reader should know, by the official SDK."""
+        keys = self.config["f"] if reader.key is None else [reader.key]
+        values = {key: self.oracle.look(self.config, key, reader.attributes) for key in keys}
+        if reader.mode == "delta":
+            return {key: value for key, value in values.items() if key in self.config["f"]}
+        return values if reader.key is None else values[reader.key]
 
     @invariant()
     def no_event_without_a_change(self) -> None:
         """Two events in a row at one reader are never equal."""
         for reader in self.readers.values():
+            if reader.mode != "plain":
+                continue
             assert all(one != two for one, two in zip(reader.payloads, reader.payloads[1:], strict=False))
 
 
