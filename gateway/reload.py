@@ -10,16 +10,15 @@ from twisted.logger import Logger
 from gateway.settings import restart_needed
 from gateway.telemetry import LogLevels
 from gateway.upstream import UpstreamError
-from gateway.web.tls import Certificates, TlsError, build_context
+from gateway.web.tls import TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.pump import Pump
+    from gateway.front import Front
     from gateway.settings import Settings, SettingsFile
     from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
     from gateway.upstream import Registry
-    from gateway.web.site import GatewaySite
 
 _log = Logger()
 
@@ -31,10 +30,8 @@ class Reload:
     source: SettingsFile
     settings: Settings
     registry: Registry
-    pump: Pump
-    site: GatewaySite
+    front: Front
     diagnostics: DiagnosticsSite
-    certificates: Certificates | None
     levels: LogLevels
     metrics: Metrics
     vitals: Vitals
@@ -42,9 +39,15 @@ class Reload:
     now: Callable[[], float]
 
     def __call__(self) -> None:
-        """Read, validate, apply; a refused file changes nothing, and log, status and metrics say why."""
+        """Read, validate, apply; a refused file changes nothing, and log, status and metrics say why.
+
+        They say so once what was applied holds for every client.
+        """
         self.notifier.reloading()
         problems = self._apply()
+        self.front.settled().addCallback(lambda _: self._tell(problems))
+
+    def _tell(self, problems: list[str]) -> None:
         for problem in problems:
             _log.error("reload refused, the old settings stay: {problem}", problem=problem)
         self.vitals.reloaded(self.now(), problems)
@@ -57,18 +60,14 @@ class Reload:
             return [str(problem) for problem in loaded.problems]
         settings = loaded.settings
         try:
-            if self.certificates is not None:
-                build_context(settings.tls)
+            self.front.check(settings)
             self.registry.check(settings)
-            self.site.reconfigure(settings)
+            self.front.apply(settings)
         except (TlsError, UpstreamError, ValueError) as error:
             return [str(error)]
-        if self.certificates is not None:
-            self.certificates.replace(settings.tls)
         self.registry.reconfigure(settings)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))
-        self.pump.retime(settings.http.sse)
         for warning in loaded.warnings:
             _log.warn("settings: {warning}", warning=str(warning))
         pending = restart_needed(self.settings, settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import field
+from msgspec import Meta, field
 
 from gateway.settings.marks import note
 from gateway.settings.schema_base import Attributes, BasicAuth, Certificate, Level, Log, RootLog, Section, Tls
@@ -106,13 +106,11 @@ class Settings(Section, frozen=True):
     )
     tls: Annotated[Tls, note("TLS of the main HTTP server.")] = field(default_factory=Tls)
     workers: Annotated[
-        int | Literal["auto"],
+        Annotated[int, Meta(ge=1)] | Literal["auto"],
         note(
             "Number of processes that serve requests; `auto` starts one per CPU.",
             ours=True,
             restart=True,
-            later="warn",
-            quiet=(1,),
         ),
     ] = 1
     webhooks: Annotated[

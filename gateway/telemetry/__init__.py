@@ -16,7 +16,7 @@ from gateway.telemetry.metrics import (
     UpstreamMetrics,
 )
 from gateway.telemetry.notify import Notifier
-from gateway.telemetry.prometheus import PrometheusMetrics
+from gateway.telemetry.prometheus import REQUEST_BUCKETS, PrometheusMetrics
 from gateway.telemetry.readiness import Readiness, SdkState, Serving, Verdict
 from gateway.telemetry.redact import printable, redact
 from gateway.telemetry.rlimits import FileLimit, raise_file_limit
@@ -24,6 +24,7 @@ from gateway.telemetry.status import Status
 from gateway.telemetry.vitals import Vitals
 
 __all__ = (
+    "REQUEST_BUCKETS",
     "DiagnosticsSite",
     "Exposition",
     "FileLimit",

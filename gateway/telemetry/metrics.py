@@ -6,7 +6,10 @@ Every method is called in the reactor thread, must not raise, and must be cheap 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class StreamMetrics(Protocol):
@@ -49,6 +52,9 @@ class ProcessMetrics(Protocol):
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered; ``route`` is a pattern of the route table, never a path."""
+
+    def answered_elsewhere(self, route: str, method: str, status: int, buckets: Sequence[int], seconds: float) -> None:
+        """A worker process answered requests: so many within each of ``REQUEST_BUCKETS``, ``seconds`` in all."""
 
     def reloaded(self, ok: bool) -> None:  # noqa: FBT001
         """The settings were read again, and applied or refused."""
@@ -99,6 +105,9 @@ class NoMetrics(Metrics):
         """Count nothing."""
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count nothing."""
+
+    def answered_elsewhere(self, route: str, method: str, status: int, buckets: Sequence[int], seconds: float) -> None:
         """Count nothing."""
 
     def reloaded(self, ok: bool) -> None:  # noqa: FBT001

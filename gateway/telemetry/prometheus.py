@@ -19,7 +19,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tally import Counts, Durations, Gauges, Spread, Tallies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 ALL_FLAGS = "[ALL]"  # the peer's label of a stream of all flags
 OTHER = "[OTHER]"  # whatever is outside a closed set, or beyond a cap
@@ -194,6 +194,13 @@ class PrometheusMetrics(Metrics):
         labels, spread = known
         self._requests.add(labels)
         spread.observe(seconds)
+
+    def answered_elsewhere(self, route: str, method: str, status: int, buckets: Sequence[int], seconds: float) -> None:
+        """Add the answers of a worker process, which counts under the same bounds."""
+        known = self._answers.get((route, method, status)) or self._learn(route, method, status)
+        labels, spread = known
+        self._requests.add(labels, sum(buckets))
+        spread.absorb(buckets, seconds)
 
     def reloaded(self, ok: bool) -> None:  # noqa: FBT001
         """Count one reload."""

@@ -100,6 +100,12 @@ class Spread:
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._sum += seconds
 
+    def absorb(self, counts: Sequence[int], seconds: float) -> None:
+        """Add what was observed elsewhere under the same bounds: how many fell into each bucket, and their sum."""
+        for index, count in enumerate(counts):
+            self._counts[index] += count
+        self._sum += seconds
+
     def buckets(self) -> tuple[list[tuple[str, float]], float]:
         """Return cumulative counts by upper bound, and the sum."""
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]

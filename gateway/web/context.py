@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
 
 from gateway.web.compress import Encodings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from gateway.web.ports import Hub, Registry
 
 REPLAY_LIMIT = 10_000  # webhook ids remembered; ConfigCat sends one per change, so hours of the busiest product
+
+
+class Accepted(Protocol):
+    """The ids of accepted webhook calls, wherever they are kept."""
+
+    def seen(self, sdk_id: str, call_id: bytes, until: float, now: float) -> bool | Awaitable[bool]:
+        """Return whether this id was accepted before; remember it until ``until`` if not."""
 
 
 @define
@@ -74,7 +81,7 @@ class OpenStreams:
 class Memory:
     """What outlives a reload of the settings."""
 
-    replays: Replays = field(factory=Replays)
+    replays: Accepted = field(factory=Replays)
     streams: OpenStreams = field(factory=OpenStreams)
 
 

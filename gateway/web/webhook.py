@@ -19,6 +19,8 @@ from twisted.internet.defer import Deferred
 from gateway.web.values import Reply, text
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.settings import Sdk as SdkSettings
@@ -51,7 +53,10 @@ def hook(context: Context, call: Call) -> Outcome:
         until = accepted_until(call, settings, now)
         if until is None:
             return BAD_SIGNATURE
-        if context.memory.replays.seen(sdk.id, call.header(b"x-configcat-webhook-id"), until, now):
+        seen = context.memory.replays.seen(sdk.id, call.header(b"x-configcat-webhook-id"), until, now)
+        if not isinstance(seen, bool):
+            return _refresh_unless(seen, context.clock, sdk)
+        if seen:
             return ACCEPTED
     return _refresh(context.clock, sdk, limited=not signed and not context.webhook_authenticated)
 
@@ -84,6 +89,10 @@ def accepted_until(call: Call, settings: SdkSettings, now: float) -> float | Non
 def signature(key: str, signed: bytes) -> bytes:
     """Return the signature of ``signed``: base64 of its HMAC-SHA256 under the key's text, prefix included."""
     return b64encode(hmac_digest(key.encode(), signed, sha256))
+
+
+async def _refresh_unless(seen: Awaitable[bool], clock: IReactorTime, sdk: Sdk) -> Reply:
+    return ACCEPTED if await seen else await _refresh(clock, sdk, limited=False)
 
 
 async def _refresh(clock: IReactorTime, sdk: Sdk, *, limited: bool) -> Reply:

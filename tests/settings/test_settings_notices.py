@@ -75,8 +75,6 @@ def test_unknown_names_are_not_told_without_end():
         ("diag: {metrics: {otlp: {enabled: true}}}", "diag.metrics.otlp"),
         ("diag: {traces: {enabled: true, otlp: {enabled: true}}}", "diag.traces"),
         ("diag: {service_name: x}", "diag.service_name"),
-        ("workers: 4", "workers"),
-        ("workers: auto", "workers"),
         ("webhooks: [{name: ops, url: 'https://x.example'}]", "webhooks"),
         ("exporter: {endpoint_url: 'https://x.example'}", "exporter"),
         ("outbox: {keep: 5}", "outbox"),
