@@ -79,4 +79,5 @@ def plain_so_far(data: bytes) -> bool:
     end = data.find(b"\r\n")
     if end < 0:
         return len(data) <= REQUEST_LINE_LIMIT
-    return end <= REQUEST_LINE_LIMIT and data.endswith(b" HTTP/1.1", 0, end) and len(data) - end <= HEADER_LIMIT
+    plain = data.endswith(b" HTTP/1.1", 0, end) and data.count(b" ", 0, end) == 2
+    return plain and end <= REQUEST_LINE_LIMIT and len(data) - end <= HEADER_LIMIT

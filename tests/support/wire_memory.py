@@ -137,6 +137,7 @@ class Link:
 
     def received(self) -> bytes:
         """Return what has arrived since the last call; the window is empty again afterwards."""
+        self.turn()
         data = bytes(self.transport.sent)
         self.transport.sent.clear()
         self.turn()
