@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from gateway.telemetry import Metrics
 
 SLICE_SECONDS = 0.005  # of reactor time per turn: a request that arrives during a large push waits this long at most
+LATE_TICK_SECONDS = 0.005  # postponed calls go out in groups this far apart, so that each does not cost a timer
 DRAIN_TICK_SECONDS = 0.05  # streams are closed in groups this far apart, so that their clients do not return together
 
 
 @attrs.define
 class _Push:
-    """A push that is under way."""
+    """A push that is under way; ``began`` is None when only calls whose turn has come are left of it."""
 
     hub: Hub
-    began: float
+    began: float | None
 
 
 class Pump:
@@ -40,6 +41,7 @@ class Pump:
         self._pushes: dict[str, _Push] = {}
         self._work_call: IDelayedCall | None = None
         self._turn_call: IDelayedCall | None = None
+        self._late_call: IDelayedCall | None = None
         self.hubs: dict[str, Hub] = {}
 
     @property
@@ -53,10 +55,10 @@ class Pump:
 
     def stop(self) -> None:
         """Stop turning and pushing; open streams stay as they are."""
-        for call in (self._turn_call, self._work_call):
+        for call in (self._turn_call, self._work_call, self._late_call):
             if call is not None and call.active():
                 call.cancel()
-        self._turn_call = self._work_call = None
+        self._turn_call = self._work_call = self._late_call = None
 
     def add(self, sdk_id: str, snapshot: Snapshot | None) -> None:
         """Make a hub for an SDK."""
@@ -75,9 +77,10 @@ class Pump:
         """Push what ``snapshot`` changes, beginning in the next turn of the reactor."""
         hub = self.hubs[sdk_id]
         hub.publish(snapshot)
-        self._pushes.setdefault(sdk_id, _Push(hub, self._clock.seconds()))
-        if self._work_call is None:
-            self._work_call = self._clock.callLater(0, self._work)
+        known = self._pushes.get(sdk_id)
+        if known is None or known.began is None:
+            self._pushes[sdk_id] = _Push(hub, self._clock.seconds())
+        self._go_on()
 
     def retime(self, sse: Sse) -> None:
         """Use other heartbeat and stall times for the streams that are open and those to come."""
@@ -112,13 +115,36 @@ class Pump:
         for sdk_id in list(self._pushes):
             push = self._pushes.pop(sdk_id)
             if push.hub.work(spent):
-                self._metrics.pushed(sdk_id, self._clock.seconds() - push.began)
+                if push.began is not None:
+                    self._metrics.pushed(sdk_id, self._clock.seconds() - push.began)
             else:
                 self._pushes[sdk_id] = push  # at the end: the next slice goes to another SDK that waits
             if spent():
                 break
         if self._pushes:
+            self._go_on()
+        self._wait_for_late()
+
+    def _go_on(self) -> None:
+        if self._work_call is None:
             self._work_call = self._clock.callLater(0, self._work)
+
+    def _wait_for_late(self) -> None:
+        """Come back when the next postponed call of any hub is due."""
+        dues = [due for hub in self.hubs.values() if (due := hub.next_due()) is not None]
+        if self._late_call is not None and self._late_call.active():
+            self._late_call.cancel()
+        self._late_call = None
+        if dues:
+            wait = max(LATE_TICK_SECONDS, min(dues) - self._clock.seconds())
+            self._late_call = self._clock.callLater(wait, self._late)
+
+    def _late(self) -> None:
+        self._late_call = None
+        for sdk_id, hub in self.hubs.items():
+            if hub.next_due() is not None:
+                self._pushes.setdefault(sdk_id, _Push(hub, None))
+        self._go_on()
 
     def _turn(self) -> None:
         self._turn_call = self._clock.callLater(self._wheel.tick, self._turn)

@@ -8,6 +8,7 @@ from gateway.streams.beat import Wheel
 from gateway.streams.cohort import Outlet, Subscriber
 from gateway.streams.frame import COMMENT_BEAT, comment, event, first_frame, parse_id, retry
 from gateway.streams.hub import Hub, Meter
+from gateway.streams.names import Names
 from gateway.streams.views import Mode, Terms
 
 __all__ = (
@@ -15,6 +16,7 @@ __all__ = (
     "Hub",
     "Meter",
     "Mode",
+    "Names",
     "Outlet",
     "Subscriber",
     "Terms",

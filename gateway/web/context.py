@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.settings import Sdk as SdkSettings
     from gateway.web.auth import Network
+    from gateway.web.authority import Authority
     from gateway.web.ports import Hub, Registry
 
 REPLAY_LIMIT = 10_000  # webhook ids remembered; ConfigCat sends one per change, so hours of the busiest product
@@ -83,14 +84,16 @@ class Memory:
 
     replays: Accepted = field(factory=Replays)
     streams: OpenStreams = field(factory=OpenStreams)
+    waiting: int = 0  # answers that wait for a config which the caller has seen and this process has not
 
 
 @frozen
 class StreamLimits:
-    """Caps on open streams; 0 is no cap."""
+    """Caps on open streams, and seconds until a stalled one is dropped; 0 is no cap, and never."""
 
     total: int = 0
     per_address: int = 0
+    stall_timeout: float = 0.0
 
 
 @frozen
@@ -107,6 +110,8 @@ class Context:
     trusted: tuple[Network, ...] = ()
     limits: StreamLimits = field(default=StreamLimits())
     stream_retry: Callable[[], int] = field(default=lambda: 5_000)
+    stream_refused: Callable[[str], None] = field(default=lambda _reason: None)
+    authority: Authority | None = None
     memory: Memory = field(factory=Memory)
     encodings: Encodings = field(factory=Encodings)
     keys: dict[str, tuple[object, bytes]] = field(factory=dict)

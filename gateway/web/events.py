@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import binascii
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from attrs import evolve, frozen
 
+from gateway.streams import Terms, parse_id
 from gateway.web.api import unknown_flag
 from gateway.web.auth import caller
 from gateway.web.gojson import Unreadable, fields
 from gateway.web.locate import INVALID, UNKNOWN, attributes, loaded, user_of
+from gateway.web.patience import patiently
 from gateway.web.values import Reply, StreamReply, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.flags import Attribute, Snapshot
+    from gateway.flags import Attribute, Snapshot, User
+    from gateway.streams import Mode
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
-    from gateway.web.values import Call, HeaderLines, Outcome
+    from gateway.web.values import Answered, Call, HeaderLines, Outcome
 
 CONTENT_TYPE = (b"Content-Type", b"text/event-stream")
 STREAM_HEADERS: HeaderLines = (
@@ -37,6 +41,9 @@ NO_SDK = text(400, "either the 'sdkId' path parameter or the 'sdkKey' data param
 NO_KEY = text(400, "'key' must be set")
 FULL = text(503, "the gateway has reached its limit of open streams")
 RETRY_AFTER = (b"Retry-After", b"10")
+BAD_MODE = text(400, "'mode' must be 'plain' or 'delta'")
+BAD_RESUME = text(400, "'resume' must be 'quiet'")
+QUERY_FIELDS = 100  # more than that is no stream's query
 
 DATA: dict[str, type] = {"sdkkey": str, "key": str, "user": dict}
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -70,53 +77,96 @@ def decode(data: str) -> bytes:
     return binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4), strict_mode=True)
 
 
+def resumed(call: Call, query: Mapping[str, str]) -> tuple[str, str]:
+    """Return the config tag and the digest that a client saw last: by its header, else by ``last_event_id``."""
+    header = call.header(b"last-event-id")
+    return parse_id(header.decode("latin-1") if header else query.get("last_event_id", ""))
+
+
+def query_of(call: Call) -> dict[str, str]:
+    """Return the fields of the query, the last of each name; an endless query has none."""
+    if not call.query:
+        return {}
+    try:
+        return dict(parse_qsl(call.query, keep_blank_values=True, max_num_fields=QUERY_FIELDS))
+    except ValueError:
+        return {}
+
+
+def is_patient(call: Call) -> bool:
+    """Whether the caller says that it is an ``EventSource``, which can wait on an open stream but take no refusal."""
+    return b"text/event-stream" in call.header(b"accept").lower()
+
+
+def admitted(context: Context, call: Call, sdk: Sdk, flag: str | None, user: User | None, terms: Terms) -> Answered:
+    """Return the stream, or the refusal where a cap is reached."""
+    address = caller(call, context.trusted)
+    reason = _full(context, address)
+    if reason is not None:
+        context.stream_refused(reason)
+        if not is_patient(call):
+            return failed(evolve(FULL, headers=(*FULL.headers, RETRY_AFTER)))
+        body = b"retry: %d\n\n: the limit of open streams is reached\n\n" % context.stream_retry()
+        return Reply(200, (CONTENT_TYPE, *STREAM_HEADERS), body)
+    headers = (CONTENT_TYPE, *STREAM_HEADERS)
+    return StreamReply(sdk, flag, user, address, headers, terms, context.limits.stall_timeout)
+
+
+def failed(reply: Reply) -> Reply:
+    """Return an error of a stream route; it keeps the headers of a stream, as existing clients see it."""
+    return evolve(reply, headers=reply.headers + STREAM_HEADERS)
+
+
 def _stream(context: Context, call: Call, *, single: bool) -> Outcome:
     data = _data(call, required=single or "sdkId" not in call.parameters)
     if isinstance(data, Reply):
-        return _failed(data)
+        return failed(data)
+    query = query_of(call)
+    mode = _mode(query)
+    if isinstance(mode, Reply):
+        return failed(mode)
     sdk = _sdk(context, call, data)
     if isinstance(sdk, Reply):
-        return _failed(sdk)
-    flag, user = data.key if single else None, data.user
-    patient = b"text/event-stream" in call.header(b"accept").lower()
-    if sdk.snapshot is None and patient:
-        return _admitted(context, call, sdk, flag, user, patient=True) if flag != "" else _failed(NO_KEY)
+        return failed(sdk)
+    tag, last_seen = resumed(call, query)
+    terms = Terms(mode, last_seen, "resume" in query)
+    flag = data.key if single else None
+    return patiently(context, sdk, tag, lambda: _open(context, call, sdk, flag, data.user, terms))
 
-    def go(snapshot: Snapshot) -> Reply | StreamReply:
+
+def _open(
+    context: Context, call: Call, sdk: Sdk, flag: str | None, user: Mapping[str, Attribute] | None, terms: Terms
+) -> Outcome:
+    if sdk.snapshot is None and is_patient(call):
+        return admitted(context, call, sdk, flag, user_of(sdk, user), terms) if flag != "" else failed(NO_KEY)
+
+    def go(snapshot: Snapshot) -> Answered:
         if flag == "":
-            return _failed(NO_KEY)
+            return failed(NO_KEY)
         if flag is not None and flag not in snapshot.flags:
-            return _failed(text(400, unknown_flag(flag)))
-        return _admitted(context, call, sdk, flag, user, patient=patient)
+            return failed(text(400, unknown_flag(flag)))
+        return admitted(context, call, sdk, flag, user_of(sdk, user), terms)
 
-    return loaded(sdk, go, _failed(INVALID))
-
-
-def _admitted(
-    context: Context, call: Call, sdk: Sdk, flag: str | None, user: Mapping[str, Attribute] | None, *, patient: bool
-) -> Reply | StreamReply:
-    address = caller(call, context.trusted)
-    if _full(context, address):
-        if not patient:
-            return _failed(evolve(FULL, headers=(*FULL.headers, RETRY_AFTER)))
-        body = b"retry: %d\n\n: the limit of open streams is reached\n\n" % context.stream_retry()
-        return Reply(200, (CONTENT_TYPE, *STREAM_HEADERS), body)
-    return StreamReply(
-        sdk,
-        flag,
-        user_of(sdk, user),
-        address,
-        (CONTENT_TYPE, *STREAM_HEADERS),
-        call.query,
-        call.header(b"last-event-id").decode("utf-8", "replace"),
-    )
+    return loaded(sdk, go, failed(INVALID))
 
 
-def _full(context: Context, address: str) -> bool:
+def _mode(query: Mapping[str, str]) -> Mode | Reply:
+    if query.get("resume", "quiet") != "quiet":
+        return BAD_RESUME
+    mode = query.get("mode", "plain")
+    if mode == "delta":
+        return "delta"
+    return "plain" if mode == "plain" else BAD_MODE
+
+
+def _full(context: Context, address: str) -> str | None:
+    """Return which cap is reached."""
     limits, open_streams = context.limits, context.memory.streams
     if limits.total and open_streams.total >= limits.total:
-        return True
-    return bool(limits.per_address) and open_streams.by_address.get(address, 0) >= limits.per_address
+        return "connections"
+    if limits.per_address and open_streams.by_address.get(address, 0) >= limits.per_address:
+        return "address"
+    return None
 
 
 def _data(call: Call, *, required: bool) -> Data | Reply:
@@ -151,8 +201,3 @@ def _sdk(context: Context, call: Call, data: Data) -> Sdk | Reply:
     if not data.sdk_key:
         return NO_SDK
     return context.registry.by_key(data.sdk_key) or UNKNOWN
-
-
-def _failed(reply: Reply) -> Reply:
-    """Return an error of a stream route; it keeps the headers of a stream, as existing clients see it."""
-    return evolve(reply, headers=reply.headers + STREAM_HEADERS)

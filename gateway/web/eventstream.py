@@ -29,6 +29,8 @@ UNSENT_LIMIT = 16 * 1024
 By default the kernel alone swallows some 2.7 MB of old values before anybody notices.
 """
 
+USER_TIMEOUT_LIMIT = 2**31 - 1  # milliseconds; what the socket option holds
+
 
 class EventStream(Resource):
     """The leaf that Klein is given for a stream: it answers, and keeps the request."""
@@ -70,10 +72,10 @@ class Stream:
         assert request is not None
         self._streams.opened(self._address)
         request.notifyFinish().addBoth(self._gone)
-        small_buffers(request.transport)
+        small_buffers(request.transport, reply.stall_timeout)
         request.registerProducer(self, True)
         request.write(b"")
-        subscriber = hub.subscribe(reply.key, reply.user, self)
+        subscriber = hub.subscribe(reply.key, reply.user, self, reply.terms)
         if self._request is None:
             subscriber.close()
             return
@@ -123,8 +125,12 @@ class Stream:
             subscriber.close()
 
 
-def small_buffers(transport: Any) -> None:
-    """Make ``transport`` tell early that its reader is slow, so that the latest value wins; TCP only, TLS included."""
+def small_buffers(transport: Any, stall_timeout: float = 0.0) -> None:
+    """Make ``transport`` tell early that its reader is slow, so that the latest value wins; TCP only, TLS included.
+
+    What is sent and not acknowledged for ``stall_timeout`` seconds ends the connection: a reader that is gone without
+    a word would otherwise be held for a quarter of an hour.
+    """
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     if not isinstance(transport, Connection):
@@ -133,3 +139,6 @@ def small_buffers(transport: Any) -> None:
     handle = transport.socket
     if handle.family in (socket.AF_INET, socket.AF_INET6):
         handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
+        if stall_timeout:
+            milliseconds = min(max(1, round(stall_timeout * 1000)), USER_TIMEOUT_LIMIT)
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

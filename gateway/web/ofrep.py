@@ -6,6 +6,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gateway.web.api import unknown_flag
+from gateway.web.authority import context_bytes
+from gateway.web.events import query_of
 from gateway.web.gojson import Unreadable, fields, quoted
 from gateway.web.locate import (
     INVALID_STATE,
@@ -17,6 +19,7 @@ from gateway.web.locate import (
     loaded,
     user_of,
 )
+from gateway.web.patience import patiently
 from gateway.web.values import JSON_HEADERS, Reply, json
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ FAILED = json(b'{"errorDetails":"the request failed; please check the server log
 NO_SDK = "either the 'X-ConfigCat-SdkId' or 'X-ConfigCat-SdkKey' header must be set"
 
 CONTEXT: dict[str, type] = {"context": dict}
+EVENT_STREAMS = b'],"eventStreams":[{"type":"sse","endpoint":{"requestUri":"%b"},"inactivityDelaySec":%d}]}'
+INACTIVITY_SECONDS = 120  # how long a hidden page keeps its stream; the protocol's own default
 ETAG_BYTES = 8  # as wide as the replaced system's validator: 16 hexadecimal digits
 
 
@@ -63,33 +68,33 @@ def evaluate_all(context: Context, call: Call) -> Outcome:
     sdk = _sdk(context, call)
     if isinstance(sdk, Reply):
         return sdk
-    return loaded(sdk, lambda snapshot: _bulk(call, snapshot, user_of(sdk, user)), INVALID)
+    # A client that was called to ask again names the config it was called for: this process may be a moment behind.
+    name = query_of(call).get("flagConfigEtag", "")
+    return patiently(
+        context, sdk, name, lambda: loaded(sdk, lambda snapshot: _bulk(context, call, sdk, snapshot, user), INVALID)
+    )
 
 
-def bulk_etag(snapshot: Snapshot, user: User | None) -> bytes:
-    """Return the validator of a bulk answer: equal on every node for an equal config and an equal effective context."""
+def bulk_etag(snapshot: Snapshot, user: User | None, target: bytes | None = None) -> bytes:
+    """Return the validator of a bulk answer: equal on every node for an equal config and an equal effective context.
+
+    ``target`` is the stream that the answer points to; it is made of the context, so that the context need not be
+    looked at again.
+    """
     state = blake2b(snapshot.tag.encode(), digest_size=ETAG_BYTES)
-    state.update(b"\0-" if user is None else b"\0+")
-    for name, value in sorted(user.attributes.items()) if user is not None else ():
-        state.update(quoted(name) + _attribute(value))
+    state.update(b"\0" + (context_bytes(user) if target is None else target))
     return b'W/"' + state.hexdigest().encode() + b'"'
 
 
-def _attribute(value: Attribute) -> bytes:
-    """Return an unambiguous text of one attribute: type and every list item count."""
-    if isinstance(value, str):
-        return b"s" + quoted(value)
-    if isinstance(value, tuple):
-        return b"l[" + b",".join(quoted(item) for item in value) + b"]"
-    return b"n" + repr(float(value)).encode() + b";"
-
-
-def _bulk(call: Call, snapshot: Snapshot, user: User | None) -> Reply:
-    etag = bulk_etag(snapshot, user)
+def _bulk(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: dict[str, Attribute] | None) -> Reply:
+    user = user_of(sdk, request)
+    target = None if context.authority is None else context.authority.target(sdk, user)
+    etag = bulk_etag(snapshot, user, target)
     if call.header(b"if-none-match") == etag:
         return Reply(304, ((b"Etag", etag),))
     items = b",".join([result.ofrep for result in snapshot.evaluate_all(user)])
-    return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[' + items + b"]}")
+    end = b"]}" if target is None else EVENT_STREAMS % (target, INACTIVITY_SECONDS)
+    return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[' + items + end)
 
 
 def _user(body: bytes) -> dict[str, Attribute] | None:

@@ -12,7 +12,7 @@ from gateway.web.cors import Origins, exposed, preflight
 from gateway.web.values import Reply, text
 
 if TYPE_CHECKING:
-    from gateway.settings import Api, CdnProxy, Cors, Http, Sse
+    from gateway.settings import Api, CdnProxy, Cors, Http, Ofrep, Sse
     from gateway.web.auth import Network
     from gateway.web.values import Answered, Call, HeaderLines
 
@@ -97,8 +97,8 @@ def for_api(section: Api, sdk_headers: tuple[str, ...]) -> Policy:
     return _with_cors(section.cors, section.headers, asked, HeaderAuth.of(section.auth_headers))
 
 
-def for_open(section: CdnProxy | Sse) -> Policy:
-    """Return the rules of a section without authentication."""
+def for_open(section: CdnProxy | Sse | Ofrep) -> Policy:
+    """Return the rules of routes without authentication; OFREP's streams carry their authority in the path."""
     return _with_cors(section.cors, section.headers, (), HeaderAuth())
 
 

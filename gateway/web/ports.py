@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from gateway.flags import Attribute, Snapshot, User
-    from gateway.streams import Outlet
+    from gateway.streams import Names, Outlet, Terms
     from gateway.upstream import Refreshed
 
 
@@ -20,6 +20,10 @@ class Sdk(Protocol):
     @property
     def id(self) -> str:
         """The operator's name for it."""
+
+    @property
+    def key(self) -> str:
+        """The SDK key; a secret."""
 
     @property
     def defaults(self) -> Mapping[str, Attribute]:
@@ -66,7 +70,15 @@ class Subscriber(Protocol):
 class Hub(Protocol):
     """The streams of one SDK."""
 
-    def subscribe(self, key: str | None, user: User | None, outlet: Outlet) -> Subscriber:
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The config that streams are brought to."""
+
+    @property
+    def names(self) -> Names:
+        """The configs that this process has had."""
+
+    def subscribe(self, key: str | None, user: User | None, outlet: Outlet, terms: Terms) -> Subscriber:
         """Open a stream of one flag, or of all when ``key`` is None, and write its first frame to ``outlet``."""
 
 
@@ -76,9 +88,15 @@ class WebMetrics(Protocol):
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answer that took ``seconds`` until its head was written."""
 
+    def stream_refused(self, reason: str) -> None:
+        """Count one stream that a cap kept from opening: of all ``connections``, or of one ``address``."""
+
 
 class Uncounted:
     """``WebMetrics`` that counts nothing."""
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Do nothing."""
+
+    def stream_refused(self, reason: str) -> None:
         """Do nothing."""

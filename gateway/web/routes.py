@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from gateway.web import api, cdn, events, ofrep, status, webhook
+from gateway.web import api, cdn, events, ofrep, ofrepstream, status, webhook
 
 if TYPE_CHECKING:
     from gateway.web.values import Answer
@@ -22,6 +22,7 @@ class Group(Enum):
     CDN = "cdn_proxy"
     API = "api"
     OFREP = "ofrep"
+    OFREP_STREAM = "ofrep streams"
     SSE = "sse"
     HOOK = "webhook"
     HOOK_TEST = "webhook test"
@@ -66,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/icanhascoffee", Group.API, GET, api.coffee),
     Route("/ofrep/v1/evaluate/flags", Group.OFREP, POST, ofrep.evaluate_all, gzip=True),
     Route("/ofrep/v1/evaluate/flags/{key}", Group.OFREP, POST, ofrep.evaluate, gzip=True),
+    Route("/ofrep/v1/streams/{sdkId}/{token}", Group.OFREP_STREAM, GET, ofrepstream.stream),
     Route("/sse/eval/k", Group.SSE, GET, events.stream_one),
     Route("/sse/eval/k/{data...}", Group.SSE, GET, events.stream_one),
     Route("/sse/eval-all/k", Group.SSE, GET, events.stream_all),

@@ -98,14 +98,16 @@ def make_site(
     :raises ValueError: when ``settings`` cannot be applied, which validation has excluded.
     """
     chance = rng or random.SystemRandom()
+    counter = metrics or Uncounted()
     context = Context(
         registry,
         hubs,
         clock,
         status_document,
         stream_retry=lambda: chance.randint(*STREAM_RETRY_MILLISECONDS),
+        stream_refused=counter.stream_refused,
     )
-    return GatewaySite(context, settings, metrics or Uncounted())
+    return GatewaySite(context, settings, counter)
 
 
 def _page(context: Context, settings: Settings) -> Page:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import field, frozen
 
+from gateway.streams import Terms
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 HeaderLines = tuple[tuple[bytes, bytes], ...]
 
 NOTHING: Mapping[str, str] = {}
+PLAIN = Terms()
 
 
 @frozen
@@ -60,7 +63,8 @@ class StreamReply:
     """An event stream to open: status 200, ``headers``, then a subscription to ``key`` (None: all flags) of ``sdk``.
 
     ``address`` is the true caller's, under which the stream is counted.
-    ``query`` and ``last_event_id`` are what the client said about resuming.
+    ``terms`` are the mode and what the client said about resuming; after ``stall_timeout`` seconds (0: never) without
+    an acknowledgement the connection is given up.
     """
 
     sdk: Sdk
@@ -68,8 +72,8 @@ class StreamReply:
     user: User | None
     address: str
     headers: HeaderLines = ()
-    query: str = ""
-    last_event_id: str = ""
+    terms: Terms = field(default=PLAIN)
+    stall_timeout: float = 0.0
 
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from gateway.web import policy
 from gateway.web.auth import networks
+from gateway.web.authority import Authority
 from gateway.web.compress import gzipped, wants_gzip
 from gateway.web.context import Context, StreamLimits
 from gateway.web.policy import Policy
@@ -75,7 +76,8 @@ def build(context: Context, settings: Settings) -> Web:
         webhook_authenticated=hook.authenticated,
         refresh_authenticated=bool(http.api.auth_headers),
         trusted=networks(http.trusted_proxies),
-        limits=StreamLimits(http.sse.max_connections, http.sse.max_connections_per_address),
+        limits=StreamLimits(http.sse.max_connections, http.sse.max_connections_per_address, http.sse.stall_timeout),
+        authority=Authority.of(http.ofrep.auth_headers) if http.ofrep.enabled and http.sse.enabled else None,
     )
     policies: dict[Group, Policy] = {}
     if http.cdn_proxy.enabled:
@@ -86,6 +88,8 @@ def build(context: Context, settings: Settings) -> Web:
         policies[Group.OFREP] = policy.for_api(http.ofrep, ("X-ConfigCat-SdkId", "X-ConfigCat-SdkKey"))
     if http.sse.enabled:
         policies[Group.SSE] = policy.for_open(http.sse)
+    if context.authority is not None:
+        policies[Group.OFREP_STREAM] = policy.for_open(http.ofrep)
     if http.webhook.enabled:
         policies[Group.HOOK] = hook
         policies[Group.HOOK_TEST] = Policy()

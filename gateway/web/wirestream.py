@@ -68,11 +68,11 @@ class WireStream:
         """Take the connection over and subscribe; head and first frame leave in one write."""
         transport = self.transport
         transport.protocol = self
-        small_buffers(transport)
+        small_buffers(transport, reply.stall_timeout)
         transport.registerProducer(self, True)
         self._streams.opened(self._address)
         self._head = head
-        subscriber = hub.subscribe(reply.key, reply.user, self)
+        subscriber = hub.subscribe(reply.key, reply.user, self, reply.terms)
         if self.transport is None:
             subscriber.close()
             return

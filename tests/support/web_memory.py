@@ -86,10 +86,14 @@ class Counted:
     """Remembers what was counted: route, method, status."""
 
     answers: list[tuple[str, str, int]] = field(factory=list)
+    refusals: list[str] = field(factory=list)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         assert seconds >= 0
         self.answers.append((route, method, status))
+
+    def stream_refused(self, reason: str) -> None:
+        self.refusals.append(reason)
 
 
 @frozen
