@@ -89,7 +89,7 @@ class Gateway(Service):
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
         )
         self._front = self._make_front(settings)
-        self._readiness = Readiness(Serving(self._registry, self._front), self._status)
+        self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._front.serving)
         self._diagnostics = make_diagnostics_site(self._status, self._metrics, self._readiness, settings, reactor)
         self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
@@ -225,13 +225,11 @@ class Serving:
     """The registry, as the readiness probe asks for it."""
 
     registry: Registry
-    front: Front
 
     def __iter__(self) -> Iterator[tuple[str, bool, bool]]:
-        """Yield SDK id, whether its first fetch is still under way, and whether clients get its config."""
-        serving = self.front.serving
+        """Yield SDK id, whether its first fetch is still under way, and whether it has a config."""
         for sdk in self.registry.sdks:
-            yield sdk.id, sdk.loading or not serving, sdk.snapshot is not None
+            yield sdk.id, sdk.loading, sdk.snapshot is not None
 
 
 def worker_count(settings: Settings) -> int:

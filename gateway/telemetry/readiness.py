@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gateway.telemetry.status import Status
 
@@ -44,10 +44,14 @@ class Verdict:
 
 
 class Readiness:
-    """Answers whether the gateway is ready; once ``stop`` was called it never is again."""
+    """Answers whether the gateway is ready; once ``stop`` was called it never is again.
 
-    def __init__(self, serving: Serving, status: Status) -> None:
+    ``answering`` tells whether the main port is open: with worker processes, that takes a moment.
+    """
+
+    def __init__(self, serving: Serving, status: Status, answering: Callable[[], bool] = lambda: True) -> None:
         self._serving = serving
+        self._answering = answering
         self._status = status
         self._stopping = False
 
@@ -73,6 +77,8 @@ class Readiness:
             return f"waiting for the first fetch of: {', '.join(loading)}"
         if not any(sdk.serving for sdk in sdks):
             return "no SDK has a config to serve"
+        if not self._answering():
+            return "the worker processes are not ready yet"
         return None
 
     def _why(self, sdk: SdkState) -> str:

@@ -1,0 +1,310 @@
+"""Several worker processes behind one port, looked at from outside: two of them, killed, reloaded and counted."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdn_stand_in import SDK_KEY, CdnStandIn
+from crew import Visit, alive, await_successor, holders, sample, workers
+from eventually import eventually
+from gateway_process import GatewayProcess
+from shop import shop
+from streams import Streams, stream_path
+
+Start = Callable[..., GatewayProcess]
+SIGNING_KEY = "configcat_whsk_workers"
+EVAL = b'{"key":"number"}'
+
+
+def write(path: Path, value: int) -> None:
+    """Put a config whose flag ``number`` has this value in place, atomically."""
+    fresh = path.with_suffix(".new")
+    flag = {"t": 2, "v": {"i": value}, "i": f"v{value}"}
+    fresh.write_text(json.dumps({"p": {"s": "salt"}, "f": {"number": flag}}), "utf-8")
+    fresh.replace(path)
+
+
+def settings(path: Path, **http: Any) -> dict[str, Any]:
+    """Return the settings of a gateway with two workers whose one SDK reads a file."""
+    sdk = {"key": "local", "offline": {"enabled": True, "local": {"file_path": str(path)}}}
+    return {"workers": 2, "sdks": {"shop": sdk}, "http": {"sse": {"drain_window": 0}} | http}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A config file whose ``number`` is 0."""
+    path = tmp_path / "config.json"
+    write(path, 0)
+    return path
+
+
+@pytest.fixture
+def streams() -> Iterator[Streams]:
+    """A group of streams that is closed with the test."""
+    with contextlib.closing(Streams()) as group:
+        yield group
+
+
+def open_streams(streams: Streams, gateway: GatewayProcess, count: int) -> None:
+    """Open so many streams for different users, and read the first event of each."""
+    for number in range(count):
+        streams.open(gateway.port, stream_path("shop", {"Identifier": str(number)}))
+    streams.read_until(lambda: all(stream.payloads for stream in streams.all))
+
+
+def values(stream: Any) -> list[int]:
+    """Return the values of ``number`` that a stream was sent."""
+    return [payload["number"]["value"] for payload in stream.payloads]
+
+
+def told(gateway: GatewayProcess) -> dict[str, Any]:
+    """Return what the status page says of the gateway."""
+    return json.loads(gateway.get("/status", diag=True)[1])["gateway"]
+
+
+def test_a_change_reaches_the_streams_of_every_worker(gateway_process: Start, config: Path, streams: Streams) -> None:
+    """The kernel spreads the streams over both workers, and both push."""
+    gateway = gateway_process(settings(config))
+    open_streams(streams, gateway, 60)
+    spread = holders([stream.socket for stream in streams.all], workers(gateway))
+    assert set(workers(gateway)) == set(spread)
+    write(config, 1)
+    streams.read_until(lambda: all(len(stream.payloads) == 2 for stream in streams.all))
+    assert [[0, 1]] * 60 == [values(stream) for stream in streams.all]
+
+
+def test_a_killed_worker_is_replaced_and_disturbs_nobody_else(
+    gateway_process: Start, config: Path, streams: Streams
+) -> None:
+    """Its clients come back to no older value; the other worker's streams go on; the dead streams are not counted."""
+    gateway = gateway_process(settings(config))
+    open_streams(streams, gateway, 60)
+    write(config, 1)
+    streams.read_until(lambda: all(len(stream.payloads) == 2 for stream in streams.all))
+    before = workers(gateway)
+    spread = holders([stream.socket for stream in streams.all], before)
+    killed = [stream for stream, pid in zip(streams.all, spread, strict=True) if pid == before[0]]
+    others = [stream for stream in streams.all if stream not in killed]
+    os.kill(before[0], signal.SIGKILL)
+    streams.read_until(lambda: all(stream.ended for stream in killed))
+    successor = await_successor(gateway, before)
+    visit = Visit(gateway, successor)
+    assert (200, b'{"value":1,"variationId":"v1"}') == visit.ask("POST", "/api/shop/eval", EVAL)
+    visit.close()
+    back = [streams.open(gateway.port, stream_path("shop", {"Identifier": f"b{n}"})) for n in range(len(killed))]
+    streams.read_until(lambda: all(stream.payloads for stream in back))
+    assert {1} == {value for stream in back for value in values(stream)}
+    write(config, 2)
+    streams.read_until(lambda: all(values(stream)[-1] == 2 for stream in others + back))
+    assert [False] * len(others) == [stream.ended for stream in others]
+    eventually(lambda: sample(gateway, "configcat_stream_connections") == 60, gateway.logs)
+    assert 60 == told(gateway)["streams"]
+
+
+def test_workers_end_with_their_leader(gateway_process: Start, config: Path, streams: Streams) -> None:
+    """Nobody serves old values after the leader was killed: within 2 s the workers are gone and the port is free."""
+    gateway = gateway_process(settings(config))
+    open_streams(streams, gateway, 10)
+    pids = workers(gateway)
+    assert 2 == len(pids)
+    began = time.monotonic()
+    gateway.kill()
+    eventually(lambda: not alive(pids))
+    assert time.monotonic() - began < 2.0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", gateway.port))
+        probe.listen()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_second_gateway_on_the_port_does_not_start(
+    gateway_process: Start, config: Path, tmp_path: Path, count: int
+) -> None:
+    """Sharing is for our own workers: another gateway, with workers or without, ends with one line that says why."""
+    gateway = gateway_process(settings(config))
+    home = tmp_path / "second"
+    home.mkdir()
+    second = GatewayProcess(settings(config, port=gateway.port) | {"workers": count}, home)
+    second._choose_ports()
+    second._spawn()  # ``start`` would try again with other ports
+    eventually(lambda: second.returncode is not None, second.logs)
+    assert 1 == second.returncode
+    assert 1 == second.logs().count(f"port {gateway.port} on 127.0.0.1 cannot be opened: Address already in use")
+    assert "Traceback" not in second.logs()
+    assert 200 == gateway.post("/api/shop/eval", EVAL)[0]
+
+
+def signed(call_id: str, body: bytes) -> dict[str, str]:
+    """Return the headers of a webhook call of this moment."""
+    stamp = str(int(datetime.now(UTC).timestamp()))
+    mac = hmac.digest(SIGNING_KEY.encode(), call_id.encode() + stamp.encode() + body, hashlib.sha256)
+    return {
+        "X-ConfigCat-Webhook-ID": call_id,
+        "X-ConfigCat-Webhook-Timestamp": stamp,
+        "X-ConfigCat-Webhook-Signature-V1": base64.b64encode(mac).decode(),
+    }
+
+
+@pytest.fixture
+def remote(gateway_process: Start, upstream: CdnStandIn) -> GatewayProcess:
+    """A gateway with two workers whose SDK asks the stand-in CDN only when it is told to."""
+    sdk = {"key": SDK_KEY, "base_url": upstream.url, "poll_interval": 3600, "webhook_signing_key": SIGNING_KEY}
+    http = {"sse": {"drain_window": 0}, "api": {"auth_headers": {"X-Auth": "secret"}}}
+    return gateway_process({"workers": 2, "sdks": {"shop": sdk}, "http": http})
+
+
+def test_refresh_through_any_worker_is_in_place_everywhere(remote: GatewayProcess, upstream: CdnStandIn) -> None:
+    """The leader fetches once per call, and the answer comes when the new config is in place at that worker."""
+    auth = {"X-Auth": "secret"}
+    body = json.dumps({"key": "banner", "user": {"Identifier": "a", "Country": "Germany"}}).encode()
+    evaluate = ("POST", "/api/shop/eval", body, auth)
+    visits = [Visit(remote, pid) for pid in workers(remote)]
+    for turn, visit in enumerate(visits):
+        upstream.set(shop(f"turn-{turn}"))
+        asked = len(upstream.requests)
+        assert 200 == visit.ask("POST", "/api/shop/refresh", headers=auth)[0]
+        assert asked + 1 == len(upstream.requests)
+        assert f"turn-{turn}" == json.loads(visit.ask(*evaluate)[1])["value"]
+        eventually(lambda at=visits[1 - turn], turn=turn: f"turn-{turn}" == json.loads(at.ask(*evaluate)[1])["value"])
+    for visit in visits:
+        visit.close()
+
+
+def test_a_repeated_webhook_call_fetches_nothing_wherever_it_lands(
+    remote: GatewayProcess, upstream: CdnStandIn
+) -> None:
+    """An id that one worker accepted is spent for all; the repeat is answered 200 as ever."""
+    visits = [Visit(remote, pid) for pid in workers(remote)]
+    asked = len(upstream.requests)
+    headers = signed("call-1", b"{}")
+    assert 200 == visits[0].ask("POST", "/hook/shop", b"{}", headers)[0]
+    assert asked + 1 == len(upstream.requests)
+    assert [200, 200] == [visit.ask("POST", "/hook/shop", b"{}", headers)[0] for visit in visits]
+    assert asked + 1 == len(upstream.requests)
+    assert 200 == visits[1].ask("POST", "/hook/shop", b"{}", signed("call-2", b"{}"))[0]
+    assert asked + 2 == len(upstream.requests)
+    for visit in visits:
+        visit.close()
+
+
+def test_metrics_and_status_are_sums_over_the_workers(gateway_process: Start, config: Path, streams: Streams) -> None:
+    """What clients did is what is counted, wherever it landed; streams that close are taken off."""
+    gateway = gateway_process(settings(config))
+    open_streams(streams, gateway, 30)
+    answers = [gateway.post("/api/shop/eval", EVAL)[0] for _ in range(50)]
+    assert [200] * 50 == answers
+    write(config, 1)
+    streams.read_until(lambda: all(len(stream.payloads) == 2 for stream in streams.all))
+    requests = "flaggateway_http_requests_total"
+    seconds = "flaggateway_http_request_duration_seconds_count"
+    route = "/api/{sdkId}/eval"
+    eventually(lambda: sample(gateway, requests, route=route) >= 50)
+    eventually(lambda: sample(gateway, "configcat_stream_msg_sent_total") >= 60)
+    assert 50 == sample(gateway, requests, route=route, method="POST", status="200")
+    assert 50 == sample(gateway, seconds, route=route)
+    assert 60 == sample(gateway, "configcat_stream_msg_sent_total", sdk="shop")
+    assert 30 == sample(gateway, "configcat_stream_connections", sdk="shop", flag="[ALL]")
+    assert 30 == told(gateway)["streams"]
+    for stream in streams.all[:10]:
+        stream.socket.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: sample(gateway, "configcat_stream_connections") == 20)
+    eventually(lambda: told(gateway)["streams"] == 20)
+
+
+def test_a_reload_reaches_every_worker_and_keeps_the_streams(
+    gateway_process: Start, config: Path, tmp_path: Path, streams: Streams
+) -> None:
+    """100 streams of an SDK that stays live through SDKs that come and go; a refused file changes nothing."""
+    other = tmp_path / "other.json"
+    write(other, 7)
+    plain = settings(config)
+    sdk = {"key": "other", "offline": {"enabled": True, "local": {"file_path": str(other)}}}
+    more = plain | {"sdks": plain["sdks"] | {"other": sdk}}
+    gateway = gateway_process(plain)
+    open_streams(streams, gateway, 100)
+    visits = [Visit(gateway, pid) for pid in workers(gateway)]
+    for turn in range(1, 7):
+        gateway.reload(more if turn % 2 else plain)
+        eventually(lambda turn=turn: told(gateway)["reloads"] >= turn, gateway.logs)
+        assert [] == told(gateway)["reload_errors"]
+        expected = 200 if turn % 2 else 404
+        assert [expected] * 2 == [visit.ask("POST", "/api/other/eval", EVAL)[0] for visit in visits]
+    gateway.reload(plain | {"log": {"level": "loud"}})
+    eventually(lambda: told(gateway)["reloads"] >= 7, gateway.logs)
+    assert 1 == len(told(gateway)["reload_errors"])
+    write(config, 1)
+    streams.read_until(lambda: all(len(stream.payloads) == 2 for stream in streams.all))
+    assert [False] * 100 == [stream.ended for stream in streams.all]
+    for visit in visits:
+        visit.close()
+
+
+def test_a_successor_serves_under_the_reloaded_settings(gateway_process: Start, config: Path) -> None:
+    """A worker that starts after a reload knows it, but keeps to the port the gateway was started with."""
+    plain = settings(config)
+    gateway = gateway_process(plain)
+    gateway.reload(plain | {"http": plain["http"] | {"api": {"headers": {"X-Turn": "two"}, "enabled": False}}})
+    eventually(lambda: told(gateway)["reloads"] == 1, gateway.logs)
+    before = workers(gateway)
+    os.kill(before[1], signal.SIGKILL)
+    visit = Visit(gateway, await_successor(gateway, before))
+    assert 404 == visit.ask("POST", "/api/shop/eval", EVAL)[0]
+    visit.close()
+
+
+def test_caps_hold_for_the_whole_service(gateway_process: Start, config: Path, streams: Streams) -> None:
+    """Streams on both workers count towards one cap, and places become free again."""
+    gateway = gateway_process(settings(config, sse={"drain_window": 0, "max_connections_per_address": 8}))
+    for number in range(8):
+        streams.open(gateway.port, stream_path("shop", {"Identifier": str(number)}))
+        eventually(lambda number=number: told(gateway)["streams"] == number + 1)
+    visits = [Visit(gateway, pid) for pid in workers(gateway)]
+    eventually(lambda: [503, 503] == [visit.ask("GET", stream_path("shop"))[0] for visit in visits])
+    for visit in visits:
+        visit.close()
+    for stream in streams.all:
+        stream.socket.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: told(gateway)["streams"] == 0)
+    late = streams.open(gateway.port, stream_path("shop"))
+    streams.read_until(lambda: late.payloads)
+    assert 200 == late.status
+
+
+def test_a_stop_drains_every_worker_and_exits_with_0(gateway_process: Start, config: Path, streams: Streams) -> None:
+    """Also when the signal goes to the whole group, as systemd sends it; every stream ends in an orderly way."""
+    gateway = gateway_process(settings(config, sse={"drain_window": 1}))
+    open_streams(streams, gateway, 40)
+    pids = workers(gateway)
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGHUP)
+    began = time.monotonic()
+    assert 0 == gateway.stop()
+    assert time.monotonic() - began < 8
+    assert [] == alive(pids)
+    streams.read_until(lambda: all(stream.ended for stream in streams.all))
+    assert "has ended; another one starts" not in gateway.logs()
+
+
+def test_workers_say_who_they_are_in_json_logs(gateway_process: Start, config: Path) -> None:
+    """A line of a worker carries its number; one of the leader carries none."""
+    gateway = gateway_process(settings(config) | {"log": {"format": "json", "level": "debug"}})
+    gateway.stop()
+    lines = [json.loads(line) for line in gateway.logs().splitlines() if line.startswith("{")]
+    assert {None, 1, 2} == {line.get("worker") for line in lines}

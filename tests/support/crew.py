@@ -1,0 +1,127 @@
+"""The worker processes of a real gateway: who they are, who holds which connection, and asking one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+from pathlib import Path
+from typing import Any
+
+from eventually import eventually
+from gateway_process import GatewayProcess
+
+ATTEMPTS = 200  # connections to reach a given worker of two; the chance that all miss is 2**-200
+
+
+def workers(gateway: GatewayProcess) -> list[int]:
+    """Return the process ids of the workers that run."""
+    children = Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text().split()
+    return sorted(int(child) for child in children if not _ended(int(child)))
+
+
+def _ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Return those processes that still run."""
+    return [pid for pid in pids if not _ended(pid)]
+
+
+def holder(connection: socket.socket, pids: list[int]) -> int | None:
+    """Return which process has accepted a connection of ours; None while nobody has."""
+    ours, theirs = connection.getsockname()[1], connection.getpeername()[1]
+    sockets = _server_sides(theirs).get(ours)
+    return next((pid for pid in pids if sockets in _inodes(pid)), None)
+
+
+def holders(connections: list[socket.socket], pids: list[int]) -> list[int | None]:
+    """Return for each connection which process has accepted it."""
+    owners = {inode: pid for pid in pids for inode in _inodes(pid)}
+    sides = _server_sides(connections[0].getpeername()[1])
+    return [owners.get(sides.get(connection.getsockname()[1], "")) for connection in connections]
+
+
+def _server_sides(port: int) -> dict[int, str]:
+    """Return inodes of the accepted sockets of a port, by the port of their client."""
+    found = {}
+    for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, _, _, _, _, _, inode, *_ = row.split()
+        if int(local.partition(":")[2], 16) == port:
+            found[int(remote.partition(":")[2], 16)] = inode
+    return found
+
+
+def _inodes(pid: int) -> set[str]:
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            target = str(link.readlink())
+            if target.startswith("socket:["):
+                found.add(target[8:-1])
+    return found
+
+
+class Visit:
+    """A kept-alive connection to one worker."""
+
+    def __init__(self, gateway: GatewayProcess, pid: int) -> None:
+        """Connect until that worker is the one that answers."""
+        missed = []
+        for _ in range(ATTEMPTS):
+            self._connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=15)
+            self.ask("GET", "/")  # once it has answered, somebody has accepted
+            if holder(self._connection.sock, [pid]) == pid:
+                break
+            missed.append(self._connection)
+        else:
+            raise AssertionError(f"worker {pid} was never reached")
+        for connection in missed:
+            connection.close()
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Ask, and return status and body."""
+        self._connection.request(method, path, body or None, headers or {})
+        answer = self._connection.getresponse()
+        return answer.status, answer.read()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+def await_successor(gateway: GatewayProcess, before: list[int]) -> int:
+    """Return the worker that took the place of one of ``before``, once it answers."""
+    fresh: list[int] = []
+
+    def came() -> bool:
+        fresh[:] = [pid for pid in workers(gateway) if pid not in before and gateway.port in _listening(pid)]
+        return bool(fresh)
+
+    eventually(came, gateway.logs)
+    return fresh[0]
+
+
+def _listening(pid: int) -> set[int]:
+    """Return the ports on which a process listens."""
+    inodes = _inodes(pid)
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def sample(gateway: GatewayProcess, name: str, **labels: Any) -> float:
+    """Return the sum of the series of a metric that have these labels."""
+    total = 0.0
+    for line in gateway.get("/metrics", diag=True)[1].decode().splitlines():
+        series, _, value = line.rpartition(" ")
+        if series.partition("{")[0] == name and all(
+            f'{label}="{wanted}"' in series for label, wanted in labels.items()
+        ):
+            total += float(value)
+    return total
