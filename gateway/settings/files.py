@@ -5,7 +5,8 @@ What opens and what looks is an argument everywhere, so tests touch none.
 
 from __future__ import annotations
 
-import os.path
+import os
+import stat
 from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Final
 
@@ -33,8 +34,21 @@ def find_file(explicit: str | None, exists: Exists = os.path.exists) -> str | No
     return next((path for path in DEFAULT_FILES if exists(path)), None)
 
 
+class NotAFile(OSError):
+    """The path is that of something which may keep its reader waiting for ever."""
+
+
 def _open(path: str, mode: str) -> IO[bytes]:
-    return open(path, mode)  # noqa: PTH123 - a path that is no path must fail here and nowhere else
+    """Open a file without ever waiting: a reload happens between the requests of a running gateway."""
+    file = open(path, mode, opener=_opened)  # noqa: SIM115 - a path that is no path must fail here and nowhere else
+    if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise NotAFile(None, "it is a pipe, not a file")
+    return file
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @attrs.frozen

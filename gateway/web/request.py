@@ -77,7 +77,7 @@ class WebRequest(Request):
         self.setResponseCode(status, HTTPStatus(status).phrase.encode())
         for name, value in headers:
             self.responseHeaders.addRawHeader(name, value)
-        method = self.method.decode("ascii")
+        method = self.method.decode("ascii", "replace")  # HTTP/2 lets any bytes through
         seconds = self.site.reactor.seconds() - self._began
         self.site.metrics.answered(self.route, method if method in METHODS else "other", status, seconds)
 

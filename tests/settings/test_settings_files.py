@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -80,3 +81,17 @@ def test_a_real_file_is_read_again(tmp_path):
     assert source.read().settings is not None
     file.write_text("sdks: {}")
     assert source.read().settings is None
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_is_refused_at_once(tmp_path):
+    """A pipe that nobody writes to cannot make a running gateway wait for its settings."""
+    pipe = tmp_path / "x.yml"
+    os.mkfifo(pipe)
+    found = SettingsFile(str(pipe), {}).read()
+    assert [f"failed to read config file {pipe}: it is a pipe, not a file"] == [p.text for p in found.problems]
+
+
+def test_an_empty_device_is_an_empty_file():
+    """``/dev/null`` says that there is no file."""
+    assert () == SettingsFile("/dev/null", {"CONFIGCAT_SDKS": '{"a":"k"}'}).read().problems
