@@ -1,0 +1,16 @@
+"""What leaves the gateway: each change as signed messages, recorded before it is published, delivered until it arrives.
+
+    ChangeSet ──► messages ──► outbox (SQLite) ──► courier (HTTP) ──► receivers
+
+Pure: what is said to whom, signatures, the schedule.  With I/O: the database, the connections.
+"""
+
+from __future__ import annotations
+
+from gateway.outbound.change import Author, read_credit
+from gateway.outbound.counting import OutboundMetrics
+from gateway.outbound.database import OutboxUnusable
+from gateway.outbound.place import outbox_path
+from gateway.outbound.service import Outbound
+
+__all__ = ("Author", "Outbound", "OutboundMetrics", "OutboxUnusable", "outbox_path", "read_credit")

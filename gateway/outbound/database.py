@@ -1,0 +1,175 @@
+"""One SQLite file, one writer thread, one transaction for all the work that waits: the only module that knows adbapi.
+
+run(work) ──► waiting ──► thread: BEGIN IMMEDIATE · work · work · work · COMMIT ──► the Deferreds fire, in order
+
+A Deferred fires with a result only when what the work wrote is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from twisted.enterprise.adbapi import ConnectionPool
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from gateway.outbound.migrate import NotOurs, migrate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+BUSY_SECONDS: Final = 2.0  # how long a transaction waits for another process's lock; a change waits 0.25 s anyway
+GROUP_LIMIT: Final = 500  # pieces of work in one transaction: bounds what one fault makes run again
+CHECKPOINT_PAGES: Final = 1000  # SQLite's own figure: about 4 MB of write-ahead log
+
+
+class OutboxUnusable(Exception):
+    """The database cannot be opened at all; the text names the option and the remedy."""
+
+
+class Store(Protocol):
+    """Where transactions run."""
+
+    def run(self, work: Work[T]) -> Deferred[T]:
+        """Do ``work`` in a transaction; errs with what it raised, or with ``sqlite3.Error``; then nothing was written.
+
+        ``work`` may be run more than once before one run is kept, so it must change nothing but the database.
+        """
+
+
+class Database:
+    """The file at ``path``; ``open`` before ``run``, ``close`` at the end."""
+
+    def __init__(self, reactor: Any, path: Path) -> None:
+        self.path = path
+        self._reactor = reactor
+        self._pool: ConnectionPool | None = None
+        self._waiting: list[tuple[Work[Any], Deferred[Any]]] = []
+        self._busy = False
+        self._idle: list[Deferred[None]] = []
+
+    def open(self) -> Deferred[None]:
+        """Create or upgrade the file; errs with ``OutboxUnusable``."""
+        self._pool = ConnectionPool(  # type: ignore[no-untyped-call]
+            "sqlite3",
+            str(self.path),
+            cp_reactor=self._reactor,
+            cp_min=1,
+            cp_max=1,
+            cp_openfun=prepare,
+            check_same_thread=False,
+            isolation_level=None,
+            timeout=BUSY_SECONDS,
+        )
+        make_place(self.path)
+        self._pool.start()  # type: ignore[no-untyped-call]
+        opened: Deferred[None] = self._pool.runWithConnection(_migrate)  # type: ignore[no-untyped-call]
+        return opened.addErrback(_unusable, self.path)
+
+    def run(self, work: Work[T]) -> Deferred[T]:
+        """See ``Store``."""
+        done: Deferred[T] = Deferred()
+        self._waiting.append((work, done))
+        if not self._busy:
+            self._busy = True
+            # One turn of the reactor gathers what belongs together.
+            self._reactor.callLater(0, self._begin)
+        return done
+
+    def close(self) -> Deferred[None]:
+        """Fire when all work is done and the thread has ended."""
+        done: Deferred[None] = Deferred()
+        done.addCallback(lambda _: self._end())
+        if self._busy:
+            self._idle.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def _end(self) -> None:
+        if self._pool is not None:
+            self._pool.close()  # type: ignore[no-untyped-call]
+            self._pool = None
+
+    def _begin(self) -> None:
+        assert self._pool is not None
+        group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
+        works = [work for work, _ in group]
+        ended: Deferred[Any] = self._pool.runWithConnection(transact, works)  # type: ignore[no-untyped-call]
+        ended.addBoth(self._ended, [done for _, done in group])
+
+    def _ended(self, results: Any, dones: list[Deferred[Any]]) -> None:
+        if isinstance(results, Failure):
+            results = [results] * len(dones)
+        for done, result in zip(dones, results, strict=True):
+            done.callback(result)
+        if self._waiting:
+            self._reactor.callLater(0, self._begin)
+            return
+        self._busy = False
+        idle, self._idle = self._idle, []
+        for waiting in idle:
+            waiting.callback(None)
+
+
+def make_place(path: Path) -> None:
+    """Create the directory and the file, for nobody but us: messages name users, bodies may hold values."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise OutboxUnusable(f"outbox.path: {path} cannot be written: {error.strerror}") from error
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Set what SQLite forgets when a connection is closed."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+
+
+def transact(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+    """Do all works in one transaction; when one fails, each in a transaction of its own.
+
+    Returns a result or a Failure for each work, in order.
+    """
+    try:
+        return _together(connection, works)
+    except Exception:  # noqa: BLE001 - the border of the thread; told below, work by work
+        return [_alone(connection, work) for work in works]
+
+
+def _together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [work(connection) for work in works]
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    return results
+
+
+def _alone(connection: sqlite3.Connection, work: Work[Any]) -> Any:
+    try:
+        return _together(connection, [work])[0]
+    except Exception:  # noqa: BLE001 - the border of the thread: the caller gets it through the Deferred
+        return Failure()  # type: ignore[no-untyped-call]
+
+
+def _migrate(connection: Any) -> None:
+    migrate(connection)
+
+
+def _unusable(failure: Failure, path: Path) -> None:
+    failure.trap(NotOurs, sqlite3.Error)  # type: ignore[no-untyped-call]
+    if failure.check(NotOurs):  # type: ignore[no-untyped-call]
+        raise OutboxUnusable(f"{path}: {failure.getErrorMessage()}")
+    raise OutboxUnusable(f"outbox.path: {path} cannot be opened: {failure.getErrorMessage()}")

@@ -1,0 +1,254 @@
+"""Delivers to one endpoint: a bounded window of what is due, up to ``concurrency`` attempts in flight.
+
+    wake ──► due ──► window ──► in flight ──► delivered / postponed / failed, written ──► due …
+
+A lane shares nothing with another but the database's thread, so a dead receiver delays nobody.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from gateway.outbound.outcome import Again, Done, Expired, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.outbound.attempt import Attempt
+    from gateway.outbound.counting import OutboundMetrics
+    from gateway.outbound.ledger import Letter
+    from gateway.outbound.message import Message
+    from gateway.outbound.outbox import Outbox
+    from gateway.outbound.sender import Sender
+
+_log = Logger()
+
+WINDOW: Final = 64  # letters of one endpoint in memory beyond those in flight; twenty dead endpoints cost little
+WRITE_AGAIN: Final = 1.0  # seconds between two tries to write down what an attempt came to
+LONGEST_SLEEP: Final = 3600.0  # seconds; clocks are set, and a look at the database costs nothing
+
+
+class Rules(Protocol):
+    """What an endpoint's settings decide."""
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many attempts may be in flight."""
+
+    def headers(self, letter: Letter, now: float) -> Sequence[tuple[str, str]]:
+        """Return the headers of one attempt, signed at ``now``."""
+
+    def step(self, letter: Letter, attempt: Attempt, began: float, now: float) -> Step:
+        """Return what follows from an attempt that began at ``began`` and ended at ``now``."""
+
+    def notices(self, letter: Letter, attempt: Attempt, now: float) -> Sequence[Message]:
+        """Return the words to other endpoints that this message was given up."""
+
+
+class Lane:
+    """One endpoint's deliveries; ``news`` is called with the names of endpoints that were told of a failure."""
+
+    def __init__(
+        self, clock: Any, wall: Callable[[], float], outbox: Outbox, rules: Rules, sender: Sender,
+        metrics: OutboundMetrics, news: Callable[[Any], None],
+    ) -> None:  # fmt: skip
+        self._clock = clock
+        self._wall = wall
+        self._outbox = outbox
+        self._rules = rules
+        self._sender = sender
+        self._metrics = metrics
+        self._news = news
+        self._window: deque[Letter] = deque()
+        self._held: set[int] = set()  # rows in the window, in flight, or not yet written down
+        self._flights: dict[int, tuple[Sender, Deferred[None]]] = {}
+        self._asking = self._again = self._stopped = self._cut = False
+        self._timer: Any = None
+        self._landed: list[Deferred[None]] = []
+        self.failing_since: float | None = None  # of the first failure after the last success
+
+    def wake(self) -> None:
+        """Look for what is due."""
+        if self._stopped:
+            return
+        if self._asking:
+            self._again = True
+            return
+        self._asking = True
+        self._disarm()
+        Deferred.fromCoroutine(self._ask()).addErrback(self._broken)
+
+    def replace(self, rules: Rules, sender: Sender | None) -> None:
+        """Go over to new settings; attempts in flight end under the old ones.  No ``sender`` keeps the old one."""
+        self._rules = rules
+        if sender is not None:
+            old, self._sender = self._sender, sender
+            flying = [done for used, done in self._flights.values() if used is old]
+            _all_done(flying).addCallback(lambda _: old.close())
+        self.wake()
+
+    def stop(self, grace: float) -> Deferred[None]:
+        """Start nothing more, wait up to ``grace`` seconds for what is in flight, cut the rest; they are repeated."""
+        self._stopped = True
+        self._disarm()
+        self._window.clear()
+        done: Deferred[None] = Deferred()
+        self._landed.append(done)
+        timer = self._clock.callLater(grace, self._abandon)
+
+        def landed(_: None) -> Deferred[None]:
+            if timer.active():
+                timer.cancel()
+            return self._sender.close()
+
+        done.addCallback(landed)
+        self._land()
+        return done
+
+    def _abandon(self) -> None:
+        self._cut = True
+        for _, flight in list(self._flights.values()):
+            flight.cancel()
+
+    async def _ask(self) -> None:
+        room = WINDOW - len(self._window)
+        try:
+            due = await self._outbox.due(self._rules.name, self._held, room)
+        except sqlite3.Error as error:
+            self._asking = False
+            _log.warn(
+                "endpoint {endpoint}: the outbox cannot be read: {reason}", endpoint=self._rules.name, reason=error
+            )
+            self._sleep(WRITE_AGAIN)
+            return
+        self._asking = False
+        if self._stopped:
+            return
+        for letter in due.letters:
+            self._held.add(letter.row)
+            self._window.append(letter)
+        self._launch()
+        if self._again:
+            self._again = False
+            if len(self._window) < WINDOW:
+                self.wake()
+        elif not self._window and due.next_at is not None:
+            self._sleep(due.next_at - self._wall())
+
+    def _launch(self) -> None:
+        while self._window and len(self._flights) < self._rules.concurrency and not self._stopped:
+            letter = self._window.popleft()
+            flight = Deferred.fromCoroutine(self._fly(letter, self._rules, self._sender))
+            self._flights[letter.row] = (self._sender, flight)
+            flight.addErrback(self._broken).addCallback(self._down, letter)
+
+    def _down(self, _: object, letter: Letter) -> None:
+        """A flight has ended, and what came of it is written."""
+        del self._flights[letter.row]
+        self._held.discard(letter.row)
+        self._launch()
+        if len(self._window) < WINDOW // 2:
+            self.wake()
+        self._land()
+
+    async def _fly(self, letter: Letter, rules: Rules, sender: Sender) -> None:
+        at = self._wall()
+        attempt = await sender.send(rules.headers(letter, at), letter.message.body)
+        if self._cut:
+            return
+        match rules.step(letter, attempt, at, self._wall()):
+            case Done():
+                self.failing_since = None
+                self._count("delivered", attempt)
+                await self._written(lambda: self._outbox.delivered(letter, attempt, at))
+            case Again(due):
+                self._note(at, "postponed", letter, attempt)
+                await self._written(lambda: self._outbox.postponed(letter, attempt, at, due))
+            case Expired():
+                self._note(at, "failed", letter, attempt)
+                notices = rules.notices(letter, attempt, self._wall())
+                await self._written(lambda: self._outbox.failed(letter, attempt, at, notices))
+                self._news({notice.endpoint for notice in notices})
+
+    async def _written(self, write: Callable[[], Deferred[Any]]) -> None:
+        """Write until it is written: an attempt that is forgotten would be repeated, and its slot is the bound."""
+        while not self._cut:
+            try:
+                await write()
+            except sqlite3.Error as error:
+                name = self._rules.name
+                _log.warn("endpoint {endpoint}: not written yet: {reason}", endpoint=name, reason=str(error))
+                await deferLater(self._clock, WRITE_AGAIN)
+            else:
+                return
+
+    def _count(self, outcome: str, attempt: Attempt) -> None:
+        self._metrics.attempted(self._rules.name, outcome, attempt.duration)
+
+    def _note(self, at: float, what: str, letter: Letter, attempt: Attempt) -> None:
+        """Count and log an attempt that failed."""
+        self.failing_since = self.failing_since if self.failing_since is not None else at
+        self._count(what, attempt)
+        _log.warn(
+            "endpoint {endpoint}: message {message} {what}, attempt {number}: {reason}",
+            endpoint=self._rules.name,
+            message=letter.message.id,
+            what=what,
+            number=letter.tries + 1,
+            reason=attempt.text,
+        )
+
+    def _broken(self, failure: Any) -> None:
+        if failure.check(CancelledError) and self._cut:
+            return
+        _log.failure("endpoint {endpoint}: a delivery broke", failure=failure, endpoint=self._rules.name)
+        self._sleep(WRITE_AGAIN)
+
+    def _sleep(self, seconds: float) -> None:
+        self._disarm()
+        if not self._stopped:
+            self._timer = self._clock.callLater(min(max(seconds, 0.0), LONGEST_SLEEP), self._awake)
+
+    def _awake(self) -> None:
+        self._timer = None
+        self.wake()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _land(self) -> None:
+        if self._landed and not self._flights:
+            landed, self._landed = self._landed, []
+            for done in landed:
+                done.callback(None)
+
+
+def _all_done(flights: list[Deferred[None]]) -> Deferred[None]:
+    """Fire when all have ended, without taking their results."""
+    done: Deferred[None] = Deferred()
+    left = len(flights)
+
+    def ended(result: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if not left:
+            done.callback(None)
+        return result
+
+    for flight in flights:
+        flight.addBoth(ended)
+    if not flights:
+        done.callback(None)
+    return done

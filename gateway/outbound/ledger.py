@@ -1,0 +1,205 @@
+"""What is written to and read from the outbox's tables, as functions of a connection inside a transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from gateway.outbound.message import Message
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable
+
+    from gateway.outbound.attempt import Attempt
+    from gateway.outbound.message import Skipped
+
+PURGE_STEP: Final = 1000  # rows deleted in one transaction, so that a change never waits long for a purge
+ATTEMPTS_KEPT: Final = 50  # per message; a retry schedule of three days has about 20
+
+
+@frozen
+class Letter:
+    """A message that waits for its endpoint; ``first_try`` is None before the first attempt."""
+
+    row: int
+    message: Message
+    sequence: int
+    tries: int
+    first_try: float | None
+    due: float
+
+
+def add_messages(
+    connection: sqlite3.Connection, messages: Iterable[Message], change_id: int | None, *, room: bool
+) -> list[str]:
+    """Add each message under the next sequence number of its endpoint; one that is there already is left alone.
+
+    Without ``room`` they are refused, and counted.  Returns the endpoints that have something to do.
+    """
+    told: dict[str, None] = {}
+    for message in messages:
+        if not room:
+            count_drop(connection, message.endpoint, "refused: the outbox is full", 1)
+            continue
+        if _known(connection, message.endpoint, message.id):
+            continue
+        _insert(connection, message.endpoint, message, change_id, "pending", "")
+        told[message.endpoint] = None
+    return list(told)
+
+
+def add_skipped(connection: sqlite3.Connection, skipped: Iterable[Skipped], change_id: int | None) -> None:
+    """Record what an endpoint did not want, as finished; it takes no sequence number."""
+    for entry in skipped:
+        if _known(connection, entry.endpoint, entry.id):
+            continue
+        message = Message(entry.id, entry.endpoint, entry.format, entry.type, entry.subject, b"", entry.created)
+        reason = entry.reason if entry.count == 1 else f"{entry.reason} ({entry.count} messages)"
+        _insert(connection, entry.endpoint, message, change_id, "skipped", reason)
+
+
+def _known(connection: sqlite3.Connection, endpoint: str, message_id: str) -> bool:
+    query = "SELECT 1 FROM messages WHERE endpoint = ? AND id = ?"
+    return connection.execute(query, (endpoint, message_id)).fetchone() is not None
+
+
+def _insert(
+    connection: sqlite3.Connection, endpoint: str, message: Message, change_id: int | None, state: str, reason: str
+) -> None:
+    sequence = _next_sequence(connection, endpoint) if state == "pending" else 0
+    finished = None if state == "pending" else message.created
+    connection.execute(
+        "INSERT INTO messages (id, endpoint, sequence, format, type, subject, body, created, change_id, sdk_id,"
+        " old_etag, new_etag, state, reason, due, finished)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            message.id, endpoint, sequence, message.format, message.type, message.subject, message.body,
+            message.created, change_id, message.sdk_id, message.old_etag, message.new_etag, state, reason,
+            message.created, finished,
+        ),
+    )  # fmt: skip
+
+
+def _next_sequence(connection: sqlite3.Connection, endpoint: str) -> int:
+    row = connection.execute(
+        "INSERT INTO endpoints (name, sequence) VALUES (?, 1)"
+        " ON CONFLICT (name) DO UPDATE SET sequence = sequence + 1 RETURNING sequence",
+        (endpoint,),
+    ).fetchone()
+    return int(row[0])
+
+
+def due_letters(
+    connection: sqlite3.Connection, endpoint: str, now: float, held: Collection[int], limit: int
+) -> tuple[list[Letter], float | None]:
+    """Return up to ``limit`` letters that are due and not ``held``, the longest due first; and when to ask again.
+
+    What was never tried is due since it was made, so fresh messages come in the order of their sequence.
+
+    The second is None when nothing else waits, and also when there are letters: ask again after them.
+    """
+    rows = connection.execute(
+        "SELECT row, sequence, tries, first_try, due, id, endpoint, format, type, subject, body, created, sdk_id,"
+        " old_etag, new_etag FROM messages"
+        " WHERE endpoint = ? AND state = 'pending' AND due <= ? ORDER BY due, sequence LIMIT ?",
+        (endpoint, now, limit + len(held)),
+    ).fetchall()
+    letters = [_letter(row) for row in rows if row[0] not in held][:limit]
+    if letters:
+        return letters, None
+    query = "SELECT min(due) FROM messages WHERE endpoint = ? AND state = 'pending' AND due > ?"
+    return [], connection.execute(query, (endpoint, now)).fetchone()[0]
+
+
+def _letter(columns: tuple[Any, ...]) -> Letter:
+    row, sequence, tries, first_try, due, *message = columns
+    return Letter(row, Message(*message), sequence, tries, first_try, due)
+
+
+def add_attempt(connection: sqlite3.Connection, letter: Letter, attempt: Attempt, at: float) -> None:
+    """Record an attempt that began at ``at``; of very many, the oldest go."""
+    number = letter.tries + 1
+    connection.execute(
+        "INSERT OR REPLACE INTO attempts (message, number, at, status, outcome, duration, answer)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (letter.row, number, at, attempt.status, attempt.text, attempt.duration, attempt.answer),
+    )
+    oldest = number - ATTEMPTS_KEPT
+    connection.execute("DELETE FROM attempts WHERE message = ? AND number <= ?", (letter.row, oldest))
+    first = letter.first_try if letter.first_try is not None else at
+    connection.execute("UPDATE messages SET tries = ?, first_try = ? WHERE row = ?", (number, first, letter.row))
+
+
+def postpone(connection: sqlite3.Connection, row: int, due: float) -> None:
+    """Try again at ``due``."""
+    connection.execute("UPDATE messages SET due = ? WHERE row = ? AND state = 'pending'", (due, row))
+
+
+def finish(connection: sqlite3.Connection, row: int, state: str, reason: str, now: float) -> None:
+    """Set the final state of a message."""
+    connection.execute(
+        "UPDATE messages SET state = ?, reason = ?, finished = ? WHERE row = ? AND state = 'pending'",
+        (state, reason, now, row),
+    )
+
+
+def skip_orphans(connection: sqlite3.Connection, names: Collection[str], now: float) -> int:
+    """Skip what waits for endpoints that the settings no longer name; returns how many."""
+    waiting = connection.execute("SELECT DISTINCT endpoint FROM messages WHERE state = 'pending'").fetchall()
+    skipped = 0
+    for (endpoint,) in waiting:
+        if endpoint not in names:
+            skipped += connection.execute(
+                "UPDATE messages SET state = 'skipped', reason = 'the endpoint was removed from the settings',"
+                " finished = ? WHERE endpoint = ? AND state = 'pending'",
+                (now, endpoint),
+            ).rowcount
+    return skipped
+
+
+def purge(connection: sqlite3.Connection, before: float, limit: int = PURGE_STEP, *, reason: str = "purged") -> int:
+    """Delete finished messages and changes from before ``before``, the oldest first; returns how many messages.
+
+    A message that a receiver may still see again is never deleted: only finished ones are.
+    """
+    rows = connection.execute(
+        "SELECT row, endpoint FROM messages WHERE state <> 'pending' AND finished < ? ORDER BY finished LIMIT ?",
+        (before, limit),
+    ).fetchall()
+    counts: dict[str, int] = {}
+    for row, endpoint in rows:
+        connection.execute("DELETE FROM messages WHERE row = ?", (row,))
+        counts[endpoint] = counts.get(endpoint, 0) + 1
+    for endpoint, count in counts.items():
+        count_drop(connection, endpoint, reason, count)
+    connection.execute(
+        "DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE at < ? ORDER BY at LIMIT ?)", (before, limit)
+    )
+    return len(rows)
+
+
+def count_drop(connection: sqlite3.Connection, endpoint: str, reason: str, count: int) -> None:
+    """Note that ``count`` things of ``endpoint`` are gone, and why."""
+    connection.execute(
+        "INSERT INTO drops (endpoint, reason, count) VALUES (?, ?, ?)"
+        " ON CONFLICT (endpoint, reason) DO UPDATE SET count = count + excluded.count",
+        (endpoint, reason, count),
+    )
+
+
+def make_room(connection: sqlite3.Connection, max_bytes: int) -> bool:
+    """Whether the database has room below ``max_bytes``, after the oldest finished messages went if need be."""
+    while used_bytes(connection) >= max_bytes:
+        if not purge(connection, float("inf"), reason="purged: the outbox is full"):
+            return False
+    return True
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Return the bytes of pages in use; the file may be larger, and reuses what is free."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)

@@ -1,0 +1,121 @@
+"""What the courier asks of the database: what is due, what came of it, what the command line wants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from gateway.outbound import ledger
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection
+
+    from twisted.internet.defer import Deferred
+
+    from gateway.outbound.attempt import Attempt
+    from gateway.outbound.database import Store
+    from gateway.outbound.ledger import Letter
+    from gateway.outbound.message import Message
+
+TOTALS: Final = ("pending", "delivered", "failed", "skipped")
+
+
+@frozen
+class Due:
+    """Letters that can go now; else when the next one can, None when nothing waits."""
+
+    letters: list[Letter]
+    next_at: float | None
+
+
+@frozen
+class Wish:
+    """What the command line asked for: ``look`` again at what is due, or ``test`` an endpoint."""
+
+    act: str
+    argument: str
+
+
+@frozen
+class Depth:
+    """How much waits for one endpoint."""
+
+    pending: int
+    oldest: float | None  # seconds since 1970
+
+
+class Outbox:
+    """Every method is one transaction; a Deferred errs with ``sqlite3.Error`` when nothing was written."""
+
+    def __init__(self, store: Store, wall: Callable[[], float]) -> None:
+        self._store = store
+        self._wall = wall
+
+    def due(self, endpoint: str, held: Collection[int], limit: int) -> Deferred[Due]:
+        """Return up to ``limit`` letters for ``endpoint``, without those that the caller holds already."""
+        holding = frozenset(held)
+        return self._store.run(lambda c: Due(*ledger.due_letters(c, endpoint, self._wall(), holding, limit)))
+
+    def delivered(self, letter: Letter, attempt: Attempt, at: float) -> Deferred[None]:
+        """Record the attempt that began at ``at``, and that the message arrived."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            ledger.add_attempt(connection, letter, attempt, at)
+            ledger.finish(connection, letter.row, "delivered", "", at + attempt.duration)
+
+        return self._store.run(work)
+
+    def postponed(self, letter: Letter, attempt: Attempt, at: float, due: float) -> Deferred[None]:
+        """Record a failed attempt, and when the next one is due."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            ledger.add_attempt(connection, letter, attempt, at)
+            ledger.postpone(connection, letter.row, due)
+
+        return self._store.run(work)
+
+    def failed(
+        self, letter: Letter, attempt: Attempt, at: float, notices: Collection[Message]
+    ) -> Deferred[Collection[str]]:
+        """Record the last attempt and give the message up, and write the words about that to other endpoints.
+
+        Fires with the names of the endpoints that have something to do.
+        """
+
+        def work(connection: sqlite3.Connection) -> Collection[str]:
+            ledger.add_attempt(connection, letter, attempt, at)
+            ledger.finish(connection, letter.row, "failed", attempt.text, at + attempt.duration)
+            return ledger.add_messages(connection, notices, None, room=True)
+
+        return self._store.run(work)
+
+    def add(self, messages: Collection[Message]) -> Deferred[Collection[str]]:
+        """Write messages that are about no change; fires with the names of the endpoints that have something to do."""
+        return self._store.run(lambda c: ledger.add_messages(c, messages, None, room=True))
+
+    def skip_orphans(self, names: Collection[str]) -> Deferred[int]:
+        """Skip what waits for endpoints that are not among ``names``; fires with how many."""
+        kept = frozenset(names)
+        return self._store.run(lambda c: ledger.skip_orphans(c, kept, self._wall()))
+
+    def purge(self, keep: float) -> Deferred[int]:
+        """Delete what was finished more than ``keep`` seconds ago, a bounded number at a time; fires with how many."""
+        return self._store.run(lambda c: ledger.purge(c, self._wall() - keep, reason="purged: older than outbox.keep"))
+
+    def wishes(self) -> Deferred[list[Wish]]:
+        """Return what the command line asked for since the last call, and forget it."""
+        return self._store.run(_wishes)
+
+    def depths(self) -> Deferred[dict[str, Depth]]:
+        """Return how much waits, per endpoint that anything waits for."""
+        query = "SELECT endpoint, count(*), min(created) FROM messages WHERE state = 'pending' GROUP BY endpoint"
+        return self._store.run(lambda c: {row[0]: Depth(row[1], row[2]) for row in c.execute(query)})
+
+
+def _wishes(connection: sqlite3.Connection) -> list[Wish]:
+    rows = connection.execute("SELECT id, act, argument FROM wakes ORDER BY id").fetchall()
+    if rows:
+        connection.execute("DELETE FROM wakes WHERE id <= ?", (rows[-1][0],))
+    return [Wish(act, argument) for _, act, argument in rows]

@@ -1,0 +1,130 @@
+"""Sends one message once, and says what came of it: the only module that knows treq.
+
+Every fault of the network, however hostile the receiver, becomes an ``Attempt``; nothing is raised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+
+from gateway.outbound.attempt import ANSWER_KEPT, AnswerTooLong, Attempt, fault_text
+from gateway.outbound.connections import ANSWER_LIMIT, Connections
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.python.failure import Failure
+
+BODY_LIMIT: Final = ANSWER_LIMIT // 2  # bytes of an answer's body; below the bound of the connection, to say it better
+
+
+class Sender(Protocol):
+    """What the courier sends through, one per endpoint."""
+
+    def send(self, headers: Sequence[tuple[str, str]], body: bytes) -> Deferred[Attempt]:
+        """Make one attempt; never errs, and ends within the endpoint's timeout; cancelling cuts it short."""
+
+    def close(self) -> Deferred[None]:
+        """Close every connection."""
+
+
+class HttpSender:
+    """POSTs to one URL within ``timeout`` seconds, name resolution and the whole answer included."""
+
+    def __init__(self, reactor: Any, url: str, connections: Connections, timeout: float) -> None:
+        self._reactor = reactor
+        self._url = url
+        self._connections = connections
+        self._timeout = timeout
+
+    def send(self, headers: Sequence[tuple[str, str]], body: bytes) -> Deferred[Attempt]:
+        """See ``Sender``."""
+        return Deferred.fromCoroutine(self._send(headers, body))
+
+    def close(self) -> Deferred[None]:
+        """See ``Sender``."""
+        return self._connections.close()
+
+    async def _send(self, headers: Sequence[tuple[str, str]], body: bytes) -> Attempt:
+        began = self._reactor.seconds()
+        seen = _Seen()
+        work: Deferred[None] = Deferred.fromCoroutine(self._post(headers, body, seen))
+        timer = self._reactor.callLater(self._timeout, work.cancel)
+        fault = ""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - the border between the network's exceptions and our values
+            fault = fault_text(error)
+        finally:
+            if timer.active():
+                timer.cancel()
+        duration = max(0.0, self._reactor.seconds() - began)
+        return Attempt(seen.status, fault, duration, bytes(seen.answer), seen.retry_after)
+
+    async def _post(self, headers: Sequence[tuple[str, str]], body: bytes, seen: _Seen) -> None:
+        listed: dict[bytes | str, list[bytes | str]] = {}
+        for name, value in headers:
+            listed.setdefault(name, []).append(value)
+        # A new client each time: no cookie outlives a request.
+        response: Any = await HTTPClient(self._connections).post(
+            self._url,
+            headers=listed,
+            data=body,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self._reactor,
+        )
+        seen.status = response.code
+        after = response.headers.getRawHeaders(b"retry-after", [None])[0]
+        seen.retry_after = None if after is None else after.decode("ascii", "replace")
+        reading = _Reading(seen)
+        response.deliverBody(reading)
+        await reading.done
+
+
+class _Seen:
+    """What is known of an answer, whole or not."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.retry_after: str | None = None
+        self.answer = bytearray()
+
+
+class _Reading(StreamProtocol):
+    """Reads a body to its end, keeps the first bytes, gives up beyond the limit or when cancelled."""
+
+    def __init__(self, seen: _Seen) -> None:
+        self._seen = seen
+        self._size = 0
+        self.done: Deferred[None] = Deferred(self._cut)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See ``IProtocol``."""
+        self._size += len(data)
+        self._seen.answer += data[: ANSWER_KEPT - len(self._seen.answer)]
+        if self._size > BODY_LIMIT and not self.done.called:
+            self._cut()
+            self.done.errback(AnswerTooLong())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See ``IProtocol``."""
+        if self.done.called:
+            return
+        # Without a length, and with the connection closed, the answer is as whole as it can be known to be.
+        if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
+            self.done.callback(None)
+        else:
+            self.done.errback(reason)
+
+    def _cut(self, _: object = None) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            transport.stopProducing()

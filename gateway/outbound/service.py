@@ -1,0 +1,240 @@
+"""Outbound as the gateway holds it: opened when something is to be told, and only then.
+
+record ──► Recorder ──► database ──► Courier ──► receivers
+              └── published after the commit, or after 250 ms
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from gateway.outbound import history
+from gateway.outbound.counting import OutboundMetrics, Uncounted
+from gateway.outbound.courier import Courier, MakeSender, make_sender
+from gateway.outbound.database import Database, OutboxUnusable
+from gateway.outbound.ledger import add_messages
+from gateway.outbound.outbox import Outbox, Wish
+from gateway.outbound.place import outbox_path
+from gateway.outbound.recorder import Recorder
+from gateway.outbound.voice import EndpointRules, Voice
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    from gateway.flags import Snapshot
+    from gateway.outbound.change import Author
+    from gateway.outbound.lane import Rules
+    from gateway.settings import Endpoint, Settings
+
+_log = Logger()
+
+LOOK_SECONDS: Final = 1.0  # between two looks at what the command line wants
+TIDY_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``, and two looks at the depths
+FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a problem of the gateway
+
+
+class Outbound:
+    """Everything that leaves the gateway; ``wall`` gives seconds since 1970.
+
+    Without a web hook in the settings nothing is opened, ``record`` fires at once and ``problems`` is empty.
+    """
+
+    def __init__(  # noqa: PLR0913 - keywords, and each one a seam
+        self,
+        reactor: Any,
+        settings: Settings,
+        *,
+        wall: Callable[[], float],
+        rng: random.Random,
+        environ: Mapping[str, str],
+        home: Path,
+        hostname: str,
+        metrics: OutboundMetrics | None = None,
+        sender: MakeSender = make_sender,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._wall = wall
+        self._rng = rng
+        self._path = outbox_path(settings.outbox.path, environ, home)
+        self._metrics: OutboundMetrics = metrics if metrics is not None else Uncounted()
+        self._sender = sender
+        self._voice = Voice(settings, hostname)
+        self._database: Database | None = None
+        self._outbox: Outbox | None = None
+        self._recorder: Recorder | None = None
+        self._courier: Courier | None = None
+        self._loops: list[LoopingCall] = []
+        self._latest: dict[str, Snapshot] = {}  # what each SDK serves: told when the outbox is opened later
+        self._opening: Deferred[None] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether a database is open."""
+        return self._recorder is not None
+
+    @property
+    def path(self) -> Path:
+        """The database's file, whether it is open or not."""
+        return self._path
+
+    def start(self) -> Deferred[None]:
+        """Open what the settings ask for; errs with ``OutboxUnusable``, with nothing opened."""
+        if not self._settings.webhooks:
+            return succeed(None)
+        self._opening = Deferred.fromCoroutine(self._open())
+        return self._opening
+
+    def stop(self) -> Deferred[None]:
+        """Let attempts in flight and changes that wait end, bounded; then close the database."""
+        return Deferred.fromCoroutine(self._close())
+
+    def record(self, sdk_id: str, new: Snapshot, author: Author | None = None, notes: str = "") -> Deferred[None]:
+        """Record that ``new`` is now the config of an SDK; publish it when this fires.
+
+        Fires when it is on disk, after 250 ms at the latest, and never errs.  What could not be recorded is told later,
+        as one change from the last config that was.
+        """
+        self._latest[sdk_id] = new
+        if self._recorder is None:
+            return succeed(None)
+        return self._recorder.record(sdk_id, new, author, notes)
+
+    def reconfigure(self, settings: Settings) -> Deferred[None]:
+        """Go over to other settings; fires when they hold.  ``outbox.path`` takes a restart."""
+        self._settings = self._voice.settings = settings
+        for sdk_id in [sdk_id for sdk_id in self._latest if sdk_id not in settings.sdks]:
+            del self._latest[sdk_id]
+        if self._recorder is not None:
+            return Deferred.fromCoroutine(self._configure())
+        if not settings.webhooks:
+            return succeed(None)
+        return self.start()
+
+    def problems(self) -> list[str]:
+        """Return what an operator should look at, one sentence each."""
+        if self._recorder is None or self._courier is None:
+            return []
+        found = []
+        if self._recorder.trouble:
+            found.append(f"the outbox cannot record: {self._recorder.trouble}")
+        now = self._wall()
+        for name, since in self._courier.failing().items():
+            if now - since > FAILING_LONG:
+                found.append(f"endpoint {name} fails for {(now - since) / 60:.0f} minutes")
+        return found
+
+    async def _open(self) -> None:
+        settings = self._settings
+        database = Database(self._reactor, self._path)
+        try:
+            await database.open()
+        except OutboxUnusable:
+            await database.close()
+            raise
+        self._database = database
+        self._outbox = Outbox(database, self._wall)
+        self._courier = Courier(self._reactor, self._wall, self._outbox, self._metrics, self._sender)
+        self._recorder = Recorder(
+            self._reactor, self._wall, database, self._voice, settings.outbox.max_bytes, self._courier.wake
+        )
+        for sdk_id, snapshot in self._latest.items():
+            self._recorder.record(sdk_id, snapshot, None, "")
+        await self._configure()
+        self._loop(LOOK_SECONDS, self._look)
+        self._loop(TIDY_SECONDS, self._tidy)
+        _log.info("outbox open: {path}", path=str(self._path))
+
+    async def _configure(self) -> None:
+        assert self._outbox is not None
+        assert self._courier is not None
+        settings = self._settings
+        names = [endpoint.name for endpoint in settings.webhooks]
+        rules: list[tuple[Endpoint, Rules]] = [
+            (endpoint, EndpointRules(endpoint, self._voice, self._rng)) for endpoint in settings.webhooks
+        ]
+        self._courier.configure(rules, settings.delivery)
+        try:
+            skipped = await self._outbox.skip_orphans(names)
+            woken = await self._tell_sdks()
+        except sqlite3.Error as error:
+            _log.warn("the outbox cannot be written: {reason}", reason=str(error))
+            return
+        if skipped:
+            _log.warn("{count} messages for endpoints that were removed are skipped", count=skipped)
+        self._courier.wake(woken)
+
+    def _tell_sdks(self) -> Deferred[Collection[str]]:
+        """Tell of the SDKs that came into the settings, or left them, since they were last looked at."""
+        assert self._database is not None
+        voice, now, configured = self._voice, self._wall(), tuple(self._settings.sdks)
+
+        def work(connection: sqlite3.Connection) -> Collection[str]:
+            ids = voice.numbers(connection, now)
+            acts = history.sdk_acts(connection, configured)
+            messages = [each for sdk_id, act, count in acts for each in voice.tell_sdk(sdk_id, act, count, now, ids)]
+            return add_messages(connection, messages, None, room=True)
+
+        return self._database.run(work)
+
+    async def _look(self) -> None:
+        assert self._outbox is not None
+        assert self._courier is not None
+        for wish in await self._outbox.wishes():
+            await self._grant(wish)
+
+    async def _grant(self, wish: Wish) -> None:
+        assert self._outbox is not None
+        assert self._courier is not None
+        if wish.act == "test":
+            message = self._voice.test(wish.argument, self._wall(), self._rng)
+            if message is not None:
+                await self._outbox.add([message])
+        self._courier.wake_all()
+
+    async def _tidy(self) -> None:
+        assert self._outbox is not None
+        while await self._outbox.purge(self._settings.outbox.keep):
+            pass
+        now = self._wall()
+        depths = await self._outbox.depths()
+        for endpoint in self._settings.webhooks:
+            depth = depths.get(endpoint.name)
+            age = now - depth.oldest if depth is not None and depth.oldest is not None else 0.0
+            self._metrics.waiting(endpoint.name, depth.pending if depth is not None else 0, max(age, 0.0))
+
+    def _loop(self, seconds: float, act: Callable[[], Any]) -> None:
+        def once() -> Deferred[None]:
+            done: Deferred[None] = Deferred.fromCoroutine(act())
+            return done.addErrback(_not_now)
+
+        loop = LoopingCall(once)
+        loop.clock = self._reactor
+        loop.start(seconds, now=False)
+        self._loops.append(loop)
+
+    async def _close(self) -> None:
+        if self._opening is not None and not self._opening.called:
+            await self._opening
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        if self._recorder is None or self._courier is None or self._database is None:
+            return
+        await self._recorder.idle()
+        self._recorder.stop()
+        self._recorder = None
+        await self._courier.stop()
+        await self._database.close()
+
+
+def _not_now(failure: Any) -> None:
+    failure.trap(sqlite3.Error)
+    _log.debug("the outbox is busy: {reason}", reason=failure.getErrorMessage())

@@ -1,0 +1,49 @@
+"""Which certificate authorities a receiver's certificate may come from: the platform's, and an endpoint's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from OpenSSL.crypto import Error as CertificateFault
+from twisted.internet._sslverify import IOpenSSLTrustRoot
+from twisted.internet.ssl import Certificate, platformTrust
+from twisted.web.client import BrowserLikePolicyForHTTPS
+from zope.interface import implementer
+
+_END: Final = b"-----END CERTIFICATE-----"
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+
+
+class TrustError(Exception):
+    """A ``ca_file`` cannot be used; the text says why."""
+
+
+@implementer(IOpenSSLTrustRoot)
+class _Both:
+    """The platform's authorities and those of one file."""
+
+    def __init__(self, own: list[Any]) -> None:
+        self._own = own
+
+    def _addCACertsToContext(self, context: Any) -> None:
+        platformTrust()._addCACertsToContext(context)  # type: ignore[no-untyped-call]  # noqa: SLF001 - twisted's own way
+        for authority in self._own:
+            context.get_cert_store().add_cert(authority)
+
+
+def policy(ca_file: str) -> BrowserLikePolicyForHTTPS:
+    """Return how receivers prove who they are; raises ``TrustError``."""
+    if not ca_file:
+        return BrowserLikePolicyForHTTPS()  # type: ignore[no-untyped-call]
+    try:
+        pem = Path(ca_file).read_bytes()
+        blocks = [part[part.index(_BEGIN) :] + _END + b"\n" for part in pem.split(_END) if _BEGIN in part]
+        own = [Certificate.loadPEM(block).original for block in blocks]
+    except OSError as error:
+        raise TrustError(f"ca_file cannot be read: {error.strerror}") from error
+    except (CertificateFault, ValueError) as error:
+        raise TrustError("ca_file holds a certificate that cannot be read") from error
+    if not own:
+        raise TrustError("ca_file holds no certificate in PEM form")
+    return BrowserLikePolicyForHTTPS(trustRoot=_Both(own))  # type: ignore[no-untyped-call]

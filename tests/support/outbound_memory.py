@@ -1,0 +1,74 @@
+"""The outbox without threads: SQLite in memory, every transaction at once, so that a Clock is all the time there is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from gateway.outbound.attempt import Attempt
+from gateway.outbound.database import prepare, transact
+from gateway.outbound.migrate import migrate
+
+
+class DirectStore:
+    """A ``Store`` whose work is done before ``run`` returns."""
+
+    def __init__(self, path: str = ":memory:") -> None:
+        """Open an empty outbox."""
+        self.connection = sqlite3.connect(path, isolation_level=None, timeout=0.01)
+        prepare(self.connection)
+        migrate(self.connection)
+        self.runs = 0
+
+    def run(self, work: Callable[[sqlite3.Connection], Any]) -> Deferred[Any]:
+        """See ``Store``."""
+        self.runs += 1
+        done: Deferred[Any] = Deferred()
+        done.callback(transact(self.connection, [work])[0])
+        return done
+
+    def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Return what a query finds."""
+        return self.connection.execute(query, arguments).fetchall()
+
+    def states(self) -> dict[str, int]:
+        """Return how many messages are in each state."""
+        return dict(self.rows("SELECT state, count(*) FROM messages GROUP BY state"))
+
+
+@define
+class FakeSender:
+    """A ``Sender`` that notes what is sent, and answers as told; None leaves the attempt in flight."""
+
+    answer: Callable[[dict[str, str], bytes], Attempt | None] = lambda headers, body: Attempt(204, "", 0.0)
+    sent: list[dict[str, str]] = field(factory=list)
+    flying: list[Deferred[Attempt]] = field(factory=list)
+    closed: bool = False
+
+    def send(self, headers: Sequence[tuple[str, str]], body: bytes) -> Deferred[Attempt]:
+        """See ``Sender``."""
+        listed = dict(headers)
+        self.sent.append(listed)
+        attempt = self.answer(listed, body)
+        if attempt is not None:
+            return succeed(attempt)
+        flying: Deferred[Attempt] = Deferred(lambda d: d.callback(Attempt(None, "timed out", 0.0)))
+        self.flying.append(flying)
+        return flying
+
+    def close(self) -> Deferred[None]:
+        """See ``Sender``."""
+        self.closed = True
+        return succeed(None)
+
+
+def errors_of(done: Deferred[Any]) -> list[Failure]:
+    """Return the failure that a Deferred fired with, if it did."""
+    found: list[Failure] = []
+    done.addErrback(found.append)
+    return found
