@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.web.gojson import Unreadable, fields, quoted
-from gateway.web.locate import FAILED, INVALID, SDK_KEY, UNKNOWN, attributes, key_text, loaded, user_of
+from gateway.web.bodies import evaluation, evaluation_of_all
+from gateway.web.gojson import Unreadable, quoted
+from gateway.web.locate import FAILED, INVALID, SDK_KEY, UNKNOWN, key_text, loaded, user_of
 from gateway.web.values import Reply, json, text
 
 if TYPE_CHECKING:
@@ -21,34 +22,32 @@ REFRESHED = Reply(200)
 TEAPOT = Reply(418)
 EVALUATION_FAILED = text(500, FAILED)
 
-EVALUATION: dict[str, type] = {"key": str, "user": dict}
-EVALUATION_OF_ALL: dict[str, type] = {"user": dict}
-
 
 def evaluate(context: Context, call: Call) -> Outcome:
     """Answer with one flag's value for one user."""
     try:
-        body = fields(call.body, EVALUATION)
-        user = _user(body)
+        key, user = evaluation(call.body)
     except Unreadable as error:
         return _unparsable(error)
-    key = body.get("key")
-    flag = key if isinstance(key, str) else ""
     sdk = _sdk(context, call)
     if isinstance(sdk, Reply):
         return sdk
-    return loaded(sdk, lambda snapshot: _evaluated(sdk, snapshot, flag, user), INVALID)
+    if sdk.snapshot is not None:
+        return _evaluated(sdk, sdk.snapshot, key, user)
+    return loaded(sdk, lambda snapshot: _evaluated(sdk, snapshot, key, user), INVALID)
 
 
 def evaluate_all(context: Context, call: Call) -> Outcome:
     """Answer with the values of all flags for one user."""
     try:
-        user = _user(fields(call.body, EVALUATION_OF_ALL))
+        user = evaluation_of_all(call.body)
     except Unreadable as error:
         return _unparsable(error)
     sdk = _sdk(context, call)
     if isinstance(sdk, Reply):
         return sdk
+    if sdk.snapshot is not None:
+        return json(sdk.snapshot.encode_all(user_of(sdk, user)))
     return loaded(sdk, lambda snapshot: json(snapshot.encode_all(user_of(sdk, user))), INVALID)
 
 
@@ -91,10 +90,6 @@ def _sdk(context: Context, call: Call) -> Sdk | Reply:
     if not key:
         return NO_SDK
     return context.registry.by_key(key_text(key)) or UNKNOWN
-
-
-def _user(body: Mapping[str, object]) -> dict[str, Attribute] | None:
-    return attributes(body["user"]) if "user" in body else None
 
 
 def _unparsable(error: Unreadable) -> Reply:

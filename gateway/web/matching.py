@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
 KNOWN_LIMIT = 512  # heads, and targets, that are remembered; of more all are forgotten, and the busy ones come back
+REPEATED = frozenset({Group.CDN, Group.API, Group.OFREP})  # the target of a stream carries its user, and is not kept
 KNOWN_LENGTH = 1024  # bytes of a head that is worth remembering: 0.5 MiB in all
 
 
@@ -69,7 +70,7 @@ class Matcher:
         plan = self._known.get(raw)
         if plan is None:
             plan = self._read(raw)
-            if plan is not None and len(raw) <= KNOWN_LENGTH and plan.bound.route.group is not Group.SSE:
+            if plan is not None and len(raw) <= KNOWN_LENGTH and plan.bound.route.group in REPEATED:
                 remember(self._known, raw, plan)
         return plan
 
@@ -90,8 +91,7 @@ class Matcher:
         if not target.valid or target.redirect is not None:
             return None
         match = self._find(target)
-        # The target of a stream carries its user: it never comes twice, and is not to be kept.
-        if match is not None and len(raw) <= KNOWN_LENGTH and match.bound.route.group is not Group.SSE:
+        if match is not None and len(raw) <= KNOWN_LENGTH and match.bound.route.group in REPEATED:
             remember(self._targets, raw, match)
         return match
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from gateway.web.auth import Basic, HeaderAuth, caller, inside, networks
-from gateway.web.cors import Origins, exposed, preflight
+from gateway.web.cors import ORIGIN_LIMIT, Origins, exposed, preflight
 from gateway.web.values import Reply, text
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 UNAUTHORIZED = text(401, "Unauthorized")
 FORBIDDEN = text(403, "Forbidden")
-NO_CONTENT = 204
+KNOWN_LIMIT = 64  # origins whose headers are remembered; when there are more, all are forgotten
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FRAMING = frozenset({b"connection", b"content-length", b"date", b"transfer-encoding", b"upgrade"})
@@ -53,6 +53,7 @@ class Policy:
     basic: Basic | None = None
     allowed: tuple[Network, ...] = ()
     trusted: tuple[Network, ...] = ()
+    _common: dict[bytes, HeaderLines] = field(factory=dict, init=False, eq=False, repr=False)
 
     @property
     def authenticated(self) -> bool:
@@ -71,8 +72,19 @@ class Policy:
         """Return the headers that every answer to ``call`` in this section carries."""
         if self.origins is None:
             return self.custom
-        allow = (ALLOW_ORIGIN, self.origins.allowed(call.header(b"origin")))
-        if self.origins.varies:
+        origin = call.header(b"origin")
+        known = self._common.get(origin)
+        if known is None:
+            known = self._allowing(self.origins, origin)
+            if len(origin) <= ORIGIN_LIMIT:
+                if len(self._common) >= KNOWN_LIMIT:
+                    self._common.clear()
+                self._common[origin] = known
+        return known
+
+    def _allowing(self, origins: Origins, origin: bytes) -> HeaderLines:
+        allow = (ALLOW_ORIGIN, origins.allowed(origin))
+        if origins.varies:
             return (allow, VARY_ORIGIN, *self.expose, *self.custom)
         return (allow, *self.expose, *self.custom)
 
@@ -88,7 +100,11 @@ class Policy:
         if self.overlapping:
             own = {name for name, _ in reply.headers}
             common = tuple(line for line in common if line[0] not in own or line == VARY_ORIGIN)
-        return evolve(reply, headers=common + reply.headers) if common else reply
+        if not common:
+            return reply
+        if type(reply) is Reply:  # the common case, ten times as fast as ``evolve``
+            return Reply(reply.status, common + reply.headers, reply.body)
+        return evolve(reply, headers=common + reply.headers)
 
 
 def for_api(section: Api, sdk_headers: tuple[str, ...]) -> Policy:
