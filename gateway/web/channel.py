@@ -230,10 +230,3 @@ class Channel(HTTPChannel):
         deadline, self._deadline = self._deadline, None
         if deadline is not None and deadline.active():
             deadline.cancel()
-
-
-def channel(_factory: Any) -> Any:
-    """Return a protocol that speaks HTTP/1.1 through ``Channel``, or HTTP/2 where TLS has negotiated it."""
-    from twisted.web.http import _GenericHTTPChannelProtocol  # Twisted's own way to both; there is no public name
-
-    return _GenericHTTPChannelProtocol(Channel())

@@ -46,7 +46,7 @@ class WebRequest(Request):
         elif isinstance(self.channel, Channel):
             self.channel.refuse(413)
         else:
-            self.channel.abortConnection()
+            self.channel._conn.refuse(self.channel.streamID, 413)  # noqa: SLF001 - one stream of a ``http2.Connection``
 
     def process(self) -> None:
         """Route the request on its still escaped path."""

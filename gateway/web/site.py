@@ -17,8 +17,8 @@ from attrs import frozen
 from twisted.web.server import Site
 
 from gateway.web.carrier import resource
-from gateway.web.channel import channel
 from gateway.web.context import Context
+from gateway.web.http2 import Negotiated
 from gateway.web.ports import Uncounted
 from gateway.web.request import WebRequest
 from gateway.web.web import build
@@ -48,7 +48,7 @@ class Page:
 class GatewaySite(Site):
     """``Site`` with our requests, limits and no access log: URLs carry keys and user data."""
 
-    protocol = channel
+    protocol = Negotiated
     requestFactory = WebRequest
 
     def __init__(self, context: Context, settings: Settings, metrics: WebMetrics) -> None:
