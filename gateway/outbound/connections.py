@@ -118,7 +118,7 @@ class _Checked:
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         bind = (self._bind, 0) if self._bind else None
         endpoint = kind(self._reactor, address, self._port, timeout=timeout, bindAddress=bind)
-        return endpoint.connect(factory)  # type: ignore[no-any-return]
+        return endpoint.connect(factory)
 
 
 @implementer(IResolutionReceiver)

@@ -160,7 +160,7 @@ def skip_orphans(connection: sqlite3.Connection, names: Collection[str], now: fl
 
 
 def purge(connection: sqlite3.Connection, before: float, limit: int = PURGE_STEP, *, reason: str = "purged") -> int:
-    """Delete finished messages and changes from before ``before``, the oldest first; returns how many messages.
+    """Delete messages that were finished before ``before``, the oldest first; returns how many.
 
     A message that a receiver may still see again is never deleted: only finished ones are.
     """
@@ -174,10 +174,16 @@ def purge(connection: sqlite3.Connection, before: float, limit: int = PURGE_STEP
         counts[endpoint] = counts.get(endpoint, 0) + 1
     for endpoint, count in counts.items():
         count_drop(connection, endpoint, reason, count)
-    connection.execute(
-        "DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE at < ? ORDER BY at LIMIT ?)", (before, limit)
-    )
     return len(rows)
+
+
+def purge_changes(connection: sqlite3.Connection, before: float, limit: int = PURGE_STEP) -> int:
+    """Delete changes recorded before ``before``, the oldest first, never the newest; returns how many."""
+    return connection.execute(
+        "DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE at < ?"
+        " AND id < (SELECT max(id) FROM changes) ORDER BY at LIMIT ?)",
+        (before, limit),
+    ).rowcount
 
 
 def count_drop(connection: sqlite3.Connection, endpoint: str, reason: str, count: int) -> None:
@@ -192,7 +198,8 @@ def count_drop(connection: sqlite3.Connection, endpoint: str, reason: str, count
 def make_room(connection: sqlite3.Connection, max_bytes: int) -> bool:
     """Whether the database has room below ``max_bytes``, after the oldest finished messages went if need be."""
     while used_bytes(connection) >= max_bytes:
-        if not purge(connection, float("inf"), reason="purged: the outbox is full"):
+        gone = purge(connection, float("inf"), reason="purged: the outbox is full")
+        if not gone and not purge_changes(connection, float("inf")):
             return False
     return True
 

@@ -102,7 +102,13 @@ class Outbox:
 
     def purge(self, keep: float) -> Deferred[int]:
         """Delete what was finished more than ``keep`` seconds ago, a bounded number at a time; fires with how many."""
-        return self._store.run(lambda c: ledger.purge(c, self._wall() - keep, reason="purged: older than outbox.keep"))
+        before = self._wall() - keep
+
+        def work(connection: sqlite3.Connection) -> int:
+            messages = ledger.purge(connection, before, reason="purged: older than outbox.keep")
+            return messages + ledger.purge_changes(connection, before)
+
+        return self._store.run(work)
 
     def wishes(self) -> Deferred[list[Wish]]:
         """Return what the command line asked for since the last call, and forget it."""

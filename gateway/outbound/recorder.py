@@ -145,12 +145,13 @@ class Recorder:
         if not self.trouble:
             _log.error("the outbox cannot record, flags go on without it: {reason}", reason=reason)
         self.trouble = reason or "unknown"
-        self._waiting = _merged([*entries, *self._waiting])
+        self._waiting = [*entries, *self._waiting]
         self._retry = self._clock.callLater(RETRY_SECONDS, self._again)
         self._rest()
 
     def _again(self) -> None:
         self._retry = None
+        self._waiting = _merged(self._waiting)
         self._work()
 
     def _rest(self) -> None:

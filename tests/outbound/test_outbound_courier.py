@@ -1,0 +1,253 @@
+"""Delivery in virtual time: the schedule, Retry-After, expiry, isolation, concurrency, stopping."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from outbound_memory import DirectStore, FakeSender
+from twisted.internet.task import Clock
+
+from gateway.outbound.attempt import Attempt
+from gateway.outbound.counting import Uncounted
+from gateway.outbound.courier import GRACE, Courier
+from gateway.outbound.message import Message
+from gateway.outbound.outbox import Outbox
+from gateway.outbound.trust import TrustError
+from gateway.outbound.voice import EndpointRules, Voice
+from gateway.settings import Delivery, Endpoint, Settings
+
+START = 1_700_000_000.0
+DAY = 86400
+FINE, BROKEN = Attempt(204, "", 0.0), Attempt(503, "", 0.0)
+
+
+class Middling(random.Random):
+    """No jitter: the middle of every range."""
+
+    def random(self) -> float:
+        """Return the middle."""
+        return 0.5
+
+
+class Scene:
+    """A courier over a store in memory; every endpoint has a sender of its own, by name."""
+
+    def __init__(self, *endpoints: Endpoint) -> None:
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.store = DirectStore()
+        self.outbox = Outbox(self.store, self.clock.seconds)
+        self.senders = {endpoint.url: FakeSender() for endpoint in endpoints}
+        self.courier = Courier(
+            self.clock, self.clock.seconds, self.outbox, Uncounted(), lambda _, route: self.senders[route.url]
+        )
+        self.configure(*endpoints)
+
+    def configure(self, *endpoints: Endpoint) -> None:
+        """Apply settings with these endpoints."""
+        for endpoint in endpoints:
+            self.senders.setdefault(endpoint.url, FakeSender())
+        voice = Voice(Settings(webhooks=list(endpoints)), "host")
+        self.courier.configure([(each, EndpointRules(each, voice, Middling())) for each in endpoints], Delivery())
+
+    def add(self, name: str, *ids: str, kind: str = "FLAG_UPDATED") -> None:
+        """Write messages and wake."""
+        now = self.clock.seconds()
+        self.outbox.add([Message(each, name, "envelope", kind, "a", b"{}", now) for each in ids])
+        self.courier.wake([name])
+
+    def sent(self, name: str) -> list[str]:
+        """The ids that were sent, in order."""
+        return [headers["X-Flaggateway-Delivery"] for headers in self.senders[f"http://{name}/"].sent]
+
+    def pass_time(self, seconds: float, step: float = 1.0) -> None:
+        """Let time go by in steps."""
+        for _ in range(int(seconds / step)):
+            self.clock.advance(step)
+
+
+def endpoint(name: str, **options) -> Endpoint:
+    """An endpoint whose URL is its name."""
+    return Endpoint(name=name, url=f"http://{name}/", **options)
+
+
+def test_what_arrives_is_delivered_and_sent_once() -> None:
+    """One attempt, one row, no more calls."""
+    scene = Scene(endpoint("ops"))
+    scene.add("ops", "1", "2")
+    scene.pass_time(100)
+    assert scene.sent("ops") == ["1", "2"]
+    assert scene.store.states() == {"delivered": 2}
+    assert scene.store.rows("SELECT number, status, outcome FROM attempts") == [(1, 204, "answered 204")] * 2
+
+
+def test_the_three_day_schedule_ends_with_one_last_try_and_failed() -> None:
+    """5 s, 30 s, 2 min, 10 min, 30 min, 1 h, 2 h, 4 h, then every 6 h, and at the end of the three days."""
+    scene = Scene(endpoint("ops"))
+    scene.senders["http://ops/"].answer = lambda *_: BROKEN
+    scene.add("ops", "1")
+    scene.pass_time(3 * DAY + 100, step=5)
+    times = [at - START for (at,) in scene.store.rows("SELECT at FROM attempts ORDER BY number")]
+    gaps = [round(after - before) for before, after in zip(times, times[1:], strict=False)]
+    assert gaps[:9] == [5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600]
+    assert set(gaps[9:-1]) == {21600}
+    assert times[-1] == 3 * DAY
+    assert scene.store.states() == {"failed": 1}
+    assert scene.store.rows("SELECT reason FROM messages") == [("answered 503",)]
+
+
+def test_retry_after_is_a_minimum_and_cut_at_the_end() -> None:
+    """A receiver may ask for more time than the schedule gives, not for more than there is."""
+    scene = Scene(endpoint("ops", retry_for=3600))
+    answers = [Attempt(429, "", 0.0, b"", "600"), Attempt(503, "", 0.0, b"", "999999"), BROKEN]
+    scene.senders["http://ops/"].answer = lambda *_: answers.pop(0)
+    scene.add("ops", "1")
+    scene.pass_time(4000, step=5)
+    times = [round(at - START) for (at,) in scene.store.rows("SELECT at FROM attempts ORDER BY number")]
+    assert times == [0, 600, 3600]
+    assert scene.store.states() == {"failed": 1}
+
+
+def test_a_dead_endpoint_delays_nobody() -> None:
+    """The healthy one gets everything while the other hangs."""
+    scene = Scene(endpoint("dead"), endpoint("well"))
+    scene.senders["http://dead/"].answer = lambda *_: None
+    many = [str(number) for number in range(100)]  # the fakes answer at once, one call deeper each time
+    scene.add("dead", *many)
+    scene.add("well", *many)
+    scene.pass_time(5)
+    assert scene.sent("well") == many
+    assert len(scene.sent("dead")) == 8
+
+
+@pytest.mark.parametrize("limit", [1, 3, 8])
+def test_no_more_than_concurrency_are_in_flight(limit: int) -> None:
+    """The next starts when one has ended and is written down."""
+    scene = Scene(endpoint("ops", concurrency=limit))
+    sender = scene.senders["http://ops/"]
+    sender.answer = lambda *_: None
+    scene.add("ops", *(str(number) for number in range(10)))
+    assert len(sender.flying) == limit
+    sender.flying[0].callback(FINE)
+    assert len(sender.flying) == limit + 1
+    assert scene.sent("ops") == [str(number) for number in range(limit + 1)]
+
+
+def test_a_message_that_is_retried_does_not_hold_up_later_ones() -> None:
+    """With one call in flight too: order is that of the starts."""
+    scene = Scene(endpoint("ops", concurrency=1))
+    sender = scene.senders["http://ops/"]
+    sender.answer = lambda headers, _: (
+        BROKEN if headers["X-Flaggateway-Delivery"] == "1" and len(sender.sent) < 3 else FINE
+    )
+    scene.add("ops", "1", "2", "3")
+    scene.pass_time(10)
+    assert scene.sent("ops") == ["1", "2", "3", "1"]
+    assert scene.store.states() == {"delivered": 3}
+
+
+def test_failure_is_told_to_the_others_and_never_about_itself() -> None:
+    """DELIVERY_FAILED goes to the other envelopes; when it cannot be delivered either, nobody hears of that."""
+    scene = Scene(
+        endpoint("dead", retry_for=0), endpoint("also", retry_for=0), endpoint("well"), endpoint("chat", format="slack")
+    )
+    scene.senders["http://dead/"].answer = lambda *_: BROKEN
+    scene.senders["http://also/"].answer = lambda *_: BROKEN
+    scene.add("dead", "1")
+    scene.pass_time(10)
+    rows = scene.store.rows("SELECT endpoint, type, state FROM messages ORDER BY endpoint, row")
+    assert rows == [
+        ("also", "DELIVERY_FAILED", "failed"),
+        ("dead", "FLAG_UPDATED", "failed"),
+        ("well", "DELIVERY_FAILED", "delivered"),
+    ]
+    body = json.loads(scene.store.rows("SELECT body FROM messages WHERE endpoint = 'well'")[0][0])
+    assert (body["data"]["messageId"], body["data"]["endpoint"]) == ("1", "dead")
+
+
+def test_a_stop_waits_for_what_is_in_flight_then_cuts_it() -> None:
+    """An attempt that is cut is not written down: it is repeated after the next start."""
+    scene = Scene(endpoint("ops"))
+    sender = scene.senders["http://ops/"]
+    sender.answer = lambda *_: None
+    scene.add("ops", "1", "2")
+    stopped = scene.courier.stop()
+    sender.flying[0].callback(FINE)
+    assert not stopped.called
+    scene.pass_time(GRACE + 1)
+    assert stopped.called
+    assert sender.closed
+    assert scene.store.states() == {"delivered": 1, "pending": 1}
+    assert scene.store.rows("SELECT count(*) FROM attempts") == [(1,)]
+
+
+def test_an_attempt_is_written_down_when_the_disk_has_room_again() -> None:
+    """A full disk must not make a delivered message be sent again."""
+    scene = Scene(endpoint("ops"))
+    sender = scene.senders["http://ops/"]
+    sender.answer = lambda *_: None
+    scene.add("ops", "1")
+    scene.store.connection.execute("PRAGMA query_only = 1")
+    sender.flying[0].callback(FINE)
+    scene.pass_time(5)
+    assert scene.store.states() == {"pending": 1}
+    scene.store.connection.execute("PRAGMA query_only = 0")
+    scene.pass_time(5)
+    assert scene.store.states() == {"delivered": 1}
+    assert scene.sent("ops") == ["1"]
+
+
+def test_other_settings_hold_from_the_next_attempt_on() -> None:
+    """A new URL and a new secret are used for what still waits; what is in flight ends on the old connections."""
+    scene = Scene(endpoint("ops", concurrency=1))
+    old = scene.senders["http://ops/"]
+    old.answer = lambda *_: None
+    scene.add("ops", "1", "2")
+    scene.configure(Endpoint(name="ops", url="http://new/", concurrency=1, secret="s"))
+    assert not old.closed
+    old.flying[0].callback(FINE)
+    scene.pass_time(1)
+    assert old.closed
+    assert scene.sent("new") == ["2"]
+    assert "X-Hub-Signature-256" in scene.senders["http://new/"].sent[0]
+
+
+def test_an_endpoint_that_cannot_be_called_is_said_so_and_its_messages_wait(logged_errors) -> None:
+    """A broken ca_file stops one endpoint, not the others."""
+    scene = Scene(endpoint("well"))
+
+    def refuse(_reactor, route):
+        if route.ca_file:
+            raise TrustError("ca_file holds no certificate in PEM form")
+        return scene.senders[route.url]
+
+    scene.courier._make_sender = refuse
+    scene.configure(endpoint("bad", ca_file="/x.pem"), endpoint("well"))
+    scene.add("bad", "1")
+    scene.add("well", "2")
+    assert scene.sent("well") == ["2"]
+    assert scene.store.states() == {"pending": 1, "delivered": 1}
+    assert len(logged_errors.flush()) == 1
+
+
+def test_failing_tells_since_when() -> None:
+    """The first failure after the last success."""
+    scene = Scene(endpoint("ops"))
+    answers = [BROKEN, BROKEN, FINE]
+    scene.senders["http://ops/"].answer = lambda *_: answers.pop(0)
+    scene.add("ops", "1")
+    scene.pass_time(10)
+    assert scene.courier.failing() == {"ops": START}
+    scene.pass_time(60)
+    assert scene.courier.failing() == {}
+
+
+def test_a_large_queue_is_not_read_into_memory() -> None:
+    """However much waits, a window of it is held."""
+    scene = Scene(endpoint("ops"))
+    scene.senders["http://ops/"].answer = lambda *_: None
+    scene.add("ops", *(str(number) for number in range(1000)))
+    lane = scene.courier._lanes["ops"][1]
+    assert len(lane._held) <= 64 + 8
