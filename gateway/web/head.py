@@ -35,13 +35,12 @@ class Head:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header field from llhttp."""
         name = name.lower()
+        if name in self.headers:
+            self.headers[name].append(value.strip(b" \t"))
+        else:
+            self.headers[name] = [value.strip(b" \t")]
         if name in HANDED_OVER and not (name == b"connection" and value.lower() == b"keep-alive"):
             self.plain = False
-        known = self.headers.get(name)
-        if known is None:
-            self.headers[name] = [value.strip(b" \t")]
-        else:
-            known.append(value.strip(b" \t"))
 
     @property
     def length(self) -> int | None:

@@ -13,7 +13,7 @@ from twisted.web.http import datetimeToString
 if TYPE_CHECKING:
     from gateway.web.values import HeaderLines, Reply
 
-KNOWN_LIMIT = 256  # heads that are remembered within a second; a gateway has some dozens, but for those with an ETag
+KNOWN_LIMIT = 256  # heads that are remembered within a second; of more, as with ETags, all are forgotten
 BODILESS = frozenset({204, 304})
 STREAM_END: HeaderLines = ((b"Connection", b"keep-alive"), (b"Transfer-Encoding", b"chunked"))
 
@@ -47,13 +47,16 @@ class Renderer:
         if known is None:
             phrase = HTTPStatus(status).phrase.encode()
             known = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b" % (status, phrase, self._date, _lines(headers))
-            if len(self._heads) < KNOWN_LIMIT:
-                self._heads[status, headers] = known
+            if len(self._heads) >= KNOWN_LIMIT:
+                self._heads.clear()
+            self._heads[status, headers] = known
         return known
 
 
 def _lines(headers: HeaderLines) -> bytes:
     """Return header lines; lines of one name stand together where the first of them stood."""
+    if len({name for name, _ in headers}) == len(headers):
+        return b"".join([b"%b: %b\r\n" % line for line in headers])
     grouped: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         grouped.setdefault(name, []).append(value)
