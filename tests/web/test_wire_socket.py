@@ -1,0 +1,126 @@
+"""The wire on real sockets: what memory cannot show of segments, pipelines, streams and readers that stop."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+
+from eventually import eventually
+from gateway.flags import load
+from gateway.streams import Hub, Wheel
+from gateway.web.wire import WireFactory
+from web_memory import FakeRegistry, FakeSdk, NoMeter, request_bytes, settings_of
+from wire_memory import settled
+
+CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}, "long": {"t": 1, "v": {"s": "x" * 20_000}, "i": "v1"}}}
+EVALUATE = request_bytes("POST", "/api/sdk1/eval", body='{"key":"on"}')
+KEYS = request_bytes("GET", "/api/sdk1/keys")
+HEAD = request_bytes("HEAD", "/api/sdk1/keys")
+FILE = request_bytes("GET", "/configuration-files/configcat-proxy/sdk1/config_v6.json")
+OPEN = request_bytes("GET", "/sse/sdk1/eval-all")
+LAST = request_bytes("GET", "/api/sdk1/keys", {"Connection": "close"})
+
+
+class Loopback:
+    """One world behind two loopback ports: Klein's, and the wire's."""
+
+    def __init__(self) -> None:
+        from twisted.internet import reactor as real  # noqa: TID251
+
+        from gateway.web.site import make_site
+
+        reactor: Any = real
+        snapshot = load(json.dumps(CONFIG).encode(), '"1"')
+        wheel = Wheel(20, 60, lambda subscriber: subscriber.outlet.abort())
+        self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), meter=NoMeter())
+        registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
+        site = make_site(registry, {"sdk1": self.hub}, settings_of({}), clock=reactor)
+        self.factory = WireFactory(site, reactor)
+        self.ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (site, self.factory)]
+        self.klein, self.wire = [("127.0.0.1", port.getHost().port) for port in self.ports]
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    world = Loopback()
+    yield world
+    for port in world.ports:
+        pytest_twisted.blockon(port.stopListening())
+
+
+def read_all(client: socket.socket) -> bytes:
+    received = b""
+    while piece := client.recv(65536):
+        received += piece
+    return received
+
+
+def talk(address: tuple[str, int], data: bytes, piece: int = 0) -> bytes:
+    """Send everything, in segments of ``piece`` bytes, and return all that comes until the server closes."""
+    with socket.create_connection(address, timeout=20) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(data), piece or len(data)):
+            client.sendall(data[start : start + (piece or len(data))])
+        return settled(read_all(client))
+
+
+@pytest_twisted.inlineCallbacks
+def test_carriers_say_the_same_on_sockets(loopback: Loopback) -> Any:
+    """Pipelined, split, handed-over and refused requests give the same bytes on both ports."""
+    for data, piece in (
+        (EVALUATE + KEYS + FILE + LAST, 0),
+        (EVALUATE + KEYS + FILE + LAST, 7),
+        (EVALUATE + HEAD + EVALUATE + LAST, 0),
+        (FILE * 100 + LAST, 0),
+        (KEYS + b"rubbish\r\n\r\n", 0),
+        (request_bytes("GET", "/nowhere") + LAST, 11),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 0),
+    ):
+        klein = yield deferToThread(talk, loopback.klein, data, piece)
+        wire = yield deferToThread(talk, loopback.wire, data, piece)
+        assert klein == wire
+        assert wire.startswith(b"HTTP/1.1 ")
+
+
+@pytest_twisted.inlineCallbacks
+def test_answers_that_are_read_late(loopback: Loopback) -> Any:
+    """A client that asks for 3 MB before it reads any of it, through a small window, gets all of it in the end."""
+
+    def greedy() -> int:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(20)
+            client.connect(loopback.wire)
+            client.sendall(FILE * 150 + LAST)
+            return read_all(client).count(b"HTTP/1.1 200 OK")
+
+    answered = yield deferToThread(greedy)
+    assert 151 == answered
+
+
+@pytest_twisted.inlineCallbacks
+def test_stream_opens_and_ends_with_its_client(loopback: Loopback) -> Any:
+    """A stream opens on a connection that was used before; when its client hangs up nothing of it is left."""
+
+    def first() -> tuple[socket.socket, bytes]:
+        client = socket.create_connection(loopback.wire, timeout=20)
+        client.sendall(KEYS + OPEN + KEYS)
+        received = b""
+        while not received.endswith(b"\n\n\r\n"):
+            received += client.recv(65536)
+        return client, received
+
+    client, received = yield deferToThread(first)
+    assert 2 == received.count(b"HTTP/1.1 200 OK")
+    assert b"text/event-stream" in received
+    assert 1 == len(loopback.hub.subscribers())
+    client.close()
+    yield deferToThread(eventually, lambda: not loopback.hub.subscribers())
+    assert ([], set()) == (loopback.hub.subscribers(), loopback.factory.open)
