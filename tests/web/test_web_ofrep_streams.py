@@ -110,7 +110,7 @@ def test_an_endpoint_that_was_not_given_out_opens_nothing(site: Memory, fault: s
         "mac": f"{payload}.{flipped.get(mac[0], 'A')}{mac[1:]}",
         "payload": f"{target(site, {'Country': 'US'}).rpartition('/')[2].partition('.')[0]}.{mac}",
         "no mac": payload,
-        "empty": ".",
+        "empty": "bnVsbA.AA",
         "not base64": "é!.!",
     }.get(fault, token)
     wrong = {"unknown sdk": "/ofrep/v1/streams/nope", "sdk": "/ofrep/v1/streams/sdk%32"}.get(fault, head)
