@@ -64,6 +64,8 @@ def _discord_line(line: Line) -> str:
 def _discord_span(span: Span) -> str:
     if span.style == "code":
         return f"`{span.text.replace('`', _TICK)}`"
+    if span.style == "plain":
+        return span.text
     text = _DISCORD_MARKS.sub(r"\\\1", span.text)
     return f"**{text}**" if span.style == "strong" else text
 

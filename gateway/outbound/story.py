@@ -31,10 +31,10 @@ _DECEIVING = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 @attrs.frozen
 class Span:
-    """A piece of a line."""
+    """A piece of a line; ``plain`` are words of ours, everything else was written by somebody."""
 
     text: str
-    style: Literal["plain", "strong", "code"] = "plain"
+    style: Literal["plain", "said", "strong", "code"] = "plain"
 
 
 Line = tuple[Span, ...]
@@ -46,7 +46,7 @@ def story(change: Change) -> Iterator[Line]:
     by = [Span(" by "), _strong(who)] if who else [Span(" (author unknown)")]
     yield (Span("Feature flags of "), _strong(change.sdk_id), Span(" changed"), *by)
     if change.notes.strip():
-        yield (Span("Notes: "), Span(one_line(change.notes, NOTES_SHOWN)))
+        yield (Span("Notes: "), Span(one_line(change.notes, NOTES_SHOWN), "said"))
     yield from _flags(change)
     for edit in segment_edits(change):
         act = "created" if edit.old is None else "deleted" if edit.new is None else "updated"
