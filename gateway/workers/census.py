@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from gateway.web.context import OpenStreams
 from gateway.workers.messages import Open, Others
 
@@ -58,6 +60,8 @@ class SharedStreams(OpenStreams):
 
     def told(self, others: Others) -> None:
         """Take over what the other workers have."""
+        if others.fresh:
+            others = replace(others, addresses=dict.fromkeys(self._elsewhere, 0) | others.addresses)
         self.total += others.total - self._others
         self._others = others.total
         for address, count in others.addresses.items():
@@ -111,11 +115,11 @@ class Census:
         return list(gone)
 
     def others(self, worker: object, addresses: list[str] | None = None) -> Others:
-        """Return what all but ``worker`` have; of every address, or of those given."""
+        """Return what all but ``worker`` have; of those addresses, or, as a fresh start, of every one."""
         own = self._addresses.get(worker, {})
         asked = list(self._sums) if addresses is None else addresses
         counts = {address: self._sums.get(address, 0) - own.get(address, 0) for address in asked}
-        return Others(self.total - self._totals.get(worker, 0), counts)
+        return Others(self.total - self._totals.get(worker, 0), counts, addresses is None)
 
     def _move(self, address: str, by: int) -> None:
         count = self._sums.get(address, 0) + by

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,7 +60,8 @@ class Member(ProcessProtocol):
     def launch(self, reactor: Any, environ: Mapping[str, str]) -> None:
         """Start the process; raises ``OSError`` when the system cannot."""
         ours, theirs = socket.socketpair()
-        with theirs, Path("/dev/null").open("rb") as nothing:
+        with ExitStack() as failed, theirs, Path("/dev/null").open("rb") as nothing:
+            failed.callback(ours.close)
             # Signals to the whole group may come before the worker can say that it ignores them.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
             try:
@@ -73,6 +74,7 @@ class Member(ProcessProtocol):
                 )
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            failed.pop_all()
         connect(reactor, ours, self.link)
 
     def tick(self) -> None:
@@ -113,8 +115,3 @@ class Member(ProcessProtocol):
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a worker: ours, and the same modules from the same places."""
     return {**environ, "PYTHONPATH": ":".join(place for place in sys.path if place)}
-
-
-def delay_of(failures: int) -> float:
-    """Return after how many seconds a worker is replaced that is the ``failures``-th in a row to die young."""
-    return min(10.0, 0.1 * 2 ** min(failures - 1, 10)) if failures else 0.0

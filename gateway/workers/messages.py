@@ -64,10 +64,14 @@ class Apply(Message, frozen=True, array_like=True, tag="apply"):
 
 
 class Others(Message, frozen=True, array_like=True, tag="others"):
-    """How many streams the other workers have; ``addresses`` holds those callers whose number changed."""
+    """How many streams the other workers have; ``addresses`` holds those callers whose number changed.
+
+    ``fresh`` says that it holds all of them, so that every other one is forgotten.
+    """
 
     total: int
     addresses: dict[str, int]
+    fresh: bool = False
 
 
 class Page(Message, frozen=True, array_like=True, tag="page"):

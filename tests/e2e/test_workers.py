@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from cdn_stand_in import SDK_KEY, CdnStandIn
 from crew import Visit, alive, await_successor, holders, sample, workers
@@ -147,6 +149,70 @@ def test_a_second_gateway_on_the_port_does_not_start(
     assert 1 == second.logs().count(f"port {gateway.port} on 127.0.0.1 cannot be opened: Address already in use")
     assert "Traceback" not in second.logs()
     assert 200 == gateway.post("/api/shop/eval", EVAL)[0]
+
+
+def test_workers_that_cannot_listen_end_the_start(gateway_process: Start, config: Path, tmp_path: Path) -> None:
+    """Nobody runs on with a status page and no port: one line says why, and the exit status is 1."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, socket, sys\n"
+        "def listen(*_):\n    raise OSError(98, os.strerror(98))\n"
+        "if 'gateway.workers.worker' in sys.orig_argv:\n    socket.socket.listen = listen\n"
+    )
+    home = tmp_path / "broken"
+    home.mkdir()
+    gateway = GatewayProcess(settings(config), home, env={"PYTHONPATH": str(tmp_path)})
+    gateway._choose_ports()
+    gateway._spawn()  # ``start`` would try again with other ports
+    eventually(lambda: gateway.returncode is not None, gateway.logs)
+    assert 1 == gateway.returncode
+    assert 1 == gateway.logs().count("not started: port")
+    assert "Traceback" not in gateway.logs()
+
+
+def test_a_second_signal_ends_the_waiting(gateway_process: Start, config: Path, streams: Streams) -> None:
+    """An operator who asks twice does not wait for the drain window."""
+    gateway = gateway_process(settings(config, sse={"drain_window": 15}))
+    open_streams(streams, gateway, 10)
+    eventually(lambda: told(gateway)["streams"] == 10)
+    pids = workers(gateway)
+    began = time.monotonic()
+    os.kill(gateway.pid, signal.SIGTERM)
+    eventually(lambda: "draining 10 streams" in gateway.logs())
+    assert 0 == gateway.stop()
+    assert time.monotonic() - began < 10
+    assert [] == alive(pids)
+
+
+def test_workers_speak_tls(gateway_process: Start, config: Path, tmp_path: Path) -> None:
+    """Each worker reads the certificates, and again when they were replaced."""
+    names = iter(("first.example", "second.example"))
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def issue() -> None:
+        issued = trustme.CA().issue_cert("127.0.0.1", next(names))
+        issued.private_key_pem.write_to_path(str(key))
+        cert.write_bytes(issued.cert_chain_pems[0].bytes())
+
+    issue()
+    tls = {"enabled": True, "certificates": [{"cert": str(cert), "key": str(key)}]}
+    gateway = gateway_process(settings(config) | {"tls": tls})
+    assert [True] * 20 == [b"first.example" in shown_certificate(gateway) for _ in range(20)]
+    issue()
+    gateway.reload()
+    eventually(lambda: told(gateway)["reloads"] == 1, gateway.logs)
+    assert [True] * 20 == [b"second.example" in shown_certificate(gateway) for _ in range(20)]
+
+
+def shown_certificate(gateway: GatewayProcess) -> bytes:
+    """Return the certificate, in DER, that a new connection is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as plain,
+        context.wrap_socket(plain) as secure,
+    ):
+        return secure.getpeercert(binary_form=True) or b""
 
 
 def signed(call_id: str, body: bytes) -> dict[str, str]:
