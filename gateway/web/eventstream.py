@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 UNSENT_LIMIT = 16 * 1024
 """Bytes that wait unsent in the kernel, and again in the process, before a reader counts as paused.
 
-By default the kernel alone swallows some 2.7 MB of old values before anybody notices.
+By default the kernel alone swallows some 2.6 MB of old values before anybody notices; so bounded it is 20 to 60 KB.
+A small ``SO_SNDBUF`` beside it was measured to save nothing more, and would slow down readers that are far away.
 """
 
 USER_TIMEOUT_LIMIT = 2**31 - 1  # milliseconds; what the socket option holds
