@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
@@ -54,8 +55,12 @@ class Database:
         self._busy = False
         self._idle: list[Deferred[None]] = []
 
-    def open(self) -> Deferred[None]:
-        """Create or upgrade the file; errs with ``OutboxUnusable``."""
+    def open(self) -> None:
+        """Create or upgrade the file, and start the thread; raises ``OutboxUnusable`` with nothing left open.
+
+        Takes some milliseconds in the calling thread, so that whoever starts the gateway learns at once.
+        """
+        check(self.path)
         self._pool = ConnectionPool(  # type: ignore[no-untyped-call]
             "sqlite3",
             str(self.path),
@@ -67,10 +72,7 @@ class Database:
             isolation_level=None,
             timeout=BUSY_SECONDS,
         )
-        make_place(self.path)
         self._pool.start()  # type: ignore[no-untyped-call]
-        opened: Deferred[None] = self._pool.runWithConnection(_migrate)  # type: ignore[no-untyped-call]
-        return opened.addErrback(_unusable, self.path)
 
     def run(self, work: Work[T]) -> Deferred[T]:
         """See ``Store``."""
@@ -118,13 +120,20 @@ class Database:
             waiting.callback(None)
 
 
-def make_place(path: Path) -> None:
-    """Create the directory and the file, for nobody but us: messages name users, bodies may hold values."""
+def check(path: Path) -> None:
+    """Create the file for nobody but us (messages name users), bring it to our schema; raises ``OutboxUnusable``."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
+            migrate(connection)
+            prepare(connection)
     except OSError as error:
         raise OutboxUnusable(f"outbox.path: {path} cannot be written: {error.strerror}") from error
+    except NotOurs as error:
+        raise OutboxUnusable(f"outbox.path: {path}: {error}") from error
+    except sqlite3.Error as error:
+        raise OutboxUnusable(f"outbox.path: {path} cannot be opened: {error}") from error
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -162,14 +171,3 @@ def _alone(connection: sqlite3.Connection, work: Work[Any]) -> Any:
         return _together(connection, [work])[0]
     except Exception:  # noqa: BLE001 - the border of the thread: the caller gets it through the Deferred
         return Failure()  # type: ignore[no-untyped-call]
-
-
-def _migrate(connection: Any) -> None:
-    migrate(connection)
-
-
-def _unusable(failure: Failure, path: Path) -> None:
-    failure.trap(NotOurs, sqlite3.Error)  # type: ignore[no-untyped-call]
-    if failure.check(NotOurs):  # type: ignore[no-untyped-call]
-        raise OutboxUnusable(f"{path}: {failure.getErrorMessage()}")
-    raise OutboxUnusable(f"outbox.path: {path} cannot be opened: {failure.getErrorMessage()}")

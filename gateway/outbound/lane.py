@@ -72,7 +72,7 @@ class Lane:
         self._window: deque[Letter] = deque()
         self._held: set[int] = set()  # rows in the window, in flight, or not yet written down
         self._flights: dict[int, tuple[Sender, Deferred[None]]] = {}
-        self._asking = self._again = self._stopped = self._cut = False
+        self._asking = self._again = self._more = self._stopped = self._cut = False
         self._timer: Any = None
         self._landed: list[Deferred[None]] = []
         self.failing_since: float | None = None  # of the first failure after the last success
@@ -134,6 +134,7 @@ class Lane:
         self._asking = False
         if self._stopped:
             return
+        self._more = len(due.letters) == room  # fewer mean that nothing else is due
         for letter in due.letters:
             self._held.add(letter.row)
             self._window.append(letter)
@@ -142,7 +143,7 @@ class Lane:
             self._again = False
             if len(self._window) < WINDOW:
                 self.wake()
-        elif not self._window and due.next_at is not None:
+        elif due.next_at is not None:
             self._sleep(due.next_at - self._wall())
 
     def _launch(self) -> None:
@@ -157,7 +158,7 @@ class Lane:
         del self._flights[letter.row]
         self._held.discard(letter.row)
         self._launch()
-        if len(self._window) < WINDOW // 2:
+        if not self._held or (self._more and len(self._window) < WINDOW // 2):
             self.wake()
         self._land()
 
@@ -174,6 +175,7 @@ class Lane:
             case Again(due):
                 self._note(at, "postponed", letter, attempt)
                 await self._written(lambda: self._outbox.postponed(letter, attempt, at, due))
+                self._sleep(due - self._wall())
             case Expired():
                 self._note(at, "failed", letter, attempt)
                 notices = rules.notices(letter, attempt, self._wall())
@@ -215,9 +217,12 @@ class Lane:
         self._sleep(WRITE_AGAIN)
 
     def _sleep(self, seconds: float) -> None:
+        """Look again in so many seconds, or earlier, if that was said before."""
+        seconds = min(max(seconds, 0.0), LONGEST_SLEEP)
+        if self._stopped or (self._timer is not None and self._timer.getTime() <= self._clock.seconds() + seconds):
+            return
         self._disarm()
-        if not self._stopped:
-            self._timer = self._clock.callLater(min(max(seconds, 0.0), LONGEST_SLEEP), self._awake)
+        self._timer = self._clock.callLater(seconds, self._awake)
 
     def _awake(self) -> None:
         self._timer = None

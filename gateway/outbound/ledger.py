@@ -94,11 +94,11 @@ def _next_sequence(connection: sqlite3.Connection, endpoint: str) -> int:
 def due_letters(
     connection: sqlite3.Connection, endpoint: str, now: float, held: Collection[int], limit: int
 ) -> tuple[list[Letter], float | None]:
-    """Return up to ``limit`` letters that are due and not ``held``, the longest due first; and when to ask again.
+    """Return up to ``limit`` letters that are due and not ``held``, the longest due first; and a time.
 
     What was never tried is due since it was made, so fresh messages come in the order of their sequence.
 
-    The second is None when nothing else waits, and also when there are letters: ask again after them.
+    The second is when the next of those that are not due yet will be; None when there is none.
     """
     rows = connection.execute(
         "SELECT row, sequence, tries, first_try, due, id, endpoint, format, type, subject, body, created, sdk_id,"
@@ -107,10 +107,8 @@ def due_letters(
         (endpoint, now, limit + len(held)),
     ).fetchall()
     letters = [_letter(row) for row in rows if row[0] not in held][:limit]
-    if letters:
-        return letters, None
     query = "SELECT min(due) FROM messages WHERE endpoint = ? AND state = 'pending' AND due > ?"
-    return [], connection.execute(query, (endpoint, now)).fetchone()[0]
+    return letters, connection.execute(query, (endpoint, now)).fetchone()[0]
 
 
 def _letter(columns: tuple[Any, ...]) -> Letter:

@@ -24,7 +24,7 @@ TOTALS: Final = ("pending", "delivered", "failed", "skipped")
 
 @frozen
 class Due:
-    """Letters that can go now; else when the next one can, None when nothing waits."""
+    """Letters that can go now, and when the next one can; None when no other waits."""
 
     letters: list[Letter]
     next_at: float | None

@@ -14,9 +14,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from gateway.outbound import history
+from gateway.outbound.change import Author, read_credit
 from gateway.outbound.counting import OutboundMetrics, Uncounted
 from gateway.outbound.courier import Courier, MakeSender, make_sender
-from gateway.outbound.database import Database, OutboxUnusable
+from gateway.outbound.database import Database
 from gateway.outbound.ledger import add_messages
 from gateway.outbound.outbox import Outbox, Wish
 from gateway.outbound.place import outbox_path
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.flags import Snapshot
-    from gateway.outbound.change import Author
     from gateway.outbound.lane import Rules
     from gateway.settings import Endpoint, Settings
 
@@ -37,6 +37,7 @@ _log = Logger()
 
 LOOK_SECONDS: Final = 1.0  # between two looks at what the command line wants
 TIDY_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``, and two looks at the depths
+CREDIT_SECONDS: Final = 30.0  # for which a hook's author is that of the next change; a fetch takes less
 FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a problem of the gateway
 
 
@@ -73,7 +74,7 @@ class Outbound:
         self._courier: Courier | None = None
         self._loops: list[LoopingCall] = []
         self._latest: dict[str, Snapshot] = {}  # what each SDK serves: told when the outbox is opened later
-        self._opening: Deferred[None] | None = None
+        self._credits: dict[str, tuple[float, Author | None, str]] = {}
 
     @property
     def open(self) -> bool:
@@ -86,17 +87,29 @@ class Outbound:
         return self._path
 
     def start(self) -> Deferred[None]:
-        """Open what the settings ask for; errs with ``OutboxUnusable``, with nothing opened."""
+        """Open what the settings ask for; raises ``OutboxUnusable``, with nothing opened; fires when messages go out.
+
+        Changes are recorded from this call on.
+        """
         if not self._settings.webhooks:
             return succeed(None)
-        self._opening = Deferred.fromCoroutine(self._open())
-        return self._opening
+        self._open()
+        return Deferred.fromCoroutine(self._configure())
 
     def stop(self) -> Deferred[None]:
         """Let attempts in flight and changes that wait end, bounded; then close the database."""
         return Deferred.fromCoroutine(self._close())
 
-    def record(self, sdk_id: str, new: Snapshot, author: Author | None = None, notes: str = "") -> Deferred[None]:
+    def credit(self, sdk_id: str, body: bytes) -> None:
+        """Read from an authenticated hook's body who changed the config that the next ``record`` is about.
+
+        Counts for the fetch that the hook starts; nothing is invented where nothing is named.
+        """
+        author, notes = read_credit(body)
+        if author is not None or notes:
+            self._credits[sdk_id] = (self._wall() + CREDIT_SECONDS, author, notes)
+
+    def record(self, sdk_id: str, new: Snapshot) -> Deferred[None]:
         """Record that ``new`` is now the config of an SDK; publish it when this fires.
 
         Fires when it is on disk, after 250 ms at the latest, and never errs.  What could not be recorded is told later,
@@ -105,10 +118,16 @@ class Outbound:
         self._latest[sdk_id] = new
         if self._recorder is None:
             return succeed(None)
+        until, author, notes = self._credits.pop(sdk_id, (0.0, None, ""))
+        if until < self._wall():
+            author, notes = None, ""
         return self._recorder.record(sdk_id, new, author, notes)
 
     def reconfigure(self, settings: Settings) -> Deferred[None]:
-        """Go over to other settings; fires when they hold.  ``outbox.path`` takes a restart."""
+        """Go over to other settings; fires when they hold.  ``outbox.path`` takes a restart.
+
+        Raises ``OutboxUnusable`` when the first web hook asks for a database that cannot be opened.
+        """
         self._settings = self._voice.settings = settings
         for sdk_id in [sdk_id for sdk_id in self._latest if sdk_id not in settings.sdks]:
             del self._latest[sdk_id]
@@ -131,14 +150,10 @@ class Outbound:
                 found.append(f"endpoint {name} fails for {(now - since) / 60:.0f} minutes")
         return found
 
-    async def _open(self) -> None:
+    def _open(self) -> None:
         settings = self._settings
         database = Database(self._reactor, self._path)
-        try:
-            await database.open()
-        except OutboxUnusable:
-            await database.close()
-            raise
+        database.open()
         self._database = database
         self._outbox = Outbox(database, self._wall)
         self._courier = Courier(self._reactor, self._wall, self._outbox, self._metrics, self._sender)
@@ -147,7 +162,6 @@ class Outbound:
         )
         for sdk_id, snapshot in self._latest.items():
             self._recorder.record(sdk_id, snapshot, None, "")
-        await self._configure()
         self._loop(LOOK_SECONDS, self._look)
         self._loop(TIDY_SECONDS, self._tidy)
         _log.info("outbox open: {path}", path=str(self._path))
@@ -221,8 +235,6 @@ class Outbound:
         self._loops.append(loop)
 
     async def _close(self) -> None:
-        if self._opening is not None and not self._opening.called:
-            await self._opening
         for loop in self._loops:
             if loop.running:
                 loop.stop()
