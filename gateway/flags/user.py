@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 Attribute = str | float | tuple[str, ...]
 
+# Whoever evaluates serves nobody else meanwhile, and each rule on a hashed attribute hashes all of it anew.
+TEXT_LIMIT = (
+    128 * 1024
+)  # characters of one attribute, the items of a list together: what a stream's path can hold; 0.2 ms
+ITEM_LIMIT = 4096  # items of one list: 3 ms
+
 
 class User:
     """An immutable, hashable set of attributes; equality is on all of them, types and list items included.
@@ -124,14 +130,30 @@ NOBODY: Final = User({}, present=False)
 """Stands for a missing user inside this room: every rule and percentage option is skipped."""
 
 
-def attributes_from_json(value: object) -> dict[str, Attribute]:
+def attributes_from_json(value: object, *, bounded: bool = True) -> dict[str, Attribute]:
     """Return the attributes that a decoded JSON object holds; raises InvalidAttribute with the text for the caller.
 
     Numbers become floats; a list keeps its texts and drops anything else; booleans, nulls and objects are refused.
+    So is, if ``bounded``, what is too large: every flag with a rule on an attribute reads, and may hash, all of it.
     """
     if not isinstance(value, dict):
         raise InvalidAttribute("the user must be a JSON object")
-    return {well_formed(str(name)): _attribute(name, item) for name, item in value.items()}
+    attributes = {well_formed(str(name)): _attribute(name, item) for name, item in value.items()}
+    if bounded:
+        for name, attribute in attributes.items():
+            _check_size(name, attribute)
+    return attributes
+
+
+def _check_size(name: str, attribute: Attribute) -> None:
+    if isinstance(attribute, tuple):
+        if len(attribute) > ITEM_LIMIT:
+            raise InvalidAttribute(f"'{name}' has more than {ITEM_LIMIT} items")
+        size = sum(map(len, attribute))
+    else:
+        size = len(attribute) if isinstance(attribute, str) else 0
+    if size > TEXT_LIMIT:
+        raise InvalidAttribute(f"'{name}' is longer than {TEXT_LIMIT} characters")
 
 
 def _attribute(name: str, item: object) -> Attribute:

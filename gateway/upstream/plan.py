@@ -57,4 +57,4 @@ def plans(settings: Settings) -> dict[str, Plan]:
 
 def _plan(sdk_id: str, sdk: SdkSettings, settings: Settings) -> Plan:
     merged = {**settings.default_user_attributes, **sdk.default_user_attributes}
-    return Plan(sdk_id, sdk, attributes_from_json(merged))
+    return Plan(sdk_id, sdk, attributes_from_json(merged, bounded=False))

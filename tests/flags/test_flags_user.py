@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.flags import InvalidAttribute, User, attributes_from_json, effective_user
 from gateway.flags.reading import list_text, number_text, parse_list, parse_number, parse_version, well_formed
+from gateway.flags.user import ITEM_LIMIT, TEXT_LIMIT
 
 
 def test_attributes_keep_texts_numbers_and_lists_of_texts():
@@ -18,6 +19,23 @@ def test_attributes_keep_texts_numbers_and_lists_of_texts():
     assert {"a": "x", "b": 7.0, "c": 0.0, "d": ("x", "y"), "e": ()} == found
     assert 1.0 == math.copysign(1, found["c"])
     assert float is type(found["b"])
+
+
+@pytest.mark.parametrize(
+    ("most", "text"),
+    [
+        ("x" * TEXT_LIMIT, f"'a' is longer than {TEXT_LIMIT} characters"),
+        (["x" * (TEXT_LIMIT // 2)] * 2, f"'a' is longer than {TEXT_LIMIT} characters"),
+        ([""] * ITEM_LIMIT, f"'a' has more than {ITEM_LIMIT} items"),
+    ],
+)
+def test_an_attribute_is_bounded(most, text):
+    """One that every rule would take long to read is refused; the defaults of an operator are not."""
+    more = most + "x" if isinstance(most, str) else [*most, "x"]
+    assert {"a"} == attributes_from_json({"a": most}).keys()
+    assert {"a"} == attributes_from_json({"a": more}, bounded=False).keys()
+    with pytest.raises(InvalidAttribute, match=f"^{text}$"):
+        attributes_from_json({"a": more})
 
 
 @pytest.mark.parametrize("value", [True, False, None, {}, {"x": 1}])
