@@ -40,15 +40,17 @@ class Backlog:
 
     def begin(self, cohorts: Iterable[Cohort], base: Snapshot) -> None:
         """A change: ``cohorts`` were at ``base`` unless they are here already; all that were judged must be again."""
-        fresh, late = self.fresh, self.late
         if self.rest:
-            fresh.update(self.rest)
+            self.fresh.update(self.rest)
             self.rest.clear()
-        else:
+        elif not self.late:
             self._turn = 0
-        for cohort in cohorts:
-            if cohort not in late:
-                fresh.setdefault(cohort, base)
+        begun: dict[Cohort, Snapshot | None] = dict.fromkeys(cohorts, base)
+        if self.fresh:
+            begun.update(self.fresh)
+        for cohort in self.late:
+            begun.pop(cohort, None)
+        self.fresh = begun
 
     def base(self, cohort: Cohort, current: Snapshot | None) -> Snapshot | None:
         """Return the Snapshot that ``cohort`` is at; ``current`` when it is not here."""

@@ -10,6 +10,7 @@ Rule 4: a change that arrives during a push replaces the target; nobody is shown
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.flags import difference
@@ -18,12 +19,12 @@ from gateway.streams.cohort import COHORTS, Cohort, Outlet, Subscriber
 from gateway.streams.fingerprint import Fingerprints
 from gateway.streams.frame import comment, first_frame, refetch
 from gateway.streams.names import Names
-from gateway.streams.touch import OFF, Touch
+from gateway.streams.touch import OFF, SAME, Touch
 from gateway.streams.views import AS_EVER, Delta, Mode, Plain, Refetch, Terms, View
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.flags import Snapshot, User
     from gateway.streams.beat import Wheel
@@ -33,7 +34,7 @@ WAITING = comment("waiting for the first config")
 UNNAMED = "[OTHER]"  # counted in place of a flag that no config has shown yet: a caller's words become no label
 HELD_LIMIT = 4  # Snapshots kept for patches to readers that are paused; one that fell further behind gets a put
 RECENT_SECONDS = 30.0  # how long after a change a new OFREP stream may belong to values that were asked for before it
-UNTOUCHED_AT_ONCE = 32  # cohorts that are looked at and left alone between two looks at the clock
+UNTOUCHED_AT_ONCE = 64  # cohorts that are looked at and left alone between two looks at the clock
 
 
 class Meter(Protocol):
@@ -138,17 +139,12 @@ class Hub:
         if target is None:
             return True
         backlog = self._backlog
-        untouched = 0
         while True:
             late = backlog.pop_due(self.now()) if backlog.late else None
             if late is not None:
                 self._bring_up(*late, target)
             elif backlog.fresh:
-                if not self._judge(*backlog.fresh.popitem(), target):
-                    untouched += 1
-                    if untouched < UNTOUCHED_AT_ONCE:
-                        continue
-                    untouched = 0
+                self._sift(target)
             elif backlog.rest:
                 self._bring_up(*backlog.rest.popitem(), target)
             else:
@@ -233,13 +229,9 @@ class Hub:
         self._call = refetch(snapshot.etag, int(self._changed_at))
         self.names.learn(snapshot.tag, snapshot.etag)
 
-    def _watchers(self, affected: Iterable[str]) -> Iterable[Cohort]:
-        touched = False
-        for key in affected:
-            touched = True
-            yield from self._single.get(key, {}).values()
-        if touched:
-            yield from self._all.values()
+    def _watchers(self, affected: Sequence[str]) -> Iterable[Cohort]:
+        watched = [self._single[key].values() for key in affected if key in self._single]
+        return chain(*watched, self._all.values() if affected else ())
 
     def _touch(self, base: Snapshot, target: Snapshot) -> Touch:
         touch = self._touches.get(base)
@@ -247,23 +239,27 @@ class Hub:
             touch = self._touches[base] = Touch(base, target)
         return touch
 
-    def _judge(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> bool:
-        """Decide when ``cohort`` is brought up, at once perhaps; False when the change does not concern it."""
-        if base is None:
-            self._bring_up(cohort, None, target)
-            return True
-        touch = self._touch(base, target)
-        kind = touch.judge(cohort.key, cohort.user)
-        view = self._views[cohort.mode]
-        if kind < view.least:
-            return False
-        if view.paced:
-            self._backlog.postpone(cohort, base, self.now(), self._rng.random())
-        elif touch.may_turn_off and kind != OFF:
-            self._backlog.rest[cohort] = base
-        else:
-            self._bring_up(cohort, base, target)
-        return True
+    def _sift(self, target: Snapshot) -> None:
+        """Judge fresh cohorts up to the first that the change concerns; it is brought up at once, or has its place."""
+        fresh = self._backlog.fresh
+        judged_from = touch = None
+        for _ in range(min(UNTOUCHED_AT_ONCE, len(fresh))):
+            cohort, base = fresh.popitem()
+            if base is None:
+                self._bring_up(cohort, None, target)
+                return
+            if touch is None or base is not judged_from:
+                touch, judged_from = self._touch(base, target), base
+            kind = touch.judge(cohort.key, cohort.user)
+            if kind == SAME or kind < self._views[cohort.mode].least:
+                continue
+            if self._views[cohort.mode].paced:
+                self._backlog.postpone(cohort, base, self.now(), self._rng.random())
+            elif touch.may_turn_off and kind != OFF:
+                self._backlog.rest[cohort] = base
+            else:
+                self._bring_up(cohort, base, target)
+            return
 
     def _settle(self, cohort: Cohort) -> None:
         """Bring ``cohort`` up out of turn: somebody joins it, or reads again."""

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.flags import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.flags import ChangeSet, Result, Snapshot, User
 
 MANY_FLAGS = 32  # beyond this, encoding the whole payload and comparing digests costs less than comparing flag by flag
 UNIQUE_ATTRIBUTES = frozenset({"Identifier", "Email"})  # one value per user as a rule: remembering would only cost
+
+NO_USER = object()
 
 SAME = 0
 REASON = 1  # only the reason of OFREP differs, not the value or the variation id
@@ -45,19 +47,26 @@ class Touch:
             switches = ()
         self.may_turn_off = bool(switches)
         self._judges = switches if sweeping else self._flags
-
-    def judge(self, key: str | None, user: User | None) -> int:
-        """Return the gravest kind of change of what ``user`` sees of ``key`` (None: of all flags).
+        self.judge = self._chosen()
+        """Return the gravest kind of change of what a user sees of a key (None: of all flags).
 
         Never less than it is; SHOWN may turn out to be less when very many flags are affected.
         """
+
+    def _chosen(self) -> Callable[[str | None, User | None], int]:
+        """Return the way to judge: most changes are of one flag that reads one attribute, and most users untouched."""
+        if len(self._flags) == 1 and self._floor == SAME:
+            return self._flags[0].judge()
+        return self._thorough
+
+    def _thorough(self, key: str | None, user: User | None) -> int:
         if key is not None:
             test = self._tests.get(key)
             return SAME if test is None else test.look(user).kind
         worst = self._floor
         for test in self._judges:
             kind = test.look(user).kind
-            worst = max(worst, kind)
+            worst = max(worst, kind) if worst else kind
         return worst
 
     def steps(self, key: str | None, user: User | None) -> Sequence[Step]:
@@ -85,6 +94,45 @@ class FlagTouch:
         if self._old is None or not any(result.value is True for result in self._old.flags[self._key].results):
             return False
         return self._new is None or any(result.value is not True for result in self._new.flags[self._key].results)
+
+    def judge(self) -> Callable[[str | None, User | None], int]:
+        """Return a quick way to the kind of change where this flag is the only one."""
+        if self._known is not None and len(self._attributes) == 1:
+            return self._judge_by(self._attributes[0])
+        if self._known is None and self._old is not None and self._new is not None:
+            return self._judge_each(self._old, self._new)
+        own = self._key
+        return lambda key, user: self.look(user).kind if key is None or key == own else SAME
+
+    def _judge_by(self, name: str) -> Callable[[str | None, User | None], int]:
+        """Judge by the one attribute that is read, which users share."""
+        own = self._key
+        kinds: dict[object, int] = {}
+
+        def judged(key: str | None, user: User | None) -> int:
+            if key is not None and key != own:
+                return SAME
+            value = NO_USER if user is None else user.attributes.get(name)
+            kind = kinds.get(value)
+            if kind is None:
+                kind = kinds[value] = self.look(user).kind
+            return kind
+
+        return judged
+
+    def _judge_each(self, before: Snapshot, after: Snapshot) -> Callable[[str | None, User | None], int]:
+        """Judge each user: nobody shares what is read."""
+        own = self._key
+        old, new = before.flags[own].resolve, after.flags[own].resolve
+
+        def judged(key: str | None, user: User | None) -> int:
+            if key is not None and key != own:
+                return SAME
+            if user is not None and old(user) is new(user):
+                return SAME
+            return self.look(user).kind
+
+        return judged
 
     def look(self, user: User | None) -> Step:
         """Return what the change does to this flag for ``user``."""
