@@ -70,9 +70,12 @@ imports:
 	@echo "== import rules"
 	@out=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$out"; exit 1; }
 
+# Whole files side by side, two at a time; what judges time or memory runs afterwards with nothing beside it.
 unit:
 	@echo "== pytest"
-	@$(BIN)/pytest --quiet $(PYTEST)
+	@$(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile -m "not alone" $(PYTEST)
+	@echo "== pytest, what is measured"
+	@$(BIN)/pytest --quiet -m alone $(PYTEST)
 
 # What touches real sockets holds on Twisted's other reactor as well.
 asyncio:

@@ -21,7 +21,7 @@ SLOPE = 1.0  # percent in ten minutes
 KILLS_PER_MINUTE = 100
 OWN = 2  # descriptors that come and go by themselves: the pooled connection to the upstream, and one being opened
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(MINUTES * 60 + 180)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(MINUTES * 60 + 180)]
 
 
 def test_nobody_is_left_with_a_wrong_or_older_value_and_nothing_leaks(

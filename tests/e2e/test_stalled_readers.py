@@ -22,7 +22,7 @@ STALLED = 64
 WATCHING = 8
 FILLER = 60  # flags that make a frame large enough that 1,000 of them overflow any buffer
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
 
 
 class Source:
