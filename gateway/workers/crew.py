@@ -13,6 +13,7 @@ import msgspec
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from gateway.telemetry import PrometheusMetrics
 from gateway.web.context import Context, Replays
 from gateway.web.tls import build_context
 from gateway.web.web import build
@@ -21,6 +22,7 @@ from gateway.workers.census import Census
 from gateway.workers.ledger import Ledger
 from gateway.workers.roll import Roll
 from gateway.workers.sharing import hold
+from gateway.workers.usage import Usage
 
 if TYPE_CHECKING:
     import random
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 _log = Logger()
 
 TICK_SECONDS = 1.0  # between two looks at the workers
-STOP_SECONDS = 10.0  # beyond the drain window: 5 s for requests in flight, and as much for a busy machine
+STOP_SECONDS = 8.0  # beyond the drain window: 5 s for requests in flight, and some for a busy machine
+KILL_SECONDS = 1.0  # until the system has ended a killed worker; in all less than systemd is told to wait
 LOOK_SECONDS = 0.05  # between two looks at whether all workers have ended
 
 
@@ -65,6 +68,8 @@ class Crew:
         self._metrics = metrics
         self._status_document = status_document
         self._roll = Roll(reactor, self, count, environ)
+        if isinstance(metrics, PrometheusMetrics):
+            metrics.registry.register(Usage(self._roll))
         self._sdks: dict[str, upstream.Sdk] = {}
         self._census = Census()
         self._replays = Replays()
@@ -140,7 +145,7 @@ class Crew:
         self._roll.tell(say.Drain())
         await self._await_end(self._started.http.sse.drain_window + STOP_SECONDS, hurry)
         self._roll.kill()
-        await self._await_end(STOP_SECONDS, lambda: False)
+        await self._await_end(KILL_SECONDS, lambda: False)
 
     def stop(self) -> None:
         """Stop looking after workers, and let the port go."""

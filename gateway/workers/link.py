@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from msgspec import MsgspecError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 
 from gateway.workers.framing import Frames, TooLong, framed
-from gateway.workers.messages import encode
+from gateway.workers.messages import NotUnderstood, encode
 
 if TYPE_CHECKING:
     import socket
@@ -61,7 +60,7 @@ class Link(Protocol, Generic[Said]):
         try:
             for message in self._frames.feed(data):
                 self._received(self._decode(message))
-        except (TooLong, MsgspecError) as error:
+        except (TooLong, NotUnderstood) as error:
             _log.error("leader and worker do not understand each other: {kind}", kind=type(error).__name__)
             self.transport.abortConnection()
 

@@ -77,6 +77,11 @@ class Member(ProcessProtocol):
             failed.pop_all()
         connect(reactor, ours, self.link)
 
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 when it has ended."""
+        return getattr(self.transport, "pid", None) or 0
+
     def tick(self) -> None:
         """Another second has passed: a worker that is hung, or does not end, is killed."""
         self._silent += 1

@@ -177,18 +177,29 @@ _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
 }
 
 
+class NotUnderstood(Exception):
+    """Bytes that are no message."""
+
+
 def encode(message: Down | Up) -> bytes:
     """Return a message's bytes."""
     return _encoder.encode(message)
 
 
 def decode_down(data: bytes) -> Down:
-    """Return what the leader said; raises ``msgspec.MsgspecError`` for anything else."""
-    message: Down = _decoders["down"].decode(data)
+    """Return what the leader said; raises ``NotUnderstood`` for anything else."""
+    message: Down = _decoded("down", data)
     return message
 
 
 def decode_up(data: bytes) -> Up:
-    """Return what a worker said; raises ``msgspec.MsgspecError`` for anything else."""
-    message: Up = _decoders["up"].decode(data)
+    """Return what a worker said; raises ``NotUnderstood`` for anything else."""
+    message: Up = _decoded("up", data)
     return message
+
+
+def _decoded(direction: str, data: bytes) -> Any:
+    try:
+        return _decoders[direction].decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise NotUnderstood(type(error).__name__) from error

@@ -32,9 +32,9 @@ class Relay(NoMetrics):
     def take(self) -> Tally:
         """Return what was counted, and begin again."""
         tally = Tally(
-            list(self._opened.items()),
-            list(self._closed.items()),
-            list(self._frames.items()),
+            _told(self._opened),
+            _told(self._closed),
+            _told(self._frames),
             dict(self._refused),
             dict(self._dropped),
             self._pushed,
@@ -81,3 +81,8 @@ class Relay(NoMetrics):
     def loop_lag(self, seconds: float) -> None:
         """Keep one measurement of the reactor's lag."""
         self._lags.append(seconds)
+
+
+def _told(counts: Counter[Flag]) -> list[tuple[Flag, int]]:
+    """Return counts that can be encoded: a flag's key may hold a lone surrogate, which JSON can carry."""
+    return [((sdk, flag and flag.encode("utf-8", "replace").decode()), count) for (sdk, flag), count in counts.items()]

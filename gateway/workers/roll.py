@@ -54,6 +54,7 @@ class Roll:
     _environ: Mapping[str, str]
     members: dict[int, Member] = field(factory=dict)
     complete: bool = False  # whether all have been ready at one time
+    ends: int = 0  # workers that ended before they were dismissed
     _failures: dict[int, int] = field(factory=dict)
     _returns: dict[int, IDelayedCall] = field(factory=dict)
     _dismissed: bool = False
@@ -120,6 +121,7 @@ class Roll:
         for number in list(self._echoes):
             self._echoed(number, member.number)
         if not self._dismissed:
+            self.ends += 1
             young = self._reactor.seconds() - member.began < YOUNG_SECONDS
             failures = self._failures[member.number] = self._failures.get(member.number, 0) + 1 if young else 0
             self._return(member.number, pause(failures))

@@ -115,6 +115,9 @@ def test_a_killed_worker_is_replaced_and_disturbs_nobody_else(
     assert [False] * len(others) == [stream.ended for stream in others]
     eventually(lambda: sample(gateway, "configcat_stream_connections") == 60, gateway.logs)
     assert 60 == told(gateway)["streams"]
+    assert 1 == sample(gateway, "flaggateway_worker_ends_total")
+    assert 2 == sample(gateway, "flaggateway_workers")
+    assert 20e6 < sample(gateway, "flaggateway_worker_resident_memory_bytes", worker="1")
 
 
 def test_workers_end_with_their_leader(gateway_process: Start, config: Path, streams: Streams) -> None:

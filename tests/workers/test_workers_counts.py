@@ -10,6 +10,7 @@ from gateway.telemetry import REQUEST_BUCKETS, PrometheusMetrics
 from gateway.web.context import OpenStreams
 from gateway.workers.census import Census, SharedStreams
 from gateway.workers.ledger import Ledger
+from gateway.workers.messages import Tally, decode_up, encode
 from gateway.workers.relay import Relay
 
 ADDRESSES = ("a", "b")
@@ -138,6 +139,18 @@ def test_tallies_come_to_the_same_as_counting_in_one_process() -> None:
         one.stream_closed("shop", None)
         relay.stream_closed("shop", None)
         ledger.enter(relay.take())
+    assert values(one.registry) == values(leader.registry)
+
+
+def test_a_flag_with_an_impossible_key_is_counted_under_a_possible_one() -> None:
+    """A lone surrogate has no UTF-8; it must not end the worker's reports."""
+    one, leader, relay = PrometheusMetrics(lambda: 0.0, "1"), PrometheusMetrics(lambda: 0.0, "1"), Relay()
+    for metrics in (one, relay):
+        metrics.stream_opened("shop", "odd\ud800")
+        metrics.frames_sent("shop", "odd\ud800", 2)
+    tally = decode_up(encode(relay.take()))
+    assert isinstance(tally, Tally)
+    Ledger(leader, lambda _: True).enter(tally)
     assert values(one.registry) == values(leader.registry)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,5 +129,5 @@ def test_garbage_is_told_apart_by_one_kind_of_error(data: bytes) -> None:
     for decode in (say.decode_down, say.decode_up):
         try:
             decode(data)
-        except msgspec.MsgspecError:
+        except say.NotUnderstood:
             continue
