@@ -35,6 +35,7 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], Kind, str], ...] = (
     ((CancelledError,), Kind.STOPPED, "the fetch was given up"),
     ((ConnectionLost, PotentialDataLoss), Kind.CONNECT, "the connection was lost"),
     ((ResponseNeverReceived, RequestTransmissionFailed, ResponseFailed), Kind.CONNECT, "the connection was lost"),
+    ((ValueError,), Kind.REDIRECT, "the upstream redirects to an address that cannot be read"),  # of all URL parsers
 )
 
 

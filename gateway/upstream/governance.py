@@ -50,7 +50,7 @@ def judge(body: bytes, base: str, *, custom: bool) -> Accept | Again | Refuse:
     """What to do with a body that came from *base*; a body that is no JSON is accepted here and refused later."""
     try:
         preferences = msgspec.json.decode(msgspec.json.decode(body, type=_Root).p, type=_Preferences | None)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Accept(base)
     if preferences is None:
         return Accept(base)

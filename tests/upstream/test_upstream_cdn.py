@@ -296,6 +296,18 @@ async def test_http_redirects_end_somewhere(upstream):
     assert (12, ["redirect", "redirect"]) == (upstream.cdn.count, upstream.reporter.outcomes)
 
 
+@pytest.mark.parametrize("location", ["http://[::1", "//user@[", "http://user:secret@127.0.0.1:1:1/"])
+@pytest_twisted.ensureDeferred
+async def test_a_redirect_to_no_address_is_a_failure(upstream, location):
+    """Whichever parser stumbles over it, the reason says so and repeats nothing of it."""
+    upstream.cdn.mode, upstream.cdn.location = "moved", location
+    await upstream.open()
+    reason = (await upstream.refresh()).error
+    assert reason is not None
+    assert reason.endswith("the upstream redirects to an address that cannot be read")
+    assert {"redirect"} == set(upstream.reporter.outcomes)
+
+
 @pytest_twisted.ensureDeferred
 async def test_forced_redirect_in_the_body(upstream):
     """A config that insists is fetched where it says, and later fetches begin there."""

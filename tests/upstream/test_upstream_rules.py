@@ -77,7 +77,7 @@ def test_data_governance_table(preferences, on_default, on_custom):
         assert expected == (type(verdict) if isinstance(expected, type) else verdict)
 
 
-@pytest.mark.parametrize("body", [b"", b"nope", b"[]", b'{"p":7}', b"\xff", b'{"f":{}}'])
+@pytest.mark.parametrize("body", [b"", b"nope", b"[]", b'{"p":7}', b"\xff", b'{"f":{}}', b'{"f":' + b"[" * 100_000])
 def test_a_body_without_readable_preferences_redirects_nowhere(body):
     """What is no config JSON is accepted here; the flags room refuses it."""
     assert Accept(GLOBAL) == judge(body, GLOBAL, custom=False)
