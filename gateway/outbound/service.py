@@ -17,7 +17,7 @@ from gateway.outbound import history
 from gateway.outbound.change import Author, read_credit
 from gateway.outbound.counting import OutboundMetrics, Uncounted
 from gateway.outbound.courier import Courier, MakeSender, make_sender
-from gateway.outbound.database import Database
+from gateway.outbound.database import Database, check
 from gateway.outbound.ledger import add_messages
 from gateway.outbound.outbox import Outbox, Wish
 from gateway.outbound.place import outbox_path
@@ -122,6 +122,11 @@ class Outbound:
         if until < self._wall():
             author, notes = None, ""
         return self._recorder.record(sdk_id, new, author, notes)
+
+    def check(self, settings: Settings) -> None:
+        """Raise ``OutboxUnusable`` if ``reconfigure`` would; the file exists afterwards."""
+        if settings.webhooks and not self.open:
+            check(self._path)
 
     def reconfigure(self, settings: Settings) -> Deferred[None]:
         """Go over to other settings; fires when they hold.  ``outbox.path`` takes a restart.

@@ -73,8 +73,8 @@ class Voice:
 def default_attributes(settings: Settings, sdk_id: str) -> Mapping[str, Attribute]:
     """Return the default user attributes that count for an SDK, as its streams have them."""
     sdk = settings.sdks.get(sdk_id)
-    own = {} if sdk is None else attributes_from_json(sdk.default_user_attributes)
-    return {**attributes_from_json(settings.default_user_attributes), **own}
+    own = {} if sdk is None else attributes_from_json(sdk.default_user_attributes, bounded=False)
+    return {**attributes_from_json(settings.default_user_attributes, bounded=False), **own}
 
 
 @frozen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 
 import pytest
-from outbound_memory import DirectStore, FakeSender
 from twisted.internet.task import Clock
 
 from gateway.outbound.attempt import Attempt
@@ -17,6 +17,7 @@ from gateway.outbound.outbox import Outbox
 from gateway.outbound.trust import TrustError
 from gateway.outbound.voice import EndpointRules, Voice
 from gateway.settings import Delivery, Endpoint, Settings
+from outbound_memory import DirectStore, FakeSender
 
 START = 1_700_000_000.0
 DAY = 86400
@@ -90,7 +91,7 @@ def test_the_three_day_schedule_ends_with_one_last_try_and_failed() -> None:
     scene.add("ops", "1")
     scene.pass_time(3 * DAY + 100, step=5)
     times = [at - START for (at,) in scene.store.rows("SELECT at FROM attempts ORDER BY number")]
-    gaps = [round(after - before) for before, after in zip(times, times[1:], strict=False)]
+    gaps = [round(after - before) for before, after in pairwise(times)]
     assert gaps[:9] == [5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600]
     assert set(gaps[9:-1]) == {21600}
     assert times[-1] == 3 * DAY

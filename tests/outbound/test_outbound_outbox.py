@@ -6,10 +6,10 @@ import json
 import os
 import random
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from outbound_memory import DirectStore
 from twisted.internet.task import Clock
 
 from gateway.flags import Snapshot, load
@@ -19,6 +19,7 @@ from gateway.outbound.migrate import NotOurs, migrate
 from gateway.outbound.recorder import RETRY_SECONDS, Recorder
 from gateway.outbound.voice import Voice
 from gateway.settings import Endpoint, Sdk, Settings
+from outbound_memory import DirectStore
 
 GIB = 2**30
 
@@ -44,9 +45,7 @@ class Scene:
         self.settings = Settings(sdks={"one": Sdk(key="k")}, webhooks=webhooks)
         self.voice = Voice(self.settings, "host")
         self.news: list[str] = []
-        self.recorder = Recorder(
-            self.clock, self.clock.seconds, self.store, self.voice, max_bytes, lambda names: self.news.extend(names)
-        )
+        self.recorder = Recorder(self.clock, self.clock.seconds, self.store, self.voice, max_bytes, self.news.extend)
 
     def record(self, *snapshots: Snapshot, author: Author | None = None) -> list[bool]:
         """Record one after the other; whether each fired."""
@@ -308,6 +307,6 @@ def test_random_histories_lose_no_change(logged_errors) -> None:
         scene.clock.advance(RETRY_SECONDS)
         logged_errors.flush()
         chain = scene.store.rows("SELECT old_etag, new_etag FROM changes ORDER BY id")
-        assert all(before[1] == after[0] for before, after in zip(chain, chain[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in pairwise(chain))
         assert chain[0][0] == OFF.etag
         assert scene.store.rows("SELECT etag FROM configs") == [(chain[-1][1],)]

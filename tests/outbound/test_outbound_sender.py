@@ -5,19 +5,19 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
 import pytest
 import pytest_twisted
 import trustme
-from receiver import Receiver
 from twisted.internet.address import IPv4Address
 
 from gateway.outbound.attempt import ANSWER_KEPT, Attempt
 from gateway.outbound.courier import Route, make_sender
 from gateway.settings import Delivery
+from receiver import Receiver
 
 HEADERS = [("Content-Type", "application/json"), ("X-Flaggateway-Delivery", "id-1")]
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -37,11 +37,8 @@ def server(act: Callable[[socket.socket], None]) -> Iterator[int]:
                 Thread(target=one, args=(connection,), daemon=True).start()
 
         def one(connection: socket.socket) -> None:
-            with connection:
-                try:
-                    act(connection)
-                except OSError:
-                    pass
+            with connection, suppress(OSError):
+                act(connection)
 
         Thread(target=serve, daemon=True).start()
         yield listening.getsockname()[1]
@@ -53,7 +50,7 @@ async def attempt(
 ) -> Attempt:
     """POST once, or several times over one sender, and close; the last attempt."""
     if reactor is None:
-        from twisted.internet import reactor
+        from twisted.internet import reactor  # noqa: TID251 - real sockets
     sender = make_sender(reactor, Route(url, ca_file, 2, timeout, Delivery(**delivery)))
     try:
         for _ in range(sends):
@@ -214,7 +211,7 @@ class Rebinding:
     """A reactor whose resolver gives another address each time it is asked, the harmless one first."""
 
     def __init__(self, *answers: list[str]) -> None:
-        from twisted.internet import reactor
+        from twisted.internet import reactor  # noqa: TID251 - real sockets
 
         self._real = reactor
         self._answers = list(answers)
