@@ -46,7 +46,13 @@ def server(act: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 async def attempt(
-    url: str, *, timeout: float = 5.0, ca_file: str = "", reactor=None, sends: int = 1, **delivery
+    url: str,
+    *,
+    timeout: float = 5.0,
+    ca_file: str = "",
+    reactor=None,
+    sends: int = 1,
+    **delivery,  # noqa: ASYNC109 - the endpoint's own
 ) -> Attempt:
     """POST once, or several times over one sender, and close; the last attempt."""
     if reactor is None:
