@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
-from attrs import define, field
+from attrs import define, field, frozen
 
 from gateway.flags import InvalidAttribute, User, attributes_from_json
 
@@ -35,12 +35,26 @@ _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
+@frozen
+class Seal:
+    """What the tokens of one SDK are made with, and the path in front of them."""
+
+    key: str = field(repr=False)
+    defaults: object = field(repr=False)
+    secret: bytes = field(repr=False)
+    head: bytes
+
+    def mac(self, payload: bytes) -> bytes:
+        """Return the proof that ``payload`` comes from here."""
+        return hmac.digest(self.secret, TOKEN_DOMAIN + payload, "sha256")[:MAC_BYTES]
+
+
 @define
 class Authority:
     """Makes and checks tokens under one state of the settings."""
 
-    _secret: bytes
-    _keys: dict[str, tuple[str, object, bytes]] = field(factory=dict)
+    _secret: bytes = field(repr=False)
+    _seals: dict[str, Seal] = field(factory=dict)
 
     @classmethod
     def of(cls, auth_headers: Mapping[str, str]) -> Authority:
@@ -51,12 +65,8 @@ class Authority:
     def target(self, sdk: Sdk, user: User | None) -> bytes | None:
         """Return the path of the stream for ``user``, an effective context; None when it would be too long."""
         payload = context_bytes(user)
-        path = b"%b%b/%b.%b" % (
-            PATH.encode(),
-            quote(sdk.id, safe="").encode(),
-            _base64(payload),
-            _base64(self._mac(sdk, payload)),
-        )
+        seal = self._seal(sdk)
+        path = b"%b%b.%b" % (seal.head, _base64(payload), _base64(seal.mac(payload)))
         return path if len(path) <= TARGET_LIMIT else None
 
     def user(self, sdk: Sdk, token: str) -> User | None:
@@ -66,7 +76,7 @@ class Authority:
         """
         encoded, _, mac = token.encode().partition(b".")
         payload = _unbase64(encoded)
-        if not hmac.compare_digest(_unbase64(mac), self._mac(sdk, payload)):
+        if not hmac.compare_digest(_unbase64(mac), self._seal(sdk).mac(payload)):
             raise ValueError("not a token of this authority")
         value = msgspec.json.decode(payload)
         try:
@@ -74,12 +84,15 @@ class Authority:
         except InvalidAttribute as error:
             raise ValueError(str(error)) from None
 
-    def _mac(self, sdk: Sdk, payload: bytes) -> bytes:
-        known = self._keys.get(sdk.id)
-        if known is None or known[0] != sdk.key or known[1] is not sdk.defaults:
+    def _seal(self, sdk: Sdk) -> Seal:
+        """Return what tokens of ``sdk`` are made with; it is remembered while key and defaults stay."""
+        known = self._seals.get(sdk.id)
+        if known is None or known.key != sdk.key or known.defaults is not sdk.defaults:
             parts = (sdk.id.encode(), sdk.key.encode(), self._secret, context_bytes(User(sdk.defaults)))
-            known = self._keys[sdk.id] = (sdk.key, sdk.defaults, sha256(KEY_DOMAIN + _joined(parts)).digest())
-        return hmac.digest(known[2], TOKEN_DOMAIN + payload, "sha256")[:MAC_BYTES]
+            secret = sha256(KEY_DOMAIN + _joined(parts)).digest()
+            head = f"{PATH}{quote(sdk.id, safe='')}/".encode()
+            known = self._seals[sdk.id] = Seal(sdk.key, sdk.defaults, secret, head)
+        return known
 
 
 def context_bytes(user: User | None) -> bytes:
