@@ -48,16 +48,16 @@ def server(act: Callable[[socket.socket], None]) -> Iterator[int]:
 async def attempt(
     url: str,
     *,
-    timeout: float = 5.0,
+    within: float = 5.0,
     ca_file: str = "",
     reactor=None,
     sends: int = 1,
-    **delivery,  # noqa: ASYNC109 - the endpoint's own
+    **delivery,
 ) -> Attempt:
     """POST once, or several times over one sender, and close; the last attempt."""
     if reactor is None:
         from twisted.internet import reactor  # noqa: TID251 - real sockets
-    sender = make_sender(reactor, Route(url, ca_file, 2, timeout, Delivery(**delivery)))
+    sender = make_sender(reactor, Route(url, ca_file, 2, within, Delivery(**delivery)))
     try:
         for _ in range(sends):
             done = await sender.send(HEADERS, b'{"a":1}')
@@ -165,7 +165,7 @@ async def test_a_dripping_answer_ends_with_the_timeout() -> None:
 
     for first in (OK + b"X-Long: ", OK + b"Content-Length: 90000\r\n\r\n"):
         with server(drip(first)) as port:
-            done = await attempt(f"http://127.0.0.1:{port}/", timeout=0.3)
+            done = await attempt(f"http://127.0.0.1:{port}/", within=0.3)
         assert done.fault == "timed out"
         assert 0.25 <= done.duration < 3
 
@@ -174,7 +174,7 @@ async def test_a_dripping_answer_ends_with_the_timeout() -> None:
 async def test_a_receiver_that_never_answers_ends_with_the_timeout() -> None:
     """Silence is a failed attempt."""
     with Receiver(lambda _: "hang") as receiver:
-        done = await attempt(receiver.url, timeout=0.3)
+        done = await attempt(receiver.url, within=0.3)
     assert (done.status, done.fault) == (None, "timed out")
 
 
@@ -209,7 +209,7 @@ async def test_networks_that_are_denied_are_not_connected_to() -> None:
 @pytest_twisted.ensureDeferred
 async def test_odd_spellings_of_an_address_are_the_address() -> None:
     """What the system's resolver makes of a name is what is checked."""
-    done = await attempt("http://0xa9fea9fe/", timeout=2)
+    done = await attempt("http://0xa9fea9fe/", within=2)
     assert done.fault == "not called: link-local and cloud metadata addresses are never called"
 
 
