@@ -20,6 +20,7 @@ from gateway.settings import Delivery
 from receiver import Receiver
 
 HEADERS = [("Content-Type", "application/json"), ("X-Flaggateway-Delivery", "id-1")]
+BODY = b'{"a":1}'
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -60,7 +61,7 @@ async def attempt(
     sender = make_sender(reactor, Route(url, ca_file, 2, within, Delivery(**delivery)))
     try:
         for _ in range(sends):
-            done = await sender.send(HEADERS, b'{"a":1}')
+            done = await sender.send(HEADERS, BODY)
         return done
     finally:
         await sender.close()
@@ -70,7 +71,9 @@ def answering(*parts: bytes, endless: bytes = b"") -> Callable[[socket.socket], 
     """Read a request, send the parts, and then the endless one again and again."""
 
     def act(connection: socket.socket) -> None:
-        connection.recv(65536)
+        asked = b""
+        while not asked.endswith(BODY):  # closing with something unread would be a reset
+            asked += connection.recv(65536)
         for part in parts:
             connection.sendall(part)
         while endless:
