@@ -52,7 +52,7 @@ def well_formed(text: str) -> str:
 
 def number_text(number: float) -> str:
     """Return a number as rules on text see it: 16 significant digits, an exponent below 1e-4 and from 1e16 on."""
-    return f"{number:.16g}"
+    return f"{number + 0.0:.16g}"  # the sum of zeroes is a plain zero: users who are equal have equal texts
 
 
 def list_text(items: tuple[str, ...]) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from gateway.web import bodies
 from gateway.web.api import unknown_flag
 from gateway.web.authority import context_bytes
 from gateway.web.events import query_of
-from gateway.web.gojson import Unreadable, fields, quoted
+from gateway.web.gojson import Unreadable, quoted
 from gateway.web.locate import (
     INVALID_STATE,
     SDK_ID,
     SDK_KEY,
     UNKNOWN_SDK,
-    attributes,
     key_text,
     loaded,
     user_of,
@@ -32,7 +32,6 @@ INVALID = json(b'{"errorDetails":' + quoted(INVALID_STATE) + b"}", 500)
 FAILED = json(b'{"errorDetails":"the request failed; please check the server logs for more details"}', 500)
 NO_SDK = "either the 'X-ConfigCat-SdkId' or 'X-ConfigCat-SdkKey' header must be set"
 
-CONTEXT: dict[str, type] = {"context": dict}
 EVENT_STREAMS = b'],"eventStreams":[{"type":"sse","endpoint":{"requestUri":"%b"},"inactivityDelaySec":%d}]}'
 INACTIVITY_SECONDS = 120  # how long a hidden page keeps its stream; the protocol's own default
 ETAG_BYTES = 8  # as wide as the replaced system's validator: 16 hexadecimal digits
@@ -100,11 +99,8 @@ def _bulk(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: d
 def _user(body: bytes) -> dict[str, Attribute] | None:
     if not body:
         return None
-    found = fields(body, CONTEXT)
-    if "context" not in found:
-        return None
-    user = attributes(found["context"])
-    if "targetingKey" in user:
+    user = bodies.context(body)
+    if user is not None and "targetingKey" in user:
         user["Identifier"] = user["targetingKey"]
     return user
 
