@@ -1,0 +1,127 @@
+"""The page on web hooks: its examples are what is sent, its snippets run, its table is the schedule."""
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.outbound.schedule import DELAYS, LONGEST_DELAY
+from gateway.outbound.signature import headers_for
+from outbound_scene import FORMATS, CountedIds, change_of, check, config, tell
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "webhooks.md").read_text()
+NEW, OLD = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "an old text"
+BODY = '{"text": "grün"}'.encode()
+EXAMPLES = (
+    *(style for style in FORMATS if style != "envelope"),
+    "envelope FLAG_UPDATED",
+    "envelope USER_FLAGS_UPDATED",
+)
+
+
+def flag(value, variation):
+    return {"t": 0, "v": {"b": value}, "i": variation}
+
+
+def example(name):
+    """What is sent in the story that the page tells."""
+    style, _, kind = name.partition(" ")
+    old, new = config({"checkout": flag(False, "5e6f7a8b")}), config({"checkout": flag(True, "1a2b3c4d")})
+    change = change_of(old, new, notes="for the summer sale", etags=('W/"5f1c"', 'W/"9d02"'))
+    users = [{"Identifier": "42", "Country": "DE"}]
+    messages = tell(change, style, ids=CountedIds({"checkout": False}), users=users)
+    return json.loads(next(message.body for message in messages if kind in {"", message.type}))
+
+
+def block(marker):
+    """The code block behind a marker."""
+    found = re.search(rf"<!-- {marker} -->\n```[a-z]+\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None, marker
+    return found[1]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_what_is_sent(name):
+    """Each example of the page is, field by field, what the gateway sends, and fits its schema."""
+    shown = json.loads(block(f"example: {name}"))
+    assert shown == example(name)
+    check(name.partition(" ")[0], shown)
+
+
+def test_the_sample_of_evaluation_events_fits_the_schema():
+    """The page's batch, and the one of the original's documentation, are as the schema says."""
+    check("exporter", json.loads(block("sample: exporter")))
+    original = {
+        "kind": "feature",
+        "contextKind": "anonymousUser",
+        "userKey": "14613538188334553206",
+        "creationDate": 1618909178,
+        "key": "test-flag",
+        "variation": "Default",
+        "value": False,
+        "default": False,
+        "source": "SERVER",
+    }
+    check("exporter", {"meta": {"hostname": "server01"}, "events": [original]})
+
+
+def calls():
+    """Calls that are genuine, and how they are when something about them is not: (headers, body, secrets, answers)."""
+    now = int(time.time())  # noqa: TID251 - the snippets compare with the real clock
+    good = dict(headers_for("an-id", "envelope", BODY, [NEW, OLD], now, 1, "1.0"))
+    late = dict(headers_for("an-id", "envelope", BODY, [NEW], now - 400, 1, "1.0"))
+    return [
+        (good, BODY, [NEW], (True, True)),
+        (good, BODY, [OLD], (False, True)),
+        (good, BODY, ["other", NEW], (True, True)),
+        (good, BODY, ["other"], (False, False)),
+        (good, BODY + b" ", [NEW, OLD], (False, False)),
+        ({**good, "webhook-id": "x"}, BODY, [NEW], (True, False)),
+        ({**good, "webhook-timestamp": "soon"}, BODY, [NEW], (True, False)),
+        (late, BODY, [NEW], (True, False)),
+        ({}, BODY, [NEW], (False, False)),
+    ]
+
+
+def test_the_python_snippet_verifies():
+    """The page's Python accepts genuine calls under any accepted secret, and refuses everything else."""
+    names = {}
+    exec(compile(block("snippet: python"), "webhooks.md", "exec"), names)
+    for headers, body, secrets, expected in calls():
+        found = names["hub_is_genuine"](headers, body, secrets), names["envelope_is_genuine"](headers, body, secrets)
+        assert found == expected
+
+
+DRIVER = """
+const answers = JSON.parse(require("node:fs").readFileSync(0, "utf8")).map(([headers, body, secrets]) => {
+  const bytes = Buffer.from(body);
+  return [hubIsGenuine(headers, bytes, secrets), envelopeIsGenuine(headers, bytes, secrets)];
+});
+console.log(JSON.stringify(answers));
+"""
+
+
+def test_the_node_snippet_verifies(tmp_path, require_tool):
+    """The page's JavaScript gives the same answers as its Python."""
+    script = tmp_path / "verify.cjs"
+    script.write_text(block("snippet: javascript") + DRIVER)
+    cases = [({n.lower(): v for n, v in h.items()}, b.decode(), s) for h, b, s, _ in calls()]
+    ended = subprocess.run(
+        [require_tool("node"), str(script)],
+        input=json.dumps(cases).encode(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.stderr == b""
+    assert [tuple(each) for each in json.loads(ended.stdout)] == [expected for *_, expected in calls()]
+
+
+def test_the_retry_table_is_the_schedule():
+    """The pauses of the page's table are those that are kept."""
+    units = {"s": 1, "min": 60, "h": 3600}
+    rows = re.findall(r"^\| (?:[0-9]+|10 and on) \|[^|]*\| ([0-9]+) (s|min|h) \|$", PAGE, re.MULTILINE)
+    assert [int(number) * units[unit] for number, unit in rows] == [*DELAYS, LONGEST_DELAY]
