@@ -48,7 +48,7 @@ def is_one_of(*names, attribute="Identifier", comparator=0):
 
 def segment(name, country):
     """A segment of the users of one country."""
-    return {"n": name, "r": [is_one_of(country, attribute="Country")]}
+    return {"n": name, "r": [is_one_of(country, attribute="Country")["u"]]}
 
 
 def config(flags, segments=(), salt="salt", **preferences):
