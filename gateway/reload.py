@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 from twisted.logger import Logger
 
+from gateway.outbound import OutboxUnusable
 from gateway.settings import restart_needed
 from gateway.telemetry import LogLevels
 from gateway.upstream import UpstreamError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.front import Front
+    from gateway.outbound import Outbound
     from gateway.settings import Settings, SettingsFile
     from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
     from gateway.upstream import Registry
@@ -31,6 +33,7 @@ class Reload:
     settings: Settings
     registry: Registry
     front: Front
+    outbound: Outbound
     diagnostics: DiagnosticsSite
     levels: LogLevels
     metrics: Metrics
@@ -62,9 +65,11 @@ class Reload:
         try:
             self.front.check(settings)
             self.registry.check(settings)
+            self.outbound.check(settings)
             self.front.apply(settings)
-        except (TlsError, UpstreamError, ValueError) as error:
+        except (TlsError, OutboxUnusable, UpstreamError, ValueError) as error:
             return [str(error)]
+        self.outbound.reconfigure(settings)
         self.registry.reconfigure(settings)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -26,6 +28,7 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
 from gateway.listening import explained, listen
+from gateway.outbound import Outbound, OutboxUnusable
 from gateway.reload import Reload
 from gateway.signals import catch_signals
 from gateway.telemetry import (
@@ -89,6 +92,15 @@ class Gateway(Service):
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
         )
         self._front = self._make_front(settings)
+        self._outbound = Outbound(
+            reactor,
+            settings,
+            wall=time.time,
+            rng=self._rng,
+            environ=os.environ,
+            home=Path.home(),
+            hostname=socket.gethostname(),
+        )
         self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._front.serving)
         self._diagnostics = make_diagnostics_site(self._status, self._metrics, self._readiness, settings, reactor)
         self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
@@ -112,11 +124,13 @@ class Gateway(Service):
             _log.warn("settings: {warning}", warning=str(warning))
         raise_file_limit(settings.http.sse.max_connections)
         try:
+            self._outbound.check(settings)
             self._front.open()
             self._open_diagnostics(settings)
             self._threads.start()
             self._registry.start()
-        except (CannotListenError, TlsError, UpstreamError) as error:
+            self._outbound.start()
+        except (CannotListenError, TlsError, OutboxUnusable, UpstreamError) as error:
             reason = explained(error) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)
             raise SystemExit(1) from None
@@ -145,6 +159,7 @@ class Gateway(Service):
         self._notifier.stopping("draining")
         await self._front.drain(lambda: self._hurry)
         await self._registry.stop()
+        await self._outbound.stop()
         self._front.stop()
         self._lag.stop()
         if self._diagnostics_port is not None:
@@ -176,6 +191,7 @@ class Gateway(Service):
             settings=self._settings,
             registry=self._registry,
             front=self._front,
+            outbound=self._outbound,
             diagnostics=self._diagnostics,
             levels=self._levels,
             metrics=self._metrics,
@@ -186,7 +202,13 @@ class Gateway(Service):
 
     def _config_changed(self, sdk: Sdk, _old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
-        self._front.publish(sdk.id, new)
+        # On disk before anybody acts on it; without web hooks, and after 250 ms, at once.
+        recorded = self._outbound.record(sdk.id, new)
+        recorded.addCallback(lambda _: self._publish(sdk, new)).addErrback(_unpublished, sdk.id)
+
+    def _publish(self, sdk: Sdk, new: Snapshot) -> None:
+        if self._registry.by_id(sdk.id) is sdk:
+            self._front.publish(sdk.id, new)
 
     def _sdk_began(self, sdk: Sdk) -> None:
         """Show an SDK that is new, or whose key, source or mode is, on the status page, and serve it."""
@@ -237,6 +259,10 @@ def worker_count(settings: Settings) -> int:
     if not settings.http.enabled:
         return 1
     return len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
+
+
+def _unpublished(failure: Any, sdk_id: str) -> None:
+    _log.failure("SDK {sdk_id}: a change could not be published", failure=failure, sdk_id=sdk_id)
 
 
 def _report(text: str, **fields: object) -> None:

@@ -6,6 +6,7 @@ import click
 
 from gateway import __version__
 from gateway.cli.check import check
+from gateway.cli.deliveries import deliveries
 from gateway.cli.explain import explain
 from gateway.cli.run import run
 from gateway.cli.schema import schema
@@ -20,5 +21,5 @@ def main() -> None:
     """
 
 
-for _command in (run, check, schema, explain):
+for _command in (run, check, schema, explain, deliveries):
     main.add_command(_command)

@@ -94,7 +94,7 @@ class Outbound:
         if not self._settings.webhooks:
             return succeed(None)
         self._open()
-        return Deferred.fromCoroutine(self._configure())
+        return Deferred.fromCoroutine(self._configure()).addErrback(_unexpected)
 
     def stop(self) -> Deferred[None]:
         """Let attempts in flight and changes that wait end, bounded; then close the database."""
@@ -137,7 +137,7 @@ class Outbound:
         for sdk_id in [sdk_id for sdk_id in self._latest if sdk_id not in settings.sdks]:
             del self._latest[sdk_id]
         if self._recorder is not None:
-            return Deferred.fromCoroutine(self._configure())
+            return Deferred.fromCoroutine(self._configure()).addErrback(_unexpected)
         if not settings.webhooks:
             return succeed(None)
         return self.start()
@@ -252,6 +252,12 @@ class Outbound:
         await self._database.close()
 
 
+def _unexpected(failure: Any) -> None:
+    _log.failure("web hooks could not be set up", failure=failure)
+
+
 def _not_now(failure: Any) -> None:
-    failure.trap(sqlite3.Error)
+    if not failure.check(sqlite3.Error):
+        _log.failure("the outbox could not be looked after", failure=failure)
+        return
     _log.debug("the outbox is busy: {reason}", reason=failure.getErrorMessage())

@@ -18,6 +18,7 @@ from gateway.settings.raw import Raw, Unreadable
 from gateway.settings.reading import Place, Reader
 from gateway.settings.rules import Exists, Finding, errors
 from gateway.settings.rules_later import later_errors
+from gateway.settings.rules_outbound import outbound_errors
 from gateway.settings.yamltext import read_yaml
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def load(
     reader = Reader(environ)
     raw = _document(text, path, reader)
     written = reader.settings(raw)
-    for finding in (*errors(written, exists), *later_errors(written)):
+    for finding in (*errors(written, exists), *outbound_errors(written, exists), *later_errors(written)):
         _record(finding, reader)
     warnings = (*_later(reader), *_unknown(reader), *_doubtful(written, reader))
     problems = tuple(reader.problems)

@@ -42,8 +42,8 @@ def errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
         yield Finding(("sdks",), "sdk: at least 1 SDK or a proxy profile must be configured")
     for sdk_id, sdk in settings.sdks.items():
         yield from _sdk(sdk_id, sdk, settings, exists)
-    yield from _url(("http_proxy", "url"), settings.http_proxy.url)
-    yield from _file(("upstream", "ca_file"), settings.upstream.ca_file, exists)
+    yield from check_url(("http_proxy", "url"), settings.http_proxy.url)
+    yield from check_file(("upstream", "ca_file"), settings.upstream.ca_file, exists)
     yield from _tls(settings.tls, exists)
     yield from _http(settings)
     yield from _address(("diag", "bind"), settings.diag.bind)
@@ -52,7 +52,7 @@ def errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
 def _http(settings: Settings) -> Iterator[Finding]:
     http = settings.http
     yield from _address(("http", "bind"), http.bind)
-    yield from _networks(("http", "trusted_proxies"), http.trusted_proxies)
+    yield from check_networks(("http", "trusted_proxies"), http.trusted_proxies)
     yield from _webhook(http.webhook)
     parts: tuple[tuple[str, Cors], ...] = (
         ("api", http.api.cors),
@@ -68,7 +68,7 @@ def _sdk(sdk_id: str, sdk: Sdk, settings: Settings, exists: Exists) -> Iterator[
     path: Path = ("sdks", sdk_id)
     if not sdk.key and not settings.profile.key:
         yield Finding((*path, "key"), f"sdk-{sdk_id}: SDK key is required")
-    yield from _url((*path, "base_url"), sdk.base_url)
+    yield from check_url((*path, "base_url"), sdk.base_url)
     if sdk.webhook_signing_key and sdk.webhook_signature_valid_for < SHORTEST_VALIDITY:
         yield Finding(
             (*path, "webhook_signature_valid_for"),
@@ -116,12 +116,12 @@ def _tls(tls: Tls, exists: Exists) -> Iterator[Finding]:
         if not certificate.cert or not certificate.key:
             yield Finding(path, "tls: both TLS cert and key file required")
             continue
-        yield from _file((*path, "cert"), certificate.cert, exists)
-        yield from _file((*path, "key"), certificate.key, exists)
+        yield from check_file((*path, "cert"), certificate.cert, exists)
+        yield from check_file((*path, "key"), certificate.key, exists)
 
 
 def _webhook(webhook: Webhook) -> Iterator[Finding]:
-    yield from _networks(("http", "webhook", "allowed_networks"), webhook.allowed_networks)
+    yield from check_networks(("http", "webhook", "allowed_networks"), webhook.allowed_networks)
     if webhook.enabled and bool(webhook.auth.user) != bool(webhook.auth.password):
         yield Finding(("http", "webhook", "auth"), "webhook: both basic auth user and password required")
 
@@ -155,7 +155,8 @@ def _pattern_error(pattern: str) -> str:
     return ""
 
 
-def _url(path: Path, url: str) -> Iterator[Finding]:
+def check_url(path: Path, url: str) -> Iterator[Finding]:
+    """Yield what is wrong with an address; none is no fault."""
     if url and not _is_url(url):
         # Not shown: nobody can say which part of a broken address is the password.
         yield Finding(path, "not a usable address", allowed="http://… or https://…")
@@ -169,7 +170,8 @@ def _is_url(url: str) -> bool:
         return False
 
 
-def _file(path: Path, name: str, exists: Exists) -> Iterator[Finding]:
+def check_file(path: Path, name: str, exists: Exists) -> Iterator[Finding]:
+    """Yield that a file is named and not there."""
     if name and not exists(name):
         yield Finding(path, f"couldn't find the file {name}", allowed="an existing file")
 
@@ -183,7 +185,8 @@ def _address(path: Path, address: str) -> Iterator[Finding]:
         yield Finding(path, "not an address of this machine", found=shortened(address), allowed="an IP address")
 
 
-def _networks(path: Path, networks: list[str]) -> Iterator[Finding]:
+def check_networks(path: Path, networks: list[str]) -> Iterator[Finding]:
+    """Yield each entry that is no network."""
     for index, network in enumerate(networks):
         try:
             ipaddress.ip_network(network, strict=False)

@@ -115,20 +115,18 @@ class Settings(Section, frozen=True):
     ] = 1
     webhooks: Annotated[
         list[Endpoint],
-        note("Receivers that are told about changes; any number, each independent.", ours=True, later="warn"),
+        note("Receivers that are told about changes; any number, each independent.", ours=True),
     ] = field(default_factory=list)
     exporter: Annotated[Exporter, note("Where evaluation events are sent.", ours=True, later="warn")] = field(
         default_factory=Exporter
     )
-    outbox: Annotated[
-        Outbox, note("Where messages wait until they are delivered.", ours=True, restart=True, later="warn")
-    ] = field(default_factory=Outbox)
-    delivery: Annotated[Delivery, note("Where outgoing calls may go.", ours=True, later="warn")] = field(
-        default_factory=Delivery
+    outbox: Annotated[Outbox, note("Where messages wait until they are delivered.", ours=True, restart=True)] = field(
+        default_factory=Outbox
     )
-    project: Annotated[
-        Project, note("What environment and audit log web hooks say about the project.", ours=True, later="warn")
-    ] = field(default_factory=Project)
+    delivery: Annotated[Delivery, note("Where outgoing calls may go.", ours=True)] = field(default_factory=Delivery)
+    project: Annotated[Project, note("What environment and audit log web hooks say about the project.", ours=True)] = (
+        field(default_factory=Project)
+    )
     grpc: Annotated[Grpc, note("The gRPC server.", restart=True, later="warn")] = field(default_factory=Grpc)
     cache: Annotated[
         Cache, note("Shared caches of config JSON; of several, redis comes before mongodb before dynamodb.")

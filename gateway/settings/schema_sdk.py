@@ -89,7 +89,6 @@ class Sdk(Section, frozen=True):
         note(
             "Number of this SDK in environment and audit log web hooks; not set means assigned.",
             ours=True,
-            later="warn",
         ),
     ] = None
 

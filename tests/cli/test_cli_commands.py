@@ -16,10 +16,11 @@ def test_help_names_every_command(runner):
     """Each command has a line that is not cut off."""
     text = runner.invoke(main, ["--help"]).stdout
     for line in (
-        "check    Validate the settings and print what they amount to.",
-        "explain  Explain why a user gets a flag's value.",
-        "run      Run the gateway in the foreground.",
-        "schema   Print the JSON Schema of the settings file.",
+        "check       Validate the settings and print what they amount to.",
+        "deliveries  List, show, retry, test and purge what was told.",
+        "explain     Explain why a user gets a flag's value.",
+        "run         Run the gateway in the foreground.",
+        "schema      Print the JSON Schema of the settings file.",
     ):
         assert line in text
 

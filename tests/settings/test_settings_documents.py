@@ -116,7 +116,7 @@ def test_editors_accept_what_the_gateway_accepts():
         sdks: {a: {key: k, default_user_attributes: {n: 1, f: 1.5, s: x, l: [a]}, offline: {enabled: true}}}
         tls: {min_version: 1.3, certificates: [{cert: c, key: k}]}
         workers: auto
-        webhooks: [{name: x, headers: {A: [b], C: d}, users: [{Identifier: "1"}]}]
+        webhooks: [{name: x, url: "http://x", headers: {A: [b], C: d}, users: [{Identifier: "1"}]}]
         exporter: {endpointUrl: x}
     """
     assert [] == list(validator.iter_errors(yaml.safe_load(good)))

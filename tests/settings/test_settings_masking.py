@@ -35,7 +35,9 @@ def test_no_secret_is_shown():
     http_proxy: {url: 'http://u:CANARY@proxy.example:3128'}
     diag: {auth_headers: {Authorization: CANARY}}
     cache: {redis: {password: CANARY}, mongodb: {url: 'mongodb://u:CANARY@h.example/CANARY'}}
-    webhooks: [{url: 'https://hooks.example/CANARY', secret: CANARY}, {secrets: [CANARY], headers: {A: [CANARY]}}]
+    webhooks:
+    - {name: a, url: 'https://hooks.example/CANARY', secret: CANARY}
+    - {name: b, url: 'https://hooks.example', secrets: [CANARY], headers: {A: [CANARY]}}
     exporter: {endpoint_url: 'https://x.example/CANARY', secret: CANARY, headers: {A: CANARY}}
     profile: {secret: CANARY}
     """

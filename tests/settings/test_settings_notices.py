@@ -75,11 +75,7 @@ def test_unknown_names_are_not_told_without_end():
         ("diag: {metrics: {otlp: {enabled: true}}}", "diag.metrics.otlp"),
         ("diag: {traces: {enabled: true, otlp: {enabled: true}}}", "diag.traces"),
         ("diag: {service_name: x}", "diag.service_name"),
-        ("webhooks: [{name: ops, url: 'https://x.example'}]", "webhooks"),
         ("exporter: {endpoint_url: 'https://x.example'}", "exporter"),
-        ("outbox: {keep: 5}", "outbox"),
-        ("delivery: {allowed_networks: [10.0.0.0/8]}", "delivery"),
-        ("project: {id: 2}", "project"),
         ("profile: {poll_interval: 90}", "profile"),
     ],
 )

@@ -1,0 +1,194 @@
+"""A real gateway that tells real receivers: signed, in every format, through crashes, outages and restarts."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import random
+import sqlite3
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from cdn_stand_in import SDK_KEY, CdnStandIn
+from eventually import eventually
+from gateway_process import DidNotStart, GatewayProcess
+from receiver import Call, Receiver
+
+Start = Callable[..., GatewayProcess]
+FORMATS = ("envelope", "notifier", "environment", "audit_log", "slack", "teams", "discord")
+KEY = "whsec_" + b64encode(b"k" * 24).decode()
+KILLS = 15
+
+
+def config(number: int) -> dict[str, Any]:
+    """A config whose one flag has this value."""
+    return {"p": {"s": "salt"}, "f": {"number": {"t": 2, "v": {"i": number}, "i": f"v{number}"}}}
+
+
+def settings(cdn: CdnStandIn, database: Path, *webhooks: dict[str, Any], interval: int = 3600) -> dict[str, Any]:
+    """The settings of a gateway with these receivers."""
+    return {
+        "sdks": {"shop": {"key": SDK_KEY, "base_url": cdn.url, "poll_interval": interval}},
+        "outbox": {"path": str(database)},
+        "webhooks": list(webhooks),
+    }
+
+
+def change(gateway: GatewayProcess, cdn: CdnStandIn, number: int) -> None:
+    """Change the flag, and have the gateway fetch it."""
+    cdn.set(config(number))
+    status, _ = gateway.post("/api/shop/refresh")
+    assert status == 200
+
+
+def rows(database: Path, query: str) -> list[tuple[Any, ...]]:
+    """Read from the outbox of a running or stopped gateway."""
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def hurried(database: Path) -> bool:
+    """Whether everything was delivered; what waits for its turn is made due now, so that nobody waits for 30 s."""
+    if rows(database, "SELECT count(*) FROM messages WHERE state <> 'delivered'") == [(0,)]:
+        return True
+    with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
+        later = "UPDATE messages SET due = 0 WHERE state = 'pending' AND due > unixepoch() + 2"
+        if connection.execute(later).rowcount:
+            connection.execute("INSERT INTO wakes (act, argument) VALUES ('look', '')")
+    return False
+
+
+def test_every_format_arrives_signed(gateway_process: Start, tmp_path: Path) -> None:
+    """Independent code finds every signature good."""
+    database = tmp_path / "outbox.sqlite3"
+    with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
+        hooks = [{"name": each, "url": f"{receiver.url}/{each}", "format": each, "secret": KEY} for each in FORMATS]
+        gateway = gateway_process(settings(cdn, database, *hooks))
+        change(gateway, cdn, 1)
+        eventually(lambda: {call.path.rsplit("/", 1)[1] for call in receiver.taken} == set(FORMATS))
+        assert gateway.stop() == 0
+    for call in receiver.taken:
+        expected = hmac.new(KEY.encode(), call.body, "sha256").hexdigest()
+        assert call.headers["x-hub-signature-256"] == f"sha256={expected}"
+        if call.path.endswith(("/environment", "/audit_log")):
+            assert call.headers["x-flagsmith-signature"] == expected
+        if call.path.endswith("/envelope"):
+            assert Webhook(KEY).verify(call.body, call.headers)["type"] in {"FLAG_UPDATED", "CONFIG_UPDATED"}
+    assert rows(database, "SELECT DISTINCT state FROM messages") == [("delivered",)]
+
+
+def test_what_changed_while_the_gateway_was_down_is_told(gateway_process: Start, tmp_path: Path) -> None:
+    """The first config after a start is compared with the last one before."""
+    with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
+        hook = {"name": "ops", "url": receiver.url, "format": "notifier"}
+        gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3", hook))
+        assert gateway.stop() == 0
+        cdn.set(config(7))
+        gateway.start()
+        eventually(lambda: receiver.taken)
+        updated = json.loads(receiver.taken[0].body)["flags"]["updated"]["number"]
+        assert (updated["old_value"]["v"], updated["new_value"]["v"]) == ({"i": 0}, {"i": 7})
+
+
+def test_without_web_hooks_no_database_is_opened(gateway_process: Start, tmp_path: Path) -> None:
+    """Nobody to tell, nothing to keep."""
+    database = tmp_path / "outbox.sqlite3"
+    with CdnStandIn(config(0)) as cdn:
+        gateway = gateway_process(settings(cdn, database))
+        change(gateway, cdn, 1)
+        assert not database.exists()
+
+
+def test_a_reload_adds_and_removes_receivers(gateway_process: Start, tmp_path: Path) -> None:
+    """A web hook that a reload brings is told from then on; one that goes is skipped."""
+    database = tmp_path / "outbox.sqlite3"
+    with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
+        gateway = gateway_process(settings(cdn, database))
+        hook = {"name": "new", "url": receiver.url, "format": "notifier"}
+        gateway.reload(settings(cdn, database, hook))
+        eventually(lambda: database.exists() and rows(database, "SELECT 1 FROM configs"))
+        change(gateway, cdn, 1)
+        eventually(lambda: receiver.taken)
+        dead = {"name": "new", "url": "http://127.0.0.1:1/", "format": "notifier"}
+        gateway.reload(settings(cdn, database, dead))
+        eventually(lambda: "settings reloaded" in gateway.logs())
+        change(gateway, cdn, 2)
+        eventually(lambda: rows(database, "SELECT 1 FROM messages WHERE state = 'pending'"))
+        gateway.reload(settings(cdn, database))
+        eventually(lambda: rows(database, "SELECT 1 FROM messages WHERE state = 'skipped'"))
+
+
+def test_a_database_that_cannot_be_opened_is_said_at_once(gateway_process: Start, tmp_path: Path) -> None:
+    """The gateway does not start as if all were well."""
+    database = tmp_path / "theirs.sqlite3"
+    theirs = sqlite3.connect(database)
+    theirs.execute("CREATE TABLE precious (x)")
+    theirs.close()
+    with CdnStandIn(config(0)) as cdn:
+        hook = {"name": "ops", "url": "http://127.0.0.1:1/"}
+        with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*somebody else's database"):
+            gateway_process(settings(cdn, database, hook))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_kill_9_at_any_moment_loses_nothing_recorded(gateway_process: Start, tmp_path: Path) -> None:
+    """Fifteen kills while changes flow and a receiver refuses, resets and hangs: each message arrives, unaltered."""
+    rng = random.Random(11)
+    database = tmp_path / "outbox.sqlite3"
+    moods: list[int | str] = [204, 204, 204, 500, "reset", "hang"]
+    calm = Event()
+
+    def moody(_: Call) -> int | str:
+        return 204 if calm.is_set() else rng.choice(moods)
+
+    with CdnStandIn(config(0)) as cdn, Receiver() as well, Receiver(moody) as odd:
+        hooks = [
+            {"name": "well", "url": well.url, "format": "notifier"},
+            {"name": "odd", "url": odd.url, "format": "envelope", "timeout": 1, "secret": KEY},
+        ]
+        gateway = gateway_process(settings(cdn, database, *hooks))
+        numbers = iter(range(1, 100_000))
+        over = Event()
+
+        def keep_changing() -> None:
+            while not over.wait(rng.uniform(0.005, 0.05)):
+                cdn.set(config(next(numbers)))
+                try:
+                    gateway.post("/api/shop/refresh")
+                except OSError:
+                    continue
+
+        changing = Thread(target=keep_changing)
+        changing.start()
+        try:
+            for _ in range(KILLS):
+                over.wait(rng.uniform(0.05, 0.8))
+                gateway.kill()
+                gateway.start(ready=False)
+        finally:
+            over.set()
+            changing.join()
+        calm.set()
+        eventually(lambda: hurried(database), lambda: rows(database, "SELECT state, count(*) FROM messages GROUP BY 1"))
+        recorded = rows(database, "SELECT endpoint, id, body FROM messages")
+        chain = rows(database, "SELECT old_etag, new_etag FROM changes ORDER BY id")
+        last = rows(database, "SELECT etag FROM configs")
+    assert len(chain) >= KILLS
+    assert all(one[1] == other[0] for one, other in pairwise(chain))
+    assert chain[-1][1] == last[0][0]
+    for name, receiver in (("well", well), ("odd", odd)):
+        sent = {(call.id, call.body) for call in receiver.taken}
+        assert {(number, body) for endpoint, number, body in recorded if endpoint == name} == sent
+        assert len({number for number, _ in sent}) == len(sent)

@@ -1,0 +1,41 @@
+"""Rules of web hooks and of where they may go."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.settings import load
+
+SDKS = "sdks: {one: {key: configcat-sdk-1/0123456789abcdefghijkl/lkjihgfedcba9876543210}}\n"
+HOOK = "name: ops, url: 'https://x.example/SECRET'"
+
+
+def problems(text: str) -> list[str]:
+    """What is wrong with a file."""
+    return [str(problem) for problem in load(SDKS + text, {}, exists=lambda _: False).problems]
+
+
+def test_a_web_hook_needs_a_name_and_an_address() -> None:
+    """With both it is fine."""
+    assert problems(f"webhooks: [{{{HOOK}}}]") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("webhooks: [{url: 'https://x.example/SECRET'}]", "needs a name"),
+        ("webhooks: [{name: ops}]", "needs an address"),
+        ("webhooks: [{name: ops, url: 'ftp://x.example/SECRET'}]", "not a usable address"),
+        (f"webhooks: [{{{HOOK}}}, {{{HOOK}}}]", "the name 'ops' is taken by another web hook"),
+        (f"webhooks: [{{{HOOK}, sdks: [two]}}]", "there is no SDK 'two'"),
+        (f"webhooks: [{{{HOOK}, ca_file: /nowhere.pem}}]", "couldn't find the file /nowhere.pem"),
+        ("delivery: {allowed_networks: [10.0.0.0/99]}", "not a network"),
+        ("delivery: {denied_networks: [here]}", "not a network"),
+        ("delivery: {source_address: here}", "not an IP address"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_the_start(text: str, expected: str) -> None:
+    """One problem each, in words, without what may be secret."""
+    (found,) = problems(text)
+    assert expected in found
+    assert "SECRET" not in found
