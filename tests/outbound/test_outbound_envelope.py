@@ -271,3 +271,20 @@ def test_a_test_message_fits_the_schema_and_claims_no_change(style):
     message = test_message(endpoint(style), AT, name, META)
     check(style, json.loads(message.body))
     assert (message.id, message.type, message.endpoint) == (name, "WEBHOOK_TEST", style)
+
+
+def test_a_malformed_watched_user_is_left_out():
+    """An attribute that no user can have costs that user's events, not the message of the change."""
+    users = [{"Vip": True}, ANNA]
+    found = tell(change_of(config({}), config({"f": boolean(True)})), "envelope", users=users)
+    assert [message.type for message in found] == ["FLAG_CREATED", "CONFIG_UPDATED", "USER_FLAGS_UPDATED"]
+
+
+def test_a_rule_on_a_segment_that_does_not_exist():
+    """A flag that names a segment beyond the list is told without it, in every format."""
+    broken = boolean(False, rule(True, in_segment(9)))
+    change = change_of(config({"f": boolean(False)}), config({"f": broken}))
+    for style in FORMATS:
+        for body in bodies(tell(change, style)):
+            check(style, body)
+    assert bodies(tell(change, "envelope"))[0]["data"]["newValue"] == {**broken, "segments": []}
