@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
+from twisted.logger import Logger
 
 from gateway.streams import Hub, Subscriber, Wheel
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from gateway.flags import Snapshot
     from gateway.settings import Sse
     from gateway.telemetry import Metrics
+
+_log = Logger()
 
 SLICE_SECONDS = 0.005  # of reactor time per turn: a request that arrives during a large push waits this long at most
 LATE_TICK_SECONDS = 0.005  # postponed calls go out in groups this far apart, so that each does not cost a timer
@@ -63,7 +67,13 @@ class Pump:
     def add(self, sdk_id: str, snapshot: Snapshot | None) -> None:
         """Make a hub for an SDK."""
         self.hubs[sdk_id] = Hub(
-            sdk_id, snapshot, wheel=self._wheel, now=self._clock.seconds, rng=self._rng, meter=self._metrics
+            sdk_id,
+            snapshot,
+            wheel=self._wheel,
+            now=self._clock.seconds,
+            rng=self._rng,
+            meter=self._metrics,
+            fault=self._drop_faulty,
         )
 
     def remove(self, sdk_id: str) -> None:
@@ -114,7 +124,7 @@ class Pump:
 
         for sdk_id in list(self._pushes):
             push = self._pushes.pop(sdk_id)
-            if push.hub.work(spent):
+            if self._advance(sdk_id, push, spent):
                 if push.began is not None:
                     self._metrics.pushed(sdk_id, self._clock.seconds() - push.began)
             else:
@@ -124,6 +134,15 @@ class Pump:
         if self._pushes:
             self._go_on()
         self._wait_for_late()
+
+    def _advance(self, sdk_id: str, push: _Push, spent: Callable[[], bool]) -> bool:
+        """Do a slice of a push; a cohort that cannot be served is given up, the rest of the push is not."""
+        try:
+            return push.hub.work(spent)
+        except Exception as error:  # noqa: BLE001  (what is wrong with one user's values must not stop the others')
+            # The message may quote a user; where it happened is in the type and in the flag's own errors.
+            _log.error("SDK {sdk}: a push failed for one user: {kind}", sdk=sdk_id, kind=type(error).__name__)
+            return False
 
     def _go_on(self) -> None:
         if self._work_call is None:
@@ -152,4 +171,8 @@ class Pump:
 
     def _drop_stalled(self, subscriber: Subscriber) -> None:
         self._metrics.stream_dropped("stalled")
+        subscriber.outlet.abort()
+
+    def _drop_faulty(self, subscriber: Subscriber, error: Exception) -> None:
+        _log.error("a stream could not be written to and is dropped: {kind}", kind=type(error).__name__)
         subscriber.outlet.abort()

@@ -120,6 +120,8 @@ class Gateway(Service):
         super().startService()  # type: ignore[no-untyped-call]
         settings = self._settings
         _report("flaggateway {version} starting", version=__version__)
+        reload = self._reload()
+        catch_signals(self._reactor, reload=lambda: reload() if self.running else None, stop=self._stop)
         for warning in self._warnings:
             _log.warn("settings: {warning}", warning=str(warning))
         raise_file_limit(settings.http.sse.max_connections)
@@ -137,8 +139,8 @@ class Gateway(Service):
         self._front.start()
         self._lag.start()
         self._notifier.start_watchdog(self._reactor)
-        self._notifier.ready(f"serving {len(self._registry.sdks)} SDKs")
-        catch_signals(self._reactor, reload=self._reload(), stop=self._stop)
+        # Ready is said after the handlers stand: whoever hears it may send a signal at once.
+        self._reactor.callWhenRunning(self._notifier.ready, f"serving {len(self._registry.sdks)} SDKs")
 
     def _stop(self) -> None:
         """Begin to drain; asked again, stop waiting for anybody."""

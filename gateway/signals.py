@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 
 def catch_signals(reactor: Any, *, reload: Callable[[], None], stop: Callable[[], None]) -> None:
-    """Call ``reload`` and ``stop`` in the reactor thread from the moment the reactor runs.
+    """Call ``reload`` and ``stop`` in the reactor thread, from the moment the reactor runs.
 
+    A SIGHUP that comes before that is kept until then.
     At a terminal SIGHUP still ends the process, because there it means that the terminal is gone.
     """
+    if sys.stdin is None or not sys.stdin.isatty():
+        signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))
 
     def install() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: reactor.callFromThread(stop))
-        if sys.stdin is None or not sys.stdin.isatty():
-            signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))
 
-    # Twisted installs its handlers when the reactor starts, so ours must come after.
+    # Twisted installs its own handlers for these two when the reactor starts, so ours must come after.
     reactor.callWhenRunning(install)

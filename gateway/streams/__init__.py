@@ -7,7 +7,8 @@ Pure: no sockets, no reactor, no clock; times come in as arguments and bytes go 
 from gateway.streams.beat import Wheel
 from gateway.streams.cohort import Outlet, Subscriber
 from gateway.streams.frame import COMMENT_BEAT, comment, event, first_frame, parse_id, retry
-from gateway.streams.hub import Hub, Meter
+from gateway.streams.hub import Hub
+from gateway.streams.meter import Meter
 from gateway.streams.names import Names
 from gateway.streams.views import Mode, Terms
 

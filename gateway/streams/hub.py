@@ -11,13 +11,14 @@ Rule 4: a change that arrives during a push replaces the target; nobody is shown
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.flags import difference
 from gateway.streams.backlog import Backlog
 from gateway.streams.cohort import COHORTS, Cohort, Outlet, Subscriber
 from gateway.streams.fingerprint import Fingerprints
 from gateway.streams.frame import comment, first_frame, refetch
+from gateway.streams.meter import Meter, ignore
 from gateway.streams.names import Names
 from gateway.streams.touch import OFF, SAME, Touch
 from gateway.streams.views import AS_EVER, Delta, Mode, Plain, Refetch, Terms, View
@@ -37,19 +38,6 @@ RECENT_SECONDS = 30.0  # how long after a change a new OFREP stream may belong t
 UNTOUCHED_AT_ONCE = 64  # cohorts that are looked at and left alone between two looks at the clock
 
 
-class Meter(Protocol):
-    """What the hub counts; ``flag`` is None for a stream of all flags."""
-
-    def stream_opened(self, sdk: str, flag: str | None) -> None:
-        """Count a stream that was opened."""
-
-    def stream_closed(self, sdk: str, flag: str | None) -> None:
-        """Count a stream that is gone."""
-
-    def frames_sent(self, sdk: str, flag: str | None, count: int) -> None:
-        """Count ``count`` events (not heartbeats) that were written."""
-
-
 class Hub:
     """The streams of one SDK.
 
@@ -57,6 +45,7 @@ class Hub:
     :param wheel: beats for these streams, and notices the stalled ones; hubs share it.
     :param now: the clock that stalls are measured on, in seconds; OFREP is told it as seconds since 1970.
     :param rng: chance for the ``retry`` jitter and the pace of OFREP's events.
+    :param fault: told of a member whose outlet broke its promise and raised; the others are served.
     """
 
     def __init__(
@@ -68,8 +57,10 @@ class Hub:
         now: Callable[[], float],
         rng: random.Random,
         meter: Meter,
+        fault: Callable[[Subscriber, Exception], None] = ignore,
     ) -> None:
         self.sdk_id = sdk_id
+        self._fault = fault
         self.snapshot = snapshot
         self.names = Names()
         self.now = now
@@ -112,7 +103,11 @@ class Hub:
             return subscriber
         recent = self.now() - self._changed_at < RECENT_SECONDS
         view = self._views[terms.mode]
-        seen, frame, is_event = view.opening(self.snapshot, key, user, terms, recent=recent)
+        try:
+            seen, frame, is_event = view.opening(self.snapshot, key, user, terms, recent=recent)
+        except Exception:
+            subscriber.close()
+            raise
         cohort.seen = subscriber.sent = seen
         subscriber.write(first_frame(milliseconds, frame))
         if is_event:
@@ -282,8 +277,12 @@ class Hub:
         for member in tuple(cohort.members):
             if member.paused_since is None:
                 member.sent = seen
-                member.write(frame)
-                count += 1
+                try:
+                    member.write(frame)
+                except Exception as error:  # noqa: BLE001  (one connection's fault is not the others')
+                    self._fault(member, error)
+                else:
+                    count += 1
         if count:
             self._meter.frames_sent(self.sdk_id, self._label(cohort), count)
 

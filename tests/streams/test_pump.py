@@ -106,3 +106,63 @@ def test_an_sdk_that_is_removed_takes_its_postponed_calls_along(clock: Clock) ->
     pump.remove("shop")
     run(clock, 0.1)
     assert ([], []) == (reader.times, clock.getDelayedCalls())
+
+
+class Broken(Reader):
+    """An outlet that breaks its promise once it is open."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.aborted = False
+        self.open = False
+
+    def write(self, data: bytes) -> None:
+        """Raise, but for the first frame."""
+        if self.open:
+            raise RuntimeError("out of order")
+        self.open = True
+
+    def abort(self) -> None:
+        """Note that the hub gave up."""
+        self.aborted = True
+
+
+def test_an_outlet_that_raises_is_dropped_and_everybody_else_is_served(clock: Clock, logged_errors: Any) -> None:
+    """One connection's fault stops neither its cohort nor the push."""
+    pump = Pump(clock, random.Random(1), NoMetrics(), Sse())
+    pump.add("shop", config(True))
+    outlets: list[Reader] = [Broken(clock) if number == 2 else Reader(clock) for number in range(5)]
+    for number, outlet in enumerate(outlets):
+        pump.hubs["shop"].subscribe(None, User({"Identifier": str(number // 3)}), outlet)
+    pump.publish("shop", config(False))
+    run(clock, 0.1)
+    assert [2, 2, 0, 2, 2] == [len(outlet.times) for outlet in outlets]
+    assert outlets[2].aborted  # type: ignore[attr-defined]
+    assert 1 == len(logged_errors.flush())
+
+
+def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
+    clock: Clock, logged_errors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours costs one user an update, not the others."""
+    pump = Pump(clock, random.Random(1), NoMetrics(), Sse())
+    pump.add("shop", config(True))
+    readers = [Reader(clock) for _ in range(4)]
+    for number, reader in enumerate(readers):
+        pump.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader)
+    changed = config(False)
+    encode = type(changed).encode_all
+
+    def failing(self: Any, user: User) -> bytes:
+        if user.attributes["Identifier"] == "1":
+            raise ZeroDivisionError
+        return encode(self, user)
+
+    monkeypatch.setattr(type(changed), "encode_all", failing)
+    pump.publish("shop", changed)
+    run(clock, 0.1)
+    assert [2, 1, 2, 2] == [len(reader.times) for reader in readers]
+    assert 1 == len(logged_errors.flush())
+    with pytest.raises(ZeroDivisionError):
+        pump.hubs["shop"].subscribe(None, User({"Identifier": "1"}), Reader(clock))
+    assert 4 == pump.stream_count
