@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from bench import growth_rows, machine, report, request_rows, stalled_rows, stream_rows, tls_rows, wrk
 from bench.plan import QUICK, WHOLE
 from bench.rows import Row, table
@@ -24,10 +26,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the main rows, smaller; writes no page")
     parser.add_argument("--only", nargs="+", help="some parts; writes no page")
+    parser.add_argument("--streams", type=int, help="other number of streams, also for the rows that have fewer")
     options = parser.parse_args()
     if not wrk.available():
         sys.exit("wrk is not installed: apt-get install wrk")
     plan = QUICK if options.quick else WHOLE
+    if options.streams:
+        plan = attrs.evolve(plan, streams=options.streams, delta_streams=options.streams)
     if machine.raise_limit() < plan.streams + 1_000:
         sys.exit(f"{plan.streams:,} streams need more descriptors than `ulimit -Hn` allows")
     facts = {"date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"), **machine.describe()}
@@ -46,7 +51,13 @@ def main() -> None:
             "tls": lambda: tls_rows.measure(plan, home),
         }
         for name in options.only or (MAIN if plan.quick else parts):
-            (sizes if name == "sizes" else rows).extend(parts[name]())
+            try:
+                (sizes if name == "sizes" else rows).extend(parts[name]())
+            except (RuntimeError, OSError) as error:  # the other parts count all the same
+                facts[f"not measured: {name}"] = str(error).splitlines()[0]
+                plan.say(f"{name}: {error}")
+            if not plan.quick and not options.only:
+                report.write(rows, sizes, facts, raw)
     facts["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())
     print("\n".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n")
     print(table([*rows, *sizes]))

@@ -72,13 +72,13 @@ def _grown(server: Server, count: int) -> tuple[float, float]:
 
 def flags(plan: Plan, home: Path) -> list[Row]:
     """Delta streams with few and with many flags: fetch to last client, for a tenth of the users."""
-    row = Row(f"delta, 10 % of {plan.streams:,}: {LARGE:,} flags later than {SMALL}", "ms", most(60))
+    row = Row(f"delta, 10 % of {plan.delta_streams:,} users: {LARGE:,} flags later than {SMALL}", "ms", most(60))
     for kind in (ONE, TWO):
         seen = {}
         for count in (SMALL, LARGE):
             with Server(kind, home, edited(count, 0, 0), guarded=True) as server:
                 if server.available:
-                    delay = _delta(server, count, plan.streams)
+                    delay = _delta(server, count, plan.delta_streams)
                     if delay is not None:
                         seen[count] = delay
                         plan.say(f"{kind}: {delay:.1f} ms with {count:,} flags")

@@ -18,11 +18,12 @@ class Plan:
     streams: int
     passes: int  # over the servers, for streams
     pushes: int  # of each kind and pass
+    delta_streams: int = 2_000  # opening 8,000 with 5,000 flags each takes minutes: --streams 8000
     began: float = attrs.field(factory=time.monotonic)
 
     def say(self, text: str) -> None:
         print(f"[{time.monotonic() - self.began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
 
-WHOLE = Plan(quick=False, rounds=2, seconds=2, streams=8_000, passes=2, pushes=2)
+WHOLE = Plan(quick=False, rounds=2, seconds=2, streams=8_000, passes=1, pushes=3)
 QUICK = Plan(quick=True, rounds=1, seconds=1, streams=2_000, passes=1, pushes=1)

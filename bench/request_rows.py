@@ -37,6 +37,8 @@ def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(Server(kind, home, configs.config(FLAGS))) for kind in KINDS]
         servers = [server for server in started if server.available]
+        for server in servers:
+            wrk.warm_up(server)
         for _ in range(plan.rounds):
             for kind, row in rows.items():
                 for server in servers:
@@ -64,6 +66,7 @@ def sizes(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
             with Server(kind, home, config) as server:
                 if not server.available:
                     continue
+                wrk.warm_up(server)
                 for route, row in (("eval", one), ("eval-all", every)):
                     figures = wrk.run(server, route, flags, 1)
                     row.add(kind, figures["rate"])

@@ -24,7 +24,7 @@ STALLED = 200  # a tenth
 OTHERS = 200  # readers that get each change and read it; so do the stalled ones, and nobody else
 RUNS = 5  # of each kind, alternating
 CHANGES = 1_000  # beside stalled readers, over the runs together
-ALONE = 60  # changes of one run without them
+ALONE = 40  # changes of one run without them
 RECEIVE_BUFFER = 4096  # bytes
 
 
