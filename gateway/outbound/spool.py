@@ -16,7 +16,6 @@ from gateway.outbound.ledger import count_drop
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
 
     from twisted.internet.defer import Deferred
 

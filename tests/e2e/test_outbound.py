@@ -15,10 +15,12 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from standardwebhooks import Webhook
 
 from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
+from gateway.cli.deliveries import deliveries
 from gateway_process import DidNotStart, GatewayProcess
 from receiver import Call, Receiver
 
@@ -99,6 +101,23 @@ def test_what_changed_while_the_gateway_was_down_is_told(gateway_process: Start,
         eventually(lambda: receiver.taken)
         updated = json.loads(receiver.taken[0].body)["flags"]["updated"]["number"]
         assert (updated["old_value"]["v"], updated["new_value"]["v"]) == ({"i": 0}, {"i": 7})
+
+
+def test_the_command_line_tests_and_lists_on_a_running_gateway(gateway_process: Start, tmp_path: Path) -> None:
+    """A test message is asked for, arrives signed, and is listed as delivered."""
+    database = tmp_path / "outbox.sqlite3"
+    with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
+        hook = {"name": "ops", "url": receiver.url, "secret": KEY}
+        gateway = gateway_process(settings(cdn, database, hook))
+        file = str(gateway.home / "flaggateway.yml")
+        assert CliRunner().invoke(deliveries, ["-c", file, "test", "ops"]).exit_code == 0
+        eventually(lambda: receiver.taken)
+        assert Webhook(KEY).verify(receiver.taken[0].body, receiver.taken[0].headers)["type"] == "WEBHOOK_TEST"
+        eventually(lambda: rows(database, "SELECT 1 FROM messages WHERE state = 'delivered'"))
+        listed = json.loads(CliRunner().invoke(deliveries, ["-c", file, "list", "--json"]).stdout)
+    assert [("WEBHOOK_TEST", "delivered", "ops")] == [
+        (each["type"], each["state"], each["endpoint"]) for each in listed
+    ]
 
 
 def test_without_web_hooks_no_database_is_opened(gateway_process: Start, tmp_path: Path) -> None:
