@@ -71,12 +71,13 @@ def hurried(database: Path) -> bool:
     return False
 
 
-def test_every_format_arrives_signed(gateway_process: Start, tmp_path: Path) -> None:
-    """Independent code finds every signature good."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_format_arrives_signed(gateway_process: Start, tmp_path: Path, workers: int) -> None:
+    """Independent code finds every signature good; with several workers the leader tells, once."""
     database = tmp_path / "outbox.sqlite3"
     with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
         hooks = [{"name": each, "url": f"{receiver.url}/{each}", "format": each, "secret": KEY} for each in FORMATS]
-        gateway = gateway_process(settings(cdn, database, *hooks))
+        gateway = gateway_process(settings(cdn, database, *hooks) | {"workers": workers})
         change(gateway, cdn, 1)
         eventually(lambda: {call.path.rsplit("/", 1)[1] for call in receiver.taken} == set(FORMATS))
         assert gateway.stop() == 0
@@ -88,6 +89,7 @@ def test_every_format_arrives_signed(gateway_process: Start, tmp_path: Path) -> 
         if call.path.endswith("/envelope"):
             assert Webhook(KEY).verify(call.body, call.headers)["type"] in {"FLAG_UPDATED", "CONFIG_UPDATED"}
     assert rows(database, "SELECT DISTINCT state FROM messages") == [("delivered",)]
+    assert rows(database, "SELECT count(*) FROM changes") == [(1,)]
 
 
 def test_what_changed_while_the_gateway_was_down_is_told(gateway_process: Start, tmp_path: Path) -> None:
