@@ -36,6 +36,7 @@ def main() -> None:
     if machine.raise_limit() < plan.streams + 1_000:
         sys.exit(f"{plan.streams:,} streams need more descriptors than `ulimit -Hn` allows")
     facts = {"date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"), **machine.describe()}
+    facts["rounds"] = f"{plan.rounds} of requests, {plan.passes} over streams with {plan.pushes} changes of each kind"
     raw: dict[str, Any] = {}
     rows: list[Row] = []
     sizes: list[Row] = []
