@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.options import config_option
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -17,13 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Validate the settings and print what they amount to.")
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    metavar="FILE",
-    help="Settings file; without it /etc/flaggateway/flaggateway.yml is read, where it exists.",
-)
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def check(config: str | None, *, as_json: bool) -> None:
     """Validate the settings and print what they amount to, secrets masked.

@@ -7,15 +7,11 @@ import sys
 
 import click
 
+from gateway.cli.options import config_option
+
 
 @click.command(short_help="Run the gateway in the foreground.")
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    metavar="FILE",
-    help="Settings file; without it /etc/flaggateway/flaggateway.yml is read, where it exists.",
-)
+@config_option
 def run(config: str | None) -> None:
     """Run the gateway in the foreground, logging to standard output.
 

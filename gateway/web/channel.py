@@ -33,6 +33,7 @@ BODY_LIMIT = 1024 * 1024  # bytes of one request body; flagd's default is the sa
 LENGTH_DIGITS = 19  # digits of a Content-Length that are worth reading: more is over any limit
 
 HEAD_DEADLINE = 10.0  # seconds from a request's first byte to the end of its head
+IDLE_TIMEOUT = 75.0  # seconds a kept-alive connection may be silent; above the 60 s that common proxies keep theirs
 BODY_DEADLINE = 60.0  # seconds from the end of the head to the end of the body: 17 KiB/s at the limit
 LINGER = 2.0  # seconds a refused client is still read from, so that it can read the refusal instead of a reset
 LINGER_BYTES = 1024 * 1024  # bytes of a refused client that are read and thrown away at most

@@ -17,6 +17,7 @@ from attrs import frozen
 from twisted.web.server import Site
 
 from gateway.web.carrier import resource
+from gateway.web.channel import IDLE_TIMEOUT
 from gateway.web.context import Context
 from gateway.web.http2 import Negotiated
 from gateway.web.ports import Uncounted
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from gateway.web.ports import Hub, Registry, WebMetrics
     from gateway.web.web import Web
 
-IDLE_TIMEOUT = 75.0  # seconds a kept-alive connection may be silent; above the 60 s that common proxies keep theirs
 STREAM_RETRY_MILLISECONDS = (5_000, 10_000)  # told to a stream beyond the cap; one known client gives up after 30 s
 
 

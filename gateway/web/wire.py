@@ -20,7 +20,7 @@ from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.web.channel import BODY_DEADLINE, HEAD_DEADLINE
+from gateway.web.channel import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT
 from gateway.web.fault import BROKEN, shielded, tell
 from gateway.web.head import plain_so_far
 from gateway.web.locate import INVALID
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from gateway.web.site import GatewaySite
     from gateway.web.values import Answered
 
-IDLE_TIMEOUT = 75.0  # seconds a kept-alive connection may be silent; as on the reference carrier
 CLOSE_TIMEOUT = 15.0  # seconds after that in which a client may still read what was sent to it; as there
 SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
 PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; no more is read then
