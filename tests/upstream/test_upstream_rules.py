@@ -220,7 +220,7 @@ def test_a_cut_gzip_stream_is_truncated():
         inflated(gzip.compress(b"something to lose")[:-3], limit=1000)
 
 
-@pytest.mark.parametrize("data", [b"plain text", gzip.compress(b"x") + b"garbage", zlib.compress(b"x")])
+@pytest.mark.parametrize("data", [b"plain text", gzip.compress(b"x", mtime=0) + b"garbage", zlib.compress(b"x")])
 def test_what_is_no_gzip_is_refused(data):
     """Bytes that are no gzip, before or after a good member, are an error and no body."""
     with pytest.raises(BadEncoding):
