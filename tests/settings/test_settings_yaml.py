@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gateway.settings import load
@@ -37,7 +39,7 @@ def plain(raw: Raw | None) -> object:
         ("? [a]\n: 1", 1, 3, "a key must be text"),
         ("a: &x [*x]", 1, 8, "an alias (*) without its anchor (&)"),
         ("a: {<<: 1}", 1, 9, "<< takes a mapping or a list of mappings"),
-        ("[" * 100_000, 1, 33, "nested more than 32 levels deep"),
+        ("[" * 100, 1, 33, "nested more than 32 levels deep"),
         ("a: \ud800", None, None, "not valid text: a lone surrogate"),
     ],
 )
@@ -47,6 +49,14 @@ def test_an_unreadable_text_gives_one_problem_with_its_place(text, line, column,
     assert (line, column) == (problem.line, problem.column)
     assert problem.text.startswith(f"failed to parse YAML from config file /etc/x.yml: {words}")
     assert "hunter2" not in repr(problem)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000], ids=["lists", "mappings"])
+def test_any_depth_is_one_problem(text):
+    """However deep a text is nested, there is one problem and no crash; newer libyaml finds it before we do."""
+    (problem,) = load(text, {}, path="/etc/x.yml").problems
+    assert 1 == problem.line
+    assert re.search("nested more than 32 levels deep|exceeded maximum nesting depth", problem.text)
 
 
 @pytest.mark.parametrize("text", ["", "\n# nothing\n", "~", "---\n"])
