@@ -79,19 +79,6 @@ class Gateway(Service):
             self._metrics = PrometheusMetrics(reactor.seconds, __version__)
         self._vitals = Vitals(__version__, time.time(), lambda: self._front.stream_count)
         self._status = Status(reactor.seconds, self._vitals)
-        self._registry = Registry(
-            reactor,
-            settings,
-            on_change=self._config_changed,
-            on_added=self._sdk_began,
-            on_removed=self._sdk_ended,
-            on_attributes=self._end_streams,
-            rng=self._rng,
-            reporter=Reports(self._status, self._metrics),
-            environ=os.environ,
-            in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
-        )
-        self._front = self._make_front(settings)
         self._outbound = Outbound(
             reactor,
             settings,
@@ -101,6 +88,20 @@ class Gateway(Service):
             home=Path.home(),
             hostname=socket.gethostname(),
         )
+        self._registry = Registry(
+            reactor,
+            settings,
+            on_change=self._config_changed,
+            on_added=self._sdk_began,
+            on_removed=self._sdk_ended,
+            on_attributes=self._end_streams,
+            on_credit=self._outbound.credit,
+            rng=self._rng,
+            reporter=Reports(self._status, self._metrics),
+            environ=os.environ,
+            in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
+        )
+        self._front = self._make_front(settings)
         self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._front.serving)
         self._diagnostics = make_diagnostics_site(self._status, self._metrics, self._readiness, settings, reactor)
         self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)

@@ -14,9 +14,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from gateway.outbound import history
-from gateway.outbound.change import Author, read_credit
 from gateway.outbound.counting import OutboundMetrics, Uncounted
 from gateway.outbound.courier import Courier, MakeSender, make_sender
+from gateway.outbound.credits import Credits
 from gateway.outbound.database import Database, check
 from gateway.outbound.ledger import add_messages
 from gateway.outbound.outbox import Outbox, Wish
@@ -37,7 +37,6 @@ _log = Logger()
 
 LOOK_SECONDS: Final = 1.0  # between two looks at what the command line wants
 TIDY_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``, and two looks at the depths
-CREDIT_SECONDS: Final = 30.0  # for which a hook's author is that of the next change; a fetch takes less
 FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a problem of the gateway
 
 
@@ -74,7 +73,7 @@ class Outbound:
         self._courier: Courier | None = None
         self._loops: list[LoopingCall] = []
         self._latest: dict[str, Snapshot] = {}  # what each SDK serves: told when the outbox is opened later
-        self._credits: dict[str, tuple[float, Author | None, str]] = {}
+        self._credits = Credits()
 
     @property
     def open(self) -> bool:
@@ -100,14 +99,9 @@ class Outbound:
         """Let attempts in flight and changes that wait end, bounded; then close the database."""
         return Deferred.fromCoroutine(self._close())
 
-    def credit(self, sdk_id: str, body: bytes) -> None:
-        """Read from an authenticated hook's body who changed the config that the next ``record`` is about.
-
-        Counts for the fetch that the hook starts; nothing is invented where nothing is named.
-        """
-        author, notes = read_credit(body)
-        if author is not None or notes:
-            self._credits[sdk_id] = (self._wall() + CREDIT_SECONDS, author, notes)
+    def credit(self, sdk_id: str, body: bytes) -> Callable[[], None]:
+        """Read from an authenticated hook's body who changed the config; see ``Credits.add``."""
+        return self._credits.add(sdk_id, body)
 
     def record(self, sdk_id: str, new: Snapshot) -> Deferred[None]:
         """Record that ``new`` is now the config of an SDK; publish it when this fires.
@@ -118,10 +112,7 @@ class Outbound:
         self._latest[sdk_id] = new
         if self._recorder is None:
             return succeed(None)
-        until, author, notes = self._credits.pop(sdk_id, (0.0, None, ""))
-        if until < self._wall():
-            author, notes = None, ""
-        return self._recorder.record(sdk_id, new, author, notes)
+        return self._recorder.record(sdk_id, new, *self._credits.of(sdk_id))
 
     def check(self, settings: Settings) -> None:
         """Raise ``OutboxUnusable`` if ``reconfigure`` would; the file exists afterwards."""

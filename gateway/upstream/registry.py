@@ -18,7 +18,7 @@ from gateway.upstream.localfile import FileSource
 from gateway.upstream.network import Network, open_network
 from gateway.upstream.plan import Plan, plans
 from gateway.upstream.reporter import NoReporter, Reporter
-from gateway.upstream.sdk import Load, OnChange, Sdk
+from gateway.upstream.sdk import Load, OnChange, OnCredit, Sdk
 from gateway.upstream.source import InThread, Source, Tools
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ def _ignore(sdk: Sdk) -> None:
     """Tells nobody."""
 
 
+def _anonymous(_sdk_id: str, _credit: bytes) -> Callable[[], None]:
+    return lambda: None
+
+
 class Registry:
     """The SDKs.  All methods belong to the reactor thread.
 
@@ -65,7 +69,9 @@ class Registry:
     *on_change* is called with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
     *on_added* with an Sdk before its source starts, and again when it goes over to a source of another kind;
     *on_removed* with an Sdk that ended: it left the settings, or its key changed and another took its place;
-    *on_attributes* with an Sdk whose default user attributes changed while its config did not.
+    *on_attributes* with an Sdk whose default user attributes changed while its config did not;
+    *on_credit* with an SDK id and what an authenticated call says of who changed the config, before its fetch begins;
+    the function that it returns is called when that fetch has ended.
     """
 
     def __init__(  # noqa: PLR0913 - keywords, and each one a seam
@@ -79,6 +85,7 @@ class Registry:
         on_added: Callable[[Sdk], None] = _ignore,
         on_removed: Callable[[Sdk], None] = _ignore,
         on_attributes: Callable[[Sdk], None] = _ignore,
+        on_credit: OnCredit = _anonymous,
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
         load: Load = flags.load,
@@ -89,6 +96,7 @@ class Registry:
         self._on_added = on_added
         self._on_removed = on_removed
         self._on_attributes = on_attributes
+        self._on_credit = on_credit
         self._reporter: Reporter = reporter if reporter is not None else NoReporter()
         self._environ = environ if environ is not None else {}
         self._tools = Tools(reactor, rng, in_thread)
@@ -174,7 +182,7 @@ class Registry:
         sdk.start(self._source(sdk.plan))
 
     def _build(self, plan: Plan) -> Sdk:
-        return Sdk(plan, self._tools.clock, self._load, self._reporter, self._on_change)
+        return Sdk(plan, self._tools.clock, self._load, self._reporter, self._on_change, self._on_credit)
 
     def _source(self, plan: Plan) -> Source | None:
         assert self._network is not None

@@ -25,6 +25,7 @@ _log = Logger()
 
 Load = Callable[[bytes, str, Snapshot | None], Snapshot]
 OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]
+OnCredit = Callable[[str, bytes], Callable[[], None]]
 
 
 class Sdk:
@@ -33,7 +34,9 @@ class Sdk:
     ``snapshot`` is None until the first good config; from then on it is always the last good one.
     """
 
-    def __init__(self, plan: Plan, clock: Any, load: Load, reporter: Reporter, on_change: OnChange) -> None:
+    def __init__(
+        self, plan: Plan, clock: Any, load: Load, reporter: Reporter, on_change: OnChange, on_credit: OnCredit
+    ) -> None:
         self.plan = plan
         self.snapshot: Snapshot | None = None
         self.loading = True
@@ -41,6 +44,7 @@ class Sdk:
         self._load = load
         self._reporter = reporter
         self._on_change = on_change
+        self._on_credit = on_credit
         self._source: Source | None = None
         self._trouble: Kind | None = None
         self._loaded: list[Deferred[None]] = []
@@ -69,15 +73,24 @@ class Sdk:
         self._loaded.append(waiting)
         return waiting
 
-    def refresh(self, *, limited: bool = False) -> Deferred[Refreshed]:
+    def refresh(self, *, limited: bool = False, credit: bytes = b"") -> Deferred[Refreshed]:
         """One fetch that begins after this call; never errs unless cancelled, and cancelling disturbs nobody.
 
         *limited* callers cause at most one fetch a second together; the rest of them share it.
+        *credit* may say who changed the config; it counts until the fetch has ended.
         The new config is in place and published when the Deferred fires.
         """
         if self.plan.refused:
             return succeed(Refreshed("config fetch failed: the SDK key is invalid"))
-        return self._turns.ask(limited=limited)
+        if not credit:
+            return self._turns.ask(limited=limited)
+        end = self._on_credit(self.id, credit)
+
+        def ended(result: Any) -> Any:
+            end()
+            return result
+
+        return self._turns.ask(limited=limited).addBoth(ended)
 
     def start(self, source: Source | None) -> None:
         """Begin to fetch from *source*; None for an SDK whose key is refused."""

@@ -40,8 +40,11 @@ class Sdk(Protocol):
     def when_loaded(self) -> Deferred[None]:
         """Return a Deferred that fires when the first fetch has ended, well or badly; it never errs."""
 
-    def refresh(self, *, limited: bool = False) -> Deferred[Refreshed]:
-        """Fetch once more, beginning after this call; ``limited`` calls share a bounded rate. Never errs."""
+    def refresh(self, *, limited: bool = False, credit: bytes = b"") -> Deferred[Refreshed]:
+        """Fetch once more, beginning after this call; ``limited`` calls share a bounded rate. Never errs.
+
+        ``credit`` is the body of an authenticated call, which may say who changed the config.
+        """
 
 
 class Registry(Protocol):

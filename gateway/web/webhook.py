@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.web.ports import Sdk
     from gateway.web.values import Call, Outcome
 
+CREDIT_LIMIT = 64 * 1024  # bytes of a body that may name who changed the config; senders' templates have a few hundred
 ANSWER_WITHIN = 8.0  # seconds; ConfigCat gives a webhook 10 s, and a slow upstream must not look like a failed call
 SIGNATURES_LIMIT = 32  # signatures of one call that are compared; a sender that rotates keys sends two
 TIMESTAMP = re.compile(rb"[+-]?[0-9]{1,19}")
@@ -55,10 +56,13 @@ def hook(context: Context, call: Call) -> Outcome:
             return BAD_SIGNATURE
         seen = context.memory.replays.seen(sdk.id, call.header(b"x-configcat-webhook-id"), until, now)
         if not isinstance(seen, bool):
-            return _refresh_unless(seen, context.clock, sdk)
+            return _refresh_unless(seen, context.clock, sdk, call.body)
         if seen:
             return ACCEPTED
-    return _refresh(context.clock, sdk, limited=not signed and not context.webhook_authenticated)
+    if signed or context.webhook_authenticated:
+        return _refresh(context.clock, sdk, credit=call.body)
+    # Anybody can write a name: what it says counts for nothing.
+    return _refresh(context.clock, sdk, limited=True)
 
 
 def hook_test(_context: Context, _call: Call) -> Outcome:
@@ -91,12 +95,13 @@ def signature(key: str, signed: bytes) -> bytes:
     return b64encode(hmac_digest(key.encode(), signed, sha256))
 
 
-async def _refresh_unless(seen: Awaitable[bool], clock: IReactorTime, sdk: Sdk) -> Reply:
-    return ACCEPTED if await seen else await _refresh(clock, sdk, limited=False)
+async def _refresh_unless(seen: Awaitable[bool], clock: IReactorTime, sdk: Sdk, credit: bytes) -> Reply:
+    return ACCEPTED if await seen else await _refresh(clock, sdk, credit=credit)
 
 
-async def _refresh(clock: IReactorTime, sdk: Sdk, *, limited: bool) -> Reply:
-    await _within(clock, sdk.refresh(limited=limited), ANSWER_WITHIN)
+async def _refresh(clock: IReactorTime, sdk: Sdk, *, limited: bool = False, credit: bytes = b"") -> Reply:
+    said = credit if len(credit) <= CREDIT_LIMIT else b""
+    await _within(clock, sdk.refresh(limited=limited, credit=said), ANSWER_WITHIN)
     return ACCEPTED
 
 

@@ -218,7 +218,7 @@ class Crew:
         def answer(outcome: upstream.Refreshed) -> None:
             member.link.send(say.Refreshed(message.ask, outcome.error, outcome.changed))
 
-        sdk.refresh(limited=message.limited).addCallback(answer)
+        sdk.refresh(limited=message.limited, credit=message.credit).addCallback(answer)
 
     def _loaded(self, sdk: upstream.Sdk) -> None:
         if self._sdks.get(sdk.id) is sdk:

@@ -116,11 +116,12 @@ class Unable(Message, frozen=True, array_like=True, tag="unable"):
 
 
 class Refresh(Message, frozen=True, array_like=True, tag="refresh"):
-    """A client asks for a fetch."""
+    """A client asks for a fetch; ``credit`` is the body of an authenticated one."""
 
     ask: int
     sdk_id: str
     limited: bool
+    credit: bytes = b""
 
 
 class Accept(Message, frozen=True, array_like=True, tag="accept"):

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from gateway.upstream import Refreshed
     from gateway.workers.messages import Began, Config, Defaults
 
-    Ask = Callable[[str, bool], Deferred[Refreshed]]
+    Ask = Callable[[str, bool, bytes], Deferred[Refreshed]]
 
 
 class MirrorSdk:
-    """One SDK; ``ask`` has the leader refresh it: SDK id and ``limited`` in, its answer out."""
+    """One SDK; ``ask`` has the leader refresh it: SDK id, ``limited`` and ``credit`` in, its answer out."""
 
     def __init__(self, sdk_id: str, key: str, defaults: Defaults, ask: Ask) -> None:
         self.id = sdk_id
@@ -38,9 +38,9 @@ class MirrorSdk:
         self._waiting.append(waiting)
         return waiting
 
-    def refresh(self, *, limited: bool = False) -> Deferred[Refreshed]:
+    def refresh(self, *, limited: bool = False, credit: bytes = b"") -> Deferred[Refreshed]:
         """Have the leader fetch; a new config is in place here when the Deferred fires. Never errs."""
-        return self._ask(self.id, limited)
+        return self._ask(self.id, limited, credit)
 
     def loaded(self) -> None:
         """The first fetch has ended."""

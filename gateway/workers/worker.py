@@ -185,8 +185,8 @@ class Worker:
     def _report_soon(self) -> None:
         self._reactor.callLater(REPORT_SECONDS, lambda: self.link.send(self._streams.report()))
 
-    def _refresh(self, sdk_id: str, limited: bool) -> Deferred[Refreshed]:  # noqa: FBT001 - the mirror's
-        return self.ask(lambda number: say.Refresh(number, sdk_id, limited))
+    def _refresh(self, sdk_id: str, limited: bool, credit: bytes) -> Deferred[Refreshed]:  # noqa: FBT001 - the mirror's
+        return self.ask(lambda number: say.Refresh(number, sdk_id, limited, credit))
 
     def ask(self, question: Any) -> Deferred[Any]:
         """Ask the leader what ``question`` makes of a number; cancelling the answer disturbs nobody."""

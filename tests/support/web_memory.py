@@ -42,6 +42,7 @@ class FakeSdk:
     error: str | None = None
     waiting: list[Deferred[None]] = field(factory=list)
     refreshes: list[bool] = field(factory=list)  # each call's ``limited``
+    credits: list[bytes] = field(factory=list)  # each call's
     pending: list[Deferred[Refreshed]] = field(factory=list)
 
     def when_loaded(self) -> Deferred[None]:
@@ -55,8 +56,9 @@ class FakeSdk:
         for done in waiting:
             done.callback(None)
 
-    def refresh(self, *, limited: bool = False) -> Deferred[Refreshed]:
+    def refresh(self, *, limited: bool = False, credit: bytes = b"") -> Deferred[Refreshed]:
         self.refreshes.append(limited)
+        self.credits.append(credit)
         if self.instant:
             return succeed(Refreshed(self.error))
         done: Deferred[Refreshed] = Deferred()

@@ -66,6 +66,24 @@ def test_a_failed_first_fetch_ends_loading_too(stage):
     assert [("one", False, "unexpected response received: 500 Internal Server Error")] == stage.reporter.records
 
 
+def test_a_credit_lasts_from_before_the_fetch_until_after_the_change(stage):
+    """Who is named by an authenticated call counts when the change is published, and no longer when it is answered."""
+    events = []
+
+    def credited(sdk_id, credit):
+        events.append((sdk_id, credit))
+        return lambda: events.append(f"over, {len(stage.changes)} changes")
+
+    registry = stage.open(settings_of({"one": {}}), on_credit=credited)
+    registry.start()
+    stage.source("one").deliver("red")
+    refreshed = registry.by_id("one").refresh(credit=b"Jane").addCallback(lambda _: events.append("answered"))
+    assert [("one", b"Jane")] == events
+    stage.source("one").deliver("blue")
+    assert [("one", b"Jane"), "over, 2 changes", "answered"] == events
+    assert refreshed.called
+
+
 def test_refresh_rescues_an_sdk_that_never_loaded(stage):
     """A refresh is a fetch whatever the state, and gives the error's text when it fails."""
     registry = stage.open(settings_of({"one": {}}))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.web.context import Replays
-from gateway.web.webhook import ANSWER_WITHIN, signature
+from gateway.web.webhook import ANSWER_WITHIN, CREDIT_LIMIT, signature
 from web_memory import NOW, Answer, Memory, Refreshed
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
@@ -235,3 +235,25 @@ def test_webhook_answers_carry_no_cors() -> None:
         answer["access-control-allow-origin"],
         answer["content-encoding"],
     )
+
+
+NAMED = '{"changedBy":"Jane"}'
+
+
+def test_only_authenticated_calls_say_who_changed_the_config(signed: Memory) -> None:
+    """The body of a signed call, or of one with Basic credentials, goes with the fetch; an open call's does not."""
+    call(signed, sign(NAMED), NAMED)
+    assert [NAMED.encode()] == signed.sdk.credits
+    basic = Memory(CONFIG, {"http": {"webhook": {"auth": {"user": "u", "password": "p"}}}})
+    call(basic, {"Authorization": "Basic dTpw"}, NAMED)
+    assert [NAMED.encode()] == basic.sdk.credits
+    anybody = Memory(CONFIG)
+    call(anybody, {}, NAMED)
+    assert [b""] == anybody.sdk.credits
+
+
+def test_a_long_body_says_nothing(signed: Memory) -> None:
+    """What is too long to be somebody's name is left out, and the fetch takes place."""
+    long = NAMED + " " * CREDIT_LIMIT
+    assert 200 == call(signed, sign(long), long).status
+    assert [b""] == signed.sdk.credits

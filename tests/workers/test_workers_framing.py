@@ -91,6 +91,7 @@ UP = [
     say.Ready(),
     say.Unable("port 80 on all addresses cannot be opened: Permission denied"),
     say.Refresh(1, "a", True),
+    say.Refresh(2, "a", False, b'{"changedBy":"Jane"}'),
     say.Accept(2, "a", b"\xff id", 1.5),
     say.Open(5, {"127.0.0.1": 5}),
     say.Tally(

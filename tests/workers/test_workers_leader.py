@@ -87,13 +87,15 @@ class FakeSdk:
         self.loading = True
         self.first: Deferred[None] = Deferred()
         self.asked: list[tuple[bool, Deferred[Refreshed]]] = []
+        self.credits: list[bytes] = []
 
     def when_loaded(self) -> Deferred[None]:
         return self.first
 
-    def refresh(self, *, limited: bool = False) -> Deferred[Refreshed]:
+    def refresh(self, *, limited: bool = False, credit: bytes = b"") -> Deferred[Refreshed]:
         answer: Deferred[Refreshed] = Deferred()
         self.asked.append((limited, answer))
+        self.credits.append(credit)
         return answer
 
 
@@ -213,10 +215,11 @@ def test_nonsense_from_a_worker_ends_its_link(scene: Scene, crew: Crew, logged_e
 
 
 def test_a_refresh_is_done_here_and_answered_there(scene: Scene, crew: Crew, registry: FakeRegistry) -> None:
-    """With its limit, after the config that it brought, and to the worker that asked."""
+    """With its limit and its credit, after the config that it brought, and to the worker that asked."""
     scene.heard(0), scene.heard(1)
-    scene.says(0, say.Refresh(7, "shop", True))
+    scene.says(0, say.Refresh(7, "shop", True, b"{}"))
     scene.says(1, say.Refresh(3, "gone", False))
+    assert [b"{}"] == registry.sdk.credits
     ((limited, answer),) = registry.sdk.asked
     crew.publish("shop", load_config(BODY, '"e"'))
     answer.callback(Refreshed(None, changed=True))

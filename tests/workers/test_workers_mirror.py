@@ -11,11 +11,11 @@ from gateway.workers.mirror import Mirror
 BODY = b'{"p":{"s":"x"},"f":{"number":{"t":2,"v":{"i":%d},"i":"v"}}}'
 
 
-def mirror(*asked: list[tuple[str, bool]]) -> Mirror:
+def mirror(*asked: list[tuple[str, bool, bytes]]) -> Mirror:
     """Return an empty mirror; what is asked of the leader goes to the list."""
 
-    def ask(sdk_id: str, limited: bool) -> Deferred[Refreshed]:
-        asked[0].append((sdk_id, limited))
+    def ask(sdk_id: str, limited: bool, credit: bytes) -> Deferred[Refreshed]:
+        asked[0].append((sdk_id, limited, credit))
         return Deferred()
 
     return Mirror(ask)
@@ -72,9 +72,9 @@ def test_those_who_wait_for_the_first_fetch_are_told_once() -> None:
 
 
 def test_a_refresh_is_the_leaders() -> None:
-    """With its limit."""
-    asked: list[tuple[str, bool]] = []
+    """With its limit, and with what it says of who changed the config."""
+    asked: list[tuple[str, bool, bytes]] = []
     sdk = mirror(asked).began(Began("a", "k", {}))
     sdk.refresh(limited=True)
-    sdk.refresh()
-    assert [("a", True), ("a", False)] == asked
+    sdk.refresh(credit=b"{}")
+    assert [("a", True, b""), ("a", False, b"{}")] == asked
