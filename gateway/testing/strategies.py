@@ -27,7 +27,7 @@ Draw = st.DrawFn
 
 ATTRIBUTES = ("Identifier", "Email", "Country", "Plan", "Version", "Age", "When", "Tags")
 KEYS = ("alpha", "beta", "gamma-ü", "δ", "<html>&", "zeta")  # keys of flags: escapes and non-ASCII included
-SALT = "c2FsdA=="
+SALTS = ("c2FsdA==", "c2FsdA==", "other salt", "sältχ", "")  # of the config; hashed comparison values carry it
 
 _ODD = 12  # one in so many values is of an unexpected form
 
@@ -127,7 +127,8 @@ def _texts_near(draw: Draw, text: str) -> str:
 
 
 def _hash(data: bytes, context: str) -> str:
-    return sha256(data + (SALT + context).encode()).hexdigest()
+    """Hash a comparison value; ``context`` is the config's salt and the name of the flag or segment."""
+    return sha256(data + context.encode()).hexdigest()
 
 
 def _hashed_chunk(draw: Draw, text: str, context: str, *, start: bool) -> str:
@@ -233,8 +234,9 @@ def _rule(draw: Draw, kind: int, make: Any) -> Json:
 @st.composite
 def configs(draw: Draw, people: Sequence[User]) -> Json:
     """A config JSON v6 whose rules concern these users: every comparator, segments, prerequisites, percentages."""
+    salt = _pick(draw, *SALTS)
     segments = [
-        {"n": name, "r": [_condition(draw, people, name) for _ in range(draw(st.integers(1, 2)))]}
+        {"n": name, "r": [_condition(draw, people, salt + name) for _ in range(draw(st.integers(1, 2)))]}
         for name in ("beta", "gold")
     ]
     flags: dict[str, Json] = {}
@@ -243,7 +245,7 @@ def configs(draw: Draw, people: Sequence[User]) -> Json:
         flag: Json = {"t": kind, **_served(draw, kind)}
 
         def make(key: str = key, known: Mapping[str, Json] = flags) -> Json:
-            return _any_condition(draw, people, key, known)
+            return _any_condition(draw, people, key, known, salt)
 
         flag["r"] = [_rule(draw, kind, make) for _ in range(_pick(draw, 2, 1, 2, 3, 0, 2, 3))]
         if draw(st.booleans()):
@@ -251,10 +253,10 @@ def configs(draw: Draw, people: Sequence[User]) -> Json:
         if _rarely(draw, 6):
             flag["a"] = _pick(draw, "Email", "Age", "Tags", "Missing")
         flags[key] = flag
-    return {"p": {"u": "https://cdn-global.configcat.com", "r": 0, "s": SALT}, "s": segments, "f": flags}
+    return {"p": {"u": "https://cdn-global.configcat.com", "r": 0, "s": salt}, "s": segments, "f": flags}
 
 
-def _any_condition(draw: Draw, people: Sequence[User], key: str, known: Mapping[str, Json]) -> Json:
+def _any_condition(draw: Draw, people: Sequence[User], key: str, known: Mapping[str, Json], salt: str) -> Json:
     kind = _pick(draw, *range(2, 10), 0, 1)
     if kind == 0:
         return {"s": {"s": draw(st.integers(0, 1)), "c": draw(st.integers(0, 1))}}
@@ -263,7 +265,7 @@ def _any_condition(draw: Draw, people: Sequence[User], key: str, known: Mapping[
         if _rarely(draw, 5 * _ODD):
             asked = _pick(draw, key, "unknown")
         return {"p": {"f": asked, "c": draw(st.integers(0, 1)), "v": _asked_value(draw, known.get(asked))}}
-    return {"u": _condition(draw, people, key)}
+    return {"u": _condition(draw, people, salt + key)}
 
 
 def _asked_value(draw: Draw, asked: Json | None) -> Json:
