@@ -104,11 +104,10 @@ class Pump:
     def drain(self, window: float) -> None:
         """End every stream, spread evenly over ``window`` seconds."""
         waiting = self._wheel.everyone()
-        ticks = max(1, int(window / DRAIN_TICK_SECONDS))
-        for tick in range(ticks):
-            group = waiting[tick::ticks]
-            if group:
-                self._clock.callLater(tick * DRAIN_TICK_SECONDS if window else 0, self._finish, group)
+        # A group each tick; where there are fewer streams than ticks, a stream each, further apart.
+        groups = max(1, min(int(window / DRAIN_TICK_SECONDS), len(waiting)))
+        for number in range(groups):
+            self._clock.callLater(number * window / groups, self._finish, waiting[number::groups])
 
     def _finish(self, group: list[Subscriber]) -> None:
         for subscriber in group:

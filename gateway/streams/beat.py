@@ -1,12 +1,14 @@
 """Heartbeats for thousands of streams without a timer each, and without all of them at once.
 
 The interval is a wheel of slots; a stream keeps the slot it was given for as long as it lives, so a push to everybody
-does not line the beats up. A stream that was written to since its last turn skips one beat.
-The same turn notices readers that have been stalled for too long.
+does not line the beats up. A stream that was written to since its last beat skips one.
+The same turn notices readers that have been stalled for too long; so a longer interval is several laps of the wheel,
+in one of which a stream beats.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from gateway.streams.frame import COMMENT_BEAT
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from gateway.streams.cohort import Subscriber
 
 TICK_SECONDS = 0.25  # how often the wheel turns: 80 slots at the default 20 s, so 8,000 streams beat 100 at a time
-STALL_CHECK_SECONDS = 20.0  # length of a full turn when heartbeats are off: stalls are then noticed this late at most
+SHORTEST_TICK_SECONDS = 0.01  # an interval below it is taken for it: no setting may keep the process busy with beats
+LAP_SECONDS = 20.0  # longest full turn, whatever the interval: stalls are noticed this late at most
 
 
 class Wheel:
@@ -33,9 +36,13 @@ class Wheel:
         self._beats = interval > 0
         self._stall_timeout = stall_timeout
         self._on_stall = on_stall
-        round_trip = interval if self._beats else STALL_CHECK_SECONDS
-        self.tick = min(tick, round_trip)
-        self._slots: list[dict[Subscriber, None]] = [{} for _ in range(max(1, round(round_trip / self.tick)))]
+        interval = max(interval, SHORTEST_TICK_SECONDS) if self._beats else LAP_SECONDS
+        self._laps = math.ceil(interval / LAP_SECONDS)
+        self._lap = 0
+        lap_seconds = interval / self._laps
+        self.tick = min(tick, lap_seconds)
+        # Each slot's streams, with the lap in which each beats.
+        self._slots: list[dict[Subscriber, int]] = [{} for _ in range(max(1, round(lap_seconds / self.tick)))]
         self._slot_of: dict[Subscriber, int] = {}
         self._hand = 0
         self._next = 0
@@ -45,10 +52,11 @@ class Wheel:
         return len(self._slot_of)
 
     def add(self, subscriber: Subscriber) -> None:
-        """Give ``subscriber`` the next slot in turn: slots differ by one stream at most when nobody leaves."""
-        self._slots[self._next][subscriber] = None
-        self._slot_of[subscriber] = self._next
-        self._next = (self._next + 1) % len(self._slots)
+        """Give ``subscriber`` the next turn of all: turns differ by one stream at most when nobody leaves."""
+        lap, slot = divmod(self._next, len(self._slots))
+        self._slots[slot][subscriber] = lap
+        self._slot_of[subscriber] = slot
+        self._next = (self._next + 1) % (len(self._slots) * self._laps)
 
     def discard(self, subscriber: Subscriber) -> None:
         """Take ``subscriber`` off the wheel; safe when it is not on it."""
@@ -58,12 +66,16 @@ class Wheel:
 
     def turn(self, now: float) -> None:
         """Visit the next slot: beat what is idle, report what has been stalled since before ``now - stall_timeout``."""
-        slot = self._slots[self._hand]
+        slot, now_beating = self._slots[self._hand], self._lap
         self._hand = (self._hand + 1) % len(self._slots)
-        for subscriber in list(slot):
+        if not self._hand:
+            self._lap = (self._lap + 1) % self._laps
+        for subscriber, lap in list(slot.items()):
             if subscriber.paused_since is not None:
                 if 0 < self._stall_timeout <= now - subscriber.paused_since:
                     self._on_stall(subscriber)
+            elif lap != now_beating:
+                continue
             elif subscriber.active:
                 subscriber.active = False
             elif self._beats:

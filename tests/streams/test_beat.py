@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
+
 from gateway.streams import COMMENT_BEAT, Wheel
+from gateway.streams.beat import LAP_SECONDS, SHORTEST_TICK_SECONDS
 
 
 class Stream:
@@ -96,6 +99,40 @@ def test_an_interval_of_zero_sends_no_beats_but_still_finds_stalls() -> None:
         wheel.add(stream)  # type: ignore[arg-type]
     whole_turn(wheel, 20, now=61)
     assert (idle.written, stalled) == ([], [stuck])
+
+
+@pytest.mark.parametrize("interval", [90, 3_600, 1e15])
+def test_a_long_interval_costs_nothing_and_hides_no_stall(interval: float) -> None:
+    """However rare the beats are, the wheel stays small and a stall is noticed within one lap of it."""
+    stalled: list[object] = []
+    wheel = Wheel(interval, 60, stalled.append)
+    stream = Stream()
+    stream.paused_since = 0
+    wheel.add(stream)  # type: ignore[arg-type]
+    whole_turn(wheel, LAP_SECONDS, now=60)
+    assert stream in stalled
+
+
+def test_a_long_interval_is_beaten_once_and_evenly() -> None:
+    """Several laps make one interval; each stream beats in one of them, and every tick has its share."""
+    wheel = Wheel(90, 60, ignore)
+    ticks = round(90 / wheel.tick)
+    streams = [Stream() for _ in range(2 * ticks)]
+    for stream in streams:
+        wheel.add(stream)  # type: ignore[arg-type]
+    for count in (1, 2):
+        shares = []
+        for _ in range(ticks):
+            before = sum(len(stream.written) for stream in streams)
+            wheel.turn(0)
+            shares.append(sum(len(stream.written) for stream in streams) - before)
+        assert set(shares) == {2}
+        assert all(len(stream.written) == count for stream in streams)
+
+
+def test_no_interval_keeps_the_process_busy() -> None:
+    """A nonsensically short interval is taken for the shortest there is."""
+    assert Wheel(1e-9, 60, ignore).tick == SHORTEST_TICK_SECONDS
 
 
 def test_a_discarded_stream_is_left_alone() -> None:

@@ -166,3 +166,24 @@ def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
     with pytest.raises(ZeroDivisionError):
         pump.hubs["shop"].subscribe(None, User({"Identifier": "1"}), Reader(clock))
     assert 4 == pump.stream_count
+
+
+@pytest.mark.parametrize(("window", "last"), [(0, 0), (3, 2), (1e15, 1e15 * 2 / 3)])
+def test_a_drain_takes_one_timer_per_stream_at_most(clock: Clock, window: float, last: float) -> None:
+    """Streams end evenly over the window, and a window without measure costs no more than a short one."""
+
+    class Ending(Reader):
+        def finish(self) -> None:
+            self.times.append(self.clock.seconds())
+
+    pump = Pump(clock, random.Random(1), NoMetrics(), Sse())
+    pump.add("shop", config(True))
+    readers = [Ending(clock) for _ in range(3)]
+    for reader in readers:
+        pump.hubs["shop"].subscribe(None, None, reader)
+        reader.times.clear()
+    pump.drain(window)
+    assert len(clock.getDelayedCalls()) <= 3
+    for _ in range(3):
+        clock.advance(window / 3)
+    assert [pytest.approx(last)] == sorted(time for reader in readers for time in reader.times)[-1:]
