@@ -9,7 +9,7 @@ A change of an option is one edit in the schema; names, checks, JSON Schema, sam
 from gateway.settings.changes import changes, restart_needed
 from gateway.settings.editor import json_schema
 from gateway.settings.files import DEFAULT_FILES, SettingsFile, find_file
-from gateway.settings.ids import mask_sdk_key
+from gateway.settings.keys import mask_sdk_key, valid_key
 from gateway.settings.loading import Loaded, load
 from gateway.settings.masking import masked
 from gateway.settings.problems import Problem
@@ -114,4 +114,5 @@ __all__ = (
     "option_reference",
     "restart_needed",
     "sample",
+    "valid_key",
 )

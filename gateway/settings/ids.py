@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gateway.settings.fields import PREFIX, fields, options
 from gateway.settings.schema import Settings
@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SDK_KEY = re.compile(r"(configcat-sdk-[0-9]+/)?[A-Za-z0-9_-]{22}/[A-Za-z0-9_-]{22}", re.ASCII)
-SHOWN_OF_KEY: Final = 5  # characters; as many as the status page of the replaced system shows.
-
-
-def mask_sdk_key(key: str) -> str:
-    """Return an SDK key with all but its last five characters replaced by ``*``; shorter ones entirely."""
-    if len(key) < SHOWN_OF_KEY:
-        return "*" * len(key)
-    return "*" * (len(key) - SHOWN_OF_KEY) + key[-SHOWN_OF_KEY:]
 
 
 def environment_prefix(sdk_id: str) -> str:

@@ -13,6 +13,7 @@ import attrs
 
 from gateway.settings.effective import effective
 from gateway.settings.fields import PREFIX, Path, dotted, fields, options
+from gateway.settings.keys import valid_key
 from gateway.settings.problems import Problem, printable, shortened
 from gateway.settings.raw import Raw, Unreadable
 from gateway.settings.reading import Place, Reader
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 UNKNOWN_LIMIT: Final = 50  # warnings about unknown names; more of them help nobody, and each costs a search.
 NAME_LIMIT: Final = 80  # characters of a name that is worth a search for its neighbour.
+
+_STRANGE_KEY: Final = "no SDK key has this form, so nothing will be fetched for this SDK"
 
 # Kubernetes puts these into every pod of a namespace that has a service called configcat-…; nobody wrote them.
 _INJECTED = re.compile(r".*_(SERVICE_(HOST|PORT(_.+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?)", re.DOTALL)
@@ -151,6 +154,9 @@ def _doubtful(settings: Settings, reader: Reader) -> Iterator[Problem]:
         path: Path = ("tls", "min_version")
         yield _warning(path, "TLS 1.0 and 1.1 are unsafe", reader.places.get(path, Place()))
     for sdk_id, sdk in settings.sdks.items():
+        path = ("sdks", sdk_id, "key")
+        if sdk.key and not sdk.offline.enabled and not valid_key(sdk.key, custom_base=bool(sdk.base_url)):
+            yield _warning(path, _STRANGE_KEY, reader.places.get(path, Place()))
         path = ("sdks", sdk_id, "offline", "local", "file_path")
         if sdk.offline.local.file_path and not sdk.offline.enabled:
             text = f"has no effect: sdks.{sdk_id}.offline.enabled is not true"

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from gateway.settings.fields import fields, inherited
-from gateway.settings.ids import mask_sdk_key
+from gateway.settings.keys import mask_sdk_key
 from gateway.settings.marks import Marks, Secret
 from gateway.settings.schema import Section, Settings
 

@@ -11,7 +11,8 @@ import attrs
 from msgspec import inspect
 
 from gateway.settings.fields import PREFIX, Field, Path, dotted, fields, inherited
-from gateway.settings.ids import collisions, environment_prefix, looks_like_key, mask_sdk_key
+from gateway.settings.ids import collisions, environment_prefix, looks_like_key
+from gateway.settings.keys import mask_sdk_key
 from gateway.settings.kinds import Misfit, allowed, scalar, sort_of
 from gateway.settings.marks import Later, Marks
 from gateway.settings.problems import Problem, printable, shortened

@@ -18,7 +18,7 @@ from gateway.settings.problems import shortened
 
 if TYPE_CHECKING:
     from gateway.settings.fields import Path
-    from gateway.settings.schema import Cors, OriginRegex, Sdk, Settings, Tls, Webhook
+    from gateway.settings.schema import Cors, Diag, Http, OriginRegex, Sdk, Settings, Tls, Webhook
 
 Exists = Callable[[str], bool]
 
@@ -47,6 +47,7 @@ def errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
     yield from _tls(settings.tls, exists)
     yield from _http(settings)
     yield from _address(("diag", "bind"), settings.diag.bind)
+    yield from _shared_port(settings.http, settings.diag)
 
 
 def _http(settings: Settings) -> Iterator[Finding]:
@@ -62,6 +63,13 @@ def _http(settings: Settings) -> Iterator[Finding]:
     )
     for name, cors in parts:
         yield from _cors(("http", name, "cors", "allowed_origins_regex"), cors)
+
+
+def _shared_port(http: Http, diag: Diag) -> Iterator[Finding]:
+    """Yield that both servers want one port; on addresses that have nothing to do with each other they may."""
+    overlapping = http.bind == diag.bind or not (http.bind and diag.bind)
+    if http.enabled and diag.enabled and http.port == diag.port and overlapping:
+        yield Finding(("diag", "port"), "diag: the same port as http.port", f"{diag.port}", "a port of its own")
 
 
 def _sdk(sdk_id: str, sdk: Sdk, settings: Settings, exists: Exists) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ fetch ─► GET, If-None-Match ─► 3xx? again ─► 304 / 200 ─► body n
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
@@ -18,7 +18,6 @@ from gateway.upstream import reporter
 from gateway.upstream.collect import collect
 from gateway.upstream.faults import explained
 from gateway.upstream.governance import FETCH_LIMIT, Accept, Refuse, judge
-from gateway.upstream.keys import config_url
 from gateway.upstream.network import ENCODING_HEADER, Network
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, made_etag
 from gateway.upstream.pace import delay, interval
@@ -182,6 +181,11 @@ class CdnSource:
         etag = response.headers.getRawHeaders(b"etag", [b""])[0].decode("latin-1").strip()
         self._offered = etag
         return Fetched(body, etag or made_etag(body))
+
+
+def config_url(base: str, key: str) -> str:
+    """Where the config JSON of *key* lies under *base*, with or without slashes at the end of *base*."""
+    return f"{base.rstrip('/')}/configuration-files/{quote(key, safe='/')}/config_v6.json"
 
 
 def _nothing() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from gateway.flags import Attribute, attributes_from_json
-from gateway.upstream.keys import valid_key
+from gateway.settings import valid_key
 from gateway.upstream.pace import interval
 
 if TYPE_CHECKING:

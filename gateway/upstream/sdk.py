@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from gateway.flags import Attribute, ConfigError, Snapshot
-from gateway.upstream.keys import masked
+from gateway.settings import mask_sdk_key
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, Refreshed
 from gateway.upstream.reporter import KEY_INVALID, Reporter
 from gateway.upstream.turns import Turns
@@ -119,7 +119,7 @@ class Sdk:
     def _attach(self, source: Source | None) -> None:
         self._source = source
         if source is None:
-            _log.error("SDK {sdk_id}: the SDK key {key} is invalid", sdk_id=self.id, key=masked(self.key))
+            _log.error("SDK {sdk_id}: the SDK key {key} is invalid", sdk_id=self.id, key=mask_sdk_key(self.key))
             self._reporter.record(self.id, False, KEY_INVALID)
             self._reporter.fetched(self.id, Kind.KEY.value, 0.0)
             self._first_ended()

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.settings import load
 
-SDK = "sdks: {a: {key: k}}\n"
+KEY = f"{'x' * 22}/{'y' * 22}"
+SDK = f"sdks: {{a: {{key: {KEY}}}}}\n"
 
 
 def warnings(text: str, **environ: str) -> list[tuple[str, str]]:
@@ -131,8 +132,25 @@ def test_what_would_change_the_served_config_is_an_error(text, path):
 
 def test_a_file_that_is_not_served_is_pointed_out():
     """A file without offline mode has no effect, which nobody means."""
-    loaded = load("sdks: {a: {key: k, offline: {local: {file_path: /f}}}}", {})
+    loaded = load(f"sdks: {{a: {{key: {KEY}, offline: {{local: {{file_path: /f}}}}}}}}", {})
     assert ["sdks.a.offline.local.file_path"] == [warning.path for warning in loaded.warnings]
+
+
+@pytest.mark.parametrize(
+    ("sdk", "told"),
+    [
+        ('{key: "#YOUR-SDK-KEY#"}', True),
+        ("{key: configcat-proxy/shop}", True),
+        ("{key: configcat-proxy/shop, base_url: 'https://flags.example'}", False),
+        ("{key: shop, offline: {enabled: true, local: {file_path: /f}}}", False),
+    ],
+)
+def test_a_key_that_no_upstream_can_know_is_pointed_out(sdk, told):
+    """A placeholder that was left in the file is found before the start; a local file goes with any key."""
+    loaded = load(f"sdks: {{a: {sdk}}}", {})
+    assert [("sdks.a.key", "no SDK key has this form, so nothing will be fetched for this SDK")] * told == [
+        (warning.path, warning.text) for warning in loaded.warnings
+    ]
 
 
 def test_old_tls_is_pointed_out():

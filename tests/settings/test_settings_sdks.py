@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gateway.settings import load
@@ -12,14 +14,14 @@ KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
 def test_sdks_of_the_environment_have_options_of_their_own():
     """The map gives ids and keys, further variables the rest."""
     environ = {
-        "CONFIGCAT_SDKS": '{"my-sdk":"k1","other":"k2"}',
+        "CONFIGCAT_SDKS": json.dumps({"my-sdk": KEY, "other": f"{'x' * 22}/{'y' * 22}"}),
         "CONFIGCAT_MY_SDK_POLL_INTERVAL": "7",
         "CONFIGCAT_MY_SDK_DEFAULT_USER_ATTRIBUTES": '{"a":"b"}',
     }
     loaded = load(None, environ)
     assert loaded.settings is not None
     sdks = loaded.settings.sdks
-    assert (["my-sdk", "other"], "k1", 7, {"a": "b"}) == (
+    assert (["my-sdk", "other"], KEY, 7, {"a": "b"}) == (
         list(sdks),
         sdks["my-sdk"].key,
         sdks["my-sdk"].poll_interval,

@@ -57,6 +57,8 @@ CASES = [
     ),
     (ONE + "http: {port: 0}", "http.port", "http: invalid port 0"),
     (ONE + "http: {port: 65536, enabled: false}", "http.port", "http: invalid port 65536"),
+    (ONE + "http: {port: 8051}", "diag.port", "diag: the same port as http.port"),
+    (ONE + "http: {port: 9, bind: '::1'}\ndiag: {port: 9}", "diag.port", "diag: the same port as http.port"),
     (ONE + "diag: {port: -1}", "diag.port", "diag: invalid port -1"),
     (ONE + "grpc: {port: 70000, enabled: false}", "grpc.port", "grpc: invalid port 70000"),
     (
@@ -121,6 +123,9 @@ def test_each_rule_has_its_text_and_path(text, path, expected):
         ONE + "http: {webhook: {enabled: false, auth: {user: u}}}",
         ONE + "http: {api: {cors: {enabled: false, allowed_origins_regex: {patterns: [a]}}}}",
         ONE + "diag: {traces: {otlp: {protocol: udp}}}",
+        ONE + "http: {port: 8051, enabled: false}",
+        ONE + "diag: {port: 8050, enabled: false}",
+        ONE + "http: {port: 9, bind: 127.0.0.1}\ndiag: {port: 9, bind: '::1'}",
         ONE + "http: {bind: '::1', trusted_proxies: ['2001:db8::/32', 10.1.2.3]}",
     ],
 )

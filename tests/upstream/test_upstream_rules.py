@@ -1,4 +1,4 @@
-"""The pure rules: keys, data governance, pace, proxies, bounded decompression."""
+"""The pure rules: addresses, data governance, pace, proxies, bounded decompression."""
 
 from __future__ import annotations
 
@@ -10,39 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.upstream.cdn import config_url
 from gateway.upstream.collect import BadEncoding, Inflater, TooLarge, Truncated
 from gateway.upstream.governance import Accept, Again, Refuse, judge
-from gateway.upstream.keys import config_url, masked, valid_key
 from gateway.upstream.outcome import made_etag
 from gateway.upstream.pace import delay, interval
 from gateway.upstream.proxies import BadProxy, Proxy, parse_proxy, route
 
-PLAIN = "x" * 22 + "/" + "y" * 22
 GLOBAL = "https://cdn-global.example"
-
-
-@pytest.mark.parametrize(
-    ("key", "custom", "valid"),
-    [
-        (PLAIN, False, True),
-        ("configcat-sdk-1/" + PLAIN, False, True),
-        ("configcat-proxy/my sdk", True, True),
-        ("configcat-proxy/my sdk", False, False),
-        ("configcat-proxy/", True, False),
-        (PLAIN + "y", False, False),
-        (PLAIN + "\n", False, False),
-        ("configcat-sdk-2/" + PLAIN, False, False),
-        ("", True, False),
-    ],
-)
-def test_key_forms(key, custom, valid):
-    """Only the documented key forms are accepted, and a chained gateway's key only with a base URL."""
-    assert valid == valid_key(key, custom_base=custom)
-
-
-def test_masked_key_shows_five_characters():
-    """A key in a log shows its last five characters at most, and a short one nothing."""
-    assert ["*******ab/cd", "****", ""] == [masked("1234567ab/cd"), masked("1234"), masked("")]
 
 
 @pytest.mark.parametrize("base", ["http://h/p", "http://h/p/", "http://h/p//"])
