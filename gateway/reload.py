@@ -39,6 +39,7 @@ class Reload:
     metrics: Metrics
     vitals: Vitals
     notifier: Notifier
+    summary: Callable[[], str]
     now: Callable[[], float]
 
     def __call__(self) -> None:
@@ -55,7 +56,7 @@ class Reload:
             _log.error("reload refused, the old settings stay: {problem}", problem=problem)
         self.vitals.reloaded(self.now(), problems)
         self.metrics.reloaded(not problems)
-        self.notifier.ready("reload refused, see the log" if problems else f"serving {len(self.registry.sdks)} SDKs")
+        self.notifier.ready("reload refused, see the log" if problems else self.summary())
 
     def _apply(self) -> list[str]:
         loaded = self.source.read()

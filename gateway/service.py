@@ -32,6 +32,7 @@ from gateway.outbound import Outbound, OutboxUnusable
 from gateway.reload import Reload
 from gateway.signals import catch_signals
 from gateway.telemetry import (
+    Concerns,
     LagMonitor,
     LogLevels,
     Metrics,
@@ -87,7 +88,9 @@ class Gateway(Service):
             environ=os.environ,
             home=Path.home(),
             hostname=socket.gethostname(),
+            metrics=self._metrics.deliveries,
         )
+        self._concerns = Concerns(reactor, self._outbound.problems, self._concerned)
         self._registry = Registry(
             reactor,
             settings,
@@ -139,9 +142,10 @@ class Gateway(Service):
             raise SystemExit(1) from None
         self._front.start()
         self._lag.start()
+        self._concerns.start()
         self._notifier.start_watchdog(self._reactor)
         # Ready is said after the handlers stand: whoever hears it may send a signal at once.
-        self._reactor.callWhenRunning(self._notifier.ready, f"serving {len(self._registry.sdks)} SDKs")
+        self._reactor.callWhenRunning(self._notifier.ready, self._summary())
 
     def _stop(self) -> None:
         """Begin to drain; asked again, stop waiting for anybody."""
@@ -159,6 +163,7 @@ class Gateway(Service):
     async def _drain(self) -> None:
         _report("shutdown requested, draining {streams} streams", streams=self._front.stream_count)
         self._readiness.stop()
+        self._concerns.stop()
         self._notifier.stopping("draining")
         await self._front.drain(lambda: self._hurry)
         await self._registry.stop()
@@ -200,8 +205,18 @@ class Gateway(Service):
             metrics=self._metrics,
             vitals=self._vitals,
             notifier=self._notifier,
+            summary=self._summary,
             now=self._reactor.seconds,
         )
+
+    def _summary(self) -> str:
+        """Return what ``systemctl status`` shows while we serve."""
+        serving, problems = f"serving {len(self._registry.sdks)} SDKs", self._concerns.now
+        return serving if not problems else f"{serving}, degraded: {'; '.join(problems)}"
+
+    def _concerned(self, problems: tuple[str, ...]) -> None:
+        self._status.concern(problems)
+        self._notifier.status(self._summary())
 
     def _config_changed(self, sdk: Sdk, _old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)

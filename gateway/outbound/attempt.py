@@ -15,7 +15,7 @@ from twisted.web.client import ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
 from gateway.outbound.connections import AddressRefused
-from gateway.outbound.outcome import Failed, Outcome, TimedOut, answered, text
+from gateway.outbound.outcome import Failed, Label, Outcome, TimedOut, answered, label, text
 from gateway.outbound.schedule import parse_retry_after
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class Attempt:
         if self.fault or self.status is None:
             return Failed(self.fault)
         return answered(self.status, None if self.retry_after is None else parse_retry_after(self.retry_after, now))
+
+    @property
+    def label(self) -> Label:
+        """Say it in one of few words, for metrics."""
+        return label(self.outcome(0.0))
 
     @property
     def text(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -66,15 +66,17 @@ class Courier:
         self._metrics = metrics
         self._make_sender = sender
         self._lanes: dict[str, tuple[Route, Lane]] = {}
+        self.unusable: dict[str, str] = {}  # endpoints that cannot be called as they are set, and why
 
     def configure(self, endpoints: Sequence[tuple[Endpoint, Rules]], delivery: Delivery) -> None:
         """Deliver to these endpoints and to no others; one that cannot be used is said so, and its messages wait."""
-        before, self._lanes = self._lanes, {}
+        before, self._lanes, self.unusable = self._lanes, {}, {}
         for endpoint, rules in endpoints:
             route = Route(endpoint.url, endpoint.ca_file, endpoint.concurrency, endpoint.timeout, delivery)
             try:
                 self._lanes[endpoint.name] = self._adapted(before.pop(endpoint.name, None), route, rules)
             except (TrustError, ValueError) as error:
+                self.unusable[endpoint.name] = str(error)
                 _log.error("endpoint {endpoint} cannot be called: {reason}", endpoint=endpoint.name, reason=str(error))
         for _, lane in before.values():
             lane.stop(GRACE)
@@ -98,6 +100,17 @@ class Courier:
     def wake_all(self) -> None:
         """Look for what is due at every endpoint."""
         self.wake(tuple(self._lanes))
+
+    def remember(self, failing: Mapping[str, float]) -> None:
+        """Take over what an earlier run knew of endpoints that fail."""
+        for name, since in failing.items():
+            if name in self._lanes and self._lanes[name][1].failing_since is None:
+                self._lanes[name][1].failing_since = since
+
+    @property
+    def trouble(self) -> str:
+        """Why the outbox cannot be read or written; empty while it can."""
+        return next((lane.trouble for _, lane in self._lanes.values() if lane.trouble), "")
 
     def failing(self) -> dict[str, float]:
         """Return the endpoints that fail, and since when (seconds since 1970)."""

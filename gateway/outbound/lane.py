@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from gateway.outbound.outcome import Again, Done, Expired, Step
 
@@ -76,6 +76,7 @@ class Lane:
         self._timer: Any = None
         self._landed: list[Deferred[None]] = []
         self.failing_since: float | None = None  # of the first failure after the last success
+        self.trouble = ""  # why the outbox cannot be read or written; empty while it can
 
     def wake(self) -> None:
         """Look for what is due."""
@@ -126,12 +127,11 @@ class Lane:
             due = await self._outbox.due(self._rules.name, self._held, room)
         except sqlite3.Error as error:
             self._asking = False
-            _log.warn(
-                "endpoint {endpoint}: the outbox cannot be read: {reason}", endpoint=self._rules.name, reason=error
-            )
+            self._troubled(error)
             self._sleep(WRITE_AGAIN)
             return
         self._asking = False
+        self._troubled(None)
         if self._stopped:
             return
         self._more = len(due.letters) == room  # fewer mean that nothing else is due
@@ -169,15 +169,14 @@ class Lane:
             return
         match rules.step(letter, attempt, at, self._wall()):
             case Done():
-                self.failing_since = None
-                self._count("delivered", attempt)
+                self._took(letter, attempt)
                 await self._written(lambda: self._outbox.delivered(letter, attempt, at))
             case Again(due):
-                self._note(at, "postponed", letter, attempt)
+                self._refused(at, letter, attempt, due)
                 await self._written(lambda: self._outbox.postponed(letter, attempt, at, due))
                 self._sleep(due - self._wall())
             case Expired():
-                self._note(at, "failed", letter, attempt)
+                self._refused(at, letter, attempt, None)
                 notices = rules.notices(letter, attempt, self._wall())
                 await self._written(lambda: self._outbox.failed(letter, attempt, at, notices))
                 self._news({notice.endpoint for notice in notices})
@@ -188,24 +187,45 @@ class Lane:
             try:
                 await write()
             except sqlite3.Error as error:
-                name = self._rules.name
-                _log.warn("endpoint {endpoint}: not written yet: {reason}", endpoint=name, reason=str(error))
+                self._troubled(error)
                 await deferLater(self._clock, WRITE_AGAIN)
             else:
+                self._troubled(None)
                 return
 
-    def _count(self, outcome: str, attempt: Attempt) -> None:
-        self._metrics.attempted(self._rules.name, outcome, attempt.duration)
+    def _troubled(self, error: sqlite3.Error | None) -> None:
+        """Remember how the outbox does; one line per change of state."""
+        was, self.trouble = self.trouble, "" if error is None else str(error) or "unknown"
+        name = self._rules.name
+        if self.trouble and not was:
+            _log.warn("endpoint {endpoint}: the outbox cannot be used: {reason}", endpoint=name, reason=self.trouble)
+        elif was and not self.trouble:
+            _log.warn("endpoint {endpoint}: the outbox can be used again", endpoint=name)
 
-    def _note(self, at: float, what: str, letter: Letter, attempt: Attempt) -> None:
-        """Count and log an attempt that failed."""
-        self.failing_since = self.failing_since if self.failing_since is not None else at
-        self._count(what, attempt)
-        _log.warn(
-            "endpoint {endpoint}: message {message} {what}, attempt {number}: {reason}",
-            endpoint=self._rules.name,
+    def _took(self, letter: Letter, attempt: Attempt) -> None:
+        """Count and log a delivery."""
+        name, failing, self.failing_since = self._rules.name, self.failing_since is not None, None
+        self._metrics.attempted(name, attempt.label, attempt.duration)
+        if failing:
+            _log.info("endpoint {endpoint} takes messages again", endpoint=name)
+        _log.debug("endpoint {endpoint}: message {message} delivered", endpoint=name, message=letter.message.id)
+
+    def _refused(self, at: float, letter: Letter, attempt: Attempt, due: float | None) -> None:
+        """Count and log an attempt that failed: loud when it begins, and when a message is given up."""
+        name, first = self._rules.name, self.failing_since is None
+        self.failing_since = at if self.failing_since is None else self.failing_since
+        self._metrics.attempted(name, attempt.label, attempt.duration)
+        if due is None:
+            self._metrics.given_up(name)
+            words = "endpoint {endpoint}: message {message} given up after attempt {number}: {reason}"
+        else:
+            words = "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}"
+        _log.emit(
+            LogLevel.warn if first or due is None else LogLevel.info,
+            words,
+            endpoint=name,
             message=letter.message.id,
-            what=what,
+            pause=0.0 if due is None else due - at,
             number=letter.tries + 1,
             reason=attempt.text,
         )

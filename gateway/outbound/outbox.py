@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from gateway.outbound import ledger
+from gateway.outbound import ledger, meter
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from gateway.outbound.database import Store
     from gateway.outbound.ledger import Letter
     from gateway.outbound.message import Message
-
-TOTALS: Final = ("pending", "delivered", "failed", "skipped")
+    from gateway.outbound.meter import Reading
 
 
 @frozen
@@ -36,14 +35,6 @@ class Wish:
 
     act: str
     argument: str
-
-
-@frozen
-class Depth:
-    """How much waits for one endpoint."""
-
-    pending: int
-    oldest: float | None  # seconds since 1970
 
 
 class Outbox:
@@ -114,10 +105,13 @@ class Outbox:
         """Return what the command line asked for since the last call, and forget it."""
         return self._store.run(_wishes)
 
-    def depths(self) -> Deferred[dict[str, Depth]]:
-        """Return how much waits, per endpoint that anything waits for."""
-        query = "SELECT endpoint, count(*), min(created) FROM messages WHERE state = 'pending' GROUP BY endpoint"
-        return self._store.run(lambda c: {row[0]: Depth(row[1], row[2]) for row in c.execute(query)})
+    def reading(self) -> Deferred[Reading]:
+        """Return what waits and what was dropped."""
+        return self._store.run(meter.read)
+
+    def failing(self) -> Deferred[dict[str, float]]:
+        """Return the endpoints that took nothing since their last failures, and since when."""
+        return self._store.run(meter.failing)
 
 
 def _wishes(connection: sqlite3.Connection) -> list[Wish]:

@@ -11,7 +11,7 @@ import attrs
 
 from gateway.outbound.schedule import next_attempt
 
-Label = Literal["delivered", "refused", "timeout", "failed"]
+Label = Literal["delivered", "refused", "timeout", "broken"]
 
 
 @attrs.frozen
@@ -81,7 +81,7 @@ def label(outcome: Outcome) -> Label:
         case TimedOut():
             return "timeout"
         case Failed():
-            return "failed"
+            return "broken"
 
 
 def text(outcome: Outcome) -> str:

@@ -19,9 +19,11 @@ from gateway.outbound.courier import Courier, MakeSender, make_sender
 from gateway.outbound.credits import Credits
 from gateway.outbound.database import Database, check
 from gateway.outbound.ledger import add_messages
+from gateway.outbound.meter import METER_SECONDS
 from gateway.outbound.outbox import Outbox, Wish
 from gateway.outbound.place import outbox_path
 from gateway.outbound.recorder import Recorder
+from gateway.outbound.timestamps import iso
 from gateway.outbound.voice import EndpointRules, Voice
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 LOOK_SECONDS: Final = 1.0  # between two looks at what the command line wants
-TIDY_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``, and two looks at the depths
+TIDY_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``
 FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a problem of the gateway
 
 
@@ -134,16 +136,16 @@ class Outbound:
         return self.start()
 
     def problems(self) -> list[str]:
-        """Return what an operator should look at, one sentence each."""
+        """Return what an operator should look at, one sentence each; the same one for as long as it is so."""
         if self._recorder is None or self._courier is None:
             return []
-        found = []
-        if self._recorder.trouble:
-            found.append(f"the outbox cannot record: {self._recorder.trouble}")
+        trouble = self._recorder.trouble or self._courier.trouble
+        found = [f"the outbox cannot be written: {trouble}"] if trouble else []
+        found += [f"endpoint {name} cannot be called: {why}" for name, why in self._courier.unusable.items()]
         now = self._wall()
         for name, since in self._courier.failing().items():
             if now - since > FAILING_LONG:
-                found.append(f"endpoint {name} fails for {(now - since) / 60:.0f} minutes")
+                found.append(f"endpoint {name} has taken nothing since {iso(since)}")
         return found
 
     def _open(self) -> None:
@@ -160,6 +162,7 @@ class Outbound:
             self._recorder.record(sdk_id, snapshot, None, "")
         self._loop(LOOK_SECONDS, self._look)
         self._loop(TIDY_SECONDS, self._tidy)
+        self._loop(METER_SECONDS, self._measure)
         _log.info("outbox open: {path}", path=str(self._path))
 
     async def _configure(self) -> None:
@@ -171,7 +174,9 @@ class Outbound:
             (endpoint, EndpointRules(endpoint, self._voice, self._rng)) for endpoint in settings.webhooks
         ]
         self._courier.configure(rules, settings.delivery)
+        self._metrics.endpoints(names)
         try:
+            self._courier.remember(await self._outbox.failing())
             skipped = await self._outbox.skip_orphans(names)
             woken = await self._tell_sdks()
         except sqlite3.Error as error:
@@ -180,6 +185,7 @@ class Outbound:
         if skipped:
             _log.warn("{count} messages for endpoints that were removed are skipped", count=skipped)
         self._courier.wake(woken)
+        await self._measure()
 
     def _tell_sdks(self) -> Deferred[Collection[str]]:
         """Tell of the SDKs that came into the settings, or left them, since they were last looked at."""
@@ -213,12 +219,13 @@ class Outbound:
         assert self._outbox is not None
         while await self._outbox.purge(self._settings.outbox.keep):
             pass
-        now = self._wall()
-        depths = await self._outbox.depths()
-        for endpoint in self._settings.webhooks:
-            depth = depths.get(endpoint.name)
-            age = now - depth.oldest if depth is not None and depth.oldest is not None else 0.0
-            self._metrics.waiting(endpoint.name, depth.pending if depth is not None else 0, max(age, 0.0))
+
+    async def _measure(self) -> None:
+        assert self._outbox is not None
+        assert self._recorder is not None
+        self._metrics.recording(not self._recorder.trouble)
+        names = [endpoint.name for endpoint in self._settings.webhooks]
+        (await self._outbox.reading()).tell(self._metrics, names, self._wall())
 
     def _loop(self, seconds: float, act: Callable[[], Any]) -> None:
         def once() -> Deferred[None]:

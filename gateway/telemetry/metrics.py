@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.telemetry.deliveries import DeliveryMetrics, NoDeliveryMetrics
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -71,11 +73,15 @@ class Exposition(Protocol):
 
 
 class Metrics(StreamMetrics, UpstreamMetrics, ProcessMetrics, Exposition, Protocol):
-    """Everything that is counted."""
+    """Everything that is counted; ``deliveries`` by outbound."""
+
+    deliveries: DeliveryMetrics
 
 
 class NoMetrics(Metrics):
     """Counts nothing, for gateways whose metrics are off."""
+
+    deliveries: DeliveryMetrics = NoDeliveryMetrics()
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
         """Count nothing."""

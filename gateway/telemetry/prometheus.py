@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from twisted.copyright import version as twisted_version
 
+from gateway.telemetry.deliveries import OTHER, DeliverySeries
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tally import Counts, Durations, Gauges, Spread, Tallies
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ALL_FLAGS = "[ALL]"  # the peer's label of a stream of all flags
-OTHER = "[OTHER]"  # whatever is outside a closed set, or beyond a cap
 NO_ROUTE = "[NONE]"  # a request that no route matched
 FLAG_LIMIT = 1000  # flags with series of their own per SDK; each costs two series, some 500 bytes of a scrape
 ROUTE_LIMIT = 100  # patterns; the route table has some thirty
@@ -98,6 +98,7 @@ class PrometheusMetrics(Metrics):
             "flaggateway_build_info", "1, with the versions as labels.", ("version", "python", "twisted")
         )
         self._info.set((version, platform.python_version(), twisted_version), 1)
+        self.deliveries = self._delivery_series = DeliverySeries(now)
         self._start_at_zero()
         self.registry = self._register()
 
@@ -117,7 +118,7 @@ class PrometheusMetrics(Metrics):
                 (
                     self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
                     self._fetch_seconds, self._changes, self._ages, self._refused, self._dropped, self._push_seconds,
-                    self._lag, self._reloads, self._info,
+                    self._lag, self._reloads, self._info, *self._delivery_series.tallies,
                 )
             )
         )  # fmt: skip

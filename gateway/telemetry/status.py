@@ -17,7 +17,7 @@ from gateway.settings import mask_sdk_key
 from gateway.telemetry.redact import printable, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.telemetry.vitals import Vitals
 
@@ -25,6 +25,7 @@ Health = Literal["initializing", "healthy", "degraded", "down"]
 
 RECORD_LIMIT = 5  # records per SDK, the peer's figure; the oldest goes first
 MESSAGE_LIMIT = 300  # characters of one record; the texts we know of are under 80
+CONCERN_LIMIT = 20  # problems that are shown; the log has them all
 VERDICT_RECORDS = 2  # how many records decide the health
 
 
@@ -73,11 +74,16 @@ class Status:
         self._vitals = vitals
         self._sdks: dict[str, _Sdk] = {}
         self._root: Health = "initializing"
+        self._concerns: tuple[str, ...] = ()
 
     @property
     def root(self) -> Health:
-        """The health of the whole: down when all SDKs are, healthy when all are, degraded in between."""
-        return self._root
+        """The health of the whole: down when all SDKs are, healthy when all are, else, or by a concern, degraded."""
+        return "degraded" if self._concerns and self._root == "healthy" else self._root
+
+    def concern(self, problems: Sequence[str]) -> None:
+        """Show what an operator should look at although every SDK is well; none makes it healthy again."""
+        self._concerns = tuple(printable(redact(problem))[:MESSAGE_LIMIT] for problem in problems[:CONCERN_LIMIT])
 
     def add(self, sdk_id: str, key: str, mode: str, source_type: str) -> None:
         """Show an SDK.
@@ -116,12 +122,12 @@ class Status:
     def document(self) -> dict[str, Any]:
         """Return a new dict for JSON: the peer's fields in the peer's order, then ours under ``gateway``."""
         document: dict[str, Any] = {
-            "status": self._root,
+            "status": self.root,
             "sdks": {sdk_id: sdk.describe() for sdk_id, sdk in self._sdks.items()},
             "cache": {"status": "n/a", "records": None},
         }
         if self._vitals is not None:
-            document["gateway"] = self._vitals.describe(self._now())
+            document["gateway"] = {**self._vitals.describe(self._now()), "problems": list(self._concerns)}
         return document
 
     def _judge(self) -> None:

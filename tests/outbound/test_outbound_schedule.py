@@ -137,7 +137,7 @@ def test_only_2xx_is_delivered(status, kind):
         (Delivered(204), "delivered", "answered 204"),
         (Refused(302), "refused", "answered 302"),
         (TimedOut(), "timeout", "timed out"),
-        (Failed("the connection was lost"), "failed", "the connection was lost"),
+        (Failed("the connection was lost"), "broken", "the connection was lost"),
     ],
 )
 def test_outcomes_in_words(outcome, word, words):

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.settings import Settings
 from gateway.telemetry import PrometheusMetrics
+from gateway.telemetry.deliveries import ATTEMPT_OUTCOMES, DROP_REASONS
 from gateway.telemetry.prometheus import DROPS, OUTCOMES, REFUSALS
 from gateway.telemetry.rlimits import FILE_CAP
 
@@ -45,6 +46,10 @@ def test_the_page_lists_exactly_the_labels_that_are_used():
     metrics.fetched("a", "changed", 0.1)
     metrics.config_applied("a")
     metrics.answered("/x", "GET", 200, 0.1)
+    metrics.deliveries.endpoints(["ops"])
+    metrics.deliveries.waiting("ops", 1, 0.1)
+    metrics.deliveries.dropped("ops", "refused", 1)
+    metrics.deliveries.recording(True)
     used = {
         family.name + SUFFIXES.get(family.type, ""): {label for sample in family.samples for label in sample.labels}
         - {"le"}
@@ -57,7 +62,7 @@ def test_the_page_lists_exactly_the_labels_that_are_used():
     assert used == documented
 
 
-@pytest.mark.parametrize("word", [*OUTCOMES, *REFUSALS, *DROPS])
+@pytest.mark.parametrize("word", [*OUTCOMES, *REFUSALS, *DROPS, *ATTEMPT_OUTCOMES, *DROP_REASONS])
 def test_the_page_names_every_value_of_the_closed_labels(word):
     """An operator can look up each outcome and reason."""
     assert f"`{word}`" in (ROOT / "docs/metrics.md").read_text("utf-8")
@@ -96,6 +101,15 @@ LOG_LINES = [
     "reloaded, but these take a restart: {options}",
     "the SDK key {key} is invalid",
     "shutdown requested, draining {streams} streams",
+    "degraded: {problem}",
+    "over: {problem}",
+    "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}",
+    "endpoint {endpoint}: message {message} given up after attempt {number}: {reason}",
+    "endpoint {endpoint} takes messages again",
+    "endpoint {endpoint} cannot be called: {reason}",
+    "the outbox cannot record, flags go on without it: {reason}",
+    "endpoint {endpoint}: the outbox cannot be used: {reason}",
+    "{count} messages for endpoints that were removed are skipped",
 ]
 
 

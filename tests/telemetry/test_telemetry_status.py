@@ -201,6 +201,7 @@ def test_gateway_section_tells_version_uptime_streams_and_reloads():
         "reloads": 0,
         "last_reload": None,
         "reload_errors": [],
+        "problems": [],
     } == status.document()["gateway"]
     vitals.reloaded(AT, [f"http.port: bad\n{KEY}"])
     section = status.document()["gateway"]
