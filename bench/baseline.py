@@ -77,8 +77,7 @@ def ofrep(request: Any, key: str) -> bytes:
 @app.route("/ofrep/v1/evaluate/flags", methods=["POST"])
 def ofrep_all(request: Any) -> bytes:
     request.setHeader("Content-Type", "application/json")
-    items = [result.ofrep for result in config.evaluate_all(user_of(request.content.read(), "context")[1])]
-    return b'{"flags":[' + b",".join(items) + b"]}"
+    return b'{"flags":[' + config.encode_ofrep(user_of(request.content.read(), "context")[1]) + b"]}"
 
 
 @app.route("/configuration-files/<path:name>")

@@ -12,6 +12,7 @@ from gateway.flags.changes import ChangeSet, difference
 from gateway.flags.errors import ConfigError, InvalidAttribute
 from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
+from gateway.flags.fingerprint import number_of, text_of
 from gateway.flags.flag import Flag
 from gateway.flags.result import Result
 from gateway.flags.snapshot import Snapshot, load
@@ -32,4 +33,6 @@ __all__ = (
     "effective_user",
     "explain",
     "load",
+    "number_of",
+    "text_of",
 )

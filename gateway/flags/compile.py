@@ -8,7 +8,7 @@ percentage options of the setting, then its default value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
@@ -221,6 +221,8 @@ def constant(result: Result) -> Resolve:
 def resolver(key: str, formula: Formula, around: Surroundings, results: Results) -> Resolve:
     """Return the function that decides one flag; it never raises."""
     default = outcome(formula.served, results, matched=False)
+    if not formula.rules and formula.options and not isinstance(formula.options, Fault):
+        return cast("Resolve", chooser(formula.options, key, formula.attribute, results, default))  # never None then
     choose = chooser(formula.options, key, formula.attribute, results)
     rules = tuple(_compiled_rule(rule, key, formula, around, results) for rule in formula.rules)
     if not rules and choose is None:

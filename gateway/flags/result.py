@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.flags.encoding import Value, encode_text, encode_value
+from gateway.flags.fingerprint import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,9 +20,12 @@ class Result:
     ``value`` is None exactly when ``error`` says why the evaluation failed; ``variation_id`` is then ``""``.
     ``matched`` tells whether a targeting rule or a percentage option decided.
     ``json`` is ``{"value":…,"variationId":"…"}``, ``entry`` the same behind ``"key":``, ``ofrep`` the item of OFREP.
+    ``number`` is the fingerprint of ``entry``, ``ofrep_number`` that of ``ofrep``.
     """
 
-    __slots__ = ("entry", "error", "json", "key", "matched", "ofrep", "value", "variation_id")
+    __slots__ = (
+        "entry", "error", "json", "key", "matched", "number", "ofrep", "ofrep_number", "value", "variation_id",
+    )  # fmt: skip
 
     def __init__(
         self, key: str, value: Value | None, variation_id: str, *, matched: bool = False, error: str | None = None
@@ -40,6 +44,8 @@ class Result:
             if error is None
             else b'{"key":%b,"errorCode":"GENERAL","errorDetails":%b}' % (name, encode_text(error))
         )
+        self.number: Final = number_of(self.entry)
+        self.ofrep_number: Final = number_of(self.ofrep)
 
     def __repr__(self) -> str:
         outcome = f"error={self.error!r}" if self.error is not None else f"{self.value!r}, {self.variation_id!r}"
@@ -47,14 +53,19 @@ class Result:
 
 
 class Results:
-    """All outcomes of one flag seen so far, each made once; ``earlier`` ones are taken over instead of made again."""
+    """All outcomes of one flag seen so far, each made once; ``earlier`` ones are taken over instead of made again.
 
-    __slots__ = ("_earlier", "_key", "_made")
+    ``coded`` lists those that were given a code, which is the position there.
+    """
+
+    __slots__ = ("_codes", "_earlier", "_key", "_made", "coded")
 
     def __init__(self, key: str, earlier: Iterable[Result] = ()) -> None:
         self._key = key
         self._earlier = {_identity(result): result for result in earlier}
         self._made: dict[tuple[object, ...], Result] = {}
+        self._codes: dict[Result, int] = {}
+        self.coded: list[Result] = []
 
     def serve(self, value: Value, variation_id: str, *, matched: bool) -> Result:
         """Return the one Result that stands for this value; ``1``, ``1.0`` and ``True`` are three different ones."""
@@ -68,6 +79,14 @@ class Results:
     def all(self) -> tuple[Result, ...]:
         """Return every outcome made so far, in the order of making."""
         return tuple(self._made.values())
+
+    def code(self, result: Result) -> int:
+        """Return the small number that stands for one of these outcomes, as long as this object lives."""
+        code = self._codes.get(result)
+        if code is None:
+            code = self._codes[result] = len(self.coded)
+            self.coded.append(result)
+        return code
 
     def _intern(self, result: Result) -> Result:
         identity = _identity(result)

@@ -13,12 +13,14 @@ from gateway.flags.compile import Surroundings, compile_flag, compile_group
 from gateway.flags.document import Document, read_document, read_piece
 from gateway.flags.formula import Fault, read_formula
 from gateway.flags.graph import affected_by, compile_order, cycle_text
+from gateway.flags.overview import Overview
 from gateway.flags.user import NOBODY, User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.flags.flag import Flag, Group
+    from gateway.flags.overview import Division
     from gateway.flags.result import Result
 
 TAG_LENGTH = 16  # hex digits of the body's SHA-256: 64 bits tell any two configs of one SDK apart
@@ -31,10 +33,18 @@ class Snapshot:
     ``keys`` are sorted by their UTF-8 bytes, and ``flags`` is in that order; ``preferences`` is the member ``p``.
     """
 
-    __slots__ = ("_resolvers", "body", "etag", "flags", "groups", "keys", "preferences", "salt", "tag")
+    __slots__ = (
+        "_before", "_overview", "_resolvers", "body", "etag", "flags", "groups", "keys", "preferences", "salt", "tag",
+    )  # fmt: skip
 
     def __init__(
-        self, body: bytes, etag: str, document: Document, groups: Sequence[Group], flags: dict[str, Flag]
+        self,
+        body: bytes,
+        etag: str,
+        document: Document,
+        groups: Sequence[Group],
+        flags: dict[str, Flag],
+        before: Division | None = None,
     ) -> None:
         self.body: Final = body
         self.tag: Final = sha256(body, usedforsecurity=False).hexdigest()[:TAG_LENGTH]
@@ -46,6 +56,22 @@ class Snapshot:
         ordered = {key: flags[key] for key in self.keys}
         self.flags: Final[Mapping[str, Flag]] = MappingProxyType(ordered)
         self._resolvers: Final = tuple(flag.resolve for flag in ordered.values())
+        self._before = before
+        self._overview: Overview | None = None  # made when somebody asks for all flags: some configs serve files only
+
+    @property
+    def overview(self) -> Overview:
+        """All flags at once, for one user after the other."""
+        known = self._overview
+        if known is None:
+            known = self._overview = Overview(tuple(self.flags.values()), self._before)
+            self._before = None
+        return known
+
+    @property
+    def division(self) -> Division | None:
+        """How flags are divided into shared and personal ones, where that has been looked at."""
+        return self._before if self._overview is None else self._overview.division
 
     def evaluate(self, key: str, user: User | None) -> Result:
         """Return the outcome of one flag; raises KeyError when there is no such flag, and nothing else."""
@@ -58,8 +84,23 @@ class Snapshot:
 
     def encode_all(self, user: User | None) -> bytes:
         """Return ``{"<key>":{"value":…,"variationId":…},…}`` over all flags; failing ones have a null value."""
-        whom = NOBODY if user is None else user
-        return b"{%b}" % b",".join([resolve(whom).entry for resolve in self._resolvers])
+        return b"{%b}" % self.overview.text(NOBODY if user is None else user, "entry")
+
+    def encode_ofrep(self, user: User | None) -> bytes:
+        """Return OFREP's items of all flags, in the order of ``keys``, with commas between them."""
+        return self.overview.text(NOBODY if user is None else user, "ofrep")
+
+    def show_all(self, user: User | None) -> tuple[bytes, int]:
+        """Return what ``encode_all`` does and the sum of its Results' numbers.
+
+        What took a hash of the user is remembered with the user, who is asked about again at the next change.
+        """
+        text, number = self.overview.shown(NOBODY if user is None else user)
+        return b"{%b}" % text, number
+
+    def ofrep_number(self, user: User | None) -> int:
+        """Return the sum of all Results' ``ofrep_number``; remembers as ``show_all`` does."""
+        return self.overview.ofrep_number(NOBODY if user is None else user)
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.tag}: {len(self.keys)} flags>"
@@ -75,7 +116,7 @@ def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
     salt = _salt(document)
     groups = _groups(document, salt, previous)
     flags = _flags(document, Surroundings(salt, groups, {}), previous)
-    return Snapshot(body, etag, document, groups, flags)
+    return Snapshot(body, etag, document, groups, flags, None if previous is None else previous.division)
 
 
 def _salt(document: Document) -> str | Fault:

@@ -37,7 +37,9 @@ class User:
     What rules read is worked out at most once per attribute and kept; this does not show in equality.
     """
 
-    __slots__ = ("_attributes", "_hash", "_lists", "_numbers", "_versions", "present", "text")
+    __slots__ = (
+        "_attributes", "_hash", "_lists", "_numbers", "_versions", "decided", "decided_for", "present", "text",
+    )  # fmt: skip
 
     def __init__(self, attributes: Mapping[str, Attribute], *, present: bool = True) -> None:
         clean: dict[str, Attribute] = dict(attributes)
@@ -53,6 +55,8 @@ class User:
         self._numbers: dict[str, float | None] | None = None
         self._versions: dict[str, VersionKey | None] | None = None
         self._lists: dict[str, tuple[str, ...] | None] | None = None
+        self.decided = b""  # kept for ``gateway.flags.overview``: the outcomes of flags that are this user's alone
+        self.decided_for: object = None  # and of which flags those are
 
     @property
     def attributes(self) -> Mapping[str, Attribute]:

@@ -7,15 +7,8 @@ A payload is JSON without raw line feeds, so one ``data:`` line always carries i
 from __future__ import annotations
 
 import re
-from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import msgspec
-
-from gateway.streams.fingerprint import DIGEST_BYTES
-
-if TYPE_CHECKING:
-    from gateway.flags import Snapshot, User
 
 NULL_PAYLOAD = b'{"value":null,"variationId":""}'
 """What a single-flag stream shows once its flag is deleted."""
@@ -34,13 +27,6 @@ def comment(text: str) -> bytes:
 def retry(milliseconds: int) -> bytes:
     """Return the field that tells a browser how long to wait before it connects again."""
     return b"retry: %d\n\n" % milliseconds
-
-
-def digest(scope: bytes, payload: bytes) -> str:
-    """Return a short name for ``payload`` as seen in ``scope`` (SDK, route and mode): equal on every node."""
-    state = blake2b(scope, digest_size=DIGEST_BYTES)
-    state.update(payload)
-    return state.hexdigest()
 
 
 def event(tag: str, seen: str, payload: bytes, name: bytes = b"") -> bytes:
@@ -71,12 +57,3 @@ def parse_id(text: str) -> tuple[str, str]:
 def first_frame(milliseconds: int, frame: bytes) -> bytes:
     """Return what a new connection is sent: the ``retry`` field, then ``frame``, in one write."""
     return retry(milliseconds) + frame
-
-
-def payload_for(snapshot: Snapshot, key: str | None, user: User | None) -> bytes:
-    """Return the JSON that ``user`` is shown for one flag, or for all of them when ``key`` is None."""
-    if key is None:
-        return snapshot.encode_all(user)
-    if key not in snapshot.flags:
-        return NULL_PAYLOAD
-    return snapshot.evaluate(key, user).json

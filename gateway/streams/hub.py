@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from gateway.flags import difference
 from gateway.streams.backlog import Backlog
 from gateway.streams.cohort import COHORTS, Cohort, Outlet, Subscriber
-from gateway.streams.fingerprint import Fingerprints
 from gateway.streams.frame import comment, first_frame, refetch
 from gateway.streams.meter import Meter, ignore
 from gateway.streams.names import Names
@@ -76,11 +75,10 @@ class Hub:
         self._held_at: dict[str, Snapshot] = {}
         self._changed_at = now()
         self._call = b""
-        prints = Fingerprints()
         self._views: dict[Mode, View] = {
             "plain": Plain(sdk_id),
-            "delta": Delta(sdk_id, prints),
-            "ofrep": Refetch(sdk_id, prints, lambda: self._call),
+            "delta": Delta(sdk_id),
+            "ofrep": Refetch(sdk_id, lambda: self._call),
         }
         if snapshot is not None:
             self._arrived(snapshot)

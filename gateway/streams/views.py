@@ -6,19 +6,18 @@ A view knows what a reader is sent first, and what the step from one config to t
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from attrs import frozen
 
-from gateway.streams.fingerprint import Fingerprints, number_of, text_of
-from gateway.streams.frame import digest, event, mark, payload_for
+from gateway.flags import number_of, text_of
+from gateway.streams.frame import NULL_PAYLOAD, event, mark
 from gateway.streams.touch import REASON, SHOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from gateway.flags import Result, Snapshot, User
+    from gateway.flags import Snapshot, User
     from gateway.streams.touch import Touch
 
 Mode = Literal["plain", "delta", "ofrep"]
@@ -67,11 +66,17 @@ class Plain:
 
     def __init__(self, sdk_id: str) -> None:
         self._sdk_id = sdk_id
+        self._all = number_of(scope(sdk_id, None, "plain"))
 
     def whole(self, snapshot: Snapshot, key: str | None, user: User | None) -> Shown:
         """Return the full payload."""
-        payload = payload_for(snapshot, key, user)
-        seen = digest(scope(self._sdk_id, key, "plain"), payload)
+        if key is None:
+            payload, number = snapshot.show_all(user)
+            seen = text_of(self._all + number)
+        else:
+            payload = snapshot.evaluate(key, user).json if key in snapshot.flags else NULL_PAYLOAD
+            # Of the payload alone: a flag that fails and one that is deleted look the same.
+            seen = text_of(number_of(scope(self._sdk_id, key, "plain") + payload))
         return seen, event(snapshot.tag, seen, payload)
 
     def opening(
@@ -90,52 +95,31 @@ class Plain:
         return self.whole(snapshot, key, user)
 
 
-class Summed:
-    """What patches and calls share: a digest that follows the affected flags alone."""
-
-    def __init__(self, sdk_id: str, mode: Mode, prints: Fingerprints, item: Callable[[Result], bytes]) -> None:
-        self._sdk_id = sdk_id
-        self._mode = mode
-        self._prints = prints
-        self._item = item
-        self._all = number_of(scope(sdk_id, None, mode))
-
-    def outlook(self, snapshot: Snapshot, key: str | None, user: User | None) -> tuple[str, list[bytes]]:
-        """Return ``seen`` and the items of everything that ``user`` sees."""
-        results: Sequence[Result]
-        if key is None:
-            start, results = self._all, snapshot.evaluate_all(user)
-        else:
-            start = number_of(scope(self._sdk_id, key, self._mode))
-            results = [snapshot.evaluate(key, user)] if key in snapshot.flags else []
-        items = [self._item(result) for result in results]
-        return text_of(start + self._prints.total(items)), items
-
-
-class Delta(Summed):
+class Delta:
     """The first event is the full map, every further one what changed in it."""
 
     least = SHOWN
     paced = False
 
-    def __init__(self, sdk_id: str, prints: Fingerprints) -> None:
-        super().__init__(sdk_id, "delta", prints, attrgetter("entry"))
+    def __init__(self, sdk_id: str) -> None:
+        self._sdk_id = sdk_id
+        self._all = number_of(scope(sdk_id, None, "delta"))
 
     def whole(self, snapshot: Snapshot, key: str | None, user: User | None) -> Shown:
         """Return the full map as a ``put``."""
-        seen, items = self.outlook(snapshot, key, user)
-        return seen, event(snapshot.tag, seen, b"{%b}" % b",".join(items), b"put")
+        seen, payload = self._outlook(snapshot, key, user)
+        return seen, event(snapshot.tag, seen, payload, b"put")
 
     def opening(
         self, snapshot: Snapshot, key: str | None, user: User | None, terms: Terms, *, recent: bool
     ) -> tuple[str, bytes, bool]:
         """Return a ``put``, or ``recovered`` to a reader that has it."""
         del recent
-        seen, items = self.outlook(snapshot, key, user)
+        seen, payload = self._outlook(snapshot, key, user)
         if terms.last_seen == seen:
             # Data, though there is none: without it an EventSource would not call the listener.
             return seen, event(snapshot.tag, seen, b"{}", b"recovered"), True
-        return seen, event(snapshot.tag, seen, b"{%b}" % b",".join(items), b"put"), True
+        return seen, event(snapshot.tag, seen, payload, b"put"), True
 
     def step(self, touch: Touch, snapshot: Snapshot, key: str | None, user: User | None, before: str) -> Shown:
         """Return a ``patch``."""
@@ -146,11 +130,11 @@ class Delta(Summed):
             if kind < SHOWN:
                 continue
             if old is not None:
-                number -= self._prints[old.entry]
+                number -= old.number
                 if new is None:
                     removed.append(old.entry[: -len(old.json) - 1])
             if new is not None:
-                number += self._prints[new.entry]
+                number += new.number
                 changed.append(new.entry)
         if not changed and not removed:
             return before, b""
@@ -158,27 +142,39 @@ class Delta(Summed):
         patch = b'{"changed":{%b},"removed":[%b]}' % (b",".join(changed), b",".join(removed))
         return seen, event(snapshot.tag, seen, patch, b"patch")
 
+    def _outlook(self, snapshot: Snapshot, key: str | None, user: User | None) -> tuple[str, bytes]:
+        """Return ``seen`` and the map."""
+        if key is None:
+            payload, number = snapshot.show_all(user)
+            return text_of(self._all + number), payload
+        start = number_of(scope(self._sdk_id, key, "delta"))
+        if key not in snapshot.flags:
+            return text_of(start), b"{}"
+        result = snapshot.evaluate(key, user)
+        return text_of(start + result.number), b"{%b}" % result.entry
 
-class Refetch(Summed):
+
+class Refetch:
     """OFREP: no values, only the call to ask for them again; reasons count as well as values."""
 
     least = REASON
     paced = True
 
-    def __init__(self, sdk_id: str, prints: Fingerprints, call: Callable[[], bytes]) -> None:
-        super().__init__(sdk_id, "ofrep", prints, attrgetter("ofrep"))
+    def __init__(self, sdk_id: str, call: Callable[[], bytes]) -> None:
+        self._sdk_id = sdk_id
+        self._all = number_of(scope(sdk_id, None, "ofrep"))
         self._call = call
 
     def whole(self, snapshot: Snapshot, key: str | None, user: User | None) -> Shown:
         """Return the call."""
-        seen, _ = self.outlook(snapshot, key, user)
+        seen = self._outlook(snapshot, key, user)
         return seen, event(snapshot.tag, seen, self._call())
 
     def opening(
         self, snapshot: Snapshot, key: str | None, user: User | None, terms: Terms, *, recent: bool
     ) -> tuple[str, bytes, bool]:
         """Return the id alone; the call to a reader that saw something else, or may have asked just before a change."""
-        seen, _ = self.outlook(snapshot, key, user)
+        seen = self._outlook(snapshot, key, user)
         if terms.last_seen == seen or (not terms.last_seen and not recent):
             return seen, mark(snapshot.tag, seen), False
         return seen, event(snapshot.tag, seen, self._call()), True
@@ -188,10 +184,16 @@ class Refetch(Summed):
         number = int(before, 16)
         for kind, old, new in touch.steps(key, user):
             if kind >= REASON:
-                number -= 0 if old is None else self._prints[old.ofrep]
-                number += 0 if new is None else self._prints[new.ofrep]
+                number -= 0 if old is None else old.ofrep_number
+                number += 0 if new is None else new.ofrep_number
         seen = text_of(number)
         return (before, b"") if seen == before else (seen, event(snapshot.tag, seen, self._call()))
+
+    def _outlook(self, snapshot: Snapshot, key: str | None, user: User | None) -> str:
+        if key is None:
+            return text_of(self._all + snapshot.ofrep_number(user))
+        start = number_of(scope(self._sdk_id, key, "ofrep"))
+        return text_of(start + (snapshot.evaluate(key, user).ofrep_number if key in snapshot.flags else 0))
 
 
 def scope(sdk_id: str, key: str | None, mode: Mode) -> bytes:

@@ -91,7 +91,7 @@ def _bulk(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: d
     etag = bulk_etag(snapshot, user, target)
     if call.header(b"if-none-match") == etag:
         return Reply(304, ((b"Etag", etag),))
-    items = b",".join([result.ofrep for result in snapshot.evaluate_all(user)])
+    items = snapshot.encode_ofrep(user)
     end = b"]}" if target is None else EVENT_STREAMS % (target, INACTIVITY_SECONDS)
     return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[' + items + end)
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.streams import comment, event, first_frame, retry
-from gateway.streams.frame import digest
 
 
 def parse(stream: bytes) -> list[dict[str, str]]:
@@ -42,10 +41,3 @@ def test_comments_and_retry_are_no_events() -> None:
 def test_retry_carries_milliseconds() -> None:
     """The retry field is a bare number of milliseconds."""
     assert retry(2000) == b"retry: 2000\n\n"
-
-
-def test_the_digest_depends_on_scope_and_payload_only() -> None:
-    """Two nodes give one name to one view; another route or payload has another name."""
-    same = digest(b"sdk/eval-all", b"{}")
-    assert same == digest(b"sdk/eval-all", b"{}")
-    assert len({same, digest(b"sdk/eval/x", b"{}"), digest(b"sdk/eval-all", b"[]")}) == 3

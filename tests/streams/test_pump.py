@@ -151,14 +151,14 @@ def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
     for number, reader in enumerate(readers):
         pump.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader)
     changed = config(False)
-    encode = type(changed).encode_all
+    encode = type(changed).show_all
 
-    def failing(self: Any, user: User) -> bytes:
+    def failing(self: Any, user: User) -> tuple[bytes, int]:
         if user.attributes["Identifier"] == "1":
             raise ZeroDivisionError
         return encode(self, user)
 
-    monkeypatch.setattr(type(changed), "encode_all", failing)
+    monkeypatch.setattr(type(changed), "show_all", failing)
     pump.publish("shop", changed)
     run(clock, 0.1)
     assert [2, 1, 2, 2] == [len(reader.times) for reader in readers]

@@ -1,0 +1,185 @@
+"""All flags for one user: what users share is made once per set of shared attributes, the rest for each user.
+
+    shared attributes ──► Shared (made once: its texts have gaps) ┐
+                                                                  ├──► the whole text, and its number
+    the user's own attributes ──► the Results of personal flags ──┘
+
+A flag is personal when it reads an attribute that hardly two users have in common, such as ``Identifier``.
+Which attributes those are shows while users are looked at: memory of the shared ones that does not pay says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.flags.flag import Flag
+    from gateway.flags.result import Result
+    from gateway.flags.user import Attribute, User
+
+PERSONAL_ATTRIBUTES: Final = frozenset({"Identifier", "Email"})  # known beforehand: one value per user as a rule
+SHARED_BYTES: Final = 4 * 1024 * 1024  # about as much is kept of what users share, per Snapshot and text
+SHARED_SETS: Final = (16, 512)  # least and most sets of attributes that are remembered, whatever their size
+ENTRY_BYTES: Final = 80  # of one flag in such a text, as a rule
+CODED_FLAGS: Final = 1024  # personal flags whose outcomes are remembered for a user, a byte each; of more none are
+
+Text = Literal["entry", "ofrep"]
+"""Which text: the members of evaluate-all's object, or OFREP's items."""
+
+
+class Division:
+    """Which flags are shared and which are personal; ``token`` stands for this order of personal flags."""
+
+    __slots__ = (
+        "_before", "_carried", "_coded", "_layout", "_resolve", "names", "own", "personal", "shared", "token",
+    )  # fmt: skip
+
+    def __init__(self, flags: Sequence[Flag], own: frozenset[str], previous: Division | None = None) -> None:
+        self.own: Final = own  # the attributes that make a flag personal
+        personal: list[Flag] = []
+        shared: list[Flag] = []
+        layout: list[int] = []  # how many shared flags stand before each personal one
+        for flag in flags:
+            if own.isdisjoint(flag.attributes):
+                shared.append(flag)
+            else:
+                layout.append(len(shared))
+                personal.append(flag)
+        self.personal: Final = tuple(personal)
+        self.shared: Final = tuple(shared)
+        self.names: Final = tuple(sorted({name for flag in shared for name in flag.attributes}))
+        self._layout = (0, *layout, len(shared))
+        self._resolve = [flag.resolve for flag in personal]
+        self._coded = [flag.outcomes.coded for flag in personal]
+        same = previous is not None and previous.personal == self.personal  # Flags are compared by identity
+        self.token: Final[object] = previous.token if previous is not None and same else object()
+        self._before = self._carried = None
+        if previous is not None and not same:
+            places = {flag: place for place, flag in enumerate(previous.personal)}
+            self._before, self._carried = previous.token, [places.get(flag, -1) for flag in personal]
+
+    def template(self, texts: Sequence[bytes]) -> list[bytes]:
+        """Return the texts of the shared flags with empty places between them, at odd positions, for the others'."""
+        bounds = self._layout
+        last = len(bounds) - 2
+        parts: list[bytes] = []
+        for place in range(last + 1):
+            gap = b",".join(texts[bounds[place] : bounds[place + 1]])
+            before = b"," if place > 0 and (gap or place < last) else b""
+            after = b"," if gap and place < last else b""
+            parts += [before + gap + after, b""]
+        return parts[:-1]
+
+    def decide(self, user: User, *, remember: bool = False) -> list[Result]:
+        """Return the outcomes of the personal flags; what is remembered of an immutable user is not decided again."""
+        token = user.decided_for
+        if token is not None:
+            codes = user.decided
+            if token is self.token:
+                return [coded[code] for coded, code in zip(self._coded, codes, strict=True)]
+            if token is self._before and self._carried is not None:
+                results = [
+                    resolve(user) if place < 0 else coded[codes[place]]
+                    for resolve, coded, place in zip(self._resolve, self._coded, self._carried, strict=True)
+                ]
+                self._remember(user, results)
+                return results
+        results = [resolve(user) for resolve in self._resolve]
+        if remember:
+            self._remember(user, results)
+        return results
+
+    def _remember(self, user: User, results: Sequence[Result]) -> None:
+        if len(results) > CODED_FLAGS:
+            return
+        codes = [flag.outcomes.code(result) for flag, result in zip(self.personal, results, strict=True)]
+        if max(codes, default=0) < 256:  # a flag of more outcomes is possible, and rare enough to be decided anew
+            user.decided, user.decided_for = bytes(codes), self.token
+
+
+class Shared:
+    """The outcomes of the shared flags for one set of attributes."""
+
+    __slots__ = ("_division", "_templates", "number", "ofrep_number", "results")
+
+    def __init__(self, division: Division, user: User) -> None:
+        self.results: Final = tuple([flag.resolve(user) for flag in division.shared])
+        self.number: Final = sum([result.number for result in self.results])
+        self.ofrep_number: Final = sum([result.ofrep_number for result in self.results])
+        self._division = division
+        self._templates: dict[Text, list[bytes]] = {}
+
+    def template(self, text: Text) -> list[bytes]:
+        """Return a new list: the shared texts, with empty places for those of the personal flags."""
+        known = self._templates.get(text)
+        if known is None:
+            texts = [result.entry if text == "entry" else result.ofrep for result in self.results]
+            known = self._templates[text] = self._division.template(texts)
+        return known.copy()
+
+
+class Overview:
+    """All flags of one Snapshot; made for any user, and remembering what users share."""
+
+    __slots__ = ("_calls", "_flags", "_limit", "_made", "_state")
+
+    def __init__(self, flags: Sequence[Flag], previous: Division | None = None) -> None:
+        self._flags = flags
+        least, most = SHARED_SETS
+        self._limit = max(least, min(most, SHARED_BYTES // (ENTRY_BYTES * (len(flags) or 1))))
+        own = PERSONAL_ATTRIBUTES if previous is None else previous.own
+        self._state: tuple[Division, dict[tuple[object, ...], Shared]] = (Division(flags, own, previous), {})
+        self._calls = 0  # since nothing was remembered
+
+    @property
+    def division(self) -> Division:
+        """What the next Snapshot's overview begins with."""
+        return self._state[0]
+
+    def text(self, user: User, text: Text) -> bytes:
+        """Return the texts of all flags in the order of their keys, with commas between them."""
+        division, shared = self._shared(user)
+        parts = shared.template(text)
+        own = division.decide(user)
+        parts[1::2] = [result.entry for result in own] if text == "entry" else [result.ofrep for result in own]
+        return b"".join(parts)
+
+    def shown(self, user: User) -> tuple[bytes, int]:
+        """Return the text of the entries and the sum of their numbers; remembers what was decided for ``user``."""
+        division, shared = self._shared(user)
+        parts = shared.template("entry")
+        own = division.decide(user, remember=True)
+        parts[1::2] = [result.entry for result in own]
+        return b"".join(parts), shared.number + sum([result.number for result in own])
+
+    def ofrep_number(self, user: User) -> int:
+        """Return the sum of the numbers of OFREP's items; remembers what was decided for ``user``."""
+        division, shared = self._shared(user)
+        own = division.decide(user, remember=True)
+        return shared.ofrep_number + sum([result.ofrep_number for result in own])
+
+    def _shared(self, user: User) -> tuple[Division, Shared]:
+        division, known = self._state
+        values: tuple[Attribute | bool | None, ...] = (user.present, *map(user.attributes.get, division.names))
+        self._calls += 1
+        shared = known.get(values)
+        if shared is None:
+            if len(known) >= self._limit:
+                division, known = self._forget(division, known)
+                values = (user.present, *map(user.attributes.get, division.names))
+            shared = known[values] = Shared(division, user)
+        return division, shared
+
+    def _forget(
+        self, division: Division, known: dict[tuple[object, ...], Shared]
+    ) -> tuple[Division, dict[tuple[object, ...], Shared]]:
+        """Begin to remember anew; where fewer than half of the users found something, one more attribute is personal."""
+        if self._calls < 2 * len(known):
+            widths = [len(set(column)) for column in list(zip(*known, strict=True))[1:]]
+            widest = division.names[widths.index(max(widths))]
+            division = Division(self._flags, division.own | {widest}, division)
+        self._calls = 0
+        self._state = (division, {})
+        return self._state

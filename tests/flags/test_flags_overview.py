@@ -1,0 +1,137 @@
+"""All flags for one user at once: the same as flag by flag, whatever is shared, remembered or carried over."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.flags import Snapshot, User, load, number_of, text_of
+from gateway.flags.overview import PERSONAL_ATTRIBUTES, SHARED_SETS
+
+COUNTRIES = ("DE", "FR", "JP")
+EVERYBODY = [None, User({}), *[User({"Identifier": f"u{n}", "Country": COUNTRIES[n % 3]}) for n in range(6)]]
+
+
+def rule(attribute: str, values: list[str], *, served: Any = True) -> dict[str, Any]:
+    """A flag that serves something else to users with one of the values."""
+    condition = {"u": {"a": attribute, "c": 0, "l": values}}
+    return {"t": 0, "v": {"b": False}, "i": "off", "r": [{"c": [condition], "s": {"v": {"b": served}, "i": "on"}}]}
+
+
+def share(percent: int) -> dict[str, Any]:
+    """A percentage flag."""
+    options = [{"p": percent, "v": {"b": True}, "i": "on"}, {"p": 100 - percent, "v": {"b": False}, "i": "off"}]
+    return {"t": 0, "v": {"b": False}, "i": "none", "p": options}
+
+
+def constant(text: str) -> dict[str, Any]:
+    """A flag that is the same for everybody."""
+    return {"t": 1, "v": {"s": text}, "i": text}
+
+
+def made(flags: dict[str, Any], previous: Snapshot | None = None) -> Snapshot:
+    """A config of these flags."""
+    return load(json.dumps({"p": {"s": "salt"}, "f": flags}).encode(), "", previous)
+
+
+def check(snapshot: Snapshot, users: list[User | None]) -> None:
+    """Compare every text and number with what the flags say one by one."""
+    for user in users:
+        results = snapshot.evaluate_all(user)
+        entries = b"{%b}" % b",".join(result.entry for result in results)
+        assert entries == snapshot.encode_all(user)
+        assert (entries, sum(result.number for result in results)) == snapshot.show_all(user)
+        assert b",".join(result.ofrep for result in results) == snapshot.encode_ofrep(user)
+        assert sum(result.ofrep_number for result in results) == snapshot.ofrep_number(user)
+
+
+KINDS = st.one_of(
+    st.sampled_from("abc").map(constant),
+    st.lists(st.sampled_from(COUNTRIES)).map(lambda values: rule("Country", values)),
+    st.lists(st.sampled_from(["u1", "u2", "u3"])).map(lambda values: rule("Identifier", values)),
+    st.integers(1, 99).map(share),
+    st.just(rule("Country", ["DE"], served="no boolean")),
+    st.just(7),
+)
+CONFIGS = st.dictionaries(st.sampled_from([f"f{n}" for n in range(8)]), KINDS)
+
+
+@settings(deadline=None)
+@given(st.lists(CONFIGS, min_size=1, max_size=5))
+def test_all_flags_at_once_are_the_flags_one_by_one(configs: list[dict[str, Any]]) -> None:
+    """Through any edits, for users whose own outcomes are remembered from config to config."""
+    snapshot = None
+    for flags in configs:
+        snapshot = made(flags, snapshot)
+        check(snapshot, EVERYBODY)
+        check(snapshot, EVERYBODY)
+
+
+def test_an_edit_decides_only_the_edited_flag_again() -> None:
+    """What took a hash of a user is kept for the next config, but for the flag that changed and those that came."""
+    user = User({"Identifier": "u1"})
+    old = made({"a": share(10), "b": share(20), "c": share(30)})
+    old.show_all(user)
+    asked: list[str] = []
+    new = made({"a": share(10), "aa": share(50), "b": share(99), "c": share(30)}, old)
+    resolvers = new.overview.division._resolve
+    for place, flag in enumerate(new.overview.division.personal):
+
+        def spy(who: User, key: str = flag.key, resolve: Any = flag.resolve) -> Any:
+            asked.append(key)
+            return resolve(who)
+
+        resolvers[place] = spy
+    new.show_all(user)
+    assert ["aa", "b"] == asked
+    new.show_all(user)
+    assert ["aa", "b"] == asked
+
+
+def test_a_change_of_shared_flags_leaves_what_is_remembered_in_place() -> None:
+    """The order of personal flags keeps its token, so nothing is decided again."""
+    old = made({"a": share(10), "b": constant("one")})
+    old.show_all(User({}))
+    new = made({"a": share(10), "b": constant("two"), "c": rule("Country", ["DE"])}, old)
+    new.show_all(User({}))
+    assert old.division is not None
+    assert new.division is not None
+    assert old.division.token is new.division.token
+
+
+def test_an_attribute_that_hardly_two_users_share_becomes_personal() -> None:
+    """Memory that finds nothing is not kept up: after one fill the widest attribute counts as each user's own."""
+    snapshot = made({"a": rule("Account", ["n1"]), "b": rule("Country", ["DE"]), "c": constant("x")})
+    users = [User({"Account": f"n{n}", "Country": COUNTRIES[n % 3]}) for n in range(SHARED_SETS[1] + 50)]
+    check(snapshot, users)  # type: ignore[arg-type]
+    own = snapshot.overview.division.own
+    # Each user was asked about four times in a row, so the memory paid; asked once each, it does not.
+    assert own == PERSONAL_ATTRIBUTES
+    fresh = made({"a": rule("Account", ["n1"]), "b": rule("Country", ["DE"]), "c": constant("x")})
+    texts = [fresh.encode_all(user) for user in users]
+    assert {"Account", *PERSONAL_ATTRIBUTES} == fresh.overview.division.own
+    assert [snapshot.encode_all(user) for user in users] == texts
+    check(fresh, users)  # type: ignore[arg-type]
+    assert fresh.overview.division.own == made({"d": constant("y")}, fresh).overview.division.own
+
+
+def test_a_flag_of_very_many_outcomes_is_decided_anew() -> None:
+    """More outcomes than a byte counts: nothing is remembered, and nothing is wrong."""
+    rules = [
+        {"c": [{"u": {"a": "Identifier", "c": 28, "s": f"u{n}"}}], "s": {"v": {"s": f"v{n}"}, "i": f"{n}"}}
+        for n in range(300)
+    ]
+    flags = {"many": {"t": 1, "v": {"s": "none"}, "i": "none", "r": rules}}
+    check(made(flags), [User({"Identifier": f"u{n}"}) for n in range(300)])
+
+
+def test_numbers_depend_on_the_item_alone() -> None:
+    """Two nodes give one name to one view, in sixteen hexadecimal digits whatever the sum."""
+    assert number_of(b"a") == number_of(bytes([97]))
+    assert number_of(b"a") != number_of(b"b")
+    assert "ca978112ca1bbdca" == text_of(number_of(b"a"))  # the beginning of SHA-256("a")
+    assert "0000000000000001" == text_of(1 + (1 << 64))
+    assert "ffffffffffffffff" == text_of(-1)
