@@ -33,7 +33,7 @@ class Division:
     """Which flags are shared and which are personal; ``token`` stands for this order of personal flags."""
 
     __slots__ = (
-        "_before", "_carried", "_coded", "_layout", "_resolve", "names", "own", "personal", "shared", "token",
+        "_before", "_carried", "_coded", "_layout", "_outcomes", "_resolve", "names", "own", "personal", "shared", "token",
     )  # fmt: skip
 
     def __init__(self, flags: Sequence[Flag], own: frozenset[str], previous: Division | None = None) -> None:
@@ -52,6 +52,7 @@ class Division:
         self.names: Final = tuple(sorted({name for flag in shared for name in flag.attributes}))
         self._layout = (0, *layout, len(shared))
         self._resolve = [flag.resolve for flag in personal]
+        self._outcomes = [flag.outcomes for flag in personal]
         self._coded = [flag.outcomes.coded for flag in personal]
         same = previous is not None and previous.personal == self.personal  # Flags are compared by identity
         self.token: Final[object] = previous.token if previous is not None and same else object()
@@ -94,7 +95,7 @@ class Division:
     def _remember(self, user: User, results: Sequence[Result]) -> None:
         if len(results) > CODED_FLAGS:
             return
-        codes = [flag.outcomes.code(result) for flag, result in zip(self.personal, results, strict=True)]
+        codes = [outcomes.code(result) for outcomes, result in zip(self._outcomes, results, strict=True)]
         if max(codes, default=0) < 256:  # a flag of more outcomes is possible, and rare enough to be decided anew
             user.decided, user.decided_for = bytes(codes), self.token
 

@@ -137,7 +137,9 @@ class Hub:
             if late is not None:
                 self._bring_up(*late, target)
             elif backlog.fresh:
-                self._sift(target)
+                if self._sift(target, spent):
+                    break
+                continue
             elif backlog.rest:
                 self._bring_up(*backlog.rest.popitem(), target)
             else:
@@ -232,27 +234,39 @@ class Hub:
             touch = self._touches[base] = Touch(base, target)
         return touch
 
-    def _sift(self, target: Snapshot) -> None:
-        """Judge fresh cohorts up to the first that the change concerns; it is brought up at once, or has its place."""
-        fresh = self._backlog.fresh
+    def _sift(self, target: Snapshot, spent: Callable[[], bool]) -> bool:
+        """Judge fresh cohorts: those that the change concerns are brought up at once, or have their place.
+
+        Returns whether the slice of time is used up; False when all are judged, or a postponed one may be due.
+        """
+        backlog = self._backlog
+        fresh, views = backlog.fresh, self._views
         judged_from = touch = None
-        for _ in range(min(UNTOUCHED_AT_ONCE, len(fresh))):
+        idle = UNTOUCHED_AT_ONCE
+        while fresh:
             cohort, base = fresh.popitem()
             if base is None:
                 self._bring_up(cohort, None, target)
-                return
-            if touch is None or base is not judged_from:
-                touch, judged_from = self._touch(base, target), base
-            kind = touch.judge(cohort.key, cohort.user)
-            if kind == SAME or kind < self._views[cohort.mode].least:
-                continue
-            if self._views[cohort.mode].paced:
-                self._backlog.postpone(cohort, base, self.now(), self._rng.random())
-            elif touch.may_turn_off and kind != OFF:
-                self._backlog.rest[cohort] = base
             else:
-                self._bring_up(cohort, base, target)
-            return
+                if touch is None or base is not judged_from:
+                    touch, judged_from = self._touch(base, target), base
+                kind = touch.judge(cohort.key, cohort.user)
+                if kind == SAME or kind < views[cohort.mode].least:
+                    idle -= 1
+                    if idle:
+                        continue
+                elif views[cohort.mode].paced:
+                    backlog.postpone(cohort, base, self.now(), self._rng.random())
+                elif touch.may_turn_off and kind != OFF:
+                    backlog.rest[cohort] = base
+                else:
+                    self._bring_up(cohort, base, target)
+            idle = UNTOUCHED_AT_ONCE
+            if spent():
+                return True
+            if backlog.late:
+                return False
+        return False
 
     def _settle(self, cohort: Cohort) -> None:
         """Bring ``cohort`` up out of turn: somebody joins it, or reads again."""
