@@ -5,7 +5,7 @@
     the user's own attributes ──► the Results of personal flags ──┘
 
 A flag is personal when it reads an attribute that hardly two users have in common, such as ``Identifier``.
-Which attributes those are shows while users are looked at: memory of the shared ones that does not pay says so.
+Which attributes those are shows as users come: where remembering does not pay, the widest attribute becomes one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Division:
     """Which flags are shared and which are personal; ``token`` stands for this order of personal flags."""
 
     __slots__ = (
-        "_before", "_carried", "_coded", "_layout", "_outcomes", "_resolve", "names", "own", "personal", "shared", "token",
+        "_before", "_carried", "_coded", "_layout", "_outcomes", "_resolve",
+        "names", "own", "personal", "shared", "token",
     )  # fmt: skip
 
     def __init__(self, flags: Sequence[Flag], own: frozenset[str], previous: Division | None = None) -> None:
@@ -176,7 +177,7 @@ class Overview:
     def _forget(
         self, division: Division, known: dict[tuple[object, ...], Shared]
     ) -> tuple[Division, dict[tuple[object, ...], Shared]]:
-        """Begin to remember anew; where fewer than half of the users found something, one more attribute is personal."""
+        """Begin to remember anew; where more users found nothing than something, the widest attribute is personal."""
         if self._calls < 2 * len(known):
             widths = [len(set(column)) for column in list(zip(*known, strict=True))[1:]]
             widest = division.names[widths.index(max(widths))]
