@@ -124,8 +124,9 @@ def add_attempt(connection: sqlite3.Connection, letter: Letter, attempt: Attempt
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (letter.row, number, at, attempt.status, attempt.text, attempt.duration, attempt.answer),
     )
-    oldest = number - ATTEMPTS_KEPT
-    connection.execute("DELETE FROM attempts WHERE message = ? AND number <= ?", (letter.row, oldest))
+    if number > ATTEMPTS_KEPT:
+        oldest = number - ATTEMPTS_KEPT
+        connection.execute("DELETE FROM attempts WHERE message = ? AND number <= ?", (letter.row, oldest))
     first = letter.first_try if letter.first_try is not None else at
     connection.execute("UPDATE messages SET tries = ?, first_try = ? WHERE row = ?", (number, first, letter.row))
 

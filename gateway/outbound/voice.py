@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from gateway import __version__
 from gateway.flags import attributes_from_json
@@ -84,6 +84,16 @@ class EndpointRules:
     endpoint: Endpoint
     voice: Voice
     rng: Random
+    _secrets: tuple[str, ...] = field(init=False)
+    _extra: Sequence[tuple[str, str]] = field(init=False)
+
+    @_secrets.default
+    def _read_secrets(self) -> tuple[str, ...]:
+        return secrets_of(self.endpoint)
+
+    @_extra.default
+    def _read_extra(self) -> Sequence[tuple[str, str]]:
+        return extra_headers(self.endpoint.headers)
 
     @property
     def name(self) -> str:
@@ -97,10 +107,9 @@ class EndpointRules:
 
     def headers(self, letter: Letter, now: float) -> Sequence[tuple[str, str]]:
         """See ``Rules``."""
-        message = letter.message
-        secrets = secrets_of(self.endpoint)
+        message, secrets = letter.message, self._secrets
         ours = headers_for(message.id, message.format, message.body, secrets, int(now), letter.sequence, __version__)
-        return [*ours, *extra_headers(self.endpoint.headers)]
+        return [*ours, *self._extra]
 
     def step(self, letter: Letter, attempt: Attempt, began: float, now: float) -> Step:
         """See ``Rules``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,9 +26,9 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @contextmanager
-def server(act: Callable[[socket.socket], None]) -> Iterator[int]:
+def server(act: Callable[[socket.socket], None], bound: socket.socket | None = None) -> Iterator[int]:
     """A TCP server that lets ``act`` have each connection; yields its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with bound or socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
             while True:
@@ -90,6 +91,60 @@ async def test_a_receiver_gets_the_body_and_the_headers() -> None:
     assert (done.status, done.fault) == (202, "")
     (call,) = receiver.calls
     assert (call.body, call.id) == (b'{"a":1}', "id-1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_and_password_in_the_address_become_credentials() -> None:
+    """As every HTTP client does it; they are not part of what is asked for."""
+    with Receiver() as receiver:
+        await attempt(receiver.url.replace("//", "//anna:p%40ss@"))
+    (call,) = receiver.calls
+    assert call.headers["authorization"] == "Basic " + b64encode(b"anna:p@ss").decode()
+    assert (call.path, call.headers["host"]) == ("/hook", receiver.url.split("/")[2])
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_cookie_comes_back() -> None:
+    """Attempts have nothing to do with each other."""
+    asked = []
+
+    def act(connection: socket.socket) -> None:
+        heard = b""
+        while data := connection.recv(65536):
+            heard += data
+            if heard.endswith(BODY):
+                asked.append(heard)
+                heard = b""
+                connection.sendall(OK + b"Set-Cookie: seen=1; Path=/\r\nContent-Length: 0\r\n\r\n")
+
+    with server(act) as port:
+        await attempt(f"http://127.0.0.1:{port}/", sends=3)
+    assert len(asked) == 3
+    assert all(b"cookie" not in each.lower() for each in asked)
+
+
+@pytest_twisted.ensureDeferred
+async def test_names_that_idna_knows_nothing_of_are_called() -> None:
+    """Containers have underscores in their names; a name in another script goes out as it is in the DNS."""
+    with Receiver() as receiver:
+        port = receiver.url.rsplit(":", 1)[1]
+        for name, sent in (("my_service", "my_service"), ("bücher.test", "xn--bcher-kva.test")):
+            done = await attempt(f"http://{name}:{port}", reactor=Rebinding(["127.0.0.1"]))
+            assert (done.status, done.fault) == (204, "")
+            assert receiver.calls[-1].headers["host"].startswith(sent)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+@pytest_twisted.ensureDeferred
+async def test_an_ipv6_address_is_called() -> None:
+    """With its brackets, as it is written in a URL."""
+    try:
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    with server(answering(OK + b"Content-Length: 0\r\n\r\n"), listening) as port:
+        done = await attempt(f"http://[::1]:{port}/hook")
+    assert (done.status, done.fault) == (200, "")
 
 
 @pytest_twisted.ensureDeferred
