@@ -15,7 +15,7 @@ E2E := tests/e2e
 help:
 	@echo "make run      start a demo gateway on ports 8050 and 8051 (others: make run PORT=9050 DIAG_PORT=9051)"
 	@echo "make test     linters, types, import rules and all tests"
-	@echo "make nightly  the property tests with many more examples"
+	@echo "make nightly  the property tests with many more examples; many more changes, kills and faults of the outbox"
 	@echo "make format   put the sources into the project's layout"
 	@echo "make clean    remove what the others made"
 
@@ -84,6 +84,7 @@ asyncio:
 
 nightly: setup
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --timeout=3600 tests/flags tests/streams tests/settings
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_outbound_*.py
 
 format: .venv/installed
 	@$(BIN)/ruff check --quiet --fix .

@@ -9,10 +9,12 @@ LIMIT = 30.0  # seconds; what is awaited takes well under two on an idle machine
 STEP = 0.05
 
 
-def eventually(condition: Callable[[], object], what: Callable[[], object] = lambda: "") -> None:
-    """Return as soon as the condition holds; fail, with what ``what`` tells, if it does not in time."""
-    for _ in range(int(LIMIT / STEP)):
+def eventually(
+    condition: Callable[[], object], what: Callable[[], object] = lambda: "", *, limit: float = LIMIT
+) -> None:
+    """Return as soon as the condition holds; after ``limit`` seconds fail, with what ``what`` tells."""
+    for _ in range(int(limit / STEP)):
         if condition():
             return
         Event().wait(STEP)
-    raise AssertionError(f"did not happen within {LIMIT:.0f} s {what()}")
+    raise AssertionError(f"did not happen within {limit:.0f} s {what()}")

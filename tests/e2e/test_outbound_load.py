@@ -1,0 +1,87 @@
+"""Many changes for many endpoints, some of them dead or slow: the healthy ones get everything, soon and in bounds."""
+
+from __future__ import annotations
+
+import os
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdn_stand_in import SDK_KEY, CdnStandIn
+from eventually import eventually
+from gateway_process import GatewayProcess
+from receivers_apart import ReceiversApart
+from soak import resident
+
+CHANGES = 5000 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 500
+HEALTHY = 15
+FORMATS = ("envelope", "notifier", "environment", "audit_log", "slack", "teams", "discord")
+PER_CHANGE = {"envelope": 2}  # FLAG_UPDATED and CONFIG_UPDATED; one in every other format
+RATE = 500  # messages per second, all healthy endpoints together, from the first change to the last message
+GROWTH = 40 * 1024  # kilobytes of memory: windows of 64 letters, connections, caches; no backlog
+SECRET = "whsec_" + b64encode(b"load" * 8).decode()
+ALLOWED = {"X-Test": "yes"}  # refreshes of callers without credentials are limited to one per second
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(60 + CHANGES / 10)]
+
+
+def config(number: int) -> dict[str, Any]:
+    """A config whose one flag has this value."""
+    return {"p": {"s": "salt"}, "f": {"number": {"t": 2, "v": {"i": number}, "i": f"v{number}"}}}
+
+
+def endpoints(url: str) -> list[dict[str, Any]]:
+    """Fifteen that are healthy, in all formats; three that are dead, each in its own way; two that are slow."""
+    formats = {f"well{number}": FORMATS[number % len(FORMATS)] for number in range(HEALTHY)}
+    others = {"refuses": "http://127.0.0.1:1/", "hangs": f"{url}/hang/hangs", "fails": f"{url}/broken/fails"}
+    others |= {f"slow{number}": f"{url}/slow/slow{number}" for number in range(2)}
+    hooks = [{"name": name, "format": style, "url": f"{url}/well/{name}"} for name, style in formats.items()]
+    hooks += [{"name": name, "format": "notifier", "url": where} for name, where in others.items()]
+    return [hook | {"secret": SECRET} for hook in hooks]
+
+
+def test_dead_and_slow_endpoints_delay_nobody(gateway_process: Callable[..., GatewayProcess], tmp_path: Path) -> None:
+    """Each healthy endpoint gets every message once, signed, without a gap; together at 500 a second and more."""
+    with CdnStandIn(config(0)) as cdn, ReceiversApart(SECRET) as receivers:
+        hooks = endpoints(receivers.url)
+        expected = {
+            hook["name"]: CHANGES * PER_CHANGE.get(hook["format"], 1)
+            for hook in hooks
+            if hook["name"].startswith("well")
+        }
+        gateway = gateway_process(
+            {
+                "sdks": {"shop": {"key": SDK_KEY, "base_url": cdn.url, "poll_interval": 3600}},
+                "http": {"api": {"auth_headers": ALLOWED}},
+                "outbox": {"path": str(tmp_path / "outbox.sqlite3")},
+                "webhooks": hooks,
+                "log": {"level": "error"},
+            }
+        )
+        before = peak = resident(gateway.pid)
+        summary: dict[str, Any] = {}
+
+        def arrived() -> bool:
+            nonlocal summary, peak
+            summary = receivers.summary()
+            peak = max(peak, resident(gateway.pid))
+            return all(summary["got"].get(name, {}).get("messages") == count for name, count in expected.items())
+
+        began = time.monotonic()
+        for number in range(1, CHANGES + 1):
+            cdn.set(config(number))
+            assert gateway.post("/api/shop/refresh", headers=ALLOWED)[0] == 200
+        changed = time.monotonic() - began
+        eventually(arrived, lambda: f"{summary}", limit=30 + CHANGES / 20)
+        took = summary["last"] - began
+    total = sum(expected.values())
+    print(f"\n{CHANGES} changes in {changed:.1f} s, {total} messages in {took:.1f} s: {total / took:.0f} per second")
+    print(f"memory: {before / 1024:.1f} MB before, {peak / 1024:.1f} MB at most")
+    for name, count in expected.items():
+        assert summary["got"][name] == {"calls": count, "messages": count, "unsigned": 0, "gapless": True}
+    assert total / took >= RATE
+    assert peak - before <= GROWTH
