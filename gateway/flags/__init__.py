@@ -12,6 +12,7 @@ from gateway.flags.changes import ChangeSet, difference
 from gateway.flags.errors import ConfigError, InvalidAttribute
 from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
+from gateway.flags.faults import faults
 from gateway.flags.fingerprint import number_of, text_of
 from gateway.flags.flag import Flag
 from gateway.flags.result import Result
@@ -32,6 +33,7 @@ __all__ = (
     "difference",
     "effective_user",
     "explain",
+    "faults",
     "load",
     "number_of",
     "text_of",

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from gateway.flags import Attribute, ConfigError, Snapshot
 from gateway.settings import mask_sdk_key
+from gateway.upstream.complaints import Complaints
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, Refreshed
 from gateway.upstream.reporter import KEY_INVALID, Reporter
 from gateway.upstream.turns import Turns
@@ -47,6 +48,7 @@ class Sdk:
         self._on_credit = on_credit
         self._source: Source | None = None
         self._trouble: Kind | None = None
+        self._complaints = Complaints(plan.id)
         self._loaded: list[Deferred[None]] = []
         self._turns = Turns(clock, lambda: Deferred.fromCoroutine(self._turn()))
 
@@ -144,6 +146,7 @@ class Sdk:
         source.settled(outcome)
         self._tell(source, outcome, self._clock.seconds() - began, changed=changed)
         if changed:
+            self._complain(before)
             self._publish(before)
         self._first_ended()
         return (
@@ -166,6 +169,13 @@ class Sdk:
             _log.failure("SDK {sdk_id}: the config cannot be compiled", sdk_id=self.id)
             return Failed(Kind.CONFIG, "invalid config JSON content: it cannot be compiled")
         return outcome
+
+    def _complain(self, before: Snapshot | None) -> None:
+        assert self.snapshot is not None
+        try:
+            self._complaints.look(self.snapshot, before)
+        except Exception:  # noqa: BLE001 - a config that can be served must not be held up by what is said about it
+            _log.failure("SDK {sdk_id}: the flags could not be looked through", sdk_id=self.id)
 
     def _publish(self, before: Snapshot | None) -> None:
         assert self.snapshot is not None

@@ -17,7 +17,7 @@ from configcatclient.user import User as OracleUser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.flags import Result, User, explain, load
+from gateway.flags import Result, User, explain, faults, load
 from gateway.testing import strategies
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
@@ -215,9 +215,11 @@ def compare(case, users, tally):
     config = copy.deepcopy(case.config)
     fixup_config_salt_and_segments(config)
     evaluator = RolloutEvaluator(Silence())
+    broken = faults(snapshot, None, {})
     for user in users:
         theirs = oracle_user(user)
         for key, ours in zip(snapshot.keys, snapshot.evaluate_all(user), strict=True):
+            assert ours.error is None or broken, f"{key} fails and was not said to: {ours}"
             value, variation, rule, option, error = evaluator.evaluate(key, theirs, None, "", config, None)
             matched = rule is not None or option is not None
             tally.add(Pair(case.config, key, user, ours, value, variation, matched, error), snapshot)
