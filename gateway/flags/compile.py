@@ -33,7 +33,7 @@ from gateway.flags.percentage import Choose, chooser, outcome
 from gateway.flags.result import Result, Results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from gateway.flags.user import User
 
@@ -73,11 +73,11 @@ def compile_flag(
     around: Surroundings,
     *,
     circle: str | None = None,
-    earlier: Iterable[Result] = (),
+    earlier: Results | None = None,
 ) -> Flag:
     """Compile one flag, whose prerequisites are compiled already unless it reaches a ``circle`` of them.
 
-    ``earlier`` are Results of the same flag to take over where they mean the same.
+    ``earlier`` are the Results of the same flag in the config before, to take over where they mean the same.
     """
     results = Results(key, earlier)
     if isinstance(formula, Fault):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.flags.encoding import Value, encode_text, encode_value
 from gateway.flags.fingerprint import number_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+FAILURES_SHARED = 100  # failures of one flag, over all its configs, beyond which the next config starts anew
 
 
 class Result:
@@ -55,14 +54,19 @@ class Result:
 class Results:
     """All outcomes of one flag seen so far, each made once; ``earlier`` ones are taken over instead of made again.
 
-    ``coded`` lists those that were given a code, which is the position there.
+    Failures are made when they are met, which may be in an earlier config after the later one was compiled: so all
+    configs of a flag share them.
+    ``failures`` are those shared ones, by their text.
+    ``coded`` lists the outcomes that were given a code, which is the position there.
     """
 
-    __slots__ = ("_codes", "_earlier", "_key", "_made", "coded")
+    __slots__ = ("_codes", "_earlier", "_key", "_made", "coded", "failures")
 
-    def __init__(self, key: str, earlier: Iterable[Result] = ()) -> None:
+    def __init__(self, key: str, earlier: Results | None = None) -> None:
         self._key = key
-        self._earlier = {_identity(result): result for result in earlier}
+        self._earlier = {} if earlier is None else {_identity(result): result for result in earlier.all()}
+        shared = earlier is not None and len(earlier.failures) < FAILURES_SHARED
+        self.failures: dict[str, Result] = earlier.failures if earlier is not None and shared else {}
         self._made: dict[tuple[object, ...], Result] = {}
         self._codes: dict[Result, int] = {}
         self.coded: list[Result] = []
@@ -73,8 +77,10 @@ class Results:
 
     def fail(self, error: str) -> Result:
         """Return the one Result that stands for this failure."""
-        known = self._made.get((type(None), b"null", "", False, error))
-        return known or self._intern(Result(self._key, None, "", error=error))
+        known = self.failures.get(error)
+        if known is None:
+            known = self.failures[error] = Result(self._key, None, "", error=error)
+        return self._intern(known)
 
     def all(self) -> tuple[Result, ...]:
         """Return every outcome made so far, in the order of making."""

@@ -145,7 +145,7 @@ def _flags(document: Document, around: Surroundings, previous: Snapshot | None) 
             changed[key],
             around,
             circle=cycle_text(key, circular) if key in circular else None,
-            earlier=earlier[key].results if key in earlier else (),
+            earlier=earlier[key].outcomes if key in earlier else None,
         )
     return flags
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.flags import load
 from gateway.flags.encoding import canonical, encode_number, encode_text, encode_value
-from gateway.flags.result import Results
+from gateway.flags.result import FAILURES_SHARED, Results
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,26 @@ def test_outcomes_are_interned():
     assert first.fail("x") is first.fail("x")
     assert first.fail("x") is not first.fail("y")
     assert 7 == len(first.all())
-    assert one is Results("k", first.all()).serve(1, "v", matched=True)
+    assert one is Results("k", first).serve(1, "v", matched=True)
     assert one is not second.serve(1, "v", matched=True)
+
+
+def test_a_failure_is_one_object_in_whichever_config_it_is_met_first():
+    """The old config may be evaluated after the new one was compiled, and comparing the two must find no change."""
+    old = Results("k")
+    new = Results("k", old)
+    assert old.fail("x") is new.fail("x")
+    assert new.fail("y") is old.fail("y")
+    assert (2, 2) == (len(old.all()), len(new.all()))
+
+
+def test_failures_are_not_shared_for_ever():
+    """A flag that fails in another way in each config does not gather all of them."""
+    results = Results("k")
+    for number in range(3 * FAILURES_SHARED):
+        results = Results("k", results)
+        results.fail(str(number))
+    assert len(results.failures) <= FAILURES_SHARED
 
 
 def test_the_fragments_of_an_outcome():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import Settings
+from gateway.settings import Settings, load
 from gateway.telemetry import PrometheusMetrics
 from gateway.telemetry.deliveries import ATTEMPT_OUTCOMES, DROP_REASONS
 from gateway.telemetry.prometheus import DROPS, OUTCOMES, REFUSALS
@@ -100,6 +100,8 @@ LOG_LINES = [
     "reload refused, the old settings stay: {problem}",
     "reloaded, but these take a restart: {options}",
     "the SDK key {key} is invalid",
+    "{count} of {all} flags fail, for some users or all of them: {shown}",
+    "no flag fails any more",
     "shutdown requested, draining {streams} streams",
     "degraded: {problem}",
     "over: {problem}",
@@ -121,6 +123,17 @@ def test_log_lines_on_the_page_are_those_of_the_code(line):
     assert line in sources
     for part in re.split(r"\{[^}]*\}", line):
         assert part.strip(" :") in page
+
+
+def test_the_settings_that_the_page_installs_are_good(tmp_path):
+    """The file of the systemd section, with the variable that it names, is one that a service can start with."""
+    page = (ROOT / "docs/operations.md").read_text("utf-8")
+    (name,) = re.findall(r"install -m 0644 (\S+\.yml) /etc/flaggateway/", page)
+    (variable,) = re.findall(r"# (CONFIGCAT_SDKS=\S+)\n", page)
+    environ = dict([variable.split("=", 1)])
+    loaded = load((ROOT / name).read_text("utf-8"), environ, exists=lambda path: (tmp_path / path).exists())
+    assert () == loaded.problems
+    assert ["shop"] == list(loaded.settings.sdks)
 
 
 @pytest.fixture(scope="module")
