@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.flags import Attribute
 
 Attributes = dict[str, str | float | tuple[str, ...]]
+QUICK_LIMIT = 12 * 1024  # bytes; in so few no attribute can exceed its bounds, which the other way looks at
 OTHER_SHAPES = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 EVALUATION: Mapping[str, type] = {"key": str, "user": dict}
@@ -55,7 +56,7 @@ def evaluation(text: bytes) -> tuple[str, Mapping[str, Attribute] | None]:
     :raises Unreadable: when it is not JSON, or a field or attribute is of a wrong type.
     """
     try:
-        body = _evaluation(text)
+        body = _evaluation(text) if len(text) <= QUICK_LIMIT else None
     except OTHER_SHAPES:
         body = None
     if body is not None and body.user is not None:
@@ -71,10 +72,12 @@ def evaluation_of_all(text: bytes) -> Mapping[str, Attribute] | None:
     :raises Unreadable: as ``evaluation``.
     """
     try:
-        return _evaluation_of_all(text).user
+        if len(text) <= QUICK_LIMIT:
+            return _evaluation_of_all(text).user
     except OTHER_SHAPES:
-        found = fields(text, EVALUATION_OF_ALL)
-        return attributes(found["user"]) if "user" in found else None
+        pass
+    found = fields(text, EVALUATION_OF_ALL)
+    return attributes(found["user"]) if "user" in found else None
 
 
 def context(text: bytes) -> dict[str, Attribute] | None:
@@ -83,7 +86,9 @@ def context(text: bytes) -> dict[str, Attribute] | None:
     :raises Unreadable: as ``evaluation``.
     """
     try:
-        return _contextual(text).context
+        if len(text) <= QUICK_LIMIT:
+            return _contextual(text).context
     except OTHER_SHAPES:
-        found = fields(text, CONTEXT)
-        return attributes(found["context"]) if "context" in found else None
+        pass
+    found = fields(text, CONTEXT)
+    return attributes(found["context"]) if "context" in found else None

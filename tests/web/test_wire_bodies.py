@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.flags import User
+from gateway.flags.user import ITEM_LIMIT, TEXT_LIMIT
 from gateway.web import bodies
 from gateway.web.gojson import Unreadable, fields
 from gateway.web.locate import attributes
@@ -163,3 +164,23 @@ def test_usual_shapes_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ("on", expected) == bodies.evaluation(b'{"key":"on","user":%b}' % user)
     assert expected == bodies.evaluation_of_all(b'{"user":%b}' % user)
     assert expected == bodies.context(b'{"context":%b}' % user)
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize(
+    ("value", "refusal"),
+    [
+        ("x" * (TEXT_LIMIT + 1), f"'a' is longer than {TEXT_LIMIT} characters"),
+        (["x"] * (ITEM_LIMIT + 1), f"'a' has more than {ITEM_LIMIT} items"),
+        ([""] * (ITEM_LIMIT + 1), f"'a' has more than {ITEM_LIMIT} items"),
+    ],
+    ids=["text", "items", "shortest items"],
+)
+def test_no_way_lets_an_attribute_beyond_its_bounds_pass(name: str, value: Any, refusal: str) -> None:
+    """The bounds of an attribute hold in whichever way a body of the usual shape is read."""
+    quick, _ = WAYS[name]
+    user = "context" if name == "context" else "user"
+    text = json.dumps({user: {"a": value}}, separators=(",", ":")).encode()
+    assert refusal == outcome(quick, text)
+    fitting = json.dumps({user: {"a": value[:-1]}}, separators=(",", ":")).encode()
+    assert isinstance(outcome(quick, fitting), tuple)
