@@ -136,7 +136,8 @@ class LocalFront:
         if not self._settings.tls.enabled:
             return WireFactory(self.site, self._reactor)
         self._certificates = Certificates(self._tls)
-        return TLSMemoryBIOFactory(self._certificates, False, self.site, self._reactor)
+        wire = WireFactory(self.site, self._reactor, encrypted=True)
+        return TLSMemoryBIOFactory(self._certificates, False, wire, self._reactor)
 
     def listens_on(self, port: IListeningPort) -> None:
         """Take over a port that was opened elsewhere, to close it when draining."""

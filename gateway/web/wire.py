@@ -27,7 +27,7 @@ from gateway.web.locate import INVALID
 from gateway.web.matching import Matcher
 from gateway.web.rendering import Renderer
 from gateway.web.values import Call, Reply, StreamReply
-from gateway.web.wirestream import Chunks, WireStream, send
+from gateway.web.wirestream import PlainLink, TlsLink, WireStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -119,6 +119,9 @@ class Wire(Protocol):
         factory = self.factory
         now = factory.clock.seconds()
         matcher = factory.matcher
+        if not factory.link.is_plain(self.transport):
+            self._hand_over(data)
+            return
         start, size = 0, len(data)
         while start < size:
             end = data.find(b"\r\n\r\n", start) + 4
@@ -198,7 +201,7 @@ class Wire(Protocol):
     def _reply(self, plan: Plan, reply: Reply, began: float) -> None:
         factory = self.factory
         now = factory.clock.seconds()
-        send(self.transport, factory.renderer.reply(reply, now))
+        factory.link.send(self.transport, factory.renderer.reply(reply, now))
         factory.site.metrics.answered(plan.bound.route.pattern, plan.method, reply.status, now - began)
 
     def _stream(self, plan: Plan, reply: StreamReply, began: float) -> bool:
@@ -212,7 +215,7 @@ class Wire(Protocol):
         now = factory.clock.seconds()
         factory.site.metrics.answered(plan.bound.route.pattern, plan.method, 200, now - began)
         self._leave()
-        stream = WireStream(self.transport, factory.chunks, context.memory.streams, reply.address)
+        stream = WireStream(self.transport, factory.link, context.memory.streams, reply.address)
         stream.open(hub, reply, factory.renderer.stream_head(reply.headers, now))
         return False
 
@@ -247,23 +250,26 @@ class Wire(Protocol):
         self._leave()
         transport = self.transport
         protocol = self.factory.site.buildProtocol(transport.getPeer())
-        transport.protocol = protocol
+        self.factory.link.give(transport, protocol)
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
         return protocol._channel  # noqa: SLF001  (Twisted's generic protocol has no public name for it)
 
 
 class WireFactory(ServerFactory):
-    """The main port's factory on plain TCP: each connection begins on the wire; ``site`` takes what it hands over."""
+    """The main port's factory: each connection begins on the wire; ``site`` takes what it hands over.
+
+    ``encrypted`` says that a TLS factory is wrapped around this one.
+    """
 
     noisy = False
     protocol: Any = Wire
 
-    def __init__(self, site: GatewaySite, clock: IReactorTime) -> None:
+    def __init__(self, site: GatewaySite, clock: IReactorTime, *, encrypted: bool = False) -> None:
         self.site = site
         self.clock = clock
         self.renderer = Renderer()
-        self.chunks = Chunks()
+        self.link = TlsLink() if encrypted else PlainLink()
         self.open: set[Wire] = set()
         self._page: Any = None
         self._matcher: Matcher | None = None

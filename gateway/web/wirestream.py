@@ -1,4 +1,4 @@
-"""An open event stream on a bare TCP connection: nothing is left of the request that opened it."""
+"""An open event stream on a connection of the wire: nothing is left of the request that opened it."""
 
 from __future__ import annotations
 
@@ -18,46 +18,70 @@ TALK_LIMIT = 64 * 1024  # bytes that a client may send on an open stream, where 
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Chunks:
-    """Frames as HTTP chunks; a frame that goes to many connections in a row is wrapped once."""
+class PlainLink:
+    """How bytes leave, and who receives, on the TCP connections of one port."""
 
     def __init__(self) -> None:
         self._frame = b""
         self._chunk = b""
 
     def wrap(self, frame: bytes) -> bytes:
-        """Return ``frame`` as one chunk."""
+        """Return ``frame`` as one HTTP chunk; one that goes to many connections in a row is wrapped once."""
         if frame is not self._frame:
             self._frame = frame
             self._chunk = b"%x\r\n%b\r\n" % (len(frame), frame)
         return self._chunk
 
+    def send(self, transport: Any, data: bytes) -> None:
+        """Write ``data``, straight to the socket while nothing waits in front of it.
 
-def send(transport: Any, data: bytes) -> None:
-    """Write ``data``, straight to the socket while nothing waits in front of it.
+        That saves the reactor two changes of its interest and one turn per write.
+        ``_tempDataBuffer`` has no public name; what is in it or in ``dataBuffer`` must leave first.
+        """
+        if not transport.dataBuffer and not transport._tempDataBuffer and not transport.disconnecting:  # noqa: SLF001
+            sent = transport.writeSomeData(data)
+            if sent == len(data):
+                return
+            if isinstance(sent, int):
+                data = data[sent:]
+            # A broken connection is left to the transport, which finds it broken in turn and tells the protocol.
+        transport.write(data)
 
-    That saves the reactor two changes of its interest and one turn per write.
-    ``_tempDataBuffer`` has no public name; what is in it or in ``dataBuffer`` must leave first.
-    """
-    if not transport.dataBuffer and not transport._tempDataBuffer and not transport.disconnecting:  # noqa: SLF001
-        sent = transport.writeSomeData(data)
-        if sent == len(data):
-            return
-        if isinstance(sent, int):
-            data = data[sent:]
-        # A broken connection is left to the transport, which finds it broken in turn and tells the protocol.
-    transport.write(data)
+    def give(self, transport: Any, protocol: Any) -> None:
+        """Let ``protocol`` receive from now on."""
+        transport.protocol = protocol
+
+    def is_plain(self, transport: Any) -> bool:
+        """Whether HTTP/1.1 is spoken; known with the first bytes."""
+        del transport
+        return True
+
+
+class TlsLink(PlainLink):
+    """The same under TLS, whose transport looks through to the TCP one: nothing may be written past the encryption."""
+
+    def send(self, transport: Any, data: bytes) -> None:
+        """Encrypt and write ``data``."""
+        transport.write(data)
+
+    def give(self, transport: Any, protocol: Any) -> None:
+        """Let ``protocol`` receive what was decrypted; setting the transport's ``protocol`` would be in vain."""
+        transport.wrappedProtocol = protocol
+
+    def is_plain(self, transport: Any) -> bool:
+        """Whether client and server did not agree on HTTP/2."""
+        return bool(transport.negotiatedProtocol != b"h2")
 
 
 @implementer(IPushProducer)
 class WireStream:
     """Protocol and producer to the transport, outlet to the hub."""
 
-    __slots__ = ("_address", "_chunks", "_head", "_heard", "_streams", "_subscriber", "transport")
+    __slots__ = ("_address", "_head", "_heard", "_link", "_streams", "_subscriber", "transport")
 
-    def __init__(self, transport: Any, chunks: Chunks, streams: OpenStreams, address: str) -> None:
+    def __init__(self, transport: Any, link: PlainLink, streams: OpenStreams, address: str) -> None:
         self.transport = transport
-        self._chunks = chunks
+        self._link = link
         self._streams = streams
         self._address = address
         self._subscriber: Subscriber | None = None
@@ -67,7 +91,7 @@ class WireStream:
     def open(self, hub: Hub, reply: StreamReply, head: bytes) -> None:
         """Take the connection over and subscribe; head and first frame leave in one write."""
         transport = self.transport
-        transport.protocol = self
+        self._link.give(transport, self)
         small_buffers(transport, reply.stall_timeout)
         transport.registerProducer(self, True)
         self._streams.opened(self._address)
@@ -83,17 +107,17 @@ class WireStream:
     def write(self, data: bytes) -> None:
         """Send ``data``; a connection that is gone swallows it."""
         if self.transport is not None:
-            chunk = self._chunks.wrap(data)
+            chunk = self._link.wrap(data)
             if self._head:
                 chunk, self._head = self._head + chunk, b""
-            send(self.transport, chunk)
+            self._link.send(self.transport, chunk)
 
     def finish(self) -> None:
         """End the response in an orderly way, and the connection with it: its client may come back to another node."""
         transport = self.transport
         if transport is not None:
             transport.unregisterProducer()
-            send(transport, LAST_CHUNK)
+            self._link.send(transport, LAST_CHUNK)
             transport.loseConnection()
 
     def abort(self) -> None:
