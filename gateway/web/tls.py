@@ -73,6 +73,8 @@ def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
     context.set_options(SSL.OP_NO_COMPRESSION)
     # A server that is silent about protocols fails every client that offers some: curl and all browsers do.
     context.set_alpn_select_callback(_negotiated)
+    # Sessions are resumed by tickets, which any worker takes; the cache would only hold up to 20,480 of them here.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle stream then holds no 34 KB of buffers
     try:
         context.use_certificate_chain_file(cert)

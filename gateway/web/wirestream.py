@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from gateway.web.eventstream import small_buffers
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.web.values import StreamReply
 
 TALK_LIMIT = 64 * 1024  # bytes that a client may send on an open stream, where it has nothing to say
+PIECE = 4096  # bytes of one TLS record: each connection keeps as much memory as the longest flight it ever sent
 LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -61,8 +63,12 @@ class TlsLink(PlainLink):
     """The same under TLS, whose transport looks through to the TCP one: nothing may be written past the encryption."""
 
     def send(self, transport: Any, data: bytes) -> None:
-        """Encrypt and write ``data``."""
-        transport.write(data)
+        """Encrypt and write ``data`` at once, a piece at a time.
+
+        The transport's own ``write`` waits for more until the next turn, of which an answer in one piece has nothing.
+        """
+        for start in range(0, len(data), PIECE):
+            TLSMemoryBIOProtocol.write(transport, data[start : start + PIECE])  # type: ignore[no-untyped-call]
 
     def give(self, transport: Any, protocol: Any) -> None:
         """Let ``protocol`` receive what was decrypted; setting the transport's ``protocol`` would be in vain."""

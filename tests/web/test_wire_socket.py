@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import random
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+import trustme
 from twisted.internet.threads import deferToThread
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from eventually import eventually
 from gateway.flags import load
@@ -28,13 +32,18 @@ OPEN = request_bytes("GET", "/sse/sdk1/eval-all")
 LAST = request_bytes("GET", "/api/sdk1/keys", {"Connection": "close"})
 
 
-class Loopback:
-    """One world behind two loopback ports: Klein's, and the wire's."""
+Address = tuple[str, int]
 
-    def __init__(self) -> None:
+
+class Loopback:
+    """One world behind three loopback ports: Klein's, the wire's, and the wire's under TLS."""
+
+    def __init__(self, home: Path) -> None:
         from twisted.internet import reactor as real  # noqa: TID251
 
+        from gateway.settings import Certificate, Tls
         from gateway.web.site import make_site
+        from gateway.web.tls import Certificates
 
         reactor: Any = real
         snapshot = load(json.dumps(CONFIG).encode(), '"1"')
@@ -43,13 +52,41 @@ class Loopback:
         registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
         site = make_site(registry, {"sdk1": self.hub}, settings_of({}), clock=reactor)
         self.factory = WireFactory(site, reactor)
-        self.ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (site, self.factory)]
-        self.klein, self.wire = [("127.0.0.1", port.getHost().port) for port in self.ports]
+        self.encrypted = WireFactory(site, reactor, encrypted=True)
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path(str(home / "pem"))
+        certificates = Certificates(
+            Tls(enabled=True, certificates=(Certificate(str(home / "pem"), str(home / "pem")),))
+        )
+        secure = TLSMemoryBIOFactory(certificates, False, self.encrypted, reactor)
+        self.ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (site, self.factory, secure)]
+        self.klein, self.wire, self.secure = [("127.0.0.1", port.getHost().port) for port in self.ports]
+        self.trust = ssl.create_default_context()
+        authority.configure_trust(self.trust)
+        self.trust.set_alpn_protocols(["http/1.1"])
+
+    def connect(self, address: Address, receive_buffer: int = 0) -> socket.socket:
+        """A connection to one of the ports, encrypted where it asks for that."""
+        client = socket.socket()
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.settimeout(20)
+        client.connect(address)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client if address != self.secure else self.trust.wrap_socket(client, server_hostname="127.0.0.1")
+
+    def talk(self, address: Address, data: bytes, piece: int = 0) -> bytes:
+        """Send everything, in segments of ``piece`` bytes, and return all that comes until the server closes."""
+        with self.connect(address) as client:
+            for start in range(0, len(data), piece or len(data)):
+                client.sendall(data[start : start + (piece or len(data))])
+            return settled(read_all(client))
 
 
 @pytest.fixture
-def loopback() -> Iterator[Loopback]:
-    world = Loopback()
+def loopback(tmp_path: Path) -> Iterator[Loopback]:
+    world = Loopback(tmp_path)
     yield world
     for port in world.ports:
         pytest_twisted.blockon(port.stopListening())
@@ -62,18 +99,9 @@ def read_all(client: socket.socket) -> bytes:
     return received
 
 
-def talk(address: tuple[str, int], data: bytes, piece: int = 0) -> bytes:
-    """Send everything, in segments of ``piece`` bytes, and return all that comes until the server closes."""
-    with socket.create_connection(address, timeout=20) as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for start in range(0, len(data), piece or len(data)):
-            client.sendall(data[start : start + (piece or len(data))])
-        return settled(read_all(client))
-
-
 @pytest_twisted.inlineCallbacks
 def test_carriers_say_the_same_on_sockets(loopback: Loopback) -> Any:
-    """Pipelined, split, handed-over and refused requests give the same bytes on both ports."""
+    """Pipelined, split, handed-over and refused requests give the same bytes on all ports."""
     for data, piece in (
         (EVALUATE + KEYS + FILE + LAST, 0),
         (EVALUATE + KEYS + FILE + LAST, 7),
@@ -83,21 +111,20 @@ def test_carriers_say_the_same_on_sockets(loopback: Loopback) -> Any:
         (request_bytes("GET", "/nowhere") + LAST, 11),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 0),
     ):
-        klein = yield deferToThread(talk, loopback.klein, data, piece)
-        wire = yield deferToThread(talk, loopback.wire, data, piece)
-        assert klein == wire
+        klein = yield deferToThread(loopback.talk, loopback.klein, data, piece)
+        wire = yield deferToThread(loopback.talk, loopback.wire, data, piece)
+        secure = yield deferToThread(loopback.talk, loopback.secure, data, piece)
+        assert klein == wire == secure
         assert wire.startswith(b"HTTP/1.1 ")
 
 
+@pytest.mark.parametrize("port", ["wire", "secure"])
 @pytest_twisted.inlineCallbacks
-def test_answers_that_are_read_late(loopback: Loopback) -> Any:
+def test_answers_that_are_read_late(loopback: Loopback, port: str) -> Any:
     """A client that asks for 3 MB before it reads any of it, through a small window, gets all of it in the end."""
 
     def greedy() -> int:
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.settimeout(20)
-            client.connect(loopback.wire)
+        with loopback.connect(getattr(loopback, port), 4096) as client:
             client.sendall(FILE * 150 + LAST)
             return read_all(client).count(b"HTTP/1.1 200 OK")
 
@@ -105,12 +132,13 @@ def test_answers_that_are_read_late(loopback: Loopback) -> Any:
     assert 151 == answered
 
 
+@pytest.mark.parametrize("port", ["wire", "secure"])
 @pytest_twisted.inlineCallbacks
-def test_stream_opens_and_ends_with_its_client(loopback: Loopback) -> Any:
+def test_stream_opens_and_ends_with_its_client(loopback: Loopback, port: str) -> Any:
     """A stream opens on a connection that was used before; when its client hangs up nothing of it is left."""
 
     def first() -> tuple[socket.socket, bytes]:
-        client = socket.create_connection(loopback.wire, timeout=20)
+        client = loopback.connect(getattr(loopback, port))
         client.sendall(KEYS + OPEN + KEYS)
         received = b""
         while not received.endswith(b"\n\n\r\n"):
@@ -123,4 +151,4 @@ def test_stream_opens_and_ends_with_its_client(loopback: Loopback) -> Any:
     assert 1 == len(loopback.hub.subscribers())
     client.close()
     yield deferToThread(eventually, lambda: not loopback.hub.subscribers())
-    assert ([], set()) == (loopback.hub.subscribers(), loopback.factory.open)
+    assert ([], set(), set()) == (loopback.hub.subscribers(), loopback.factory.open, loopback.encrypted.open)
