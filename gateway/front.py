@@ -2,6 +2,7 @@
 
     Registry ──► began, publish, ended ──► Front ──► hubs, site ──► clients
 
+What was evaluated for them leaves by ``keep``.
 ``LocalFront`` does it in this process; with several workers ``gateway.workers.Crew`` has it done, under the same names.
 """
 
@@ -14,8 +15,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from gateway.exporter import Collector
+from gateway.haul import Haul
 from gateway.listening import listen
 from gateway.pump import Pump
+from gateway.streams import Exposure
 from gateway.web.site import make_site
 from gateway.web.tls import Certificates, build_context
 from gateway.web.wire import WireFactory
@@ -27,8 +31,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
     from gateway import upstream
+    from gateway.exporter import Parcel
     from gateway.flags import Snapshot
-    from gateway.settings import Settings
+    from gateway.settings import Exporter, Settings
     from gateway.telemetry import Metrics
     from gateway.web import Registry, Sdk
 
@@ -95,12 +100,15 @@ class LocalFront:
         metrics: Metrics,
         status_document: Callable[[], Mapping[str, object]],
         rng: random.Random,
+        keep: Callable[[Parcel], Deferred[None]],
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._tls = settings.tls
         self._ports: list[IListeningPort] = []
         self._certificates: Certificates | None = None
+        self._collector = Collector(reactor.seconds, rng.random)
+        self._haul = Haul(reactor, self._collector, keep)
         self.pump = Pump(reactor, rng, metrics, settings.http.sse)
         self.site = make_site(
             registry,
@@ -110,7 +118,9 @@ class LocalFront:
             metrics=metrics,
             status_document=status_document,
             rng=rng,
+            evaluations=self._collector,
         )
+        self._export(settings.exporter)
 
     @property
     def stream_count(self) -> int:
@@ -144,8 +154,9 @@ class LocalFront:
         self._ports.append(port)
 
     def start(self) -> None:
-        """Begin to turn the heartbeat wheel."""
+        """Begin to turn the heartbeat wheel, and to carry evaluations away."""
         self.pump.start()
+        self._haul.start()
 
     def began(self, sdk: Sdk) -> None:
         """Make the SDK's hub, if it has none."""
@@ -177,6 +188,7 @@ class LocalFront:
             self._certificates.replace(settings.tls)
         self._tls = settings.tls
         self.pump.retime(settings.http.sse)
+        self._export(settings.exporter)
 
     def settled(self) -> Deferred[None]:
         """Everything holds at once."""
@@ -190,10 +202,19 @@ class LocalFront:
         self.pump.drain(window)
         await self._wait(lambda: self.stream_count == 0 or hurry(), window + 2 * TICK)
         await self._wait(lambda: self.site.answering == 0 or hurry(), IN_FLIGHT_SECONDS)
+        self._haul.empty()
 
     def stop(self) -> None:
-        """Stop turning and pushing."""
+        """Stop turning and pushing, and carrying."""
         self.pump.stop()
+        self._haul.stop()
+
+    def _export(self, exporter: Exporter) -> None:
+        """Count the evaluations that the settings ask for; the site sees to those of its answers."""
+        self._collector.configure(
+            sampling=exporter.sampling, aggregate=exporter.aggregate, limit=exporter.max_event_in_memory
+        )
+        self.pump.expose(Exposure(self._collector.many, whole=exporter.bulk) if exporter.on else None)
 
     async def _wait(self, done: Callable[[], bool], seconds: float) -> None:
         """Return once ``done()``, after one more turn in which what was written leaves; ``seconds`` at most."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.logger import Logger
 
-from gateway.streams import Hub, Subscriber, Wheel
+from gateway.streams import Exposure, Hub, Subscriber, Wheel
 
 if TYPE_CHECKING:
     import random
@@ -46,6 +46,7 @@ class Pump:
         self._work_call: IDelayedCall | None = None
         self._turn_call: IDelayedCall | None = None
         self._late_call: IDelayedCall | None = None
+        self._exposure: Exposure | None = None
         self.hubs: dict[str, Hub] = {}
 
     @property
@@ -66,7 +67,7 @@ class Pump:
 
     def add(self, sdk_id: str, snapshot: Snapshot | None) -> None:
         """Make a hub for an SDK."""
-        self.hubs[sdk_id] = Hub(
+        hub = self.hubs[sdk_id] = Hub(
             sdk_id,
             snapshot,
             wheel=self._wheel,
@@ -75,6 +76,7 @@ class Pump:
             meter=self._metrics,
             fault=self._drop_faulty,
         )
+        hub.exposure = self._exposure
 
     def remove(self, sdk_id: str) -> None:
         """End the streams of an SDK that is no longer configured."""
@@ -100,6 +102,12 @@ class Pump:
         self._wheel = wheel
         for hub in self.hubs.values():
             hub.ride(wheel)
+
+    def expose(self, exposure: Exposure | None) -> None:
+        """Have ``exposure`` told what the events of all streams show from now on; None tells nobody."""
+        self._exposure = exposure
+        for hub in self.hubs.values():
+            hub.exposure = exposure
 
     def drain(self, window: float) -> None:
         """End every stream, spread evenly over ``window`` seconds."""

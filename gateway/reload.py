@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 from twisted.logger import Logger
 
-from gateway.outbound import OutboxUnusable
+from gateway.outbound import ExporterUnusable, OutboxUnusable
 from gateway.settings import restart_needed
 from gateway.telemetry import LogLevels
 from gateway.upstream import UpstreamError
@@ -68,7 +68,7 @@ class Reload:
             self.registry.check(settings)
             self.outbound.check(settings)
             self.front.apply(settings)
-        except (TlsError, OutboxUnusable, UpstreamError, ValueError) as error:
+        except (ExporterUnusable, OutboxUnusable, TlsError, UpstreamError, ValueError) as error:
             return [str(error)]
         self.outbound.reconfigure(settings)
         self.registry.reconfigure(settings)

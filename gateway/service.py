@@ -28,7 +28,7 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
 from gateway.listening import explained, listen
-from gateway.outbound import Outbound, OutboxUnusable
+from gateway.outbound import ExporterUnusable, Outbound, OutboxUnusable
 from gateway.reload import Reload
 from gateway.signals import catch_signals
 from gateway.telemetry import (
@@ -89,6 +89,7 @@ class Gateway(Service):
             home=Path.home(),
             hostname=socket.gethostname(),
             metrics=self._metrics.deliveries,
+            export_metrics=self._metrics.evaluations,
         )
         self._concerns = Concerns(reactor, self._outbound.problems, self._concerned)
         self._registry = Registry(
@@ -136,7 +137,7 @@ class Gateway(Service):
             self._threads.start()
             self._registry.start()
             self._outbound.start()
-        except (CannotListenError, TlsError, OutboxUnusable, UpstreamError) as error:
+        except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, UpstreamError) as error:
             reason = explained(error) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)
             raise SystemExit(1) from None
@@ -178,7 +179,11 @@ class Gateway(Service):
 
     def _make_front(self, settings: Settings) -> Front:
         """Return what serves: this process, unless the settings ask for several."""
-        options: Any = {"metrics": self._metrics, "status_document": self._status.document, "rng": self._rng}
+        options: Any = {
+            "metrics": self._metrics,
+            "status_document": self._status.document,
+            "keep": self._outbound.keep,
+        }
         count = worker_count(settings)
         if count > 1:
             from gateway.workers import Crew
@@ -186,7 +191,7 @@ class Gateway(Service):
             return Crew(self._reactor, self._registry, settings, count=count, environ=os.environ, **options)
         from gateway.front import LocalFront
 
-        return LocalFront(self._reactor, self._registry, settings, **options)
+        return LocalFront(self._reactor, self._registry, settings, rng=self._rng, **options)
 
     def _open_diagnostics(self, settings: Settings) -> None:
         if settings.diag.enabled:

@@ -1,15 +1,26 @@
-"""Evaluation events: what was asked and what was answered, in batches for analysis; pure.
+"""Evaluation events: what was asked and what was answered, as lines of JSON, on their way to analysis; pure.
 
-    evaluation ──► Collector ──► once a second ──► Spool ──► batch ──► receiver or file
+    answers, streams ──► Collector ──► Parcels ──► whoever keeps them on disk and sends them on
 
-No clock, no chance, no file: moments and random numbers are arguments, the disk is a ``Spool``.
+No clock, no chance, no file: moments and random numbers are arguments.
 """
 
 from __future__ import annotations
 
 from gateway.exporter.batch import encode_batch
-from gateway.exporter.collector import Collector, Evaluated
-from gateway.exporter.event import Event, event_for, user_key
-from gateway.exporter.spool import Spool
+from gateway.exporter.collector import Collector
+from gateway.exporter.event import counted
+from gateway.exporter.parcel import MEMORY, SPOOL_FULL, TOO_LARGE, UNWANTED, Count, Parcel, merged
 
-__all__ = ("Collector", "Evaluated", "Event", "Spool", "encode_batch", "event_for", "user_key")
+__all__ = (
+    "MEMORY",
+    "SPOOL_FULL",
+    "TOO_LARGE",
+    "UNWANTED",
+    "Collector",
+    "Count",
+    "Parcel",
+    "counted",
+    "encode_batch",
+    "merged",
+)

@@ -1,77 +1,154 @@
-"""Takes note of evaluations in memory, as cheaply as possible; what it holds goes to the disk once a second."""
+"""Takes note of evaluations in memory, as cheaply as possible, until somebody takes them away.
+
+    one, many ──► lines ──► parcels ──► take          (aggregate: ──► counts per minute ──► take)
+
+An event is encoded at once: that costs less than to keep what it is made of, which the garbage collector would visit.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from gateway.exporter.event import Event, counted, event_for
+from gateway.exporter.event import Tails, head_of
+from gateway.exporter.parcel import MEMORY, TOO_LARGE, Count, Parcel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.flags import Result, User
 
-MINUTE = 60  # seconds that ``aggregate`` puts together
-_ENCODER = msgspec.json.Encoder()
-
-
-class Evaluated(Protocol):
-    """What the answers call; must cost next to nothing, and never raises."""
-
-    def __call__(self, result: Result, user: User | None) -> None:
-        """One flag was evaluated for an answer or an event of a single-flag stream."""
+MINUTE: Final = 60  # seconds that ``aggregate`` puts together
+PARCEL_EVENTS: Final = 1_000  # in one parcel, beyond which only one more answer's go
+PARCEL_BYTES: Final = 256 * 1024  # as well; what a transaction and the pipe take at once
+EVENT_BYTES: Final = 1024 * 1024  # of one event; a flag's value has no limit of its own. A larger one is dropped.
+MEMORY_BYTES: Final = 64 * 1024 * 1024  # of all that waits here, however few events that are
 
 
 class Collector:
-    """The ``Evaluated`` of a gateway that exports.
+    """Notes evaluations of one process; ``now`` gives Unix seconds, ``chance`` numbers from 0 to 1.
 
-    ``sampling`` is the share of evaluations that are kept, ``chance`` gives numbers from 0 to 1, ``now`` Unix seconds.
-    At ``limit`` evaluations in memory the oldest are dropped and counted in ``dropped``: the disk does not keep up.
+    At the limit of ``configure`` the oldest go, and are counted: whoever takes them away does not keep up.
+    Nothing here raises.
     """
 
-    def __init__(
-        self,
-        *,
-        now: Callable[[], float],
-        chance: Callable[[], float],
-        sampling: float = 1.0,
-        aggregate: bool = False,
-        limit: int = 100_000,
-    ) -> None:
+    def __init__(self, now: Callable[[], float], chance: Callable[[], float]) -> None:
         self._now = now
         self._chance = chance
+        self._tails = Tails()
+        self._lines: list[bytes] = []
+        self._count = self._size = 0  # of ``_lines``
+        self._parcels: deque[Parcel] = deque()
+        self._held = self._held_bytes = 0  # of ``_parcels``
+        self._minutes: dict[int, dict[bytes, int]] = {}
+        self._dropped: Counter[str] = Counter()
+        self.configure(sampling=1.0, aggregate=False, limit=100_000)
+
+    def configure(self, *, sampling: float, aggregate: bool, limit: int) -> None:
+        """From now on keep this share of the evaluations, each or counted by minute, up to so many events."""
         self._sampling = sampling
         self._aggregate = aggregate
         self._limit = limit
-        self._seen: list[tuple[Result, User | None, float]] = []
-        self._counts: dict[tuple[int, str, str, bool], tuple[Result, int]] = {}
-        self.dropped = 0
+        self._parcel_events = min(PARCEL_EVENTS, limit)
 
-    def __call__(self, result: Result, user: User | None) -> None:
-        """See ``Evaluated``."""
+    def one(self, result: Result, user: User | None) -> None:
+        """Note that one flag was evaluated for an answer."""
         if self._sampling < 1.0 and self._chance() >= self._sampling:
             return
-        at = self._now()
+        tail = self._tails[result]
         if self._aggregate:
-            group = (int(at) // MINUTE * MINUTE, result.key, result.variation_id, result.error is not None)
-            first, count = self._counts.get(group, (result, 0))
-            self._counts[group] = (first, count + 1)
-            return
-        self._seen.append((result, user, at))
-        if len(self._seen) > self._limit:
-            half = self._limit // 2  # so that a full memory does not cost a shift each time
-            del self._seen[:half]
-            self.dropped += half
+            self._add_counts((tail,), 1)
+        else:
+            self._add(head_of(user, self._now()) + tail, 1)
 
-    def take(self, *, all_minutes: bool = False) -> list[bytes]:
-        """Return the events that are complete, encoded, and forget them; a minute is once it is over."""
-        events: list[Event] = [event_for(result, user, at) for result, user, at in self._seen]
-        self._seen = []
-        ended = int(self._now()) // MINUTE * MINUTE
-        for group, (result, count) in list(self._counts.items()):
-            if group[0] < ended or all_minutes:
-                events.append(counted(result, group[0], count))
-                del self._counts[group]
-        return [_ENCODER.encode(event) for event in events]
+    def many(self, results: Sequence[Result], user: User | None, times: int = 1) -> None:
+        """Note that flags were evaluated for one answer, or for an event that ``times`` readers got."""
+        tails = list(map(self._tails.__getitem__, results))
+        for _ in range(times):
+            kept = tails
+            if self._sampling < 1.0:
+                kept = [tail for tail in tails if self._chance() < self._sampling]
+            if not kept:
+                continue
+            if self._aggregate:
+                self._add_counts(kept, 1)
+                continue
+            head = head_of(user, self._now())
+            lines = head + (b"\n" + head).join(kept)
+            if len(lines) <= EVENT_BYTES:
+                self._add(lines, len(kept))
+            else:
+                for tail in kept:
+                    self._add(head + tail, 1)
+
+    def take(self) -> Parcel | None:
+        """Return the oldest events and forget them; None when there are none, and nothing was dropped."""
+        if not self._parcels:
+            self._close()
+        if self._parcels:
+            parcel = self._parcels.popleft()
+            self._held -= parcel.count
+            self._held_bytes -= len(parcel.lines)
+            lines, count = parcel.lines, parcel.count
+        else:
+            lines, count = b"", 0
+        counts = self._take_counts() if self._minutes else []
+        if not count and not counts and not self._dropped:
+            return None
+        dropped, self._dropped = dict(self._dropped), Counter()
+        return Parcel(lines, count, counts, dropped)
+
+    def _add(self, lines: bytes, count: int) -> None:
+        if len(lines) > EVENT_BYTES:
+            self._dropped[TOO_LARGE] += count
+            return
+        self._lines.append(lines)
+        self._count += count
+        self._size += len(lines)
+        if self._count >= self._parcel_events or self._size >= PARCEL_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        """Make a parcel of the lines, and room for it."""
+        if not self._lines:
+            return
+        parcel = Parcel(b"\n".join(self._lines), self._count)
+        self._lines = []
+        self._count = self._size = 0
+        self._parcels.append(parcel)
+        self._held += parcel.count
+        self._held_bytes += len(parcel.lines)
+        while len(self._parcels) > 1 and (self._held > self._limit or self._held_bytes > MEMORY_BYTES):
+            oldest = self._parcels.popleft()
+            self._held -= oldest.count
+            self._held_bytes -= len(oldest.lines)
+            self._dropped[MEMORY] += oldest.count
+
+    def _add_counts(self, tails: Sequence[bytes], count: int) -> None:
+        minute = int(self._now()) // MINUTE * MINUTE
+        counts = self._minutes.get(minute)
+        if counts is None:
+            counts = self._minutes[minute] = {}
+        for tail in tails:
+            if len(tail) > EVENT_BYTES:
+                self._dropped[TOO_LARGE] += count
+            elif tail in counts or len(counts) < self._limit:
+                counts[tail] = counts.get(tail, 0) + count
+            else:
+                self._dropped[MEMORY] += count
+        while len(self._minutes) > 1 and sum(map(len, self._minutes.values())) > self._limit:
+            self._dropped[MEMORY] += sum(self._minutes.pop(min(self._minutes)).values())
+
+    def _take_counts(self) -> list[Count]:
+        """Return counts of the oldest minute, a bounded number of bytes at a time."""
+        minute = min(self._minutes)
+        counts = self._minutes[minute]
+        taken: list[Count] = []
+        size = 0
+        while counts and size < PARCEL_BYTES:
+            tail, count = counts.popitem()
+            taken.append((minute, tail, count))
+            size += len(tail)
+        if not counts:
+            del self._minutes[minute]
+        return taken

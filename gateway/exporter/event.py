@@ -1,57 +1,67 @@
-"""One evaluation as it is told: who asked, for what, what came."""
+"""One evaluation as it is told: who asked and when (the head), for what and what came (the tail).
+
+    {"kind":"feature","contextKind":"user","userKey":"anna","creationDate":1700000000, | "key":"checkout","variation":…}
+
+A tail is the same for everybody who gets that outcome, so it is made once; a head is the same for all flags of a call.
+"""
 
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+from gateway.flags.encoding import encode_text, encode_value
 
 if TYPE_CHECKING:
     from gateway.flags import Result, User
 
-IDENTIFIER = "Identifier"
-_DIGEST_LENGTH = 32  # hex digits: 128 bits tell any two users apart
+IDENTIFIER: Final = "Identifier"
+KNOWN_LIMIT: Final = 20_000  # outcomes whose tail is remembered: two each of 10,000 flags, some 3 MB
+_DIGEST_LENGTH: Final = 32  # hex digits: 128 bits tell any two users apart
+_USER: Final = b'{"kind":"feature","contextKind":"user","userKey":%b,"creationDate":%d,'
+_ANONYMOUS: Final = b'{"kind":"feature","contextKind":"anonymousUser","userKey":"%b","creationDate":%d,'
+_TAIL: Final = b'"key":%b,"variation":%b,"value":%b,"default":%b,"source":"SERVER"}'
+
+_encode = msgspec.json.Encoder().encode
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=False):
-    """One event; the members are in the order of the wire."""
+class Tails(dict["Result", bytes]):
+    """The tail of each outcome that was ever asked for, up to a bound: outcomes are few, and users share them."""
 
-    kind: Literal["feature"]
-    contextKind: Literal["user", "anonymousUser"]
-    userKey: str
-    creationDate: int
-    key: str
-    variation: str
-    value: bool | str | int | float | None
-    default: bool  # whether evaluation failed
-    source: Literal["SERVER"] = "SERVER"
+    def __missing__(self, result: Result) -> bytes:
+        if len(self) >= KNOWN_LIMIT:
+            self.clear()
+        tail = self[result] = tail_of(result)
+        return tail
 
 
-class Counted(Event, frozen=True, kw_only=True):
-    """So many equal events of one minute."""
+def tail_of(result: Result) -> bytes:
+    """Return what is told of an outcome; ``default`` is true, and the value null, when evaluation failed."""
+    return _TAIL % (
+        encode_text(result.key),
+        encode_text(result.variation_id),
+        encode_value(result.value),
+        b"false" if result.error is None else b"true",
+    )
 
-    count: int
+
+def head_of(user: User | None, at: float) -> bytes:
+    """Return what is told of a user at ``at``, Unix seconds: the ``Identifier``, or a digest that shows nothing."""
+    if user is not None:
+        name = user.text.get(IDENTIFIER)
+        if name:
+            return _USER % (_encode(name), at)
+    return _ANONYMOUS % (_digest(user), at)
 
 
-def user_key(user: User | None) -> tuple[Literal["user", "anonymousUser"], str]:
-    """Return the kind of a user and its key: the ``Identifier``, or a digest of the attributes without showing them."""
+def counted(minute: int, tail: bytes, count: int) -> bytes:
+    """Return the event of ``count`` equal evaluations in the minute that began at ``minute``, whoever asked."""
+    return (_USER % (b'""', minute)) + tail[:-1] + b',"count":%d}' % count
+
+
+def _digest(user: User | None) -> bytes:
     attributes = {} if user is None else dict(user.attributes)
-    name = attributes.get(IDENTIFIER)
-    if name is not None and name != "":
-        return "user", name if isinstance(name, str) else msgspec.json.encode(name).decode()
     plain = msgspec.json.encode(attributes, order="sorted")
-    return "anonymousUser", sha256(plain, usedforsecurity=False).hexdigest()[:_DIGEST_LENGTH]
-
-
-def event_for(result: Result, user: User | None, at: float) -> Event:
-    """Return the event of one evaluation at ``at``, Unix seconds."""
-    kind, name = user_key(user)
-    failed = result.error is not None
-    return Event("feature", kind, name, int(at), result.key, result.variation_id, result.value, failed)
-
-
-def counted(result: Result, minute: int, count: int) -> Counted:
-    """Return ``count`` equal evaluations in the minute that began at ``minute``, whoever asked."""
-    failed = result.error is not None
-    return Counted("feature", "user", "", minute, result.key, result.variation_id, result.value, failed, count=count)
+    return sha256(plain, usedforsecurity=False).hexdigest()[:_DIGEST_LENGTH].encode()

@@ -1,131 +1,158 @@
-"""Moves events from memory to disk once a second, and batches from disk to their receiver at each flush.
+"""The exporter of kind ``webhook``: events to the spool, and batches from there to their receiver at each flush.
 
 A batch that does not arrive is sent again at the next flush: the same id, the same bytes; there is no other schedule.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from attrs import define
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from gateway import __version__
+from gateway.exporter import encode_batch
 from gateway.outbound.signature import extra_headers, headers_for
+from gateway.outbound.sink import DISK_FAULTS, Trouble, beside
+from gateway.outbound.spool import EXPORTER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from random import Random
 
-    from gateway.exporter import Collector
+    from gateway.exporter import Parcel
     from gateway.outbound.sender import Sender
-    from gateway.outbound.spool import Batch, EventSpool
+    from gateway.outbound.spool import Batch, EventSpool, Held
+    from gateway.outbound.tellings import ExportMetrics
     from gateway.settings import Exporter
 
 _log = Logger()
 
-COMMIT_SECONDS: Final = 1.0  # between two commits: what was answered longer ago than that survives a crash
+MINUTE: Final = 60
+LAST_SECONDS: Final = 3.0  # for a last flush when the gateway stops; what did not go then goes after the next start
 
 
 @define
 class Export:
-    """The exporter of kind ``webhook``; ``wall`` gives seconds since 1970."""
+    """A ``Sink``; ``wall`` gives seconds since 1970."""
 
     clock: Any
     wall: Callable[[], float]
     rng: Random
     settings: Exporter
-    collector: Collector
     spool: EventSpool
     sender: Sender
-    encode: Callable[[Mapping[str, str], Sequence[bytes]], bytes]  # ``gateway.exporter.encode_batch``
     hostname: str
-    _sequence: int = 0
-    _loops: tuple[LoopingCall, ...] = ()
-    _waiting: int = 0
-    _pending: list[bytes] | None = None  # taken from memory, and not on disk yet
-    _flushing: bool = False
+    metrics: ExportMetrics
+    trouble: Trouble | None = None
+    _flushes: LoopingCall | None = None
+    _fresh: int = 0  # events on disk since the last flush began
+    _flushing: Deferred[None] | None = None
+    _sending: Deferred[Any] | None = None
+    _stopped: bool = False
 
     def start(self) -> None:
         """Begin; what an earlier run left on disk goes with the first flush."""
-        for seconds, act in ((COMMIT_SECONDS, self.commit), (self.settings.flush_interval / 1000, self.flush)):
-            loop = LoopingCall(act)
-            loop.clock = self.clock
-            loop.start(seconds, now=False)
-            self._loops = (*self._loops, loop)
+        self._flushes = LoopingCall(self.flush)
+        self._flushes.clock = self.clock
+        self._flushes.start(self.settings.flush_interval / 1000, now=False)
+        self.spool.held().addCallbacks(self._found, lambda _: None)
 
-    def stop(self) -> Deferred[None]:
-        """Put what is in memory on disk; a batch in flight is cut, and sent again after the next start."""
-        for loop in self._loops:
-            loop.stop()
-        return Deferred.fromCoroutine(self._commit(all_minutes=True)).addCallback(lambda _: self.sender.close())
-
-    def commit(self) -> Deferred[None]:
-        """Put what is in memory on disk; when that makes a full batch, flush.  Never errs."""
-        return Deferred.fromCoroutine(self._commit())
+    def write(self, parcels: Sequence[Parcel]) -> Deferred[int]:
+        """See ``Sink``; when that makes a full batch, flush."""
+        return self.spool.write(parcels).addCallback(self._written, sum(parcel.count for parcel in parcels))
 
     def flush(self) -> Deferred[None]:
-        """Send all that is on disk, the oldest first, until something does not arrive.  Never errs."""
-        if self._flushing:
+        """Send all that is on disk by now, the oldest first, until something does not arrive.  Never errs."""
+        if self._flushing is not None:
             return succeed(None)
-        self._flushing = True
-        return Deferred.fromCoroutine(self._flush()).addErrback(_complain).addCallback(self._flushed)
+        return self._begin(int(self.wall()) // MINUTE * MINUTE)
 
-    async def _commit(self, *, all_minutes: bool = False) -> None:
-        events = [*(self._pending or ()), *self.collector.take(all_minutes=all_minutes)]
-        if not events:
-            return
-        self._pending = None
-        try:
-            dropped = await self.spool.keep(events)
-        except sqlite3.Error as error:
-            # Bounded like the memory that they came from; the oldest go first.
-            self._pending = events[-self.settings.max_event_in_memory :]
-            _log.warn("the spool cannot be written: {reason}", reason=str(error))
-            return
-        if dropped:
-            _log.warn("the spool is full: {count} events were dropped", count=dropped)
-        self._waiting += len(events)
-        if self._waiting >= self.settings.max_event_in_memory:
+    def stop(self, *, last: bool) -> Deferred[None]:
+        """See ``Sink``: a flush that is under way may end; the last one sends the minute that is not over, too."""
+        if self._flushes is not None and self._flushes.running:
+            self._flushes.stop()
+        timer = self.clock.callLater(LAST_SECONDS, self._cut)
+        return Deferred.fromCoroutine(self._stop(last, timer))
+
+    async def _stop(self, last: bool, timer: Any) -> None:  # noqa: FBT001 - a coroutine of the method above
+        if not last:
+            self._stopped = True  # the batch that is under way is the last one; the successor goes on
+        if self._flushing is not None:
+            await beside(self._flushing)
+        if last and not self._stopped:
+            await self._begin(None)
+        if timer.active():
+            timer.cancel()
+        await self.sender.close()
+
+    def _cut(self) -> None:
+        self._stopped = True
+        if self._sending is not None:
+            self._sending.cancel()
+
+    def _found(self, held: Held) -> None:
+        self._fresh += held.count
+        self.metrics.waiting(held.count, held.bytes)
+
+    def _written(self, held: Held, count: int) -> int:
+        self.metrics.waiting(held.count, held.bytes)
+        self._fresh += count
+        if self._fresh >= self.settings.max_event_in_memory:
             self.flush()
+        return held.dropped
 
-    async def _flush(self) -> None:
-        self._waiting = 0
+    def _begin(self, minute: int | None) -> Deferred[None]:
+        self._flushing = done = Deferred.fromCoroutine(self._flush(minute)).addErrback(_complain)
+        if not done.called:
+            done.addCallback(self._flushed)
+        else:
+            self._flushing = None
+        return beside(done)
+
+    async def _flush(self, minute: int | None) -> None:
+        self._fresh = 0
         settings = self.settings
-        meta = {"hostname": self.hostname, **settings.meta}
-        while (
-            batch := await self.spool.next_batch(settings.max_event_in_memory, partial(self.encode, meta), self._made)
-        ) is not None:
-            if not await self._send(batch):
+        encode = partial(encode_batch, {"hostname": self.hostname, **settings.meta})
+        mark = await self.spool.newest(minute)
+        while not self._stopped:
+            batch = await self.spool.next_batch(mark, settings.max_event_in_memory, encode, self._made)
+            if batch is None or not await self._send(batch):
                 return
-            await self.spool.sent(batch)
+            held = await self.spool.sent(batch)
+            self.metrics.exported(batch.count)
+            self.metrics.waiting(held.count, held.bytes)
 
     async def _send(self, batch: Batch) -> bool:
-        self._sequence += 1
         settings = self.settings
         secrets = (settings.secret,) if settings.secret else ()
-        now = int(self.wall())
-        headers = headers_for(batch.id, "exporter", batch.body, secrets, now, self._sequence, __version__)
-        attempt = await self.sender.send([*headers, *extra_headers(settings.headers)], batch.body)
+        at = self.wall()
+        headers = headers_for(batch.id, EXPORTER, batch.body, secrets, int(at), batch.sequence, __version__)
+        self._sending = self.sender.send([*headers, *extra_headers(settings.headers)], batch.body)
+        attempt = await self._sending
+        self._sending = None
         arrived = not attempt.fault and attempt.status is not None and 200 <= attempt.status < 300
-        if not arrived:
+        self.metrics.attempted(attempt.label, attempt.duration)
+        if arrived:
+            self.trouble = None
+        else:
+            self.trouble = Trouble(attempt.text, at if self.trouble is None else self.trouble.since)
             _log.warn("exporter: batch {batch} waits for the next flush: {why}", batch=batch.id, why=attempt.text)
         return arrived
 
-    def _made(self) -> tuple[str, float]:
-        return str(UUID(int=self.rng.getrandbits(128), version=4)), self.wall()
+    def _made(self) -> str:
+        return str(UUID(int=self.rng.getrandbits(128), version=4))
 
     def _flushed(self, _: object) -> None:
-        self._flushing = False
+        self._flushing = None
 
 
 def _complain(failure: Any) -> None:
-    if failure.check(sqlite3.Error):
+    if failure.check(*DISK_FAULTS):
         _log.warn("the spool cannot be read: {reason}", reason=failure.getErrorMessage())
-    else:
+    elif not failure.check(CancelledError):
         _log.failure("a flush broke", failure=failure)

@@ -18,11 +18,13 @@ from gateway.outbound.counting import OutboundMetrics, Uncounted
 from gateway.outbound.courier import Courier, MakeSender, make_sender
 from gateway.outbound.credits import Credits
 from gateway.outbound.database import Database, check
+from gateway.outbound.exports import Exports
 from gateway.outbound.ledger import add_messages
 from gateway.outbound.meter import METER_SECONDS
 from gateway.outbound.outbox import Outbox, Wish
 from gateway.outbound.place import outbox_path
 from gateway.outbound.recorder import Recorder
+from gateway.outbound.tellings import ExportMetrics, Untold
 from gateway.outbound.timestamps import iso
 from gateway.outbound.voice import EndpointRules, Voice
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
+    from gateway.exporter import Parcel
     from gateway.flags import Snapshot
     from gateway.outbound.lane import Rules
     from gateway.settings import Endpoint, Settings
@@ -45,7 +48,7 @@ FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a p
 class Outbound:
     """Everything that leaves the gateway; ``wall`` gives seconds since 1970.
 
-    Without a web hook in the settings nothing is opened, ``record`` fires at once and ``problems`` is empty.
+    Without a web hook and an exporter in the settings nothing is opened, and ``record`` fires at once.
     """
 
     def __init__(  # noqa: PLR0913 - keywords, and each one a seam
@@ -59,6 +62,7 @@ class Outbound:
         home: Path,
         hostname: str,
         metrics: OutboundMetrics | None = None,
+        export_metrics: ExportMetrics | None = None,
         sender: MakeSender = make_sender,
     ) -> None:
         self._reactor = reactor
@@ -69,6 +73,7 @@ class Outbound:
         self._metrics: OutboundMetrics = metrics if metrics is not None else Uncounted()
         self._sender = sender
         self._voice = Voice(settings, hostname)
+        self._exports = Exports(reactor, wall, rng, hostname, export_metrics or Untold(), sender)
         self._database: Database | None = None
         self._outbox: Outbox | None = None
         self._recorder: Recorder | None = None
@@ -92,9 +97,11 @@ class Outbound:
 
         Changes are recorded from this call on.
         """
-        if not self._settings.webhooks:
+        if not _wanted(self._settings):
+            self._exports.configure(self._settings, None)
             return succeed(None)
         self._open()
+        self._exports.configure(self._settings, self._database)
         return Deferred.fromCoroutine(self._configure()).addErrback(_unexpected)
 
     def stop(self) -> Deferred[None]:
@@ -117,8 +124,9 @@ class Outbound:
         return self._recorder.record(sdk_id, new, *self._credits.of(sdk_id))
 
     def check(self, settings: Settings) -> None:
-        """Raise ``OutboxUnusable`` if ``reconfigure`` would; the file exists afterwards."""
-        if settings.webhooks and not self.open:
+        """Raise ``OutboxUnusable`` or ``ExporterUnusable`` if ``reconfigure`` would; the files exist afterwards."""
+        self._exports.check(settings)
+        if _wanted(settings) and not self.open:
             check(self._path)
 
     def reconfigure(self, settings: Settings) -> Deferred[None]:
@@ -129,18 +137,23 @@ class Outbound:
         self._settings = self._voice.settings = settings
         for sdk_id in [sdk_id for sdk_id in self._latest if sdk_id not in settings.sdks]:
             del self._latest[sdk_id]
-        if self._recorder is not None:
-            return Deferred.fromCoroutine(self._configure()).addErrback(_unexpected)
-        if not settings.webhooks:
-            return succeed(None)
-        return self.start()
+        if self._recorder is None:
+            return self.start()
+        self._exports.configure(settings, self._database)
+        return Deferred.fromCoroutine(self._configure()).addErrback(_unexpected)
+
+    def keep(self, parcel: Parcel) -> Deferred[None]:
+        """Keep evaluations on disk, if they are exported; fires when they are there or counted as dropped."""
+        return self._exports.keep(parcel)
 
     def problems(self) -> list[str]:
         """Return what an operator should look at, one sentence each; the same one for as long as it is so."""
+        found = self._exports.problems()
         if self._recorder is None or self._courier is None:
-            return []
+            return found
         trouble = self._recorder.trouble or self._courier.trouble
-        found = [f"the outbox cannot be written: {trouble}"] if trouble else []
+        if trouble:
+            found.append(f"the outbox cannot be written: {trouble}")
         found += [f"endpoint {name} cannot be called: {why}" for name, why in self._courier.unusable.items()]
         now = self._wall()
         for name, since in self._courier.failing().items():
@@ -241,13 +254,21 @@ class Outbound:
         for loop in self._loops:
             if loop.running:
                 loop.stop()
+        exported: Deferred[None] = Deferred.fromCoroutine(self._exports.stop())
         if self._recorder is None or self._courier is None or self._database is None:
+            await exported
             return
         await self._recorder.idle()
         self._recorder.stop()
         self._recorder = None
         await self._courier.stop()
+        await exported
         await self._database.close()
+
+
+def _wanted(settings: Settings) -> bool:
+    """Whether a database is needed."""
+    return bool(settings.webhooks) or settings.exporter.spools
 
 
 def _unexpected(failure: Any) -> None:

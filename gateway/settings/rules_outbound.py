@@ -6,6 +6,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from gateway.settings.rules import Exists, Finding, check_file, check_networks, check_url
+from gateway.settings.schema import Exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ def outbound_errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
         if endpoint.name and endpoint.name in seen:
             yield Finding((*path, "name"), f"webhooks: the name '{endpoint.name}' is taken by another web hook")
         seen.add(endpoint.name)
+    yield from _exporter(settings.exporter, exists)
     delivery = settings.delivery
     yield from check_networks(("delivery", "allowed_networks"), delivery.allowed_networks)
     yield from check_networks(("delivery", "denied_networks"), delivery.denied_networks)
@@ -40,6 +42,19 @@ def _endpoint(path: Path, endpoint: Endpoint, settings: Settings, exists: Exists
     for position, sdk_id in enumerate(endpoint.sdks):
         if sdk_id not in settings.sdks and not settings.profile.key:
             yield Finding((*path, "sdks", position), f"webhooks: there is no SDK '{sdk_id}'")
+
+
+def _exporter(exporter: Exporter, exists: Exists) -> Iterator[Finding]:
+    path: Path = ("exporter",)
+    yield from check_url((*path, "endpoint_url"), exporter.endpoint_url)
+    yield from check_file((*path, "ca_file"), exporter.ca_file, exists)
+    if exporter.on or exporter == Exporter():
+        return
+    if exporter.kind == "file":
+        yield Finding((*path, "path"), "exporter: kind 'file' needs a path", allowed="a file to write to")
+    else:
+        text = "exporter: kind 'webhook' needs an address"
+        yield Finding((*path, "endpoint_url"), text, allowed="http://… or https://…")
 
 
 def _is_address(text: str) -> bool:

@@ -117,9 +117,7 @@ class Settings(Section, frozen=True):
         list[Endpoint],
         note("Receivers that are told about changes; any number, each independent.", ours=True),
     ] = field(default_factory=list)
-    exporter: Annotated[Exporter, note("Where evaluation events are sent.", ours=True, later="warn")] = field(
-        default_factory=Exporter
-    )
+    exporter: Annotated[Exporter, note("Where evaluations are told.", ours=True)] = field(default_factory=Exporter)
     outbox: Annotated[Outbox, note("Where messages wait until they are delivered.", ours=True, restart=True)] = field(
         default_factory=Outbox
     )

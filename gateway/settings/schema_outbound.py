@@ -55,24 +55,45 @@ class Exporter(Section, frozen=True):
     """Evaluation events for analysis."""
 
     kind: Annotated[Literal["webhook", "file"], note("Send to an endpoint, or write to rotated files.")] = "webhook"
-    path: Annotated[str, note("File to write to, one JSON object per line.")] = ""
-    keep: Annotated[int, note("Rotated files to keep.", ge=0)] = 5
-    endpoint_url: Annotated[str, note("Where to send.", hidden="url", aliases=("endpointUrl",))] = ""
+    path: Annotated[str, note("File to write to, one JSON object per line; kind `file`.")] = ""
+    keep: Annotated[int, note("Rotated files to keep; kind `file`.", ge=0)] = 5
+    endpoint_url: Annotated[str, note("Where to send; kind `webhook`.", hidden="url", aliases=("endpointUrl",))] = ""
     flush_interval: Annotated[float, note("Milliseconds between two batches.", gt=0, aliases=("flushInterval",))] = (
         60000
     )
     max_event_in_memory: Annotated[
-        int, note("Events that make a batch before the interval is over.", ge=1, aliases=("maxEventInMemory",))
+        int,
+        note(
+            "Events that make a batch before the interval is over, and the most that wait in memory for the disk.",
+            ge=1,
+            aliases=("maxEventInMemory",),
+        ),
     ] = 100000
     secret: Annotated[str, note("Secret that batches are signed with.", hidden="all")] = ""
-    meta: Annotated[dict[str, str], note("Added to `meta` of each batch.")] = field(default_factory=dict)
+    meta: Annotated[dict[str, str], note("Added to `meta` of each batch; `hostname` is always there.")] = field(
+        default_factory=dict
+    )
     headers: Annotated[dict[str, str | list[str]], note("Headers of each call.", hidden="all")] = field(
         default_factory=dict
     )
+    ca_file: Annotated[str, note("PEM file of certificate authorities to trust.")] = ""
+    timeout: Annotated[float, note("Seconds that a call may take.", gt=0)] = 10
     bulk: Annotated[bool, note("Whether evaluations of all flags at once count too.")] = False
-    sampling: Annotated[float, note("Share of events that are kept.", ge=0, le=1)] = 1.0
-    aggregate: Annotated[bool, note("One event per flag, variation and minute.")] = False
-    max_bytes: Annotated[int, note("Largest spool on disk, in bytes.", ge=1024)] = 1073741824
+    sampling: Annotated[float, note("Share of evaluations that are told.", ge=0, le=1)] = 1.0
+    aggregate: Annotated[bool, note("One event with a count per flag, variation and minute, without users.")] = False
+    max_bytes: Annotated[
+        int, note("Largest spool on disk, in bytes, then the oldest go; of kind `file`, largest file.", ge=1024)
+    ] = 1073741824
+
+    @property
+    def on(self) -> bool:
+        """Whether evaluations are exported at all: it is said where to."""
+        return bool(self.path if self.kind == "file" else self.endpoint_url)
+
+    @property
+    def spools(self) -> bool:
+        """Whether events wait in the outbox's database."""
+        return self.on and self.kind == "webhook"
 
 
 class Outbox(Section, frozen=True):

@@ -6,6 +6,7 @@ Pure: no sockets, no reactor, no clock; times come in as arguments and bytes go 
 
 from gateway.streams.beat import Wheel
 from gateway.streams.cohort import Outlet, Subscriber
+from gateway.streams.exposure import Exposure
 from gateway.streams.frame import COMMENT_BEAT, comment, event, first_frame, parse_id, retry
 from gateway.streams.hub import Hub
 from gateway.streams.meter import Meter
@@ -14,6 +15,7 @@ from gateway.streams.views import Mode, Terms
 
 __all__ = (
     "COMMENT_BEAT",
+    "Exposure",
     "Hub",
     "Meter",
     "Mode",

@@ -20,7 +20,7 @@ from gateway.streams.frame import comment, first_frame, refetch
 from gateway.streams.meter import Meter, ignore
 from gateway.streams.names import Names
 from gateway.streams.touch import OFF, SAME, Touch
-from gateway.streams.views import AS_EVER, Delta, Mode, Plain, Refetch, Terms, View
+from gateway.streams.views import AS_EVER, Delta, Mode, Plain, Refetch, Terms, View, onward
 
 if TYPE_CHECKING:
     import random
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.flags import Snapshot, User
     from gateway.streams.beat import Wheel
+    from gateway.streams.exposure import Exposure
 
 RETRY_MILLISECONDS = (2_000, 10_000)  # a restart brings browsers back spread over 8 s; a known client gives up after 30
 WAITING = comment("waiting for the first config")
@@ -63,6 +64,7 @@ class Hub:
         self.snapshot = snapshot
         self.names = Names()
         self.now = now
+        self.exposure: Exposure | None = None  # who is told what the events show
         self._wheel = wheel
         self._rng = rng
         self._meter = meter
@@ -109,7 +111,8 @@ class Hub:
         cohort.seen = subscriber.sent = seen
         subscriber.write(first_frame(milliseconds, frame))
         if is_event:
-            self._meter.frames_sent(self.sdk_id, self._label(cohort), 1)
+            # ``recovered`` is an event that shows nothing.
+            self._sent(cohort, None, 1, showing=terms.mode == "plain" or terms.last_seen != seen)
         return subscriber
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -170,16 +173,12 @@ class Hub:
         tag = self._held.pop(subscriber, "")
         self._settle(cohort)
         if self.snapshot is not None and subscriber.sent != cohort.seen:
-            view = self._views[cohort.mode]
             base = self._held_at.get(tag)
-            if base is None:
-                _, frame = view.whole(self.snapshot, cohort.key, cohort.user)
-            else:
-                touch = self._touch(base, self.snapshot)
-                _, frame = view.step(touch, self.snapshot, cohort.key, cohort.user, subscriber.sent)
+            touch = None if base is None else self._touch(base, self.snapshot)
+            _, frame = onward(self._views[cohort.mode], cohort, self.snapshot, touch, subscriber.sent)
             subscriber.sent = cohort.seen
             subscriber.write(frame)
-            self._meter.frames_sent(self.sdk_id, self._label(cohort), 1)
+            self._sent(cohort, touch, 1)
         self._let_go()
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -277,11 +276,8 @@ class Hub:
             self._backlog.fresh[cohort] = None
 
     def _bring_up(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> None:
-        view = self._views[cohort.mode]
-        if base is None:
-            seen, frame = view.whole(target, cohort.key, cohort.user)
-        else:
-            seen, frame = view.step(self._touch(base, target), target, cohort.key, cohort.user, cohort.seen)
+        touch = None if base is None else self._touch(base, target)
+        seen, frame = onward(self._views[cohort.mode], cohort, target, touch, cohort.seen)
         if seen == cohort.seen:
             return
         cohort.seen = seen
@@ -296,7 +292,12 @@ class Hub:
                 else:
                     count += 1
         if count:
-            self._meter.frames_sent(self.sdk_id, self._label(cohort), count)
+            self._sent(cohort, touch, count)
+
+    def _sent(self, cohort: Cohort, touch: Touch | None, count: int, *, showing: bool = True) -> None:
+        self._meter.frames_sent(self.sdk_id, self._label(cohort), count)
+        if showing and self.exposure is not None and self.snapshot is not None:
+            self.exposure.sent(cohort, self.snapshot, touch, count)
 
     def _let_go(self) -> None:
         """Keep no old Snapshot for readers that are not paused any more."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.flags import Snapshot, User
+    from gateway.streams.cohort import Cohort
     from gateway.streams.touch import Touch
 
 Mode = Literal["plain", "delta", "ofrep"]
@@ -194,6 +195,13 @@ class Refetch:
             return text_of(self._all + snapshot.ofrep_number(user))
         start = number_of(scope(self._sdk_id, key, "ofrep"))
         return text_of(start + (snapshot.evaluate(key, user).ofrep_number if key in snapshot.flags else 0))
+
+
+def onward(view: View, cohort: Cohort, target: Snapshot, touch: Touch | None, before: str) -> Shown:
+    """Return what brings a cohort's readers to ``target``: over ``touch``, or from anywhere when it is None."""
+    if touch is None:
+        return view.whole(target, cohort.key, cohort.user)
+    return view.step(touch, target, cohort.key, cohort.user, before)
 
 
 def scope(sdk_id: str, key: str | None, mode: Mode) -> bytes:

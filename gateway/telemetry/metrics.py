@@ -13,6 +13,8 @@ from gateway.telemetry.deliveries import DeliveryMetrics, NoDeliveryMetrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.telemetry.evaluations import EvaluationMetrics
+
 
 class StreamMetrics(Protocol):
     """What the streams tell; ``flag`` is None for a stream of all flags, else a key that the config has."""
@@ -73,15 +75,17 @@ class Exposition(Protocol):
 
 
 class Metrics(StreamMetrics, UpstreamMetrics, ProcessMetrics, Exposition, Protocol):
-    """Everything that is counted; ``deliveries`` by outbound."""
+    """Everything that is counted; ``deliveries`` by outbound, ``evaluations`` by the exporter."""
 
     deliveries: DeliveryMetrics
+    evaluations: EvaluationMetrics | None
 
 
 class NoMetrics(Metrics):
     """Counts nothing, for gateways whose metrics are off."""
 
     deliveries: DeliveryMetrics = NoDeliveryMetrics()
+    evaluations = None
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
         """Count nothing."""

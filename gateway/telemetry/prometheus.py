@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from twisted.copyright import version as twisted_version
 
 from gateway.telemetry.deliveries import OTHER, DeliverySeries
+from gateway.telemetry.evaluations import EvaluationSeries
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tally import Counts, Durations, Gauges, Spread, Tallies
 
@@ -99,6 +100,7 @@ class PrometheusMetrics(Metrics):
         )
         self._info.set((version, platform.python_version(), twisted_version), 1)
         self.deliveries = self._delivery_series = DeliverySeries(now)
+        self.evaluations = self._evaluation_series = EvaluationSeries()
         self._start_at_zero()
         self.registry = self._register()
 
@@ -119,6 +121,7 @@ class PrometheusMetrics(Metrics):
                     self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
                     self._fetch_seconds, self._changes, self._ages, self._refused, self._dropped, self._push_seconds,
                     self._lag, self._reloads, self._info, *self._delivery_series.tallies,
+                    *self._evaluation_series.tallies,
                 )
             )
         )  # fmt: skip

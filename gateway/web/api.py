@@ -33,8 +33,8 @@ def evaluate(context: Context, call: Call) -> Outcome:
     if isinstance(sdk, Reply):
         return sdk
     if sdk.snapshot is not None:
-        return _evaluated(sdk, sdk.snapshot, key, user)
-    return loaded(sdk, lambda snapshot: _evaluated(sdk, snapshot, key, user), INVALID)
+        return _evaluated(context, sdk, sdk.snapshot, key, user)
+    return loaded(sdk, lambda snapshot: _evaluated(context, sdk, snapshot, key, user), INVALID)
 
 
 def evaluate_all(context: Context, call: Call) -> Outcome:
@@ -47,8 +47,8 @@ def evaluate_all(context: Context, call: Call) -> Outcome:
     if isinstance(sdk, Reply):
         return sdk
     if sdk.snapshot is not None:
-        return json(sdk.snapshot.encode_all(user_of(sdk, user)))
-    return loaded(sdk, lambda snapshot: json(snapshot.encode_all(user_of(sdk, user))), INVALID)
+        return _all(context, sdk, sdk.snapshot, user)
+    return loaded(sdk, lambda snapshot: _all(context, sdk, snapshot, user), INVALID)
 
 
 def keys(context: Context, call: Call) -> Outcome:
@@ -96,12 +96,26 @@ def _unparsable(error: Unreadable) -> Reply:
     return text(400, f"failed to parse JSON body: {error}")
 
 
-def _evaluated(sdk: Sdk, snapshot: Snapshot, key: str, user: Mapping[str, Attribute] | None) -> Reply:
+def _evaluated(
+    context: Context, sdk: Sdk, snapshot: Snapshot, key: str, request: Mapping[str, Attribute] | None
+) -> Reply:
+    user = user_of(sdk, request)
     try:
-        result = snapshot.evaluate(key, user_of(sdk, user))
+        result = snapshot.evaluate(key, user)
     except KeyError:
         return text(400, unknown_flag(key))
+    if context.evaluated is not None:
+        context.evaluated(result, user)
     return json(result.json) if result.error is None else EVALUATION_FAILED
+
+
+def _all(context: Context, sdk: Sdk, snapshot: Snapshot, request: Mapping[str, Attribute] | None) -> Reply:
+    user = user_of(sdk, request)
+    if context.evaluated_all is None:
+        return json(snapshot.encode_all(user))
+    results = snapshot.evaluate_all(user)
+    context.evaluated_all(results, user)
+    return json(b"{%b}" % b",".join([result.entry for result in results]))
 
 
 def _keys(context: Context, sdk: Sdk, snapshot: Snapshot) -> Reply:

@@ -9,10 +9,12 @@ from attrs import define, field, frozen
 from gateway.web.compress import Encodings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
+    from gateway.exporter import Collector
+    from gateway.flags import Result, User
     from gateway.settings import Sdk as SdkSettings
     from gateway.web.auth import Network
     from gateway.web.authority import Authority
@@ -110,6 +112,9 @@ class Context:
     trusted: tuple[Network, ...] = ()
     limits: StreamLimits = field(default=StreamLimits())
     stream_retry: Callable[[], int] = field(default=lambda: 5_000)
+    evaluations: Collector | None = None
+    evaluated: Callable[[Result, User | None], None] | None = None  # told of each flag evaluated alone, where wanted
+    evaluated_all: Callable[[Sequence[Result], User | None], None] | None = None  # and of all flags at once
     stream_refused: Callable[[str], None] = field(default=lambda _reason: None)
     authority: Authority | None = None
     memory: Memory = field(factory=Memory)

@@ -49,10 +49,13 @@ def evaluate(context: Context, call: Call) -> Outcome:
         return sdk
 
     def go(snapshot: Snapshot) -> Reply:
+        whom = user_of(sdk, user)
         try:
-            result = snapshot.evaluate(key, user_of(sdk, user))
+            result = snapshot.evaluate(key, whom)
         except KeyError:
             return _error(404, "FLAG_NOT_FOUND", unknown_flag(key), key)
+        if context.evaluated is not None:
+            context.evaluated(result, whom)
         return json(result.ofrep) if result.error is None else FAILED
 
     return loaded(sdk, go, INVALID)
@@ -91,7 +94,12 @@ def _bulk(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: d
     etag = bulk_etag(snapshot, user, target)
     if call.header(b"if-none-match") == etag:
         return Reply(304, ((b"Etag", etag),))
-    items = snapshot.encode_ofrep(user)
+    if context.evaluated_all is None:
+        items = snapshot.encode_ofrep(user)
+    else:
+        results = snapshot.evaluate_all(user)
+        context.evaluated_all(results, user)
+        items = b",".join([result.ofrep for result in results])
     end = b"]}" if target is None else EVENT_STREAMS % (target, INACTIVITY_SECONDS)
     return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[' + items + end)
 

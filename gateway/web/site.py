@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.web.resource import IResource
 
+    from gateway.exporter import Collector
     from gateway.settings import Settings
     from gateway.web.ports import Hub, Registry, WebMetrics
     from gateway.web.web import Web
@@ -89,10 +90,12 @@ def make_site(
     metrics: WebMetrics | None = None,
     status_document: Callable[[], Mapping[str, object]] = dict,
     rng: random.Random | None = None,
+    evaluations: Collector | None = None,
 ) -> GatewaySite:
     """Return the factory of the main port.
 
     ``hubs`` maps SDK ids to the hubs of their streams; it is read at each new stream, so the owner may change it.
+    ``evaluations`` is told of each, if the settings ask for it.
     ``status_document`` gives the document of ``/status``, which is served here only when the settings say so.
 
     :raises ValueError: when ``settings`` cannot be applied, which validation has excluded.
@@ -105,6 +108,7 @@ def make_site(
         clock,
         status_document,
         stream_retry=lambda: chance.randint(*STREAM_RETRY_MILLISECONDS),
+        evaluations=evaluations,
         stream_refused=counter.stream_refused,
     )
     return GatewaySite(context, settings, counter)

@@ -70,6 +70,7 @@ def build(context: Context, settings: Settings) -> Web:
     """Return the web side for ``settings``; ``context`` brings the world, its settings' parts are filled in here."""
     http = settings.http
     hook = policy.for_webhook(http)
+    collector = context.evaluations if settings.exporter.on else None
     context = evolve(
         context,
         sdks=settings.sdks,
@@ -77,6 +78,8 @@ def build(context: Context, settings: Settings) -> Web:
         refresh_authenticated=bool(http.api.auth_headers),
         trusted=networks(http.trusted_proxies),
         limits=StreamLimits(http.sse.max_connections, http.sse.max_connections_per_address, http.sse.stall_timeout),
+        evaluated=None if collector is None else collector.one,
+        evaluated_all=None if collector is None or not settings.exporter.bulk else collector.many,
         authority=Authority.of(http.ofrep.auth_headers) if http.ofrep.enabled and http.sse.enabled else None,
     )
     policies: dict[Group, Policy] = {}

@@ -25,13 +25,13 @@ from gateway.workers.sharing import hold
 from gateway.workers.usage import Usage
 
 if TYPE_CHECKING:
-    import random
     import socket
     from collections.abc import Callable, Iterator, Mapping
 
     from twisted.internet.defer import Deferred
 
     from gateway import upstream
+    from gateway.exporter import Parcel
     from gateway.flags import Snapshot
     from gateway.settings import Settings
     from gateway.telemetry import Metrics
@@ -58,7 +58,7 @@ class Crew:
         environ: Mapping[str, str],
         metrics: Metrics,
         status_document: Callable[[], Mapping[str, object]],
-        rng: random.Random,  # noqa: ARG002 - a Front's; the workers have their own
+        keep: Callable[[Parcel], Deferred[None]],
     ) -> None:
         self._reactor = reactor
         self._registry = registry
@@ -67,6 +67,7 @@ class Crew:
         self._count = count
         self._metrics = metrics
         self._status_document = status_document
+        self._keep = keep
         self._roll = Roll(reactor, self, count, environ)
         if isinstance(metrics, PrometheusMetrics):
             metrics.registry.register(Usage(self._roll))
@@ -182,6 +183,9 @@ class Crew:
             now = self._reactor.seconds()
             seen = self._replays.seen(message.sdk_id, message.call_id, message.until, now)
             member.link.send(say.Seen(message.ask, seen))
+        elif isinstance(message, say.Evaluations):
+            ask = message.ask
+            self._keep(message.parcel).addCallback(lambda _: member.link.send(say.Kept(ask)))
         elif isinstance(message, say.Ready):
             if self._roll.ready(member):
                 self._report()

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.exporter import Parcel  # noqa: TC001 - msgspec reads the annotations
 from gateway.settings import Settings  # noqa: TC001 - msgspec reads the annotations
 
 Defaults = dict[str, str | float | tuple[str, ...]]
@@ -95,6 +96,12 @@ class Seen(Message, frozen=True, array_like=True, tag="seen"):
     seen: bool
 
 
+class Kept(Message, frozen=True, array_like=True, tag="kept"):
+    """The answer to ``Evaluations``: they are on disk, or counted as dropped."""
+
+    ask: int
+
+
 class Echo(Message, frozen=True, array_like=True, tag="echo"):
     """To be sent back once everything before it holds."""
 
@@ -140,6 +147,13 @@ class Open(Message, frozen=True, array_like=True, tag="open"):
     addresses: dict[str, int]
 
 
+class Evaluations(Message, frozen=True, array_like=True, tag="evaluations"):
+    """What a worker evaluated."""
+
+    ask: int
+    parcel: Parcel
+
+
 class Answers(msgspec.Struct, frozen=True, array_like=True):
     """Answers of one route, method and status: how many fell into each bucket of duration, and their seconds."""
 
@@ -167,9 +181,9 @@ class Tally(Message, frozen=True, array_like=True, tag="tally"):
 
 
 Down = (
-    Begin | Began | Config | Loaded | Ended | Serve | Apply | Others | Page | Refreshed | Seen | Echo | Drain
+    Begin | Began | Config | Loaded | Ended | Serve | Apply | Others | Page | Refreshed | Seen | Kept | Echo | Drain
 )  # from the leader
-Up = Ready | Unable | Refresh | Accept | Open | Tally | Echo  # from a worker
+Up = Ready | Unable | Refresh | Accept | Open | Tally | Evaluations | Echo  # from a worker
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {

@@ -75,6 +75,8 @@ class Worker:
             self._answered(message.ask, Refreshed(message.error, message.changed))
         elif isinstance(message, say.Seen):
             self._answered(message.ask, message.seen)
+        elif isinstance(message, say.Kept):
+            self._answered(message.ask, None)
         elif isinstance(message, say.Others):
             self._streams.told(message)
         elif isinstance(message, say.Page):
@@ -124,6 +126,7 @@ class Worker:
             metrics=self._relay,
             status_document=lambda: self._page,
             rng=random.SystemRandom(),
+            keep=lambda parcel: self.ask(lambda number: say.Evaluations(number, parcel)),
         )
         memory = self._front.site.page.web.context.memory
         memory.streams = self._streams

@@ -1,89 +1,93 @@
-"""Events, samples, counts and batches."""
+"""What is told of one evaluation, and of many at once."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gateway.exporter import Collector, encode_batch, event_for, user_key
-from gateway.flags import User, load
+from gateway.exporter import counted, encode_batch
+from gateway.exporter.event import KNOWN_LIMIT, Tails, head_of, tail_of
+from gateway.flags import Result, User, load
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "exporter.schema.json"
 BODY = b'{"p":{"s":"x"},"f":{"on":{"t":0,"v":{"b":true},"i":"v-on"},"bad":{"t":0,"v":{"s":"x"},"i":"v"}}}'
 FLAGS = load(BODY, '"1"')
-ON = FLAGS.evaluate("on", None)
+ON, BAD = FLAGS.evaluate("on", None), FLAGS.evaluate("bad", None)
 ANNA = User({"Identifier": "anna", "Country": "DE"})
+VALIDATOR = Draft202012Validator(json.loads(SCHEMA.read_text()))
 
 
-def taken(collector: Collector, **options) -> list[dict]:
-    """What a collector holds, decoded."""
-    return [json.loads(event) for event in collector.take(**options)]
+def event(result: Result, user: User | None, at: float = 130.9) -> dict[str, object]:
+    """One event, decoded."""
+    return json.loads(head_of(user, at) + tail_of(result))
 
 
-def collector(**options) -> Collector:
-    """A collector at a fixed time and chance."""
-    return Collector(**{"now": lambda: 130.9, "chance": lambda: 0.5, **options})
-
-
-def test_an_event_has_the_form_of_the_schema() -> None:
-    """Field by field, for a user, for nobody, and for a flag that failed."""
-    bad = FLAGS.evaluate("bad", ANNA)
-    events = collector()
-    events(ON, ANNA)
-    events(ON, None)
-    events(bad, ANNA)
-    body = json.loads(encode_batch({"hostname": "h"}, events.take()))
-    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(body)
-    assert body["events"][0] == {
+def test_an_event_has_the_members_of_the_seed() -> None:
+    """Field by field, in whole seconds of the evaluation."""
+    assert event(ON, ANNA) == {
         "kind": "feature", "contextKind": "user", "userKey": "anna", "creationDate": 130, "key": "on",
         "variation": "v-on", "value": True, "default": False, "source": "SERVER",
     }  # fmt: skip
-    assert body["events"][1]["contextKind"] == "anonymousUser"
-    assert (body["events"][2]["default"], body["events"][2]["value"]) == (True, None)
+
+
+def test_a_batch_fits_the_schema() -> None:
+    """For a user, for nobody, for a flag that failed, and for a count; lines may hold several events."""
+    lines = [head_of(ANNA, 1) + tail_of(ON) + b"\n" + head_of(None, 1) + tail_of(ON), counted(60, tail_of(BAD), 3)]
+    body = json.loads(encode_batch({"hostname": "h", "app": "shop"}, lines))
+    VALIDATOR.validate(body)
+    assert {"hostname": "h", "app": "shop"} == body["meta"]
+    assert ["user", "anonymousUser", "user"] == [each["contextKind"] for each in body["events"]]
+
+
+def test_a_failed_evaluation_has_no_value_and_says_default() -> None:
+    """Whatever the config would serve."""
+    failed = event(BAD, ANNA)
+    assert (None, True, "") == (failed["value"], failed["default"], failed["variation"])
+
+
+def test_counts_are_told_without_a_user_and_with_their_minute() -> None:
+    """As the count of one flag and variation."""
+    told = json.loads(counted(120, tail_of(ON), 7))
+    assert ("", 120, "on", "v-on", 7) == tuple(
+        told[name] for name in ("userKey", "creationDate", "key", "variation", "count")
+    )
 
 
 def test_an_anonymous_user_is_a_digest_that_tells_users_apart() -> None:
-    """Equal attributes give equal keys, and none can be read."""
+    """Equal attributes give equal keys, none can be read; an empty identifier names nobody."""
     one, same, other = User({"Country": "DE"}), User({"Country": "DE"}), User({"Country": "FR"})
-    assert user_key(one) == user_key(same) != user_key(other)
-    assert user_key(one)[0] == "anonymousUser"
-    assert "DE" not in user_key(one)[1]
+    assert event(ON, one) == event(ON, same)
+    assert "anonymousUser" == event(ON, one)["contextKind"] == event(ON, User({"Identifier": ""}))["contextKind"]
+    assert event(ON, one)["userKey"] != event(ON, other)["userKey"]
+    assert b"DE" not in head_of(one, 0)
 
 
-def test_sampling_keeps_its_share() -> None:
-    """Below the share an evaluation counts, from it on it does not."""
-    chances = iter([0.0, 0.24, 0.25, 0.9])
-    events = collector(sampling=0.25, chance=lambda: next(chances))
-    for _ in range(4):
-        events(ON, ANNA)
-    assert len(taken(events)) == 2
+def test_an_identifier_that_is_no_text_is_told_as_rules_read_it() -> None:
+    """A number without a needless fraction, a list as JSON."""
+    assert "42" == event(ON, User({"Identifier": 42.0}))["userKey"]
+    assert '["a","b"]' == event(ON, User({"Identifier": ("a", "b")}))["userKey"]
 
 
-def test_aggregate_tells_one_event_per_flag_variation_and_minute_once_it_is_over() -> None:
-    """With a count, and without a user."""
-    now = [125.0]
-    events = collector(aggregate=True, now=lambda: now[0])
-    for moment in (125.0, 130.0, 179.9, 180.0):
-        now[0] = moment
-        events(ON, ANNA)
-    (found,) = taken(events)
-    assert (found["count"], found["creationDate"], found["userKey"]) == (3, 120, "")
-    assert taken(events) == []
-    assert [1] == [each["count"] for each in taken(events, all_minutes=True)]
+@given(
+    st.text(st.characters(exclude_categories=("Cs",)), min_size=1),
+    st.text(st.characters(exclude_categories=("Cs",))),
+    st.one_of(st.booleans(), st.text(st.characters(exclude_categories=("Cs",))), st.integers(), st.floats(-1e9, 1e9)),
+)
+def test_any_user_and_value_come_through_on_one_line(name: str, key: str, value: object) -> None:
+    """So that a line feed always stands between two events."""
+    line = head_of(User({"Identifier": name}), 1) + tail_of(Result(key, value, key))
+    told = json.loads(line)
+    assert b"\n" not in line
+    assert (name, key, value) == (told["userKey"], told["key"], told["value"])
 
 
-def test_memory_is_bounded_and_what_goes_is_counted() -> None:
-    """The oldest half goes when the disk does not keep up."""
-    events = collector(limit=10)
-    for _ in range(25):
-        events(ON, ANNA)
-    left = len(taken(events))
-    assert left <= 10
-    assert left + events.dropped == 25
-
-
-def test_event_for_takes_the_time_in_whole_seconds() -> None:
-    """Of the evaluation, not of the batch."""
-    assert event_for(ON, ANNA, 99.99).creationDate == 99
+def test_remembered_outcomes_are_bounded() -> None:
+    """Configs come and go for as long as the gateway lives."""
+    tails = Tails()
+    for number in range(KNOWN_LIMIT + 5):
+        assert tails[Result("key", number, "")] == tail_of(Result("key", number, ""))
+    assert len(tails) <= KNOWN_LIMIT

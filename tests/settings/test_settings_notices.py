@@ -76,7 +76,6 @@ def test_unknown_names_are_not_told_without_end():
         ("diag: {metrics: {otlp: {enabled: true}}}", "diag.metrics.otlp"),
         ("diag: {traces: {enabled: true, otlp: {enabled: true}}}", "diag.traces"),
         ("diag: {service_name: x}", "diag.service_name"),
-        ("exporter: {endpoint_url: 'https://x.example'}", "exporter"),
         ("profile: {poll_interval: 90}", "profile"),
     ],
 )

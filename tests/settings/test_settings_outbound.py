@@ -29,6 +29,11 @@ def test_a_web_hook_needs_a_name_and_an_address() -> None:
         (f"webhooks: [{{{HOOK}}}, {{{HOOK}}}]", "the name 'ops' is taken by another web hook"),
         (f"webhooks: [{{{HOOK}, sdks: [two]}}]", "there is no SDK 'two'"),
         (f"webhooks: [{{{HOOK}, ca_file: /nowhere.pem}}]", "couldn't find the file /nowhere.pem"),
+        ("exporter: {bulk: true}", "kind 'webhook' needs an address"),
+        ("exporter: {kind: file, endpoint_url: 'https://x.example/SECRET'}", "kind 'file' needs a path"),
+        ("exporter: {endpoint_url: 'ftp://x.example/SECRET'}", "not a usable address"),
+        ("exporter: {endpoint_url: 'https://x.example', ca_file: /nowhere.pem}", "couldn't find the file /nowhere.pem"),
+        ("exporter: {endpoint_url: 'https://x.example', sampling: 1.5}", "sampling"),
         ("delivery: {allowed_networks: [10.0.0.0/99]}", "not a network"),
         ("delivery: {denied_networks: [here]}", "not a network"),
         ("delivery: {source_address: here}", "not an IP address"),
@@ -39,3 +44,19 @@ def test_what_cannot_work_is_refused_at_the_start(text: str, expected: str) -> N
     (found,) = problems(text)
     assert expected in found
     assert "SECRET" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", (False, False)),
+        ("exporter: {kind: webhook}", (False, False)),
+        ("exporter: {endpoint_url: 'https://x.example'}", (True, True)),
+        ("exporter: {kind: file, path: /var/log/evaluations.jsonl}", (True, False)),
+    ],
+)
+def test_evaluations_are_exported_where_it_is_said_where_to(text: str, expected: tuple[bool, bool]) -> None:
+    """And only those that go to an endpoint wait in the outbox."""
+    settings = load(SDKS + text, {}).settings
+    assert settings is not None
+    assert expected == (settings.exporter.on, settings.exporter.spools)

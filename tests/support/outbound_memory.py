@@ -72,3 +72,48 @@ def errors_of(done: Deferred[Any]) -> list[Failure]:
     found: list[Failure] = []
     done.addErrback(found.append)
     return found
+
+
+def now(done: Deferred[Any]) -> Any:
+    """Return what a Deferred has fired with."""
+    found: list[Any] = []
+    done.addCallback(found.append)
+    (value,) = found
+    return value
+
+
+@define
+class Noted:
+    """Metrics of the exporter, in the order they were told."""
+
+    told: list[tuple[str, Any]] = field(factory=list)
+
+    def collected(self, count: int) -> None:
+        """See ``ExportMetrics``."""
+        self.told.append(("collected", count))
+
+    def dropped(self, reason: str, count: int) -> None:
+        """See ``ExportMetrics``."""
+        self.told.append((f"dropped {reason}", count))
+
+    def waiting(self, count: int, size: int) -> None:
+        """See ``ExportMetrics``."""
+        self.told.append(("waiting", (count, size)))
+
+    def attempted(self, outcome: str, seconds: float) -> None:
+        """See ``ExportMetrics``."""
+        assert seconds >= 0
+        self.told.append(("attempted", outcome))
+
+    def exported(self, count: int) -> None:
+        """See ``ExportMetrics``."""
+        self.told.append(("exported", count))
+
+    def sum(self, name: str) -> int:
+        """Return the sum of what was told under a name."""
+        return sum(value for told, value in self.told if told == name)
+
+    @property
+    def attempts(self) -> list[str]:
+        """How each attempt ended."""
+        return [value for told, value in self.told if told == "attempted"]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.exporter import Parcel
 from gateway.settings import load
 from gateway.workers import messages as say
 from gateway.workers.framing import Frames, TooLong, framed
@@ -84,6 +85,7 @@ DOWN = [
     say.Refreshed(7, None, True),
     say.Refreshed(8, "config fetch failed", False),
     say.Seen(9, True),
+    say.Kept(10),
     say.Echo(4),
     say.Drain(),
 ]
@@ -98,6 +100,7 @@ UP = [
         [(FLAG, 1)], [(FLAG, 1)], [(("shop", "banner"), 2)], {"address": 1}, {"stalled": 1}, [("shop", 0.5)],
         [say.Answers("/api/{sdkId}/eval", "POST", 200, [1, 0], 0.001)], [0.25],
     ),
+    say.Evaluations(3, Parcel(b"{}\n{}", 2, [(60, b"{}", 5)], {"memory": 1})),
     say.Echo(4),
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from gateway.exporter import Parcel
 from gateway.flags import load as load_config
 from gateway.settings import load
 from gateway.telemetry import NoMetrics
@@ -44,6 +45,7 @@ class Scene(Clock):
         self.wires: list[StringTransport] = []
         self.links: list[Any] = []
         self.commands: list[list[str]] = []
+        self.parcels: list[tuple[Parcel, Deferred[None]]] = []
 
     def spawnProcess(self, protocol: Any, _executable: str, command: list[str], **_options: Any) -> None:
         """Start nothing."""
@@ -60,6 +62,12 @@ class Scene(Clock):
         link.makeConnection(wire)
         self.wires.append(wire)
         self.links.append(link)
+
+    def keep(self, parcel: Parcel) -> Deferred[None]:
+        """Take note of evaluations; the test says when they are on disk."""
+        kept: Deferred[None] = Deferred()
+        self.parcels.append((parcel, kept))
+        return kept
 
     def heard(self, place: int) -> list[say.Down]:
         """Return what the worker that was started as number ``place`` (from 0) was told since last asked."""
@@ -122,7 +130,8 @@ def scene() -> Scene:
 @pytest.fixture
 def crew(scene: Scene, registry: FakeRegistry) -> Crew:
     """A crew of two that knows the SDK and has started."""
-    crew = Crew(scene, registry, SETTINGS, count=2, environ={}, metrics=NoMetrics(), status_document=dict, rng=None)
+    options: Any = {"metrics": NoMetrics(), "status_document": dict, "keep": scene.keep}
+    crew = Crew(scene, registry, SETTINGS, count=2, environ={}, **options)
     crew.began(registry.sdk)
     crew.start()
     return crew
@@ -289,3 +298,14 @@ def test_a_stop_waits_for_the_workers_and_kills_those_that_stay(scene: Scene, cr
     scene.pump([0.05] * 2)
     assert stopped.called
     assert 2 == len(scene.processes)
+
+
+def test_evaluations_are_kept_before_their_worker_is_told_so(scene: Scene, crew: Crew) -> None:
+    """As they came; the worker holds back more than it may have under way."""
+    parcel = Parcel(b"{}\n{}", 2, [(60, b"{}", 3)], {"memory": 1})
+    scene.says(0, say.Evaluations(7, parcel))
+    (came, kept), *others = scene.parcels
+    assert (parcel, []) == (came, others)
+    scene.heard(0), scene.heard(1)
+    kept.callback(None)
+    assert ([say.Kept(7)], []) == (scene.heard(0), scene.heard(1))

@@ -105,15 +105,44 @@ CREATE TABLE wakes (
     argument TEXT NOT NULL
 ) STRICT;
 
--- Evaluation events that wait for a batch, one JSON array per row, and batches that wait for a receiver.
+-- Evaluation events that wait for a batch: some lines of JSON per row, a line feed between two.
 CREATE TABLE spool (
-    id     INTEGER PRIMARY KEY AUTOINCREMENT,
-    events BLOB NOT NULL,
-    count  INTEGER NOT NULL
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    lines BLOB NOT NULL,
+    count INTEGER NOT NULL
 ) STRICT;
+
+-- Evaluations that are told together once their minute is over.
+CREATE TABLE minutes (
+    minute INTEGER NOT NULL,             -- its first second
+    told   BLOB NOT NULL,                -- the event but for its count
+    count  INTEGER NOT NULL,
+    PRIMARY KEY (minute, told)
+) STRICT, WITHOUT ROWID;
+
+-- Batches that wait for a receiver, for good as they are.  AUTOINCREMENT: a sequence is never given twice.
 CREATE TABLE batches (
-    id    TEXT PRIMARY KEY,
-    body  BLOB NOT NULL,
-    count INTEGER NOT NULL,
-    at    REAL NOT NULL
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       TEXT NOT NULL UNIQUE,
+    body     BLOB NOT NULL,
+    count    INTEGER NOT NULL
 ) STRICT;
+
+-- How much is in the two, always: to add it up each time would cost the more the longer a receiver is away.
+CREATE TABLE spooled (
+    bytes INTEGER NOT NULL,
+    count INTEGER NOT NULL
+) STRICT;
+INSERT INTO spooled VALUES (0, 0);
+CREATE TRIGGER spool_grows AFTER INSERT ON spool BEGIN
+    UPDATE spooled SET bytes = bytes + length(new.lines), count = count + new.count;
+END;
+CREATE TRIGGER spool_shrinks AFTER DELETE ON spool BEGIN
+    UPDATE spooled SET bytes = bytes - length(old.lines), count = count - old.count;
+END;
+CREATE TRIGGER batches_grow AFTER INSERT ON batches BEGIN
+    UPDATE spooled SET bytes = bytes + length(new.body), count = count + new.count;
+END;
+CREATE TRIGGER batches_shrink AFTER DELETE ON batches BEGIN
+    UPDATE spooled SET bytes = bytes - length(old.body), count = count - old.count;
+END;

@@ -1,0 +1,146 @@
+"""The exporter's disk: what is written, what becomes a batch, and what goes at the cap."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import count
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.exporter import Parcel, encode_batch
+from gateway.outbound.spool import BATCH_BYTES, Batch, EventSpool
+from outbound_memory import DirectStore, now
+
+MARK = 10**9
+
+
+class Disk:
+    """A spool over an outbox in memory."""
+
+    def __init__(self, max_bytes: int = 10**9) -> None:
+        self.store = DirectStore()
+        self.spool = EventSpool(self.store, max_bytes)
+        self._names = count()
+
+    def write(self, *sizes: int) -> int:
+        """Write parcels of so many events; returns how many had to go."""
+        parcels = [Parcel(b"\n".join([b"{}"] * size), size) for size in sizes]
+        return now(self.spool.write(parcels)).dropped
+
+    def batch(self, limit: int = 1000, mark: int = MARK) -> Batch | None:
+        """The next batch."""
+        return now(self.spool.next_batch(mark, limit, self._encode, lambda: f"id{next(self._names)}"))
+
+    @staticmethod
+    def _encode(lines: Sequence[bytes]) -> bytes:
+        return encode_batch({"hostname": "h"}, lines)
+
+    def truth(self) -> tuple[int, int]:
+        """What is there, counted the slow way."""
+        query = (
+            "SELECT coalesce(sum(n), 0), coalesce(sum(b), 0) FROM (SELECT count AS n, length(lines) AS b FROM spool"
+            " UNION ALL SELECT count, length(body) FROM batches)"
+        )
+        return self.store.rows(query)[0]
+
+
+def test_a_batch_is_the_same_until_it_was_sent() -> None:
+    """Id, sequence and body are on disk; later events make a later batch."""
+    disk = Disk()
+    disk.write(2, 1)
+    first = disk.batch()
+    disk.write(4)
+    assert first == disk.batch()
+    assert (1, "id0", 3) == (first.sequence, first.id, first.count)
+    assert b'{"meta":{"hostname":"h"},"events":[{},{},{}]}' == first.body
+    now(disk.spool.sent(first))
+    second = disk.batch()
+    assert (2, 4) == (second.sequence, second.count)
+
+
+def test_a_sequence_is_never_given_twice() -> None:
+    """Also when everything was sent and forgotten."""
+    disk = Disk()
+    for expected in (1, 2, 3):
+        disk.write(1)
+        batch = disk.batch()
+        assert expected == batch.sequence
+        now(disk.spool.sent(batch))
+
+
+def test_a_batch_has_about_as_many_events_as_asked_for() -> None:
+    """What was written together stays together."""
+    disk = Disk()
+    disk.write(3, 3, 3)
+    sizes = []
+    while (batch := disk.batch(limit=7)) is not None:
+        sizes.append(batch.count)
+        now(disk.spool.sent(batch))
+    assert [6, 3] == sizes
+
+
+def test_a_batch_is_bounded_in_bytes() -> None:
+    """Receivers take no body of any size."""
+    disk = Disk()
+    line = b"x" * (BATCH_BYTES // 3)
+    now(disk.spool.write([Parcel(line, 1)] * 4))
+    first = disk.batch()
+    assert 3 == first.count
+    now(disk.spool.sent(first))
+    assert 1 == disk.batch().count
+
+
+def test_a_flush_leaves_what_comes_while_it_lasts() -> None:
+    """So that it ends, and batches stay large."""
+    disk = Disk()
+    disk.write(1)
+    mark = now(disk.spool.newest(None))
+    disk.write(1)
+    now(disk.spool.sent(disk.batch(mark=mark)))
+    assert disk.batch(mark=mark) is None
+
+
+def test_counts_of_a_minute_are_added_up_and_told_once_it_is_over() -> None:
+    """From several workers and several writes; a flush brings those of minutes before, an end all."""
+    disk = Disk()
+    told = b'"key":"on","source":"SERVER"}'
+    for parcel in (Parcel(counts=[(60, told, 2), (120, told, 1)]), Parcel(counts=[(60, told, 3)])):
+        now(disk.spool.write([parcel, parcel]))
+    assert 0 == now(disk.spool.newest(60))
+    assert disk.batch() is None
+    now(disk.spool.newest(120))
+    batch = disk.batch()
+    assert b'"creationDate":60,"key":"on","source":"SERVER","count":10}' in batch.body
+    assert 1 == batch.count
+    now(disk.spool.sent(batch))
+    now(disk.spool.newest(None))
+    assert b'"creationDate":120,"key":"on","source":"SERVER","count":2}' in disk.batch().body
+
+
+def test_at_the_cap_the_oldest_go_first() -> None:
+    """Batches before events, and the outbox keeps count."""
+    disk = Disk(max_bytes=500)
+    disk.write(20)
+    old = disk.batch()
+    dropped = sum(disk.write(30) for _ in range(6))
+    left, size = disk.truth()
+    assert size <= 500
+    assert (20 + 6 * 30, True) == (dropped + left, dropped >= 20)
+    assert old.id not in [row[0] for row in disk.store.rows("SELECT id FROM batches")]
+    assert [(dropped,)] == disk.store.rows("SELECT count FROM drops WHERE endpoint = 'exporter'")
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_the_totals_are_always_those_of_the_tables(seed: int, steps: int) -> None:
+    """Whatever is written, sealed, sent and dropped."""
+    disk, chance = Disk(max_bytes=600), random.Random(seed)
+    for _ in range(steps):
+        act = chance.randrange(3)
+        if act == 0:
+            disk.write(*(chance.randrange(1, 60) for _ in range(chance.randrange(3))))
+        elif (batch := disk.batch(limit=chance.randrange(1, 100))) is not None and act == 2:
+            now(disk.spool.sent(batch))
+        held = now(disk.spool.held())
+        assert disk.truth() == (held.count, held.bytes)
