@@ -47,6 +47,17 @@ def build(condition: UserCondition, salt: Salt) -> Match:
     return comparator.build(condition.attribute, operand, Terms(condition.comparator % 2 == 0, suffix))
 
 
+def digests_of(condition: UserCondition, salt: Salt) -> hashed.Digests | None:
+    """Return what a condition on the whole text, hashed, looks up; None for any other and for a broken one."""
+    comparator, suffix = comparator_of(condition), salt.suffix
+    if comparator is None or comparator.build not in {hashed.one_of_hashed, hashed.equals_hashed}:
+        return None
+    operand = read_operand(condition, comparator)
+    if isinstance(suffix, Fault) or not isinstance(operand, tuple | str):
+        return None
+    return hashed.whole_text(operand, Terms(condition.comparator % 2 == 0, suffix))
+
+
 Operand = tuple[str, ...] | str | float
 
 

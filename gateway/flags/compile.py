@@ -8,11 +8,11 @@ percentage options of the setting, then its default value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.flags.comparators import Salt, build, comparator_of
+from gateway.flags.comparators import Salt, build, comparator_of, digests_of
 from gateway.flags.document import read_piece
 from gateway.flags.encoding import encode_value
 from gateway.flags.errors import EvaluationFailure
@@ -21,15 +21,18 @@ from gateway.flags.formula import (
     Condition,
     Fault,
     Formula,
+    Option,
     PrerequisiteCondition,
     Rule,
     SegmentCondition,
+    Served,
     UserCondition,
     read_segment,
     read_value,
 )
 from gateway.flags.match import Match, failing
-from gateway.flags.percentage import Choose, chooser, outcome
+from gateway.flags.percentage import Choose, absent_text, chooser, outcome, outcomes
+from gateway.flags.personal import Digest, Share
 from gateway.flags.result import Result, Results
 
 if TYPE_CHECKING:
@@ -104,6 +107,7 @@ def compile_flag(
         depth=depth,
         resolve=constant(results.fail(fault)) if fault is not None else resolver(key, formula, around, results),
         outcomes=results,
+        batch=None if fault is not None else batch(key, formula, around, results),
     )
 
 
@@ -221,8 +225,6 @@ def constant(result: Result) -> Resolve:
 def resolver(key: str, formula: Formula, around: Surroundings, results: Results) -> Resolve:
     """Return the function that decides one flag; it never raises."""
     default = outcome(formula.served, results, matched=False)
-    if not formula.rules and formula.options and not isinstance(formula.options, Fault):
-        return cast("Resolve", chooser(formula.options, key, formula.attribute, results, default))  # never None then
     choose = chooser(formula.options, key, formula.attribute, results)
     rules = tuple(_compiled_rule(rule, key, formula, around, results) for rule in formula.rules)
     if not rules and choose is None:
@@ -230,6 +232,24 @@ def resolver(key: str, formula: Formula, around: Surroundings, results: Results)
     if len(rules) == 1 and len(rules[0][0]) == 1 and rules[0][1] is not None and choose is None:
         return _single(rules[0][0][0], rules[0][1], default, results)
     return _general(rules, choose, default, results)
+
+
+def batch(key: str, formula: Formula, around: Surroundings, results: Results) -> Share | Digest | None:
+    """Return the form of the usual flags that hash something of each user; None for all others."""
+    default = outcome(formula.served, results, matched=False)
+    match formula:
+        case Formula(rules=(), options=(Option(), *_) as options, attribute=attribute):
+            table = [default if found is None else found for found in outcomes(tuple(options), results)]
+            return Share(attribute, key.encode(), table, absent_text(attribute), default)
+        case Formula(rules=(Rule(conditions=(UserCondition() as condition,), served=Served() as served),), options=()):
+            digests = digests_of(condition, Salt(around.salt, key))
+            if digests is None:
+                return None
+            holds = outcome(served, results, matched=True)
+            inside, outside = (holds, default) if digests.wanted else (default, holds)
+            return Digest(condition.attribute, digests.suffix, digests.known, inside, outside, default)
+        case _:
+            return None
 
 
 _Compiled = tuple[tuple[Match, ...], Result | None, Choose | None]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.flags.formula import Fault, Kind, Segment
     from gateway.flags.match import Match
+    from gateway.flags.personal import Digest, Share
 
 Resolve = Callable[[User], Result]
 
@@ -47,6 +48,7 @@ class Flag:
     depth: int  # prerequisites below one another, itself included
     resolve: Resolve = attrs.field(repr=False)  # the outcome for a user; NOBODY stands for none
     outcomes: Results = attrs.field(repr=False)
+    batch: Share | Digest | None = attrs.field(default=None, repr=False)  # as ``resolve``, for deciding many at once
 
     @property
     def definition(self) -> Mapping[str, object]:

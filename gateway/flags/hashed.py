@@ -9,6 +9,8 @@ from binascii import unhexlify
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import attrs
+
 from gateway.flags.match import Match, Terms, failing_for_users
 from gateway.flags.reading import SPACES
 
@@ -38,24 +40,39 @@ def _digests(operand: Iterable[str]) -> frozenset[bytes]:
     return frozenset(digest for digest in map(_digest, operand) if digest is not None)
 
 
-def _one_of_digests(name: str, digests: frozenset[bytes], terms: Terms) -> Match:
-    wanted, suffix = terms.wanted, terms.suffix
+@attrs.frozen
+class Digests:
+    """A text is hashed with ``suffix``; the condition holds when it is among ``known``, or is not, as ``wanted``."""
 
-    def match(user: User) -> bool | None:
-        text = user.text.get(name)
-        return None if text is None else (sha256(text.encode() + suffix).digest() in digests) is wanted
+    suffix: bytes
+    known: frozenset[bytes]
+    wanted: bool
 
-    return match
+
+def whole_text(operand: tuple[str, ...] | str, terms: Terms) -> Digests:
+    """Return what ``one_of_hashed`` (a tuple) and ``equals_hashed`` (a text) look up."""
+    known = frozenset({_exact_digest(operand)}) if isinstance(operand, str) else _digests(operand)
+    return Digests(terms.suffix, known, terms.wanted)
 
 
 def one_of_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
     """Text has one of the digests."""
-    return _one_of_digests(name, _digests(operand), terms)
+    return _looked_up(name, whole_text(operand, terms))
 
 
 def equals_hashed(name: str, operand: str, terms: Terms) -> Match:
     """Text has the digest."""
-    return _one_of_digests(name, frozenset({_exact_digest(operand)}), terms)
+    return _looked_up(name, whole_text(operand, terms))
+
+
+def _looked_up(name: str, digests: Digests) -> Match:
+    known, suffix, wanted = digests.known, digests.suffix, digests.wanted
+
+    def match(user: User) -> bool | None:
+        text = user.text.get(name)
+        return None if text is None else (sha256(text.encode() + suffix).digest() in known) is wanted
+
+    return match
 
 
 def _lengths(operand: tuple[str, ...]) -> tuple[tuple[int, frozenset[bytes]], ...] | None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from gateway.flags.personal import Decider
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,7 +35,7 @@ class Division:
     """Which flags are shared and which are personal; ``token`` stands for this order of personal flags."""
 
     __slots__ = (
-        "_before", "_carried", "_coded", "_layout", "_outcomes", "_resolve",
+        "_before", "_carried", "_coded", "_decide", "_layout", "_outcomes", "_resolve",
         "names", "own", "personal", "shared", "token",
     )  # fmt: skip
 
@@ -52,6 +54,7 @@ class Division:
         self.shared: Final = tuple(shared)
         self.names: Final = tuple(sorted({name for flag in shared for name in flag.attributes}))
         self._layout = (0, *layout, len(shared))
+        self._decide = Decider(personal)
         self._resolve = [flag.resolve for flag in personal]
         self._outcomes = [flag.outcomes for flag in personal]
         self._coded = [flag.outcomes.coded for flag in personal]
@@ -74,7 +77,7 @@ class Division:
             parts += [before + gap + after, b""]
         return parts[:-1]
 
-    def decide(self, user: User, *, remember: bool = False) -> list[Result]:
+    def decide(self, user: User, *, remember: bool = False) -> Sequence[Result]:
         """Return the outcomes of the personal flags; what is remembered of an immutable user is not decided again."""
         token = user.decided_for
         if token is not None:
@@ -82,13 +85,13 @@ class Division:
             if token is self.token:
                 return [coded[code] for coded, code in zip(self._coded, codes, strict=True)]
             if token is self._before and self._carried is not None:
-                results = [
+                mixed = [
                     resolve(user) if place < 0 else coded[codes[place]]
                     for resolve, coded, place in zip(self._resolve, self._coded, self._carried, strict=True)
                 ]
-                self._remember(user, results)
-                return results
-        results = [resolve(user) for resolve in self._resolve]
+                self._remember(user, mixed)
+                return mixed
+        results = self._decide(user)
         if remember:
             self._remember(user, results)
         return results

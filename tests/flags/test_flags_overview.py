@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +14,12 @@ from gateway.flags import Snapshot, User, load, number_of, text_of
 from gateway.flags.overview import PERSONAL_ATTRIBUTES, SHARED_SETS
 
 COUNTRIES = ("DE", "FR", "JP")
-EVERYBODY = [None, User({}), *[User({"Identifier": f"u{n}", "Country": COUNTRIES[n % 3]}) for n in range(6)]]
+EVERYBODY = [
+    None,
+    User({}),
+    User({"Country": "DE", "Account": 7.0}),
+    *[User({"Identifier": f"u{n}", "Country": COUNTRIES[n % 3], "Account": f"a{n % 2}"}) for n in range(6)],
+]
 
 
 def rule(attribute: str, values: list[str], *, served: Any = True) -> dict[str, Any]:
@@ -21,10 +28,18 @@ def rule(attribute: str, values: list[str], *, served: Any = True) -> dict[str, 
     return {"t": 0, "v": {"b": False}, "i": "off", "r": [{"c": [condition], "s": {"v": {"b": served}, "i": "on"}}]}
 
 
-def share(percent: int) -> dict[str, Any]:
-    """A percentage flag."""
-    options = [{"p": percent, "v": {"b": True}, "i": "on"}, {"p": 100 - percent, "v": {"b": False}, "i": "off"}]
-    return {"t": 0, "v": {"b": False}, "i": "none", "p": options}
+def share(percent: int, attribute: str = "Identifier", *, rest: int = 100) -> dict[str, Any]:
+    """A percentage flag; its options may end before a hundred."""
+    options = [{"p": percent, "v": {"b": True}, "i": "on"}, {"p": rest - percent, "v": {"b": False}, "i": "off"}]
+    return {"t": 0, "v": {"b": False}, "i": "none", "p": options, "a": attribute}
+
+
+def digests(comparator: int, user: str, key: str) -> dict[str, Any]:
+    """A flag with one condition on the hashed identifier; negated where the comparator is odd."""
+    digest = sha256(f"{user}salt{key}".encode()).hexdigest()
+    operand = {"l": [digest, "0" * 64]} if comparator < 20 else {"s": digest}
+    condition = {"u": {"a": "Identifier", "c": comparator, **operand}}
+    return {"t": 0, "v": {"b": False}, "i": "off", "r": [{"c": [condition], "s": {"v": {"b": True}, "i": "on"}}]}
 
 
 def constant(text: str) -> dict[str, Any]:
@@ -53,6 +68,12 @@ KINDS = st.one_of(
     st.lists(st.sampled_from(COUNTRIES)).map(lambda values: rule("Country", values)),
     st.lists(st.sampled_from(["u1", "u2", "u3"])).map(lambda values: rule("Identifier", values)),
     st.integers(1, 99).map(share),
+    st.integers(1, 50).map(lambda percent: share(percent, "Account", rest=60)),
+    st.integers(1, 50).map(lambda percent: share(percent, "Identifier", rest=60)),
+    st.tuples(
+        st.sampled_from([16, 17, 20, 21]), st.sampled_from(["u1", "u4"]), st.sampled_from(["f1", "f2", "f3"])
+    ).map(lambda parts: digests(*parts)),
+    st.just(digests(16, "u1", "f1") | {"r": 7}),
     st.just(rule("Country", ["DE"], served="no boolean")),
     st.just(7),
 )
@@ -68,6 +89,18 @@ def test_all_flags_at_once_are_the_flags_one_by_one(configs: list[dict[str, Any]
         snapshot = made(flags, snapshot)
         check(snapshot, EVERYBODY)
         check(snapshot, EVERYBODY)
+
+
+@pytest.mark.parametrize("comparator", [16, 17, 20, 21])
+def test_hashed_conditions_in_one_loop_see_who_is_meant(comparator: int) -> None:
+    """One flag per user it names, decided together: each is on for that user alone, or off where negated."""
+    flags = {f"f{n}": digests(comparator, f"u{n}", f"f{n}") for n in range(4)}
+    for n in range(4):
+        shown = json.loads(made(flags).encode_all(User({"Identifier": f"u{n}"})))
+        meant = {f"f{other}": (other == n) is (comparator % 2 == 0) for other in range(4)}
+        assert meant == {key: value["value"] for key, value in shown.items()}
+    nobody = json.loads(made(flags).encode_all(User({"Country": "DE"})))
+    assert {False} == {value["value"] for value in nobody.values()}
 
 
 def test_an_edit_decides_only_the_edited_flag_again() -> None:
