@@ -79,8 +79,8 @@ class Decider:
             for attribute, group in digests.items()
         ]
         self._others = [flag.resolve for _, flag in others]
-        places = [[place for place, _ in group] for group in (*shares.values(), *digests.values())]
-        self._arranged = _arrangement([*chain(*places), *[place for place, _ in others]])
+        found = chain(*shares.values(), *digests.values(), others)  # the order in which outcomes are found
+        self._arranged = _arrangement([place for place, _ in found])
 
     def __call__(self, user: User) -> Sequence[Result]:
         """Return the outcomes, in the order of the flags."""

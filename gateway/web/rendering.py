@@ -13,7 +13,7 @@ from twisted.web.http import datetimeToString
 if TYPE_CHECKING:
     from gateway.web.values import HeaderLines, Reply
 
-KNOWN_LIMIT = 256  # heads that are remembered within a second; of more, as with ETags, all are forgotten
+KNOWN_LIMIT = 256  # heads that are remembered within a second; of more all are forgotten
 BODILESS = frozenset({204, 304})
 STREAM_END: HeaderLines = ((b"Connection", b"keep-alive"), (b"Transfer-Encoding", b"chunked"))
 
@@ -43,6 +43,8 @@ class Renderer:
             self._second = int(now)
             self._date = datetimeToString(now)
             self._heads.clear()
+        if headers and headers[-1][0] == b"Etag":  # as a rule no two users have the same one, and all else is alike
+            return b"%bEtag: %b\r\n" % (self._head(status, headers[:-1], now), headers[-1][1])
         known = self._heads.get((status, headers))
         if known is None:
             phrase = HTTPStatus(status).phrase.encode()
