@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from gateway.flags import Attribute, ConfigError, Snapshot
 from gateway.settings import mask_sdk_key
 from gateway.upstream.complaints import Complaints
-from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, Refreshed
+from gateway.upstream.outcome import Failed, Fetched, Kind, Outcome, Refreshed
 from gateway.upstream.reporter import KEY_INVALID, Reporter
 from gateway.upstream.turns import Turns
 
@@ -146,6 +146,9 @@ class Sdk:
         source.settled(outcome)
         self._tell(source, outcome, self._clock.seconds() - began, changed=changed)
         if changed:
+            assert self.snapshot is not None
+            count = len(self.snapshot.keys)
+            _log.info("SDK {sdk_id}: a new config of {count} flags is in use", sdk_id=self.id, count=count)
             self._complain(before)
             self._publish(before)
         self._first_ended()
@@ -194,12 +197,14 @@ class Sdk:
     def _tell(self, source: Source, outcome: Outcome, seconds: float, *, changed: bool) -> None:
         if isinstance(outcome, Failed):
             usual = source.unparsable if outcome.kind is Kind.CONFIG else source.unreadable
-            self._reporter.record(self.id, False, outcome.record or usual)
-            self._reporter.fetched(self.id, outcome.kind.value, seconds)
+            ok, message, kind = False, outcome.record or usual, outcome.kind.value
         else:
-            unchanged = isinstance(outcome, NotModified) or not changed
-            self._reporter.record(self.id, True, self._message(source, outcome, changed=changed))
-            self._reporter.fetched(self.id, "not_modified" if unchanged else "changed", seconds)
+            ok, message = True, self._message(source, outcome, changed=changed)
+            kind = "changed" if changed and isinstance(outcome, Fetched) else "not_modified"
+        self._reporter.record(self.id, ok, message)
+        self._reporter.fetched(self.id, kind, seconds)
+        shown = f"{seconds * 1000:.0f}"
+        _log.debug("SDK {sdk_id}: {ended}, in {milliseconds} ms", sdk_id=self.id, ended=message, milliseconds=shown)
         self._log_change(source, outcome)
 
     def _message(self, source: Source, outcome: Outcome, *, changed: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
+from twisted.logger import Logger
 
 from gateway.web.compress import Encodings
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.web.auth import Network
     from gateway.web.authority import Authority
     from gateway.web.ports import Hub, Registry
+
+_log = Logger("gateway.web.eventstream")  # the streams' level decides, not that of requests
 
 REPLAY_LIMIT = 10_000  # webhook ids remembered; ConfigCat sends one per change, so hours of the busiest product
 
@@ -60,15 +63,18 @@ class Replays:
 
 @define
 class OpenStreams:
-    """How many streams are open, in all and per caller's address."""
+    """How many streams are open, in all and per caller's address; ``traced`` has the log say so at each change."""
 
     total: int = 0
     by_address: dict[str, int] = field(factory=dict)
+    traced: bool = False
 
     def opened(self, address: str) -> None:
         """Count a stream of ``address``."""
         self.total += 1
         self.by_address[address] = self.by_address.get(address, 0) + 1
+        if self.traced:
+            _log.debug("a stream opened, {total} are open", total=self.total)
 
     def closed(self, address: str) -> None:
         """Stop counting a stream of ``address``."""
@@ -78,6 +84,8 @@ class OpenStreams:
             self.by_address[address] = left
         else:
             del self.by_address[address]
+        if self.traced:
+            _log.debug("a stream ended, {total} are open", total=self.total)
 
 
 @define

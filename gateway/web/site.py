@@ -22,6 +22,7 @@ from gateway.web.context import Context
 from gateway.web.http2 import Negotiated
 from gateway.web.ports import Uncounted
 from gateway.web.request import WebRequest
+from gateway.web.tracing import traced
 from gateway.web.web import build
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class GatewaySite(Site):
         page = _page(context, settings)
         super().__init__(page.resource, timeout=IDLE_TIMEOUT, reactor=context.clock, parsePOSTFormSubmission=False)
         self.page = page
-        self.metrics = metrics
+        self._counted = metrics
+        self.metrics = traced(metrics, settings.http)
         self.answering = 0  # requests whose answer has not begun
 
     def reconfigure(self, settings: Settings) -> None:
@@ -66,6 +68,7 @@ class GatewaySite(Site):
         """
         self.page = _page(self.page.web.context, settings)
         self.resource = self.page.resource
+        self.metrics = traced(self._counted, settings.http)
 
     def getContentFile(self, _length: int | None) -> BytesIO:
         """Return where a request's body goes: memory, because it is bounded."""

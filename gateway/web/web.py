@@ -82,6 +82,7 @@ def build(context: Context, settings: Settings) -> Web:
         evaluated_all=None if collector is None or not settings.exporter.bulk else collector.many,
         authority=Authority.of(http.ofrep.auth_headers) if http.ofrep.enabled and http.sse.enabled else None,
     )
+    context.memory.streams.traced = http.sse.log.level == "debug"
     policies: dict[Group, Policy] = {}
     if http.cdn_proxy.enabled:
         policies[Group.CDN] = policy.for_open(http.cdn_proxy)

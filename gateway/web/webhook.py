@@ -15,6 +15,7 @@ from hmac import digest as hmac_digest
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger, LogLevel
 
 from gateway.web.values import Reply, text
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
     from gateway.web.values import Call, Outcome
+
+_log = Logger()
 
 CREDIT_LIMIT = 64 * 1024  # bytes of a body that may name who changed the config; senders' templates have a few hundred
 ANSWER_WITHIN = 8.0  # seconds; ConfigCat gives a webhook 10 s, and a slow upstream must not look like a failed call
@@ -52,13 +55,14 @@ def hook(context: Context, call: Call) -> Outcome:
     if settings is not None and signed:
         now = context.clock.seconds()
         until = accepted_until(call, settings, now)
-        if until is None:
+        if isinstance(until, str):
+            _log.debug("SDK {sdk_id}: a web hook call is refused: {reason}", sdk_id=sdk.id, reason=until)
             return BAD_SIGNATURE
         seen = context.memory.replays.seen(sdk.id, call.header(b"x-configcat-webhook-id"), until, now)
         if not isinstance(seen, bool):
             return _refresh_unless(seen, context.clock, sdk, call.body)
         if seen:
-            return ACCEPTED
+            return _repeated(sdk)
     if signed or context.webhook_authenticated:
         return _refresh(context.clock, sdk, credit=call.body)
     # Anybody can write a name: what it says counts for nothing.
@@ -70,8 +74,8 @@ def hook_test(_context: Context, _call: Call) -> Outcome:
     return ACCEPTED
 
 
-def accepted_until(call: Call, settings: SdkSettings, now: float) -> float | None:
-    """Return when the signed call ``call`` stops being acceptable (Unix seconds); None when it is not now.
+def accepted_until(call: Call, settings: SdkSettings, now: float) -> float | str:
+    """Return when the signed call ``call`` stops being acceptable (Unix seconds); or why it is not acceptable now.
 
     A timestamp further away than the validity, in the past or in the future, is refused.
     """
@@ -79,15 +83,15 @@ def accepted_until(call: Call, settings: SdkSettings, now: float) -> float | Non
     stamp = call.header(b"x-configcat-webhook-timestamp")
     signatures = call.header(b"x-configcat-webhook-signature-v1")
     if not call_id or not signatures or not TIMESTAMP.fullmatch(stamp):
-        return None
+        return "a signature header is missing or malformed"
     valid_for = settings.webhook_signature_valid_for
     if abs(int(stamp) - now) > valid_for:
-        return None
+        return f"its timestamp is {int(stamp) - now:+.0f} s away, more than webhook_signature_valid_for"
     expected = signature(settings.webhook_signing_key, call_id + stamp + call.body)
     right = 0
     for candidate in signatures.split(b",", SIGNATURES_LIMIT)[:SIGNATURES_LIMIT]:
         right += compare_digest(candidate.strip(), expected)
-    return int(stamp) + valid_for if right else None
+    return int(stamp) + valid_for if right else "no signature fits the signing key and the body"
 
 
 def signature(key: str, signed: bytes) -> bytes:
@@ -96,10 +100,17 @@ def signature(key: str, signed: bytes) -> bytes:
 
 
 async def _refresh_unless(seen: Awaitable[bool], clock: IReactorTime, sdk: Sdk, credit: bytes) -> Reply:
-    return ACCEPTED if await seen else await _refresh(clock, sdk, credit=credit)
+    return _repeated(sdk) if await seen else await _refresh(clock, sdk, credit=credit)
+
+
+def _repeated(sdk: Sdk) -> Reply:
+    _log.debug("SDK {sdk_id}: a web hook call is a repeat, nothing is fetched", sdk_id=sdk.id)
+    return ACCEPTED
 
 
 async def _refresh(clock: IReactorTime, sdk: Sdk, *, limited: bool = False, credit: bytes = b"") -> Reply:
+    # Anybody can make a call that is not authenticated: it must not fill the log.
+    _log.emit(LogLevel.debug if limited else LogLevel.info, "SDK {sdk_id}: a web hook call, fetching", sdk_id=sdk.id)
     said = credit if len(credit) <= CREDIT_LIMIT else b""
     await _within(clock, sdk.refresh(limited=limited, credit=said), ANSWER_WITHIN)
     return ACCEPTED

@@ -1,0 +1,59 @@
+"""The lines at level debug: there when the settings ask for them, and only then; a reload switches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+
+from gateway.settings import load
+from web_memory import Memory
+
+CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """Every line that is logged during the test, whatever its level."""
+    lines: list[str] = []
+
+    def keep(event: LogEvent) -> None:
+        lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(keep)
+    yield lines
+    globalLogPublisher.removeObserver(keep)
+
+
+def settings(level: str) -> Any:
+    loaded = load(f"sdks: {{sdk1: {{key: k}}}}\nlog: {{level: {level}}}", {}).settings
+    assert loaded is not None
+    return loaded
+
+
+def test_requests_are_told_only_while_the_settings_say_so(said: list[str]) -> None:
+    """At any level but debug nobody pays for lines that nobody wants."""
+    memory = Memory(CONFIG)
+    for level, count in (("info", 0), ("debug", 1), ("warn", 0)):
+        memory.site.reconfigure(settings(level))
+        said.clear()
+        line = memory.line()
+        line.send(b"GET /api/sdk1/keys?secret HTTP/1.1\r\nHost: g\r\n\r\n")
+        assert b"200 OK" in line.received()
+        assert count == len(said), level
+        assert ["GET /api/{sdkId}/keys answered 200 in 0.0 ms"] * count == said
+
+
+def test_streams_are_told_by_their_own_level(said: list[str]) -> None:
+    """Opening and ending are lines with the number of open streams, and name nobody."""
+    memory = Memory(CONFIG)
+    memory.site.reconfigure(settings("debug"))
+    streams = memory.site.page.web.context.memory.streams
+    said.clear()
+    streams.opened("192.0.2.1")
+    streams.closed("192.0.2.1")
+    memory.site.reconfigure(settings("info"))
+    streams.opened("192.0.2.1")
+    assert ["a stream opened, 1 are open", "a stream ended, 0 are open"] == said
