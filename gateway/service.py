@@ -107,7 +107,9 @@ class Gateway(Service):
         )
         self._front = self._make_front(settings)
         self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._front.serving)
-        self._diagnostics = make_diagnostics_site(self._status, self._metrics, self._readiness, settings, reactor)
+        self._diagnostics = make_diagnostics_site(
+            self._status, self._metrics, self._readiness, settings, reactor, lambda: self._outbound.desk
+        )
         self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
         self._source = source

@@ -21,7 +21,10 @@ ATTEMPTS_KEPT: Final = 50  # per message; a retry schedule of three days has abo
 
 @frozen
 class Letter:
-    """A message that waits for its endpoint; ``first_try`` is None before the first attempt."""
+    """A message that waits for its endpoint; ``first_try`` is None before the first attempt.
+
+    ``earlier`` of its ``tries`` are from before somebody asked for another round: its schedule begins anew after them.
+    """
 
     row: int
     message: Message
@@ -29,6 +32,7 @@ class Letter:
     tries: int
     first_try: float | None
     due: float
+    earlier: int = 0
 
 
 def add_messages(
@@ -101,8 +105,8 @@ def due_letters(
     The second is when the next of those that are not due yet will be; None when there is none.
     """
     rows = connection.execute(
-        "SELECT row, sequence, tries, first_try, due, id, endpoint, format, type, subject, body, created, sdk_id,"
-        " old_etag, new_etag FROM messages"
+        "SELECT row, sequence, tries, first_try, due, earlier, id, endpoint, format, type, subject, body, created,"
+        " sdk_id, old_etag, new_etag FROM messages"
         " WHERE endpoint = ? AND state = 'pending' AND due <= ? ORDER BY due, sequence LIMIT ?",
         (endpoint, now, limit + len(held)),
     ).fetchall()
@@ -112,8 +116,8 @@ def due_letters(
 
 
 def _letter(columns: tuple[Any, ...]) -> Letter:
-    row, sequence, tries, first_try, due, *message = columns
-    return Letter(row, Message(*message), sequence, tries, first_try, due)
+    row, sequence, tries, first_try, due, earlier, *message = columns
+    return Letter(row, Message(*message), sequence, tries, first_try, due, earlier)
 
 
 def add_attempt(connection: sqlite3.Connection, letter: Letter, attempt: Attempt, at: float) -> None:

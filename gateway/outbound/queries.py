@@ -1,18 +1,26 @@
-"""What people ask of the outbox: lists of deliveries, one in full, another try; as functions of a connection.
+"""What people ask of the outbox: lists, one delivery in full, another try; as functions of a connection.
 
-The command line runs them on the file of a running or a stopped gateway, each in a transaction of its own.
+The command line runs them on the file of a running or a stopped gateway, the diagnostics port on that of its own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
+import msgspec
 from attrs import evolve, frozen
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection
 
-LIST_LIMIT: Final = 1000  # deliveries in one list; who wants more narrows it
+State = Literal["pending", "delivered", "failed", "skipped"]
+T = TypeVar("T")
+
+LIST_LIMIT: Final = 1000  # entries in one list; who wants more asks for those before the last one
+CHANGE_LIMIT: Final = 16 * 1024 * 1024  # bytes of the definitions of one change; more are not shown
+PAGE_LIMIT: Final = 4 * 1024 * 1024  # bytes of definitions after which a list of changes ends; it has one at least
+RETRY_STEP: Final = 1000  # messages made due in one transaction, so that a change never waits long
 
 _COLUMNS: Final = "id, endpoint, sequence, format, type, subject, sdk_id, state, reason, tries, created, due, finished"
 
@@ -28,7 +36,7 @@ class Delivery:
     type: str
     subject: str
     sdk_id: str | None
-    state: str
+    state: State
     reason: str
     tries: int
     created: float
@@ -57,21 +65,81 @@ class Full:
     attempts: tuple[Try, ...]
 
 
+@frozen
+class Recorded:
+    """One change of an SDK's config; ``changes`` are definitions before and after, None when there are too many."""
+
+    id: int
+    sdk_id: str
+    old_etag: str
+    new_etag: str
+    round: int  # how often this very transition was recorded, this time included
+    at: float
+    author: msgspec.Raw | None
+    notes: str
+    changes: msgspec.Raw | None
+    bytes: int  # of ``changes``
+
+
+@frozen
+class Listed(Generic[T]):
+    """A part of a list, the newest first; ``next`` is what to ask for as ``before``, None at the end."""
+
+    found: list[T]
+    next: int | None
+
+
 def deliveries(
     connection: sqlite3.Connection,
     *,
     endpoint: str | None = None,
-    state: str | None = None,
+    state: State | None = None,
     since: float = 0.0,
+    before: int | None = None,
     limit: int = LIST_LIMIT,
-) -> list[Delivery]:
+) -> Listed[Delivery]:
     """Return the newest deliveries first, at most ``LIST_LIMIT``."""
+    # What failed is rare and asked for most: an index holds nothing else, and SQLite would not choose it by itself.
+    index = " INDEXED BY messages_failed" if state == "failed" else ""
+    wanted = "" if state is None else f" AND state = '{state}'"
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM messages WHERE (?1 IS NULL OR endpoint = ?1) AND (?2 IS NULL OR state = ?2)"  # noqa: S608
-        " AND created >= ?3 ORDER BY row DESC LIMIT ?4",
-        (endpoint, state, since, min(limit, LIST_LIMIT)),
+        f"SELECT row, {_COLUMNS} FROM messages{index} WHERE (?1 IS NULL OR endpoint = ?1){wanted}"  # noqa: S608
+        " AND created >= ?2 AND (?3 IS NULL OR row < ?3) ORDER BY row DESC LIMIT ?4",
+        (endpoint, since, before, min(limit, LIST_LIMIT) + 1),
+    ).fetchall()
+    return _listed([(row[0], _delivery(row[1:])) for row in rows], min(limit, LIST_LIMIT))
+
+
+def changes(
+    connection: sqlite3.Connection,
+    *,
+    sdk_id: str | None = None,
+    since: float = 0.0,
+    before: int | None = None,
+    limit: int = LIST_LIMIT,
+) -> Listed[Recorded]:
+    """Return the newest changes first, at most ``LIST_LIMIT`` and not many more than ``PAGE_LIMIT`` bytes of them."""
+    rows = connection.execute(
+        "SELECT id, sdk_id, old_etag, new_etag, round, at, author, notes,"
+        " CASE WHEN length(CAST(detail AS BLOB)) <= ?1 THEN detail END, length(CAST(detail AS BLOB))"
+        " FROM changes WHERE (?2 IS NULL OR sdk_id = ?2) AND at >= ?3 AND (?4 IS NULL OR id < ?4) ORDER BY id DESC",
+        (CHANGE_LIMIT, sdk_id, since, before),
     )
-    return [_delivery(row) for row in rows]
+    found: list[tuple[int, Recorded]] = []
+    size = 0
+    for number, sdk, old, new, count, at, author, notes, detail, length in rows:
+        if found and (size > PAGE_LIMIT or len(found) >= min(limit, LIST_LIMIT)):
+            return Listed([each for _, each in found], found[-1][0])
+        size += 0 if detail is None else length
+        found.append(
+            (number, Recorded(number, sdk, old, new, count, at, _raw(author), notes or "", _raw(detail), length))
+        )
+    return Listed([each for _, each in found], None)
+
+
+def _listed(found: list[tuple[int, T]], limit: int) -> Listed[T]:
+    more = len(found) > limit
+    return Listed([each for _, each in found[:limit]], found[limit - 1][0] if more else None)
 
 
 def full(connection: sqlite3.Connection, message_id: str) -> list[Full]:
@@ -83,20 +151,60 @@ def full(connection: sqlite3.Connection, message_id: str) -> list[Full]:
     return [Full(_delivery(row[2:]), _text(row[1]), _attempts(connection, row[0])) for row in found]
 
 
-def retry(connection: sqlite3.Connection, message_id: str | None, now: float) -> int:
-    """Make a delivery pending again, due at once and with its full time; None means all failed ones.
+@frozen
+class Retried:
+    """How many messages are due again, and why the others with that id are not."""
 
-    Returns how many; a delivered message is not sent again.
+    count: int
+    refused: tuple[str, ...]
+
+
+def retry(
+    connection: sqlite3.Connection, message_id: str, now: float, names: Collection[str] | None = None
+) -> Retried | None:
+    """Make the deliveries with this id pending again, due at once and with their full time; None for an unknown id.
+
+    One that was delivered is not sent again, nor one whose endpoint is not among ``names``, when these are given.
     """
-    changed = connection.execute(
-        "UPDATE messages SET state = 'pending', reason = '', due = ?1, finished = NULL, first_try = NULL"
-        " WHERE body <> x'' AND ((?2 IS NULL AND state = 'failed')"
-        " OR (id = ?2 AND state IN ('failed', 'skipped', 'pending')))",
-        (now, message_id),
-    ).rowcount
-    if changed:
+    query = "SELECT row, endpoint, state, length(body) FROM messages WHERE id = ? ORDER BY endpoint"
+    rows = connection.execute(query, (message_id,)).fetchall()
+    if not rows:
+        return None
+    refused = []
+    for row, endpoint, state, size in rows:
+        if state == "delivered":
+            refused.append(f"{endpoint} has taken it")
+        elif not size:
+            refused.append(f"{endpoint} does not subscribe to it")
+        elif names is not None and endpoint not in names:
+            refused.append(f"the settings have no web hook '{endpoint}'")
+        else:
+            _make_due(connection, [row], now)
+    return Retried(len(rows) - len(refused), tuple(refused))
+
+
+def retry_failed(
+    connection: sqlite3.Connection, now: float, names: Collection[str] | None = None, limit: int = RETRY_STEP
+) -> int:
+    """Make up to ``limit`` deliveries that were given up pending again; returns how many, 0 when none is left."""
+    failed = connection.execute("SELECT DISTINCT endpoint FROM messages WHERE state = 'failed'").fetchall()
+    rows: list[int] = []
+    for (endpoint,) in failed:
+        if names is None or endpoint in names:
+            query = "SELECT row FROM messages WHERE state = 'failed' AND endpoint = ? LIMIT ?"
+            rows += [row for (row,) in connection.execute(query, (endpoint, limit - len(rows)))]
+    _make_due(connection, rows, now)
+    return len(rows)
+
+
+def _make_due(connection: sqlite3.Connection, rows: list[int], now: float) -> None:
+    connection.executemany(
+        "UPDATE messages SET state = 'pending', reason = '', due = ?, finished = NULL, first_try = NULL,"
+        " earlier = tries WHERE row = ?",
+        [(now, row) for row in rows],
+    )
+    if rows:
         wake(connection, "look")
-    return changed
 
 
 def wake(connection: sqlite3.Connection, act: str, argument: str = "") -> None:
@@ -118,6 +226,10 @@ def _attempts(connection: sqlite3.Connection, row: int) -> tuple[Try, ...]:
         Try(number, at, status, outcome, duration, _text(answer))
         for number, at, status, outcome, duration, answer in rows
     )
+
+
+def _raw(text: str | None) -> msgspec.Raw | None:
+    return None if text is None else msgspec.Raw(text.encode())
 
 
 def _text(data: bytes) -> str:

@@ -18,6 +18,7 @@ from gateway.outbound.counting import OutboundMetrics, Uncounted
 from gateway.outbound.courier import Courier, MakeSender, make_sender
 from gateway.outbound.credits import Credits
 from gateway.outbound.database import Database, check
+from gateway.outbound.desk import Desk
 from gateway.outbound.exports import Exports
 from gateway.outbound.ledger import add_messages
 from gateway.outbound.meter import METER_SECONDS
@@ -78,6 +79,7 @@ class Outbound:
         self._outbox: Outbox | None = None
         self._recorder: Recorder | None = None
         self._courier: Courier | None = None
+        self._desk: Desk | None = None
         self._loops: list[LoopingCall] = []
         self._latest: dict[str, Snapshot] = {}  # what each SDK serves: told when the outbox is opened later
         self._credits = Credits()
@@ -86,6 +88,11 @@ class Outbound:
     def open(self) -> bool:
         """Whether a database is open."""
         return self._recorder is not None
+
+    @property
+    def desk(self) -> Desk | None:
+        """Who answers about deliveries and changes; None while no database is open."""
+        return self._desk
 
     @property
     def path(self) -> Path:
@@ -171,6 +178,8 @@ class Outbound:
         self._recorder = Recorder(
             self._reactor, self._wall, database, self._voice, settings.outbox.max_bytes, self._courier.wake
         )
+        self._desk = Desk(self._reactor, self._path, database, self._wall, self._courier.wake_all)
+        self._desk.start()
         for sdk_id, snapshot in self._latest.items():
             self._recorder.record(sdk_id, snapshot, None, "")
         self._loop(LOOK_SECONDS, self._look)
@@ -186,6 +195,8 @@ class Outbound:
         rules: list[tuple[Endpoint, Rules]] = [
             (endpoint, EndpointRules(endpoint, self._voice, self._rng)) for endpoint in settings.webhooks
         ]
+        assert self._desk is not None
+        self._desk.names = names
         self._courier.configure(rules, settings.delivery)
         self._metrics.endpoints(names)
         try:
@@ -216,8 +227,12 @@ class Outbound:
     async def _look(self) -> None:
         assert self._outbox is not None
         assert self._courier is not None
-        for wish in await self._outbox.wishes():
+        wishes = await self._outbox.wishes()
+        for wish in wishes:
             await self._grant(wish)
+        if wishes:
+            # What was made due for an endpoint that there is not would wait for ever.
+            await self._outbox.skip_orphans([endpoint.name for endpoint in self._settings.webhooks])
 
     async def _grant(self, wish: Wish) -> None:
         assert self._outbox is not None
@@ -261,6 +276,9 @@ class Outbound:
         await self._recorder.idle()
         self._recorder.stop()
         self._recorder = None
+        if self._desk is not None:
+            self._desk.stop()
+            self._desk = None
         await self._courier.stop()
         await exported
         await self._database.close()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Site
 
 from gateway.telemetry.channel import BoundedChannel, BoundedRequest
+from gateway.telemetry.outbox_pages import PATHS, Desk, OutboxPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,26 +40,32 @@ PageMaker: TypeAlias = "Callable[[], Page]"
 
 
 class DiagnosticsRoot(Resource):
-    """Every page, by its exact path and for any method, as the peer has it."""
+    """Every page, by its exact path and for any method, as the peer has it; the outbox's are for theirs only."""
 
     isLeaf = True
 
-    def __init__(self) -> None:
+    def __init__(self, outbox_pages: OutboxPages) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._outbox_pages = outbox_pages
         self.open_pages: Mapping[bytes, PageMaker] = {}
         self.guarded_pages: Mapping[bytes, PageMaker] = {}
         self.auth_headers: Mapping[str, str] = {}
 
-    def render(self, request: Request) -> bytes:
-        """Return the page's body, having set status and headers."""
-        code, kind, body = self._page(request)
-        request.setResponseCode(code)
-        request.responseHeaders.setRawHeaders("Content-Type", [kind])
-        request.responseHeaders.setRawHeaders("Cache-Control", ["no-store"])
-        if request.method == b"HEAD":
-            request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
-            return b""
-        return body
+    def render(self, request: Request) -> bytes | int:
+        """Return the page's body, having set status and headers, or say that it will come."""
+        later = self._outbox_pages.answer(request, self._admitted(request) if self.auth_headers else None)
+        if later is None:
+            return _written(request, self._page(request))
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def finish(answer: tuple[int, bytes]) -> None:
+            if not gone:
+                request.write(_written(request, (answer[0], JSON, answer[1])))  # type: ignore[no-untyped-call]
+                request.finish()  # type: ignore[no-untyped-call]
+
+        later.addCallback(finish)
+        return NOT_DONE_YET
 
     def _page(self, request: Request) -> Page:
         page = self.open_pages.get(request.path)
@@ -68,8 +75,9 @@ class DiagnosticsRoot(Resource):
         if guarded is not None:
             return guarded() if self._admitted(request) else (401, TEXT, b"Unauthorized\n")
         if request.path == b"/":
-            paths = sorted(path.decode() for path in (*self.open_pages, *self.guarded_pages))
-            return 200, TEXT, ("\n".join(paths) + "\n").encode()
+            paths = [path.decode() for path in (*self.open_pages, *self.guarded_pages)]
+            paths += PATHS if self._outbox_pages.open else ()
+            return 200, TEXT, ("\n".join(sorted(paths)) + "\n").encode()
         return 404, TEXT, b"404 page not found\n"
 
     def _admitted(self, request: Request) -> bool:
@@ -79,6 +87,16 @@ class DiagnosticsRoot(Resource):
             given = (request.requestHeaders.getRawHeaders(name.encode()) or [b""])[0]
             admitted &= hmac.compare_digest(given, value.encode())
         return admitted
+
+
+def _written(request: Request, page: Page) -> bytes:
+    """Set status and headers, and return the bytes to write."""
+    code, kind, body = page
+    request.setResponseCode(code)
+    request.responseHeaders.setRawHeaders("Content-Type", [kind])
+    request.responseHeaders.setRawHeaders("Cache-Control", ["no-store"])
+    request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
+    return b"" if request.method == b"HEAD" else body
 
 
 class DiagnosticsSite(Site):
@@ -109,9 +127,14 @@ class DiagnosticsSite(Site):
 
 
 def make_diagnostics_site(
-    status: Status, metrics: Exposition, readiness: Readiness, settings: Settings, clock: IReactorTime
+    status: Status,
+    metrics: Exposition,
+    readiness: Readiness,
+    settings: Settings,
+    clock: IReactorTime,
+    desk: Callable[[], Desk | None] = lambda: None,
 ) -> DiagnosticsSite:
-    """Return the server's factory, listening nowhere yet.
+    """Return the server's factory, listening nowhere yet; ``desk`` answers about deliveries while an outbox is open.
 
     ``/status`` and ``/metrics`` are there as the settings say, behind ``diag.auth_headers``.
     ``/livez`` and ``/readyz`` are always there and open, since probes carry no secrets.
@@ -119,7 +142,7 @@ def make_diagnostics_site(
     guarded: dict[bytes, PageMaker] = {b"/status": lambda: (200, JSON, msgspec.json.encode(status.document()))}
     if settings.diag.metrics.enabled and settings.diag.metrics.prometheus.enabled:
         guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
-    root = DiagnosticsRoot()
+    root = DiagnosticsRoot(OutboxPages(desk))
     root.open_pages = {b"/livez": lambda: (200, TEXT, b"ok\n"), b"/readyz": lambda: _ready(readiness)}
     site = DiagnosticsSite(root, guarded, clock)
     site.reconfigure(settings)

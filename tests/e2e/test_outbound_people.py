@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,3 +48,43 @@ def test_the_author_in_an_authenticated_hook_is_told(gateway_process: Start, tmp
         eventually(lambda: len(receiver.taken) == 2)
     told = [json.loads(call.body)["data"] for call in receiver.taken]
     assert [("Jane Doe", "summer sale"), (None, "")] == [(each["changedBy"], each["changeNotes"]) for each in told]
+
+
+def test_the_diagnostics_port_lists_shows_and_tries_again(gateway_process: Start, tmp_path: Path) -> None:
+    """Over a real socket: a refused message is listed, shown without its body, tried again, and its change told."""
+    moods: list[int | str] = [503]
+    with CdnStandIn(config(0)) as cdn, Receiver(lambda _: moods[0]) as receiver:
+        ops = {"name": "ops & co", "url": receiver.url, "format": "notifier"}
+        gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3", ops))
+        cdn.set(config(1))
+        gateway.post("/api/shop/refresh")
+
+        def listed(query: str = "") -> list[dict[str, Any]]:
+            status, body = gateway.get(f"/deliveries{query}", diag=True)
+            assert 200 == status, body
+            found: list[dict[str, Any]] = json.loads(body)["deliveries"]
+            return found
+
+        eventually(lambda: [each for each in listed("?state=pending&endpoint=ops+%26+co") if each["tries"]])
+        message = listed()[0]["id"]
+        (shown,) = json.loads(gateway.get(f"/deliveries/{message}", diag=True)[1])["deliveries"]
+        assert (None, ["answered 503"]) == (shown["body"], [each["outcome"] for each in shown["attempts"]])
+        moods[0] = 204
+        again = urllib.request.Request(f"{gateway.diag}/deliveries/{message}/retry", method="POST")
+        with urllib.request.urlopen(again, timeout=10) as answer:
+            assert {"count": 1, "refused": []} == json.loads(answer.read())
+        eventually(lambda: listed("?state=delivered"))
+        (change,) = json.loads(gateway.get("/changes", diag=True)[1])["changes"]
+        assert [{"i": 0}, {"i": 1}] == [each["v"] for each in change["changes"]["updated"]["number"].values()]
+        page = gateway.get("/metrics", diag=True)[1].decode()
+        assert 'flaggateway_delivery_attempts_total{endpoint="ops & co",outcome="refused"} 1.0' in page
+        assert 'flaggateway_delivery_attempts_total{endpoint="ops & co",outcome="delivered"} 1.0' in page
+        assert 0 == gateway.stop()
+
+
+def test_without_web_hooks_the_pages_say_so(gateway_process: Start, tmp_path: Path) -> None:
+    """404 and a sentence, not an empty list."""
+    with CdnStandIn(config(0)) as cdn:
+        gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3"))
+        status, body = gateway.get("/changes", diag=True)
+    assert (404, True) == (status, json.loads(body)["error"].startswith("no outbox is open"))

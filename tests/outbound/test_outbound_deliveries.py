@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from click.testing import CliRunner, Result
@@ -86,7 +90,8 @@ def test_show_tells_body_and_attempts(database: Path) -> None:
     assert (found["body"], found["state"]) == ('{"n":1}', "failed")
     assert [("answered 503", "busy")] == [(each["outcome"], each["answer"]) for each in found["attempts"]]
     output = ask(database, "show", "id-2").output
-    assert "attempt 1: 2023-11-14 22:13:30Z, 0.200 s, answered 503" in output
+    assert "attempt 1: 2023-11-14 22:13:30Z, 0.200 s, answered 503\n           busy\n" in output
+    assert "state:     failed: answered 503\n" in output
 
 
 def test_retry_makes_one_due_again_and_wakes_the_gateway(database: Path) -> None:
@@ -94,7 +99,7 @@ def test_retry_makes_one_due_again_and_wakes_the_gateway(database: Path) -> None
     assert ask(database, "retry", "id-5").exit_code == 0
     assert states(database)["id-5"] == "pending"
     refused = ask(database, "retry", "id-1")
-    assert refused.exit_code == 1
+    assert (refused.exit_code, refused.output) == (1, "Error: not sent again: ops has taken it\n")
     assert states(database)["id-1"] == "delivered"
     connection = sqlite3.connect(database)
     assert connection.execute("SELECT act FROM wakes").fetchall() == [("look",)]
@@ -124,7 +129,7 @@ def test_purge_deletes_what_is_finished(database: Path) -> None:
 
 def test_test_leaves_a_wish(database: Path) -> None:
     """The gateway makes the message: it knows the settings and the secrets."""
-    assert ask(database, "test", "ops").exit_code == 0
+    assert ask(database, "test", "ops", "--no-wait").exit_code == 0
     connection = sqlite3.connect(database)
     assert connection.execute("SELECT act, argument FROM wakes").fetchall() == [("test", "ops")]
     connection.close()
@@ -150,3 +155,128 @@ def test_no_outbox_is_one_clear_line(tmp_path: Path) -> None:
     assert refused.exit_code == 1
     assert f"no outbox at {missing}" in refused.output
     assert not missing.exists()
+
+
+def test_a_test_that_nobody_sends_is_said_to_wait(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wish is still there after a gateway would have taken it."""
+    monkeypatch.setattr("gateway.cli.deliveries.TAKEN_SECONDS", 0.2)
+    asked = ask(database, "test", "ops")
+    assert asked.exit_code == 0
+    assert "no gateway is running on this outbox; the next one that starts sends the test" in asked.output
+
+
+@pytest.mark.parametrize(("answer", "status", "code"), [("", 204, 0), ("go away", 503, 1)])
+def test_a_test_shows_what_became_of_it(database: Path, answer: str, status: int, code: int) -> None:
+    """Once the gateway has tried; a failed attempt is exit status 1."""
+    over = Event()
+
+    def gateway() -> None:
+        connection = sqlite3.connect(database, isolation_level=None, timeout=10)
+        while not over.wait(0.05):
+            if connection.execute("DELETE FROM wakes WHERE act = 'test'").rowcount:
+                test = Message("the-test", "ops", "envelope", "WEBHOOK_TEST", "ops", b"{}", 1_700_000_100.0)
+                ledger.add_messages(connection, [test], None, room=True)
+                letter = ledger.due_letters(connection, "ops", 2e9, (), 10)[0][-1]
+                ledger.add_attempt(connection, letter, Attempt(status, "", 0.1, answer.encode()), 1_700_000_100.0)
+                if status < 300:
+                    ledger.finish(connection, letter.row, "delivered", "", 1_700_000_101.0)
+        connection.close()
+
+    running = Thread(target=gateway)
+    running.start()
+    try:
+        asked = ask(database, "test", "ops")
+    finally:
+        over.set()
+        running.join()
+    assert asked.exit_code == code
+    assert f"answered {status}" in asked.output
+    assert answer in asked.output
+
+
+def test_other_peoples_text_commands_no_terminal(database: Path) -> None:
+    """Escapes in a subject, a reason or an answer are shown, not sent."""
+    connection = sqlite3.connect(database)
+    connection.execute("UPDATE messages SET subject = char(27) || '[2J', reason = char(155) || '31m'")
+    connection.execute("UPDATE attempts SET answer = CAST(char(27) || ']0;title' || char(7) AS BLOB)")
+    connection.commit()
+    connection.close()
+    for arguments in (("list",), ("show", "id-2")):
+        output = ask(database, *arguments).output
+        assert "\\x1b" in output
+        assert not set("\x1b\x07\x9b") & set(output)
+
+
+def test_a_list_says_when_there_is_more(database: Path) -> None:
+    """And when there is nothing; neither goes to standard output."""
+    assert "there are more" in ask(database, "list", "--limit", "2").stderr
+    assert "there are more" not in ask(database, "list", "--limit", "5").stderr
+    nothing = ask(database, "list", "--endpoint", "nobody")
+    assert (nothing.stdout, nothing.stderr, nothing.exit_code) == ("", "no deliveries\n", 0)
+
+
+def test_retry_refuses_an_endpoint_that_the_settings_do_not_have(database: Path, tmp_path: Path) -> None:
+    """It would wait for ever; by the file alone nobody can know."""
+    settings = tmp_path / "settings.yml"
+    settings.write_text(
+        f"sdks: {{one: {{key: local, offline: {{enabled: true, local: {{file_path: {settings}}}}}}}}}\n"
+        f"outbox: {{path: {database}}}\nwebhooks: [{{name: ops, url: 'http://127.0.0.1/'}}]\n"
+    )
+    refused = CliRunner().invoke(deliveries, ["-c", str(settings), "retry", "id-5"])
+    assert (1, "skipped") == (refused.exit_code, states(database)["id-5"])
+    assert "not sent again: the settings have no web hook 'gone'" in refused.output
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
+def test_a_file_that_is_no_outbox_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+    """Neither made one nor touched."""
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    refused = ask(file, "list")
+    assert (refused.exit_code, refused.output.count("\n"), file.read_bytes()) == (1, 1, content)
+    assert str(file) in refused.output
+
+
+def test_another_schema_is_one_clear_line(database: Path) -> None:
+    """A newer gateway's file is not understood by guessing."""
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert "has schema 99, this command knows" in ask(database, "retry", "--failed").output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+@pytest.mark.parametrize("closed", [False, True], ids=["open to all", "below a directory of root's"])
+def test_what_root_makes_belongs_to_the_databases_owner(database: Path, tmp_path: Path, closed: bool) -> None:
+    """Also where only root may enter, as below /var/lib/private."""
+    room = tmp_path / "private"
+    room.mkdir(mode=0o700 if closed else 0o755)
+    state = room / "state"
+    state.mkdir()
+    file = state / "outbox.sqlite3"
+    database.rename(file)
+    for each in (state, file):
+        os.chown(each, 12345, 12346)
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
+    code = """
+import sys
+from pathlib import Path
+from click.testing import CliRunner
+from gateway.cli.deliveries import deliveries
+
+module, seen = sys.modules["gateway.cli.deliveries"], set()
+really = module.in_transaction
+
+def watched(connection, work):
+    result = really(connection, work)
+    seen.update((each.name, each.stat().st_uid) for each in Path(sys.argv[1]).parent.iterdir())
+    return result
+
+module.in_transaction = watched
+print(CliRunner().invoke(deliveries, ["--database", sys.argv[1], "retry", "--failed", "--json"]).output, sorted(seen))
+"""
+    ended = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert '"count": 1' in ended.stdout
+    names = ("outbox.sqlite3", "outbox.sqlite3-shm", "outbox.sqlite3-wal")
+    assert str([(name, 12345) for name in names]) in ended.stdout

@@ -6,10 +6,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 
+from gateway.cli.deliveries import deliveries
+from gateway.outbound.desk import BODY_LIMIT, READ_SECONDS
+from gateway.outbound.queries import CHANGE_LIMIT, Delivery
 from gateway.outbound.schedule import DELAYS, LONGEST_DELAY
 from gateway.outbound.signature import headers_for
+from gateway.telemetry.outbox_pages import LIMIT, MOST
 from outbound_scene import FORMATS, CountedIds, change_of, check, config, tell
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -126,3 +131,25 @@ def test_the_retry_table_is_the_schedule():
     units = {"s": 1, "min": 60, "h": 3600}
     rows = re.findall(r"^\| (?:[0-9]+|10 and on) \|[^|]*\| ([0-9]+) (s|min|h) \|$", PAGE, re.MULTILINE)
     assert [int(number) * units[unit] for number, unit in rows] == [*DELAYS, LONGEST_DELAY]
+
+
+def test_the_listed_delivery_has_the_fields_of_one():
+    """What the page shows of the diagnostics port is what is there."""
+    (shown,) = json.loads(block("listed: deliveries"))["deliveries"]
+    assert [each.name for each in attrs.fields(Delivery)] == list(shown)
+
+
+@pytest.mark.parametrize("command", ["list", "show", "retry", "test", "purge"])
+def test_every_command_is_on_the_page(command):
+    """Each with the options that it has."""
+    line = re.findall(rf"flaggateway deliveries {command} ([^\n#]*)", PAGE)[0]
+    options = {name for each in deliveries.commands[command].params for name in each.opts}
+    assert set(re.findall(r"--[a-z-]+", line)) <= options
+
+
+def test_the_bounds_on_the_page_are_those_of_the_code():
+    """An operator can rely on them."""
+    assert f"from 1 to {MOST}, {LIMIT} if it is not given" in PAGE
+    assert f"cut at {BODY_LIMIT // 1024} KiB" in PAGE
+    assert f"over {CHANGE_LIMIT // 2**20} MiB" in PAGE
+    assert f"within {READ_SECONDS:.0f} s" in PAGE

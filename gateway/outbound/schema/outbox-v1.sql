@@ -72,11 +72,13 @@ CREATE TABLE messages (
     reason    TEXT NOT NULL DEFAULT '',
     due       REAL NOT NULL,             -- when to try next, while pending
     tries     INTEGER NOT NULL DEFAULT 0,
+    earlier   INTEGER NOT NULL DEFAULT 0, -- of them, before somebody asked for another round
     first_try REAL,
     finished  REAL,
     UNIQUE (endpoint, id)
 ) STRICT;
 CREATE INDEX messages_due ON messages (endpoint, due, sequence) WHERE state = 'pending';
+CREATE INDEX messages_failed ON messages (endpoint) WHERE state = 'failed';
 CREATE INDEX messages_finished ON messages (finished) WHERE state <> 'pending';
 
 CREATE TABLE attempts (

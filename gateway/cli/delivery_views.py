@@ -1,0 +1,149 @@
+"""Deliveries as people and programs read them: tables and colour in a terminal, whole lines elsewhere, JSON on request.
+
+What receivers answered and what flags are called is other people's text: none of it may command a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gateway.outbound.queries import Delivery, Full, Try
+
+STYLES = {"pending": "yellow", "delivered": "green", "failed": "red", "skipped": "bright_black"}
+WIDE = 250  # columns where nobody looks: a file or a pipe gets whole lines
+
+
+def plain(delivery: Delivery) -> dict[str, Any]:
+    """Return a delivery for JSON."""
+    import attrs
+
+    return attrs.asdict(delivery)
+
+
+def whole(full: Full) -> dict[str, Any]:
+    """Return a delivery with its body and attempts for JSON."""
+    import attrs
+
+    return plain(full.delivery) | {"body": full.body, "attempts": [attrs.asdict(one) for one in full.attempts]}
+
+
+def print_json(value: object) -> None:
+    """Print JSON; in a terminal without any character that could command it."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty()))
+
+
+def print_table(found: list[Delivery], now: float) -> None:
+    """Print one line each."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from gateway.telemetry import printable
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("created", "endpoint", "seq", "type", "subject", "state", "tries", "id"):
+        table.add_column(
+            heading, no_wrap=heading in {"created", "id"}, justify="right" if heading in _NUMBERS else "left"
+        )
+    for each in found:
+        state = Text(each.state, style=STYLES[each.state])
+        state.append(printable(_more(each, now)))
+        row = (when(each.created), each.endpoint, str(each.sequence or ""), each.type, each.subject)
+        cells = (Text(printable(cell)) for cell in row)
+        table.add_row(*cells, state, Text(str(each.tries)), Text(printable(each.id)))
+    Console(width=None if sys.stdout.isatty() else WIDE, soft_wrap=False).print(table)
+
+
+_NUMBERS = {"seq", "tries"}
+
+
+def _more(delivery: Delivery, now: float) -> str:
+    """Return what there is to say beside the state."""
+    if delivery.due is not None and delivery.due > now:
+        return f": next in {span(delivery.due - now)}"
+    return f": {delivery.reason}" if delivery.reason else ""
+
+
+def print_full(full: Full, now: float) -> None:
+    """Print a delivery, its body and its attempts."""
+    each = full.delivery
+    state = click.style(each.state, fg=STYLES[each.state])
+    _field("id", each.id)
+    _field("endpoint", f"{each.endpoint} (message {each.sequence})" if each.sequence else each.endpoint)
+    _field("format", f"{each.format}, {each.type}")
+    _field("subject", each.subject if each.sdk_id in {None, each.subject} else f"{each.subject}, SDK {each.sdk_id}")
+    _field("state", f"{state}{_line(_more(each, now))}", raw=True)
+    _field("created", when(each.created))
+    if each.due is not None:
+        _field("due", when(each.due))
+    if each.finished is not None:
+        _field("finished", when(each.finished))
+    _field("body", _pretty(full.body) or "(none was made)", raw=True)
+    for one in full.attempts:
+        print_try(one)
+
+
+def print_try(one: Try) -> None:
+    """Print one attempt, with the beginning of the answer."""
+    fine = one.status is not None and 200 <= one.status <= 299
+    outcome = click.style(_line(one.outcome), fg="green" if fine else "red")
+    click.echo(f"attempt {one.number}: {when(one.at)}, {one.duration:.3f} s, {outcome}")
+    for line in one.answer.splitlines():
+        click.echo(f"           {_line(line)}")
+
+
+def _field(name: str, value: str, *, raw: bool = False) -> None:
+    click.echo(f"{name + ':':<10} {value if raw else _line(value)}")
+
+
+def _pretty(body: str) -> str:
+    """Return JSON over several lines in a terminal, and as it was sent elsewhere."""
+    if not sys.stdout.isatty():
+        return _line(body)
+    try:
+        text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return _line(body)
+    return "\n           ".join(map(_line, text.splitlines()))
+
+
+def _line(text: str) -> str:
+    from gateway.telemetry import printable
+
+    return printable(text)
+
+
+def when(at: float) -> str:
+    """Return a moment in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def span(seconds: float) -> str:
+    """Return a duration in its largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+@contextmanager
+def progress(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show how far long work is, on standard error and only in a terminal; yields what takes another step."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda step: bar.advance(task, step)
