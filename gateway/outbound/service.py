@@ -10,7 +10,6 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from gateway.outbound import history
@@ -21,12 +20,12 @@ from gateway.outbound.database import Database, check
 from gateway.outbound.desk import Desk
 from gateway.outbound.exports import Exports
 from gateway.outbound.ledger import add_messages
-from gateway.outbound.meter import METER_SECONDS
-from gateway.outbound.outbox import Outbox, Wish
+from gateway.outbound.outbox import Outbox
 from gateway.outbound.place import outbox_path
 from gateway.outbound.recorder import Recorder
 from gateway.outbound.tellings import ExportMetrics, Untold
 from gateway.outbound.timestamps import iso
+from gateway.outbound.upkeep import Upkeep
 from gateway.outbound.voice import EndpointRules, Voice
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-LOOK_SECONDS: Final = 1.0  # between two looks at what the command line wants
-TIDY_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``
 FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a problem of the gateway
 
 
@@ -80,7 +77,7 @@ class Outbound:
         self._recorder: Recorder | None = None
         self._courier: Courier | None = None
         self._desk: Desk | None = None
-        self._loops: list[LoopingCall] = []
+        self._upkeep: Upkeep | None = None
         self._latest: dict[str, Snapshot] = {}  # what each SDK serves: told when the outbox is opened later
         self._credits = Credits()
 
@@ -182,9 +179,12 @@ class Outbound:
         self._desk.start()
         for sdk_id, snapshot in self._latest.items():
             self._recorder.record(sdk_id, snapshot, None, "")
-        self._loop(LOOK_SECONDS, self._look)
-        self._loop(TIDY_SECONDS, self._tidy)
-        self._loop(METER_SECONDS, self._measure)
+        recorder = self._recorder
+        self._upkeep = Upkeep(
+            self._reactor, self._wall, self._rng, self._outbox, self._courier, self._voice, self._metrics,
+            lambda: not recorder.trouble,
+        )  # fmt: skip
+        self._upkeep.start()
         _log.info("outbox open: {path}", path=str(self._path))
 
     async def _configure(self) -> None:
@@ -196,6 +196,7 @@ class Outbound:
             (endpoint, EndpointRules(endpoint, self._voice, self._rng)) for endpoint in settings.webhooks
         ]
         assert self._desk is not None
+        assert self._upkeep is not None
         self._desk.names = names
         self._courier.configure(rules, settings.delivery)
         self._metrics.endpoints(names)
@@ -203,13 +204,13 @@ class Outbound:
             self._courier.remember(await self._outbox.failing())
             skipped = await self._outbox.skip_orphans(names)
             woken = await self._tell_sdks()
+            await self._upkeep.measure()
         except sqlite3.Error as error:
             _log.warn("the outbox cannot be written: {reason}", reason=str(error))
             return
         if skipped:
             _log.warn("{count} messages for endpoints that were removed are skipped", count=skipped)
         self._courier.wake(woken)
-        await self._measure()
 
     def _tell_sdks(self) -> Deferred[Collection[str]]:
         """Tell of the SDKs that came into the settings, or left them, since they were last looked at."""
@@ -224,51 +225,9 @@ class Outbound:
 
         return self._database.run(work)
 
-    async def _look(self) -> None:
-        assert self._outbox is not None
-        assert self._courier is not None
-        wishes = await self._outbox.wishes()
-        for wish in wishes:
-            await self._grant(wish)
-        if wishes:
-            # What was made due for an endpoint that there is not would wait for ever.
-            await self._outbox.skip_orphans([endpoint.name for endpoint in self._settings.webhooks])
-
-    async def _grant(self, wish: Wish) -> None:
-        assert self._outbox is not None
-        assert self._courier is not None
-        if wish.act == "test":
-            message = self._voice.test(wish.argument, self._wall(), self._rng)
-            if message is not None:
-                await self._outbox.add([message])
-        self._courier.wake_all()
-
-    async def _tidy(self) -> None:
-        assert self._outbox is not None
-        while await self._outbox.purge(self._settings.outbox.keep):
-            pass
-
-    async def _measure(self) -> None:
-        assert self._outbox is not None
-        assert self._recorder is not None
-        self._metrics.recording(not self._recorder.trouble)
-        names = [endpoint.name for endpoint in self._settings.webhooks]
-        (await self._outbox.reading()).tell(self._metrics, names, self._wall())
-
-    def _loop(self, seconds: float, act: Callable[[], Any]) -> None:
-        def once() -> Deferred[None]:
-            done: Deferred[None] = Deferred.fromCoroutine(act())
-            return done.addErrback(_not_now)
-
-        loop = LoopingCall(once)
-        loop.clock = self._reactor
-        loop.start(seconds, now=False)
-        self._loops.append(loop)
-
     async def _close(self) -> None:
-        for loop in self._loops:
-            if loop.running:
-                loop.stop()
+        if self._upkeep is not None:
+            self._upkeep.stop()
         exported: Deferred[None] = Deferred.fromCoroutine(self._exports.stop())
         if self._recorder is None or self._courier is None or self._database is None:
             await exported
@@ -291,10 +250,3 @@ def _wanted(settings: Settings) -> bool:
 
 def _unexpected(failure: Any) -> None:
     _log.failure("web hooks could not be set up", failure=failure)
-
-
-def _not_now(failure: Any) -> None:
-    if not failure.check(sqlite3.Error):
-        _log.failure("the outbox could not be looked after", failure=failure)
-        return
-    _log.debug("the outbox is busy: {reason}", reason=failure.getErrorMessage())
