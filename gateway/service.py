@@ -71,7 +71,7 @@ class Gateway(Service):
         self._reactor = reactor
         self._warnings = loaded.warnings
         self._settings = settings
-        self._rng = random.SystemRandom()
+        self._rng = random.Random()  # noqa: S311 - for jitter and the ids of tests; no secret is made of it
         self._diagnostics_port: IListeningPort | None = None  # closed last: a balancer asks it whether we are ready
         self._threads = ThreadPool(1, 1, name="files")
         self._levels = LogLevels.from_settings(settings)

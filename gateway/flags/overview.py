@@ -35,7 +35,7 @@ class Division:
     """Which flags are shared and which are personal; ``token`` stands for this order of personal flags."""
 
     __slots__ = (
-        "_before", "_carried", "_coded", "_decide", "_layout", "_outcomes", "_resolve",
+        "_before", "_carried", "_coded", "_codes", "_decide", "_layout", "_resolve",
         "names", "own", "personal", "shared", "token",
     )  # fmt: skip
 
@@ -56,7 +56,7 @@ class Division:
         self._layout = (0, *layout, len(shared))
         self._decide = Decider(personal)
         self._resolve = [flag.resolve for flag in personal]
-        self._outcomes = [flag.outcomes for flag in personal]
+        self._codes = [flag.outcomes.codes for flag in personal]
         self._coded = [flag.outcomes.coded for flag in personal]
         same = previous is not None and previous.personal == self.personal  # Flags are compared by identity
         self.token: Final[object] = previous.token if previous is not None and same else object()
@@ -99,7 +99,10 @@ class Division:
     def _remember(self, user: User, results: Sequence[Result]) -> None:
         if len(results) > CODED_FLAGS:
             return
-        codes = [outcomes.code(result) for outcomes, result in zip(self._outcomes, results, strict=True)]
+        try:
+            codes = [codes[result] for codes, result in zip(self._codes, results, strict=True)]
+        except KeyError:  # the first of its kind
+            codes = [flag.outcomes.code(result) for flag, result in zip(self.personal, results, strict=True)]
         if max(codes, default=0) < 256:  # a flag of more outcomes is possible, and rare enough to be decided anew
             user.decided, user.decided_for = bytes(codes), self.token
 

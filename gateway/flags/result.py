@@ -57,10 +57,10 @@ class Results:
     Failures are made when they are met, which may be in an earlier config after the later one was compiled: so all
     configs of a flag share them.
     ``failures`` are those shared ones, by their text.
-    ``coded`` lists the outcomes that were given a code, which is the position there.
+    ``coded`` lists the outcomes that were given a code, which is the position there; ``codes`` tells it the other way.
     """
 
-    __slots__ = ("_codes", "_earlier", "_key", "_made", "coded", "failures")
+    __slots__ = ("_earlier", "_key", "_made", "coded", "codes", "failures")
 
     def __init__(self, key: str, earlier: Results | None = None) -> None:
         self._key = key
@@ -68,7 +68,7 @@ class Results:
         shared = earlier is not None and len(earlier.failures) < FAILURES_SHARED
         self.failures: dict[str, Result] = earlier.failures if earlier is not None and shared else {}
         self._made: dict[tuple[object, ...], Result] = {}
-        self._codes: dict[Result, int] = {}
+        self.codes: dict[Result, int] = {}
         self.coded: list[Result] = []
 
     def serve(self, value: Value, variation_id: str, *, matched: bool) -> Result:
@@ -88,9 +88,9 @@ class Results:
 
     def code(self, result: Result) -> int:
         """Return the small number that stands for one of these outcomes, as long as this object lives."""
-        code = self._codes.get(result)
+        code = self.codes.get(result)
         if code is None:
-            code = self._codes[result] = len(self.coded)
+            code = self.codes[result] = len(self.coded)
             self.coded.append(result)
         return code
 

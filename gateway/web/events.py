@@ -49,6 +49,9 @@ DATA: dict[str, type] = {"sdkkey": str, "key": str, "user": dict}
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
+FAILED = Reply(INVALID.status, INVALID.headers + STREAM_HEADERS, INVALID.body)
+
+
 @frozen
 class Data:
     """What the path of a stream carries; ``user`` is None when it names no user."""
@@ -147,7 +150,7 @@ def _open(
             return failed(text(400, unknown_flag(flag)))
         return admitted(context, call, sdk, flag, user_of(sdk, user), terms)
 
-    return loaded(sdk, go, failed(INVALID))
+    return loaded(sdk, go, FAILED)
 
 
 def _mode(query: Mapping[str, str]) -> Mode | Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
@@ -58,7 +59,9 @@ class Matcher:
         patterns = [bound for bound in web.bound if "{" in bound.route.pattern]
         # Fixed words before parameters, and whole segments before the rest of a path: the order that Klein uses.
         patterns.sort(key=lambda bound: _rank(bound.route.pattern))
-        self._patterns = [(_compiled(bound.route.pattern), bound) for bound in patterns]
+        self._patterns: dict[str, list[tuple[re.Pattern[str], Bound]]] = defaultdict(list)
+        for bound in patterns:  # each begins with a fixed word
+            self._patterns[_word(bound.route.pattern)].append((_compiled(bound.route.pattern), bound))
         self._known: dict[bytes, Plan] = {}
         self._targets: dict[bytes, Match] = {}
 
@@ -99,7 +102,7 @@ class Matcher:
         bound = self._exact.get(target.path)
         if bound is not None:
             return Match(bound, target, {})
-        for pattern, bound in self._patterns:
+        for pattern, bound in self._patterns.get(_word(target.path), ()):
             found = pattern.fullmatch(target.path)
             if found is not None:
                 return Match(bound, target, {name: decoded(value) for name, value in found.groupdict().items()})
@@ -111,6 +114,11 @@ def remember(known: dict[bytes, T], key: bytes, value: T) -> None:
     if len(known) >= KNOWN_LIMIT:
         known.clear()
     known[key] = value
+
+
+def _word(path: str) -> str:
+    """Return the first segment of a path."""
+    return path[1:].partition("/")[0]
 
 
 def _rank(pattern: str) -> tuple[object, ...]:

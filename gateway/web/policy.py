@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from gateway.web.auth import Basic, HeaderAuth, caller, inside, networks
 from gateway.web.cors import ORIGIN_LIMIT, Origins, exposed, preflight
-from gateway.web.values import Reply, text
+from gateway.web.values import Reply, StreamReply, text
 
 if TYPE_CHECKING:
     from gateway.settings import Api, CdnProxy, Cors, Http, Ofrep, Sse
@@ -102,9 +102,10 @@ class Policy:
             common = tuple(line for line in common if line[0] not in own or line == VARY_ORIGIN)
         if not common:
             return reply
-        if type(reply) is Reply:  # the common case, ten times as fast as ``evolve``
+        if isinstance(reply, Reply):  # made anew: ``evolve`` takes ten times as long
             return Reply(reply.status, common + reply.headers, reply.body)
-        return evolve(reply, headers=common + reply.headers)
+        headers = common + reply.headers
+        return StreamReply(reply.sdk, reply.key, reply.user, reply.address, headers, reply.terms, reply.stall_timeout)
 
 
 def for_api(section: Api, sdk_headers: tuple[str, ...]) -> Policy:
