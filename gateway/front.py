@@ -212,7 +212,7 @@ class LocalFront:
     def _export(self, exporter: Exporter) -> None:
         """Count the evaluations that the settings ask for; the site sees to those of its answers."""
         self._collector.configure(
-            sampling=exporter.sampling, aggregate=exporter.aggregate, limit=exporter.max_event_in_memory
+            sampling=exporter.sampling, aggregate=exporter.aggregate, batch=exporter.max_event_in_memory
         )
         self.pump.expose(Exposure(self._collector.many, whole=exporter.bulk) if exporter.on else None)
 

@@ -22,13 +22,14 @@ MINUTE: Final = 60  # seconds that ``aggregate`` puts together
 PARCEL_EVENTS: Final = 1_000  # in one parcel, beyond which only one more answer's go
 PARCEL_BYTES: Final = 256 * 1024  # as well; what a transaction and the pipe take at once
 EVENT_BYTES: Final = 1024 * 1024  # of one event; a flag's value has no limit of its own. A larger one is dropped.
+MEMORY_EVENTS: Final = 100_000  # that wait here; seconds of any load
 MEMORY_BYTES: Final = 64 * 1024 * 1024  # of all that waits here, however few events that are
 
 
 class Collector:
     """Notes evaluations of one process; ``now`` gives Unix seconds, ``chance`` numbers from 0 to 1.
 
-    At the limit of ``configure`` the oldest go, and are counted: whoever takes them away does not keep up.
+    Beyond its bounds the oldest go, and are counted: whoever takes them away does not keep up.
     Nothing here raises.
     """
 
@@ -42,14 +43,14 @@ class Collector:
         self._held = self._held_bytes = 0  # of ``_parcels``
         self._minutes: dict[int, dict[bytes, int]] = {}
         self._dropped: Counter[str] = Counter()
-        self.configure(sampling=1.0, aggregate=False, limit=100_000)
+        self._limit = MEMORY_EVENTS
+        self.configure(sampling=1.0, aggregate=False, batch=MEMORY_EVENTS)
 
-    def configure(self, *, sampling: float, aggregate: bool, limit: int) -> None:
-        """From now on keep this share of the evaluations, each or counted by minute, up to so many events."""
+    def configure(self, *, sampling: float, aggregate: bool, batch: int) -> None:
+        """From now on keep this share of the evaluations, each or counted by minute, for batches of so many events."""
         self._sampling = sampling
         self._aggregate = aggregate
-        self._limit = limit
-        self._parcel_events = min(PARCEL_EVENTS, limit)
+        self._parcel_events = min(PARCEL_EVENTS, batch)
 
     def one(self, result: Result, user: User | None) -> None:
         """Note that one flag was evaluated for an answer."""

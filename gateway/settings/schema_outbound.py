@@ -63,11 +63,7 @@ class Exporter(Section, frozen=True):
     )
     max_event_in_memory: Annotated[
         int,
-        note(
-            "Events that make a batch before the interval is over, and the most that wait in memory for the disk.",
-            ge=1,
-            aliases=("maxEventInMemory",),
-        ),
+        note("Events that make a batch before the interval is over.", ge=1, aliases=("maxEventInMemory",)),
     ] = 100000
     secret: Annotated[str, note("Secret that batches are signed with.", hidden="all")] = ""
     meta: Annotated[dict[str, str], note("Added to `meta` of each batch; `hostname` is always there.")] = field(

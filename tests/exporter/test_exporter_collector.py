@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gateway.exporter import MEMORY, TOO_LARGE, Collector, Parcel, counted, merged
-from gateway.exporter.collector import EVENT_BYTES, MEMORY_BYTES, PARCEL_BYTES, PARCEL_EVENTS
+from gateway.exporter.collector import EVENT_BYTES, MEMORY_BYTES, MEMORY_EVENTS, PARCEL_BYTES, PARCEL_EVENTS
 from gateway.flags import Result, User, load
 
 BODY = b'{"p":{"s":"x"},"f":{"on":{"t":0,"v":{"b":true},"i":"v-on"},"off":{"t":0,"v":{"b":false},"i":"v-off"}}}'
@@ -19,7 +19,7 @@ ANNA = User({"Identifier": "anna"})
 def collector(now=lambda: 130.9, chance=lambda: 0.5, **options) -> Collector:
     """A collector at a fixed time and chance."""
     made = Collector(now, chance)
-    made.configure(**{"sampling": 1.0, "aggregate": False, "limit": 100_000, **options})
+    made.configure(**{"sampling": 1.0, "aggregate": False, "batch": 100_000, **options})
     return made
 
 
@@ -94,14 +94,22 @@ def test_parcels_are_cut_by_number_and_by_size() -> None:
     assert all(len(parcel.lines) < PARCEL_BYTES + 101_000 for parcel in found)
 
 
-def test_the_oldest_go_when_nobody_takes_them_and_the_next_parcel_says_how_many() -> None:
-    """Memory is bounded, and nothing disappears in silence."""
-    source = collector(limit=10)
+def test_parcels_are_no_larger_than_a_batch() -> None:
+    """Who asks for small batches gets them."""
+    source = collector(batch=10)
     for _ in range(25):
         source.one(ON, ANNA)
+    assert [10, 10, 5] == [parcel.count for parcel in parcels(source)]
+
+
+def test_the_oldest_go_when_nobody_takes_them_and_the_next_parcel_says_how_many() -> None:
+    """Memory is bounded, and nothing disappears in silence."""
+    source = collector()
+    for _ in range(MEMORY_EVENTS + 2500):
+        source.one(ON, ANNA)
     found = parcels(source)
-    assert (10, {MEMORY: 10}) == (found[0].count, found[0].dropped)
-    assert 25 == sum(parcel.collected for parcel in found)
+    assert {MEMORY: 2 * PARCEL_EVENTS} == found[0].dropped
+    assert MEMORY_EVENTS + 2500 == sum(parcel.collected for parcel in found)
     assert all(not parcel.dropped for parcel in found[1:])
 
 
@@ -130,13 +138,13 @@ def test_an_event_that_is_too_large_is_dropped_alone(aggregate: bool) -> None:
 def test_counts_are_bounded_and_the_oldest_minute_goes() -> None:
     """As many different ones as there may be events."""
     now = [0.0]
-    source = collector(now=lambda: now[0], aggregate=True, limit=3)
-    source.many([Result(str(number), True, "") for number in range(5)], ANNA)
+    source = collector(now=lambda: now[0], aggregate=True)
+    source.many([Result(str(number), True, "") for number in range(MEMORY_EVENTS + 2)], ANNA)
     now[0] = 60.0
     source.many([ON, OFF], ANNA)
     found = parcels(source)
     assert {60} == {minute for parcel in found for minute, _, _ in parcel.counts}
-    assert {MEMORY: 5} == found[0].dropped
+    assert {MEMORY: MEMORY_EVENTS + 2} == found[0].dropped
 
 
 def test_counts_are_taken_some_at_a_time() -> None:

@@ -1,0 +1,300 @@
+"""A real gateway that exports what it evaluated, to a real receiver or to files, through outages, crashes, reloads."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from asking import Asker, ask_until_gone
+from crew import await_successor, sample, workers
+from eventually import eventually
+from gateway_process import DidNotStart, GatewayProcess
+from receiver import Call, Receiver
+from streams import Streams, stream_path
+
+Start = Callable[..., GatewayProcess]
+SECRET = "a secret of the receiver's"
+SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "exporter.schema.json"
+EVAL = "/api/shop/eval"
+PROMISE = 1.0  # seconds after its answer at which an evaluation is on disk
+KILLS = 60 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 2
+
+
+@pytest.fixture
+def flags(tmp_path: Path) -> Path:
+    """A config file with a hundred flags."""
+    path = tmp_path / "config.json"
+    write(path, 0)
+    return path
+
+
+def write(path: Path, value: int) -> None:
+    """Put a config in place, atomically: ``flag0`` has this value, a hundred others are on."""
+    first = {"t": 2, "v": {"i": value}, "i": f"v{value}"}
+    others = {f"flag{number}": {"t": 0, "v": {"b": True}, "i": f"on{number}"} for number in range(1, 100)}
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"p": {"s": "salt"}, "f": {"flag0": first, **others}}), "utf-8")
+    fresh.replace(path)
+
+
+def settings(flags: Path, exporter: dict[str, Any], count_of: int = 1) -> dict[str, Any]:
+    """The settings of a gateway with so many workers that exports."""
+    sdk = {"key": "local", "offline": {"enabled": True, "local": {"file_path": str(flags)}}}
+    return {
+        "workers": count_of,
+        "sdks": {"shop": sdk},
+        "http": {"sse": {"drain_window": 0}},
+        "outbox": {"path": str(flags.parent / "outbox.sqlite3")},
+        "exporter": exporter,
+    }
+
+
+def to(receiver: Receiver, **more: Any) -> dict[str, Any]:
+    """An exporter that flushes every half second."""
+    return {"endpoint_url": receiver.url, "secret": SECRET, "flush_interval": 500, **more}
+
+
+def question(user: object, key: str = "flag0") -> dict[str, Any]:
+    """The body of an evaluation."""
+    return {"key": key, "user": {"Identifier": str(user)}}
+
+
+def checked(calls: list[Call]) -> list[dict[str, Any]]:
+    """The events of the batches, each batch once; every signature, schema and repetition is looked at."""
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    bodies: dict[str, bytes] = {}
+    for call in calls:
+        expected = "sha256=" + hmac.new(SECRET.encode(), call.body, "sha256").hexdigest()
+        assert hmac.compare_digest(expected, call.headers["x-hub-signature-256"])
+        assert bodies.setdefault(call.id, call.body) == call.body
+    batches = [json.loads(body) for body in bodies.values()]
+    for batch in batches[:3]:
+        validator.validate({**batch, "events": batch["events"][:50]})
+    return [event for batch in batches for event in batch["events"]]
+
+
+def users(calls: list[Call]) -> set[str]:
+    """Whose evaluations arrived."""
+    return {event["userKey"] for event in checked(calls)}
+
+
+@pytest.mark.parametrize("count_of", [1, 2])
+def test_evaluations_of_every_kind_arrive_signed(gateway_process: Start, flags: Path, count_of: int) -> None:
+    """Each once, whichever worker answered; the metrics agree."""
+    with Receiver() as receiver, closing(Streams()) as streams:
+        gateway = gateway_process(settings(flags, to(receiver, meta={"app": "shop"}), count_of))
+        with Asker(gateway.port, EVAL) as asker:
+            asker.ask(question(number) for number in range(200))
+        body = json.dumps({"context": {"targetingKey": "ofrep"}}).encode()
+        path = "/ofrep/v1/evaluate/flags/flag1"
+        assert 200 == gateway.post(path, body, headers={"X-ConfigCat-SdkId": "shop"})[0]
+        assert 200 == gateway.post("/api/shop/eval-all", json.dumps({"user": {"Identifier": "bulk"}}).encode())[0]
+        stream = streams.open(gateway.port, stream_path("shop", {"Identifier": "streamer"}, "flag0"))
+        streams.read_until(lambda: stream.payloads)
+        write(flags, 1)
+        streams.read_until(lambda: len(stream.payloads) == 2)
+        eventually(lambda: len(checked(receiver.taken)) >= 203, gateway.logs)
+        eventually(lambda: sample(gateway, "flaggateway_evaluations_exported_total") == 203, gateway.logs)
+        assert 203 == sample(gateway, "flaggateway_evaluations_collected_total")
+        assert 0 == sample(gateway, "flaggateway_evaluations_waiting")
+        assert 0 == gateway.stop()
+    told = sorted((event["userKey"], event["key"], event["value"]) for event in checked(receiver.taken))
+    asked = [(str(number), "flag0", 0) for number in range(200)]
+    others = [("ofrep", "flag1", True), ("streamer", "flag0", 0), ("streamer", "flag0", 1)]
+    assert sorted(asked + others) == told
+    sequences = [int(call.headers["x-flaggateway-sequence"]) for call in receiver.taken]
+    assert list(range(1, len(sequences) + 1)) == sequences
+    assert "shop" == json.loads(receiver.taken[0].body)["meta"]["app"]
+
+
+def test_a_receiver_that_is_away_gets_everything_when_it_is_back(gateway_process: Start, flags: Path) -> None:
+    """The first batch again, unaltered, then the others; also after a restart in between."""
+    with Receiver(lambda _: 503) as receiver:
+        gateway = gateway_process(settings(flags, to(receiver)))
+        for start in (0, 100):
+            with Asker(gateway.port, EVAL) as asker:
+                asker.ask(question(number) for number in range(start, start + 100))
+            before = len(receiver.calls)
+            eventually(lambda: len(receiver.calls) > before, gateway.logs)  # noqa: B023 - called at once
+            gateway.restart()
+        receiver.behave = lambda _: 204
+        eventually(lambda: len(users(receiver.taken)) == 200, gateway.logs)
+        assert {str(number) for number in range(200)} == users(receiver.calls)
+        assert 200 == len(checked(receiver.taken))
+        assert 1 == len({call.id for call in receiver.calls if call.headers["x-flaggateway-sequence"] == "1"})
+
+
+@pytest.mark.parametrize("kind", ["one process", "two workers", "file"])
+def test_kill_9_loses_nothing_that_was_answered_a_second_before(gateway_process: Start, flags: Path, kind: str) -> None:
+    """At any moment, while a receiver answers and refuses in turn: it arrives, nothing is told twice but by its id."""
+    moods = count()
+    path = flags.parent / "evaluations.jsonl"
+    numbers: Iterator[dict[str, Any]] = (question(number) for number in count())
+    promised: set[str] = set()
+    with Receiver(lambda _: 500 if next(moods) % 3 == 0 else 204) as receiver:
+        exporter = {"kind": "file", "path": str(path)} if kind == "file" else to(receiver, flush_interval=200)
+        gateway = gateway_process(settings(flags, exporter, 2 if kind == "two workers" else 1))
+        for number in range(KILLS):
+            answered: list[tuple[Any, float]] = []
+            asking = Thread(target=lambda: answered.extend(ask_until_gone(gateway.port, EVAL, numbers)))  # noqa: B023
+            asking.start()
+            Event().wait(1.3 + 0.17 * number % 1.0)  # the moment of the kill
+            killed = time.monotonic()
+            gateway.kill()
+            asking.join()
+            promised |= {body["user"]["Identifier"] for body, at in answered if at < killed - PROMISE}
+            assert answered[-1][1] > killed - PROMISE, "the load ended too early to show anything"
+            gateway.start()
+        receiver.behave = lambda _: 204
+
+        def told() -> list[str]:
+            if kind == "file":
+                return [json.loads(line)["userKey"] for line in path.read_text().splitlines()]
+            return [event["userKey"] for event in checked(receiver.taken)]
+
+        eventually(lambda: promised <= set(told()), gateway.logs)
+        assert len(promised) > KILLS * 10
+        assert len(set(told())) == len(told())
+
+
+def test_a_worker_that_is_killed_takes_only_its_last_moment_along(gateway_process: Start, flags: Path) -> None:
+    """What it answered before is with the leader; its successor's evaluations arrive as well."""
+    with Receiver() as receiver:
+        gateway = gateway_process(settings(flags, to(receiver), 2))
+        with Asker(gateway.port, EVAL) as asker:
+            asker.ask(question(number) for number in range(100))
+        Event().wait(PROMISE)  # the promise is the point
+        before = workers(gateway)
+        os.kill(before[0], signal.SIGKILL)
+        await_successor(gateway, before)
+        with Asker(gateway.port, EVAL) as asker:
+            asker.ask(question(number) for number in range(100, 200))
+        eventually(lambda: len(users(receiver.taken)) == 200, gateway.logs)
+
+
+def test_a_graceful_stop_sends_what_there_is(gateway_process: Start, flags: Path) -> None:
+    """With an interval of an hour, and the counts of a minute that is not over."""
+    with Receiver() as receiver:
+        gateway = gateway_process(settings(flags, to(receiver, flush_interval=3_600_000, aggregate=True), 2))
+        with Asker(gateway.port, EVAL) as asker:
+            asker.ask(question(number) for number in range(100))
+        assert 0 == gateway.stop()
+        told = checked(receiver.taken)
+    assert (100, {"flag0"}, {""}) == (
+        sum(event["count"] for event in told), {event["key"] for event in told}, {event["userKey"] for event in told},
+    )  # fmt: skip
+    assert len(told) <= 2  # the minute may have changed meanwhile
+
+
+@pytest.mark.parametrize("count_of", [1, 2])
+def test_a_reload_begins_changes_and_ends_the_export(gateway_process: Start, flags: Path, count_of: int) -> None:
+    """Without a restart, in every worker; the database is opened when it is needed first."""
+    plain = settings(flags, {}, count_of)
+    database = Path(plain["outbox"]["path"])
+    with Receiver() as first, Receiver() as second:
+        gateway = gateway_process(plain)
+
+        def ask(user: str) -> None:
+            with Asker(gateway.port, EVAL) as asker:
+                asker.ask(question(user) for _ in range(20))
+
+        def reload(exporter: dict[str, Any]) -> None:
+            before = gateway.logs().count("settings reloaded")
+            gateway.reload({**plain, "exporter": exporter})
+            eventually(lambda: gateway.logs().count("settings reloaded") > before, gateway.logs)
+            eventually(lambda: json.loads(gateway.get("/status", diag=True)[1])["gateway"]["reloads"] > before)
+
+        ask("nobody")
+        assert not database.exists()
+        reload(to(first))
+        ask("one")
+        eventually(lambda: len(checked(first.taken)) == 20, gateway.logs)
+        reload(to(second, flush_interval=100))
+        ask("two")
+        eventually(lambda: len(checked(second.taken)) == 20, gateway.logs)
+        reload({})
+        ask("nobody")
+        assert 0 == gateway.stop()
+    assert ({"one"}, {"two"}) == (users(first.taken), users(second.taken))
+
+
+@pytest.mark.parametrize("count_of", [1, 2])
+def test_files_are_rotated_and_hold_every_evaluation(gateway_process: Start, flags: Path, count_of: int) -> None:
+    """One line each; no database is made for them."""
+    folder = flags.parent / "exported"
+    folder.mkdir()
+    exporter = {"kind": "file", "path": str(folder / "evaluations.jsonl"), "max_bytes": 20_000, "keep": 50}
+    gateway = gateway_process(settings(flags, exporter, count_of))
+    for start in range(0, 500, 100):
+        with Asker(gateway.port, EVAL) as asker:
+            asker.ask(question(number) for number in range(start, start + 100))
+        eventually(lambda: len(lines(folder)) == start + 100, gateway.logs)  # noqa: B023 - called at once
+    assert 0 == gateway.stop()
+    assert sorted(map(str, range(500))) == sorted(json.loads(line)["userKey"] for line in lines(folder))
+    assert len(list(folder.iterdir())) > 2
+    assert not (flags.parent / "outbox.sqlite3").exists()
+
+
+def lines(folder: Path) -> list[str]:
+    """The lines of all files in a folder."""
+    return [line for path in folder.iterdir() for line in path.read_text().splitlines()]
+
+
+def test_a_file_that_cannot_be_written_is_said_at_once(gateway_process: Start, flags: Path) -> None:
+    """The gateway does not start as if all were well."""
+    exporter = {"kind": "file", "path": str(flags.parent / "nowhere" / "evaluations.jsonl")}
+    with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*exporter\.path: .* cannot be written"):
+        gateway_process(settings(flags, exporter))
+
+
+def test_a_locked_database_delays_no_answer_and_loses_nothing(gateway_process: Start, flags: Path) -> None:
+    """The status is degraded meanwhile."""
+    with Receiver() as receiver:
+        gateway = gateway_process(settings(flags, to(receiver)))
+        database = flags.parent / "outbox.sqlite3"
+        with closing(sqlite3.connect(database, isolation_level=None)) as locking:
+            locking.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            with Asker(gateway.port, EVAL) as asker:
+                asker.ask(question(number) for number in range(100))
+            assert time.monotonic() - began < 2.0
+            eventually(lambda: b"evaluations cannot be written" in gateway.get("/status", diag=True)[1], gateway.logs)
+            locking.execute("ROLLBACK")
+        eventually(lambda: len(users(receiver.taken)) == 100, gateway.logs)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.parametrize(("path", "questions", "each"), [(EVAL, 24_000, 1), ("/api/shop/eval-all", 600, 100)])
+def test_everything_arrives_under_load(
+    gateway_process: Start, flags: Path, path: str, questions: int, each: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As fast as one client can ask two workers; how fast it must be is judged by ``make bench``."""
+    with Receiver() as receiver:
+        exporter = to(receiver, bulk=True, flush_interval=1000, max_event_in_memory=20_000)
+        gateway = gateway_process(settings(flags, exporter, 2))
+        began = time.monotonic()
+        with Asker(gateway.port, path) as asker:
+            asker.ask(question(number) for number in range(questions))
+        asked = time.monotonic() - began
+        eventually(lambda: sample(gateway, "flaggateway_evaluations_exported_total") >= questions * each, gateway.logs)
+        taken = time.monotonic() - began
+        assert 0 == sample(gateway, "flaggateway_evaluations_dropped_total")
+        assert 0 == gateway.stop()
+    told = checked(receiver.taken)
+    assert questions * each == len(told) == len({(event["userKey"], event["key"]) for event in told})
+    with capsys.disabled():
+        print(f" {path}: {questions * each / asked:,.0f} events/s asked, {questions * each / taken:,.0f}/s arrived")
