@@ -1,10 +1,15 @@
-"""Measures how late the reactor is: whatever delays a timer delays every request and every push as well."""
+"""Looks each second at what no request shows: how late the reactor is, and whether files are left for connections.
+
+Whatever delays a timer delays every request and every push as well; without a file each new connection is cut.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
+
+from gateway.telemetry.rlimits import files_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +27,16 @@ class LagMonitor:
     """Reports, once per second, how many seconds too late its own timer fired.
 
     It goes by the reactor's clock, which follows the wall clock: setting the clock forward shows as one large lag.
+    ``left`` tells whether one more file can be opened.
     """
 
-    def __init__(self, clock: IReactorTime, report: Callable[[float], None]) -> None:
+    def __init__(
+        self, clock: IReactorTime, report: Callable[[float], None], left: Callable[[], bool] = files_left
+    ) -> None:
         self._clock = clock
         self._report = report
+        self._left = left
+        self._refusing: float | None = None
         self._call: IDelayedCall | None = None
         self._due = 0.0
         self._warned: float | None = None
@@ -49,4 +59,7 @@ class LagMonitor:
         if lag >= WARNING and (self._warned is None or now - self._warned >= QUIET):
             self._warned = now
             _log.warn("the gateway stood still for {lag:.1f} s: it is short of CPU, or paged out", lag=lag)
+        if not self._left() and (self._refusing is None or now - self._refusing >= QUIET):
+            self._refusing = now
+            _log.warn("no more files may be open, new connections are cut: raise LimitNOFILE of the service")
         self.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 from typing import TYPE_CHECKING
 
@@ -64,3 +66,12 @@ def raise_file_limit(
         )
     _log.info("open files: {now} allowed (before: {before}, most: {hard})", now=now, before=before, hard=hard)
     return FileLimit(before, now, hard, enough)
+
+
+def files_left() -> bool:
+    """Return whether one more file can be opened."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno not in (errno.EMFILE, errno.ENFILE)
+    return True

@@ -102,6 +102,7 @@ LOG_LINES = [
     "the SDK key {key} is invalid",
     "{count} of {all} flags fail, for some users or all of them: {shown}",
     "no flag fails any more",
+    "no more files may be open, new connections are cut",
     "a new config of {count} flags is in use",
     "a web hook call, fetching",
     "a web hook call is refused: {reason}",

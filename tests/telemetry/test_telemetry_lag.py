@@ -1,5 +1,7 @@
 """The reactor's lag and the limit of open files."""
 
+import contextlib
+import os
 import resource
 
 import pytest
@@ -7,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from gateway.telemetry import FileLimit, LagMonitor, raise_file_limit
+from gateway.telemetry.rlimits import files_left
 
 
 @pytest.fixture
@@ -101,3 +104,35 @@ def test_the_real_limit_is_raised():
         assert outcome.now >= before[0]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before[0], resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def test_missing_files_are_said_once_a_minute_while_they_are_missing(events):
+    """An operator learns why connections are cut, and not at every one of them."""
+    clock, left = Clock(), [True]
+    monitor = LagMonitor(clock, lambda lag: None, lambda: left[0])
+    monitor.start()
+    for answer, seconds, count in ((True, 5, 0), (False, 59, 1), (False, 10, 2), (True, 100, 2)):
+        left[0] = answer
+        for _ in range(seconds):
+            clock.advance(1)
+        assert count == len(warnings(events))
+    monitor.stop()
+
+
+def test_the_real_limit_is_noticed():
+    """With every file in use there is none left, and one again when one is closed."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        assert files_left()
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        found = files_left()
+        os.close(taken.pop())
+        assert (False, True) == (found, files_left())
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
