@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # what a signed 64-bit integer holds
 DEPTH_LIMIT = 64  # nested arrays and objects in one flag or segment; a real one has about 8
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_BYTE = re.compile(r"\(byte ([0-9]{1,18})\)$")  # how msgspec says where it stopped
+NEWLINE = b"\n"
 _Pieces = dict[str, msgspec.Raw]
 
 
@@ -43,8 +45,8 @@ def read_document(body: bytes) -> Document:
         root = _ROOT.decode(body)
     except msgspec.ValidationError as error:
         raise ConfigError(f"the config JSON has an unexpected shape: {error}") from None
-    except (ValueError, RecursionError):
-        raise ConfigError("the config JSON is not valid JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the config JSON is not valid JSON{_place(body, str(error))}") from None
     if root.f is msgspec.UNSET and root.s is msgspec.UNSET and root.p is msgspec.UNSET:
         raise ConfigError("the config JSON has none of the members 'f', 's' and 'p'")
     return Document(
@@ -52,6 +54,15 @@ def read_document(body: bytes) -> Document:
         segments=tuple(bytes(raw) for raw in root.s or ()),
         preferences={key: read_piece(bytes(raw)) for key, raw in (root.p or {}).items()},
     )
+
+
+def _place(body: bytes, error: str) -> str:
+    """Return where in a body the parser stopped, in words for whoever edits the file; nothing where it did not say."""
+    found = _BYTE.search(error)
+    if found is None:
+        return ": it ends too early" if error.startswith("Input data was truncated") else ""
+    before = body[: int(found[1])]
+    return f" at line {before.count(NEWLINE) + 1}, column {len(before) - (before.rfind(NEWLINE) + 1) + 1}"
 
 
 def read_piece(source: bytes) -> object:

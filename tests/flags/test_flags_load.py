@@ -25,9 +25,10 @@ def flag(value=True, **rest):
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        (b"", "not valid JSON"),
+        (b"", "not valid JSON: it ends too early"),
         (b"nope", "not valid JSON"),
-        (b"\xff", "not valid JSON"),
+        (b"\xff", "not valid JSON at line 1, column 1"),
+        (b'{"f":{\n  "a": {"t":0,}\n}}', "not valid JSON at line 2, column 15"),
         (b"{}", "none of the members"),
         (b"[]", "unexpected shape"),
         (b"null", "unexpected shape"),
