@@ -17,7 +17,7 @@ INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # what a signed 64-bit integer holds
 DEPTH_LIMIT = 64  # nested arrays and objects in one flag or segment; a real one has about 8
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _BYTE = re.compile(r"\(byte ([0-9]{1,18})\)$")  # how msgspec says where it stopped
-NEWLINE = b"\n"
+_NEWLINE = b"\n"
 _Pieces = dict[str, msgspec.Raw]
 
 
@@ -62,7 +62,7 @@ def _place(body: bytes, error: str) -> str:
     if found is None:
         return ": it ends too early" if error.startswith("Input data was truncated") else ""
     before = body[: int(found[1])]
-    return f" at line {before.count(NEWLINE) + 1}, column {len(before) - (before.rfind(NEWLINE) + 1) + 1}"
+    return f" at line {before.count(_NEWLINE) + 1}, column {len(before) - (before.rfind(_NEWLINE) + 1) + 1}"
 
 
 def read_piece(source: bytes) -> object:
