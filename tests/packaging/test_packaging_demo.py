@@ -50,11 +50,22 @@ class Demo:
         except OSError:
             return False
 
+    def told(self, command):
+        """Return the types of messages that the command shows."""
+        self.received, _ = self.paste(command).communicate(timeout=30)
+        return {json.loads(line)["type"] for line in self.received.splitlines() if line.startswith("{")}
+
     def paste(self, command):
         """Run a command as it would run in the user's other terminal."""
         return subprocess.Popen(
             ["sh", "-c", command], cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
+
+
+def answers(port):
+    """Whether anybody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
@@ -70,9 +81,9 @@ def demo(tmp_path, installed, require_tool):
         running.process.wait()
 
 
-def test_the_printed_commands_show_an_evaluation_a_stream_and_a_push(demo):
-    """Pasted as they are, the three commands evaluate a flag, stream it, and push its new value."""
-    evaluate, stream, change = demo.commands()
+def test_the_printed_commands_show_an_evaluation_a_stream_a_push_and_a_delivery(demo):
+    """Pasted as they are, the four commands evaluate a flag, stream it, push its new value, and show who was told."""
+    evaluate, stream, change, deliveries = demo.commands()
     answer, _ = demo.paste(evaluate).communicate(timeout=30)
     assert 39 == json.loads(answer)["value"]
     with demo.paste(f"exec {stream}") as reader:
@@ -81,6 +92,9 @@ def test_the_printed_commands_show_an_evaluation_a_stream_and_a_push(demo):
         assert ("", None) == demo.paste(change).communicate(timeout=30)
         assert 29 == next(data)
         reader.kill()
+    eventually(lambda: demo.told(deliveries) >= {"FLAG_UPDATED", "USER_FLAGS_UPDATED"}, demo.said.read_text)
+    assert "SIGNATURE BAD" not in demo.received
+    assert 2 == demo.received.count("signature good")
 
 
 def test_ctrl_c_ends_the_demo_well(demo):
@@ -88,6 +102,10 @@ def test_ctrl_c_ends_the_demo_well(demo):
     demo.process.send_signal(signal.SIGINT)
     assert 0 == demo.process.wait(30)
     assert "Traceback" not in demo.said.read_text("utf-8")
+    port = int(
+        re.findall(r"^receiving on port ([0-9]+)$", (demo.home / ".run/received.log").read_text(), re.MULTILINE)[0]
+    )
+    eventually(lambda: not answers(port))
 
 
 def test_a_taken_port_is_named_before_anything_starts(tmp_path, installed):

@@ -1,0 +1,137 @@
+"""A receiver of web hooks that shows what arrives, and whether its signature is good.
+
+Stand-alone: ``python -m gateway.testing.receiver --port 0 --secret whsec_…`` prints its port, then each call.
+In a test: ``with Receiver(secret) as receiver: … receiver.url, receiver.calls``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import hmac
+import os
+import sys
+from base64 import b64decode, b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Self
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+BODY_LIMIT = 16 * 1024 * 1024  # bytes of one call; beyond it 413
+CALLS_KEPT = 1000  # the oldest go first
+PARENT_SECONDS = 0.3  # between two looks whether the parent process lives
+
+
+@frozen
+class Call:
+    """One call as it arrived; header names in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """The message's id, equal for every attempt."""
+        return self.headers.get("x-flaggateway-delivery", "")
+
+    def signed_with(self, secret: str) -> bool | None:
+        """Whether every signature that the call carries is good; None when it carries none."""
+        found = []
+        hub = self.headers.get("x-hub-signature-256")
+        if hub is not None:
+            digest = hmac.new(secret.encode(), self.body, hashlib.sha256).hexdigest()
+            found.append(hmac.compare_digest(hub.encode(), f"sha256={digest}".encode()))
+        standard = self.headers.get("webhook-signature")
+        if standard is not None:
+            key = b64decode(secret.removeprefix("whsec_")) if secret.startswith("whsec_") else secret.encode()
+            head = f"{self.headers.get('webhook-id', '')}.{self.headers.get('webhook-timestamp', '')}."
+            wanted = b"v1," + b64encode(hmac.new(key, head.encode() + self.body, hashlib.sha256).digest())
+            found.append(any(hmac.compare_digest(each.encode(), wanted) for each in standard.split(" ")))
+        return all(found) if found else None
+
+
+class Receiver:
+    """Answers every POST with ``status``, in threads of its own; ``calls`` are the latest, the oldest first."""
+
+    def __init__(self, port: int = 0, status: int = 204, told: Callable[[Call], None] = lambda _: None) -> None:
+        self.calls: list[Call] = []
+        self.status = status
+        self._told = told
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        self.url = f"http://127.0.0.1:{self.port}/"
+
+    def __enter__(self) -> Self:
+        """Start to answer."""
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop to answer."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _take(self, call: Call) -> None:
+        self.calls = [*self.calls[-CALLS_KEPT + 1 :], call]
+        self._told(call)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 30
+
+            def do_POST(self) -> None:
+                length = self.headers.get("Content-Length", "0")
+                size = int(length) if length.isascii() and length.isdigit() else BODY_LIMIT + 1
+                if size > BODY_LIMIT:
+                    self.close_connection = True
+                    self._answer(413)
+                    return
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                receiver._take(Call(headers, self.rfile.read(size)))
+                self._answer(receiver.status)
+
+            def _answer(self, status: int) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing: the calls are shown by whoever wants them shown."""
+
+        return Handler
+
+
+def _show(call: Call, secret: str) -> None:
+    verdict = {True: "signature good", False: "SIGNATURE BAD", None: "not signed"}[call.signed_with(secret)]
+    print(f"\n{call.id}: {verdict}\n{call.body.decode('utf-8', 'replace')}", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until interrupted, or until the parent process ends."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--secret", default="", help="what signatures are checked with")
+    parser.add_argument("--status", type=int, default=204, help="how each call is answered")
+    parser.add_argument("--parent", type=int, help="end when this process is not, or no longer, the parent")
+    chosen = parser.parse_args(arguments)
+    forever = Event()
+    with Receiver(chosen.port, chosen.status, lambda call: _show(call, chosen.secret)) as receiver:
+        print(f"receiving on port {receiver.port}", flush=True)
+        while not forever.wait(PARENT_SECONDS):
+            if chosen.parent is not None and os.getppid() != chosen.parent:
+                return
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(0)
