@@ -41,12 +41,13 @@ class PlainLink:
         ``_tempDataBuffer`` has no public name; what is in it or in ``dataBuffer`` must leave first.
         """
         if not transport.dataBuffer and not transport._tempDataBuffer and not transport.disconnecting:  # noqa: SLF001
-            sent = transport.writeSomeData(data)
+            try:
+                sent = transport.socket.send(data)
+            except OSError:
+                sent = 0  # full, or broken: the transport finds out in its turn, and tells the protocol
             if sent == len(data):
                 return
-            if isinstance(sent, int):
-                data = data[sent:]
-            # A broken connection is left to the transport, which finds it broken in turn and tells the protocol.
+            data = data[sent:]
         transport.write(data)
 
     def give(self, transport: Any, protocol: Any) -> None:

@@ -59,6 +59,16 @@ class Pipe(FileDescriptor):
         self.half_closed = False
         self.gone: Failure | None = None
         self.protocol: Any = None
+        self.socket = self
+
+    def send(self, data: bytes) -> int:
+        """As a socket does: what fits, or an error when nothing does."""
+        sent = self.writeSomeData(data)
+        if isinstance(sent, BaseException):
+            raise BrokenPipeError
+        if data and not sent:
+            raise BlockingIOError
+        return sent
 
     def writeSomeData(self, data: bytes) -> int | BaseException:
         if self.gone is not None:
