@@ -28,7 +28,7 @@ ENTRY_BYTES: Final = 80  # of one flag in such a text, as a rule
 CODED_FLAGS: Final = 1024  # personal flags whose outcomes are remembered for a user, a byte each; of more none are
 
 Text = Literal["entry", "ofrep"]
-"""Which text: the members of evaluate-all's object, or OFREP's items."""
+"""Which text: evaluate-all's object, or OFREP's items with commas between them."""
 
 
 class Division:
@@ -123,8 +123,13 @@ class Shared:
         """Return a new list: the shared texts, with empty places for those of the personal flags."""
         known = self._templates.get(text)
         if known is None:
-            texts = [result.entry if text == "entry" else result.ofrep for result in self.results]
-            known = self._templates[text] = self._division.template(texts)
+            if text == "entry":
+                known = self._division.template([result.entry for result in self.results])
+                known[0] = b"{" + known[0]
+                known[-1] += b"}"
+            else:
+                known = self._division.template([result.ofrep for result in self.results])
+            self._templates[text] = known
         return known.copy()
 
 
@@ -147,7 +152,7 @@ class Overview:
         return self._state[0]
 
     def text(self, user: User, text: Text) -> bytes:
-        """Return the texts of all flags in the order of their keys, with commas between them."""
+        """Return the texts of all flags, in the order of their keys."""
         division, shared = self._shared(user)
         parts = shared.template(text)
         own = division.decide(user)
@@ -155,7 +160,7 @@ class Overview:
         return b"".join(parts)
 
     def shown(self, user: User) -> tuple[bytes, int]:
-        """Return the text of the entries and the sum of their numbers; remembers what was decided for ``user``."""
+        """Return the object of all entries and the sum of their numbers; remembers what was decided for ``user``."""
         division, shared = self._shared(user)
         parts = shared.template("entry")
         own = division.decide(user, remember=True)

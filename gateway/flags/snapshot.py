@@ -84,7 +84,7 @@ class Snapshot:
 
     def encode_all(self, user: User | None) -> bytes:
         """Return ``{"<key>":{"value":…,"variationId":…},…}`` over all flags; failing ones have a null value."""
-        return b"{%b}" % self.overview.text(NOBODY if user is None else user, "entry")
+        return self.overview.text(NOBODY if user is None else user, "entry")
 
     def encode_ofrep(self, user: User | None) -> bytes:
         """Return OFREP's items of all flags, in the order of ``keys``, with commas between them."""
@@ -95,8 +95,7 @@ class Snapshot:
 
         What took a hash of the user is remembered with the user, who is asked about again at the next change.
         """
-        text, number = self.overview.shown(NOBODY if user is None else user)
-        return b"{%b}" % text, number
+        return self.overview.shown(NOBODY if user is None else user)
 
     def ofrep_number(self, user: User | None) -> int:
         """Return the sum of all Results' ``ofrep_number``; remembers as ``show_all`` does."""
