@@ -3,6 +3,7 @@
     wake ──► due ──► window ──► in flight ──► delivered / postponed / failed, written ──► due …
 
 A lane shares nothing with another but the database's thread, so a dead receiver delays nobody.
+With one attempt in flight a lane is strict: a message waits until the one before it was taken or given up.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Lane:
 
     def wake(self) -> None:
         """Look for what is due."""
-        if self._stopped:
-            return
+        if self._stopped or (self._strict and self._held):
+            return  # a strict lane looks again when it holds nothing
         if self._asking:
             self._again = True
             return
@@ -124,7 +125,10 @@ class Lane:
     async def _ask(self) -> None:
         room = WINDOW - len(self._window)
         try:
-            due = await self._outbox.due(self._rules.name, self._held, room)
+            if self._strict:
+                due = await self._outbox.next(self._rules.name, room)
+            else:
+                due = await self._outbox.due(self._rules.name, self._held, room)
         except sqlite3.Error as error:
             self._asking = False
             self._troubled(error)
@@ -173,6 +177,8 @@ class Lane:
                 await self._written(lambda: self._outbox.delivered(letter, attempt, at))
             case Again(due):
                 self._refused(at, letter, attempt, due)
+                if self._strict:
+                    self._put_back()
                 await self._written(lambda: self._outbox.postponed(letter, attempt, at, due))
                 self._sleep(due - self._wall())
             case Expired():
@@ -180,6 +186,15 @@ class Lane:
                 notices = rules.notices(letter, attempt, self._wall())
                 await self._written(lambda: self._outbox.failed(letter, attempt, at, notices))
                 self._news({notice.endpoint for notice in notices})
+
+    @property
+    def _strict(self) -> bool:
+        return self._rules.concurrency == 1
+
+    def _put_back(self) -> None:
+        """Hold nothing but what is in flight."""
+        self._held.difference_update(letter.row for letter in self._window)
+        self._window.clear()
 
     async def _written(self, write: Callable[[], Deferred[Any]]) -> None:
         """Write until it is written: an attempt that is forgotten would be repeated, and its slot is the bound."""

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 PURGE_STEP: Final = 1000  # rows deleted in one transaction, so that a change never waits long for a purge
 ATTEMPTS_KEPT: Final = 50  # per message; a retry schedule of three days has about 20
 
+_LETTER: Final = (
+    "row, sequence, tries, first_try, due, earlier, id, endpoint, format, type, subject, body, created,"
+    " sdk_id, old_etag, new_etag"
+)
+
 
 @frozen
 class Letter:
@@ -105,14 +110,33 @@ def due_letters(
     The second is when the next of those that are not due yet will be; None when there is none.
     """
     rows = connection.execute(
-        "SELECT row, sequence, tries, first_try, due, earlier, id, endpoint, format, type, subject, body, created,"
-        " sdk_id, old_etag, new_etag FROM messages"
+        f"SELECT {_LETTER} FROM messages"  # noqa: S608 - our own names
         " WHERE endpoint = ? AND state = 'pending' AND due <= ? ORDER BY due, sequence LIMIT ?",
         (endpoint, now, limit + len(held)),
     ).fetchall()
     letters = [_letter(row) for row in rows if row[0] not in held][:limit]
     query = "SELECT min(due) FROM messages WHERE endpoint = ? AND state = 'pending' AND due > ?"
     return letters, connection.execute(query, (endpoint, now)).fetchone()[0]
+
+
+def next_letters(
+    connection: sqlite3.Connection, endpoint: str, now: float, limit: int
+) -> tuple[list[Letter], float | None]:
+    """Return up to ``limit`` letters in the order in which they were made, up to the first that is not due yet.
+
+    The second is when that one will be; None when there is none.
+    """
+    rows = connection.execute(
+        f"SELECT {_LETTER} FROM messages INDEXED BY messages_pending"  # noqa: S608 - our own names
+        " WHERE endpoint = ? AND state = 'pending' ORDER BY row LIMIT ?",
+        (endpoint, limit),
+    )
+    letters: list[Letter] = []
+    for letter in map(_letter, rows):
+        if letter.due > now:
+            return letters, letter.due
+        letters.append(letter)
+    return letters, None
 
 
 def _letter(columns: tuple[Any, ...]) -> Letter:

@@ -49,6 +49,10 @@ class Outbox:
         holding = frozenset(held)
         return self._store.run(lambda c: Due(*ledger.due_letters(c, endpoint, self._wall(), holding, limit)))
 
+    def next(self, endpoint: str, limit: int) -> Deferred[Due]:
+        """Return up to ``limit`` letters for ``endpoint`` in their order, up to the first that is not due yet."""
+        return self._store.run(lambda c: Due(*ledger.next_letters(c, endpoint, self._wall(), limit)))
+
     def delivered(self, letter: Letter, attempt: Attempt, at: float) -> Deferred[None]:
         """Record the attempt that began at ``at``, and that the message arrived."""
 

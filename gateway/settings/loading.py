@@ -19,7 +19,7 @@ from gateway.settings.raw import Raw, Unreadable
 from gateway.settings.reading import Place, Reader
 from gateway.settings.rules import Exists, Finding, errors
 from gateway.settings.rules_later import later_errors
-from gateway.settings.rules_outbound import outbound_errors
+from gateway.settings.rules_outbound import outbound_errors, outbound_notices
 from gateway.settings.yamltext import read_yaml
 
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ def _doubtful(settings: Settings, reader: Reader) -> Iterator[Problem]:
         if sdk.offline.local.file_path and not sdk.offline.enabled:
             text = f"has no effect: sdks.{sdk_id}.offline.enabled is not true"
             yield _warning(path, text, reader.places.get(path, Place()))
+    for notice in outbound_notices(settings):
+        yield _warning(notice.path, notice.text, reader.places.get(notice.path, Place()))
 
 
 def _warning(path: Path, text: str, place: Place, near: str = "") -> Problem:

@@ -7,6 +7,7 @@ because people search for them.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Exists = Callable[[str], bool]
 
 SHORTEST_VALIDITY: Final = 5  # seconds; clocks of sender and receiver differ by more than less.
+_HOST: Final = re.compile(r"[^\s\x00-\x20\x7f<>\"\\^`{|}]{1,253}")
 _NETWORK: Final = "networks such as 192.0.2.0/24 or 2001:db8::/32"
 
 
@@ -173,7 +175,7 @@ def check_url(path: Path, url: str) -> Iterator[Finding]:
 def _is_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in {"http", "https"} and bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
     except ValueError:
         return False
 

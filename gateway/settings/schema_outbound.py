@@ -46,7 +46,7 @@ class Endpoint(Section, frozen=True):
         ),
     ] = field(default_factory=list)
     ca_file: Annotated[str, note("PEM file of certificate authorities to trust.")] = ""
-    concurrency: Annotated[int, note("Calls in flight; 1 keeps them strictly in order.", ge=1)] = 8
+    concurrency: Annotated[int, note("Calls in flight; 1 keeps them strictly in order.", ge=1, le=1000)] = 8
     timeout: Annotated[float, note("Seconds that a call may take.", gt=0)] = 10
     retry_for: Annotated[float, note("Seconds for which a message is tried again.", ge=0)] = 259200
 

@@ -137,8 +137,8 @@ def test_no_more_than_concurrency_are_in_flight(limit: int) -> None:
 
 
 def test_a_message_that_is_retried_does_not_hold_up_later_ones() -> None:
-    """With one call in flight too: order is that of the starts."""
-    scene = Scene(endpoint("ops", concurrency=1))
+    """Order is that of the starts."""
+    scene = Scene(endpoint("ops", concurrency=2))
     sender = scene.senders["http://ops/"]
     sender.answer = lambda headers, _: (
         BROKEN if headers["X-Flaggateway-Delivery"] == "1" and len(sender.sent) < 3 else FINE
@@ -147,6 +147,24 @@ def test_a_message_that_is_retried_does_not_hold_up_later_ones() -> None:
     scene.pass_time(10)
     assert scene.sent("ops") == ["1", "2", "3", "1"]
     assert scene.store.states() == {"delivered": 3}
+
+
+def test_one_call_in_flight_keeps_the_order_strictly() -> None:
+    """A message waits until the one before it was taken or given up, however many wait and whatever comes meanwhile."""
+    scene = Scene(endpoint("ops", concurrency=1, retry_for=60))
+    sender = scene.senders["http://ops/"]
+    first, last = "0", "99"
+    sender.answer = lambda headers, _: BROKEN if headers["X-Flaggateway-Delivery"] in {first, last} else FINE
+    scene.add("ops", *(str(number) for number in range(100)))
+    scene.pass_time(4)
+    assert scene.sent("ops") == ["0"]
+    scene.add("ops", "100")
+    scene.pass_time(120)
+    sent = scene.sent("ops")
+    assert sent == sorted(sent, key=int)
+    assert list(dict.fromkeys(sent)) == [str(number) for number in range(101)]
+    assert (4, 4) == (sent.count(first), sent.count(last))
+    assert scene.store.states() == {"delivered": 99, "failed": 2}
 
 
 def test_failure_is_told_to_the_others_and_never_about_itself() -> None:

@@ -78,6 +78,7 @@ CREATE TABLE messages (
     UNIQUE (endpoint, id)
 ) STRICT;
 CREATE INDEX messages_due ON messages (endpoint, due, sequence) WHERE state = 'pending';
+CREATE INDEX messages_pending ON messages (endpoint) WHERE state = 'pending';
 CREATE INDEX messages_failed ON messages (endpoint) WHERE state = 'failed';
 CREATE INDEX messages_finished ON messages (finished) WHERE state <> 'pending';
 
