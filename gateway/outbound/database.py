@@ -12,16 +12,18 @@ import sqlite3
 import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from gateway.outbound.claim import Claim, Taken, claimed
 from gateway.outbound.migrate import NotOurs, migrate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Database:
     def __init__(self, reactor: Any, path: Path) -> None:
         self.path = path
         self._reactor = reactor
+        self._claim = Claim(path)
         self._pool: ConnectionPool | None = None
         self._waiting: list[tuple[Work[Any], Deferred[Any]]] = []
         self._busy = False
@@ -67,7 +70,14 @@ class Database:
 
         Takes some milliseconds in the calling thread, so that whoever starts the gateway learns at once.
         """
-        check(self.path)
+        with _explained(self.path):
+            _make_room_for(self.path)
+            self._claim.take()
+            try:
+                _prepare_file(self.path)
+            except BaseException:
+                self._claim.release()
+                raise
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
         self._pool = ConnectionPool(  # type: ignore[no-untyped-call]
             "sqlite3",
@@ -101,6 +111,7 @@ class Database:
         if self._pool is not None:
             self._pool.close()  # type: ignore[no-untyped-call]
             self._pool = None
+            self._claim.release()
 
     def _schedule(self) -> None:
         if self._waiting and not self._busy:
@@ -146,13 +157,33 @@ class Database:
 
 
 def check(path: Path) -> None:
-    """Create the file for nobody but us (messages name users), bring it to our schema; raises ``OutboxUnusable``."""
+    """Do what ``Database.open`` does before it opens; raises ``OutboxUnusable``.  Not for a file that is open."""
+    with _explained(path):
+        _make_room_for(path)
+        with claimed(path):
+            _prepare_file(path)
+
+
+def _make_room_for(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _prepare_file(path: Path) -> None:
+    """Create the file for nobody but us (messages name users), bring it to our schema."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
+        migrate(connection)
+        prepare(connection)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn every fault into ``OutboxUnusable``."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
-            migrate(connection)
-            prepare(connection)
+        yield
+    except Taken as error:
+        text = f"outbox.path: {path} is in use by another gateway ({error}); each gateway needs a file of its own"
+        raise OutboxUnusable(text) from error
     except OSError as error:
         raise OutboxUnusable(f"outbox.path: {path} cannot be written: {error.strerror}") from error
     except NotOurs as error:

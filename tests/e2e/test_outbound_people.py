@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
-from gateway_process import GatewayProcess
+from gateway_process import DidNotStart, GatewayProcess
 from receiver import Receiver
 
 Start = Callable[..., GatewayProcess]
@@ -88,3 +89,45 @@ def test_without_web_hooks_the_pages_say_so(gateway_process: Start, tmp_path: Pa
         gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3"))
         status, body = gateway.get("/changes", diag=True)
     assert (404, True) == (status, json.loads(body)["error"].startswith("no outbox is open"))
+
+
+def test_a_second_gateway_on_the_same_outbox_does_not_start(gateway_process: Start, tmp_path: Path) -> None:
+    """By whatever name it calls the file; the first goes on, and after its sudden end the next one may."""
+    database = tmp_path / "outbox.sqlite3"
+    alias = tmp_path / "alias.sqlite3"
+    with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
+        ops = {"name": "ops", "url": receiver.url, "format": "notifier"}
+        first = gateway_process(settings(cdn, database, ops))
+        alias.symlink_to(database)
+        with pytest.raises(DidNotStart, match=rf"in use by another gateway \(process {first.pid}\)"):
+            gateway_process(settings(cdn, alias, ops))
+        cdn.set(config(1))
+        first.post("/api/shop/refresh")
+        eventually(lambda: receiver.taken)
+        first.kill()
+        assert None is gateway_process(settings(cdn, alias, ops)).returncode
+
+
+@pytest.mark.parametrize("fault", ["a directory", "below a file", "a newer schema"])
+def test_an_outbox_that_cannot_be_used_ends_the_start_with_one_line(
+    gateway_process: Start, tmp_path: Path, fault: str
+) -> None:
+    """It names the option; a reload that would need it is refused, and the gateway goes on."""
+    database = tmp_path / "outbox.sqlite3"
+    if fault == "a directory":
+        database.mkdir()
+    elif fault == "below a file":
+        database.write_text("")
+        database = database / "outbox.sqlite3"
+    else:
+        newer = sqlite3.connect(database)
+        newer.executescript("CREATE TABLE t (x); PRAGMA application_id = 0x666C6777; PRAGMA user_version = 99;")
+        newer.close()
+    with CdnStandIn(config(0)) as cdn:
+        ops = {"name": "ops", "url": "http://127.0.0.1:1/"}
+        with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*not started: outbox.path: "):
+            gateway_process(settings(cdn, database, ops))
+        gateway = gateway_process(settings(cdn, database))
+        gateway.reload(settings(cdn, database, ops))
+        eventually(lambda: "reload refused, the old settings stay: outbox.path: " in gateway.logs())
+        assert 200 == gateway.get("/api/shop/keys")[0]
