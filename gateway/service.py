@@ -95,6 +95,8 @@ class Gateway(Service):
         self._registry = Registry(
             reactor,
             settings,
+            # On disk before anybody acts on it; without web hooks, and after 250 ms, at once.
+            admit=lambda sdk, new: self._outbound.record(sdk.id, new),
             on_change=self._config_changed,
             on_added=self._sdk_began,
             on_removed=self._sdk_ended,
@@ -227,11 +229,6 @@ class Gateway(Service):
 
     def _config_changed(self, sdk: Sdk, _old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
-        # On disk before anybody acts on it; without web hooks, and after 250 ms, at once.
-        recorded = self._outbound.record(sdk.id, new)
-        recorded.addCallback(lambda _: self._publish(sdk, new)).addErrback(_unpublished, sdk.id)
-
-    def _publish(self, sdk: Sdk, new: Snapshot) -> None:
         if self._registry.by_id(sdk.id) is sdk:
             self._front.publish(sdk.id, new)
 
@@ -284,10 +281,6 @@ def worker_count(settings: Settings) -> int:
     if not settings.http.enabled:
         return 1
     return len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
-
-
-def _unpublished(failure: Any, sdk_id: str) -> None:
-    _log.failure("SDK {sdk_id}: a change could not be published", failure=failure, sdk_id=sdk_id)
 
 
 def _report(text: str, **fields: object) -> None:

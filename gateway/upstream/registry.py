@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from gateway import flags
@@ -18,12 +18,13 @@ from gateway.upstream.localfile import FileSource
 from gateway.upstream.network import Network, open_network
 from gateway.upstream.plan import Plan, plans
 from gateway.upstream.reporter import NoReporter, Reporter
-from gateway.upstream.sdk import Load, OnChange, OnCredit, Sdk
+from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, Sdk
 from gateway.upstream.source import InThread, Source, Tools
 
 if TYPE_CHECKING:
     from random import Random
 
+    from gateway.flags import Snapshot
     from gateway.settings.schema import Settings
 
 _log = Logger()
@@ -58,6 +59,10 @@ def _ignore(sdk: Sdk) -> None:
     """Tells nobody."""
 
 
+def _at_once(_sdk: Sdk, _snapshot: Snapshot) -> Deferred[None]:
+    return succeed(None)
+
+
 def _anonymous(_sdk_id: str, _credit: bytes) -> Callable[[], None]:
     return lambda: None
 
@@ -66,6 +71,7 @@ class Registry:
     """The SDKs.  All methods belong to the reactor thread.
 
     *reactor* gives time and connections; *environ* may name forward proxies; *in_thread* runs file reads.
+    *admit* is called with (sdk, new Snapshot) before anybody is served it, which is when its Deferred fires;
     *on_change* is called with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
     *on_added* with an Sdk before its source starts, and again when it goes over to a source of another kind;
     *on_removed* with an Sdk that ended: it left the settings, or its key changed and another took its place;
@@ -82,6 +88,7 @@ class Registry:
         on_change: OnChange,
         rng: Random,
         reporter: Reporter | None = None,
+        admit: Admit = _at_once,
         on_added: Callable[[Sdk], None] = _ignore,
         on_removed: Callable[[Sdk], None] = _ignore,
         on_attributes: Callable[[Sdk], None] = _ignore,
@@ -92,6 +99,7 @@ class Registry:
         source: MakeSource = make_source,
     ) -> None:
         self._settings = settings
+        self._admit = admit
         self._on_change = on_change
         self._on_added = on_added
         self._on_removed = on_removed
@@ -182,7 +190,8 @@ class Registry:
         sdk.start(self._source(sdk.plan))
 
     def _build(self, plan: Plan) -> Sdk:
-        return Sdk(plan, self._tools.clock, self._load, self._reporter, self._on_change, self._on_credit)
+        clock = self._tools.clock
+        return Sdk(plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit)
 
     def _source(self, plan: Plan) -> Source | None:
         assert self._network is not None

@@ -19,6 +19,8 @@ from gateway.upstream.reporter import KEY_INVALID, Reporter
 from gateway.upstream.turns import Turns
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from gateway.upstream.plan import Plan
     from gateway.upstream.source import Source
 
@@ -27,25 +29,30 @@ _log = Logger()
 Load = Callable[[bytes, str, Snapshot | None], Snapshot]
 OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]
 OnCredit = Callable[[str, bytes], Callable[[], None]]
+Admit = Callable[["Sdk", Snapshot], Deferred[None]]
 
 
 class Sdk:
     """One SDK of the settings.  It keeps its identity through reloads, unless its key changes.
 
-    ``snapshot`` is None until the first good config; from then on it is always the last good one.
+    ``snapshot`` is None until the first good config; from then on it is always the last good one that was admitted.
     """
 
     def __init__(
-        self, plan: Plan, clock: Any, load: Load, reporter: Reporter, on_change: OnChange, on_credit: OnCredit
-    ) -> None:
+        self, plan: Plan, clock: Any, load: Load, reporter: Reporter, admit: Admit, on_change: OnChange,
+        on_credit: OnCredit,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.snapshot: Snapshot | None = None
         self.loading = True
         self._clock = clock
         self._load = load
         self._reporter = reporter
+        self._admit = admit
         self._on_change = on_change
         self._on_credit = on_credit
+        self._newest: Snapshot | None = None  # what is served, or will be as soon as it is admitted
+        self._placing: list[Deferred[None]] = []
         self._source: Source | None = None
         self._trouble: Kind | None = None
         self._complaints = Complaints(plan.id)
@@ -140,17 +147,14 @@ class Sdk:
         outcome = await source.fetch()
         if source is not self._source:
             return Refreshed("config fetch failed: the fetch was given up")
-        before = self.snapshot
-        outcome = self._apply(outcome)
-        changed = self.snapshot is not before
+        before = self._newest
+        outcome = self._compile(outcome)
+        changed = self._newest is not before
         source.settled(outcome)
         self._tell(source, outcome, self._clock.seconds() - began, changed=changed)
         if changed:
-            assert self.snapshot is not None
-            count = len(self.snapshot.keys)
-            _log.info("SDK {sdk_id}: a new config of {count} flags is in use", sdk_id=self.id, count=count)
-            self._complain(before)
-            self._publish(before)
+            self._place()
+        await self._placed()
         self._first_ended()
         return (
             Refreshed(f"config fetch failed: {outcome.reason}")
@@ -158,14 +162,14 @@ class Sdk:
             else Refreshed(changed=changed)
         )
 
-    def _apply(self, outcome: Outcome) -> Outcome:
-        """Make a fetched body the current config; the only place that compiles, so that it can move."""
+    def _compile(self, outcome: Outcome) -> Outcome:
+        """Make a fetched body the newest config; the only place that compiles, so that it can move."""
         if not isinstance(outcome, Fetched):
             return outcome
-        if self.snapshot is not None and self.snapshot.body == outcome.body:
+        if self._newest is not None and self._newest.body == outcome.body:
             return outcome
         try:
-            self.snapshot = self._load(outcome.body, outcome.etag, self.snapshot)
+            self._newest = self._load(outcome.body, outcome.etag, self._newest)
         except ConfigError as error:
             return Failed(Kind.CONFIG, f"invalid config JSON content: {error}")
         except Exception:  # noqa: BLE001 - whatever a config makes the compiler do, the last good one must go on
@@ -173,19 +177,40 @@ class Sdk:
             return Failed(Kind.CONFIG, "invalid config JSON content: it cannot be compiled")
         return outcome
 
-    def _complain(self, before: Snapshot | None) -> None:
-        assert self.snapshot is not None
+    def _complain(self, before: Snapshot | None, new: Snapshot) -> None:
         try:
-            self._complaints.look(self.snapshot, before)
+            self._complaints.look(new, before)
         except Exception:  # noqa: BLE001 - a config that can be served must not be held up by what is said about it
             _log.failure("SDK {sdk_id}: the flags could not be looked through", sdk_id=self.id)
 
-    def _publish(self, before: Snapshot | None) -> None:
-        assert self.snapshot is not None
+    def _place(self) -> None:
+        """Serve the newest config as soon as it is admitted, whatever becomes of the fetch that brought it."""
+        new = self._newest
+        assert new is not None
+        self._admit(self, new).addErrback(self._not_admitted).addCallback(lambda _: self._publish(new))
+
+    async def _placed(self) -> None:
+        """Return when the newest config is the one that is served; cancelling changes nothing."""
+        while self._newest is not self.snapshot:
+            waiting: Deferred[None] = Deferred()
+            self._placing.append(waiting)
+            await waiting
+
+    def _not_admitted(self, failure: Failure) -> None:
+        _log.failure("SDK {sdk_id}: a change could not be recorded", failure=failure, sdk_id=self.id)
+
+    def _publish(self, new: Snapshot) -> None:
+        before, self.snapshot = self.snapshot, new
+        _log.info("SDK {sdk_id}: a new config of {count} flags is in use", sdk_id=self.id, count=len(new.keys))
+        self._complain(before, new)
         try:
-            self._on_change(self, before, self.snapshot)
+            self._on_change(self, before, new)
         except Exception:  # noqa: BLE001 - a subscriber's fault must not end the fetching
             _log.failure("SDK {sdk_id}: a change could not be published", sdk_id=self.id)
+        placing, self._placing = self._placing, []
+        for waiting in placing:
+            if not waiting.called:
+                waiting.callback(None)
 
     def _first_ended(self) -> None:
         self.loading = False

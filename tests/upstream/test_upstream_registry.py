@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 
 from gateway.upstream import Registry, UpstreamError
@@ -363,3 +364,68 @@ def test_an_unusable_ca_file_changes_nothing(stage, tmp_path, content):
     assert ["one"] == [sdk.id for sdk in registry.sdks]
     with pytest.raises(UpstreamError, match=r"upstream\.ca_file"):
         Registry(stage.clock, bad, rng=None, on_change=print).start()
+
+
+class Gate:
+    """Admits configs when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, object]] = []
+        self._waiting: list[Deferred] = []
+
+    def __call__(self, sdk, snapshot) -> Deferred:
+        self.asked.append((sdk.id, snapshot.evaluate("flag", None).value))
+        self._waiting.append(Deferred())
+        return self._waiting[-1]
+
+    def open(self) -> None:
+        """Admit the oldest that waits."""
+        self._waiting.pop(0).callback(None)
+
+
+def test_nobody_is_served_a_config_before_it_is_admitted(stage):
+    """Whoever asks gets the one before; a refresh is answered, and the first fetch ends, when the new one is served."""
+    gate = Gate()
+    registry = stage.open(settings_of({"one": {}}), admit=gate)
+    registry.start()
+    sdk, source = registry.by_id("one"), stage.source("one")
+    source.deliver("red")
+    assert [("one", "red")] == gate.asked
+    assert (None, True, []) == (sdk.snapshot, sdk.loading, stage.changes)
+    gate.open()
+    assert ("red", False, [("one", None, "red")]) == (value_of(sdk), sdk.loading, stage.changes)
+    refreshed = sdk.refresh()
+    source.deliver("blue")
+    assert ("red", False) == (value_of(sdk), refreshed.called)
+    gate.open()
+    assert ("blue", True) == (value_of(sdk), refreshed.called)
+    assert [("one", None, "red"), ("one", "red", "blue")] == stage.changes
+
+
+def test_a_config_that_is_asked_to_be_admitted_is_served_whatever_becomes_of_its_source(stage):
+    """What is recorded and what is served do not part when a reload brings another source in between."""
+    gate = Gate()
+    registry = stage.open(settings_of({"one": {}}), admit=gate)
+    registry.start()
+    stage.source("one").deliver("red")
+    gate.open()
+    registry.by_id("one").refresh()
+    stage.source("one").deliver("blue")
+    registry.reconfigure(settings_of({"one": {"base_url": "https://elsewhere.example"}}))
+    stage.source("one").deliver("green")
+    assert [("one", "red"), ("one", "blue"), ("one", "green")] == gate.asked
+    gate.open()
+    assert "blue" == value_of(registry.by_id("one"))
+    gate.open()
+    assert [("one", None, "red"), ("one", "red", "blue"), ("one", "blue", "green")] == stage.changes
+
+
+def test_a_stop_does_not_wait_for_a_config_to_be_admitted(stage):
+    """A disk that hangs does not keep the gateway from ending."""
+    gate = Gate()
+    registry = stage.open(settings_of({"one": {}}), admit=gate)
+    registry.start()
+    stage.source("one").deliver("red")
+    stopped = registry.stop()
+    assert stopped.called
+    gate.open()
