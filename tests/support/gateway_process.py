@@ -154,15 +154,25 @@ class GatewayProcess:
         text = yaml.safe_dump({"log": {"level": "info"}} | self.settings | {"http": http, "diag": diag})
         (self.home / "flaggateway.yml").write_text(text, "utf-8")
 
+    def _twistd(self) -> tuple[list[str], tuple[int, ...]]:
+        """Return how twistd is called, and the descriptors that it inherits."""
+        return [str(Path(self._python).with_name("twistd"))], ()
+
     def _spawn(self) -> None:
-        twistd = Path(self._python).with_name("twistd")
+        twistd, inherited = self._twistd()
         command = [
-            str(twistd), "--nodaemon", "--pidfile=", "--logfile=-", *self._twistd_options,
+            *twistd, "--nodaemon", "--pidfile=", "--logfile=-", *self._twistd_options,
             "flaggateway", "--config", str(self.home / "flaggateway.yml"),
         ]  # fmt: skip
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env
+                command,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._env,
+                pass_fds=inherited,
             )
 
     def _wait(self, path: str) -> None:

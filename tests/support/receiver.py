@@ -7,9 +7,10 @@ import struct
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
+from time import monotonic
 from typing import Self
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen
@@ -19,6 +20,7 @@ class Call:
     path: str
     headers: dict[str, str]  # names in lower case
     body: bytes
+    at: float = field(factory=monotonic, eq=False)
 
     @property
     def id(self) -> str:
@@ -39,9 +41,10 @@ class _Quiet(ThreadingHTTPServer):
 class Receiver:
     """Use it as a context manager; ``behave`` returns a status, ``hang`` or ``reset`` for each call."""
 
-    def __init__(self, behave: Behave = lambda _: 204) -> None:
-        """Take every call, until ``behave`` says otherwise."""
+    def __init__(self, behave: Behave = lambda _: 204, *, hang_seconds: float = 20.0) -> None:
+        """Take every call, until ``behave`` says otherwise; one that hangs is closed unanswered after a while."""
         self.behave = behave
+        self.hang_seconds = hang_seconds
         self.calls: list[Call] = []
         self.taken: list[Call] = []
         self._lock = Lock()
@@ -76,7 +79,7 @@ class Receiver:
                     if isinstance(answer, int) and 200 <= answer < 300:
                         receiver.taken.append(call)
                 if answer == "hang":
-                    receiver._over.wait(20)
+                    receiver._over.wait(receiver.hang_seconds)
                     self.close_connection = True
                 elif answer == "reset":
                     linger = struct.pack("ii", 1, 0)

@@ -1,0 +1,156 @@
+"""What a crash test saw from outside, what the database says, and what must hold between the two.
+
+Nothing here starts, sends or kills: see ``crash_scene``.  Each rule returns its violations in words; none is good.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+
+from attrs import define, field, frozen
+
+from receiver import Call
+
+SURVIVES = 1.0  # seconds after which an evaluation that was answered survives a kill
+
+
+@frozen
+class Answer:
+    """An evaluation as a client saw it."""
+
+    sdk: str
+    name: str  # the user's, of this evaluation alone
+    value: object
+    at: float  # monotonic, when the answer was there
+
+
+@frozen
+class Kill:
+    """A moment at which the gateway was killed, and in which state."""
+
+    how: str
+    at: float  # monotonic, just before the signal
+
+
+@define
+class Seen:
+    """What happened, as it was seen from outside."""
+
+    answers: list[Answer] = field(factory=list)
+    kills: list[Kill] = field(factory=list)
+    calls: dict[str, list[Call]] = field(factory=dict)  # by endpoint: each call that arrived
+    taken: dict[str, list[Call]] = field(factory=dict)  # those that were answered with 2xx
+    batches: list[Call] = field(factory=list)  # taken by the exporter's receiver
+    exported: list[tuple[str, str]] = field(factory=list)  # user and batch of each event in them
+
+
+@frozen
+class Recorded:
+    """What the outbox says in the end."""
+
+    messages: list[tuple[str, str, bytes]]  # endpoint, id, body
+    unanswered: set[tuple[str, str]]  # endpoint and id of messages with an attempt that had no whole answer in time
+    changes: dict[str, list[tuple[object, object]]]  # by SDK: values before and after, in order
+    last: dict[str, object]  # by SDK: the value of the last config
+
+
+def lost(seen: Seen, recorded: Recorded) -> list[str]:
+    """Every recorded message arrived."""
+    taken = {(name, call.id, call.body) for name, calls in seen.taken.items() for call in calls}
+    return [f"{name} never took {number}" for name, number, _ in set(recorded.messages) - taken]
+
+
+def unrecorded(seen: Seen, recorded: Recorded) -> list[str]:
+    """Nothing arrived that is not recorded."""
+    known = set(recorded.messages)
+    arrived = {(name, call.id, call.body) for name, calls in seen.calls.items() for call in calls}
+    return [f"{name} got {number}, which is not recorded" for name, number, _ in arrived - known]
+
+
+def altered(seen: Seen) -> list[str]:
+    """No id came twice with different bodies, refused calls included."""
+    faults = []
+    for name, calls in (*seen.calls.items(), ("exporter", seen.batches)):
+        bodies = defaultdict(set)
+        for call in calls:
+            bodies[call.id].add(call.body)
+        faults += [f"{name} got {number} with {len(each)} bodies" for number, each in bodies.items() if len(each) > 1]
+    return faults
+
+
+def repeated(seen: Seen, recorded: Recorded, concurrency: int) -> tuple[int, list[str]]:
+    """A message that was taken came again only if a kill cut the attempt; returns how often that happened, too.
+
+    Or if the answer did not come back in time, which the gateway then says of that attempt.
+    At one kill no more messages of one endpoint can have been taken and not noted than may be in flight.
+    """
+    moments = [kill.at for kill in seen.kills]
+    faults, cut = [], Counter[tuple[str, int]]()
+    for name, calls in seen.taken.items():
+        times = defaultdict(list)
+        for call in calls:
+            times[call.id].append(call.at)
+        for number, each in times.items():
+            for before, after in pairwise(sorted(each)):
+                kill = bisect_left(moments, before)
+                if kill < bisect_right(moments, after):
+                    cut[name, kill] += 1
+                elif (name, number) not in recorded.unanswered:
+                    faults.append(f"{name} took {number} twice, and no kill was between")
+    faults += [f"{name}: {many} in flight at kill {kill}" for (name, kill), many in cut.items() if many > concurrency]
+    return cut.total(), faults
+
+
+def broken_chains(recorded: Recorded) -> list[str]:
+    """Each change starts where the one before ended, and the last one ends at the last config."""
+    faults = []
+    for sdk, changes in recorded.changes.items():
+        faults += [f"{sdk}: {one} and then {other}" for one, other in pairwise(changes) if one[1] != other[0]]
+        if changes and changes[-1][1] != recorded.last[sdk]:
+            faults.append(f"{sdk}: the last change is {changes[-1]}, the last config {recorded.last[sdk]}")
+    return faults
+
+
+def published_only(seen: Seen, recorded: Recorded) -> list[str]:
+    """Each value that a client was shown is one that was recorded; one that changed so often, was so recorded."""
+    faults = []
+    for sdk, changes in recorded.changes.items():
+        shown = [answer.value for answer in seen.answers if answer.sdk == sdk]
+        known = {value for change in changes for value in change}
+        faults += [f"{sdk}: {value} was served and is not recorded" for value in set(shown) - known]
+        switched = sum(one != other for one, other in pairwise(shown))
+        if switched > len(changes):
+            faults.append(f"{sdk}: {switched} changes were seen, {len(changes)} are recorded")
+    return faults
+
+
+def unexported(seen: Seen) -> list[str]:
+    """Each evaluation that was answered more than a second before a kill was exported; all, if no kill came after."""
+    moments = [kill.at for kill in seen.kills]
+    exported = {name for name, _ in seen.exported}
+
+    def must_arrive(answer: Answer) -> bool:
+        next_kill = bisect_left(moments, answer.at)
+        return next_kill == len(moments) or moments[next_kill] - answer.at > SURVIVES
+
+    return [
+        f"{answer.name}, {_before(moments, answer.at)}"
+        for answer in seen.answers
+        if answer.name not in exported and must_arrive(answer)
+    ]
+
+
+def exported_twice(seen: Seen) -> list[str]:
+    """No evaluation is in two batches, and none was exported that nobody asked for."""
+    batches = defaultdict(set)
+    for name, batch in seen.exported:
+        batches[name].add(batch)
+    return [f"{name} is in {len(each)} batches" for name, each in batches.items() if len(each) > 1]
+
+
+def _before(moments: Iterable[float], at: float) -> str:
+    later = [moment for moment in moments if moment >= at]
+    return f"answered {later[0] - at:.2f} s before a kill" if later else "answered after the last kill"
