@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from bench import growth_rows, machine, report, request_rows, stalled_rows, stream_rows, tls_rows, wrk
+from bench import export_rows, growth_rows, machine, report, request_rows, stalled_rows, stream_rows, tls_rows, wrk
 from bench.plan import QUICK, WHOLE
 from bench.rows import Row, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAIN = ("requests", "streams")
+MAIN = ("requests", "streams", "exporter")
 
 
 def main() -> None:
@@ -46,6 +46,7 @@ def main() -> None:
             "requests": lambda: request_rows.measure(plan, home, raw),
             "sizes": lambda: request_rows.sizes(plan, home, raw),
             "streams": lambda: stream_rows.measure(plan, home, raw),
+            "exporter": lambda: export_rows.measure(plan, home, raw),
             "connections": lambda: growth_rows.connections(plan, home),
             "flags": lambda: growth_rows.flags(plan, home),
             "stalled": lambda: stalled_rows.measure(plan, home),

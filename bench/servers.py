@@ -41,6 +41,7 @@ class Server:
         self.file = self.home / "config.json"
         self.file.write_bytes(config)
         self.port = free_port()
+        self.diag_port = free_port()
         self.available = True
         self._guarded = guarded
         self._settings = settings
@@ -113,16 +114,15 @@ class Server:
                 "sdk1": {"key": "bench-key", "offline": {"enabled": True, "local": {"file_path": str(self.file)}}}
             },
             "http": {"port": self.port, "bind": "127.0.0.1", "api": api, "sse": sse},
-            "diag": {"port": free_port(), "bind": "127.0.0.1"},
+            "diag": {"port": self.diag_port, "bind": "127.0.0.1"},
         } | self._settings
         (self.home / "settings.yml").write_text(yaml.safe_dump(settings), "utf-8")
-        self._ready_port = settings["diag"]["port"]
         twistd = Path(sys.executable).with_name("twistd")
         options = ["--nodaemon", "--pidfile=", "--logfile=-", "flaggateway", "--config", "settings.yml"]
         return [sys.executable, str(twistd), *options]
 
     def _wait(self) -> None:
-        port, path = (self.port, "/empty") if self.kind == BASELINE else (self._ready_port, "/readyz")
+        port, path = (self.port, "/empty") if self.kind == BASELINE else (self.diag_port, "/readyz")
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             assert self._process is not None

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.servers import Server
 
-SCRIPT = Path(__file__).parent / "load" / "distinct.lua"
+LOAD = Path(__file__).parent / "load"
+SCRIPT = "distinct.lua"
 CONNECTIONS = 64
 WARM_UP = 16  # requests
 
@@ -30,10 +31,12 @@ def warm_up(server: Server) -> None:
         client.close()
 
 
-def run(server: Server, kind: str, flags: int, seconds: int) -> dict[str, float]:
-    """Requests per second, latencies and the server's processor time per request; raises when a request failed."""
+def run(
+    server: Server, kind: str, flags: int, seconds: int, *, script: str = SCRIPT, connections: int = CONNECTIONS
+) -> dict[str, float]:
+    """Requests in all and per second, latencies, the server's processor time per request; raises when one failed."""
     command = [
-        "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT), f"http://127.0.0.1:{server.port}",
+        "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LOAD / script), f"http://127.0.0.1:{server.port}",
         "--", kind, str(flags),
     ]  # fmt: skip
     before = server.processor()
@@ -43,6 +46,7 @@ def run(server: Server, kind: str, flags: int, seconds: int) -> dict[str, float]
     if found["not_2xx"] or found["socket_errors"]:
         raise RuntimeError(f"{kind}: {found}")
     return {
+        "requests": found["requests"],
         "rate": found["requests"] / found["seconds"],
         "p50_ms": found["p50_ms"],
         "p99_ms": found["p99_ms"],

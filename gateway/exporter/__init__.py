@@ -7,7 +7,7 @@ No clock, no chance, no file: moments and random numbers are arguments.
 
 from __future__ import annotations
 
-from gateway.exporter.batch import encode_batch
+from gateway.exporter.batch import batch_head, encode_batch
 from gateway.exporter.collector import Collector
 from gateway.exporter.event import counted
 from gateway.exporter.parcel import MEMORY, SPOOL_FULL, TOO_LARGE, UNWANTED, Count, Parcel, merged
@@ -20,6 +20,7 @@ __all__ = (
     "Collector",
     "Count",
     "Parcel",
+    "batch_head",
     "counted",
     "encode_batch",
     "merged",

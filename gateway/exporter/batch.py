@@ -10,9 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def encode_batch(meta: Mapping[str, str], lines: Iterable[bytes]) -> bytes:
+def batch_head(meta: Mapping[str, str]) -> bytes:
+    """Return how a batch begins."""
+    return b'{"meta":%b,"events":[' % msgspec.json.encode(dict(meta))
+
+
+def encode_batch(head: bytes, lines: Iterable[bytes]) -> bytes:
     r"""Return ``{"meta":…,"events":[…]}``; ``lines`` are events, one or several in each, a line feed between two.
 
-    JSON that we write has no other line feed.
+    JSON that we write has no other line feed.  Equal arguments must give equal bodies in every version: a batch that
+    was sent and did not arrive is put together again.
     """
-    return b'{"meta":%b,"events":[%b]}' % (msgspec.json.encode(dict(meta)), b"\n".join(lines).replace(b"\n", b","))
+    return b"%b%b]}" % (head, b"\n".join(lines).replace(b"\n", b","))

@@ -35,6 +35,7 @@ SLICE_SECONDS: Final = 0.005  # of the reactor for what follows from one transac
 # Python's 5 ms are what the database's thread waits for its turn after each statement while the reactor is busy: under
 # load a change took three times as long to be recorded.
 SWITCH_SECONDS: Final = 0.0005
+CACHE_KIBIBYTES: Final = 16 * 1024  # so that evaluations that wait for their batch are not read back from the disk
 CHECKPOINT_PAGES: Final = 1000  # SQLite's own figure: about 4 MB of write-ahead log
 
 
@@ -198,6 +199,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
 
 
 def transact(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:

@@ -5,7 +5,6 @@ A batch that does not arrive is sent again at the next flush: the same id, the s
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from gateway import __version__
-from gateway.exporter import encode_batch
+from gateway.exporter import batch_head
 from gateway.outbound.signature import extra_headers, headers_for
 from gateway.outbound.sink import DISK_FAULTS, Trouble, beside
 from gateway.outbound.spool import EXPORTER
@@ -117,10 +116,10 @@ class Export:
     async def _flush(self, minute: int | None) -> None:
         self._fresh = 0
         settings = self.settings
-        encode = partial(encode_batch, {"hostname": self.hostname, **settings.meta})
+        head = batch_head({"hostname": self.hostname, **settings.meta})
         mark = await self.spool.newest(minute)
         while not self._stopped:
-            batch = await self.spool.next_batch(mark, settings.max_event_in_memory, encode, self._made)
+            batch = await self.spool.next_batch(mark, settings.max_event_in_memory, head, self._made)
             if batch is None or not await self._send(batch):
                 return
             held = await self.spool.sent(batch)

@@ -1,29 +1,29 @@
 """The exporter's disk: events that wait for a batch, batches that wait for a receiver, in the outbox's database.
 
-    write ──► spool ──► next_batch ──► batches ──► sent ──► gone
+    write ──► spool ──► next_batch (these rows are a batch) ──► sent ──► gone
       └──► minutes ──► (once over) ──┘
 
-A batch has its id, its sequence and its body for good, on disk before the first attempt.
+A batch has its id, its sequence and its body for good, on disk before the first attempt: rows that never change, and
+what stands in front of them.  To copy them into one would cost more than everything else that becomes of an event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gateway.exporter import SPOOL_FULL, Parcel, counted, merged
+from gateway.exporter import SPOOL_FULL, Parcel, counted, encode_batch, merged
 from gateway.outbound.ledger import count_drop
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from twisted.internet.defer import Deferred
 
     from gateway.outbound.database import Store
 
-Encode = Callable[[Sequence[bytes]], bytes]
 Line = tuple[bytes, int]  # events with line feeds between them, and how many they are
 
 ROW_BYTES: Final = 256 * 1024  # of counted events in one row: what the cap and a batch take or leave together
@@ -92,19 +92,31 @@ class EventSpool:
 
         return self._store.run(work)
 
-    def next_batch(self, mark: int, limit: int, encode: Encode, made: Callable[[], str]) -> Deferred[Batch | None]:
+    def next_batch(self, mark: int, limit: int, head: bytes, made: Callable[[], str]) -> Deferred[Batch | None]:
         """Return the oldest batch; with none waiting, make one of up to ``limit`` events that came before ``mark``.
 
         What was written together stays together, so there may be somewhat more, and of few large events fewer.
-        ``encode`` makes a body of lines, ``made`` gives a new id.  None when nothing waits.
+        ``head`` is the beginning of its body, ``made`` gives a new id.  None when nothing waits.
         """
-        return self._store.run(lambda c: _oldest(c) or _seal(c, mark, limit, encode, made))
+
+        def work(connection: sqlite3.Connection) -> Batch | None:
+            oldest = connection.execute("SELECT sequence, id, head, last FROM batches ORDER BY sequence LIMIT 1")
+            found = oldest.fetchone()
+            if found is None and (last := _last_of(connection, mark, limit)) is not None:
+                query = "INSERT INTO batches (id, head, last) VALUES (?, ?, ?) RETURNING sequence, id, head, last"
+                (found,) = connection.execute(query, (made(), head, last)).fetchall()
+            return None if found is None else _whole(connection, *found)
+
+        return self._store.run(work)
 
     def sent(self, batch: Batch) -> Deferred[Held]:
         """Forget a batch that arrived."""
 
         def work(connection: sqlite3.Connection) -> Held:
-            connection.execute("DELETE FROM batches WHERE sequence = ?", (batch.sequence,))
+            # Nothing is left of it if it was dropped meanwhile, and the rows behind it are not its own.
+            gone = connection.execute("DELETE FROM batches WHERE sequence = ? RETURNING last", (batch.sequence,))
+            for (last,) in gone.fetchall():
+                connection.execute("DELETE FROM spool WHERE id <= ?", (last,))
             return _held(connection)
 
         return self._store.run(work)
@@ -141,39 +153,32 @@ def _close_minutes(connection: sqlite3.Connection, minute: int | None) -> None:
         connection.execute("DELETE FROM minutes WHERE ?1 IS NULL OR minute < ?1", (minute,))
 
 
-def _oldest(connection: sqlite3.Connection) -> Batch | None:
-    row = connection.execute("SELECT sequence, id, body, count FROM batches ORDER BY sequence LIMIT 1").fetchone()
-    return None if row is None else Batch(*row)
-
-
-def _seal(
-    connection: sqlite3.Connection, mark: int, limit: int, encode: Encode, made: Callable[[], str]
-) -> Batch | None:
-    taken: list[bytes] = []
-    last = total = size = 0
-    rows = connection.execute("SELECT id, lines, count FROM spool WHERE id <= ? ORDER BY id", (mark,))
-    for number, lines, count in rows:
-        if taken and (total + count > limit or size + len(lines) > BATCH_BYTES):
+def _last_of(connection: sqlite3.Connection, mark: int, limit: int) -> int | None:
+    """Return the last row of a batch that begins with the oldest."""
+    last = None
+    total = size = 0
+    rows = connection.execute("SELECT id, length(lines), count FROM spool WHERE id <= ? ORDER BY id", (mark,))
+    for number, length, count in rows:
+        if last is not None and (total + count > limit or size + length > BATCH_BYTES):
             break
-        taken.append(lines)
-        last, total, size = number, total + count, size + len(lines)
+        last, total, size = number, total + count, size + length
     rows.close()
-    if not taken:
-        return None
-    name, body = made(), encode(taken)
-    connection.execute("DELETE FROM spool WHERE id <= ?", (last,))
-    made_row = connection.execute("INSERT INTO batches (id, body, count) VALUES (?, ?, ?)", (name, body, total))
-    return Batch(int(made_row.lastrowid or 0), name, body, total)
+    return last
+
+
+def _whole(connection: sqlite3.Connection, sequence: int, name: str, head: bytes, last: int) -> Batch:
+    rows = connection.execute("SELECT lines, count FROM spool WHERE id <= ? ORDER BY id", (last,)).fetchall()
+    return Batch(sequence, name, encode_batch(head, [lines for lines, _ in rows]), sum(count for _, count in rows))
 
 
 def _trim(connection: sqlite3.Connection, max_bytes: int) -> int:
-    """Delete the oldest until all fits; returns how many events went."""
+    """Delete the oldest until all fits: a batch as a whole, for its body must not change; returns how many events."""
     dropped = 0
-    for table, key in (("batches", "sequence"), ("spool", "id")):
-        while _held(connection).bytes > max_bytes:
-            query = f"DELETE FROM {table} WHERE {key} = (SELECT min({key}) FROM {table}) RETURNING count"  # noqa: S608
-            gone = connection.execute(query).fetchall()
-            if not gone:
-                break
-            dropped += gone[0][0]
+    while (held := _held(connection)).bytes > max_bytes and held.count:
+        gone = connection.execute(
+            "DELETE FROM batches WHERE sequence = (SELECT min(sequence) FROM batches) RETURNING last"
+        ).fetchall()
+        last = gone[0][0] if gone else connection.execute("SELECT min(id) FROM spool").fetchone()[0]
+        for (count,) in connection.execute("DELETE FROM spool WHERE id <= ? RETURNING count", (last,)).fetchall():
+            dropped += count
     return dropped

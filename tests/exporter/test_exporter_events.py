@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gateway.exporter import counted, encode_batch
+from gateway.exporter import batch_head, counted, encode_batch
 from gateway.exporter.event import KNOWN_LIMIT, Tails, head_of, tail_of
 from gateway.flags import Result, User, load
 
@@ -37,7 +37,7 @@ def test_an_event_has_the_members_of_the_seed() -> None:
 def test_a_batch_fits_the_schema() -> None:
     """For a user, for nobody, for a flag that failed, and for a count; lines may hold several events."""
     lines = [head_of(ANNA, 1) + tail_of(ON) + b"\n" + head_of(None, 1) + tail_of(ON), counted(60, tail_of(BAD), 3)]
-    body = json.loads(encode_batch({"hostname": "h", "app": "shop"}, lines))
+    body = json.loads(encode_batch(batch_head({"hostname": "h", "app": "shop"}), lines))
     VALIDATOR.validate(body)
     assert {"hostname": "h", "app": "shop"} == body["meta"]
     assert ["user", "anonymousUser", "user"] == [each["contextKind"] for each in body["events"]]

@@ -123,15 +123,16 @@ CREATE TABLE minutes (
     PRIMARY KEY (minute, told)
 ) STRICT, WITHOUT ROWID;
 
--- Batches that wait for a receiver, for good as they are.  AUTOINCREMENT: a sequence is never given twice.
+-- Batches that wait for a receiver, for good as they are: the rows of the spool up to one, and what stands in front.
+-- AUTOINCREMENT: a sequence is never given twice.
 CREATE TABLE batches (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     id       TEXT NOT NULL UNIQUE,
-    body     BLOB NOT NULL,
-    count    INTEGER NOT NULL
+    head     BLOB NOT NULL,
+    last     INTEGER NOT NULL            -- its last row in the spool
 ) STRICT;
 
--- How much is in the two, always: to add it up each time would cost the more the longer a receiver is away.
+-- How much is in the spool, always: to add it up each time would cost the more the longer a receiver is away.
 CREATE TABLE spooled (
     bytes INTEGER NOT NULL,
     count INTEGER NOT NULL
@@ -142,10 +143,4 @@ CREATE TRIGGER spool_grows AFTER INSERT ON spool BEGIN
 END;
 CREATE TRIGGER spool_shrinks AFTER DELETE ON spool BEGIN
     UPDATE spooled SET bytes = bytes - length(old.lines), count = count - old.count;
-END;
-CREATE TRIGGER batches_grow AFTER INSERT ON batches BEGIN
-    UPDATE spooled SET bytes = bytes + length(new.body), count = count + new.count;
-END;
-CREATE TRIGGER batches_shrink AFTER DELETE ON batches BEGIN
-    UPDATE spooled SET bytes = bytes - length(old.body), count = count - old.count;
 END;
