@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bench.plan import Plan
 
-TURNS = 3  # off and on, one after the other
+TURNS = 5  # off and on, one after the other
 ARRIVE_SECONDS = 60.0  # after the load
 PACED = 8  # connections that ask for all flags: 800 a second at most, with all their events 80,000
 
