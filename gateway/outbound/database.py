@@ -205,16 +205,30 @@ def prepare(connection: sqlite3.Connection) -> None:
 def transact(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     """Do all works in one transaction; when one fails, each in a transaction of its own.
 
-    Returns a result or a Failure for each work, in order.
+    Returns a result or a Failure for each work, in order.  A database that is locked fails all at once: it is nobody's
+    fault, and to wait for the lock once more for each work would take minutes.
     """
     try:
         return _together(connection, works)
+    except Locked as locked:
+        return [locked.failure] * len(works)
     except Exception:  # noqa: BLE001 - the border of the thread; told below, work by work
         return [_alone(connection, work) for work in works]
 
 
+class Locked(Exception):
+    """No transaction could begin."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__()
+        self.failure = failure
+
+
 def _together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
-    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error:
+        raise Locked(Failure()) from None  # type: ignore[no-untyped-call]
     try:
         results = [work(connection) for work in works]
         connection.commit()
@@ -227,5 +241,7 @@ def _together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[An
 def _alone(connection: sqlite3.Connection, work: Work[Any]) -> Any:
     try:
         return _together(connection, [work])[0]
+    except Locked as locked:
+        return locked.failure
     except Exception:  # noqa: BLE001 - the border of the thread: the caller gets it through the Deferred
         return Failure()  # type: ignore[no-untyped-call]

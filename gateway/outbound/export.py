@@ -11,7 +11,7 @@ from uuid import UUID
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from gateway import __version__
 from gateway.exporter import batch_head
@@ -136,12 +136,21 @@ class Export:
         self._sending = None
         arrived = not attempt.fault and attempt.status is not None and 200 <= attempt.status < 300
         self.metrics.attempted(attempt.label, attempt.duration)
-        if arrived:
-            self.trouble = None
-        else:
-            self.trouble = Trouble(attempt.text, at if self.trouble is None else self.trouble.since)
-            _log.warn("exporter: batch {batch} waits for the next flush: {why}", batch=batch.id, why=attempt.text)
+        self._judge(batch, None if arrived else attempt.text, at)
         return arrived
+
+    def _judge(self, batch: Batch, why: str | None, at: float) -> None:
+        """Note and log how an attempt went: loud when the receiver begins to fail."""
+        before = self.trouble
+        if why is None:
+            self.trouble = None
+            if before is not None:
+                _log.info("exporter: the receiver takes batches again")
+            _log.debug("exporter: batch {batch} of {count} events delivered", batch=batch.id, count=batch.count)
+            return
+        self.trouble = Trouble(why, at if before is None else before.since)
+        level = LogLevel.warn if before is None else LogLevel.info
+        _log.emit(level, "exporter: batch {batch} waits for the next flush: {why}", batch=batch.id, why=why)
 
     def _made(self) -> str:
         return str(UUID(int=self.rng.getrandbits(128), version=4))

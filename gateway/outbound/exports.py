@@ -135,7 +135,7 @@ class Exports:
             found.append(f"evaluations cannot be written: {self._trouble.text}")
         trouble = None if self._sink is None else self._sink.trouble
         if trouble is not None and self._wall() - trouble.since > FAILING_LONG:
-            found.append(f"the exporter's receiver takes nothing since {iso(trouble.since)}")
+            found.append(f"the exporter's receiver has taken nothing since {iso(trouble.since)}")
         return found
 
     def _arm(self, seconds: float) -> None:

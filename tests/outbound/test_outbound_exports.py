@@ -130,7 +130,7 @@ def test_a_receiver_that_fails_for_ten_minutes_is_a_problem() -> None:
     scene.clock.pump([60.0] * int(FAILING_LONG / 60 + 1))
     assert [] == scene.exports.problems()
     scene.clock.advance(60)
-    assert ["the exporter's receiver takes nothing since 1970-01-01T00:01:00.000Z"] == scene.exports.problems()
+    assert ["the exporter's receiver has taken nothing since 1970-01-01T00:01:00.000Z"] == scene.exports.problems()
     scene.status = 200
     scene.clock.advance(60)
     assert [] == scene.exports.problems()

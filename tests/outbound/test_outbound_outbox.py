@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from gateway.flags import Snapshot, load
 from gateway.outbound import history, ledger
 from gateway.outbound.change import Author
+from gateway.outbound.database import transact
 from gateway.outbound.migrate import NotOurs, migrate
 from gateway.outbound.recorder import RETRY_SECONDS, Recorder
 from gateway.outbound.voice import Voice
@@ -181,6 +182,18 @@ def test_a_locked_database_is_waited_for(tmp_path: Path, logged_errors) -> None:
     scene.clock.advance(RETRY_SECONDS)
     assert scene.recorder.trouble == ""
     assert ("FLAG_UPDATED", "a") in scene.messages()
+
+
+def test_a_lock_is_waited_for_once_however_much_work_there_is(tmp_path: Path) -> None:
+    """All of it fails together: it is nobody's fault."""
+    store, other = DirectStore(str(tmp_path / "outbox")), sqlite3.connect(tmp_path / "outbox", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begun: list[str] = []
+    store.connection.set_trace_callback(begun.append)
+    results = transact(store.connection, [lambda connection: connection.execute("SELECT 1")] * 50)
+    other.close()
+    assert ["database is locked"] * 50 == [failure.getErrorMessage() for failure in results]
+    assert 1 == len(begun)
 
 
 def test_one_change_after_trouble_keeps_its_author(logged_errors) -> None:

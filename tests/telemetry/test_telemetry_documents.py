@@ -78,20 +78,21 @@ def test_every_option_that_a_page_names_exists(page):
             value = getattr(value, name)
 
 
-@pytest.mark.parametrize("page", ["docs/operations.md", "docs/metrics.md"])
+def headings(text):
+    """The anchors of a page."""
+    lines = [line for line in text.splitlines() if line.startswith("#")]
+    return {re.sub(r"[^\w-]", "", line.lstrip("# ").lower().replace(" ", "-")) for line in lines}
+
+
+@pytest.mark.parametrize("page", ["docs/operations.md", "docs/metrics.md", "docs/exporter.md"])
 def test_links_lead_somewhere(page):
-    """Relative links name files, and anchors name headings."""
-    text = (ROOT / page).read_text("utf-8")
-    headings = {
-        re.sub(r"[^\w-]", "", line.lstrip("# ").lower().replace(" ", "-"))
-        for line in text.splitlines()
-        if line.startswith("#")
-    }
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in headings
-        else:
-            assert (ROOT / page).parent.joinpath(target).exists()
+    """Relative links name files, and anchors name headings, also those of other pages."""
+    here = ROOT / page
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", here.read_text("utf-8")):
+        name, _, anchor = target.partition("#")
+        there = here.parent / name if name else here
+        assert there.exists(), target
+        assert not anchor or anchor in headings(there.read_text("utf-8")), target
 
 
 LOG_LINES = [
@@ -120,6 +121,10 @@ LOG_LINES = [
     "the outbox cannot record, flags go on without it: {reason}",
     "endpoint {endpoint}: the outbox cannot be used: {reason}",
     "{count} messages for endpoints that were removed are skipped",
+    "exporter: batch {batch} waits for the next flush: {why}",
+    "the spool is full: {count} evaluations were dropped, the oldest first",
+    "evaluations cannot be written, flags go on without it: {reason}",
+    "{count} evaluations could not be written and are lost",
 ]
 
 
