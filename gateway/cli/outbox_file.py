@@ -52,11 +52,19 @@ class Place:
 
             configured = self.settings().outbox.path
             path = outbox_path(configured, os.environ, Path.home())
-            if not configured and not path.exists() and UNIT_FILE.exists():
+            if not configured and not _exists(path) and _exists(UNIT_FILE):
                 return UNIT_FILE
-        if not path.exists():
+        if not _exists(path):
             raise click.ClickException(f"no outbox at {path}; a gateway with web hooks makes one when it starts")
         return path
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; ends the command where this user may not even look."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}; call it as root or as the gateway's user") from None
 
 
 @contextmanager
@@ -70,7 +78,8 @@ def opened(place: Place) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA foreign_keys = ON")
             yield connection
     except sqlite3.Error as error:
-        raise click.ClickException(f"{path}: {error}") from None
+        hint = "" if os.access(path, os.R_OK | os.W_OK, effective_ids=True) else "; call it as root or as its owner"
+        raise click.ClickException(f"{path}: {error}{hint}") from None
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

@@ -64,13 +64,14 @@ class _Kept:
 
     configs: Mapping[str, Snapshot]
     endpoints: Collection[str]
+    refused: int | None  # messages that the full outbox did not take; None when there were none to take
 
 
 class Recorder:
     """The only writer of changes; ``news`` is called with the names of endpoints that have something to do."""
 
     def __init__(
-        self, clock: Any, wall: Callable[[], float], store: Store, teller: Teller, max_bytes: int,
+        self, clock: Any, wall: Callable[[], float], store: Store, teller: Teller, max_bytes: Callable[[], int],
         news: Callable[[Collection[str]], None],
     ) -> None:  # fmt: skip
         self._clock = clock
@@ -85,6 +86,7 @@ class Recorder:
         self._retry: Any = None
         self._idle: list[Deferred[None]] = []
         self.trouble = ""  # why nothing can be recorded now; empty while it can
+        self.full = False  # whether the latest messages were refused, because the outbox has reached its largest size
 
     def record(self, sdk_id: str, new: Snapshot, author: Author | None, notes: str) -> Deferred[None]:
         """Record that ``new`` is now the config of an SDK; fires when it is on disk, or after 250 ms; never errs."""
@@ -131,6 +133,7 @@ class Recorder:
             _log.warn("the outbox records again")
             self.trouble = ""
         self._recorded.update(kept.configs)
+        self._note_room(kept.refused)
         if kept.endpoints:
             self._news(kept.endpoints)
         for entry in entries:
@@ -138,6 +141,15 @@ class Recorder:
                 done.callback(None)
         self._work()
         self._rest()
+
+    def _note_room(self, refused: int | None) -> None:
+        if refused is None:
+            return
+        if refused and not self.full:
+            _log.error("the outbox is full: {count} messages are refused, nobody is told", count=refused)
+        elif self.full and not refused:
+            _log.warn("the outbox has room again")
+        self.full = bool(refused)
 
     def _failed(self, failure: Failure, entries: list[_Entry]) -> None:
         self._busy = False
@@ -164,6 +176,7 @@ class Recorder:
         """In the database's thread; reads ``_recorded``, which only changes between two calls."""
         configs: dict[str, Snapshot] = {}
         endpoints: dict[str, None] = {}
+        refused: int | None = None
         for entry in entries:
             sdk_id = entry.sdk_id
             old = configs.get(sdk_id) or self._recorded.get(sdk_id) or history.last_config(connection, sdk_id)
@@ -171,32 +184,33 @@ class Recorder:
             if old is not None and old.body == entry.new.body and old.etag == entry.new.etag:
                 continue
             history.keep_config(connection, sdk_id, entry.new, entry.at)
-            endpoints.update(dict.fromkeys(self._tell(connection, entry, old, quiet=quiet)))
-        return _Kept(configs, endpoints)
+            number, told = self._change(connection, entry, old, quiet=quiet)
+            messages = [message for each in told for message in each.messages]
+            if messages:
+                room = ledger.make_room(connection, self._max_bytes())
+                refused = (refused or 0) + (0 if room else len(messages))
+                endpoints.update(dict.fromkeys(ledger.add_messages(connection, messages, number, room=room)))
+        return _Kept(configs, endpoints, refused)
 
-    def _tell(
+    def _change(
         self, connection: sqlite3.Connection, entry: _Entry, old: Snapshot | None, *, quiet: bool
-    ) -> Collection[str]:
+    ) -> tuple[int, Sequence[Told]]:
+        """Record what changed; return its number, and what is to be told about it."""
         numbers = self._teller.numbers(connection, entry.at, (entry.new,) if old is None else (entry.new, old))
         numbers.see(entry.sdk_id, entry.new)
-        if old is None:
-            return ()
-        changes = difference(old, entry.new)
-        if not changes:
-            return ()
+        changes = None if old is None else difference(old, entry.new)
+        if old is None or not changes:
+            return 0, ()
         count = history.next_round(connection, entry.sdk_id, old.etag, entry.new.etag)
         change = Change(entry.sdk_id, old, entry.new, changes, entry.author, entry.notes, entry.at, count)
         number = history.add_change(connection, change)
         if quiet:
             ledger.count_drop(connection, "", "a change could not be put into words", 1)
-            return ()
+            return number, ()
         told = self._teller.tell(change, numbers)
-        room = not told or ledger.make_room(connection, self._max_bytes)
-        woken: dict[str, None] = {}
         for each in told:
             ledger.add_skipped(connection, each.skipped, number)
-            woken.update(dict.fromkeys(ledger.add_messages(connection, each.messages, number, room=room)))
-        return woken
+        return number, told
 
 
 def _merged(entries: list[_Entry]) -> list[_Entry]:

@@ -158,6 +158,8 @@ class Outbound:
         trouble = self._recorder.trouble or self._courier.trouble
         if trouble:
             found.append(f"the outbox cannot be written: {trouble}")
+        if self._recorder.full:
+            found.append("the outbox has reached outbox.max_bytes, new messages are refused")
         found += [f"endpoint {name} cannot be called: {why}" for name, why in self._courier.unusable.items()]
         now = self._wall()
         for name, since in self._courier.failing().items():
@@ -166,14 +168,18 @@ class Outbound:
         return found
 
     def _open(self) -> None:
-        settings = self._settings
         database = Database(self._reactor, self._path)
         database.open()
         self._database = database
         self._outbox = Outbox(database, self._wall)
         self._courier = Courier(self._reactor, self._wall, self._outbox, self._metrics, self._sender)
         self._recorder = Recorder(
-            self._reactor, self._wall, database, self._voice, settings.outbox.max_bytes, self._courier.wake
+            self._reactor,
+            self._wall,
+            database,
+            self._voice,
+            lambda: self._settings.outbox.max_bytes,
+            self._courier.wake,
         )
         self._desk = Desk(self._reactor, self._path, database, self._wall, self._courier.wake_all)
         self._desk.start()

@@ -118,7 +118,7 @@ class Settings(Section, frozen=True):
         note("Receivers that are told about changes; any number, each independent.", ours=True),
     ] = field(default_factory=list)
     exporter: Annotated[Exporter, note("Where evaluations are told.", ours=True)] = field(default_factory=Exporter)
-    outbox: Annotated[Outbox, note("Where messages wait until they are delivered.", ours=True, restart=True)] = field(
+    outbox: Annotated[Outbox, note("Where messages wait until they are delivered.", ours=True)] = field(
         default_factory=Outbox
     )
     delivery: Annotated[Delivery, note("Where outgoing calls may go.", ours=True)] = field(default_factory=Delivery)

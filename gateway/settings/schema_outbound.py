@@ -95,7 +95,7 @@ class Exporter(Section, frozen=True):
 class Outbox(Section, frozen=True):
     """The database of messages."""
 
-    path: Annotated[str, note("Database file; empty means the state directory.")] = ""
+    path: Annotated[str, note("Database file; empty means the state directory.", restart=True)] = ""
     keep: Annotated[float, note("Seconds that finished deliveries stay listed.", ge=0)] = 604800
     max_bytes: Annotated[
         int, note("Largest database, in bytes; then the oldest finished go, then new messages are refused.", ge=1024)

@@ -46,7 +46,10 @@ class Scene:
         self.settings = Settings(sdks={"one": Sdk(key="k")}, webhooks=webhooks)
         self.voice = Voice(self.settings, "host")
         self.news: list[str] = []
-        self.recorder = Recorder(self.clock, self.clock.seconds, self.store, self.voice, max_bytes, self.news.extend)
+        self.max_bytes = max_bytes
+        self.recorder = Recorder(
+            self.clock, self.clock.seconds, self.store, self.voice, lambda: self.max_bytes, self.news.extend
+        )
 
     def record(self, *snapshots: Snapshot, author: Author | None = None) -> list[bool]:
         """Record one after the other; whether each fired."""
@@ -235,13 +238,29 @@ def _raise(*_: object) -> None:
     raise ZeroDivisionError
 
 
-def test_a_full_outbox_gives_up_the_oldest_finished_first_then_refuses() -> None:
+def test_a_full_outbox_says_so_once_and_when_it_has_room_again(logged_errors) -> None:
+    """A reload that gives it more room is enough."""
+    scene = Scene("notifier")
+    scene.record(OFF)
+    scene.max_bytes = 1024
+    scene.record(ON, OFF)
+    assert scene.recorder.full
+    (event,) = logged_errors.flush()
+    assert "the outbox is full" in event["log_format"]
+    scene.max_bytes = GIB
+    scene.record(ON)
+    assert not scene.recorder.full
+    assert scene.store.states() == {"pending": 1}
+
+
+def test_a_full_outbox_gives_up_the_oldest_finished_first_then_refuses(logged_errors) -> None:
     """At ``max_bytes`` finished messages go; when none is left new ones are refused, and both are counted."""
     scene = Scene("notifier")
     scene.record(OFF, ON)
     scene.store.connection.execute("UPDATE messages SET state = 'delivered', finished = 1")
     small = Scene("notifier", store=scene.store, max_bytes=1024)
     small.record(OFF)
+    assert len(logged_errors.flush()) == 1
     drops = dict(small.store.rows("SELECT reason, count FROM drops"))
     assert drops == {"purged: the outbox is full": 1, "refused: the outbox is full": 1}
     assert small.store.rows("SELECT count(*) FROM changes WHERE new_etag = ?", OFF.etag) == [(1,)]

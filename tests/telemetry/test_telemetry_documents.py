@@ -120,6 +120,7 @@ LOG_LINES = [
     "endpoint {endpoint} cannot be called: {reason}",
     "the outbox cannot record, flags go on without it: {reason}",
     "endpoint {endpoint}: the outbox cannot be used: {reason}",
+    "the outbox is full: {count} messages are refused, nobody is told",
     "{count} messages for endpoints that were removed are skipped",
     "exporter: batch {batch} waits for the next flush: {why}",
     "the spool is full: {count} evaluations were dropped, the oldest first",
