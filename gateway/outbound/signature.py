@@ -11,27 +11,12 @@ from hashlib import sha256
 from hmac import digest
 from typing import TYPE_CHECKING
 
+from gateway.settings import OWN_HEADERS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 WHSEC = "whsec_"
-_OURS = frozenset(
-    {
-        "content-type",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "host",
-        "user-agent",
-        "x-flaggateway-delivery",
-        "x-flaggateway-sequence",
-        "x-hub-signature-256",
-        "x-flagsmith-signature",
-        "webhook-id",
-        "webhook-timestamp",
-        "webhook-signature",
-    }
-)
 
 
 def headers_for(
@@ -86,6 +71,6 @@ def extra_headers(headers: Mapping[str, str | Sequence[str]]) -> list[tuple[str,
     return [
         (name, value)
         for name, values in headers.items()
-        if name.lower() not in _OURS
+        if name.lower() not in OWN_HEADERS
         for value in ([values] if isinstance(values, str) else values)
     ]

@@ -14,6 +14,7 @@ from gateway.settings.loading import Loaded, load
 from gateway.settings.masking import masked
 from gateway.settings.problems import Problem
 from gateway.settings.reference import documents, option_reference, sample
+from gateway.settings.rules_outbound import OWN_HEADERS
 from gateway.settings.schema import (
     Api,
     Attributes,
@@ -60,6 +61,7 @@ from gateway.settings.schema import (
 
 __all__ = (
     "DEFAULT_FILES",
+    "OWN_HEADERS",
     "Api",
     "Attributes",
     "BasicAuth",

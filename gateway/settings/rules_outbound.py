@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from gateway.settings.schema import Endpoint, Settings
 
 
+# In lower case: what HTTP or the gateway sets in each call, so that an endpoint's options do not.
+OWN_HEADERS: Final = frozenset(
+    {
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "host",
+        "user-agent",
+        "x-flaggateway-delivery",
+        "x-flaggateway-sequence",
+        "x-hub-signature-256",
+        "x-flagsmith-signature",
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    }
+)
 NAME_LIMIT: Final = 128  # characters of a web hook's name, which is a label, a column and an argument
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -82,9 +100,11 @@ def outbound_notices(settings: Settings) -> Iterator[Finding]:
         for position, user in enumerate(endpoint.users):
             if not user:
                 yield Finding((*path, "users", position), "a user without attributes is not watched")
+        yield from _own_headers((*path, "headers"), endpoint.headers)
         listed = [(("secrets", position), secret) for position, secret in enumerate(endpoint.secrets)]
         for where, secret in ((("secret",), endpoint.secret), *listed):
             yield from _secret((*path, *where), secret)
+    yield from _own_headers(("exporter", "headers"), settings.exporter.headers)
     yield from _secret(("exporter", "secret"), settings.exporter.secret)
 
 
@@ -92,6 +112,12 @@ def _of_other_formats(path: Path, endpoint: Endpoint) -> Iterator[Finding]:
     for option, style in (("events", "envelope"), ("users", "envelope"), ("meta", "notifier")):
         if getattr(endpoint, option) and endpoint.format != style:
             yield Finding((*path, option), f"has no effect: only format {style} has it")
+
+
+def _own_headers(path: Path, headers: Mapping[str, str | list[str]]) -> Iterator[Finding]:
+    for name in headers:
+        if name.lower() in OWN_HEADERS:
+            yield Finding((*path, name), "has no effect: the gateway sets this header itself")
 
 
 def _secret(path: Path, secret: str) -> Iterator[Finding]:

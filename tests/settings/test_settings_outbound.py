@@ -80,6 +80,7 @@ def test_evaluations_are_exported_where_it_is_said_where_to(text: str, expected:
         ("users: [{Identifier: '1'}], events: [FLAG_UPDATED]", "users", "events leaves out USER_FLAGS_UPDATED"),
         ("events: [USER_FLAGS_UPDATED]", "events", "there are no users to watch"),
         ("users: [{}]", "users[0]", "without attributes is not watched"),
+        ("headers: {Content-TYPE: text/plain}", "headers.Content-TYPE", "the gateway sets this header itself"),
         ("secret: 'whsec_no base64!'", "secret", "does not go on with base64"),
         ("secrets: ['whsec_c2VjcmV0', whsec_]", "secrets[1]", "does not go on with base64"),
     ],
