@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 STYLES = {"pending": "yellow", "delivered": "green", "failed": "red", "skipped": "bright_black"}
 WIDE = 250  # columns where nobody looks: a file or a pipe gets whole lines
+LEAST = 120  # columns of a table; a narrower terminal breaks its lines, which reads better than narrow columns
+ROOMY = 160  # columns of a terminal that has room for reasons
+LONG = 2000  # entries; less work is over before anybody wonders
 
 
 def plain(delivery: Delivery) -> dict[str, Any]:
@@ -42,28 +45,33 @@ def print_json(value: object) -> None:
 
 
 def print_table(found: list[Delivery], now: float) -> None:
-    """Print one line each."""
+    """Print one line each; in a narrow terminal without what ``show`` tells as well."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from gateway.telemetry import printable
 
+    console = Console(width=max(Console().width, LEAST) if sys.stdout.isatty() else WIDE)
+    wide = console.width >= ROOMY
     table = Table(box=None, pad_edge=False)
-    for heading in ("created", "endpoint", "seq", "type", "subject", "state", "tries", "id"):
-        table.add_column(
-            heading, no_wrap=heading in {"created", "id"}, justify="right" if heading in _NUMBERS else "left"
-        )
+    for heading in ("created", "endpoint", *(("seq",) if wide else ()), "type", "subject", "state", "tries", "id"):
+        whole = heading in {"created", "state", "id"} and (wide or heading != "state")
+        justify: Any = "right" if heading in {"seq", "tries"} else "left"
+        table.add_column(heading, no_wrap=whole, justify=justify, overflow="fold")
     for each in found:
         state = Text(each.state, style=STYLES[each.state])
-        state.append(printable(_more(each, now)))
-        row = (when(each.created), each.endpoint, str(each.sequence or ""), each.type, each.subject)
+        state.append(printable(_more(each, now)) if wide else "")
+        row = (
+            when(each.created),
+            each.endpoint,
+            *((str(each.sequence or ""),) if wide else ()),
+            each.type,
+            each.subject,
+        )
         cells = (Text(printable(cell)) for cell in row)
         table.add_row(*cells, state, Text(str(each.tries)), Text(printable(each.id)))
-    Console(width=None if sys.stdout.isatty() else WIDE, soft_wrap=False).print(table)
-
-
-_NUMBERS = {"seq", "tries"}
+    console.print(table)
 
 
 def _more(delivery: Delivery, now: float) -> str:
@@ -137,8 +145,8 @@ def span(seconds: float) -> str:
 
 @contextmanager
 def progress(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Show how far long work is, on standard error and only in a terminal; yields what takes another step."""
-    if not shown or not sys.stderr.isatty():
+    """Show how far long work is, on standard error and only in a terminal; yields what takes the next step."""
+    if not shown or total < LONG or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console

@@ -143,6 +143,7 @@ def _skipped(change: Change, endpoint: Endpoint, kind: str, count: int) -> Skipp
         reason=f"the endpoint does not subscribe to {kind}",
         count=count,
         created=change.at,
+        sdk_id=change.sdk_id,
     )
 
 

@@ -64,7 +64,8 @@ def add_skipped(connection: sqlite3.Connection, skipped: Iterable[Skipped], chan
     for entry in skipped:
         if _known(connection, entry.endpoint, entry.id):
             continue
-        message = Message(entry.id, entry.endpoint, entry.format, entry.type, entry.subject, b"", entry.created)
+        about = (entry.id, entry.endpoint, entry.format, entry.type, entry.subject)
+        message = Message(*about, b"", entry.created, sdk_id=entry.sdk_id)
         reason = entry.reason if entry.count == 1 else f"{entry.reason} ({entry.count} messages)"
         _insert(connection, entry.endpoint, message, change_id, "skipped", reason)
 

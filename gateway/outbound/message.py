@@ -41,6 +41,7 @@ class Skipped:
     reason: str
     count: int  # messages that this stands for
     created: float
+    sdk_id: str
 
 
 @attrs.frozen

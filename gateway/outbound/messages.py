@@ -118,6 +118,7 @@ def _skipped(change: Change, endpoint: Endpoint, reason: str) -> Skipped:
         reason=reason,
         count=1,
         created=change.at,
+        sdk_id=change.sdk_id,
     )
 
 
