@@ -10,12 +10,12 @@ Rule 4: a change that arrives during a push replaces the target; nobody is shown
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from gateway.flags import difference
+from gateway.streams.audience import Audience
 from gateway.streams.backlog import Backlog
-from gateway.streams.cohort import COHORTS, Cohort, Outlet, Subscriber
+from gateway.streams.cohort import Cohort, Outlet, Subscriber
 from gateway.streams.frame import comment, first_frame, refetch
 from gateway.streams.meter import Meter, ignore
 from gateway.streams.names import Names
@@ -24,7 +24,7 @@ from gateway.streams.views import AS_EVER, Delta, Mode, Plain, Refetch, Terms, V
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from gateway.flags import Snapshot, User
     from gateway.streams.beat import Wheel
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 RETRY_MILLISECONDS = (2_000, 10_000)  # a restart brings browsers back spread over 8 s; a known client gives up after 30
 WAITING = comment("waiting for the first config")
-UNNAMED = "[OTHER]"  # counted in place of a flag that no config has shown yet: a caller's words become no label
 HELD_LIMIT = 4  # Snapshots kept for patches to readers that are paused; one that fell further behind gets a put
 RECENT_SECONDS = 30.0  # how long after a change a new OFREP stream may belong to values that were asked for before it
 UNTOUCHED_AT_ONCE = 64  # cohorts that are looked at and left alone between two looks at the clock
@@ -68,9 +67,7 @@ class Hub:
         self._wheel = wheel
         self._rng = rng
         self._meter = meter
-        self._all: dict[object, Cohort] = {}
-        self._single: dict[str, dict[object, Cohort]] = {}
-        self._unnamed: set[Cohort] = set()
+        self._audience = Audience()
         self._backlog = Backlog()
         self._touches: dict[Snapshot, Touch] = {}
         self._held: dict[Subscriber, str] = {}  # paused readers of patches, and the tag of what each was sent
@@ -90,12 +87,12 @@ class Hub:
 
         Before the first config the frame is a comment; the values follow as soon as they are known.
         """
-        cohort = self._cohort(key, user, terms.mode)
+        cohort = self._audience.cohort(key, user, terms.mode, self.snapshot)
         self._settle(cohort)
         subscriber = Subscriber(self, cohort, outlet)
         cohort.members.append(subscriber)
         self._wheel.add(subscriber)
-        self._meter.stream_opened(self.sdk_id, self._label(cohort))
+        self._meter.stream_opened(self.sdk_id, self._audience.label(cohort))
         milliseconds = self._rng.randint(*RETRY_MILLISECONDS)
         if self.snapshot is None:
             self._backlog.fresh.setdefault(cohort, None)
@@ -121,7 +118,7 @@ class Hub:
         self._touches.clear()
         if old is not None:
             changes = difference(old, snapshot)
-            self._backlog.begin(self._watchers(changes.affected), old)
+            self._backlog.begin(self._audience.watchers(changes.affected), old)
             self._touches[old] = Touch(old, snapshot, changes)
         self._changed_at = self.now()
         self._arrived(snapshot)
@@ -186,46 +183,25 @@ class Hub:
         cohort = subscriber.cohort
         cohort.members.remove(subscriber)
         self._wheel.discard(subscriber)
-        self._meter.stream_closed(self.sdk_id, self._label(cohort))
+        self._meter.stream_closed(self.sdk_id, self._audience.label(cohort))
         if self._held.pop(subscriber, None) is not None:
             self._let_go()
         if cohort.members:
             return
         self._backlog.discard(cohort)
-        self._unnamed.discard(cohort)
-        watchers = self._all if cohort.key is None else self._single[cohort.key]
-        del watchers[cohort.place()]
-        if cohort.key is not None and not watchers:
-            del self._single[cohort.key]
+        self._audience.forget(cohort)
 
     def subscribers(self) -> list[Subscriber]:
         """Return every open stream of this SDK."""
-        single = [cohort for cohorts in self._single.values() for cohort in cohorts.values()]
-        return [member for cohort in (*self._all.values(), *single) for member in cohort.members]
+        return self._audience.members()
 
     def ride(self, wheel: Wheel) -> None:
         """Use ``wheel`` from now on; the open streams are on it already."""
         self._wheel = wheel
 
-    def _cohort(self, key: str | None, user: User | None, mode: Mode) -> Cohort:
-        made = COHORTS[mode](key, user)
-        cohorts = self._all if key is None else self._single.setdefault(key, {})
-        cohort = cohorts.setdefault(made.place(), made)
-        if cohort is made and key is not None and (self.snapshot is None or key not in self.snapshot.flags):
-            self._unnamed.add(cohort)
-        return cohort
-
-    def _label(self, cohort: Cohort) -> str | None:
-        """Return the flag that ``cohort`` is counted under: the same one from its first member to its last."""
-        return UNNAMED if cohort in self._unnamed else cohort.key
-
     def _arrived(self, snapshot: Snapshot) -> None:
         self._call = refetch(snapshot.etag, int(self._changed_at))
         self.names.learn(snapshot.tag, snapshot.etag)
-
-    def _watchers(self, affected: Sequence[str]) -> Iterable[Cohort]:
-        watched = [self._single[key].values() for key in affected if key in self._single]
-        return chain(*watched, self._all.values() if affected else ())
 
     def _touch(self, base: Snapshot, target: Snapshot) -> Touch:
         touch = self._touches.get(base)
@@ -295,7 +271,7 @@ class Hub:
             self._sent(cohort, touch, count)
 
     def _sent(self, cohort: Cohort, touch: Touch | None, count: int, *, showing: bool = True) -> None:
-        self._meter.frames_sent(self.sdk_id, self._label(cohort), count)
+        self._meter.frames_sent(self.sdk_id, self._audience.label(cohort), count)
         if showing and self.exposure is not None and self.snapshot is not None:
             self.exposure.sent(cohort, self.snapshot, touch, count)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from gateway.flags import Snapshot, User, load
 from gateway.streams import Hub, Subscriber, Terms, Wheel, parse_id
-from gateway.streams.hub import HELD_LIMIT, UNNAMED
+from gateway.streams.audience import UNNAMED
+from gateway.streams.hub import HELD_LIMIT
 
 DELTA = Terms("delta")
 OFREP = Terms("ofrep")
