@@ -172,7 +172,7 @@ def test_other_preferences(change):
     assert () == found.affected
 
 
-@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
 @given(st.data())
 def test_what_is_not_affected_does_not_change(data):
     """For every user, a flag outside ``affected`` has the same outcome in both Snapshots, which are equal objects."""
@@ -198,7 +198,7 @@ def test_what_is_not_affected_does_not_change(data):
             assert old.evaluate(key, user).ofrep == apart.evaluate(key, user).ofrep
 
 
-@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=40)
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
 @given(strategies.cases())
 def test_attributes_are_all_that_matters(case):
     """A user's other attributes never change the outcome of a flag."""
@@ -209,7 +209,7 @@ def test_attributes_are_all_that_matters(case):
             assert snapshot.evaluate(key, user) is snapshot.evaluate(key, User(own))
 
 
-@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=40)
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
 @given(strategies.cases())
 def test_every_outcome_is_known_beforehand(case):
     """Evaluating without a failure never makes an outcome that ``results`` did not list."""

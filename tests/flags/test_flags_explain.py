@@ -29,7 +29,7 @@ def text(flag, who=ANNA, segments=(), **others):
     return explain(load(raw, "e"), "flag", who).text()
 
 
-@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
 @given(st.data())
 def test_it_agrees_with_evaluation(data):
     """The explanation's outcome is the evaluation's, and exactly one thing is marked as deciding it."""

@@ -10,7 +10,7 @@ from gateway.flags import ConfigError, User, explain, load
 from gateway.testing import strategies
 from gateway.testing.damage import damaged
 
-SLOW = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
+SLOW = settings(suppress_health_check=list(HealthCheck), deadline=None)
 ANNA = User({"Identifier": "anna"})
 
 
