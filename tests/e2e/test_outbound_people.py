@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,31 @@ def test_an_outbox_that_cannot_be_used_ends_the_start_with_one_line(
         gateway.reload(settings(cdn, database, ops))
         eventually(lambda: "reload refused, the old settings stay: outbox.path: " in gateway.logs())
         assert 200 == gateway.get("/api/shop/keys")[0]
+
+
+def test_what_does_not_get_on_degrades_the_status_until_it_does(gateway_process: Start, tmp_path: Path) -> None:
+    """Status, log and systemd say so once, and once that it is over; flags are served, and the gateway is ready."""
+    authority = tmp_path / "authority.pem"
+    authority.write_text("no certificate")
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(tmp_path / "notify"))
+    told.settimeout(20)
+
+    def heard(start: str, end: str = "") -> None:
+        while not ((text := told.recv(4096).decode()).startswith(start) and text.endswith(end)):
+            pass
+
+    with closing(told), CdnStandIn(config(0)) as cdn:
+        ops = {"name": "ops", "url": "https://127.0.0.1:1/", "ca_file": str(authority)}
+        whole = settings(cdn, tmp_path / "outbox.sqlite3", ops)
+        gateway = gateway_process(whole, env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        heard("STATUS=serving 1 SDKs, degraded: endpoint ops cannot be called")
+        document = json.loads(gateway.get("/status", diag=True)[1])
+        (problem,) = document["gateway"]["problems"]
+        assert ("degraded", True) == (document["status"], problem.startswith("endpoint ops cannot be called: "))
+        assert 200 == gateway.get("/readyz", diag=True)[0]
+        gateway.reload(settings(cdn, tmp_path / "outbox.sqlite3", {"name": "ops", "url": "https://127.0.0.1:1/"}))
+        eventually(lambda: json.loads(gateway.get("/status", diag=True)[1])["status"] == "healthy")
+        heard("STATUS=serving 1 SDKs", "SDKs")
+        lines = gateway.logs()
+    assert (1, 1) == (lines.count("degraded: endpoint ops cannot"), lines.count("over: endpoint ops cannot"))
