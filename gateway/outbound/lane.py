@@ -236,7 +236,7 @@ class Lane:
         else:
             words = "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}"
         _log.emit(
-            LogLevel.warn if first or due is None else LogLevel.info,
+            LogLevel.warn if first or due is None else LogLevel.debug,
             words,
             endpoint=name,
             message=letter.message.id,
