@@ -84,7 +84,7 @@ asyncio:
 
 nightly: setup
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --timeout=3600 tests/flags tests/streams tests/settings
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_outbound_*.py
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_outbound_*.py tests/e2e/test_exporter.py
 
 format: .venv/installed
 	@$(BIN)/ruff check --quiet --fix .

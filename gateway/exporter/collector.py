@@ -65,22 +65,11 @@ class Collector:
     def many(self, results: Sequence[Result], user: User | None, times: int = 1) -> None:
         """Note that flags were evaluated for one answer, or for an event that ``times`` readers got."""
         tails = list(map(self._tails.__getitem__, results))
-        for _ in range(times):
-            kept = tails
-            if self._sampling < 1.0:
-                kept = [tail for tail in tails if self._chance() < self._sampling]
-            if not kept:
-                continue
-            if self._aggregate:
-                self._add_counts(kept, 1)
-                continue
-            head = head_of(user, self._now())
-            lines = head + (b"\n" + head).join(kept)
-            if len(lines) <= EVENT_BYTES:
-                self._add(lines, len(kept))
-            else:
-                for tail in kept:
-                    self._add(head + tail, 1)
+        if self._sampling < 1.0:
+            for _ in range(times):
+                self._tell([tail for tail in tails if self._chance() < self._sampling], user, 1)
+        else:
+            self._tell(tails, user, times)
 
     def take(self) -> Parcel | None:
         """Return the oldest events and forget them; None when there are none, and nothing was dropped."""
@@ -98,6 +87,21 @@ class Collector:
             return None
         dropped, self._dropped = dict(self._dropped), Counter()
         return Parcel(lines, count, counts, dropped)
+
+    def _tell(self, tails: Sequence[bytes], user: User | None, times: int) -> None:
+        if not tails:
+            return
+        if self._aggregate:
+            self._add_counts(tails, times)
+            return
+        head = head_of(user, self._now())
+        lines = head + (b"\n" + head).join(tails)
+        for _ in range(times):
+            if len(lines) <= EVENT_BYTES:
+                self._add(lines, len(tails))
+            else:
+                for tail in tails:
+                    self._add(head + tail, 1)
 
     def _add(self, lines: bytes, count: int) -> None:
         if len(lines) > EVENT_BYTES:

@@ -116,6 +116,8 @@ def append(path: Path, data: bytes, max_bytes: int, keep: int) -> None:
         try:
             _write_all(file, data)
             os.fsync(file)
+            if not size:
+                _sync_folder(path.parent)  # the file may be new
         except OSError:
             os.ftruncate(file, size)
             raise
@@ -152,13 +154,15 @@ def _rotated(path: Path, keep: int) -> int:
         path.replace(_numbered(path, 1))
     else:
         path.unlink()
-    fresh = _open(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return _open(path)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return fresh
 
 
 def _numbered(path: Path, number: int) -> Path:

@@ -233,8 +233,13 @@ def make_room(connection: sqlite3.Connection, max_bytes: int) -> bool:
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """Return the bytes of pages in use; the file may be larger, and reuses what is free."""
+    """Return the bytes of pages in use; the file may be larger, and reuses what is free.
+
+    Evaluations do not count: they have a cap of their own, and a receiver of theirs that is away must not keep changes
+    from being told.
+    """
     pages, free, size = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
-    return int((pages - free) * size)
+    (spooled,) = connection.execute("SELECT bytes FROM spooled").fetchone()
+    return int(max(0, (pages - free) * size - spooled))

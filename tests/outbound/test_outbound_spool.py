@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.exporter import Parcel, batch_head
+from gateway.outbound.ledger import used_bytes
 from gateway.outbound.spool import BATCH_BYTES, Batch, EventSpool
 from outbound_memory import DirectStore, now
 
@@ -136,6 +137,14 @@ def test_the_totals_are_always_those_of_the_tables(seed: int, steps: int) -> Non
             now(disk.spool.sent(batch))
         held = now(disk.spool.held())
         assert disk.truth() == (held.count, held.bytes)
+
+
+def test_events_take_no_room_from_messages() -> None:
+    """A receiver of evaluations that is away keeps no change from being told."""
+    disk = Disk()
+    before = used_bytes(disk.store.connection)
+    now(disk.spool.write([Parcel(b"x" * 100_000, 1)] * 20))
+    assert used_bytes(disk.store.connection) - before < 100_000
 
 
 def test_a_batch_that_was_dropped_while_it_was_sent_takes_nothing_else_along() -> None:
