@@ -5,7 +5,7 @@ Nothing here starts, sends or kills: see ``crash_scene``.  Each rule returns its
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 
 from receiver import Call
 
+ON_ITS_WAY = 0.25  # seconds that a receiver may need to read what a dead gateway sent; a start takes longer
 SURVIVES = 1.0  # seconds after which an evaluation that was answered survives a kill
 
 
@@ -33,6 +34,7 @@ class Kill:
 
     how: str
     at: float  # monotonic, just before the signal
+    over: float  # when it was dead; a call that was on its way may be taken until then, or a little later
 
 
 @define
@@ -87,7 +89,7 @@ def repeated(seen: Seen, recorded: Recorded, concurrency: int) -> tuple[int, lis
     Or if the answer did not come back in time, which the gateway then says of that attempt.
     At one kill no more messages of one endpoint can have been taken and not noted than may be in flight.
     """
-    moments = [kill.at for kill in seen.kills]
+    ends = [kill.over + ON_ITS_WAY for kill in seen.kills]
     faults, cut = [], Counter[tuple[str, int]]()
     for name, calls in seen.taken.items():
         times = defaultdict(list)
@@ -95,8 +97,8 @@ def repeated(seen: Seen, recorded: Recorded, concurrency: int) -> tuple[int, lis
             times[call.id].append(call.at)
         for number, each in times.items():
             for before, after in pairwise(sorted(each)):
-                kill = bisect_left(moments, before)
-                if kill < bisect_right(moments, after):
+                kill = bisect_left(ends, before)
+                if kill < len(ends) and seen.kills[kill].at <= after:
                     cut[name, kill] += 1
                 elif (name, number) not in recorded.unanswered:
                     faults.append(f"{name} took {number} twice, and no kill was between")

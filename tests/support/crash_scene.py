@@ -123,8 +123,9 @@ class CrashScene:
         self._over.wait(self._rng.uniform(*(SHORT if short else LONG)))
         if how != RANDOM:
             self._gateway.reach(how)
-        self.seen.kills.append(Kill(how, time.monotonic()))
+        at = time.monotonic()
         self._gateway.kill()
+        self.seen.kills.append(Kill(how, at, time.monotonic()))
         self._gateway.start(ready=False)
 
     def finish(self) -> Recorded:
