@@ -68,11 +68,14 @@ class _Kept:
 
 
 class Recorder:
-    """The only writer of changes; ``news`` is called with the names of endpoints that have something to do."""
+    """The only writer of changes; ``news`` is called with the names of endpoints that have something to do.
+
+    ``recording`` is told whenever the outbox begins to be in trouble, or is so no longer.
+    """
 
     def __init__(
         self, clock: Any, wall: Callable[[], float], store: Store, teller: Teller, max_bytes: Callable[[], int],
-        news: Callable[[Collection[str]], None],
+        news: Callable[[Collection[str]], None], recording: Callable[[bool], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._clock = clock
         self._wall = wall
@@ -85,6 +88,7 @@ class Recorder:
         self._busy = False
         self._retry: Any = None
         self._idle: list[Deferred[None]] = []
+        self._recording = recording
         self.trouble = ""  # why nothing can be recorded now; empty while it can
         self.full = False  # whether the latest messages were refused, because the outbox has reached its largest size
 
@@ -132,6 +136,7 @@ class Recorder:
         if self.trouble:
             _log.warn("the outbox records again")
             self.trouble = ""
+            self._recording(True)
         self._recorded.update(kept.configs)
         self._note_room(kept.refused)
         if kept.endpoints:
@@ -156,6 +161,7 @@ class Recorder:
         reason = failure.getErrorMessage()
         if not self.trouble:
             _log.error("the outbox cannot record, flags go on without it: {reason}", reason=reason)
+            self._recording(False)
         self.trouble = reason or "unknown"
         self._waiting = [*entries, *self._waiting]
         self._retry = self._clock.callLater(RETRY_SECONDS, self._again)

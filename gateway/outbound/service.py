@@ -180,6 +180,7 @@ class Outbound:
             self._voice,
             lambda: self._settings.outbox.max_bytes,
             self._courier.wake,
+            self._metrics.recording,
         )
         self._desk = Desk(self._reactor, self._path, database, self._wall, self._courier.wake_all)
         self._desk.start()

@@ -199,6 +199,19 @@ def test_a_lock_is_waited_for_once_however_much_work_there_is(tmp_path: Path) ->
     assert 1 == len(begun)
 
 
+def test_one_work_that_fails_spoils_no_other(tmp_path: Path) -> None:
+    """The rest is written, and only its caller hears of it."""
+    store = DirectStore()
+
+    def add(reason: str):
+        return lambda c: ledger.count_drop(c, "ops", reason, 1)
+
+    done, failed, also = transact(store.connection, [add("one"), lambda _: 1 / 0, add("two")])
+    assert (done, also) == (None, None)
+    assert failed.check(ZeroDivisionError)
+    assert store.rows("SELECT reason FROM drops ORDER BY reason") == [("one",), ("two",)]
+
+
 def test_one_change_after_trouble_keeps_its_author(logged_errors) -> None:
     """Only where several changes become one is nobody named."""
     scene = Scene()
