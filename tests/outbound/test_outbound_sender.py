@@ -5,10 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import pytest_twisted
@@ -19,32 +17,11 @@ from gateway.outbound.attempt import ANSWER_KEPT, Attempt
 from gateway.outbound.courier import Route, make_sender
 from gateway.settings import Delivery
 from receiver import Receiver
+from tcp_server import server
 
 HEADERS = [("Content-Type", "application/json"), ("X-Flaggateway-Delivery", "id-1")]
 BODY = b'{"a":1}'
 OK = b"HTTP/1.1 200 OK\r\n"
-
-
-@contextmanager
-def server(act: Callable[[socket.socket], None], bound: socket.socket | None = None) -> Iterator[int]:
-    """A TCP server that lets ``act`` have each connection; yields its port."""
-    with bound or socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                Thread(target=one, args=(connection,), daemon=True).start()
-
-        def one(connection: socket.socket) -> None:
-            with connection, suppress(OSError):
-                act(connection)
-
-        Thread(target=serve, daemon=True).start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
 
 
 async def attempt(
