@@ -22,6 +22,7 @@ from receiver import Receiver
 
 Start = Callable[..., GatewayProcess]
 FORMATS = ("envelope", "notifier", "environment", "audit_log", "slack", "teams", "discord")
+ALLOWED = {"X-Test": "yes"}  # refreshes of callers without credentials are limited to one per second
 KEY = "whsec_" + b64encode(b"k" * 24).decode()
 
 
@@ -74,6 +75,36 @@ def test_every_format_arrives_signed(gateway_process: Start, tmp_path: Path, wor
             assert Webhook(KEY).verify(call.body, call.headers)["type"] in {"FLAG_UPDATED", "CONFIG_UPDATED"}
     assert rows(database, "SELECT DISTINCT state FROM messages") == [("delivered",)]
     assert rows(database, "SELECT count(*) FROM changes") == [(1,)]
+
+
+def test_on_off_on_off_is_four_messages_at_every_endpoint_with_equal_ids_on_two_gateways(
+    gateway_process: Start, tmp_path: Path
+) -> None:
+    """Two gateways that share nothing find the same ids; the very same transition has another id each time."""
+
+    def flag(on: bool) -> dict[str, Any]:
+        return {"p": {"s": "salt"}, "f": {"flag": {"t": 0, "v": {"b": on}, "i": "on" if on else "off"}}}
+
+    with CdnStandIn(flag(False)) as cdn, Receiver() as one, Receiver() as other:
+        gateways = []
+        for name, receiver in (("one", one), ("other", other)):
+            events = {"envelope": {"events": ["FLAG_UPDATED"]}}
+            hooks = [
+                {"name": f"{name}-{each}", "url": f"{receiver.url}/{each}", "format": each} | events.get(each, {})
+                for each in FORMATS
+            ]
+            whole = settings(cdn, tmp_path / f"{name}.sqlite3", *hooks) | {"http": {"api": {"auth_headers": ALLOWED}}}
+            gateways.append(gateway_process(whole))
+        for on in (True, False, True, False):
+            cdn.set(flag(on))
+            for gateway in gateways:
+                assert gateway.post("/api/shop/refresh", headers=ALLOWED)[0] == 200
+        eventually(lambda: len(one.taken) == len(other.taken) == 4 * len(FORMATS), lambda: (one.taken, other.taken))
+        assert [gateway.stop() for gateway in gateways] == [0, 0]
+    ids = [{each: {call.id for call in node.taken if call.path.endswith(f"/{each}")} for each in FORMATS}
+           for node in (one, other)]  # fmt: skip
+    assert [4] * len(FORMATS) == [len(found) for found in ids[0].values()]
+    assert ids[0] == ids[1]
 
 
 def test_what_changed_while_the_gateway_was_down_is_told(gateway_process: Start, tmp_path: Path) -> None:

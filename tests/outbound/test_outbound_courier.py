@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from itertools import pairwise
 
 import pytest
@@ -109,6 +111,35 @@ def test_retry_after_is_a_minimum_and_cut_at_the_end() -> None:
     times = [round(at - START) for (at,) in scene.store.rows("SELECT at FROM attempts ORDER BY number")]
     assert times == [0, 600, 3600]
     assert scene.store.states() == {"failed": 1}
+
+
+def test_retry_after_may_be_a_date() -> None:
+    """It means the same as so many seconds, and is cut at the end as they are."""
+    scene = Scene(endpoint("ops", retry_for=3600))
+    dates = [format_datetime(datetime.fromtimestamp(START + later, UTC), usegmt=True) for later in (900, 9_999_999)]
+    answers = [*(Attempt(503, "", 0.0, b"", date) for date in dates), BROKEN]
+    scene.senders["http://ops/"].answer = lambda *_: answers.pop(0)
+    scene.add("ops", "1")
+    scene.pass_time(4000, step=5)
+    times = [round(at - START) for (at,) in scene.store.rows("SELECT at FROM attempts ORDER BY number")]
+    assert times == [0, 900, 3600]
+    assert scene.store.states() == {"failed": 1}
+
+
+def test_after_three_days_the_others_are_told_what_failed_and_why() -> None:
+    """Not a moment earlier, once, and with the last answer."""
+    scene = Scene(endpoint("dead"), endpoint("well"))
+    scene.senders["http://dead/"].answer = lambda *_: BROKEN
+    scene.add("dead", "1")
+    scene.pass_time(3 * DAY - 10, step=5)
+    assert scene.sent("well") == []
+    assert scene.store.states() == {"pending": 1}
+    scene.pass_time(20, step=5)
+    assert len(scene.sent("well")) == 1
+    body = json.loads(scene.store.rows("SELECT body FROM messages WHERE endpoint = 'well'")[0][0])
+    assert body["type"] == "DELIVERY_FAILED"
+    assert (body["data"]["messageId"], body["data"]["endpoint"], body["data"]["error"]) == ("1", "dead", "answered 503")
+    assert body["createdTimestamp"] == (START + 3 * DAY) * 1000
 
 
 def test_a_dead_endpoint_delays_nobody() -> None:
