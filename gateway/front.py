@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from gateway.descriptors import apart
 from gateway.exporter import Collector
 from gateway.haul import Haul
 from gateway.listening import listen
@@ -137,7 +138,7 @@ class LocalFront:
         http = self._settings.http
         if not http.enabled:
             return
-        self._ports.append(listen(self._reactor, http.port, self.factory(), http.bind))
+        self.listens_on(listen(self._reactor, http.port, self.factory(), http.bind))
         scheme = "HTTP" if self._certificates is None else "HTTPS"
         _log.info("{scheme} server listening on port: {port}", scheme=scheme, port=http.port, report=True)
 
@@ -150,8 +151,8 @@ class LocalFront:
         return TLSMemoryBIOFactory(self._certificates, False, wire, self._reactor)
 
     def listens_on(self, port: IListeningPort) -> None:
-        """Take over a port that was opened elsewhere, to close it when draining."""
-        self._ports.append(port)
+        """Take over an open port: see to its connections, and close it when draining."""
+        self._ports.append(apart(port, self._reactor))
 
     def start(self) -> None:
         """Begin to turn the heartbeat wheel, and to carry evaluations away."""

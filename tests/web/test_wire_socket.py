@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from eventually import eventually
+from gateway.descriptors import apart
 from gateway.flags import load
 from gateway.streams import Hub, Wheel
 from gateway.web.wire import WireFactory
@@ -61,6 +62,8 @@ class Loopback:
         )
         secure = TLSMemoryBIOFactory(certificates, False, self.encrypted, reactor)
         self.ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (site, self.factory, secure)]
+        for port in self.ports[1:]:
+            apart(port, reactor)
         self.klein, self.wire, self.secure = [("127.0.0.1", port.getHost().port) for port in self.ports]
         self.trust = ssl.create_default_context()
         authority.configure_trust(self.trust)
