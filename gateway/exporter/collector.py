@@ -88,20 +88,23 @@ class Collector:
         dropped, self._dropped = dict(self._dropped), Counter()
         return Parcel(lines, count, counts, dropped)
 
-    def _tell(self, tails: Sequence[bytes], user: User | None, times: int) -> None:
+    def _tell(self, tails: list[bytes], user: User | None, times: int) -> None:
         if not tails:
             return
         if self._aggregate:
             self._add_counts(tails, times)
             return
         head = head_of(user, self._now())
-        lines = head + (b"\n" + head).join(tails)
-        for _ in range(times):
-            if len(lines) <= EVENT_BYTES:
+        tails[0] = head + tails[0]
+        lines = (b"\n" + head).join(tails)
+        if len(lines) <= EVENT_BYTES:
+            for _ in range(times):
                 self._add(lines, len(tails))
-            else:
-                for tail in tails:
-                    self._add(head + tail, 1)
+            return
+        first, *others = tails
+        for event in (first, *(head + tail for tail in others)):
+            for _ in range(times):
+                self._add(event, 1)
 
     def _add(self, lines: bytes, count: int) -> None:
         if len(lines) > EVENT_BYTES:

@@ -159,6 +159,19 @@ class Overview:
         parts[1::2] = [result.entry for result in own] if text == "entry" else [result.ofrep for result in own]
         return b"".join(parts)
 
+    def told(self, user: User, text: Text) -> tuple[bytes, Sequence[Result]]:
+        """Return the texts of all flags, and the outcomes behind them in any order."""
+        division, shared = self._shared(user)
+        parts = shared.template(text)
+        own = division.decide(user)
+        parts[1::2] = [result.entry for result in own] if text == "entry" else [result.ofrep for result in own]
+        return b"".join(parts), (*shared.results, *own)
+
+    def outcomes(self, user: User) -> Sequence[Result]:
+        """Return the outcomes of all flags in any order; remembers as ``shown`` does."""
+        division, shared = self._shared(user)
+        return (*shared.results, *division.decide(user, remember=True))
+
     def shown(self, user: User) -> tuple[bytes, int]:
         """Return the object of all entries and the sum of their numbers; remembers what was decided for ``user``."""
         division, shared = self._shared(user)

@@ -90,6 +90,18 @@ class Snapshot:
         """Return OFREP's items of all flags, in the order of ``keys``, with commas between them."""
         return self.overview.text(NOBODY if user is None else user, "ofrep")
 
+    def told_all(self, user: User | None) -> tuple[bytes, Sequence[Result]]:
+        """Return what ``encode_all`` does, and the outcomes that it shows, in any order."""
+        return self.overview.told(NOBODY if user is None else user, "entry")
+
+    def told_ofrep(self, user: User | None) -> tuple[bytes, Sequence[Result]]:
+        """Return what ``encode_ofrep`` does, and the outcomes that it shows, in any order."""
+        return self.overview.told(NOBODY if user is None else user, "ofrep")
+
+    def outcomes(self, user: User | None) -> Sequence[Result]:
+        """Return the outcome of every flag, in any order; remembers as ``show_all`` does."""
+        return self.overview.outcomes(NOBODY if user is None else user)
+
     def show_all(self, user: User | None) -> tuple[bytes, int]:
         """Return what ``encode_all`` does and the sum of its Results' numbers.
 

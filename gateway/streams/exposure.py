@@ -41,5 +41,5 @@ def outcomes(cohort: Cohort, snapshot: Snapshot, touch: Touch | None) -> Sequenc
     if key is not None:
         return [snapshot.evaluate(key, user)] if key in snapshot.flags else []
     if touch is None or cohort.mode == "plain":
-        return snapshot.evaluate_all(user)
+        return snapshot.outcomes(user)
     return [step.new for step in touch.steps(None, user) if step.kind >= SHOWN and step.new is not None]

@@ -113,9 +113,9 @@ def _all(context: Context, sdk: Sdk, snapshot: Snapshot, request: Mapping[str, A
     user = user_of(sdk, request)
     if context.evaluated_all is None:
         return json(snapshot.encode_all(user))
-    results = snapshot.evaluate_all(user)
+    body, results = snapshot.told_all(user)
     context.evaluated_all(results, user)
-    return json(b"{%b}" % b",".join([result.entry for result in results]))
+    return json(body)
 
 
 def _keys(context: Context, sdk: Sdk, snapshot: Snapshot) -> Reply:

@@ -97,9 +97,8 @@ def _bulk(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: d
     if context.evaluated_all is None:
         items = snapshot.encode_ofrep(user)
     else:
-        results = snapshot.evaluate_all(user)
+        items, results = snapshot.told_ofrep(user)
         context.evaluated_all(results, user)
-        items = b",".join([result.ofrep for result in results])
     end = b"]}" if target is None else EVENT_STREAMS % (target, INACTIVITY_SECONDS)
     return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[' + items + end)
 

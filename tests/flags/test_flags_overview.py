@@ -61,6 +61,10 @@ def check(snapshot: Snapshot, users: list[User | None]) -> None:
         assert (entries, sum(result.number for result in results)) == snapshot.show_all(user)
         assert b",".join(result.ofrep for result in results) == snapshot.encode_ofrep(user)
         assert sum(result.ofrep_number for result in results) == snapshot.ofrep_number(user)
+        for told, expected in ((snapshot.told_all(user), entries), (snapshot.told_ofrep(user), None)):
+            assert (expected or snapshot.encode_ofrep(user)) == told[0]
+            assert set(results) == set(told[1]) == set(snapshot.outcomes(user))
+            assert len(results) == len(told[1])
 
 
 KINDS = st.one_of(

@@ -52,7 +52,7 @@ class Scene:
 
     def _tell(self, results: Sequence[Result], user: User | None, times: int) -> None:
         assert user == ANNA
-        self._told.append(([f"{result.key}={result.value}" for result in results], times))
+        self._told.append((sorted(f"{result.key}={result.value}" for result in results), times))
 
     def open(self, key: str | None = None, mode: str = "plain", **outlet: bool) -> Subscriber:
         """Open a stream."""
