@@ -57,7 +57,8 @@ class Diag(Section, frozen=True):
     auth_headers: Annotated[
         dict[str, str],
         note(
-            "Headers that a request must carry, with these values.",
+            "Headers that a request must carry, with these values; without any, deliveries and changes are shown to"
+            " callers on the same machine only.",
             ours=True,
             hidden="all",
             example="{Authorization: Bearer change-me}",

@@ -6,8 +6,10 @@ import json
 import socket
 import sqlite3
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,43 @@ def test_what_does_not_get_on_degrades_the_status_until_it_does(gateway_process:
         heard("STATUS=serving 1 SDKs", "SDKs")
         lines = gateway.logs()
     assert (1, 1) == (lines.count("degraded: endpoint ops cannot"), lines.count("over: endpoint ops cannot"))
+
+
+FLAGS_BEFORE = {
+    "number": {"t": 2, "v": {"i": 1}, "i": "v1"},
+    "renamed": {"t": 1, "v": {"s": "same"}, "i": "old"},
+    "broken": {"t": 1, "v": {"s": "fine"}, "i": "b"},
+    "gone": {"t": 0, "v": {"b": True}, "i": "g"},
+    "others": {"t": 0, "v": {"b": False}, "i": "o"},
+    "german": {"t": 0, "v": {"b": False}, "i": "g0", "r": [{"c": [{"s": {"s": 0, "c": 0}}], "s": {"v": {"b": True}}}]},
+}
+FLAGS_AFTER = {
+    "number": {"t": 2, "v": {"i": 2}, "i": "v2"},
+    "renamed": {"t": 1, "v": {"s": "same"}, "i": "new"},
+    "broken": {"t": 1},
+    "new": {"t": 3, "v": {"d": 1.5}, "i": "n"},
+    "others": {"t": 0, "v": {"b": False}, "i": "o", "r": [{"c": [{"s": {"s": 0, "c": 1}}], "s": {"v": {"b": True}}}]},
+    "german": FLAGS_BEFORE["german"],
+}
+
+
+def test_a_watched_user_is_told_what_a_delta_stream_is_sent(gateway_process: Start, tmp_path: Path) -> None:
+    """The same changed and removed: values, variation ids, failures, segments, what comes and goes."""
+    segments = [[{"n": "here", "r": [{"a": "Country", "c": 0, "l": names}]}] for names in (["FR"], ["FR", "DE"])]
+    user = {"Identifier": "42"}
+    with CdnStandIn({"p": {"s": "x"}, "s": segments[0], "f": FLAGS_BEFORE}) as cdn, Receiver() as receiver:
+        ops = {"name": "ops", "url": receiver.url, "events": ["USER_FLAGS_UPDATED"], "users": [user]}
+        more = {"default_user_attributes": {"Country": "DE"}}
+        gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3", ops, **more))
+        data = b64encode(json.dumps({"user": user}).encode()).decode()
+        with urllib.request.urlopen(f"{gateway.url}/sse/shop/eval-all/{data}?mode=delta", timeout=20) as stream:
+            assert next(line for line in stream if line == b"event: put\n")
+            cdn.set({"p": {"s": "x"}, "s": segments[1], "f": FLAGS_AFTER})
+            assert 200 == gateway.post("/api/shop/refresh")[0]
+            lines = dropwhile(lambda line: line != b"event: patch\n", stream)
+            patch = json.loads(next(line for line in lines if line.startswith(b"data: "))[6:])
+        eventually(lambda: receiver.taken)
+    told = json.loads(receiver.taken[0].body)["data"]
+    assert patch == {"changed": told["changed"], "removed": told["removed"]}
+    assert {"number", "renamed", "broken", "new", "german"} == set(told["changed"])
+    assert ["gone"] == told["removed"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import sqlite3
 import subprocess
 import sys
@@ -280,3 +282,47 @@ print(CliRunner().invoke(deliveries, ["--database", sys.argv[1], "retry", "--fai
     assert '"count": 1' in ended.stdout
     names = ("outbox.sqlite3", "outbox.sqlite3-shm", "outbox.sqlite3-wal")
     assert str([(name, 12345) for name in names]) in ended.stdout
+
+
+def terminal(*arguments: str, columns: int = 120) -> str:
+    """What a command shows in a terminal."""
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "CI"}}
+    env |= {"TERM": "xterm-256color", "COLUMNS": str(columns)}
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", "deliveries", *arguments]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0, shown
+    return shown.decode()
+
+
+def test_a_terminal_gets_colour_and_a_table_that_fits(database: Path) -> None:
+    """In a narrow one without the reasons; a body over several lines."""
+    wide, narrow = (terminal("--database", str(database), "list", columns=width) for width in (200, 100))
+    for colour, state in (("31", "failed"), ("33", "pending"), ("32", "delivered"), ("90", "skipped")):
+        assert f"\x1b[{colour}m{state}" in wide
+        assert f"\x1b[{colour}m{state}" in narrow
+    assert "answered 503" in wide
+    assert "answered 503" not in narrow
+    assert len(narrow.splitlines()) == 6
+    shown = terminal("--database", str(database), "show", "id-2")
+    assert "\x1b[31mfailed\x1b[0m: answered 503" in shown
+    assert '{\r\n             "n": 1\r\n           }' in shown
+
+
+def test_long_work_shows_how_far_it_is(tmp_path: Path) -> None:
+    """In a terminal; what is printed in the end is the same."""
+    path = tmp_path / "outbox.sqlite3"
+    store = DirectStore(str(path))
+    ledger.add_messages(store.connection, [message(number) for number in range(2500)], None, room=True)
+    store.connection.execute("UPDATE messages SET state = 'failed', finished = 1")
+    store.connection.close()
+    retried = terminal("--database", str(path), "retry", "--failed")
+    assert "making due again" in retried
+    assert retried.endswith("2500 made due again\r\n")
+    assert set(states(path).values()) == {"pending"}
