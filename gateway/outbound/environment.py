@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.outbound.definition import Value, default_value, is_boolean
 from gateway.outbound.identity import message_id
-from gateway.outbound.message import Message, Told
+from gateway.outbound.message import Message, Skipped, Told
 from gateway.outbound.overrides import Override, Target, overrides
 from gateway.outbound.timestamps import iso
 
@@ -99,7 +99,14 @@ def compose(change: Change, endpoint: Endpoint, ids: Ids) -> Told:
                     omitted += 1
                     continue
             messages.append(_message(change, endpoint, key, views.both(target, before, after), target))
-    return Told(tuple(messages), omitted=omitted)
+    return Told(tuple(messages), _skipped(change, endpoint, omitted) if omitted else (), omitted)
+
+
+def _skipped(change: Change, endpoint: Endpoint, omitted: int) -> tuple[Skipped, ...]:
+    kind = "FLAG_UPDATED"
+    name = message_id(change, STYLE, kind, "", "omitted")
+    why = f"identifiers beyond the first {IDENTIFIER_LIMIT} of a rule"
+    return (Skipped(name, endpoint.name, STYLE, kind, change.sdk_id, why, omitted, change.at, change.sdk_id),)
 
 
 _NONE = Override(0, None, b"")

@@ -65,6 +65,7 @@ class _Kept:
     configs: Mapping[str, Snapshot]
     endpoints: Collection[str]
     refused: int | None  # messages that the full outbox did not take; None when there were none to take
+    omitted: Mapping[str, int]  # identifiers beyond the bound of a rule, per endpoint
 
 
 class Recorder:
@@ -139,6 +140,8 @@ class Recorder:
             self._recording(True)
         self._recorded.update(kept.configs)
         self._note_room(kept.refused)
+        for name, count in kept.omitted.items():
+            _log.warn("endpoint {endpoint}: {count} identifiers of long rules are not told", endpoint=name, count=count)
         if kept.endpoints:
             self._news(kept.endpoints)
         for entry in entries:
@@ -183,6 +186,7 @@ class Recorder:
         configs: dict[str, Snapshot] = {}
         endpoints: dict[str, None] = {}
         refused: int | None = None
+        omitted: dict[str, int] = {}
         for entry in entries:
             sdk_id = entry.sdk_id
             old = configs.get(sdk_id) or self._recorded.get(sdk_id) or history.last_config(connection, sdk_id)
@@ -191,12 +195,16 @@ class Recorder:
                 continue
             history.keep_config(connection, sdk_id, entry.new, entry.at)
             number, told = self._change(connection, entry, old, quiet=quiet)
+            for each in told:
+                if each.omitted:
+                    name = each.messages[0].endpoint
+                    omitted[name] = omitted.get(name, 0) + each.omitted
             messages = [message for each in told for message in each.messages]
             if messages:
                 room = ledger.make_room(connection, self._max_bytes())
                 refused = (refused or 0) + (0 if room else len(messages))
                 endpoints.update(dict.fromkeys(ledger.add_messages(connection, messages, number, room=room)))
-        return _Kept(configs, endpoints, refused)
+        return _Kept(configs, endpoints, refused, omitted)
 
     def _change(
         self, connection: sqlite3.Connection, entry: _Entry, old: Snapshot | None, *, quiet: bool

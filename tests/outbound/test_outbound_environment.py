@@ -213,6 +213,8 @@ def test_identifiers_beyond_the_bound_are_counted():
     change = change_of(config({"f": boolean(False)}), config({"f": new}))
     result = compose(change, endpoint("environment"), CountedIds(), {})
     assert (len(result.messages), result.omitted) == (1 + IDENTIFIER_LIMIT + 1, 7)
+    (skipped,) = result.skipped
+    assert (skipped.count, skipped.reason) == (7, "identifiers beyond the first 100 of a rule")
 
 
 def test_percentage_options_show_the_default():

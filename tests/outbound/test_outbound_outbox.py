@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 
 from gateway.flags import Snapshot, load
 from gateway.outbound import history, ledger
@@ -136,6 +137,31 @@ def test_numbers_stay_and_remember_the_first_default() -> None:
     assert first.id != second.id
     rows = scene.store.rows("SELECT body FROM messages WHERE type = 'FLAG_DELETED'")
     assert json.loads(rows[0][0])["data"]["previous_state"]["feature"]["id"] == first.id
+
+
+def test_identifiers_beyond_the_bound_of_a_rule_are_counted_in_log_and_list() -> None:
+    """So that nobody takes a hundred calls for all of them."""
+    lines: list[str] = []
+
+    def observe(event: dict) -> None:
+        if event.get("log_namespace") == "gateway.outbound.recorder":
+            lines.append(event["log_format"].format(**event))
+
+    def listed(count: int) -> Snapshot:
+        rule = {"c": [{"u": {"a": "Identifier", "c": 0, "l": [str(n) for n in range(count)]}}], "s": {"v": {"b": True}}}
+        body = {"p": {"s": "x"}, "f": {"a": {"t": 0, "v": {"b": False}, "i": "o", "r": [rule] if count else []}}}
+        return load(json.dumps(body).encode(), f'"{count}"')
+
+    scene = Scene("environment")
+    globalLogPublisher.addObserver(observe)
+    try:
+        scene.record(listed(0), listed(107))
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert lines == ["endpoint environment: 7 identifiers of long rules are not told"]
+    skipped = scene.store.rows("SELECT endpoint, reason FROM messages WHERE state = 'skipped'")
+    assert skipped == [("environment", "identifiers beyond the first 100 of a rule (7 messages)")]
+    assert scene.store.states()["pending"] == 101
 
 
 def test_the_author_is_kept_with_the_change() -> None:
