@@ -23,7 +23,7 @@ from gateway.pump import Pump
 from gateway.streams import Exposure
 from gateway.web.site import make_site
 from gateway.web.tls import Certificates, build_context
-from gateway.web.wire import WireFactory
+from gateway.web.wirefactory import WireFactory
 
 if TYPE_CHECKING:
     import random

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -24,22 +24,17 @@ from gateway.web.channel import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT
 from gateway.web.fault import BROKEN, shielded, tell
 from gateway.web.head import plain_so_far
 from gateway.web.locate import INVALID
-from gateway.web.matching import Matcher
-from gateway.web.rendering import Renderer
 from gateway.web.values import Call, Reply, StreamReply
-from gateway.web.wirestream import PlainLink, TlsLink, WireStream
+from gateway.web.wirestream import WireStream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
-
     from gateway.web.matching import Plan
-    from gateway.web.site import GatewaySite
     from gateway.web.values import Answered
+    from gateway.web.wirefactory import WireFactory
 
 CLOSE_TIMEOUT = 15.0  # seconds after that in which a client may still read what was sent to it; as there
-SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
 PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; no more is read then
 
 
@@ -254,48 +249,3 @@ class Wire(Protocol):
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
         return protocol._channel  # noqa: SLF001  (Twisted's generic protocol has no public name for it)
-
-
-class WireFactory(ServerFactory):
-    """The main port's factory: each connection begins on the wire; ``site`` takes what it hands over.
-
-    ``encrypted`` says that a TLS factory is wrapped around this one.
-    """
-
-    noisy = False
-    protocol: Any = Wire
-
-    def __init__(self, site: GatewaySite, clock: IReactorTime, *, encrypted: bool = False) -> None:
-        self.site = site
-        self.clock = clock
-        self.renderer = Renderer()
-        self.link = TlsLink() if encrypted else PlainLink()
-        self.open: set[Wire] = set()
-        self._page: Any = None
-        self._matcher: Matcher | None = None
-        self._sweep: IDelayedCall | None = None
-
-    @property
-    def matcher(self) -> Matcher:
-        """The routes under the settings of the moment."""
-        page = self.site.page
-        if page is not self._page or self._matcher is None:
-            self._page = page
-            self._matcher = Matcher(page.web)
-        return self._matcher
-
-    def startFactory(self) -> None:
-        """Begin to look for idle and late connections."""
-        self._sweep = self.clock.callLater(SWEEP_SECONDS, self._look)
-
-    def stopFactory(self) -> None:
-        """Stop looking."""
-        if self._sweep is not None and self._sweep.active():
-            self._sweep.cancel()
-        self._sweep = None
-
-    def _look(self) -> None:
-        self._sweep = self.clock.callLater(SWEEP_SECONDS, self._look)
-        now = self.clock.seconds()
-        for wire in [wire for wire in self.open if now - wire.since > wire.deadline]:
-            wire.late()

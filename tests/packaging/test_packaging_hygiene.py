@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 
 from tracked import ROOT, tracked_files
@@ -36,6 +37,19 @@ def test_the_lock_file_holds_checksums_and_no_addresses():
     pinned = {name: package for name, package in packages.items() if name}
     assert pinned
     assert [] == [name for name, package in pinned.items() if "integrity" not in package or "resolved" in package]
+
+
+def test_no_module_or_function_of_the_gateway_outgrows_its_bound():
+    """A module has at most 300 lines and a function 80: what grows beyond has two subjects."""
+    large = []
+    for name in tracked_files():
+        if name.parts[0] == "gateway" and name.suffix == ".py":
+            text = (ROOT / name).read_text("utf-8")
+            large += [str(name)] if text.count("\n") > 300 else []
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 80:
+                    large.append(f"{name}: {node.name}")
+    assert [] == large
 
 
 def test_metadata_is_in_setup_cfg_only():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.web.channel import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, HEADER_LIMIT, REQUEST_LINE_LIMIT
-from gateway.web.wire import CLOSE_TIMEOUT, IDLE_TIMEOUT, PIPELINE_LIMIT, SWEEP_SECONDS, WireFactory
+from gateway.web.wire import CLOSE_TIMEOUT, IDLE_TIMEOUT, PIPELINE_LIMIT
+from gateway.web.wirefactory import SWEEP_SECONDS, WireFactory
 from gateway.web.wirestream import WireStream
 from web_memory import SDK_KEY, Memory, parse_answer, request_bytes, settings_of
 from wire_memory import Carriers, Link, settled

@@ -20,7 +20,7 @@ from eventually import eventually
 from gateway.descriptors import apart
 from gateway.flags import load
 from gateway.streams import Hub, Wheel
-from gateway.web.wire import WireFactory
+from gateway.web.wirefactory import WireFactory
 from web_memory import FakeRegistry, FakeSdk, NoMeter, request_bytes, settings_of
 from wire_memory import settled
 
