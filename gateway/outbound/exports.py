@@ -36,6 +36,8 @@ _log = Logger()
 
 GATHER_SECONDS: Final = 0.2  # from the first parcel until all that have come are written together
 RETRY_SECONDS: Final = 1.0  # between two tries of a disk that is full or locked
+WRITE_BYTES: Final = 8 * 1024 * 1024  # and a parcel, in one transaction
+SAY_SECONDS: Final = 60.0  # between two lines about events that go: at the cap some do with each write
 WAITING_BYTES: Final = 64 * 1024 * 1024  # in memory for a disk that does not keep up; senders stop far below that
 FAILING_LONG: Final = 600.0  # seconds after which a receiver that fails is a problem of the gateway
 
@@ -67,6 +69,7 @@ class Exports:
         self._writing: Deferred[None] | None = None
         self._trouble: Trouble | None = None
         self._stopped = False
+        self._unsaid, self._said_at = 0, float("-inf")  # dropped events that no line of the log has told of yet
 
     def check(self, settings: Settings) -> None:
         """Raise ``ExporterUnusable`` if the exporter of the settings cannot work."""
@@ -119,8 +122,7 @@ class Exports:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting:
-            await self._write()
+        await self._write_all()
         if self._waiting:
             lost = sum(parcel.told for parcel, _ in self._waiting)
             _log.error("{count} evaluations could not be written and are lost", count=lost)
@@ -153,10 +155,17 @@ class Exports:
         if self._waiting:
             self._arm(GATHER_SECONDS if self._trouble is None else RETRY_SECONDS)
 
+    async def _write_all(self) -> None:
+        """Write until nothing waits, or the disk takes nothing."""
+        left = -1
+        while self._sink is not None and self._waiting and len(self._waiting) != left:
+            left = len(self._waiting)
+            await self._write()
+
     async def _write(self) -> None:
         if self._sink is None:
             return
-        waiting, self._waiting = self._waiting, []
+        waiting = self._next()
         try:
             dropped = await self._sink.write([parcel for parcel, _ in waiting])
         except DISK_FAULTS as error:
@@ -165,20 +174,39 @@ class Exports:
         else:
             self._written(waiting, dropped)
 
+    def _next(self) -> list[tuple[Parcel, Deferred[None]]]:
+        """Take what is written together: the same file takes changes, which do not wait long."""
+        size = taken = 0
+        for parcel, _ in self._waiting:
+            size += parcel.size
+            taken += 1
+            if size >= WRITE_BYTES:
+                break
+        found, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return found
+
     def _written(self, written: list[tuple[Parcel, Deferred[None]]], dropped: int) -> None:
         if self._trouble is not None:
             _log.warn("evaluations are written again")
             self._trouble = None
         if dropped:
-            _log.warn("the spool is full: {count} evaluations were dropped, the oldest first", count=dropped)
             self._metrics.dropped(SPOOL_FULL, dropped)
+            self._say_full(dropped)
         self._waiting_bytes -= sum(parcel.size for parcel, _ in written)
         for _, kept in written:
             kept.callback(None)
 
+    def _say_full(self, dropped: int) -> None:
+        self._unsaid += dropped
+        now = self._wall()
+        if now - self._said_at >= SAY_SECONDS:
+            _log.warn("the spool is full: {count} evaluations were dropped, the oldest first", count=self._unsaid)
+            self._said_at, self._unsaid = now, 0
+
     def _give_up(self, reason: str) -> None:
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        waiting, self._waiting = self._waiting, []
         for parcel, kept in waiting:
+            self._waiting_bytes -= parcel.size
             self._metrics.dropped(reason, parcel.told)
             kept.callback(None)
 
@@ -192,8 +220,7 @@ class Exports:
         wanted: object = None
         while self._sink is not None or wanted != self._settings:
             wanted = self._settings
-            if self._waiting:
-                await self._write()
+            await self._write_all()
             old, self._sink = self._sink, None
             if old is not None:
                 await old.stop(last=False)
@@ -213,6 +240,7 @@ class Exports:
     def _moved(self, _: object) -> None:
         self._moving = None
         if self._sink is None:
+            self._trouble = None
             self._give_up(UNWANTED)
         elif self._waiting:
             self._arm(GATHER_SECONDS)

@@ -10,6 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import capturedLogs
 
 from gateway.exporter import MEMORY, SPOOL_FULL, UNWANTED, Parcel
 from gateway.outbound.attempt import Attempt
@@ -114,12 +115,29 @@ def test_memory_for_a_disk_that_does_not_keep_up_is_bounded(logged_errors) -> No
 
 
 def test_what_goes_at_the_cap_is_counted() -> None:
-    """The oldest first."""
+    """The oldest first; the log has a line a minute, not one for each write."""
     scene = Scene(**HOOK, max_bytes=1024)
-    for _ in range(3):
+    scene.status = 500
+    with capturedLogs() as lines:
+        for _ in range(5):
+            scene.exports.keep(Parcel(b"x" * 500, 10))
+            scene.clock.advance(GATHER_SECONDS)
+        scene.clock.advance(60)
         scene.exports.keep(Parcel(b"x" * 500, 10))
         scene.clock.advance(GATHER_SECONDS)
-    assert 10 == scene.metrics.sum(f"dropped {SPOOL_FULL}")
+    said = [event["count"] for event in lines if "the spool is full" in event["log_format"]]
+    assert [10, 40] == said  # the last time a batch of twenty goes, as a whole
+    assert 50 == scene.metrics.sum(f"dropped {SPOOL_FULL}")
+
+
+def test_a_great_deal_is_written_a_part_at_a_time() -> None:
+    """Changes of flags are written by the same thread."""
+    scene = Scene(**HOOK)
+    kept = [scene.exports.keep(Parcel(b"x" * 3 * 1024 * 1024, 1)) for _ in range(5)]
+    scene.clock.advance(GATHER_SECONDS)
+    assert [True, True, True, False, False] == [done.called for done in kept]
+    scene.clock.advance(GATHER_SECONDS)
+    assert all(done.called for done in kept)
 
 
 def test_a_receiver_that_fails_for_ten_minutes_is_a_problem() -> None:
