@@ -71,7 +71,11 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                length = int(self.headers.get("Content-Length", "0"))
+                body = self.rfile.read(length)
+                if len(body) < length:  # whoever sent it was killed in the middle; nobody takes that for a request
+                    self.close_connection = True
+                    return
                 call = Call(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
                 answer = receiver.behave(call)
                 with receiver._lock:
