@@ -41,6 +41,7 @@ def test_kill_9_at_any_moment_loses_nothing_recorded(tmp_path: Path, workers: in
     print(f"evaluations answered: {len(seen.answers)}, exported: {len(seen.exported)} in {len(seen.batches)} batches")
     assert set(TURNS) == {kill.how for kill in seen.kills}
     assert all(count >= kills for count in changes.values())
+    assert seen.unsigned == []
     assert lost(seen, recorded) == []
     assert unrecorded(seen, recorded) == []
     assert altered(seen) == []

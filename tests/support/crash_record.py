@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from itertools import pairwise
 
 from attrs import define, field, frozen
 
 from receiver import Call
 
-ON_ITS_WAY = 0.25  # seconds that a receiver may need to read what a dead gateway sent; a start takes longer
+ON_ITS_WAY = 0.5  # seconds that a receiver may need to read what a dead gateway sent; a start takes longer
 SURVIVES = 1.0  # seconds after which an evaluation that was answered survives a kill
 
 
@@ -26,6 +25,7 @@ class Answer:
     name: str  # the user's, of this evaluation alone
     value: object
     at: float  # monotonic, when the answer was there
+    life: int  # how often the gateway had been killed when it was asked
 
 
 @frozen
@@ -45,6 +45,7 @@ class Seen:
     kills: list[Kill] = field(factory=list)
     calls: dict[str, list[Call]] = field(factory=dict)  # by endpoint: each call that arrived
     taken: dict[str, list[Call]] = field(factory=dict)  # those that were answered with 2xx
+    unsigned: list[str] = field(factory=list)  # calls whose signatures are not good
     batches: list[Call] = field(factory=list)  # taken by the exporter's receiver
     exported: list[tuple[str, str]] = field(factory=list)  # user and batch of each event in them
 
@@ -138,18 +139,14 @@ def published_only(seen: Seen, recorded: Recorded, *, one_process: bool) -> list
 
 def unexported(seen: Seen) -> list[str]:
     """Each evaluation that was answered more than a second before a kill was exported; all, if no kill came after."""
-    moments = [kill.at for kill in seen.kills]
     exported = {name for name, _ in seen.exported}
-
-    def must_arrive(answer: Answer) -> bool:
-        next_kill = bisect_left(moments, answer.at)
-        return next_kill == len(moments) or moments[next_kill] - answer.at > SURVIVES
-
-    return [
-        f"{answer.name}, {_before(moments, answer.at)}"
-        for answer in seen.answers
-        if answer.name not in exported and must_arrive(answer)
-    ]
+    faults = []
+    for answer in seen.answers:
+        kill = seen.kills[answer.life] if answer.life < len(seen.kills) else None
+        if answer.name not in exported and (kill is None or kill.at - answer.at > SURVIVES):
+            when = "and no kill came" if kill is None else f"{kill.at - answer.at:.2f} s before a kill {kill.how}"
+            faults.append(f"{answer.name} was answered {when}")
+    return faults
 
 
 def exported_twice(seen: Seen) -> list[str]:
@@ -158,8 +155,3 @@ def exported_twice(seen: Seen) -> list[str]:
     for name, batch in seen.exported:
         batches[name].add(batch)
     return [f"{name} is in {len(each)} batches" for name, each in batches.items() if len(each) > 1]
-
-
-def _before(moments: Iterable[float], at: float) -> str:
-    later = [moment for moment in moments if moment >= at]
-    return f"answered {later[0] - at:.2f} s before a kill" if later else "answered after the last kill"
