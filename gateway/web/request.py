@@ -54,6 +54,8 @@ class WebRequest(Request):
         self.site.answering += 1
         self._answering = True
         self._began = self.site.reactor.seconds()
+        if self.method != self.method.upper():
+            self.method = b"OTHER"  # a method's case matters, and werkzeug would take "get" for GET
         self.target = target = parse(self.uri)
         self.responseHeaders.setRawHeaders(b"Date", [datetimeToString(self._began)])
         if not target.valid:

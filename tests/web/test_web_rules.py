@@ -31,6 +31,8 @@ def test_unknown_paths_and_methods_are_told_plainly() -> None:
         ("PUT", "/hook/sdk1", "GET, HEAD, POST"),
         ("OPTIONS", "/hook-test", "GET, HEAD, POST"),
         ("BREW", "/api/eval", "OPTIONS, POST"),
+        ("get", "/api/keys", "GET, HEAD, OPTIONS"),
+        ("Options", "/api/eval", "OPTIONS, POST"),
     ):
         wrong = site.ask(method, path)
         assert (405, "Method Not Allowed\n", allow, None, None) == (
