@@ -6,16 +6,17 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from gateway.cli.options import config_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
 
-    from gateway.settings import Loaded, Problem
+    from gateway.settings import Loaded, Problem, Settings
 
 
 @click.command(short_help="Validate the settings and print what they amount to.")
@@ -24,18 +25,37 @@ if TYPE_CHECKING:
 def check(config: str | None, *, as_json: bool) -> None:
     """Validate the settings and print what they amount to, secrets masked.
 
-    Reads the file and the environment as the gateway would; nothing is started.
+    Reads the file and the environment as the gateway would, certificates included; nothing is started.
     The exit status is 1 when the gateway would refuse to start.
     """
     from gateway.settings import SettingsFile
 
     loaded = SettingsFile(config, os.environ).read()
+    if loaded.settings is not None:
+        loaded = attrs.evolve(loaded, problems=tuple(_unusable(loaded.settings)))
     if as_json:
         click.echo(json.dumps(_plain(loaded), indent=2, ensure_ascii=False))
     else:
         _print(loaded)
     if loaded.problems:
         raise SystemExit(1)
+
+
+def _unusable(settings: Settings) -> Iterator[Problem]:
+    """Yield what a start would stumble over when it opens the files that the settings name."""
+    from gateway.settings import Problem
+    from gateway.upstream import UpstreamError, check_authorities
+    from gateway.web.tls import TlsError, build_context
+
+    try:
+        check_authorities(settings.upstream.ca_file)
+    except UpstreamError as error:
+        yield Problem(path="", text=str(error))
+    try:
+        if settings.http.enabled and settings.tls.enabled:
+            build_context(settings.tls)
+    except TlsError as error:
+        yield Problem(path="", text=str(error))
 
 
 def _plain(loaded: Loaded) -> dict[str, object]:

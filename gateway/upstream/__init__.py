@@ -9,7 +9,7 @@ from gateway.upstream.outcome import Kind, Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.reporter import NoReporter, Reporter
 from gateway.upstream.sdk import Sdk
-from gateway.upstream.trust import UpstreamError
+from gateway.upstream.trust import UpstreamError, check_authorities
 
 __all__ = (
     "Kind",
@@ -19,4 +19,5 @@ __all__ = (
     "Reporter",
     "Sdk",
     "UpstreamError",
+    "check_authorities",
 )

@@ -59,3 +59,8 @@ def policy(pem: bytes) -> BrowserLikePolicyForHTTPS:
     except (CertificateFault, ValueError) as error:
         raise UpstreamError("upstream.ca_file holds a certificate that cannot be read") from error
     return BrowserLikePolicyForHTTPS(trustRoot=_Trust(extra))  # type: ignore[no-untyped-call]
+
+
+def check_authorities(path: str) -> None:
+    """Raise ``UpstreamError`` if ``upstream.ca_file`` cannot be used."""
+    policy(read_authorities(path))

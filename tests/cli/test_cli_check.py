@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import trustme
 import yaml
 
 from gateway.cli import main
@@ -80,3 +81,24 @@ def test_a_local_file_must_exist(check):
     """The check looks at the disk for the files that settings name."""
     result = check("sdks: {a: {key: k, offline: {enabled: true, local: {file_path: /nowhere.json}}}}")
     assert "sdk-a: couldn't find the local file /nowhere.json" in result.stdout
+
+
+def test_files_that_cannot_be_used_are_problems_too(check, tmp_path):
+    """A certificate without its key, and a CA file without a certificate, are found before a start or reload is."""
+    authority = trustme.CA()
+    issued, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    other.private_key_pem.write_to_path(tmp_path / "other.pem")
+    (tmp_path / "empty.pem").write_text("nothing")
+
+    def text(key, ca):
+        pair = f"{{cert: {tmp_path}/cert.pem, key: {tmp_path}/{key}}}"
+        return f"{GOOD}tls: {{enabled: true, certificates: [{pair}]}}\nupstream: {{ca_file: {tmp_path}/{ca}}}\n"
+
+    assert 0 == check(text("key.pem", "cert.pem")).exit_code
+    result = check(text("other.pem", "empty.pem"))
+    assert 1 == result.exit_code
+    assert "error: upstream.ca_file holds no certificate in PEM form" in result.stdout
+    assert "error: tls.certificates: failed to load" in result.stdout
+    assert "2 errors: the gateway would not start" in result.stdout
