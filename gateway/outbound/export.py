@@ -119,19 +119,24 @@ class Export:
         head = batch_head({"hostname": self.hostname, **settings.meta})
         mark = await self.spool.newest(minute)
         while not self._stopped:
-            batch = await self.spool.next_batch(mark, settings.max_event_in_memory, head, self._made)
-            if batch is None or not await self._send(batch):
+            found = await self.spool.next_batch(mark, settings.max_event_in_memory, head, self._made, self._headers)
+            if found is None or not await self._send(*found):
                 return
+            batch, _ = found
             held = await self.spool.sent(batch)
             self.metrics.exported(batch.count)
             self.metrics.waiting(held.count, held.bytes)
 
-    async def _send(self, batch: Batch) -> bool:
+    def _headers(self, batch: Batch) -> list[tuple[str, str]]:
+        """In the database's thread."""
         settings = self.settings
         secrets = (settings.secret,) if settings.secret else ()
+        headers = headers_for(batch.id, EXPORTER, batch.body, secrets, int(self.wall()), batch.sequence, __version__)
+        return [*headers, *extra_headers(settings.headers)]
+
+    async def _send(self, batch: Batch, headers: Sequence[tuple[str, str]]) -> bool:
         at = self.wall()
-        headers = headers_for(batch.id, EXPORTER, batch.body, secrets, int(at), batch.sequence, __version__)
-        self._sending = self.sender.send([*headers, *extra_headers(settings.headers)], batch.body)
+        self._sending = self.sender.send(headers, batch.body)
         attempt = await self._sending
         self._sending = None
         arrived = not attempt.fault and attempt.status is not None and 200 <= attempt.status < 300

@@ -9,7 +9,7 @@ what stands in front of them.  To copy them into one would cost more than everyt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import frozen
 
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     from gateway.outbound.database import Store
 
+T = TypeVar("T")
 Line = tuple[bytes, int]  # events with line feeds between them, and how many they are
 
 ROW_BYTES: Final = 256 * 1024  # of counted events in one row: what the cap and a batch take or leave together
-BATCH_BYTES: Final = 8 * 1024 * 1024  # of one body, whatever it counts: what receivers take, and memory holds
+BATCH_BYTES: Final = 4 * 1024 * 1024  # of one body, whatever it counts: each step that makes it takes some 2 ms
 EXPORTER: Final = "exporter"  # its name among the endpoints
 
 
@@ -92,20 +93,26 @@ class EventSpool:
 
         return self._store.run(work)
 
-    def next_batch(self, mark: int, limit: int, head: bytes, made: Callable[[], str]) -> Deferred[Batch | None]:
+    def next_batch(
+        self, mark: int, limit: int, head: bytes, made: Callable[[], str], dress: Callable[[Batch], T]
+    ) -> Deferred[tuple[Batch, T] | None]:
         """Return the oldest batch; with none waiting, make one of up to ``limit`` events that came before ``mark``.
 
         What was written together stays together, so there may be somewhat more, and of few large events fewer.
-        ``head`` is the beginning of its body, ``made`` gives a new id.  None when nothing waits.
+        ``head`` is the beginning of its body, ``made`` gives a new id, and ``dress`` what else the batch needs to be
+        sent, in the database's thread: to sign megabytes would hold the reactor up.  None when nothing waits.
         """
 
-        def work(connection: sqlite3.Connection) -> Batch | None:
+        def work(connection: sqlite3.Connection) -> tuple[Batch, T] | None:
             oldest = connection.execute("SELECT sequence, id, head, last FROM batches ORDER BY sequence LIMIT 1")
             found = oldest.fetchone()
             if found is None and (last := _last_of(connection, mark, limit)) is not None:
                 query = "INSERT INTO batches (id, head, last) VALUES (?, ?, ?) RETURNING sequence, id, head, last"
                 (found,) = connection.execute(query, (made(), head, last)).fetchall()
-            return None if found is None else _whole(connection, *found)
+            if found is None:
+                return None
+            batch = _whole(connection, *found)
+            return batch, dress(batch)
 
         return self._store.run(work)
 

@@ -32,7 +32,12 @@ class Disk:
 
     def batch(self, limit: int = 1000, mark: int = MARK) -> Batch | None:
         """The next batch."""
-        return now(self.spool.next_batch(mark, limit, HEAD, lambda: f"id{next(self._names)}"))
+        found = now(self.spool.next_batch(mark, limit, HEAD, lambda: f"id{next(self._names)}", lambda batch: batch.id))
+        if found is None:
+            return None
+        batch, dressed = found
+        assert batch.id == dressed
+        return batch
 
     def truth(self) -> tuple[int, int]:
         """What is there, counted the slow way."""
