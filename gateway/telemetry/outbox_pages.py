@@ -152,10 +152,11 @@ def _parameters(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
             raise Refused(400, f"there is no parameter '{name[:TEXT_LIMIT]}'; there are: {', '.join(known) or 'none'}")
         if name in asked:
             raise Refused(400, f"the parameter '{name}' is given twice")
-        if not value or len(value) > TEXT_LIMIT:
-            raise Refused(400, f"the parameter '{name}' needs a value of at most {TEXT_LIMIT} characters")
+        if len(value) > TEXT_LIMIT:
+            raise Refused(400, f"the parameter '{name}' has more than {TEXT_LIMIT} characters")
         asked[name] = value
-    return asked
+    # What has no value narrows nothing, as a form or a script leaves it.
+    return {name: value for name, value in asked.items() if value}
 
 
 def _state(asked: dict[str, str]) -> State | None:
