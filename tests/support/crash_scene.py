@@ -99,6 +99,7 @@ class CrashScene:
         self._well = Receiver(lambda call: self._check(call) or 204)
         self._odd = Receiver(lambda call: self._check(call) or self._mood())
         self._batches = Receiver(lambda call: self._check(call) or self._mood(), hang_seconds=0.7)
+        self._workers = workers
         self._gateway = KillableGateway(self._settings() | {"workers": workers}, home)
         self._threads = [Thread(target=act, daemon=True) for act in (self._change, self._toggle, self._evaluate)]
 
@@ -130,7 +131,7 @@ class CrashScene:
         at = time.monotonic()
         self._gateway.kill()
         self.seen.kills.append(Kill(how, at, time.monotonic()))
-        self._gateway.start(ready=False)
+        self._gateway.start(ready=self._workers > 1)  # one process serves as soon as it listens
 
     def finish(self) -> Recorded:
         """Let everything be delivered, and return what the outbox says."""
