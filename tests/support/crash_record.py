@@ -46,8 +46,8 @@ class Seen:
     calls: dict[str, list[Call]] = field(factory=dict)  # by endpoint: each call that arrived
     taken: dict[str, list[Call]] = field(factory=dict)  # those that were answered with 2xx
     unsigned: list[str] = field(factory=list)  # calls whose signatures are not good
-    batches: list[Call] = field(factory=list)  # taken by the exporter's receiver
-    exported: list[tuple[str, str]] = field(factory=list)  # user and batch of each event in them
+    batches: list[Call] = field(factory=list)  # each call that arrived at the exporter's receiver
+    exported: list[tuple[str, str]] = field(factory=list)  # user and batch of each event that it took
 
 
 @frozen

@@ -146,8 +146,8 @@ class CrashScene:
         assert self._gateway.stop() == 0
         for name, receiver in (("well", self._well), ("odd", self._odd)):
             self.seen.calls[name], self.seen.taken[name] = list(receiver.calls), list(receiver.taken)
-        self.seen.batches = list(self._batches.taken)
-        for batch in self.seen.batches:
+        self.seen.batches = list(self._batches.calls)
+        for batch in self._batches.taken:
             self.seen.exported += [(event["userKey"], batch.id) for event in json.loads(batch.body)["events"]]
         return self._recorded()
 
