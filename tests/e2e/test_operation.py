@@ -215,13 +215,15 @@ def test_an_event_source_that_comes_before_the_first_config_waits_and_then_gets_
         assert stream.payloads == [{"value": 0, "variationId": "v0"}]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_no_secret_or_user_data_reaches_logs_metrics_status_or_errors(
-    gateway_process: Start, config: Path, streams: Streams
+    gateway_process: Start, config: Path, streams: Streams, workers: int
 ) -> None:
     """Canary values go through every route at debug level and are searched for everywhere an operator looks."""
     canary = "canary-4711"
     with slow_upstream() as port:
         settings = {
+            "workers": workers,
             "log": {"level": "debug"},
             "sdks": {
                 "far": {"key": KEY, "base_url": f"http://127.0.0.1:{port}", "webhook_signing_key": f"whsk-{canary}"},
