@@ -30,9 +30,9 @@ from gateway.flags.formula import (
     read_segment,
     read_value,
 )
+from gateway.flags.hashed import Digest
 from gateway.flags.match import Match, failing
-from gateway.flags.percentage import Choose, absent_text, chooser, outcome, outcomes
-from gateway.flags.personal import Digest, Share
+from gateway.flags.percentage import Choose, Share, absent_text, chooser, outcome, outcomes
 from gateway.flags.result import Result, Results
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.flags.formula import Fault, Kind, Segment
+    from gateway.flags.hashed import Digest
     from gateway.flags.match import Match
-    from gateway.flags.personal import Digest, Share
+    from gateway.flags.percentage import Share
 
 Resolve = Callable[[User], Result]
 

@@ -17,6 +17,7 @@ from gateway.flags.reading import SPACES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gateway.flags.result import Result
     from gateway.flags.user import User
 
 DIGEST_SIZE = 32  # bytes of a SHA-256
@@ -47,6 +48,18 @@ class Digests:
     suffix: bytes
     known: frozenset[bytes]
     wanted: bool
+
+
+@attrs.frozen
+class Digest:
+    """A flag of one rule with one condition: the attribute's text, hashed, is one of ``digests``."""
+
+    attribute: str
+    suffix: bytes
+    digests: frozenset[bytes]
+    inside: Result
+    outside: Result
+    otherwise: Result  # for a user without the attribute
 
 
 def whole_text(operand: tuple[str, ...] | str, terms: Terms) -> Digests:

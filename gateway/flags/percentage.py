@@ -7,20 +7,33 @@ from hashlib import sha1
 from struct import Struct
 from typing import TYPE_CHECKING
 
+import attrs
+
 from gateway.flags.formula import Fault, Option, Served
 from gateway.flags.match import failing
 from gateway.flags.result import Result
 from gateway.flags.user import User
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from gateway.flags.result import Results
 
-_FIRST_WORD = Struct(">I").unpack_from
+FIRST_WORD = Struct(">I").unpack_from
 
 Choose = Callable[[User], Result | None]
 """What picks an option; None: the options are skipped."""
+
+
+@attrs.frozen
+class Share:
+    """A flag of percentage options alone: ``table`` has an outcome for each place among the hundred."""
+
+    attribute: str
+    prefix: bytes
+    table: Sequence[Result]
+    absent: str | None  # what is hashed for a user without the attribute; None: the outcome is ``otherwise``
+    otherwise: Result
 
 
 def outcome(served: Served, results: Results, *, matched: bool) -> Result:
@@ -32,7 +45,7 @@ def outcome(served: Served, results: Results, *, matched: bool) -> Result:
 
 def bucket(key: bytes, text: str) -> int:
     """Return the place of an attribute's text among the hundred of a flag; the same in every SDK."""
-    number: int = _FIRST_WORD(sha1(key + text.encode(), usedforsecurity=False).digest())[0]
+    number: int = FIRST_WORD(sha1(key + text.encode(), usedforsecurity=False).digest())[0]
     return (number >> 4) % 100  # the first 7 hex digits
 
 

@@ -11,10 +11,10 @@ from collections import defaultdict
 from hashlib import sha1, sha256
 from itertools import chain
 from operator import itemgetter
-from struct import Struct
 from typing import TYPE_CHECKING
 
-import attrs
+from gateway.flags.hashed import Digest
+from gateway.flags.percentage import FIRST_WORD, Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,31 +22,6 @@ if TYPE_CHECKING:
     from gateway.flags.flag import Flag
     from gateway.flags.result import Result
     from gateway.flags.user import User
-
-_FIRST_WORD = Struct(">I").unpack_from
-
-
-@attrs.frozen
-class Share:
-    """A flag of percentage options alone: ``table`` has an outcome for each place among the hundred."""
-
-    attribute: str
-    prefix: bytes
-    table: Sequence[Result]
-    absent: str | None  # what is hashed for a user without the attribute; None: the outcome is ``otherwise``
-    otherwise: Result
-
-
-@attrs.frozen
-class Digest:
-    """A flag of one rule with one condition: the attribute's text, hashed, is one of ``digests``."""
-
-    attribute: str
-    suffix: bytes
-    digests: frozenset[bytes]
-    inside: Result
-    outside: Result
-    otherwise: Result  # for a user without the attribute
 
 
 class Decider:
@@ -92,7 +67,7 @@ class Decider:
             else:
                 data = text.encode()
                 found += [
-                    table[(_FIRST_WORD(sha1(prefix + data, usedforsecurity=False).digest())[0] >> 4) % 100]
+                    table[(FIRST_WORD(sha1(prefix + data, usedforsecurity=False).digest())[0] >> 4) % 100]
                     for prefix, table in shares
                 ]
         for attribute, digests, otherwise in self._digests:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ Draw = st.DrawFn
 
 _JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, -1, 7, 99, 2**70, 1.5, 1e300, "", "x", [], {}, [None], [[]], {"c": []}, {"v": {"b": 1}}]
-)
+).map(deepcopy)  # what is put in may be damaged in its turn
 
 
 @st.composite
