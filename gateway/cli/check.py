@@ -43,13 +43,17 @@ def check(config: str | None, *, as_json: bool) -> None:
 
 def _unusable(settings: Settings) -> Iterator[Problem]:
     """Yield what a start would stumble over when it opens the files that the settings name."""
+    from gateway import outbound, upstream
     from gateway.settings import Problem
-    from gateway.upstream import UpstreamError, check_authorities
     from gateway.web.tls import TlsError, build_context
 
     try:
-        check_authorities(settings.upstream.ca_file)
-    except UpstreamError as error:
+        upstream.check_authorities(settings.upstream.ca_file)
+    except upstream.UpstreamError as error:
+        yield Problem(path="", text=str(error))
+    try:
+        outbound.check_authorities(settings.exporter)
+    except outbound.ExporterUnusable as error:
         yield Problem(path="", text=str(error))
     try:
         if settings.http.enabled and settings.tls.enabled:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from gateway.outbound.change import Author, read_credit
 from gateway.outbound.counting import OutboundMetrics
 from gateway.outbound.database import OutboxUnusable
-from gateway.outbound.exports import ExporterUnusable
+from gateway.outbound.exports import ExporterUnusable, check_authorities
 from gateway.outbound.place import outbox_path
 from gateway.outbound.service import Outbound
 
@@ -21,6 +21,7 @@ __all__ = (
     "Outbound",
     "OutboundMetrics",
     "OutboxUnusable",
+    "check_authorities",
     "outbox_path",
     "read_credit",
 )

@@ -46,6 +46,14 @@ class ExporterUnusable(Exception):
     """The exporter of the settings cannot work; the text names the option."""
 
 
+def check_authorities(exporter: Exporter) -> None:
+    """Raise ``ExporterUnusable`` if ``exporter.ca_file`` cannot be used."""
+    try:
+        policy(exporter.ca_file)
+    except TrustError as error:
+        raise ExporterUnusable(f"exporter.ca_file: {error}") from error
+
+
 class Exports:
     """The exporter of the settings, none included; ``wall`` gives seconds since 1970."""
 
@@ -79,12 +87,9 @@ class Exports:
         try:
             if exporter.kind == "file":
                 eventfile.check(exporter.path)
-            else:
-                policy(exporter.ca_file)
         except OSError as error:
             raise ExporterUnusable(f"exporter.path: {exporter.path} cannot be written: {error.strerror}") from error
-        except TrustError as error:
-            raise ExporterUnusable(f"exporter.ca_file: {error}") from error
+        check_authorities(exporter)
 
     def configure(self, settings: Settings, store: Store | None) -> None:
         """Export as the settings say, once what is under way has ended; ``store`` is there where they want a spool."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os.path
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -131,7 +132,12 @@ def _exporter(exporter: Exporter, exists: Exists) -> Iterator[Finding]:
     yield from check_url((*path, "endpoint_url"), exporter.endpoint_url)
     yield from check_file((*path, "ca_file"), exporter.ca_file, exists)
     yield from _headers((*path, "headers"), exporter.headers)
-    if exporter.on or exporter == Exporter():
+    if exporter.on:
+        folder = os.path.dirname(exporter.path)  # noqa: PTH120 - this room does not touch the disk
+        if exporter.kind == "file" and folder and not exists(folder):
+            yield Finding((*path, "path"), f"exporter: there is no folder {folder}", allowed="a file in a folder")
+        return
+    if exporter == Exporter():
         return
     if exporter.kind == "file":
         yield Finding((*path, "path"), "exporter: kind 'file' needs a path", allowed="a file to write to")

@@ -94,11 +94,14 @@ def test_files_that_cannot_be_used_are_problems_too(check, tmp_path):
 
     def text(key, ca):
         pair = f"{{cert: {tmp_path}/cert.pem, key: {tmp_path}/{key}}}"
-        return f"{GOOD}tls: {{enabled: true, certificates: [{pair}]}}\nupstream: {{ca_file: {tmp_path}/{ca}}}\n"
+        trust = f"{{ca_file: {tmp_path}/{ca}}}"
+        exporter = f"{{endpoint_url: 'https://x.example', ca_file: {tmp_path}/{ca}}}"
+        return f"{GOOD}tls: {{enabled: true, certificates: [{pair}]}}\nupstream: {trust}\nexporter: {exporter}\n"
 
     assert 0 == check(text("key.pem", "cert.pem")).exit_code
     result = check(text("other.pem", "empty.pem"))
     assert 1 == result.exit_code
     assert "error: upstream.ca_file holds no certificate in PEM form" in result.stdout
     assert "error: tls.certificates: failed to load" in result.stdout
-    assert "2 errors: the gateway would not start" in result.stdout
+    assert "error: exporter.ca_file: ca_file holds no certificate in PEM form" in result.stdout
+    assert "3 errors: the gateway would not start" in result.stdout

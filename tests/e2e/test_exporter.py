@@ -257,8 +257,8 @@ def lines(folder: Path) -> list[str]:
 
 def test_a_file_that_cannot_be_written_is_said_at_once(gateway_process: Start, flags: Path) -> None:
     """The gateway does not start as if all were well."""
-    exporter = {"kind": "file", "path": str(flags.parent / "nowhere" / "evaluations.jsonl")}
-    with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*exporter\.path: .* cannot be written"):
+    exporter = {"kind": "file", "path": str(flags.parent)}
+    with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*exporter\.path: .* cannot be written: Is a directory"):
         gateway_process(settings(flags, exporter))
 
 

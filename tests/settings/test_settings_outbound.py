@@ -40,6 +40,7 @@ def test_a_web_hook_needs_a_name_and_an_address() -> None:
         ("exporter: {endpoint_url: 'https://x.example', headers: {'': SECRET}}", "not the name of a header"),
         ("exporter: {bulk: true}", "kind 'webhook' needs an address"),
         ("exporter: {kind: file, endpoint_url: 'https://x.example/SECRET'}", "kind 'file' needs a path"),
+        ("exporter: {kind: file, path: /nowhere/x.jsonl}", "there is no folder /nowhere"),
         ("exporter: {endpoint_url: 'ftp://x.example/SECRET'}", "not a usable address"),
         ("exporter: {endpoint_url: 'https://x.example', ca_file: /nowhere.pem}", "couldn't find the file /nowhere.pem"),
         ("exporter: {endpoint_url: 'https://x.example', sampling: 1.5}", "sampling"),
