@@ -23,7 +23,7 @@ from sick_disk import Locked, OutOfPages, SmallDisk
 
 SECRET = "whsec_" + b64encode(b"disk" * 8).decode()
 ALLOWED = {"X-Test": "yes"}  # refreshes of callers without credentials are limited to one per second
-SOON = 1.0  # seconds for a fetch and an evaluation; the disk is waited for 0.25 of them
+SOON = 1.5  # seconds for a fetch and an evaluation; 0.25 are for the disk, whose lock would be waited for 2
 
 # A full disk is never left out: where no file system can be mounted, SQLite's own limit stands in for it.
 FULL = [SmallDisk] if SmallDisk.possible() else [OutOfPages]
