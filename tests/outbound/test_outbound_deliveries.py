@@ -319,8 +319,10 @@ def test_long_work_shows_how_far_it_is(tmp_path: Path) -> None:
     """In a terminal; what is printed in the end is the same."""
     path = tmp_path / "outbox.sqlite3"
     store = DirectStore(str(path))
+    store.connection.execute("BEGIN")
     ledger.add_messages(store.connection, [message(number) for number in range(2500)], None, room=True)
     store.connection.execute("UPDATE messages SET state = 'failed', finished = 1")
+    store.connection.commit()
     store.connection.close()
     retried = terminal("--database", str(path), "retry", "--failed")
     assert "making due again" in retried

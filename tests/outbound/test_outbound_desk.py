@@ -169,11 +169,12 @@ async def test_another_try_wakes_the_courier_and_begins_the_schedule_anew(scene:
 @pytest_twisted.ensureDeferred
 async def test_a_look_that_takes_too_long_is_cut(scene: Scene) -> None:
     """The thread is free for the next."""
-    with scene.store.connection as connection:
-        connection.executemany(
-            "INSERT INTO numbers (kind, sdk_id, key, target, created) VALUES ('feature', ?, '', '', 0)",
-            [(str(number),) for number in range(3000)],
-        )
+    scene.store.connection.execute("BEGIN")
+    scene.store.connection.executemany(
+        "INSERT INTO numbers (kind, sdk_id, key, target, created) VALUES ('feature', ?, '', '', 0)",
+        [(str(number),) for number in range(3000)],
+    )
+    scene.store.connection.commit()
 
     def look(connection: sqlite3.Connection) -> Any:
         scene.now += desks.READ_SECONDS + 1
@@ -205,11 +206,13 @@ def test_a_list_stays_fast_and_bounded_with_very_many_messages(tmp_path: Path) -
     """30,000 of them: what waits and what failed is found by index, and an answer has at most 1,000."""
     store = DirectStore(str(tmp_path / "outbox.sqlite3"))
     row = "INSERT INTO messages (id, endpoint, sequence, format, type, subject, body, created, state, due)"
-    with store.connection as connection:
-        connection.executemany(
-            f"{row} VALUES (?, ?, ?, 'envelope', 'FLAG_UPDATED', 'a', x'7b7d', ?, ?, 0)",
-            [(f"id-{n}", f"e{n % 20}", n, n, "failed" if n == 5 else "delivered") for n in range(30_000)],
-        )
+    connection = store.connection
+    connection.execute("BEGIN")
+    connection.executemany(
+        f"{row} VALUES (?, ?, ?, 'envelope', 'FLAG_UPDATED', 'a', x'7b7d', ?, ?, 0)",
+        [(f"id-{n}", f"e{n % 20}", n, n, "failed" if n == 5 else "delivered") for n in range(30_000)],
+    )
+    connection.commit()
     assert 1000 == len(queries.deliveries(store.connection, limit=10**9).found)
     steps = [0]
 
