@@ -189,11 +189,22 @@ def _moment(text: str) -> float:
 
 
 def on_this_machine(request: Request) -> bool:
-    """Whether the call comes from this machine, and means it: a page in a browser here may call any name it likes."""
+    """Whether the call comes from this machine, and not from somebody's page in a browser on it.
+
+    Such a page may call any name that leads here, or this machine by its own name, but says in ``Origin`` whose it is.
+    """
     address = request.getClientAddress()  # type: ignore[no-untyped-call]
-    host = (request.requestHeaders.getRawHeaders(b"host") or [b""])[0].decode("latin-1")
+    host, origin = (
+        (request.requestHeaders.getRawHeaders(name) or [b""])[0].decode("latin-1") for name in (b"host", b"origin")
+    )
+    local = _is_loopback(getattr(address, "host", "")) and _is_ours(host)
+    return local and (not origin or _is_ours(origin.partition("://")[2]))
+
+
+def _is_ours(host: str) -> bool:
+    """Whether a host, with or without its port, names this machine."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return _is_loopback(getattr(address, "host", "")) and (name.lower() == "localhost" or _is_loopback(name))
+    return name.lower() == "localhost" or _is_loopback(name)
 
 
 def _is_loopback(text: str) -> bool:

@@ -257,3 +257,19 @@ def test_a_caller_who_left_gets_no_answer(port):
     protocol.connectionLost()
     late.callback(b"{}")
     assert b"" == wire.value()
+
+
+@pytest.mark.parametrize(
+    ("origin", "code"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://[::1]", 200),
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("file://", 403),
+    ],
+)
+def test_somebody_elses_page_in_a_browser_here_is_not_answered(port, origin, code):
+    """It could have messages sent again without seeing an answer."""
+    assert code == port.ask("/deliveries/a/retry", "POST", headers={"Origin": origin})[0]
+    assert (code == 200) == bool(port.desk.asked)
