@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,29 @@ def test_what_a_full_disk_cut_short_is_taken_back(tmp_path: Path, monkeypatch: p
     assert ["1"] == lines(path)
     append(path, b"22\n33\n", BIG, 5)
     assert ["1", "22", "33"] == lines(path)
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from gateway.outbound.eventfile import append
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+try:
+    append(Path(sys.argv[1]), b"22222222\\n33333333\\n", 10**6, 5)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_what_the_system_cut_short_is_taken_back(tmp_path: Path) -> None:
+    """The same with a real write that is real only in part."""
+    path = tmp_path / "events.jsonl"
+    append(path, b"1\n", BIG, 5)
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ("File too large", "") == (ended.stdout.strip(), ended.stderr)
+    assert ["1"] == lines(path)
 
 
 def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
