@@ -83,7 +83,7 @@ asyncio:
 	@$(BIN)/pytest --quiet --reactor=asyncio $$(grep -rl --include='test_*.py' pytest_twisted tests)
 
 nightly: setup
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --timeout=3600 tests/flags tests/streams tests/settings
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/flags tests/streams tests/settings
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_outbound_*.py tests/e2e/test_exporter.py
 
 format: .venv/installed
