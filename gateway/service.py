@@ -45,6 +45,7 @@ from gateway.telemetry import (
     log_observer,
     make_diagnostics_site,
     raise_file_limit,
+    write_to,
 )
 from gateway.upstream import Registry, Sdk, UpstreamError
 from gateway.web.tls import TlsError
@@ -64,7 +65,7 @@ _log = Logger()
 class Gateway(Service):
     """The whole gateway, or what leads its workers; built by ``gateway.tap.makeService``, closed until started."""
 
-    def __init__(self, reactor: Any, source: SettingsFile, loaded: Loaded) -> None:
+    def __init__(self, reactor: Any, source: SettingsFile, loaded: Loaded, log_file: str = "") -> None:
         assert loaded.settings is not None
         settings = loaded.settings
         self.setName("flaggateway")  # type: ignore[no-untyped-call]
@@ -115,6 +116,7 @@ class Gateway(Service):
         self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
         self._source = source
+        self._log_file = log_file  # empty: standard output
         self._hurry = False
 
     def setServiceParent(self, parent: Any) -> None:
@@ -128,6 +130,12 @@ class Gateway(Service):
         """Open everything; on failure log one line and exit with status 1."""
         super().startService()  # type: ignore[no-untyped-call]
         settings = self._settings
+        if self._log_file:
+            try:
+                write_to(self._log_file)
+            except OSError as error:
+                _log.critical("not started: the log file cannot be opened: {reason}", reason=error.strerror)
+                raise SystemExit(1) from None
         _report("flaggateway {version} starting", version=__version__)
         reload = self._reload()
         catch_signals(self._reactor, reload=lambda: reload() if self.running else None, stop=self._stop)
