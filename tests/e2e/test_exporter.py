@@ -31,7 +31,7 @@ SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "exporter.sc
 EVAL = "/api/shop/eval"
 PROMISE = 1.0  # seconds after its answer at which an evaluation is on disk
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-KILLS = 20 if NIGHTLY else 2
+KILLS = 20 if NIGHTLY else 1
 ROUNDS = 20 if NIGHTLY else 1  # of load, one beginning each second or when the one before has ended
 
 
