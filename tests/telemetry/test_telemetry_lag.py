@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+from pathlib import Path
 
 import pytest
 from twisted.internet.task import Clock
@@ -124,7 +125,7 @@ def test_the_real_limit_is_noticed():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = []
     try:
-        few = max(map(int, os.listdir("/proc/self/fd"))) + 32
+        few = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir()) + 32
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
         assert files_left()
         with contextlib.suppress(OSError):
