@@ -16,6 +16,8 @@ help:
 	@echo "make run      start a demo gateway on ports 8050 and 8051 (others: make run PORT=9050 DIAG_PORT=9051)"
 	@echo "make test     linters, types, import rules and all tests"
 	@echo "make nightly  the property tests with many more examples; many more changes, kills and faults of the outbox"
+	@echo "make bench    measure against a plain Klein program, some ten minutes; bench-quick: the main rows in one"
+	@echo "make soak     streams under churn, faults and kills for MINUTES=10"
 	@echo "make format   put the sources into the project's layout"
 	@echo "make clean    remove what the others made"
 
@@ -98,11 +100,13 @@ clean:
 .PHONY: bench bench-quick soak
 MINUTES ?= 10
 
-# The whole table, about eight minutes; rewrites docs/benchmarks/. Needs wrk.
+# The whole table, about ten minutes; rewrites docs/benchmarks/.
 bench: .venv/installed
+	@etc/setup/debian wrk
 	@$(BIN)/python -m bench
 
 bench-quick: .venv/installed
+	@etc/setup/debian wrk
 	@$(BIN)/python -m bench --quick
 
 # Streams under churn, faults and kills; what is judged is in tests/e2e/test_soak.py, which `make test` runs for a minute.
