@@ -19,7 +19,7 @@ from twisted.internet import reactor as installed
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from gateway.flags import User, attributes_from_json, load
+from gateway.flags import User, load
 
 reactor: Any = installed
 app = Klein()
@@ -28,9 +28,13 @@ config = load(path.read_bytes(), "")
 streams: dict[Any, User] = {}
 
 
-def user_of(body: bytes, name: str = "user") -> tuple[dict[str, Any], User]:
-    asked = msgspec.json.decode(body)
-    return asked, User(attributes_from_json(asked.get(name, {})))
+class Asked(msgspec.Struct):
+    key: str = ""
+    user: dict[str, str | float | tuple[str, ...]] = {}
+    context: dict[str, str | float | tuple[str, ...]] = {}
+
+
+read = msgspec.json.Decoder(Asked).decode
 
 
 def frame(user: User) -> bytes:
@@ -42,7 +46,7 @@ class Stream(Resource):
 
     def render(self, request: Any) -> int:
         data = request.path.rsplit(b"/", 1)[1]
-        user = user_of(base64.urlsafe_b64decode(data + b"=" * (-len(data) % 4)))[1]
+        user = User(read(base64.urlsafe_b64decode(data + b"=" * (-len(data) % 4))).user)
         streams[request] = user
         request.notifyFinish().addBoth(lambda _: streams.pop(request, None))
         request.setHeader("Content-Type", "text/event-stream")
@@ -57,27 +61,27 @@ def empty(_request: Any) -> bytes:
 
 @app.route("/api/<sdk>/eval", methods=["POST"])
 def evaluate(request: Any, sdk: str) -> bytes:
-    asked, user = user_of(request.content.read())
+    asked = read(request.content.read())
     request.setHeader("Content-Type", "application/json")
-    return config.evaluate(asked["key"], user).json
+    return config.evaluate(asked.key, User(asked.user)).json
 
 
 @app.route("/api/<sdk>/eval-all", methods=["POST"])
 def evaluate_all(request: Any, sdk: str) -> bytes:
     request.setHeader("Content-Type", "application/json")
-    return config.encode_all(user_of(request.content.read())[1])
+    return config.encode_all(User(read(request.content.read()).user))
 
 
 @app.route("/ofrep/v1/evaluate/flags/<key>", methods=["POST"])
 def ofrep(request: Any, key: str) -> bytes:
     request.setHeader("Content-Type", "application/json")
-    return config.evaluate(key, user_of(request.content.read(), "context")[1]).ofrep
+    return config.evaluate(key, User(read(request.content.read()).context)).ofrep
 
 
 @app.route("/ofrep/v1/evaluate/flags", methods=["POST"])
 def ofrep_all(request: Any) -> bytes:
     request.setHeader("Content-Type", "application/json")
-    return b'{"flags":[' + config.encode_ofrep(user_of(request.content.read(), "context")[1]) + b"]}"
+    return b'{"flags":[' + config.encode_ofrep(User(read(request.content.read()).context)) + b"]}"
 
 
 @app.route("/configuration-files/<path:name>")

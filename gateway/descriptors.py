@@ -21,13 +21,18 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
+    from gateway.web.link import PlainLink
+
 AT_ONCE: Final = 256  # connections that are seen to before the reactor's timers and other descriptors have their turn
 
 
-def apart(port: IListeningPort, reactor: Any) -> IListeningPort:
-    """Have the connections that ``port`` accepts from now on watched apart, where the system has an epoll."""
+def apart(port: IListeningPort, reactor: Any, link: PlainLink) -> IListeningPort:
+    """Have the connections that ``port`` accepts from now on watched apart, where the system has an epoll.
+
+    What is sent by ``link`` while several of them are seen to leaves afterwards.
+    """
     if hasattr(select, "epoll"):
-        port.reactor = Descriptors(reactor)  # type: ignore[attr-defined]  # what a Port hands to its connections
+        port.reactor = Descriptors(reactor, link)  # type: ignore[attr-defined]  # what a Port hands to its connections
     return port
 
 
@@ -43,8 +48,9 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
     _POLL_OUT = getattr(select, "EPOLLOUT", 0)
     _POLL_DISCONNECTED = getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, link: PlainLink) -> None:
         self._reactor = reactor
+        self._link = link
         self._epoll = select.epoll()
         self._watched: dict[int, Any] = {}  # by file descriptor
         self._reads: set[int] = set()
@@ -82,10 +88,14 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
     def doRead(self) -> None:
         """See to the connections that are ready."""
         watched = self._watched
-        for number, event in self._epoll.poll(0, AT_ONCE):
-            descriptor = watched.get(number)  # gone, if another one that was ready has closed it
-            if descriptor is not None:
-                self._doReadOrWrite(descriptor, number, event)
+        self._link.hold()
+        try:
+            for number, event in self._epoll.poll(0, AT_ONCE):
+                descriptor = watched.get(number)  # gone, if another one that was ready has closed it
+                if descriptor is not None:
+                    self._doReadOrWrite(descriptor, number, event)
+        finally:
+            self._link.release()
 
     def connectionLost(self, reason: object) -> None:
         """Told when the reactor stops: whoever holds connections has ended them by then."""

@@ -21,6 +21,7 @@ from gateway.haul import Haul
 from gateway.listening import listen
 from gateway.pump import Pump
 from gateway.streams import Exposure
+from gateway.web.link import PlainLink, TlsLink
 from gateway.web.site import make_site
 from gateway.web.tls import Certificates, build_context
 from gateway.web.wirefactory import WireFactory
@@ -110,7 +111,8 @@ class LocalFront:
         self._certificates: Certificates | None = None
         self._collector = Collector(reactor.seconds, rng.random)
         self._haul = Haul(reactor, self._collector, keep)
-        self.pump = Pump(reactor, rng, metrics, settings.http.sse)
+        self._link = TlsLink() if settings.tls.enabled else PlainLink()
+        self.pump = Pump(reactor, rng, metrics, settings.http.sse, self._link)
         self.site = make_site(
             registry,
             self.pump.hubs,
@@ -145,14 +147,14 @@ class LocalFront:
     def factory(self) -> Any:
         """Return the factory of the main port's connections; raises ``TlsError``."""
         if not self._settings.tls.enabled:
-            return WireFactory(self.site, self._reactor)
+            return WireFactory(self.site, self._reactor, self._link)
         self._certificates = Certificates(self._tls)
-        wire = WireFactory(self.site, self._reactor, encrypted=True)
+        wire = WireFactory(self.site, self._reactor, self._link)
         return TLSMemoryBIOFactory(self._certificates, False, wire, self._reactor)
 
     def listens_on(self, port: IListeningPort) -> None:
         """Take over an open port: see to its connections, and close it when draining."""
-        self._ports.append(apart(port, self._reactor))
+        self._ports.append(apart(port, self._reactor, self._link))
 
     def start(self) -> None:
         """Begin to turn the heartbeat wheel, and to carry evaluations away."""

@@ -8,6 +8,7 @@ import attrs
 from twisted.logger import Logger
 
 from gateway.streams import Exposure, Hub, Subscriber, Wheel
+from gateway.web.link import PlainLink
 
 if TYPE_CHECKING:
     import random
@@ -35,10 +36,16 @@ class _Push:
 
 
 class Pump:
-    """The hubs of all SDKs and the one loop that works for them."""
+    """The hubs of all SDKs and the one loop that works for them.
 
-    def __init__(self, clock: IReactorTime, rng: random.Random, metrics: Metrics, sse: Sse) -> None:
+    What they write by ``link`` in a slice may leave together.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, rng: random.Random, metrics: Metrics, sse: Sse, link: PlainLink | None = None
+    ) -> None:
         self._clock = clock
+        self._link = PlainLink() if link is None else link
         self._rng = rng
         self._metrics = metrics
         self._wheel = Wheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
@@ -129,6 +136,16 @@ class Pump:
         def spent() -> bool:
             return self._clock.seconds() >= until
 
+        self._link.hold()
+        try:
+            self._slice(spent)
+        finally:
+            self._link.release()
+        if self._pushes:
+            self._go_on()
+        self._wait_for_late()
+
+    def _slice(self, spent: Callable[[], bool]) -> None:
         for sdk_id in list(self._pushes):
             push = self._pushes.pop(sdk_id)
             if self._advance(sdk_id, push, spent):
@@ -138,9 +155,6 @@ class Pump:
                 self._pushes[sdk_id] = push  # at the end: the next slice goes to another SDK that waits
             if spent():
                 break
-        if self._pushes:
-            self._go_on()
-        self._wait_for_late()
 
     def _advance(self, sdk_id: str, push: _Push, spent: Callable[[], bool]) -> bool:
         """Do a slice of a push; a cohort that cannot be served is given up, the rest of the push is not."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import ServerFactory
 
+from gateway.web.link import PlainLink
 from gateway.web.matching import Matcher
 from gateway.web.rendering import Renderer
 from gateway.web.wire import Wire
-from gateway.web.wirestream import PlainLink, TlsLink
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -25,17 +25,17 @@ SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
 class WireFactory(ServerFactory):
     """The main port's factory: each connection begins on the wire; ``site`` takes what it hands over.
 
-    ``encrypted`` says that a TLS factory is wrapped around this one.
+    ``link`` is a ``TlsLink`` where a TLS factory is wrapped around this one.
     """
 
     noisy = False
     protocol: Any = Wire
 
-    def __init__(self, site: GatewaySite, clock: IReactorTime, *, encrypted: bool = False) -> None:
+    def __init__(self, site: GatewaySite, clock: IReactorTime, link: PlainLink | None = None) -> None:
         self.site = site
         self.clock = clock
         self.renderer = Renderer()
-        self.link = TlsLink() if encrypted else PlainLink()
+        self.link = PlainLink() if link is None else link
         self.open: set[Wire] = set()
         self._page: Any = None
         self._matcher: Matcher | None = None

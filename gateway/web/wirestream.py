@@ -5,79 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from gateway.web.eventstream import small_buffers
 
 if TYPE_CHECKING:
     from gateway.web.context import OpenStreams
+    from gateway.web.link import PlainLink
     from gateway.web.ports import Hub, Subscriber
     from gateway.web.values import StreamReply
 
 TALK_LIMIT = 64 * 1024  # bytes that a client may send on an open stream, where it has nothing to say
-PIECE = 4096  # bytes of one TLS record: each connection keeps as much memory as the longest flight it ever sent
 LAST_CHUNK = b"0\r\n\r\n"
-
-
-class PlainLink:
-    """How bytes leave, and who receives, on the TCP connections of one port."""
-
-    def __init__(self) -> None:
-        self._frame = b""
-        self._chunk = b""
-
-    def wrap(self, frame: bytes) -> bytes:
-        """Return ``frame`` as one HTTP chunk; one that goes to many connections in a row is wrapped once."""
-        if frame is not self._frame:
-            self._frame = frame
-            self._chunk = b"%x\r\n%b\r\n" % (len(frame), frame)
-        return self._chunk
-
-    def send(self, transport: Any, data: bytes) -> None:
-        """Write ``data``, straight to the socket while nothing waits in front of it.
-
-        That saves the reactor two changes of its interest and one turn per write.
-        ``_tempDataBuffer`` has no public name; what is in it or in ``dataBuffer`` must leave first.
-        """
-        if not transport.dataBuffer and not transport._tempDataBuffer and not transport.disconnecting:  # noqa: SLF001
-            try:
-                sent = transport.socket.send(data)
-            except OSError:
-                sent = 0  # full, or broken: the transport finds out in its turn, and tells the protocol
-            if sent == len(data):
-                return
-            data = data[sent:]
-        transport.write(data)
-
-    def give(self, transport: Any, protocol: Any) -> None:
-        """Let ``protocol`` receive from now on."""
-        transport.protocol = protocol
-
-    def is_plain(self, transport: Any) -> bool:
-        """Whether HTTP/1.1 is spoken; known with the first bytes."""
-        del transport
-        return True
-
-
-class TlsLink(PlainLink):
-    """The same under TLS, whose transport looks through to the TCP one: nothing may be written past the encryption."""
-
-    def send(self, transport: Any, data: bytes) -> None:
-        """Encrypt and write ``data`` at once, a piece at a time.
-
-        The transport's own ``write`` waits for more until the next turn, of which an answer in one piece has nothing.
-        """
-        for start in range(0, len(data), PIECE):
-            TLSMemoryBIOProtocol.write(transport, data[start : start + PIECE])  # type: ignore[no-untyped-call]
-
-    def give(self, transport: Any, protocol: Any) -> None:
-        """Let ``protocol`` receive what was decrypted; setting the transport's ``protocol`` would be in vain."""
-        transport.wrappedProtocol = protocol
-
-    def is_plain(self, transport: Any) -> bool:
-        """Whether client and server did not agree on HTTP/2."""
-        return bool(transport.negotiatedProtocol != b"h2")
 
 
 @implementer(IPushProducer)
@@ -125,6 +64,7 @@ class WireStream:
         if transport is not None:
             transport.unregisterProducer()
             self._link.send(transport, LAST_CHUNK)
+            self._link.flush()
             transport.loseConnection()
 
     def abort(self) -> None:

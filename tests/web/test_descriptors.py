@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from gateway.descriptors import Descriptors
+from gateway.web.link import PlainLink
 
 
 class Reactor:
@@ -66,7 +67,7 @@ class End:
 def world() -> Iterator[tuple[Reactor, Descriptors, list[End]]]:
     reactor = Reactor()
     left, right = socket.socketpair()
-    yield reactor, Descriptors(reactor), [End(left), End(right)]
+    yield reactor, Descriptors(reactor, PlainLink()), [End(left), End(right)]
     left.close()
     right.close()
 

@@ -20,6 +20,7 @@ from eventually import eventually
 from gateway.descriptors import apart
 from gateway.flags import load
 from gateway.streams import Hub, Wheel
+from gateway.web.link import TlsLink
 from gateway.web.wirefactory import WireFactory
 from web_memory import FakeRegistry, FakeSdk, NoMeter, request_bytes, settings_of
 from wire_memory import settled
@@ -53,7 +54,7 @@ class Loopback:
         registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
         site = make_site(registry, {"sdk1": self.hub}, settings_of({}), clock=reactor)
         self.factory = WireFactory(site, reactor)
-        self.encrypted = WireFactory(site, reactor, encrypted=True)
+        self.encrypted = WireFactory(site, reactor, TlsLink())
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1")
         issued.private_key_and_cert_chain_pem.write_to_path(str(home / "pem"))
@@ -62,8 +63,8 @@ class Loopback:
         )
         secure = TLSMemoryBIOFactory(certificates, False, self.encrypted, reactor)
         self.ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (site, self.factory, secure)]
-        for port in self.ports[1:]:
-            apart(port, reactor)
+        for port, factory in zip(self.ports[1:], (self.factory, self.encrypted), strict=True):
+            apart(port, reactor, factory.link)
         self.klein, self.wire, self.secure = [("127.0.0.1", port.getHost().port) for port in self.ports]
         self.trust = ssl.create_default_context()
         authority.configure_trust(self.trust)

@@ -1,0 +1,114 @@
+"""How bytes leave the connections of the wire, and who receives on them: plainly, or under TLS.
+
+answers, frames ──► send ──► held while a batch of requests or a slice of a push is under way ──► sockets
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+HELD = 32  # writes that wait for one another; a client waits a millisecond for it at most
+HELD_BYTES = 128 * 1024  # of them together: large answers take longer to make, and wait for fewer others
+PIECE = 4096  # bytes of one TLS record: each connection keeps as much memory as the longest flight it ever sent
+
+
+class PlainLink:
+    """The TCP connections of one port.
+
+    Between ``hold`` and ``release`` writes wait, and leave one after the other: a client on this machine then wakes up
+    once for several answers, not for each, which is what a large part of a write costs here.
+    Whatever else is done with a transport must come after ``flush``, as ``give`` sees to.
+    """
+
+    def __init__(self) -> None:
+        self._frame = b""
+        self._chunk = b""
+        self._holding = False
+        self._held: list[tuple[Any, bytes]] = []
+        self._size = 0
+
+    def hold(self) -> None:
+        """Let writes wait for one another from now on."""
+        self._holding = True
+
+    def release(self) -> None:
+        """Write what waits, and from now on at once."""
+        self._holding = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        held, self._held = self._held, []
+        self._size = 0
+        for transport, data in held:
+            self._write(transport, data)
+
+    def send(self, transport: Any, data: bytes) -> None:
+        """Write ``data``, in its turn."""
+        if not self._holding:
+            self._write(transport, data)
+            return
+        self._held.append((transport, data))
+        self._size += len(data)
+        if len(self._held) >= HELD or self._size >= HELD_BYTES:
+            self.flush()
+
+    def wrap(self, frame: bytes) -> bytes:
+        """Return ``frame`` as one HTTP chunk; one that goes to many connections in a row is wrapped once."""
+        if frame is not self._frame:
+            self._frame = frame
+            self._chunk = b"%x\r\n%b\r\n" % (len(frame), frame)
+        return self._chunk
+
+    def give(self, transport: Any, protocol: Any) -> None:
+        """Let ``protocol`` receive from now on, and write."""
+        self.flush()
+        transport.protocol = protocol
+
+    def is_plain(self, transport: Any) -> bool:
+        """Whether HTTP/1.1 is spoken; known with the first bytes."""
+        del transport
+        return True
+
+    def _write(self, transport: Any, data: bytes) -> None:
+        """Write straight to the socket while nothing waits in front of it.
+
+        That saves the reactor two changes of its interest and one turn per write.
+        ``_tempDataBuffer`` has no public name; what is in it or in ``dataBuffer`` must leave first.
+        """
+        if (
+            transport.connected
+            and not transport.dataBuffer
+            and not transport._tempDataBuffer  # noqa: SLF001
+            and not transport.disconnecting
+        ):
+            try:
+                sent = transport.socket.send(data)
+            except OSError:
+                sent = 0  # full, or broken: the transport finds out in its turn, and tells the protocol
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(data)
+
+
+class TlsLink(PlainLink):
+    """The same under TLS, whose transport looks through to the TCP one: nothing may be written past the encryption."""
+
+    def send(self, transport: Any, data: bytes) -> None:
+        """Encrypt and write ``data`` at once, a piece at a time.
+
+        The transport's own ``write`` waits for more until the next turn, of which an answer in one piece has nothing.
+        """
+        for start in range(0, len(data), PIECE):
+            TLSMemoryBIOProtocol.write(transport, data[start : start + PIECE])  # type: ignore[no-untyped-call]
+
+    def give(self, transport: Any, protocol: Any) -> None:
+        """Let ``protocol`` receive what was decrypted; setting the transport's ``protocol`` would be in vain."""
+        transport.wrappedProtocol = protocol
+
+    def is_plain(self, transport: Any) -> bool:
+        """Whether client and server did not agree on HTTP/2."""
+        return bool(transport.negotiatedProtocol != b"h2")
