@@ -59,15 +59,15 @@ def empty(_request: Any) -> bytes:
     return b""
 
 
-@app.route("/api/<sdk>/eval", methods=["POST"])
-def evaluate(request: Any, sdk: str) -> bytes:
+@app.route("/api/sdk1/eval", methods=["POST"])
+def evaluate(request: Any) -> bytes:
     asked = read(request.content.read())
     request.setHeader("Content-Type", "application/json")
     return config.evaluate(asked.key, User(asked.user)).json
 
 
-@app.route("/api/<sdk>/eval-all", methods=["POST"])
-def evaluate_all(request: Any, sdk: str) -> bytes:
+@app.route("/api/sdk1/eval-all", methods=["POST"])
+def evaluate_all(request: Any) -> bytes:
     request.setHeader("Content-Type", "application/json")
     return config.encode_all(User(read(request.content.read()).user))
 
@@ -93,13 +93,13 @@ def config_file(request: Any, name: str) -> bytes:
     return gzip.compress(config.body)
 
 
-@app.route("/sse/<sdk>/eval-all/", branch=True)
-def stream(_request: Any, sdk: str) -> Resource:
+@app.route("/sse/sdk1/eval-all/", branch=True)
+def stream(_request: Any) -> Resource:
     return Stream()
 
 
-@app.route("/api/<sdk>/refresh", methods=["POST"])
-def refresh(_request: Any, sdk: str) -> bytes:
+@app.route("/api/sdk1/refresh", methods=["POST"])
+def refresh(_request: Any) -> bytes:
     global config
     config = load(path.read_bytes(), "", config)
     for request, user in list(streams.items()):

@@ -8,7 +8,7 @@ Everything here is a function of its arguments: no clock, no sockets, no chance.
 
 from __future__ import annotations
 
-from gateway.flags.changes import ChangeSet, difference
+from gateway.flags.changes import ChangeSet, difference, unmoved
 from gateway.flags.errors import ConfigError, InvalidAttribute
 from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
@@ -37,4 +37,5 @@ __all__ = (
     "load",
     "number_of",
     "text_of",
+    "unmoved",
 )

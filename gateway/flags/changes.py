@@ -11,12 +11,14 @@ from gateway.flags.document import read_piece
 from gateway.flags.encoding import canonical
 from gateway.flags.formula import Fault
 from gateway.flags.graph import affected_by
+from gateway.flags.percentage import Share, same_share
 from gateway.flags.snapshot import Snapshot, changed_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gateway.flags.flag import Flag, Group
+    from gateway.flags.user import User
 
 
 @attrs.frozen
@@ -66,6 +68,16 @@ def difference(old: Snapshot, new: Snapshot) -> ChangeSet:
         salt_changed=salted,
         preferences_changed=canonical(dict(old.preferences)) != canonical(dict(new.preferences)),
     )
+
+
+def unmoved(before: Flag, after: Flag) -> Callable[[User], bool]:
+    """Return the quickest way to see that two versions of a flag give a user the very same Result."""
+    if isinstance(before.batch, Share) and isinstance(after.batch, Share):
+        same = same_share(before.batch, after.batch)
+        if same is not None:
+            return same
+    old, new = before.resolve, after.resolve
+    return lambda user: old(user) is new(user)
 
 
 def _updated(old: Flag, new: Flag, moved: frozenset[int], *, salted: bool) -> bool:

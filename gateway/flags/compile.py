@@ -32,7 +32,7 @@ from gateway.flags.formula import (
 )
 from gateway.flags.hashed import Digest
 from gateway.flags.match import Match, failing
-from gateway.flags.percentage import Choose, Share, absent_text, chooser, outcome, outcomes
+from gateway.flags.percentage import Choose, Share, absent_text, by_share, chooser, outcome, outcomes
 from gateway.flags.result import Result, Results
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def compile_flag(
     fault = TOO_DEEP if circle is None and (weight > WEIGHT_LIMIT or depth > DEPTH_LIMIT) else circle
     if fault is not None:
         weight = depth = 1
+    form = None if fault is not None else batch(key, formula, around, results)
     return Flag(
         key=key,
         source=source,
@@ -105,9 +106,9 @@ def compile_flag(
         weight=weight,
         fault=fault,
         depth=depth,
-        resolve=constant(results.fail(fault)) if fault is not None else resolver(key, formula, around, results),
+        resolve=constant(results.fail(fault)) if fault is not None else resolver(key, formula, around, results, form),
         outcomes=results,
-        batch=None if fault is not None else batch(key, formula, around, results),
+        batch=form,
     )
 
 
@@ -222,8 +223,12 @@ def constant(result: Result) -> Resolve:
     return resolve
 
 
-def resolver(key: str, formula: Formula, around: Surroundings, results: Results) -> Resolve:
-    """Return the function that decides one flag; it never raises."""
+def resolver(
+    key: str, formula: Formula, around: Surroundings, results: Results, form: Share | Digest | None
+) -> Resolve:
+    """Return the function that decides one flag, whose usual ``form`` is known if it has one; it never raises."""
+    if isinstance(form, Share):
+        return by_share(form)
     default = outcome(formula.served, results, matched=False)
     choose = chooser(formula.options, key, formula.attribute, results)
     rules = tuple(_compiled_rule(rule, key, formula, around, results) for rule in formula.rules)

@@ -188,13 +188,13 @@ class Overview:
 
     def _shared(self, user: User) -> tuple[Division, Shared]:
         division, known = self._state
-        values: tuple[Attribute | bool | None, ...] = (user.present, *map(user.attributes.get, division.names))
+        values: tuple[Attribute | bool | None, ...] = (user.present, *map(user.given.get, division.names))
         self._calls += 1
         shared = known.get(values)
         if shared is None:
             if len(known) >= self._limit:
                 division, known = self._forget(division, known)
-                values = (user.present, *map(user.attributes.get, division.names))
+                values = (user.present, *map(user.given.get, division.names))
             shared = known[values] = Shared(division, user)
         return division, shared
 

@@ -86,3 +86,35 @@ def outcomes(options: tuple[Option, ...], results: Results) -> list[Result | Non
 def absent_text(attribute: str) -> str | None:
     """Return what is hashed for a user without the attribute; None: the options are skipped."""
     return "" if attribute == "Identifier" else None
+
+
+def by_share(share: Share) -> Callable[[User], Result]:
+    """Return the function that decides a flag of percentage options alone; it never raises."""
+    attribute, absent, prefix, table, otherwise = (
+        share.attribute, share.absent, share.prefix, share.table, share.otherwise,
+    )  # fmt: skip
+
+    def resolve(user: User) -> Result:
+        text = user.text.get(attribute, absent)
+        if text is None or not user.present:
+            return otherwise
+        return table[bucket(prefix, text)]
+
+    return resolve
+
+
+def same_share(before: Share, after: Share) -> Callable[[User], bool] | None:
+    """Return whether a user gets the same from two versions of a flag, with one hash; None if they hash differently."""
+    if (before.attribute, before.prefix, before.absent) != (after.attribute, after.prefix, after.absent):
+        return None
+    attribute, absent, prefix = after.attribute, after.absent, after.prefix
+    kept = [old is new for old, new in zip(before.table, after.table, strict=True)]
+    otherwise = before.otherwise is after.otherwise
+
+    def same(user: User) -> bool:
+        text = user.text.get(attribute, absent)
+        if text is None or not user.present:
+            return otherwise
+        return kept[bucket(prefix, text)]
+
+    return same

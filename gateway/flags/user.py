@@ -38,7 +38,7 @@ class User:
     """
 
     __slots__ = (
-        "_attributes", "_hash", "_lists", "_numbers", "_versions", "decided", "decided_for", "present", "text",
+        "_hash", "_lists", "_numbers", "_versions", "decided", "decided_for", "given", "present", "text",
     )  # fmt: skip
 
     def __init__(self, attributes: Mapping[str, Attribute], *, present: bool = True) -> None:
@@ -48,7 +48,7 @@ class User:
             if type(value) is not str:
                 clean, text = _settle(clean)
                 break
-        self._attributes: Final = clean
+        self.given: Final = clean  # the attributes, for those who look up one of thousands of users; never changed
         self.text: Final[Mapping[str, str]] = clean if text is None else text  # type: ignore[assignment]
         self.present: Final = present  # False only for the stand-in of a missing user
         self._hash: int | None = None
@@ -61,26 +61,26 @@ class User:
     @property
     def attributes(self) -> Mapping[str, Attribute]:
         """The attributes, read-only."""
-        return MappingProxyType(self._attributes)
+        return MappingProxyType(self.given)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, User):
             return NotImplemented
-        return self is other or (self._attributes == other._attributes and self.present == other.present)
+        return self is other or (self.given == other.given and self.present == other.present)
 
     def __hash__(self) -> int:
         known = self._hash
         if known is None:
-            known = self._hash = hash(frozenset(self._attributes.items()))
+            known = self._hash = hash(frozenset(self.given.items()))
         return known
 
     def __repr__(self) -> str:
         # Attributes are private: a User may end up in a traceback or a log, its values must not.
-        return f"<User of {len(self._attributes)} attributes>"
+        return f"<User of {len(self.given)} attributes>"
 
     def number(self, name: str) -> float | None:
         """Return the attribute as a number; None when it is missing or is none."""
-        value = self._attributes.get(name)
+        value = self.given.get(name)
         if type(value) is not str:
             return value if type(value) is float else None
         known = self._numbers
@@ -92,7 +92,7 @@ class User:
 
     def version(self, name: str) -> VersionKey | None:
         """Return the attribute as a sortable semantic version; None when it is missing or is none."""
-        value = self._attributes.get(name)
+        value = self.given.get(name)
         if type(value) is not str:
             return None
         known = self._versions
@@ -104,7 +104,7 @@ class User:
 
     def items(self, name: str) -> tuple[str, ...] | None:
         """Return the attribute as a list of texts; None when it is missing or is none."""
-        value = self._attributes.get(name)
+        value = self.given.get(name)
         if type(value) is not str:
             return value if type(value) is tuple else None
         known = self._lists

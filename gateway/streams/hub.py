@@ -225,7 +225,7 @@ class Hub:
             else:
                 if touch is None or base is not judged_from:
                     touch, judged_from = self._touch(base, target), base
-                kind = touch.judge(cohort.key, cohort.user)
+                kind = touch.judge(cohort)
                 if kind == SAME or kind < views[cohort.mode].least:
                     idle -= 1
                     if idle:

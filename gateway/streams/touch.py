@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.flags import difference
+from gateway.flags import difference, unmoved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.flags import ChangeSet, Result, Snapshot, User
+    from gateway.flags import ChangeSet, Flag, Result, Snapshot, User
+    from gateway.streams.cohort import Cohort
 
 MANY_FLAGS = 32  # beyond this, encoding the whole payload and comparing digests costs less than comparing flag by flag
 UNIQUE_ATTRIBUTES = frozenset({"Identifier", "Email"})  # one value per user as a rule: remembering would only cost
@@ -48,18 +49,19 @@ class Touch:
         self.may_turn_off = bool(switches)
         self._judges = switches if sweeping else self._flags
         self.judge = self._chosen()
-        """Return the gravest kind of change of what a user sees of a key (None: of all flags).
+        """Return the gravest kind of change of what a cohort sees.
 
         Never less than it is; SHOWN may turn out to be less when very many flags are affected.
         """
 
-    def _chosen(self) -> Callable[[str | None, User | None], int]:
+    def _chosen(self) -> Callable[[Cohort], int]:
         """Return the way to judge: most changes are of one flag that reads one attribute, and most users untouched."""
         if len(self._flags) == 1 and self._floor == SAME:
             return self._flags[0].judge()
         return self._thorough
 
-    def _thorough(self, key: str | None, user: User | None) -> int:
+    def _thorough(self, cohort: Cohort) -> int:
+        key, user = cohort.key, cohort.user
         if key is not None:
             test = self._tests.get(key)
             return SAME if test is None else test.look(user).kind
@@ -95,24 +97,25 @@ class FlagTouch:
             return False
         return self._new is None or any(result.value is not True for result in self._new.flags[self._key].results)
 
-    def judge(self) -> Callable[[str | None, User | None], int]:
+    def judge(self) -> Callable[[Cohort], int]:
         """Return a quick way to the kind of change where this flag is the only one."""
         if self._known is not None and len(self._attributes) == 1:
             return self._judge_by(self._attributes[0])
         if self._known is None and self._old is not None and self._new is not None:
-            return self._judge_each(self._old, self._new)
+            return self._judge_each(self._old.flags[self._key], self._new.flags[self._key])
         own = self._key
-        return lambda key, user: self.look(user).kind if key is None or key == own else SAME
+        return lambda cohort: self.look(cohort.user).kind if cohort.key is None or cohort.key == own else SAME
 
-    def _judge_by(self, name: str) -> Callable[[str | None, User | None], int]:
+    def _judge_by(self, name: str) -> Callable[[Cohort], int]:
         """Judge by the one attribute that is read, which users share."""
         own = self._key
         kinds: dict[object, int] = {}
 
-        def judged(key: str | None, user: User | None) -> int:
-            if key is not None and key != own:
+        def judged(cohort: Cohort) -> int:
+            if cohort.key is not None and cohort.key != own:
                 return SAME
-            value = NO_USER if user is None else user.attributes.get(name)
+            user = cohort.user
+            value = NO_USER if user is None else user.given.get(name)
             kind = kinds.get(value)
             if kind is None:
                 kind = kinds[value] = self.look(user).kind
@@ -120,15 +123,16 @@ class FlagTouch:
 
         return judged
 
-    def _judge_each(self, before: Snapshot, after: Snapshot) -> Callable[[str | None, User | None], int]:
+    def _judge_each(self, before: Flag, after: Flag) -> Callable[[Cohort], int]:
         """Judge each user: nobody shares what is read."""
         own = self._key
-        old, new = before.flags[own].resolve, after.flags[own].resolve
+        same = unmoved(before, after)
 
-        def judged(key: str | None, user: User | None) -> int:
-            if key is not None and key != own:
+        def judged(cohort: Cohort) -> int:
+            if cohort.key is not None and cohort.key != own:
                 return SAME
-            if user is not None and old(user) is new(user):
+            user = cohort.user
+            if user is not None and same(user):
                 return SAME
             return self.look(user).kind
 

@@ -78,6 +78,7 @@ class Crew:
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = reactor
         self._failed = False
+        self._taking = 0  # first configs that the workers were told and have not all taken yet
 
     @property
     def stream_count(self) -> int:
@@ -86,8 +87,8 @@ class Crew:
 
     @property
     def serving(self) -> bool:
-        """Whether all workers have been ready once, and one is now."""
-        return self._roll.serving
+        """Whether all workers have been ready once and have taken the first configs, and one is ready now."""
+        return self._roll.serving and not self._taking
 
     def open(self) -> None:
         """Make sure of port and certificates; the workers open the port."""
@@ -227,6 +228,11 @@ class Crew:
     def _loaded(self, sdk: upstream.Sdk) -> None:
         if self._sdks.get(sdk.id) is sdk:
             self._roll.tell(say.Loaded(sdk.id))
+            self._taking += 1
+            self._roll.settled().addCallback(self._taken)
+
+    def _taken(self, _: None) -> None:
+        self._taking -= 1
 
     def _tell_others(self, member: Member, addresses: list[str]) -> None:
         """Tell all workers but one what changed in the numbers of streams."""

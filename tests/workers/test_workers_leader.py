@@ -154,13 +154,13 @@ def test_a_worker_is_told_everything_before_it_may_serve(scene: Scene, crew: Cre
 def test_a_config_goes_to_each_worker_once_and_to_successors_as_it_is_then(
     scene: Scene, crew: Crew, registry: FakeRegistry, logged_errors: Any
 ) -> None:
-    """As the upstream's bytes; the first fetch's end after it."""
+    """As the upstream's bytes; the first fetch's end after it, and the question whether all that is done."""
     scene.heard(0), scene.heard(1)
     registry.sdk.snapshot = load_config(BODY, '"e"')
     crew.publish("shop", registry.sdk.snapshot)
     registry.sdk.loading = False
     registry.sdk.first.callback(None)
-    expected = [say.Config("shop", '"e"', BODY), say.Loaded("shop")]
+    expected = [say.Config("shop", '"e"', BODY), say.Loaded("shop"), say.Echo(1)]
     assert [expected, expected] == [scene.heard(0), scene.heard(1)]
     scene.ends(0)
     scene.advance(0.1)
@@ -180,6 +180,22 @@ def test_it_serves_once_all_were_ready_and_while_one_is(scene: Scene, crew: Crew
     seen.append(crew.serving)
     assert [False, False, True, True, False] == seen
     assert 2 == len(logged_errors.flush())
+
+
+def test_it_serves_once_the_workers_have_taken_the_first_config(
+    scene: Scene, crew: Crew, registry: FakeRegistry
+) -> None:
+    """A large config takes a moment to compile; until then nobody is sent here."""
+    scene.says(0, say.Ready())
+    scene.says(1, say.Ready())
+    seen = [crew.serving]
+    registry.sdk.first.callback(None)
+    seen.append(crew.serving)
+    for place in (0, 1):
+        (number,) = [message.number for message in scene.heard(place) if isinstance(message, say.Echo)]
+        scene.says(place, say.Echo(number))
+        seen.append(crew.serving)
+    assert [True, False, False, True] == seen
 
 
 def test_the_pause_before_a_successor_grows_with_each_early_death(scene: Scene, crew: Crew, logged_errors: Any) -> None:
