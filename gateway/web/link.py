@@ -11,7 +11,8 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 HELD = 32  # writes that wait for one another; a client waits a millisecond for it at most
 HELD_BYTES = 128 * 1024  # of them together: large answers take longer to make, and wait for fewer others
-PIECE = 4096  # bytes of one TLS record: each connection keeps as much memory as the longest flight it ever sent
+PIECE = 1300  # bytes of one TLS record: it fits a segment, and a connection keeps as much memory as its longest flight
+LARGE = 16 * 1024  # bytes that are more than a frame as a rule: they leave in records as long as TLS has them
 
 
 class PlainLink:
@@ -102,8 +103,9 @@ class TlsLink(PlainLink):
 
         The transport's own ``write`` waits for more until the next turn, of which an answer in one piece has nothing.
         """
-        for start in range(0, len(data), PIECE):
-            TLSMemoryBIOProtocol.write(transport, data[start : start + PIECE])  # type: ignore[no-untyped-call]
+        piece = PIECE if len(data) <= LARGE else LARGE
+        for start in range(0, len(data), piece):
+            TLSMemoryBIOProtocol.write(transport, data[start : start + piece])  # type: ignore[no-untyped-call]
 
     def give(self, transport: Any, protocol: Any) -> None:
         """Let ``protocol`` receive what was decrypted; setting the transport's ``protocol`` would be in vain."""
