@@ -16,7 +16,7 @@ help:
 	@echo "make run      start a demo gateway on ports 8050 and 8051 (others: make run PORT=9050 DIAG_PORT=9051)"
 	@echo "make test     linters, types, import rules and all tests"
 	@echo "make nightly  the property tests with many more examples; many more changes, kills and faults of the outbox"
-	@echo "make bench    measure against a plain Klein program, some ten minutes; bench-quick: the main rows in one"
+	@echo "make bench    measure against a plain Klein program, some seven minutes; bench-quick: the main rows in a good one"
 	@echo "make soak     streams under churn, faults and kills for MINUTES=10"
 	@echo "make format   put the sources into the project's layout"
 	@echo "make clean    remove what the others made"
@@ -100,7 +100,7 @@ clean:
 .PHONY: bench bench-quick soak
 MINUTES ?= 10
 
-# The whole table, about ten minutes; rewrites docs/benchmarks/.
+# The whole table, about seven minutes; rewrites docs/benchmarks/.
 bench: .venv/installed
 	@etc/setup/debian wrk
 	@$(BIN)/python -m bench

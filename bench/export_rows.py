@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from bench.plan import Plan
 
-TURNS = 5  # off and on, one after the other
 ARRIVE_SECONDS = 60.0  # after the load
 PACED = 8  # connections that ask for all flags: 800 a second at most, with all their events 80,000
 
@@ -42,7 +41,7 @@ def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
                     continue
                 wrk.warm_up(off)
                 wrk.warm_up(on)
-                for _ in range(TURNS):
+                for _ in range(plan.turns):
                     before = wrk.run(off, "eval", FLAGS, plan.seconds)["rate"]
                     rate, arrived = _exported(on, receiver, "eval", plan.seconds)
                     cost.add(kind, rate / before)

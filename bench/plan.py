@@ -18,6 +18,7 @@ class Plan:
     streams: int
     passes: int  # over the servers, for streams
     pushes: int  # of each kind and pass
+    turns: int  # without and with the exporter, one after the other
     delta_streams: int = 8_000  # of configs with up to 5,000 flags
     began: float = attrs.field(factory=time.monotonic)
 
@@ -25,5 +26,5 @@ class Plan:
         print(f"[{time.monotonic() - self.began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
 
-WHOLE = Plan(quick=False, rounds=2, seconds=2, streams=8_000, passes=1, pushes=3)
-QUICK = Plan(quick=True, rounds=1, seconds=1, streams=2_000, passes=1, pushes=1)
+WHOLE = Plan(quick=False, rounds=2, seconds=2, streams=8_000, passes=1, pushes=3, turns=5)
+QUICK = Plan(quick=True, rounds=1, seconds=1, streams=2_000, passes=1, pushes=1, turns=3)
