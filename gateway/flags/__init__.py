@@ -15,11 +15,13 @@ from gateway.flags.explanation import Explanation
 from gateway.flags.faults import faults
 from gateway.flags.fingerprint import number_of, text_of
 from gateway.flags.flag import Flag
+from gateway.flags.overview import PERSONAL_ATTRIBUTES
 from gateway.flags.result import Result
 from gateway.flags.snapshot import Snapshot, load
 from gateway.flags.user import Attribute, User, attributes_from_json, effective_user
 
 __all__ = (
+    "PERSONAL_ATTRIBUTES",
     "Attribute",
     "ChangeSet",
     "ConfigError",

@@ -119,8 +119,13 @@ class Shared:
         self._division = division
         self._templates: dict[Text, list[bytes]] = {}
 
-    def template(self, text: Text) -> list[bytes]:
-        """Return a new list: the shared texts, with empty places for those of the personal flags."""
+    def woven(self, text: Text, own: Sequence[Result]) -> bytes:
+        """Return the whole text: the shared ones, with those of the personal flags' outcomes in their places."""
+        parts = self._template(text).copy()
+        parts[1::2] = [result.entry for result in own] if text == "entry" else [result.ofrep for result in own]
+        return b"".join(parts)
+
+    def _template(self, text: Text) -> list[bytes]:
         known = self._templates.get(text)
         if known is None:
             if text == "entry":
@@ -130,13 +135,13 @@ class Shared:
             else:
                 known = self._division.template([result.ofrep for result in self.results])
             self._templates[text] = known
-        return known.copy()
+        return known
 
 
 class Overview:
     """All flags of one Snapshot; made for any user, and remembering what users share."""
 
-    __slots__ = ("_calls", "_flags", "_limit", "_made", "_state")
+    __slots__ = ("_calls", "_flags", "_limit", "_state")
 
     def __init__(self, flags: Sequence[Flag], previous: Division | None = None) -> None:
         self._flags = flags
@@ -154,18 +159,13 @@ class Overview:
     def text(self, user: User, text: Text) -> bytes:
         """Return the texts of all flags, in the order of their keys."""
         division, shared = self._shared(user)
-        parts = shared.template(text)
-        own = division.decide(user)
-        parts[1::2] = [result.entry for result in own] if text == "entry" else [result.ofrep for result in own]
-        return b"".join(parts)
+        return shared.woven(text, division.decide(user))
 
     def told(self, user: User, text: Text) -> tuple[bytes, Sequence[Result]]:
         """Return the texts of all flags, and the outcomes behind them in any order."""
         division, shared = self._shared(user)
-        parts = shared.template(text)
         own = division.decide(user)
-        parts[1::2] = [result.entry for result in own] if text == "entry" else [result.ofrep for result in own]
-        return b"".join(parts), (*shared.results, *own)
+        return shared.woven(text, own), (*shared.results, *own)
 
     def outcomes(self, user: User) -> Sequence[Result]:
         """Return the outcomes of all flags in any order; remembers as ``shown`` does."""
@@ -175,10 +175,8 @@ class Overview:
     def shown(self, user: User) -> tuple[bytes, int]:
         """Return the object of all entries and the sum of their numbers; remembers what was decided for ``user``."""
         division, shared = self._shared(user)
-        parts = shared.template("entry")
         own = division.decide(user, remember=True)
-        parts[1::2] = [result.entry for result in own]
-        return b"".join(parts), shared.number + sum([result.number for result in own])
+        return shared.woven("entry", own), shared.number + sum([result.number for result in own])
 
     def ofrep_number(self, user: User) -> int:
         """Return the sum of the numbers of OFREP's items; remembers what was decided for ``user``."""

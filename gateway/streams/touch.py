@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.flags import difference, unmoved
+from gateway.flags import PERSONAL_ATTRIBUTES, difference, unmoved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gateway.streams.cohort import Cohort
 
 MANY_FLAGS = 32  # beyond this, encoding the whole payload and comparing digests costs less than comparing flag by flag
-UNIQUE_ATTRIBUTES = frozenset({"Identifier", "Email"})  # one value per user as a rule: remembering would only cost
 
 NO_USER = object()
 
@@ -88,7 +87,8 @@ class FlagTouch:
         self._key = key
         flags = [snapshot.flags[key] for snapshot in (self._old, self._new) if snapshot is not None]
         self._attributes = tuple(sorted({name for flag in flags for name in flag.attributes}))
-        self._known: dict[object, Step] | None = None if UNIQUE_ATTRIBUTES.intersection(self._attributes) else {}
+        # Where hardly two users have the same projection, remembering would only cost.
+        self._known: dict[object, Step] | None = None if PERSONAL_ATTRIBUTES.intersection(self._attributes) else {}
 
     @property
     def may_turn_off(self) -> bool:
