@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
+from twisted.logger import Logger
 from zope.interface import implementer
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
     from gateway.web.link import PlainLink
+
+_log = Logger()
 
 AT_ONCE: Final = 256  # connections that are seen to before the reactor's timers and other descriptors have their turn
 
@@ -93,9 +96,16 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
             for number, event in self._epoll.poll(0, AT_ONCE):
                 descriptor = watched.get(number)  # gone, if another one that was ready has closed it
                 if descriptor is not None:
-                    self._doReadOrWrite(descriptor, number, event)
+                    self._see_to(descriptor, number, event)
         finally:
             self._link.release()
+
+    def _see_to(self, descriptor: Any, number: int, event: int) -> None:
+        """Read and write, as a reactor does, which would give up the whole epoll for a fault that came up to it."""
+        try:
+            self._doReadOrWrite(descriptor, number, event)
+        except Exception:  # noqa: BLE001  (one connection that does not take its end well is not the others')
+            _log.failure("a connection did not end well")
 
     def connectionLost(self, reason: object) -> None:
         """Told when the reactor stops: whoever holds connections has ended them by then."""

@@ -109,7 +109,8 @@ class Subscriber:
         if self.paused_since is not None:
             if self._open:
                 self._hub.catch_up(self)
-            self.paused_since = None
+            else:
+                self.paused_since = None
 
     def close(self) -> None:
         """Forget this stream; safe to call twice."""

@@ -169,6 +169,7 @@ class Hub:
         cohort = subscriber.cohort
         tag = self._held.pop(subscriber, "")
         self._settle(cohort)
+        subscriber.paused_since = None  # from here on it may be paused again, by the very frame it is sent
         if self.snapshot is not None and subscriber.sent != cohort.seen:
             base = self._held_at.get(tag)
             touch = None if base is None else self._touch(base, self.snapshot)

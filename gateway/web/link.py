@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+_log = Logger()
 
 HELD = 32  # writes that wait for one another; a client waits a millisecond for it at most
 HELD_BYTES = 128 * 1024  # of them together: large answers take longer to make, and wait for fewer others
@@ -44,7 +47,11 @@ class PlainLink:
         held, self._held = self._held, []
         self._size = 0
         for transport, data in held:
-            self._write(transport, data)
+            try:
+                self._write(transport, data)
+            except Exception:  # noqa: BLE001  (what waits behind it is other clients')
+                _log.failure("a connection could not be written to and is dropped")
+                transport.abortConnection()
 
     def send(self, transport: Any, data: bytes) -> None:
         """Write ``data``, in its turn."""

@@ -158,7 +158,7 @@ class Wire(Protocol):
             return self._stream(plan, outcome, began)
         else:
             self._wait_for(outcome, plan, began)
-            return False
+            return not self._waiting and not self._full and not self._lost  # some work has ended before one can wait
         return not self._full
 
     def _wait_for(self, work: Awaitable[Answered], plan: Plan, began: float) -> None:

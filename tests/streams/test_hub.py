@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.flags import Snapshot, User, load
-from gateway.streams import Hub, Subscriber, Wheel
+from gateway.streams import Hub, Mode, Subscriber, Terms, Wheel
 
 
 class Reader:
@@ -235,6 +235,31 @@ def test_a_paused_reader_gets_one_frame_with_the_latest_when_it_resumes() -> Non
     assert reader.payloads == [shown(0)]
     subscriber.resume()
     assert reader.payloads == [shown(0), shown(999)]
+
+
+@pytest.mark.parametrize("mode", ["plain", "delta"])
+def test_a_reader_that_the_frame_of_its_return_fills_again_is_paused_again(mode: Mode) -> None:
+    """A large frame fills the transport at once: what comes then waits for the next return, and is not queued."""
+
+    class Full(Reader):
+        subscriber: Subscriber | None = None
+
+        def write(self, data: bytes) -> None:
+            super().write(data)
+            if self.subscriber is not None:
+                self.subscriber.pause()
+
+    world = World({"a": {"t": 2, "v": {"i": 0}, "i": "v"}})
+    reader = Full()
+    subscriber = reader.subscriber = world.hub.subscribe(None, None, reader, Terms(mode))
+    subscriber.pause()
+    for number in range(1, 4):
+        world.change({"a": {"t": 2, "v": {"i": number}, "i": "v"}})
+        world.change({"a": {"t": 2, "v": {"i": 10 * number}, "i": "v"}})
+        subscriber.resume()
+        assert subscriber.paused_since is not None
+    values = [payload.get("changed", payload)["a"]["value"] for payload in reader.payloads]
+    assert values == [0, 10, 20, 30]
 
 
 def test_a_value_that_came_back_during_a_pause_is_no_event() -> None:

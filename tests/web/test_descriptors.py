@@ -133,6 +133,59 @@ def test_a_fault_ends_that_connection_alone(world: Any, logged_errors: Any) -> N
     assert 1 == len(logged_errors.flush())
 
 
+def test_one_that_does_not_take_its_end_well_ends_alone(world: Any, logged_errors: Any) -> None:
+    """What is raised while a connection is told of its end is logged, and does not come up to the reactor."""
+    _, descriptors, (one, other) = world
+    descriptors.addReader(one)
+    descriptors.addReader(other)
+    one.answers = ConnectionDone()
+    one.connectionLost = lambda reason: 1 / 0
+    other.socket.send(b"to one")
+    one.socket.send(b"to other")
+    descriptors.doRead()
+    assert [[b"to one"], [b"to other"]] == [one.calls, other.calls]
+    assert 1 == len(logged_errors.flush(ZeroDivisionError))
+
+
+def test_a_connection_that_cannot_be_written_to_keeps_nothing_from_the_others(logged_errors: Any) -> None:
+    """Of the writes that wait together only its own is lost; it is dropped."""
+    link = PlainLink()
+    transports = [Transport(), Transport(broken=True), Transport()]
+    link.hold()
+    for transport in transports:
+        link.send(transport, b"x")
+    link.release()
+    assert [b"x", b"", b"x"] == [transport.sent for transport in transports]
+    assert [False, True, False] == [transport.aborted for transport in transports]
+    assert 1 == len(logged_errors.flush(ZeroDivisionError))
+
+
+class Transport:
+    """A connection whose socket is full, and which may fail at keeping what it is given."""
+
+    connected = True
+    disconnecting = False
+    dataBuffer = b""
+    _tempDataBuffer: tuple[bytes, ...] = ()
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.socket = self
+        self.broken = broken
+        self.aborted = False
+        self.sent = b""
+
+    def send(self, data: bytes) -> int:
+        raise BlockingIOError
+
+    def write(self, data: bytes) -> None:
+        if self.broken:
+            raise ZeroDivisionError
+        self.sent += data
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
 def test_a_connection_that_only_writes_hears_that_the_other_end_is_gone(world: Any) -> None:
     """Hanging up is told to whoever does not read as well."""
     _, descriptors, (one, other) = world

@@ -28,6 +28,7 @@ CONFIG = {
 }
 EVALUATE = request_bytes("POST", "/api/sdk1/eval", body='{"key":"who","user":{"Identifier":"a"}}')
 KEYS = request_bytes("GET", "/api/sdk1/keys")
+REFRESH = request_bytes("POST", "/api/sdk1/refresh")
 HEAD = request_bytes("HEAD", "/api/sdk1/keys")
 FILE = request_bytes("GET", "/configuration-files/configcat-proxy/sdk1/config_v6.json")
 
@@ -122,7 +123,13 @@ def test_split_at_every_byte(carriers: Carriers, name: str) -> None:
 
 def test_pipelined_requests_are_answered_in_order(carriers: Carriers) -> None:
     """Hot and handed-over requests in one segment get their answers in order; the connection stays handed over."""
-    for batch in ([EVALUATE, KEYS, FILE] * 3, [EVALUATE, HEAD, KEYS, EVALUATE], [CHUNKED, EVALUATE], [KEYS, OPEN]):
+    for batch in (
+        [EVALUATE, KEYS, FILE] * 3,
+        [EVALUATE, HEAD, KEYS, EVALUATE],
+        [CHUNKED, EVALUATE],
+        [KEYS, OPEN],
+        [REFRESH, EVALUATE, REFRESH, KEYS],  # an answer that might have been waited for, and was there at once
+    ):
         klein, wire = carriers.said(b"".join(batch))
         assert klein == wire
         assert len(batch) == wire.data.count(b"HTTP/1.1 200 OK")
