@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 PERSONAL_ATTRIBUTES: Final = frozenset({"Identifier", "Email"})  # known beforehand: one value per user as a rule
 SHARED_BYTES: Final = 4 * 1024 * 1024  # about as much is kept of what users share, per Snapshot and text
 SHARED_SETS: Final = (16, 512)  # least and most sets of attributes that are remembered, whatever their size
-ENTRY_BYTES: Final = 80  # of one flag in such a text, as a rule
+SET_CHARACTERS: Final = (
+    1024  # of the attributes of one set; a longer one is rare, or sent to fill memory: it is not kept
+)
+ITEM_CHARACTERS: Final = 16  # that the item of a list counts for, beside its own
 CODED_FLAGS: Final = 1024  # personal flags whose outcomes are remembered for a user, a byte each; of more none are
 
 Text = Literal["entry", "ofrep"]
@@ -146,7 +149,8 @@ class Overview:
     def __init__(self, flags: Sequence[Flag], previous: Division | None = None) -> None:
         self._flags = flags
         least, most = SHARED_SETS
-        self._limit = max(least, min(most, SHARED_BYTES // (ENTRY_BYTES * (len(flags) or 1))))
+        widest = sum([flag.outcomes.widest for flag in flags]) or 1
+        self._limit = max(least, min(most, SHARED_BYTES // widest))
         own = PERSONAL_ATTRIBUTES if previous is None else previous.own
         self._state: tuple[Division, dict[tuple[object, ...], Shared]] = (Division(flags, own, previous), {})
         self._calls = 0  # since nothing was remembered
@@ -190,6 +194,8 @@ class Overview:
         self._calls += 1
         shared = known.get(values)
         if shared is None:
+            if _characters(values) > SET_CHARACTERS:
+                return division, Shared(division, user)
             if len(known) >= self._limit:
                 division, known = self._forget(division, known)
                 values = (user.present, *map(user.given.get, division.names))
@@ -207,3 +213,12 @@ class Overview:
         self._calls = 0
         self._state = (division, {})
         return self._state
+
+
+def _characters(values: tuple[Attribute | bool | None, ...]) -> int:
+    """Return how long the texts among ``values`` are; items of lists cost some more than they are long."""
+    return sum(
+        len(value) if isinstance(value, str) else sum([len(item) + ITEM_CHARACTERS for item in value])
+        for value in values
+        if isinstance(value, (str, tuple))
+    )

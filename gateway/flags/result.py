@@ -57,10 +57,11 @@ class Results:
     Failures are made when they are met, which may be in an earlier config after the later one was compiled: so all
     configs of a flag share them.
     ``failures`` are those shared ones, by their text.
+    ``widest`` is the length of the longest ``entry`` or ``ofrep`` among them, in bytes.
     ``coded`` lists the outcomes that were given a code, which is the position there; ``codes`` tells it the other way.
     """
 
-    __slots__ = ("_earlier", "_key", "_made", "coded", "codes", "failures")
+    __slots__ = ("_earlier", "_key", "_made", "coded", "codes", "failures", "widest")
 
     def __init__(self, key: str, earlier: Results | None = None) -> None:
         self._key = key
@@ -70,6 +71,7 @@ class Results:
         self._made: dict[tuple[object, ...], Result] = {}
         self.codes: dict[Result, int] = {}
         self.coded: list[Result] = []
+        self.widest = 0
 
     def serve(self, value: Value, variation_id: str, *, matched: bool) -> Result:
         """Return the one Result that stands for this value; ``1``, ``1.0`` and ``True`` are three different ones."""
@@ -99,6 +101,7 @@ class Results:
         made = self._made.get(identity)
         if made is None:
             made = self._made[identity] = self._earlier.get(identity, result)
+            self.widest = max(self.widest, len(made.entry), len(made.ofrep))
         return made
 
 

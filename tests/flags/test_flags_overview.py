@@ -155,6 +155,30 @@ def test_an_attribute_that_hardly_two_users_share_becomes_personal() -> None:
     assert fresh.overview.division.own == made({"d": constant("y")}, fresh).overview.division.own
 
 
+@pytest.mark.parametrize("long", ["x" * 2_000, tuple("" for _ in range(100)), ("x" * 2_000,)])
+def test_long_attributes_are_not_kept(long: Any) -> None:
+    """Whoever sends large users fills no memory with them; they are shown what they should be all the same."""
+    snapshot = made({"a": rule("Note", ["n1"]), "b": rule("Tags", ["t"]), "c": share(50)})
+    users = [User({"Note": f"n{n}", "Tags": long, "Identifier": f"u{n}"}) for n in range(20)]
+    check(snapshot, users)  # type: ignore[arg-type]
+    assert {} == snapshot.overview._state[1]
+    check(snapshot, [User({"Note": "n1", "Tags": ("x", "y")})])
+    assert 1 == len(snapshot.overview._state[1])
+
+
+def test_fewer_sets_are_kept_of_long_texts() -> None:
+    """What is remembered of a config with large values takes no more memory than of any other."""
+    kept = {}
+    for length in (10, 50_000):
+        snapshot = made({"a": rule("Note", ["n1"]), "b": constant("x" * length)})
+        for n in range(400):
+            snapshot.encode_all(User({"Note": f"n{n % 200}"}))
+            snapshot.encode_all(User({"Note": f"n{n % 200}"}))
+        kept[length] = len(snapshot.overview._state[1])
+    assert 200 == kept[10]
+    assert kept[50_000] < 100
+
+
 def test_a_flag_of_very_many_outcomes_is_decided_anew() -> None:
     """More outcomes than a byte counts: nothing is remembered, and nothing is wrong."""
     rules = [
