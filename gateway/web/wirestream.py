@@ -51,12 +51,13 @@ class WireStream:
             subscriber.pause()
 
     def write(self, data: bytes) -> None:
-        """Send ``data``; a connection that is gone swallows it."""
-        if self.transport is not None:
+        """Send ``data``; a connection that is gone, or has had its last chunk, swallows it."""
+        transport = self.transport
+        if transport is not None and not transport.disconnecting:
             chunk = self._link.wrap(data)
             if self._head:
                 chunk, self._head = self._head + chunk, b""
-            self._link.send(self.transport, chunk)
+            self._link.send(transport, chunk)
 
     def finish(self) -> None:
         """End the response in an orderly way, and the connection with it: its client may come back to another node."""

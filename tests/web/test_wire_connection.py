@@ -424,3 +424,15 @@ def test_stream_targets_are_not_remembered(carriers: Carriers) -> None:
     link = Link(carriers.factory)
     link.send(OPEN)
     assert ({}, {}) == (carriers.factory.matcher._known, carriers.factory.matcher._targets)
+
+
+def test_nothing_comes_after_the_last_chunk(carriers: Carriers) -> None:
+    """A slow reader whose stream has been ended, and which is still reading, is sent no later event or heartbeat."""
+    link = Link(carriers.factory, window=400)
+    link.send(OPEN)
+    (subscriber,) = carriers.wire.hub.subscribers()
+    subscriber.write(b"x" * 500)
+    subscriber.outlet.finish()
+    subscriber.write(b"late")
+    assert link.everything().endswith(b"x\r\n0\r\n\r\n")
+    assert link.closed
