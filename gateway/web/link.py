@@ -23,7 +23,7 @@ class PlainLink:
 
     Between ``hold`` and ``release`` writes wait, and leave one after the other: a client on this machine then wakes up
     once for several answers, not for each, which is what a large part of a write costs here.
-    Whatever else is done with a transport must come after ``flush``, as ``give`` sees to.
+    What is written, or closed, past the link must come after ``flush``.
     """
 
     def __init__(self) -> None:
@@ -71,8 +71,7 @@ class PlainLink:
         return self._chunk
 
     def give(self, transport: Any, protocol: Any) -> None:
-        """Let ``protocol`` receive from now on, and write."""
-        self.flush()
+        """Let ``protocol`` receive from now on; what waits to be written still leaves first, if it writes by the link."""
         transport.protocol = protocol
 
     def is_plain(self, transport: Any) -> bool:

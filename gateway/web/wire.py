@@ -244,6 +244,7 @@ class Wire(Protocol):
         """Let the reference carrier serve this connection from here on; return its channel."""
         self._leave()
         transport = self.transport
+        self.factory.link.flush()  # the channel writes past it
         protocol = self.factory.site.buildProtocol(transport.getPeer())
         self.factory.link.give(transport, protocol)
         protocol.makeConnection(transport)
