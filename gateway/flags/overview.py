@@ -10,8 +10,10 @@ Which attributes those are shows as users come: where remembering does not pay, 
 
 from __future__ import annotations
 
+from operator import getitem
 from typing import TYPE_CHECKING, Final, Literal
 
+from gateway.flags.fingerprint import DIGEST_BYTES, MASK
 from gateway.flags.personal import Decider
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Division:
     """Which flags are shared and which are personal; ``token`` stands for this order of personal flags."""
 
     __slots__ = (
-        "_before", "_carried", "_coded", "_codes", "_decide", "_layout", "_resolve",
+        "_before", "_carried", "_coded", "_codes", "_decide", "_entries", "_layout", "_resolve",
         "names", "own", "personal", "shared", "token",
     )  # fmt: skip
 
@@ -61,6 +63,7 @@ class Division:
         self._resolve = [flag.resolve for flag in personal]
         self._codes = [flag.outcomes.codes for flag in personal]
         self._coded = [flag.outcomes.coded for flag in personal]
+        self._entries = [flag.outcomes.entries for flag in personal]
         same = previous is not None and previous.personal == self.personal  # Flags are compared by identity
         self.token: Final[object] = previous.token if previous is not None and same else object()
         self._before = self._carried = None
@@ -80,34 +83,45 @@ class Division:
             parts += [before + gap + after, b""]
         return parts[:-1]
 
-    def decide(self, user: User, *, remember: bool = False) -> Sequence[Result]:
+    def decide(self, user: User) -> Sequence[Result]:
         """Return the outcomes of the personal flags; what is remembered of an immutable user is not decided again."""
         token = user.decided_for
         if token is not None:
-            codes = user.decided
+            codes = user.decided  # of all flags, and then the number, at which ``map`` does not look
             if token is self.token:
-                return [coded[code] for coded, code in zip(self._coded, codes, strict=True)]
+                return list(map(getitem, self._coded, codes))
             if token is self._before and self._carried is not None:
-                mixed = [
+                return [
                     resolve(user) if place < 0 else coded[codes[place]]
                     for resolve, coded, place in zip(self._resolve, self._coded, self._carried, strict=True)
                 ]
-                self._remember(user, mixed)
-                return mixed
-        results = self._decide(user)
-        if remember:
+        return self._decide(user)
+
+    def decided(self, user: User) -> Sequence[Result]:
+        """Return what ``decide`` does, and remember it."""
+        results = self.decide(user)
+        if user.decided_for is not self.token:
             self._remember(user, results)
         return results
 
-    def _remember(self, user: User, results: Sequence[Result]) -> None:
-        if len(results) > CODED_FLAGS:
-            return
-        try:
-            codes = [codes[result] for codes, result in zip(self._codes, results, strict=True)]
-        except KeyError:  # the first of its kind
-            codes = [flag.outcomes.code(result) for flag, result in zip(self.personal, results, strict=True)]
-        if max(codes, default=0) < 256:  # a flag of more outcomes is possible, and rare enough to be decided anew
-            user.decided, user.decided_for = bytes(codes), self.token
+    def entries(self, user: User) -> tuple[Sequence[bytes], int]:
+        """Return the entries of the personal flags, and the sum of their numbers modulo 2**64; remembers the rest."""
+        if user.decided_for is not self.token:
+            results = self.decide(user)
+            return [result.entry for result in results], self._remember(user, results)
+        decided = user.decided
+        return list(map(getitem, self._entries, decided)), int.from_bytes(decided[-DIGEST_BYTES:], "big")
+
+    def _remember(self, user: User, results: Sequence[Result]) -> int:
+        number = sum([result.number for result in results]) & MASK
+        if len(results) <= CODED_FLAGS:
+            try:
+                codes = [codes[result] for codes, result in zip(self._codes, results, strict=True)]
+            except KeyError:  # the first of its kind
+                codes = [flag.outcomes.code(result) for flag, result in zip(self.personal, results, strict=True)]
+            if max(codes, default=0) < 256:  # a flag of more outcomes is possible, and rare enough to be decided anew
+                user.decided, user.decided_for = bytes(codes) + number.to_bytes(DIGEST_BYTES, "big"), self.token
+        return number
 
 
 class Shared:
@@ -124,8 +138,14 @@ class Shared:
 
     def woven(self, text: Text, own: Sequence[Result]) -> bytes:
         """Return the whole text: the shared ones, with those of the personal flags' outcomes in their places."""
+        if text == "entry":
+            return self.filled(text, [result.entry for result in own])
+        return self.filled(text, [result.ofrep for result in own])
+
+    def filled(self, text: Text, own: Sequence[bytes]) -> bytes:
+        """Return the whole text, of whose personal places ``own`` are the texts."""
         parts = self._template(text).copy()
-        parts[1::2] = [result.entry for result in own] if text == "entry" else [result.ofrep for result in own]
+        parts[1::2] = own
         return b"".join(parts)
 
     def _template(self, text: Text) -> list[bytes]:
@@ -174,19 +194,21 @@ class Overview:
     def outcomes(self, user: User) -> Sequence[Result]:
         """Return the outcomes of all flags in any order; remembers as ``shown`` does."""
         division, shared = self._shared(user)
-        return (*shared.results, *division.decide(user, remember=True))
+        return (*shared.results, *division.decided(user))
 
     def shown(self, user: User) -> tuple[bytes, int]:
-        """Return the object of all entries and the sum of their numbers; remembers what was decided for ``user``."""
+        """Return the object of all entries and the sum of their numbers; remembers what was decided for ``user``.
+
+        The sum is modulo 2**64.
+        """
         division, shared = self._shared(user)
-        own = division.decide(user, remember=True)
-        return shared.woven("entry", own), shared.number + sum([result.number for result in own])
+        own, number = division.entries(user)
+        return shared.filled("entry", own), (shared.number + number) & MASK
 
     def ofrep_number(self, user: User) -> int:
         """Return the sum of the numbers of OFREP's items; remembers what was decided for ``user``."""
         division, shared = self._shared(user)
-        own = division.decide(user, remember=True)
-        return shared.ofrep_number + sum([result.ofrep_number for result in own])
+        return shared.ofrep_number + sum([result.ofrep_number for result in division.decided(user)])
 
     def _shared(self, user: User) -> tuple[Division, Shared]:
         division, known = self._state

@@ -58,10 +58,11 @@ class Results:
     configs of a flag share them.
     ``failures`` are those shared ones, by their text.
     ``widest`` is the length of the longest ``entry`` or ``ofrep`` among them, in bytes.
-    ``coded`` lists the outcomes that were given a code, which is the position there; ``codes`` tells it the other way.
+    ``coded`` lists the outcomes that were given a code, which is the position there, and ``entries`` their entries;
+    ``codes`` tells it the other way.
     """
 
-    __slots__ = ("_earlier", "_key", "_made", "coded", "codes", "failures", "widest")
+    __slots__ = ("_earlier", "_key", "_made", "coded", "codes", "entries", "failures", "widest")
 
     def __init__(self, key: str, earlier: Results | None = None) -> None:
         self._key = key
@@ -71,6 +72,7 @@ class Results:
         self._made: dict[tuple[object, ...], Result] = {}
         self.codes: dict[Result, int] = {}
         self.coded: list[Result] = []
+        self.entries: list[bytes] = []
         self.widest = 0
 
     def serve(self, value: Value, variation_id: str, *, matched: bool) -> Result:
@@ -94,6 +96,7 @@ class Results:
         if code is None:
             code = self.codes[result] = len(self.coded)
             self.coded.append(result)
+            self.entries.append(result.entry)
         return code
 
     def _intern(self, result: Result) -> Result:

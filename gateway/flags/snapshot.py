@@ -103,7 +103,7 @@ class Snapshot:
         return self.overview.outcomes(NOBODY if user is None else user)
 
     def show_all(self, user: User | None) -> tuple[bytes, int]:
-        """Return what ``encode_all`` does and the sum of its Results' numbers.
+        """Return what ``encode_all`` does and the sum of its Results' numbers, modulo 2**64.
 
         What took a hash of the user is remembered with the user, who is asked about again at the next change.
         """

@@ -55,7 +55,8 @@ class User:
         self._numbers: dict[str, float | None] | None = None
         self._versions: dict[str, VersionKey | None] | None = None
         self._lists: dict[str, tuple[str, ...] | None] | None = None
-        self.decided = b""  # kept for ``gateway.flags.overview``: the outcomes of flags that are this user's alone
+        # Kept for ``gateway.flags.overview``: the outcomes of flags that are this user's alone, a byte each, and a sum.
+        self.decided = b""
         self.decided_for: object = None  # and of which flags those are
 
     @property

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from gateway.flags import ChangeSet, Flag, Result, Snapshot, User
     from gateway.streams.cohort import Cohort
 
-MANY_FLAGS = 32  # beyond this, encoding the whole payload and comparing digests costs less than comparing flag by flag
+    Judge = Callable[[Sequence[Cohort]], Sequence[int]]
 
-NO_USER = object()
+MANY_FLAGS = 32  # beyond this, encoding the whole payload and comparing digests costs less than comparing flag by flag
 
 SAME = 0
 REASON = 1  # only the reason of OFREP differs, not the value or the variation id
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 class Touch:
-    """The step from one Snapshot to another, asked once per cohort."""
+    """The step from one Snapshot to another."""
 
     def __init__(self, old: Snapshot, new: Snapshot, changes: ChangeSet | None = None) -> None:
         changes = difference(old, new) if changes is None else changes
@@ -48,18 +48,18 @@ class Touch:
         self.may_turn_off = bool(switches)
         self._judges = switches if sweeping else self._flags
         self.judge = self._chosen()
-        """Return the gravest kind of change of what a cohort sees.
+        """Return the gravest kind of change of what each cohort sees, in their order.
 
         Never less than it is; SHOWN may turn out to be less when very many flags are affected.
         """
 
-    def _chosen(self) -> Callable[[Cohort], int]:
+    def _chosen(self) -> Judge:
         """Return the way to judge: most changes are of one flag that reads one attribute, and most users untouched."""
         if len(self._flags) == 1 and self._floor == SAME:
             return self._flags[0].judge()
-        return self._thorough
+        return lambda cohorts: [self._gravest(cohort) for cohort in cohorts]
 
-    def _thorough(self, cohort: Cohort) -> int:
+    def _gravest(self, cohort: Cohort) -> int:
         key, user = cohort.key, cohort.user
         if key is not None:
             test = self._tests.get(key)
@@ -97,46 +97,51 @@ class FlagTouch:
             return False
         return self._new is None or any(result.value is not True for result in self._new.flags[self._key].results)
 
-    def judge(self) -> Callable[[Cohort], int]:
-        """Return a quick way to the kind of change where this flag is the only one."""
+    def judge(self) -> Judge:
+        """Return a quick way to the kinds of change where this flag is the only one."""
         if self._known is not None and len(self._attributes) == 1:
             return self._judge_by(self._attributes[0])
         if self._known is None and self._old is not None and self._new is not None:
             return self._judge_each(self._old.flags[self._key], self._new.flags[self._key])
-        own = self._key
-        return lambda cohort: self.look(cohort.user).kind if cohort.key is None or cohort.key == own else SAME
+        return lambda cohorts: [self._kind(cohort) for cohort in cohorts]
 
-    def _judge_by(self, name: str) -> Callable[[Cohort], int]:
+    def _judge_by(self, name: str) -> Judge:
         """Judge by the one attribute that is read, which users share."""
-        own = self._key
         kinds: dict[object, int] = {}
+        kind_of = self._kind
 
-        def judged(cohort: Cohort) -> int:
-            if cohort.key is not None and cohort.key != own:
-                return SAME
-            user = cohort.user
-            value = NO_USER if user is None else user.given.get(name)
-            kind = kinds.get(value)
-            if kind is None:
-                kind = kinds[value] = self.look(user).kind
-            return kind
+        def judged(cohorts: Sequence[Cohort]) -> list[int]:
+            return [
+                kind_of(cohort)
+                if cohort.key is not None or (user := cohort.user) is None
+                else kinds[user.given.get(name)]
+                for cohort in cohorts
+            ]
 
-        return judged
+        def judge(cohorts: Sequence[Cohort]) -> list[int]:
+            try:
+                return judged(cohorts)
+            except KeyError:
+                for cohort in cohorts:
+                    user = cohort.user
+                    if user is not None and user.given.get(name) not in kinds:
+                        kinds[user.given.get(name)] = self.look(user).kind
+                return judged(cohorts)
 
-    def _judge_each(self, before: Flag, after: Flag) -> Callable[[Cohort], int]:
+        return judge
+
+    def _judge_each(self, before: Flag, after: Flag) -> Judge:
         """Judge each user: nobody shares what is read."""
-        own = self._key
         same = unmoved(before, after)
+        kind_of = self._kind
 
-        def judged(cohort: Cohort) -> int:
-            if cohort.key is not None and cohort.key != own:
-                return SAME
-            user = cohort.user
-            if user is not None and same(user):
-                return SAME
-            return self.look(user).kind
+        def judge(cohorts: Sequence[Cohort]) -> list[int]:
+            return [SAME if (user := cohort.user) is not None and same(user) else kind_of(cohort) for cohort in cohorts]
 
-        return judged
+        return judge
+
+    def _kind(self, cohort: Cohort) -> int:
+        return self.look(cohort.user).kind if cohort.key is None or cohort.key == self._key else SAME
 
     def look(self, user: User | None) -> Step:
         """Return what the change does to this flag for ``user``."""
@@ -144,8 +149,8 @@ class FlagTouch:
             return self._compare(user)
         projection = None
         if user is not None:
-            attributes = user.attributes
-            projection = tuple([attributes.get(name) for name in self._attributes])
+            given = user.given
+            projection = tuple([given.get(name) for name in self._attributes])
         known = self._known.get(projection)
         if known is None:
             known = self._known[projection] = self._compare(user)

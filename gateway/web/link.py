@@ -71,7 +71,7 @@ class PlainLink:
         return self._chunk
 
     def give(self, transport: Any, protocol: Any) -> None:
-        """Let ``protocol`` receive from now on; what waits to be written still leaves first, if it writes by the link."""
+        """Let ``protocol`` receive from now on; if it writes by the link, what waits still leaves before."""
         transport.protocol = protocol
 
     def is_plain(self, transport: Any) -> bool:
