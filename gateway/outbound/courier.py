@@ -104,17 +104,17 @@ class Courier:
     def remember(self, failing: Mapping[str, float]) -> None:
         """Take over what an earlier run knew of endpoints that fail."""
         for name, since in failing.items():
-            if name in self._lanes and self._lanes[name][1].failing_since is None:
-                self._lanes[name][1].failing_since = since
+            if name in self._lanes and self._lanes[name][1].standing.failing_since is None:
+                self._lanes[name][1].standing.failing_since = since
 
     @property
     def trouble(self) -> str:
         """Why the outbox cannot be read or written; empty while it can."""
-        return next((lane.trouble for _, lane in self._lanes.values() if lane.trouble), "")
+        return next((lane.standing.trouble for _, lane in self._lanes.values() if lane.standing.trouble), "")
 
     def failing(self) -> dict[str, float]:
         """Return the endpoints that fail, and since when (seconds since 1970)."""
-        lanes = {name: lane.failing_since for name, (_, lane) in self._lanes.items()}
+        lanes = {name: lane.standing.failing_since for name, (_, lane) in self._lanes.items()}
         return {name: since for name, since in lanes.items() if since is not None}
 
     def stop(self) -> Deferred[None]:

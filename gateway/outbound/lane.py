@@ -4,6 +4,7 @@
 
 A lane shares nothing with another but the database's thread, so a dead receiver delays nobody.
 With one attempt in flight a lane is strict: a message waits until the one before it was taken or given up.
+What waits for its next attempt goes early when the endpoint takes messages again: see ``CatchingUp``.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
+from gateway.outbound.catching_up import CatchingUp
 from gateway.outbound.outcome import Again, Done, Expired, Step
+from gateway.outbound.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.outbound.attempt import Attempt
+    from gateway.outbound.catching_up import Early
     from gateway.outbound.counting import OutboundMetrics
     from gateway.outbound.ledger import Letter
     from gateway.outbound.message import Message
@@ -68,7 +72,6 @@ class Lane:
         self._outbox = outbox
         self._rules = rules
         self._sender = sender
-        self._metrics = metrics
         self._news = news
         self._window: deque[Letter] = deque()
         self._held: set[int] = set()  # rows in the window, in flight, or not yet written down
@@ -76,8 +79,8 @@ class Lane:
         self._asking = self._again = self._more = self._stopped = self._cut = False
         self._timer: Any = None
         self._landed: list[Deferred[None]] = []
-        self.failing_since: float | None = None  # of the first failure after the last success
-        self.trouble = ""  # why the outbox cannot be read or written; empty while it can
+        self._catching_up = CatchingUp(wall())
+        self.standing = Standing(rules.name, metrics)
 
     def wake(self) -> None:
         """Look for what is due."""
@@ -123,27 +126,30 @@ class Lane:
             flight.cancel()
 
     async def _ask(self) -> None:
-        room = WINDOW - len(self._window)
+        room, early = WINDOW - len(self._window), self._early()
+        free = self._rules.concurrency - len(self._held)
         try:
             if self._strict:
-                due = await self._outbox.next(self._rules.name, room)
+                due = await self._outbox.next(self._rules.name, room, early)
             else:
-                due = await self._outbox.due(self._rules.name, self._held, room)
+                due = await self._outbox.due(self._rules.name, self._held, room, early, min(free, room))
         except sqlite3.Error as error:
             self._asking = False
-            self._troubled(error)
+            self.standing.troubled(error)
             self._sleep(WRITE_AGAIN)
             return
         self._asking = False
-        self._troubled(None)
+        self.standing.troubled(None)
         if self._stopped:
             return
+        if early is not None:
+            self._catching_up.reached(early, due.early)
         self._more = len(due.letters) == room  # fewer mean that nothing else is due
         for letter in due.letters:
             self._held.add(letter.row)
             self._window.append(letter)
         self._launch()
-        if self._again:
+        if self._again or self._early() is not None:
             self._again = False
             if len(self._window) < WINDOW:
                 self.wake()
@@ -162,7 +168,8 @@ class Lane:
         del self._flights[letter.row]
         self._held.discard(letter.row)
         self._launch()
-        if not self._held or (self._more and len(self._window) < WINDOW // 2):
+        short = self._more and len(self._window) < WINDOW // 2
+        if not self._held or short or self._early() is not None:
             self.wake()
         self._land()
 
@@ -173,16 +180,17 @@ class Lane:
             return
         match rules.step(letter, attempt, at, self._wall()):
             case Done():
-                self._took(letter, attempt)
+                self._catching_up.took(self._wall(), self.standing.silence)
+                self.standing.took(letter, attempt)
                 await self._written(lambda: self._outbox.delivered(letter, attempt, at))
-            case Again(due):
-                self._refused(at, letter, attempt, due)
+            case Again(due, asked):
+                self.standing.refused(at, letter, attempt, due)
                 if self._strict:
                     self._put_back()
-                await self._written(lambda: self._outbox.postponed(letter, attempt, at, due))
+                await self._written(lambda: self._outbox.postponed(letter, attempt, at, due, asked))
                 self._sleep(due - self._wall())
             case Expired():
-                self._refused(at, letter, attempt, None)
+                self.standing.refused(at, letter, attempt, None)
                 notices = rules.notices(letter, attempt, self._wall())
                 await self._written(lambda: self._outbox.failed(letter, attempt, at, notices))
                 self._news({notice.endpoint for notice in notices})
@@ -190,6 +198,11 @@ class Lane:
     @property
     def _strict(self) -> bool:
         return self._rules.concurrency == 1
+
+    def _early(self) -> Early | None:
+        """Return what may go early now: there is room in flight, and the attempt that ended last was a success."""
+        idle = len(self._held) < self._rules.concurrency
+        return self._catching_up.early if idle and self.standing.failing_since is None else None
 
     def _put_back(self) -> None:
         """Hold nothing but what is in flight."""
@@ -202,48 +215,11 @@ class Lane:
             try:
                 await write()
             except sqlite3.Error as error:
-                self._troubled(error)
+                self.standing.troubled(error)
                 await deferLater(self._clock, WRITE_AGAIN)
             else:
-                self._troubled(None)
+                self.standing.troubled(None)
                 return
-
-    def _troubled(self, error: sqlite3.Error | None) -> None:
-        """Remember how the outbox does; one line per change of state."""
-        was, self.trouble = self.trouble, "" if error is None else str(error) or "unknown"
-        name = self._rules.name
-        if self.trouble and not was:
-            _log.warn("endpoint {endpoint}: the outbox cannot be used: {reason}", endpoint=name, reason=self.trouble)
-        elif was and not self.trouble:
-            _log.warn("endpoint {endpoint}: the outbox can be used again", endpoint=name)
-
-    def _took(self, letter: Letter, attempt: Attempt) -> None:
-        """Count and log a delivery."""
-        name, failing, self.failing_since = self._rules.name, self.failing_since is not None, None
-        self._metrics.attempted(name, attempt.label, attempt.duration)
-        if failing:
-            _log.info("endpoint {endpoint} takes messages again", endpoint=name)
-        _log.debug("endpoint {endpoint}: message {message} delivered", endpoint=name, message=letter.message.id)
-
-    def _refused(self, at: float, letter: Letter, attempt: Attempt, due: float | None) -> None:
-        """Count and log an attempt that failed: loud when it begins, and when a message is given up."""
-        name, first = self._rules.name, self.failing_since is None
-        self.failing_since = at if self.failing_since is None else self.failing_since
-        self._metrics.attempted(name, attempt.label, attempt.duration)
-        if due is None:
-            self._metrics.given_up(name)
-            words = "endpoint {endpoint}: message {message} given up after attempt {number}: {reason}"
-        else:
-            words = "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}"
-        _log.emit(
-            LogLevel.warn if first or due is None else LogLevel.debug,
-            words,
-            endpoint=name,
-            message=letter.message.id,
-            pause=0.0 if due is None else due - at,
-            number=letter.tries + 1,
-            reason=attempt.text,
-        )
 
     def _broken(self, failure: Any) -> None:
         if failure.check(CancelledError) and self._cut:

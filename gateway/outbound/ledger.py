@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gateway.outbound.message import Message
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from gateway.outbound.attempt import Attempt
+    from gateway.outbound.catching_up import Early
     from gateway.outbound.message import Skipped
 
 PURGE_STEP: Final = 1000  # rows deleted in one transaction, so that a change never waits long for a purge
@@ -160,9 +161,21 @@ def add_attempt(connection: sqlite3.Connection, letter: Letter, attempt: Attempt
     connection.execute("UPDATE messages SET tries = ?, first_try = ? WHERE row = ?", (number, first, letter.row))
 
 
-def postpone(connection: sqlite3.Connection, row: int, due: float) -> None:
-    """Try again at ``due``."""
-    connection.execute("UPDATE messages SET due = ? WHERE row = ? AND state = 'pending'", (due, row))
+def postpone(connection: sqlite3.Connection, row: int, due: float, asked: float) -> None:
+    """Try again at ``due``, and never before ``asked``."""
+    query = "UPDATE messages SET due = ?, asked = ? WHERE row = ? AND state = 'pending'"
+    connection.execute(query, (due, asked, row))
+
+
+def let_go(connection: sqlite3.Connection, endpoint: str, early: Early, now: float, limit: int) -> Early | None:
+    """Make the next ``limit`` letters of ``early`` due now, or when their receiver asked for; returns the rest."""
+    rows = connection.execute(
+        "SELECT row, max(asked, ?1) FROM messages INDEXED BY messages_pending WHERE endpoint = ?2 AND state = 'pending'"
+        " AND row > ?3 AND created < ?4 AND due > max(asked, ?1) ORDER BY row LIMIT ?5",
+        (now, endpoint, early.after, early.before, limit),
+    ).fetchall()
+    connection.executemany("UPDATE messages SET due = ? WHERE row = ?", [(due, row) for row, due in rows])
+    return evolve(early, after=rows[-1][0]) if len(rows) == limit else None
 
 
 def finish(connection: sqlite3.Connection, row: int, state: str, reason: str, now: float) -> None:

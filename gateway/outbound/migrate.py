@@ -1,6 +1,7 @@
 """Brings a database file to the newest version of its schema; each step is one transaction.
 
-empty ──► outbox-v1.sql ──► upgrade-outbox-to-v2.sql ──► …
+empty ──► outbox-v2.sql
+outbox-v1.sql ──► upgrade-outbox-to-v2.sql ──► …
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sqlite3
 from importlib import resources
 from typing import Final
 
-VERSION: Final = 1  # of the newest schema; ``PRAGMA user_version`` holds that of a file
+VERSION: Final = 2  # of the newest schema; ``PRAGMA user_version`` holds that of a file
 APPLICATION: Final = 0x666C6777  # "flgw"; ``PRAGMA application_id`` tells our files from anybody's
 
 

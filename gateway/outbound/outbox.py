@@ -15,18 +15,23 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from gateway.outbound.attempt import Attempt
+    from gateway.outbound.catching_up import Early
     from gateway.outbound.database import Store
     from gateway.outbound.ledger import Letter
     from gateway.outbound.message import Message
     from gateway.outbound.meter import Reading
 
+    Found = tuple[list[Letter], float | None]
+    Look = Callable[[sqlite3.Connection, float], Found]
+
 
 @frozen
 class Due:
-    """Letters that can go now, and when the next one can; None when no other waits."""
+    """Letters that can go now, when the next one can (None when no other waits), and what else may go early."""
 
     letters: list[Letter]
     next_at: float | None
+    early: Early | None = None
 
 
 @frozen
@@ -44,14 +49,38 @@ class Outbox:
         self._store = store
         self._wall = wall
 
-    def due(self, endpoint: str, held: Collection[int], limit: int) -> Deferred[Due]:
-        """Return up to ``limit`` letters for ``endpoint``, without those that the caller holds already."""
-        holding = frozenset(held)
-        return self._store.run(lambda c: Due(*ledger.due_letters(c, endpoint, self._wall(), holding, limit)))
+    def due(
+        self, endpoint: str, held: Collection[int], limit: int, early: Early | None = None, free: int = 0
+    ) -> Deferred[Due]:
+        """Return up to ``limit`` letters for ``endpoint``, without those that the caller holds already.
 
-    def next(self, endpoint: str, limit: int) -> Deferred[Due]:
-        """Return up to ``limit`` letters for ``endpoint`` in their order, up to the first that is not due yet."""
-        return self._store.run(lambda c: Due(*ledger.next_letters(c, endpoint, self._wall(), limit)))
+        Where fewer than ``free`` are due, the next of ``early`` are let go.
+        """
+        holding = frozenset(held)
+
+        def look(connection: sqlite3.Connection, now: float) -> Found:
+            return ledger.due_letters(connection, endpoint, now, holding, limit)
+
+        return self._store.run(lambda c: self._due(c, endpoint, look, early, free))
+
+    def next(self, endpoint: str, limit: int, early: Early | None = None) -> Deferred[Due]:
+        """Return up to ``limit`` letters for ``endpoint`` in their order, up to the first that is not due yet.
+
+        Where none is due, the next of ``early`` is let go.
+        """
+
+        def look(connection: sqlite3.Connection, now: float) -> Found:
+            return ledger.next_letters(connection, endpoint, now, limit)
+
+        return self._store.run(lambda c: self._due(c, endpoint, look, early, 1))
+
+    def _due(self, connection: sqlite3.Connection, endpoint: str, look: Look, early: Early | None, free: int) -> Due:
+        now = self._wall()
+        letters, next_at = look(connection, now)
+        if early is not None and len(letters) < free:
+            early = ledger.let_go(connection, endpoint, early, now, free - len(letters))
+            letters, next_at = look(connection, now)
+        return Due(letters, next_at, early)
 
     def delivered(self, letter: Letter, attempt: Attempt, at: float) -> Deferred[None]:
         """Record the attempt that began at ``at``, and that the message arrived."""
@@ -62,12 +91,12 @@ class Outbox:
 
         return self._store.run(work)
 
-    def postponed(self, letter: Letter, attempt: Attempt, at: float, due: float) -> Deferred[None]:
-        """Record a failed attempt, and when the next one is due."""
+    def postponed(self, letter: Letter, attempt: Attempt, at: float, due: float, asked: float) -> Deferred[None]:
+        """Record a failed attempt, when the next one is due, and the moment before which it must not be made."""
 
         def work(connection: sqlite3.Connection) -> None:
             ledger.add_attempt(connection, letter, attempt, at)
-            ledger.postpone(connection, letter.row, due)
+            ledger.postpone(connection, letter.row, due, asked)
 
         return self._store.run(work)
 

@@ -54,6 +54,7 @@ class Again:
     """The message is to be tried again."""
 
     at: float  # Unix seconds
+    asked: float = 0.0  # Unix seconds: not before that, says the receiver; 0 when it says nothing
 
 
 @attrs.frozen
@@ -101,4 +102,6 @@ def follow(outcome: Outcome, first: float, now: float, attempt: int, retry_for: 
         return Done()
     asked = outcome.retry_after if isinstance(outcome, Refused) else None
     at = next_attempt(first, now, attempt, retry_for, asked, chance)
-    return Expired(text(outcome)) if at is None else Again(at)
+    if at is None:
+        return Expired(text(outcome))
+    return Again(at) if asked is None else Again(at, min(now + asked, at))

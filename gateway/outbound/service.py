@@ -7,7 +7,7 @@ record ──► Recorder ──► database ──► Courier ──► receive
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -23,6 +23,7 @@ from gateway.outbound.ledger import add_messages
 from gateway.outbound.outbox import Outbox
 from gateway.outbound.place import outbox_path
 from gateway.outbound.recorder import Recorder
+from gateway.outbound.standing import FAILING_LONG
 from gateway.outbound.tellings import ExportMetrics, Untold
 from gateway.outbound.timestamps import iso
 from gateway.outbound.upkeep import Upkeep
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from gateway.settings import Endpoint, Settings
 
 _log = Logger()
-
-FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a problem of the gateway
 
 
 class Outbound:

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,31 @@ def test_the_command_line_tests_and_lists_on_a_running_gateway(gateway_process: 
     assert [("WEBHOOK_TEST", "delivered", "ops")] == [
         (each["type"], each["state"], each["endpoint"]) for each in listed
     ]
+
+
+def test_what_waits_goes_once_the_receiver_is_back(gateway_process: Start, tmp_path: Path) -> None:
+    """Messages with an hour to wait arrive within seconds of the first one that is taken, oldest first."""
+    database = tmp_path / "outbox.sqlite3"
+    with CdnStandIn(config(0)) as cdn, Receiver(lambda _: 503) as receiver:
+        hook = {"name": "ops", "url": receiver.url, "format": "notifier"}
+        whole = settings(cdn, database, hook) | {"http": {"api": {"auth_headers": ALLOWED}}}
+        gateway = gateway_process(whole)
+        for number in range(1, 21):
+            cdn.set(config(number))
+            assert gateway.post("/api/shop/refresh", headers=ALLOWED)[0] == 200
+        eventually(lambda: len({call.id for call in receiver.calls}) == 20)
+        assert gateway.stop() == 0
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("UPDATE messages SET due = due + 3600")
+        receiver.behave = lambda _: 204
+        gateway.start()
+        file = str(gateway.home / "flaggateway.yml")
+        assert CliRunner().invoke(deliveries, ["-c", file, "test", "ops"]).exit_code == 0
+        eventually(lambda: len(receiver.taken) == 21, lambda: receiver.taken)
+    numbers = [int(call.headers["x-flaggateway-sequence"]) for call in receiver.taken]
+    assert list(range(1, 22)) == sorted(numbers)
+    assert 21 == numbers[0]
+    assert all(number < place + 8 for place, number in enumerate(numbers[1:], 1))  # as many as are in flight
 
 
 def test_without_web_hooks_no_database_is_opened(gateway_process: Start, tmp_path: Path) -> None:

@@ -3,77 +3,19 @@
 from __future__ import annotations
 
 import json
-import random
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import pairwise
 
 import pytest
-from twisted.internet.task import Clock
 
+from courier_scene import BROKEN, FINE, START, Scene, endpoint
 from gateway.outbound.attempt import Attempt
-from gateway.outbound.counting import Uncounted
-from gateway.outbound.courier import GRACE, Courier
-from gateway.outbound.message import Message
-from gateway.outbound.outbox import Outbox
+from gateway.outbound.courier import GRACE
 from gateway.outbound.trust import TrustError
-from gateway.outbound.voice import EndpointRules, Voice
-from gateway.settings import Delivery, Endpoint, Settings
-from outbound_memory import DirectStore, FakeSender
+from gateway.settings import Endpoint
 
-START = 1_700_000_000.0
 DAY = 86400
-FINE, BROKEN = Attempt(204, "", 0.0), Attempt(503, "", 0.0)
-
-
-class Middling(random.Random):
-    """No jitter: the middle of every range."""
-
-    def random(self) -> float:
-        """Return the middle."""
-        return 0.5
-
-
-class Scene:
-    """A courier over a store in memory; every endpoint has a sender of its own, by name."""
-
-    def __init__(self, *endpoints: Endpoint) -> None:
-        self.clock = Clock()
-        self.clock.advance(START)
-        self.store = DirectStore()
-        self.outbox = Outbox(self.store, self.clock.seconds)
-        self.senders = {endpoint.url: FakeSender() for endpoint in endpoints}
-        self.courier = Courier(
-            self.clock, self.clock.seconds, self.outbox, Uncounted(), lambda _, route: self.senders[route.url]
-        )
-        self.configure(*endpoints)
-
-    def configure(self, *endpoints: Endpoint) -> None:
-        """Apply settings with these endpoints."""
-        for endpoint in endpoints:
-            self.senders.setdefault(endpoint.url, FakeSender())
-        voice = Voice(Settings(webhooks=list(endpoints)), "host")
-        self.courier.configure([(each, EndpointRules(each, voice, Middling())) for each in endpoints], Delivery())
-
-    def add(self, name: str, *ids: str, kind: str = "FLAG_UPDATED") -> None:
-        """Write messages and wake."""
-        now = self.clock.seconds()
-        self.outbox.add([Message(each, name, "envelope", kind, "a", b"{}", now) for each in ids])
-        self.courier.wake([name])
-
-    def sent(self, name: str) -> list[str]:
-        """The ids that were sent, in order."""
-        return [headers["X-Flaggateway-Delivery"] for headers in self.senders[f"http://{name}/"].sent]
-
-    def pass_time(self, seconds: float, step: float = 1.0) -> None:
-        """Let time go by in steps."""
-        for _ in range(int(seconds / step)):
-            self.clock.advance(step)
-
-
-def endpoint(name: str, **options) -> Endpoint:
-    """An endpoint whose URL is its name."""
-    return Endpoint(name=name, url=f"http://{name}/", **options)
 
 
 def test_what_arrives_is_delivered_and_sent_once() -> None:

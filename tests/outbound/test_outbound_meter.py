@@ -23,7 +23,7 @@ from gateway.outbound.counting import Uncounted
 from gateway.outbound.courier import Courier
 from gateway.outbound.message import Message
 from gateway.outbound.outbox import Outbox
-from gateway.outbound.service import FAILING_LONG
+from gateway.outbound.standing import FAILING_LONG
 from gateway.outbound.voice import EndpointRules, Voice
 from gateway.settings import Delivery, Endpoint, Sdk, Settings
 from gateway.settings import Outbox as OutboxSettings
@@ -70,7 +70,7 @@ def lines() -> Iterator[list[tuple[str, str]]]:
     found: list[tuple[str, str]] = []
 
     def observe(event: Any) -> None:
-        if event.get("log_namespace") == "gateway.outbound.lane":
+        if event.get("log_namespace") == "gateway.outbound.standing":
             found.append((event["log_level"].name, event["log_format"].format(**event)))
 
     globalLogPublisher.addObserver(observe)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sqlite3
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from gateway.flags import Snapshot, load
 from gateway.outbound import history, ledger
 from gateway.outbound.change import Author
 from gateway.outbound.database import transact
-from gateway.outbound.migrate import NotOurs, migrate
+from gateway.outbound.migrate import APPLICATION, VERSION, NotOurs, migrate
 from gateway.outbound.recorder import RETRY_SECONDS, Recorder
 from gateway.outbound.voice import Voice
 from gateway.settings import Endpoint, Sdk, Settings
@@ -359,6 +360,25 @@ def test_a_second_start_changes_nothing() -> None:
     schema = store.rows("SELECT * FROM sqlite_schema")
     migrate(store.connection)
     assert store.rows("SELECT * FROM sqlite_schema") == schema
+
+
+def test_an_outbox_of_version_1_is_upgraded_with_all_that_waits() -> None:
+    """It ends with the columns of a new one; what was asked for before, and not kept, is taken as what was planned."""
+    new = DirectStore()
+    schema = resources.files("gateway.outbound").joinpath("schema", "outbox-v2.sql").read_text("utf-8")
+    old = sqlite3.connect(":memory:", isolation_level=None)
+    old.executescript("\n".join(line for line in schema.splitlines() if not line.lstrip().startswith("asked ")))
+    old.execute(f"PRAGMA application_id = {APPLICATION}")
+    old.execute("PRAGMA user_version = 1")
+    fields = "id, endpoint, sequence, format, type, subject, body, created, state, due, tries"
+    for each, tries in (("fresh", 0), ("waits", 3)):
+        row = (each, "ops", 1, "envelope", "FLAG_UPDATED", "a", b"{}", 1.0, "pending", 7.0, tries)
+        old.execute(f"INSERT INTO messages ({fields}) VALUES ({','.join('?' * len(row))})", row)
+    migrate(old)
+    columns = "SELECT name, type, \"notnull\" FROM pragma_table_info('messages') ORDER BY name"
+    assert new.rows(columns) == old.execute(columns).fetchall()
+    assert [("fresh", 0.0), ("waits", 7.0)] == old.execute("SELECT id, asked FROM messages ORDER BY id").fetchall()
+    assert (VERSION,) == old.execute("PRAGMA user_version").fetchone()
 
 
 def test_random_histories_lose_no_change(logged_errors) -> None:

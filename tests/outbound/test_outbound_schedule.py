@@ -155,4 +155,6 @@ def test_every_failure_is_tried_again_until_it_expires(outcome):
 def test_success_ends_it_and_retry_after_is_heeded():
     """A delivery is done even at the end; a refusal that asks for time gets it."""
     assert follow(Delivered(200), 0.0, 9999.0, 1, 10.0, 0.5) == Done()
-    assert follow(Refused(429, 60.0), 0.0, 0.0, 1, 3600.0, 0.5) == Again(60.0)
+    assert follow(Refused(429, 60.0), 0.0, 0.0, 1, 3600.0, 0.5) == Again(60.0, 60.0)
+    assert follow(Refused(429, 60.0), 0.0, 100.0, 9, 99999.0, 0.5) == Again(100.0 + LONGEST_DELAY, 160.0)
+    assert follow(Refused(429, 600.0), 0.0, 100.0, 9, 120.0, 0.5) == Again(120.0, 120.0)

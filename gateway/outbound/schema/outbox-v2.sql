@@ -1,4 +1,4 @@
--- The outbox, version 1.  Times are seconds since 1970, as REAL.
+-- The outbox, version 2.  Times are seconds since 1970, as REAL.
 
 -- The config of each SDK that was recorded last: what a restart is compared with.
 CREATE TABLE configs (
@@ -74,6 +74,7 @@ CREATE TABLE messages (
     tries     INTEGER NOT NULL DEFAULT 0,
     earlier   INTEGER NOT NULL DEFAULT 0, -- of them, before somebody asked for another round
     first_try REAL,
+    asked     REAL NOT NULL DEFAULT 0,  -- not before this moment, says the receiver that refused it last
     finished  REAL,
     UNIQUE (endpoint, id)
 ) STRICT;

@@ -1,0 +1,123 @@
+"""A courier in virtual time: a clock, a store in memory, and senders that answer as told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from gateway.outbound.attempt import Attempt
+from gateway.outbound.counting import Uncounted
+from gateway.outbound.courier import Courier
+from gateway.outbound.message import Message
+from gateway.outbound.outbox import Outbox
+from gateway.outbound.voice import EndpointRules, Voice
+from gateway.settings import Delivery, Endpoint, Settings
+from outbound_memory import DirectStore, FakeSender
+
+START = 1_700_000_000.0
+FINE, BROKEN = Attempt(204, "", 0.0), Attempt(503, "", 0.0)
+
+
+class Middling(random.Random):
+    """No jitter: the middle of every range."""
+
+    def random(self) -> float:
+        """Return the middle."""
+        return 0.5
+
+
+class Scene:
+    """A courier over a store in memory; every endpoint has a sender of its own, by name."""
+
+    def __init__(self, *endpoints: Endpoint, store: DirectStore | None = None, start: float = START) -> None:
+        self.clock = Clock()
+        self.clock.advance(start)
+        self.store = store or DirectStore()
+        self.outbox = Outbox(self.store, self.clock.seconds)
+        self.senders = {endpoint.url: FakeSender() for endpoint in endpoints}
+        self.courier = Courier(
+            self.clock, self.clock.seconds, self.outbox, Uncounted(), lambda _, route: self.senders[route.url]
+        )
+        self.configure(*endpoints)
+
+    def configure(self, *endpoints: Endpoint) -> None:
+        """Apply settings with these endpoints."""
+        for endpoint in endpoints:
+            self.senders.setdefault(endpoint.url, FakeSender())
+        voice = Voice(Settings(webhooks=list(endpoints)), "host")
+        self.courier.configure([(each, EndpointRules(each, voice, Middling())) for each in endpoints], Delivery())
+
+    def add(self, name: str, *ids: str, kind: str = "FLAG_UPDATED") -> None:
+        """Write messages and wake."""
+        now = self.clock.seconds()
+        self.outbox.add([Message(each, name, "envelope", kind, "a", b"{}", now) for each in ids])
+        self.courier.wake([name])
+
+    def sent(self, name: str) -> list[str]:
+        """The ids that were sent, in order."""
+        return [headers["X-Flaggateway-Delivery"] for headers in self.senders[f"http://{name}/"].sent]
+
+    def pass_time(self, seconds: float, step: float = 1.0) -> None:
+        """Let time go by in steps."""
+        for _ in range(int(seconds / step)):
+            self.clock.advance(step)
+
+    def pass_until(self, moment: float) -> None:
+        """Let time go by, from one thing that happens to the next."""
+        while (calls := self.clock.getDelayedCalls()) and min(call.getTime() for call in calls) <= moment:
+            # Beside 1.7e9 seconds a float knows no smaller step.
+            self.clock.advance(max(min(call.getTime() for call in calls) - self.clock.seconds(), 0.0) + 1e-6)
+        self.clock.advance(max(moment - self.clock.seconds(), 0.0))
+
+
+@define
+class FarReceiver:
+    """Answers the calls of one endpoint a moment later, as ``answer`` says of a message's id and the time.
+
+    ``attempts`` are those that ended, in the order in which they began: (began, id, answer).
+    """
+
+    scene: Scene
+    name: str
+    answer: Callable[[str, float], Attempt]
+    latency: float = 0.05
+    attempts: list[tuple[float, str, Attempt]] = field(factory=list)
+    most: int = 0  # in flight at the same time
+    _flying: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        """Take the place of what answered before."""
+        self._sender.answer = self._take
+
+    @property
+    def _sender(self) -> FakeSender:
+        return self.scene.senders[f"http://{self.name}/"]
+
+    def _take(self, headers: dict[str, str], _body: bytes) -> None:
+        clock, place, message = self.scene.clock, len(self._sender.flying), headers["X-Flaggateway-Delivery"]
+        began, said = clock.seconds(), self.answer(message, clock.seconds())
+        self._flying += 1
+        self.most = max(self.most, self._flying)
+
+        def land() -> None:
+            self._flying -= 1
+            self.attempts.append((began, message, said))
+            self._sender.flying[place].callback(said)
+
+        clock.callLater(self.latency, land)
+
+    def taken(self) -> dict[str, float]:
+        """When each message was taken, in order; seconds of the clock."""
+        return {message: at for at, message, attempt in self.attempts if attempt.status == 204}
+
+    def times(self, message: str) -> list[float]:
+        """When a message was tried, in seconds after ``START``."""
+        return [round(at - START, 1) for at, tried, _ in self.attempts if tried == message]
+
+
+def endpoint(name: str, **options) -> Endpoint:
+    """An endpoint whose URL is its name."""
+    return Endpoint(name=name, url=f"http://{name}/", **options)
