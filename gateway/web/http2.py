@@ -97,6 +97,8 @@ class Connection(H2Connection):
         self._tryToWriteControlData()
 
     def _requestReceived(self, event: Any) -> None:
+        if self._ended:  # by what came before it in the same bytes
+            return
         status = _fault(event.headers)
         if status:
             self.refuse(event.stream_id, status)
@@ -111,7 +113,7 @@ class Connection(H2Connection):
             super()._requestDataReceived(event)
 
     def _requestEnded(self, event: Any) -> None:
-        if event.stream_id in self.streams:
+        if event.stream_id in self.streams and self._is_open(event.stream_id):
             self._in_time(event.stream_id)
             super()._requestEnded(event)
 
@@ -119,6 +121,14 @@ class Connection(H2Connection):
         if event.stream_id in self.streams:
             self._in_time(event.stream_id)
             super()._requestAborted(event)
+
+    def _is_open(self, stream: int) -> bool:
+        """Whether the client has not taken the request back in the same bytes, in which case nobody is answered."""
+        known = self.conn.streams.get(stream)
+        return known is not None and not known.closed
+
+    def _handlePriorityUpdate(self, event: Any) -> None:
+        """Serve all requests alike: RFC 9113 has no priorities any more, and the old ones were kept for good."""
 
     def _terminate(self, reason: Failure) -> None:
         self._ended = True

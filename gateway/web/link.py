@@ -26,6 +26,8 @@ class PlainLink:
     What is written, or closed, past the link must come after ``flush``.
     """
 
+    shakes_hands = False  # whether there is anything before the first byte of a request
+
     def __init__(self) -> None:
         self._frame = b""
         self._chunk = b""
@@ -103,6 +105,8 @@ class PlainLink:
 
 class TlsLink(PlainLink):
     """The same under TLS, whose transport looks through to the TCP one: nothing may be written past the encryption."""
+
+    shakes_hands = True
 
     def send(self, transport: Any, data: bytes) -> None:
         """Encrypt and write ``data`` at once, a piece at a time.

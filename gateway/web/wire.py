@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -38,7 +38,7 @@ CLOSE_TIMEOUT = 15.0  # seconds after that in which a client may still read what
 PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; no more is read then
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class Wire(Protocol):
     """One connection of a client, until it opens a stream or is handed over."""
 
@@ -52,6 +52,7 @@ class Wire(Protocol):
         self._waiting = False  # for an upstream: later requests have to wait, too
         self._full = False  # the client does not read its answers: it gets no more of them
         self._lost = False
+        self._shaking = False  # hands, under TLS
         self._peer = ""
         self.since = 0.0  # when the client was last heard, or began what it has not finished
         self.deadline = IDLE_TIMEOUT
@@ -64,6 +65,15 @@ class Wire(Protocol):
         self._peer = transport.getPeer().host
         self.since = self.factory.clock.seconds()
         self.factory.open.add(self)
+        if self.factory.link.shakes_hands:
+            self._shaking = True
+            self.deadline = HEAD_DEADLINE  # a handshake that does not come to its end holds 50 KB
+
+    def handshakeCompleted(self) -> None:
+        """Begin to listen, under TLS."""
+        self._shaking = False
+        self.since = self.factory.clock.seconds()
+        self.deadline = IDLE_TIMEOUT
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002  (Twisted's signature)
         """Forget the connection; an answer that is still being waited for is thrown away when it comes."""
@@ -87,7 +97,7 @@ class Wire(Protocol):
         transport = self.transport
         if self._waiting:
             return
-        if transport.disconnecting:  # and it has not even read what it was sent
+        if transport.disconnecting or self._shaking:  # and it has not even read what it was sent
             transport.abortConnection()
         elif self._held and not self._full:
             self._hand_over(self._taken()).refuse(408)

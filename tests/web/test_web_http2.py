@@ -161,6 +161,30 @@ def test_an_abandoned_request_is_forgotten(client):
     assert client.works()
 
 
+def test_a_request_that_is_taken_back_at_once_is_not_answered(client):
+    """Head and reset in the same bytes cost no evaluation, and no line in the log."""
+    for _ in range(20):
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(
+            stream, [(":method", "GET"), (":authority", "g"), (":scheme", "https"), (":path", "/api/sdk1/keys")], True
+        )
+        client.h2.reset_stream(stream)
+    client.exchange()
+    assert [] == client.memory.metrics.answers
+    assert client.works()
+    assert 1 == len(client.memory.metrics.answers)
+
+
+def test_priorities_of_requests_that_never_come_are_not_kept(client):
+    """Any number of them leaves the connection as it was."""
+    for number in range(1, 3_000, 2):
+        client.h2.prioritize(number, weight=16)
+    client.exchange()
+    stream = client.h2.get_next_available_stream_id()
+    assert 1 == stream
+    assert client.works()
+
+
 def test_a_broken_connection_is_said_once_and_read_no_more(client):
     """After the first violation nothing of what follows is parsed or answered."""
     client.protocol.dataReceived(b"\0\0\0\x09\0\0\0\0\1" * 3)  # CONTINUATION of nothing

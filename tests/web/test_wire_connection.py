@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from gateway.settings import Certificate, Tls
 from gateway.web.channel import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, HEADER_LIMIT, REQUEST_LINE_LIMIT
+from gateway.web.link import TlsLink
+from gateway.web.tls import Certificates
 from gateway.web.wire import CLOSE_TIMEOUT, IDLE_TIMEOUT, PIPELINE_LIMIT
 from gateway.web.wirefactory import SWEEP_SECONDS, WireFactory
 from gateway.web.wirestream import WireStream
@@ -213,6 +221,38 @@ class Timed:
 @pytest.fixture
 def timed(carriers: Carriers) -> Timed:
     return Timed(carriers.wire)
+
+
+def test_a_handshake_has_the_time_of_a_head(carriers: Carriers, tmp_path: Path) -> None:
+    """A client that does not end it is cut; one that has may then be silent for as long as on any connection."""
+    authority = trustme.CA()
+    authority.issue_cert("g").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "pem"))
+    certificate = Certificate(str(tmp_path / "pem"), str(tmp_path / "pem"))
+    clock = carriers.wire.clock
+    wires = WireFactory(carriers.wire.site, clock, TlsLink())
+    wires.startFactory()
+    certificates = Certificates(Tls(enabled=True, certificates=(certificate,)))
+    factory = TLSMemoryBIOFactory(certificates, False, wires, clock)
+    silent, slow, done = [Link(factory) for _ in range(3)]
+    slow.send(b"\x16\x03\x01\x02\x00\x01")
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(heard, said, server_hostname="g")
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    done.send(said.read())
+    heard.write(done.received())
+    client.do_handshake()
+    done.send(said.read())
+    clock.pump([SWEEP_SECONDS] * int(HEAD_DEADLINE + 2))
+    assert [True, True, False] == [link.closed for link in (silent, slow, done)]
+    clock.pump([SWEEP_SECONDS] * int(IDLE_TIMEOUT - HEAD_DEADLINE - 4))
+    client.write(KEYS)
+    done.send(said.read())
+    heard.write(done.received())
+    assert [200] == statuses(client.read(1000))
+    wires.stopFactory()
 
 
 def test_slow_head_is_told(timed: Timed) -> None:
