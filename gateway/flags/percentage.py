@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.flags.result import Results
 
 FIRST_WORD = Struct(">I").unpack_from
+DIGEST = "I16x"  # a SHA-1, of which the first word counts
 
 Choose = Callable[[User], Result | None]
 """What picks an option; None: the options are skipped."""
@@ -47,6 +48,11 @@ def bucket(key: bytes, text: str) -> int:
     """Return the place of an attribute's text among the hundred of a flag; the same in every SDK."""
     number: int = FIRST_WORD(sha1(key + text.encode(), usedforsecurity=False).digest())[0]
     return (number >> 4) % 100  # the first 7 hex digits
+
+
+def first_words(count: int) -> Callable[[bytes], tuple[int, ...]]:
+    """Return what reads the first words of ``count`` digests that stand one behind the other."""
+    return Struct(f">{DIGEST * count}").unpack
 
 
 def spread(options: Iterable[Option]) -> tuple[Option | None, ...]:

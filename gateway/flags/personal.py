@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from hashlib import sha1, sha256
 from itertools import chain
-from operator import itemgetter
+from operator import getitem, itemgetter
 from typing import TYPE_CHECKING
 
 from gateway.flags.hashed import Digest
-from gateway.flags.percentage import FIRST_WORD, Share
+from gateway.flags.percentage import Share, first_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,13 @@ class Decider:
                 case None:
                     others.append((place, flag))
         self._shares = [
-            (*key, [(one.prefix, one.table) for _, one in group], [one.otherwise for _, one in group])
+            (
+                *key,
+                [one.prefix for _, one in group],
+                first_words(len(group)),
+                [one.table for _, one in group],
+                [one.otherwise for _, one in group],
+            )
             for key, group in shares.items()
         ]
         self._digests = [
@@ -60,16 +66,15 @@ class Decider:
     def __call__(self, user: User) -> Sequence[Result]:
         """Return the outcomes, in the order of the flags."""
         texts, found = user.text, []
-        for attribute, absent, shares, otherwise in self._shares:
+        for attribute, absent, prefixes, words, tables, otherwise in self._shares:
             text = texts.get(attribute, absent)
             if text is None or not user.present:
                 found += otherwise
             else:
                 data = text.encode()
-                found += [
-                    table[(FIRST_WORD(sha1(prefix + data, usedforsecurity=False).digest())[0] >> 4) % 100]
-                    for prefix, table in shares
-                ]
+                hashed = b"".join([sha1(prefix + data, usedforsecurity=False).digest() for prefix in prefixes])
+                places = [(word >> 4) % 100 for word in words(hashed)]  # as ``bucket`` does for one
+                found += map(getitem, tables, places)
         for attribute, digests, otherwise in self._digests:
             text = texts.get(attribute)
             if text is None:
