@@ -23,14 +23,13 @@ from gateway.pump import Pump
 from gateway.streams import Exposure
 from gateway.web.link import PlainLink, TlsLink
 from gateway.web.site import make_site
+from gateway.web.sockets import hand_down
 from gateway.web.tls import Certificates, build_context
 from gateway.web.wirefactory import WireFactory
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
-
-    from twisted.internet.interfaces import IListeningPort
 
     from gateway import upstream
     from gateway.exporter import Parcel
@@ -107,7 +106,8 @@ class LocalFront:
         self._reactor = reactor
         self._settings = settings
         self._tls = settings.tls
-        self._ports: list[IListeningPort] = []
+        self._stall_timeout = settings.http.sse.stall_timeout
+        self._ports: list[Any] = []
         self._certificates: Certificates | None = None
         self._collector = Collector(reactor.seconds, rng.random)
         self._haul = Haul(reactor, self._collector, keep)
@@ -152,8 +152,9 @@ class LocalFront:
         wire = WireFactory(self.site, self._reactor, self._link)
         return TLSMemoryBIOFactory(self._certificates, False, wire, self._reactor)
 
-    def listens_on(self, port: IListeningPort) -> None:
+    def listens_on(self, port: Any) -> None:
         """Take over an open port: see to its connections, and close it when draining."""
+        hand_down(port.socket, self._stall_timeout)
         self._ports.append(apart(port, self._reactor, self._link))
 
     def start(self) -> None:
@@ -190,6 +191,9 @@ class LocalFront:
         if self._certificates is not None:
             self._certificates.replace(settings.tls)
         self._tls = settings.tls
+        self._stall_timeout = settings.http.sse.stall_timeout
+        for port in self._ports:
+            hand_down(port.socket, self._stall_timeout)
         self.pump.retime(settings.http.sse)
         self._export(settings.exporter)
 
@@ -199,8 +203,8 @@ class LocalFront:
 
     async def drain(self, hurry: Callable[[], bool]) -> None:
         """Close the port, then the streams over the drain window, then wait for the answers."""
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        while self._ports:
+            await maybeDeferred(self._ports.pop().stopListening)
         window = self._settings.http.sse.drain_window if self.stream_count else 0.0
         self.pump.drain(window)
         await self._wait(lambda: self.stream_count == 0 or hurry(), window + 2 * TICK)

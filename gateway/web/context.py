@@ -99,11 +99,10 @@ class Memory:
 
 @frozen
 class StreamLimits:
-    """Caps on open streams, and seconds until a stalled one is dropped; 0 is no cap, and never."""
+    """Caps on open streams; 0 is none."""
 
     total: int = 0
     per_address: int = 0
-    stall_timeout: float = 0.0
 
 
 @frozen

@@ -112,7 +112,7 @@ def admitted(context: Context, call: Call, sdk: Sdk, flag: str | None, user: Use
         body = b"retry: %d\n\n: the limit of open streams is reached\n\n" % context.stream_retry()
         return Reply(200, (CONTENT_TYPE, *STREAM_HEADERS), body)
     headers = (CONTENT_TYPE, *STREAM_HEADERS)
-    return StreamReply(sdk, flag, user, address, headers, terms, context.limits.stall_timeout)
+    return StreamReply(sdk, flag, user, address, headers, terms)
 
 
 def failed(reply: Reply) -> Reply:

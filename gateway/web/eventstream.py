@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.tcp import Connection
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
+
+from gateway.web.sockets import tell_early
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -22,15 +21,6 @@ if TYPE_CHECKING:
     from gateway.web.ports import Hub, Subscriber
     from gateway.web.request import WebRequest
     from gateway.web.values import StreamReply
-
-UNSENT_LIMIT = 16 * 1024
-"""Bytes that wait unsent in the kernel, and again in the process, before a reader counts as paused.
-
-By default the kernel alone swallows some 2.6 MB of old values before anybody notices; so bounded it is 20 to 60 KB.
-A small ``SO_SNDBUF`` beside it was measured to save nothing more, and would slow down readers that are far away.
-"""
-
-USER_TIMEOUT_LIMIT = 2**31 - 1  # milliseconds; what the socket option holds
 
 
 class EventStream(Resource):
@@ -73,7 +63,7 @@ class Stream:
         assert request is not None
         self._streams.opened(self._address)
         request.notifyFinish().addBoth(self._gone)
-        small_buffers(request.transport, reply.stall_timeout)
+        tell_early(request.transport)
         request.registerProducer(self, True)
         request.write(b"")
         subscriber = hub.subscribe(reply.key, reply.user, self, reply.terms)
@@ -124,22 +114,3 @@ class Stream:
         subscriber, self._subscriber = self._subscriber, None
         if subscriber is not None:
             subscriber.close()
-
-
-def small_buffers(transport: Any, stall_timeout: float = 0.0) -> None:
-    """Make ``transport`` tell early that its reader is slow, so that the latest value wins; TCP only, TLS included.
-
-    What is sent and not acknowledged for ``stall_timeout`` seconds ends the connection: a reader that is gone without
-    a word would otherwise be held for a quarter of an hour.
-    """
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    if not isinstance(transport, Connection):
-        return
-    transport.bufferSize = UNSENT_LIMIT
-    handle = transport.socket
-    if handle.family in (socket.AF_INET, socket.AF_INET6):
-        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
-        if stall_timeout:
-            milliseconds = min(max(1, round(stall_timeout * 1000)), USER_TIMEOUT_LIMIT)
-            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

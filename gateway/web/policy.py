@@ -105,7 +105,7 @@ class Policy:
         if isinstance(reply, Reply):  # made anew: ``evolve`` takes ten times as long
             return Reply(reply.status, common + reply.headers, reply.body)
         headers = common + reply.headers
-        return StreamReply(reply.sdk, reply.key, reply.user, reply.address, headers, reply.terms, reply.stall_timeout)
+        return StreamReply(reply.sdk, reply.key, reply.user, reply.address, headers, reply.terms)
 
 
 def for_api(section: Api, sdk_headers: tuple[str, ...]) -> Policy:

@@ -63,8 +63,7 @@ class StreamReply:
     """An event stream to open: status 200, ``headers``, then a subscription to ``key`` (None: all flags) of ``sdk``.
 
     ``address`` is the true caller's, under which the stream is counted.
-    ``terms`` are the mode and what the client said about resuming; after ``stall_timeout`` seconds (0: never) without
-    an acknowledgement the connection is given up.
+    ``terms`` are the mode and what the client said about resuming.
     """
 
     sdk: Sdk
@@ -73,7 +72,6 @@ class StreamReply:
     address: str
     headers: HeaderLines = ()
     terms: Terms = field(default=PLAIN)
-    stall_timeout: float = 0.0
 
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ def build(context: Context, settings: Settings) -> Web:
         webhook_authenticated=hook.authenticated,
         refresh_authenticated=bool(http.api.auth_headers),
         trusted=networks(http.trusted_proxies),
-        limits=StreamLimits(http.sse.max_connections, http.sse.max_connections_per_address, http.sse.stall_timeout),
+        limits=StreamLimits(http.sse.max_connections, http.sse.max_connections_per_address),
         evaluated=None if collector is None else collector.one,
         evaluated_all=None if collector is None or not settings.exporter.bulk else collector.many,
         authority=Authority.of(http.ofrep.auth_headers) if http.ofrep.enabled and http.sse.enabled else None,

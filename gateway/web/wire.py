@@ -60,7 +60,6 @@ class Wire(Protocol):
     def connectionMade(self) -> None:
         """Begin to listen."""
         transport = self.transport
-        transport.setTcpNoDelay(True)
         transport.registerProducer(self, True)
         self._peer = transport.getPeer().host
         self.since = self.factory.clock.seconds()

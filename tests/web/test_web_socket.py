@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from gateway.flags import load
 from gateway.streams import Hub, Wheel
 from gateway.web.channel import BODY_LIMIT, REQUEST_LINE_LIMIT
-from gateway.web.eventstream import UNSENT_LIMIT
+from gateway.web.sockets import UNSENT_LIMIT, hand_down
 from web_memory import FakeRegistry, FakeSdk, NoMeter, settings_of
 
 CONFIG = b'{"f":{"on":{"t":0,"v":{"b":true},"i":"v1"}}}'
@@ -39,6 +39,7 @@ class Loopback:
         registry = FakeRegistry(FakeSdk("sdk1", "key", self.snapshot))
         self.site = make_site(registry, {"sdk1": self.hub}, settings_of({}), clock=reactor)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
+        hand_down(self.port.socket, 60)
         self.address = ("127.0.0.1", self.port.getHost().port)
 
 

@@ -1,19 +1,25 @@
-"""What an open stream asks of the kernel."""
+"""What connections and open streams ask of the kernel."""
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
-from gateway.web.eventstream import UNSENT_LIMIT, USER_TIMEOUT_LIMIT, small_buffers
+from gateway.telemetry import NoMetrics
+from gateway.web.sockets import UNSENT_LIMIT, USER_TIMEOUT_LIMIT, hand_down, tell_early
+from web_memory import FakeRegistry, settings_of
 
 
 @implementer(IReactorFDSet)
@@ -21,29 +27,68 @@ class Reactor(MemoryReactor):
     """A reactor that watches nothing."""
 
 
-@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6])
-def connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
+@pytest.fixture(params=[("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+def listening(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    """Return a listening socket."""
+    address, family = request.param
+    with socket.create_server((address, 0), family=family) as made:
+        yield made
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
     """Return a transport on a real socket."""
-    with socket.socket(request.param) as handle:
+    with socket.socket() as handle:
         yield Connection(handle, Protocol(), Reactor())
 
 
-def options(connection: Connection) -> tuple[int, int]:
-    """Return how many bytes wait unsent at most, and the milliseconds without an acknowledgement."""
-    get = connection.socket.getsockopt
-    return get(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), get(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+def accepted_options(listening: socket.socket) -> tuple[int, ...]:
+    """Return what a connection begins with: no delay, bytes that wait unsent, milliseconds without acknowledgement."""
+    with socket.create_connection(listening.getsockname()[:2]), listening.accept()[0] as accepted:
+        options = (socket.TCP_NODELAY, socket.TCP_NOTSENT_LOWAT, socket.TCP_USER_TIMEOUT)
+        return tuple(accepted.getsockopt(socket.IPPROTO_TCP, option) for option in options)
 
 
 @pytest.mark.parametrize(
     ("seconds", "milliseconds"), [(60, 60_000), (0.5, 500), (0.0001, 1), (1e12, USER_TIMEOUT_LIMIT), (0, 0)]
 )
-def test_a_reader_that_is_gone_without_a_word_is_noticed(
-    connection: Connection, seconds: float, milliseconds: int
+def test_connections_begin_with_what_their_port_was_given(
+    listening: socket.socket, seconds: float, milliseconds: int
 ) -> None:
     """The stall timeout is the kernel's too, in milliseconds and within what it can hold; 0 leaves it alone."""
-    small_buffers(connection, seconds)
-    assert (UNSENT_LIMIT, milliseconds) == options(connection)
-    assert UNSENT_LIMIT == connection.bufferSize
+    hand_down(listening, 7)
+    hand_down(listening, seconds)
+    assert (1, UNSENT_LIMIT, milliseconds) == accepted_options(listening)
+
+
+def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.socket) -> None:
+    """The front's port is told at the start, and again with other settings; not once it is closed."""
+    from gateway.front import LocalFront
+
+    class Port:
+        """A port of the reactor."""
+
+        def __init__(self) -> None:
+            self.socket: Any = listening
+
+        def stopListening(self) -> None:
+            """Close."""
+            del self.socket
+
+    clock = Clock()
+    front = LocalFront(
+        clock, FakeRegistry(), settings_of({"http": {"sse": {"stall_timeout": 9}}}), metrics=NoMetrics(),
+        status_document=dict, rng=random.Random(1), keep=lambda _: succeed(None),
+    )  # fmt: skip
+    front.listens_on(Port())
+    assert (1, UNSENT_LIMIT, 9_000) == accepted_options(listening)
+    front.apply(settings_of({"http": {"sse": {"stall_timeout": 3}}}))
+    assert (1, UNSENT_LIMIT, 3_000) == accepted_options(listening)
+    draining = Deferred.fromCoroutine(front.drain(lambda: True))
+    front.apply(settings_of({}))
+    clock.pump([1.0] * 5)
+    assert draining.called
+    assert (1, UNSENT_LIMIT, 3_000) == accepted_options(listening)
 
 
 def test_a_socket_below_wrappers_is_found(connection: Connection) -> None:
@@ -52,12 +97,13 @@ def test_a_socket_below_wrappers_is_found(connection: Connection) -> None:
     inner.transport = connection
     outer = ProtocolWrapper(WrappingFactory(None), Protocol())
     outer.transport = inner
-    small_buffers(outer, 60)
-    assert (UNSENT_LIMIT, 60_000) == options(connection)
+    assert UNSENT_LIMIT != connection.bufferSize
+    tell_early(outer)
+    assert UNSENT_LIMIT == connection.bufferSize
 
 
 def test_what_is_no_socket_is_left_alone() -> None:
     """A stream over HTTP/2, or in memory, has no socket of its own."""
-    small_buffers(object(), 60)
-    with socket.socket(socket.AF_UNIX) as handle:
-        small_buffers(Connection(handle, Protocol(), Reactor()), 60)
+    stands_for_one = object()
+    tell_early(stands_for_one)
+    assert not hasattr(stands_for_one, "bufferSize")
