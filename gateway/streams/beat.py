@@ -43,26 +43,26 @@ class Wheel:
         self.tick = min(tick, lap_seconds)
         # Each slot's streams, with the lap in which each beats.
         self._slots: list[dict[Subscriber, int]] = [{} for _ in range(max(1, round(lap_seconds / self.tick)))]
-        self._slot_of: dict[Subscriber, int] = {}
+        self._count = 0
         self._hand = 0
         self._next = 0
 
     def __len__(self) -> int:
         """Return how many streams are on the wheel."""
-        return len(self._slot_of)
+        return self._count
 
     def add(self, subscriber: Subscriber) -> None:
         """Give ``subscriber`` the next turn of all: turns differ by one stream at most when nobody leaves."""
         lap, slot = divmod(self._next, len(self._slots))
         self._slots[slot][subscriber] = lap
-        self._slot_of[subscriber] = slot
+        subscriber.slot = slot
+        self._count += 1
         self._next = (self._next + 1) % (len(self._slots) * self._laps)
 
     def discard(self, subscriber: Subscriber) -> None:
         """Take ``subscriber`` off the wheel; safe when it is not on it."""
-        slot = self._slot_of.pop(subscriber, None)
-        if slot is not None:
-            del self._slots[slot][subscriber]
+        if self._slots[subscriber.slot].pop(subscriber, None) is not None:
+            self._count -= 1
 
     def turn(self, now: float) -> None:
         """Visit the next slot: beat what is idle, report what has been stalled since before ``now - stall_timeout``."""

@@ -71,7 +71,7 @@ COHORTS: dict[Mode, type[Cohort]] = {kind.mode: kind for kind in (Cohort, DeltaC
 class Subscriber:
     """One open stream. The skin tells it when the transport pauses, resumes and goes away."""
 
-    __slots__ = ("_cohort", "_hub", "_open", "active", "outlet", "paused_since", "sent")
+    __slots__ = ("_cohort", "_hub", "_open", "active", "outlet", "paused_since", "sent", "slot")
 
     def __init__(self, hub: Hub, cohort: Cohort, outlet: Outlet) -> None:
         self._hub = hub
@@ -81,6 +81,7 @@ class Subscriber:
         self.sent = NEVER_SENT
         self.active = True
         self.paused_since: float | None = None
+        self.slot = 0  # kept for the wheel
 
     @property
     def cohort(self) -> Cohort:

@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from gateway.web.sockets import tell_early
+from gateway.web.sockets import settle
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -63,7 +63,7 @@ class Stream:
         assert request is not None
         self._streams.opened(self._address)
         request.notifyFinish().addBoth(self._gone)
-        tell_early(request.transport)
+        settle(request.transport)
         request.registerProducer(self, True)
         request.write(b"")
         subscriber = hub.subscribe(reply.key, reply.user, self, reply.terms)

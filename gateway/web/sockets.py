@@ -18,6 +18,8 @@ By default the kernel alone swallows some 2.6 MB of old values before anybody no
 A small ``SO_SNDBUF`` beside it was measured to save nothing more, and would slow down readers that are far away.
 """
 
+NAME = "event stream"
+
 USER_TIMEOUT_LIMIT = 2**31 - 1  # milliseconds; what the socket option holds
 
 
@@ -36,9 +38,13 @@ def hand_down(listening: socket.socket, stall_timeout: float) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def tell_early(transport: Any) -> None:
-    """Make ``transport``, or what it wraps, tell its producer early that the reader is slow: the latest value wins."""
+def settle(transport: Any) -> None:
+    """Make ``transport``, or what it wraps, small, and tell its producer early that the reader is slow.
+
+    So the latest value wins. The two names that Twisted gives each connection take 150 bytes, and nobody reads them.
+    """
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     if isinstance(transport, Connection):
         transport.bufferSize = UNSENT_LIMIT
+        transport.logstr = transport.repstr = NAME  # type: ignore[attr-defined]  # of a server's only

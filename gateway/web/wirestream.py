@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from gateway.web.sockets import tell_early
+from gateway.web.sockets import settle
 
 if TYPE_CHECKING:
     from gateway.web.context import OpenStreams
@@ -38,7 +38,7 @@ class WireStream:
         """Take the connection over and subscribe; head and first frame leave in one write."""
         transport = self.transport
         self._link.give(transport, self)
-        tell_early(transport)
+        settle(transport)
         transport.registerProducer(self, True)
         self._streams.opened(self._address)
         self._head = head

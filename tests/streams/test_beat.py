@@ -15,6 +15,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.active = False
+        self.slot = 0
         self.paused_since: float | None = None
         self.written: list[bytes] = []
         self.outlet = SimpleNamespace(write=self.written.append)

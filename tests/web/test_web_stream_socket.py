@@ -18,7 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
 from gateway.telemetry import NoMetrics
-from gateway.web.sockets import UNSENT_LIMIT, USER_TIMEOUT_LIMIT, hand_down, tell_early
+from gateway.web.sockets import UNSENT_LIMIT, USER_TIMEOUT_LIMIT, hand_down, settle
 from web_memory import FakeRegistry, settings_of
 
 
@@ -98,12 +98,12 @@ def test_a_socket_below_wrappers_is_found(connection: Connection) -> None:
     outer = ProtocolWrapper(WrappingFactory(None), Protocol())
     outer.transport = inner
     assert UNSENT_LIMIT != connection.bufferSize
-    tell_early(outer)
+    settle(outer)
     assert UNSENT_LIMIT == connection.bufferSize
 
 
 def test_what_is_no_socket_is_left_alone() -> None:
     """A stream over HTTP/2, or in memory, has no socket of its own."""
     stands_for_one = object()
-    tell_early(stands_for_one)
+    settle(stands_for_one)
     assert not hasattr(stands_for_one, "bufferSize")
