@@ -100,7 +100,7 @@ def _bulk(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: d
         items, results = snapshot.told_ofrep(user)
         context.evaluated_all(results, user)
     end = b"]}" if target is None else EVENT_STREAMS % (target, INACTIVITY_SECONDS)
-    return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[' + items + end)
+    return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[%b%b' % (items, end))
 
 
 def _user(body: bytes) -> dict[str, Attribute] | None:
