@@ -72,8 +72,8 @@ def difference(old: Snapshot, new: Snapshot) -> ChangeSet:
 
 def unmoved(before: Flag, after: Flag) -> Callable[[User], bool]:
     """Return the quickest way to see that two versions of a flag give a user the very same Result."""
-    if isinstance(before.batch, Share) and isinstance(after.batch, Share):
-        same = same_share(before.batch, after.batch)
+    if isinstance(before.form, Share) and isinstance(after.form, Share):
+        same = same_share(before.form, after.form)
         if same is not None:
             return same
     old, new = before.resolve, after.resolve

@@ -12,27 +12,25 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.flags.comparators import Salt, build, comparator_of, digests_of
+from gateway.flags.comparators import Salt, build, comparator_of
 from gateway.flags.document import read_piece
 from gateway.flags.encoding import encode_value
 from gateway.flags.errors import EvaluationFailure
 from gateway.flags.flag import Flag, Group, Resolve
+from gateway.flags.forms import Form, form_of
 from gateway.flags.formula import (
     Condition,
     Fault,
     Formula,
-    Option,
     PrerequisiteCondition,
     Rule,
     SegmentCondition,
-    Served,
     UserCondition,
     read_segment,
     read_value,
 )
-from gateway.flags.hashed import Digest
 from gateway.flags.match import Match, failing
-from gateway.flags.percentage import Choose, Share, absent_text, by_share, chooser, outcome, outcomes
+from gateway.flags.percentage import Choose, Share, by_share, chooser, outcome
 from gateway.flags.result import Result, Results
 
 if TYPE_CHECKING:
@@ -92,7 +90,7 @@ def compile_flag(
     fault = TOO_DEEP if circle is None and (weight > WEIGHT_LIMIT or depth > DEPTH_LIMIT) else circle
     if fault is not None:
         weight = depth = 1
-    form = None if fault is not None else batch(key, formula, around, results)
+    form = None if fault is not None else form_of(key, formula, around.salt, around.groups, results)
     return Flag(
         key=key,
         source=source,
@@ -108,7 +106,7 @@ def compile_flag(
         depth=depth,
         resolve=constant(results.fail(fault)) if fault is not None else resolver(key, formula, around, results, form),
         outcomes=results,
-        batch=form,
+        form=form,
     )
 
 
@@ -170,16 +168,13 @@ def _segment_match(condition: SegmentCondition, around: Surroundings) -> Match:
     group = around.groups[condition.index]
     if isinstance(group.segment, Fault):
         return failing(group.segment.reason)
-    matches, inside = group.matches, not condition.negated
+    if not condition.negated:
+        return group.holds
+    holds = group.holds
 
     def match(user: User) -> bool | None:
-        if not user.present:
-            return None
-        for inner in matches:
-            holds = inner(user)
-            if not holds:
-                return None if holds is None else not inside
-        return inside
+        inside = holds(user)
+        return None if inside is None else not inside
 
     return match
 
@@ -223,9 +218,7 @@ def constant(result: Result) -> Resolve:
     return resolve
 
 
-def resolver(
-    key: str, formula: Formula, around: Surroundings, results: Results, form: Share | Digest | None
-) -> Resolve:
+def resolver(key: str, formula: Formula, around: Surroundings, results: Results, form: Form | None) -> Resolve:
     """Return the function that decides one flag, whose usual ``form`` is known if it has one; it never raises."""
     if isinstance(form, Share):
         return by_share(form)
@@ -237,24 +230,6 @@ def resolver(
     if len(rules) == 1 and len(rules[0][0]) == 1 and rules[0][1] is not None and choose is None:
         return _single(rules[0][0][0], rules[0][1], default, results)
     return _general(rules, choose, default, results)
-
-
-def batch(key: str, formula: Formula, around: Surroundings, results: Results) -> Share | Digest | None:
-    """Return the form of the usual flags that hash something of each user; None for all others."""
-    default = outcome(formula.served, results, matched=False)
-    match formula:
-        case Formula(rules=(), options=(Option(), *_) as options, attribute=attribute):
-            table = [default if found is None else found for found in outcomes(tuple(options), results)]
-            return Share(attribute, key.encode(), table, absent_text(attribute), default)
-        case Formula(rules=(Rule(conditions=(UserCondition() as condition,), served=Served() as served),), options=()):
-            digests = digests_of(condition, Salt(around.salt, key))
-            if digests is None:
-                return None
-            holds = outcome(served, results, matched=True)
-            inside, outside = (holds, default) if digests.wanted else (default, holds)
-            return Digest(condition.attribute, digests.suffix, digests.known, inside, outside, default)
-        case _:
-            return None
 
 
 _Compiled = tuple[tuple[Match, ...], Result | None, Choose | None]

@@ -14,10 +14,9 @@ from gateway.flags.user import User
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.flags.forms import Form
     from gateway.flags.formula import Fault, Kind, Segment
-    from gateway.flags.hashed import Digest
     from gateway.flags.match import Match
-    from gateway.flags.percentage import Share
 
 Resolve = Callable[[User], Result]
 
@@ -31,6 +30,19 @@ class Group:
     matches: tuple[Match, ...] = ()
     hashed: bool = False  # whether a condition compares hashes, so that the config's salt matters
     attributes: frozenset[str] = frozenset()
+
+    def holds(self, user: User) -> bool | None:
+        """Return whether ``user`` is inside; None when that cannot be said.
+
+        :raises EvaluationFailure: when a condition is broken.
+        """
+        if not user.present:
+            return None
+        for match in self.matches:
+            met = match(user)
+            if not met:
+                return None if met is None else False
+        return True
 
 
 @attrs.frozen(eq=False)
@@ -49,7 +61,7 @@ class Flag:
     depth: int  # prerequisites below one another, itself included
     resolve: Resolve = attrs.field(repr=False)  # the outcome for a user; NOBODY stands for none
     outcomes: Results = attrs.field(repr=False)
-    batch: Share | Digest | None = attrs.field(default=None, repr=False)  # as ``resolve``, for deciding many at once
+    form: Form | None = attrs.field(default=None, repr=False)  # as ``resolve``, for deciding many at once
 
     @property
     def definition(self) -> Mapping[str, object]:

@@ -1,6 +1,6 @@
-"""Flags that each user decides alone, many at once: hashing for all of them in one loop saves a call or three each.
+"""Flags that each user decides alone, many at once: what they have in common is done once.
 
-    Flag.batch ──► Share, Digest: one loop per attribute      others: Flag.resolve
+    Flag.form ──► Share, Digest: one loop per attribute    Member: one look per segment    others: Flag.resolve
 
 The outcomes are those of ``Flag.resolve``; tests hold the two to one meaning.
 """
@@ -8,85 +8,122 @@ The outcomes are those of ``Flag.resolve``; tests hold the two to one meaning.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from hashlib import sha1, sha256
-from itertools import chain
 from operator import getitem, itemgetter
 from typing import TYPE_CHECKING
 
+from gateway.flags.errors import EvaluationFailure
+from gateway.flags.forms import Member
 from gateway.flags.hashed import Digest
 from gateway.flags.percentage import Share, first_words
+from gateway.flags.result import Result
+from gateway.flags.user import User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Hashable
 
     from gateway.flags.flag import Flag
-    from gateway.flags.result import Result
-    from gateway.flags.user import User
+
+Decide = Callable[[User], Sequence[Result]]
 
 
 class Decider:
     """Decides some flags for one user after the other."""
 
-    __slots__ = ("_arranged", "_digests", "_others", "_shares")
+    __slots__ = ("_arranged", "_groups")
 
     def __init__(self, flags: Sequence[Flag]) -> None:
-        shares: dict[tuple[str, str | None], list[tuple[int, Share]]] = defaultdict(list)
-        digests: dict[str, list[tuple[int, Digest]]] = defaultdict(list)
-        others: list[tuple[int, Flag]] = []
+        groups: dict[Hashable, list[tuple[int, Flag]]] = defaultdict(list)
         for place, flag in enumerate(flags):
-            match flag.batch:
-                case Share() as share:
-                    shares[share.attribute, share.absent].append((place, share))
-                case Digest() as digest:
-                    digests[digest.attribute].append((place, digest))
-                case None:
-                    others.append((place, flag))
-        self._shares = [
-            (
-                *key,
-                [one.prefix for _, one in group],
-                first_words(len(group)),
-                [one.table for _, one in group],
-                [one.otherwise for _, one in group],
-            )
-            for key, group in shares.items()
-        ]
-        self._digests = [
-            (
-                attribute,
-                [(one.suffix, one.digests, one.inside, one.outside) for _, one in group],
-                [one.otherwise for _, one in group],
-            )
-            for attribute, group in digests.items()
-        ]
-        self._others = [flag.resolve for _, flag in others]
-        found = chain(*shares.values(), *digests.values(), others)  # the order in which outcomes are found
-        self._arranged = _arrangement([place for place, _ in found])
+            groups[_common(flag)].append((place, flag))
+        self._groups = [_together([flag for _, flag in group]) for group in groups.values()]
+        self._arranged = _arrangement([place for group in groups.values() for place, _ in group])
 
     def __call__(self, user: User) -> Sequence[Result]:
         """Return the outcomes, in the order of the flags."""
-        texts, found = user.text, []
-        for attribute, absent, prefixes, words, tables, otherwise in self._shares:
-            text = texts.get(attribute, absent)
-            if text is None or not user.present:
-                found += otherwise
-            else:
-                data = text.encode()
-                hashed = b"".join([sha1(prefix + data, usedforsecurity=False).digest() for prefix in prefixes])
-                places = [(word >> 4) % 100 for word in words(hashed)]  # as ``bucket`` does for one
-                found += map(getitem, tables, places)
-        for attribute, digests, otherwise in self._digests:
-            text = texts.get(attribute)
-            if text is None:
-                found += otherwise
-            else:
-                data = text.encode()
-                found += [
-                    inside if sha256(data + suffix).digest() in known else outside
-                    for suffix, known, inside, outside in digests
-                ]
-        found += [resolve(user) for resolve in self._others]
+        found: list[Result] = []
+        for decide in self._groups:
+            found += decide(user)
         return self._arranged(found)
+
+
+def _common(flag: Flag) -> Hashable:
+    """Return what flags must share to be decided together; all without a form are."""
+    match flag.form:
+        case Share() as share:
+            return Share, share.attribute, share.absent
+        case Digest() as digest:
+            return Digest, digest.attribute
+        case Member() as member:
+            return Member, id(member.group)
+        case None:
+            return None
+
+
+def _together(flags: Sequence[Flag]) -> Decide:
+    """Return what decides flags with something in common."""
+    if shares := [flag.form for flag in flags if isinstance(flag.form, Share)]:
+        return _by_shares(shares)
+    if digests := [flag.form for flag in flags if isinstance(flag.form, Digest)]:
+        return _by_digests(digests)
+    if members := [flag.form for flag in flags if isinstance(flag.form, Member)]:
+        return _by_segment(members, flags)
+    return _one_by_one(flags)
+
+
+def _by_shares(shares: Sequence[Share]) -> Decide:
+    attribute, absent, words = shares[0].attribute, shares[0].absent, first_words(len(shares))
+    prefixes, tables = [share.prefix for share in shares], [share.table for share in shares]
+    otherwise = [share.otherwise for share in shares]
+
+    def decide(user: User) -> Sequence[Result]:
+        text = user.text.get(attribute, absent)
+        if text is None or not user.present:
+            return otherwise
+        data = text.encode()
+        hashed = b"".join([sha1(prefix + data, usedforsecurity=False).digest() for prefix in prefixes])
+        places = [(word >> 4) % 100 for word in words(hashed)]  # as ``bucket`` does for one
+        return list(map(getitem, tables, places))
+
+    return decide
+
+
+def _by_digests(digests: Sequence[Digest]) -> Decide:
+    attribute = digests[0].attribute
+    choices = [(one.suffix, one.digests, one.inside, one.outside) for one in digests]
+    otherwise = [one.otherwise for one in digests]
+
+    def decide(user: User) -> Sequence[Result]:
+        text = user.text.get(attribute)
+        if text is None:
+            return otherwise
+        data = text.encode()
+        return [
+            inside if sha256(data + suffix).digest() in known else outside for suffix, known, inside, outside in choices
+        ]
+
+    return decide
+
+
+def _by_segment(members: Sequence[Member], flags: Sequence[Flag]) -> Decide:
+    holds, each_for_itself = members[0].group.holds, _one_by_one(flags)
+    inside, outside = [one.inside for one in members], [one.outside for one in members]
+    otherwise = [one.otherwise for one in members]
+
+    def decide(user: User) -> Sequence[Result]:
+        try:
+            verdict = holds(user)
+        except EvaluationFailure:  # of which each flag has an outcome of its own
+            return each_for_itself(user)
+        return otherwise if verdict is None else inside if verdict else outside
+
+    return decide
+
+
+def _one_by_one(flags: Sequence[Flag]) -> Decide:
+    resolvers = [flag.resolve for flag in flags]
+    return lambda user: [resolve(user) for resolve in resolvers]
 
 
 def _arrangement(places: Sequence[int]) -> Callable[[Sequence[Result]], Sequence[Result]]:

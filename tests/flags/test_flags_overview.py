@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -47,9 +48,20 @@ def constant(text: str) -> dict[str, Any]:
     return {"t": 1, "v": {"s": text}, "i": text}
 
 
-def made(flags: dict[str, Any], previous: Snapshot | None = None) -> Snapshot:
-    """A config of these flags."""
-    return load(json.dumps({"p": {"s": "salt"}, "f": flags}).encode(), "", previous)
+def made(flags: dict[str, Any], previous: Snapshot | None = None, segments: Sequence[Any] = ()) -> Snapshot:
+    """A config of these flags, and of segments that they may name."""
+    return load(json.dumps({"p": {"s": "salt"}, "s": list(segments), "f": flags}).encode(), "", previous)
+
+
+def member(segment: int, comparator: int) -> dict[str, Any]:
+    """A flag that is on inside a segment, or outside where negated."""
+    condition = {"s": {"s": segment, "c": comparator}}
+    return {"t": 0, "v": {"b": False}, "i": "off", "r": [{"c": [condition], "s": {"v": {"b": True}, "i": "on"}}]}
+
+
+def segment(*conditions: dict[str, Any]) -> dict[str, Any]:
+    """A segment of all these conditions."""
+    return {"n": "segment", "r": list(conditions)}
 
 
 def check(snapshot: Snapshot, users: list[User | None]) -> None:
@@ -77,20 +89,31 @@ KINDS = st.one_of(
     st.tuples(
         st.sampled_from([16, 17, 20, 21]), st.sampled_from(["u1", "u4"]), st.sampled_from(["f1", "f2", "f3"])
     ).map(lambda parts: digests(*parts)),
+    st.tuples(st.integers(0, 3), st.integers(0, 1)).map(lambda parts: member(*parts)),
     st.just(digests(16, "u1", "f1") | {"r": 7}),
     st.just(rule("Country", ["DE"], served="no boolean")),
     st.just(7),
+)
+SEGMENTS = st.sampled_from(
+    [
+        segment({"a": "Identifier", "c": 0, "l": ["u1", "u2"]}),
+        segment({"a": "Identifier", "c": 0, "l": ["u2"]}, {"a": "Country", "c": 1, "l": ["FR"]}),
+        segment({"a": "Country", "c": 0, "l": ["DE"]}, {"a": "Identifier", "c": 16, "l": 7}),
+        segment({"a": "Identifier", "c": 99, "l": ["u1"]}),
+        segment(),
+        7,
+    ]
 )
 CONFIGS = st.dictionaries(st.sampled_from([f"f{n}" for n in range(8)]), KINDS)
 
 
 @settings(deadline=None)
-@given(st.lists(CONFIGS, min_size=1, max_size=5))
-def test_all_flags_at_once_are_the_flags_one_by_one(configs: list[dict[str, Any]]) -> None:
+@given(st.lists(st.tuples(CONFIGS, st.lists(SEGMENTS, max_size=3)), min_size=1, max_size=5))
+def test_all_flags_at_once_are_the_flags_one_by_one(configs: list[tuple[dict[str, Any], list[Any]]]) -> None:
     """Through any edits, for users whose own outcomes are remembered from config to config."""
     snapshot = None
-    for flags in configs:
-        snapshot = made(flags, snapshot)
+    for flags, segments in configs:
+        snapshot = made(flags, snapshot, segments)
         check(snapshot, EVERYBODY)
         check(snapshot, EVERYBODY)
 
@@ -105,6 +128,27 @@ def test_hashed_conditions_in_one_loop_see_who_is_meant(comparator: int) -> None
         assert meant == {key: value["value"] for key, value in shown.items()}
     nobody = json.loads(made(flags).encode_all(User({"Country": "DE"})))
     assert {False} == {value["value"] for value in nobody.values()}
+
+
+def test_a_segment_is_looked_at_once_for_all_its_flags() -> None:
+    """Inside, outside, and of whom nobody can say: each flag has its own outcome, negated ones the other."""
+    flags = {"in": member(0, 0), "out": member(0, 1), "inside": member(0, 0), "other": member(1, 0)}
+    staff = segment({"a": "Email", "c": 2, "l": ["@example.com"]})
+    snapshot = made(flags, None, [staff, segment({"a": "Identifier", "c": 0, "l": ["u1"]})])
+    for user, expected in (
+        ({"Email": "a@example.com"}, [True, True, False, False]),
+        ({"Email": "a@example.org"}, [False, False, True, False]),
+        ({"Identifier": "u1"}, [False, False, False, True]),
+    ):
+        shown = json.loads(snapshot.encode_all(User(user)))
+        assert expected == [shown[key]["value"] for key in ("in", "inside", "out", "other")]
+    looked: list[User] = []
+    group = snapshot.flags["in"].form.group  # type: ignore[union-attr]
+    whole = group.matches[0]
+    object.__setattr__(group, "matches", (lambda user: (looked.append(user), whole(user))[1],))
+    anna = User({"Email": "anna@example.com"})
+    snapshot.encode_all(anna)
+    assert [anna] == looked
 
 
 def test_an_edit_decides_only_the_edited_flag_again() -> None:
