@@ -17,7 +17,8 @@ from gateway.flags.snapshot import Snapshot, changed_positions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.flags.flag import Flag, Group
+    from gateway.flags.flag import Flag
+    from gateway.flags.group import Group
     from gateway.flags.user import User
 
 

@@ -16,7 +16,7 @@ from gateway.flags.comparators import Salt, build, comparator_of
 from gateway.flags.document import read_piece
 from gateway.flags.encoding import encode_value
 from gateway.flags.errors import EvaluationFailure
-from gateway.flags.flag import Flag, Group, Resolve
+from gateway.flags.flag import Flag, Resolve
 from gateway.flags.forms import Form, form_of
 from gateway.flags.formula import (
     Condition,
@@ -29,6 +29,7 @@ from gateway.flags.formula import (
     read_segment,
     read_value,
 )
+from gateway.flags.group import Group
 from gateway.flags.match import Match, failing
 from gateway.flags.percentage import Choose, Share, by_share, chooser, outcome
 from gateway.flags.result import Result, Results

@@ -1,4 +1,4 @@
-"""A compiled flag, and a compiled segment."""
+"""A compiled flag."""
 
 from __future__ import annotations
 
@@ -15,34 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.flags.forms import Form
-    from gateway.flags.formula import Fault, Kind, Segment
-    from gateway.flags.match import Match
+    from gateway.flags.formula import Fault, Kind
 
 Resolve = Callable[[User], Result]
-
-
-@attrs.frozen
-class Group:
-    """A segment, its conditions compiled; many flags share one."""
-
-    source: bytes
-    segment: Segment | Fault
-    matches: tuple[Match, ...] = ()
-    hashed: bool = False  # whether a condition compares hashes, so that the config's salt matters
-    attributes: frozenset[str] = frozenset()
-
-    def holds(self, user: User) -> bool | None:
-        """Return whether ``user`` is inside; None when that cannot be said.
-
-        :raises EvaluationFailure: when a condition is broken.
-        """
-        if not user.present:
-            return None
-        for match in self.matches:
-            met = match(user)
-            if not met:
-                return None if met is None else False
-        return True
 
 
 @attrs.frozen(eq=False)

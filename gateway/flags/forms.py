@@ -17,7 +17,7 @@ from gateway.flags.percentage import Share, absent_text, outcome, outcomes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.flags.flag import Group
+    from gateway.flags.group import Group
     from gateway.flags.result import Result, Results
 
 

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 PERSONAL_ATTRIBUTES: Final = frozenset({"Identifier", "Email"})  # known beforehand: one value per user as a rule
 SHARED_BYTES: Final = 4 * 1024 * 1024  # about as much is kept of what users share, per Snapshot and text
 SHARED_SETS: Final = (16, 512)  # least and most sets of attributes that are remembered, whatever their size
-SET_CHARACTERS: Final = (
-    1024  # of the attributes of one set; a longer one is rare, or sent to fill memory: it is not kept
-)
+SET_CHARACTERS: Final = 1024  # of the attributes of one set; a longer one is rare, or sent to fill memory: not kept
 ITEM_CHARACTERS: Final = 16  # that the item of a list counts for, beside its own
 CODED_FLAGS: Final = 1024  # personal flags whose outcomes are remembered for a user, a byte each; of more none are
 

@@ -19,7 +19,8 @@ from gateway.flags.user import NOBODY, User
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gateway.flags.flag import Flag, Group
+    from gateway.flags.flag import Flag
+    from gateway.flags.group import Group
     from gateway.flags.overview import Division
     from gateway.flags.result import Result
 
