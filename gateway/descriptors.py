@@ -90,22 +90,32 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
 
     def doRead(self) -> None:
         """See to the connections that are ready."""
-        watched = self._watched
+        watched, readable = self._watched, self._POLL_IN
         self._link.hold()
         try:
             for number, event in self._epoll.poll(0, AT_ONCE):
-                descriptor = watched.get(number)  # gone, if another one that was ready has closed it
-                if descriptor is not None:
-                    self._see_to(descriptor, number, event)
+                descriptor = watched.get(number)
+                if descriptor is None:  # another one that was ready has closed it
+                    continue
+                try:
+                    if event == readable:
+                        self._read(descriptor)
+                    else:
+                        self._doReadOrWrite(descriptor, number, event)
+                except Exception:  # noqa: BLE001  (the reactor would give up the whole epoll for one connection's fault)
+                    _log.failure("a connection did not end well")
         finally:
             self._link.release()
 
-    def _see_to(self, descriptor: Any, number: int, event: int) -> None:
-        """Read and write, as a reactor does, which would give up the whole epoll for a fault that came up to it."""
+    def _read(self, descriptor: Any) -> None:
+        """Read, which nearly all events are for: without the questions that the shared code asks first."""
         try:
-            self._doReadOrWrite(descriptor, number, event)
-        except Exception:  # noqa: BLE001  (one connection that does not take its end well is not the others')
-            _log.failure("a connection did not end well")
+            why = descriptor.doRead()
+        except Exception as fault:  # noqa: BLE001  (as there: what comes out of a protocol ends its connection)
+            _log.failure("a connection could not be read from and is dropped")
+            why = fault
+        if why:
+            self._disconnectSelectable(descriptor, why, True)
 
     def connectionLost(self, reason: object) -> None:
         """Told when the reactor stops: whoever holds connections has ended them by then."""

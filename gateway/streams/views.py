@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from attrs import frozen
+from msgspec import Struct
 
 from gateway.flags import number_of, text_of
 from gateway.streams.frame import NULL_PAYLOAD, event, mark
@@ -25,8 +25,7 @@ Mode = Literal["plain", "delta", "ofrep"]
 Shown = tuple[str, bytes]  # ``seen``, and the frame that brings a reader there
 
 
-@frozen
-class Terms:
+class Terms(Struct, frozen=True):
     """How a client wants its stream.
 
     ``last_seen`` is the digest in the last event id it had, empty when it had none; ``quiet`` asks for no data again

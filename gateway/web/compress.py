@@ -10,7 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 import brotli
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from gateway.flags import Snapshot
@@ -39,7 +40,7 @@ def wants_brotli(call: Call) -> bool:
 def gzipped(reply: Reply) -> Reply:
     """Return ``reply`` with its body gzipped; one without a body only gets the headers."""
     body = gzip.compress(reply.body, GZIP_LEVEL, mtime=0) if reply.body else b""
-    return evolve(reply, headers=reply.headers + GZIPPED, body=body)
+    return replace(reply, headers=reply.headers + GZIPPED, body=body)
 
 
 @frozen

@@ -10,7 +10,8 @@ import binascii
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from attrs import evolve, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.streams import Terms, parse_id
 from gateway.web.api import unknown_flag
@@ -52,8 +53,7 @@ URL_SAFE = bytes.maketrans(b"-_", b"+/")
 FAILED = Reply(INVALID.status, INVALID.headers + STREAM_HEADERS, INVALID.body)
 
 
-@frozen
-class Data:
+class Data(Struct, frozen=True):
     """What the path of a stream carries; ``user`` is None when it names no user."""
 
     sdk_key: str = ""
@@ -108,7 +108,7 @@ def admitted(context: Context, call: Call, sdk: Sdk, flag: str | None, user: Use
     if reason is not None:
         context.stream_refused(reason)
         if not is_patient(call):
-            return failed(evolve(FULL, headers=(*FULL.headers, RETRY_AFTER)))
+            return failed(replace(FULL, headers=(*FULL.headers, RETRY_AFTER)))
         body = b"retry: %d\n\n: the limit of open streams is reached\n\n" % context.stream_retry()
         return Reply(200, (CONTENT_TYPE, *STREAM_HEADERS), body)
     headers = (CONTENT_TYPE, *STREAM_HEADERS)
@@ -117,7 +117,7 @@ def admitted(context: Context, call: Call, sdk: Sdk, flag: str | None, user: Use
 
 def failed(reply: Reply) -> Reply:
     """Return an error of a stream route; it keeps the headers of a stream, as existing clients see it."""
-    return evolve(reply, headers=reply.headers + STREAM_HEADERS)
+    return replace(reply, headers=reply.headers + STREAM_HEADERS)
 
 
 def _stream(context: Context, call: Call, *, single: bool) -> Outcome:

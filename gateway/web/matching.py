@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import frozen
+from msgspec import Struct
 
 from gateway.web.head import METHODS, read_head
 from gateway.web.routes import Group
@@ -26,8 +26,7 @@ REPEATED = frozenset({Group.CDN, Group.API, Group.OFREP})  # the target of a str
 KNOWN_LENGTH = 1024  # bytes of a head that is worth remembering: 0.5 MiB in all
 
 
-@frozen
-class Match:
+class Match(Struct, frozen=True):
     """A route, and what the target said about its parameters."""
 
     bound: Bound
@@ -35,8 +34,7 @@ class Match:
     parameters: Mapping[str, str]
 
 
-@frozen
-class Plan:
+class Plan(Struct, frozen=True):
     """What a head asks for: everything of a ``Call`` but the body and the peer, and the route that answers it.
 
     One plan may serve many requests: nothing of it may be changed.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote_to_bytes
 
-from attrs import frozen
+from msgspec import Struct
 
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 UNCLEAN = re.compile(r"//|/\.{1,2}(?:/|$)")
@@ -17,8 +17,7 @@ LOCATION_SAFE = "/%:@!$&'()*+,;=~-._"
 QUERY_SAFE = LOCATION_SAFE + "?"
 
 
-@frozen
-class Target:
+class Target(Struct, frozen=True):
     """A request target: the escaped path to route on, the raw query, and whether the client must ask elsewhere."""
 
     path: str
