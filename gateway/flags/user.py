@@ -27,6 +27,7 @@ TEXT_LIMIT = (
     128 * 1024
 )  # characters of one attribute, the items of a list together: what a stream's path can hold; 0.2 ms
 ITEM_LIMIT = 4096  # items of one list: 3 ms
+ATTRIBUTE_LIMIT = 4096  # of one user: 6 ms
 
 
 class User:
@@ -143,6 +144,8 @@ def attributes_from_json(value: object, *, bounded: bool = True) -> dict[str, At
     """
     if not isinstance(value, dict):
         raise InvalidAttribute("the user must be a JSON object")
+    if bounded and len(value) > ATTRIBUTE_LIMIT:
+        raise InvalidAttribute(f"the user has more than {ATTRIBUTE_LIMIT} attributes")
     attributes = {well_formed(str(name)): _attribute(name, item) for name, item in value.items()}
     if bounded:
         for name, attribute in attributes.items():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.flags import InvalidAttribute, User, attributes_from_json, effective_user
 from gateway.flags.reading import list_text, number_text, parse_list, parse_number, parse_version, well_formed
-from gateway.flags.user import ITEM_LIMIT, TEXT_LIMIT
+from gateway.flags.user import ATTRIBUTE_LIMIT, ITEM_LIMIT, TEXT_LIMIT
 
 
 def test_attributes_keep_texts_numbers_and_lists_of_texts():
@@ -36,6 +36,16 @@ def test_an_attribute_is_bounded(most, text):
     assert {"a"} == attributes_from_json({"a": more}, bounded=False).keys()
     with pytest.raises(InvalidAttribute, match=f"^{text}$"):
         attributes_from_json({"a": more})
+
+
+def test_the_number_of_attributes_is_bounded():
+    """A user of very many, each of which costs time, is refused; the defaults of an operator are not."""
+    most = {str(number): "x" for number in range(ATTRIBUTE_LIMIT)}
+    more = {**most, "one": "x"}
+    assert most == attributes_from_json(most)
+    assert more == attributes_from_json(more, bounded=False)
+    with pytest.raises(InvalidAttribute, match=f"^the user has more than {ATTRIBUTE_LIMIT} attributes$"):
+        attributes_from_json(more)
 
 
 @pytest.mark.parametrize("value", [True, False, None, {}, {"x": 1}])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.flags import User
-from gateway.flags.user import ITEM_LIMIT, TEXT_LIMIT
+from gateway.flags.user import ATTRIBUTE_LIMIT, ITEM_LIMIT, TEXT_LIMIT
 from gateway.web import bodies
 from gateway.web.gojson import Unreadable, fields
 from gateway.web.locate import attributes
@@ -184,3 +184,12 @@ def test_no_way_lets_an_attribute_beyond_its_bounds_pass(name: str, value: Any, 
     assert refusal == outcome(quick, text)
     fitting = json.dumps({user: {"a": value[:-1]}}, separators=(",", ":")).encode()
     assert isinstance(outcome(quick, fitting), tuple)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_no_way_lets_too_many_attributes_pass(name: str) -> None:
+    """Their number is bounded in whichever way a body is read."""
+    quick, _ = WAYS[name]
+    user = "context" if name == "context" else "user"
+    text = json.dumps({user: {str(number): 0 for number in range(ATTRIBUTE_LIMIT + 1)}}).encode()
+    assert f"the user has more than {ATTRIBUTE_LIMIT} attributes" == outcome(quick, text)
