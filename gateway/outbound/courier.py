@@ -74,11 +74,12 @@ class Courier:
         for endpoint, rules in endpoints:
             route = Route(endpoint.url, endpoint.ca_file, endpoint.concurrency, endpoint.timeout, delivery)
             try:
-                self._lanes[endpoint.name] = self._adapted(before.pop(endpoint.name, None), route, rules)
+                self._lanes[endpoint.name] = self._adapted(before.get(endpoint.name), route, rules)
             except (TrustError, ValueError) as error:
                 self.unusable[endpoint.name] = str(error)
                 _log.error("endpoint {endpoint} cannot be called: {reason}", endpoint=endpoint.name, reason=str(error))
-        for _, lane in before.values():
+        ended = [lane for name, (_, lane) in before.items() if name not in self._lanes]
+        for lane in ended:
             lane.stop(GRACE)
 
     def _adapted(self, old: tuple[Route, Lane] | None, route: Route, rules: Rules) -> tuple[Route, Lane]:

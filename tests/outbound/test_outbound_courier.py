@@ -224,6 +224,25 @@ def test_an_endpoint_that_cannot_be_called_is_said_so_and_its_messages_wait(logg
     assert len(logged_errors.flush()) == 1
 
 
+def test_an_endpoint_that_can_be_called_no_longer_is_not_called_under_its_old_settings(logged_errors) -> None:
+    """A reload that breaks its ca_file ends what was at work for it; its connections are closed, its messages wait."""
+    scene = Scene(endpoint("ops"))
+    old = scene.senders["http://ops/"]
+    old.answer = lambda *_: BROKEN
+    scene.add("ops", "1")
+
+    def refuse(_reactor, _route):
+        raise TrustError("ca_file holds no certificate in PEM form")
+
+    scene.courier._make_sender = refuse
+    scene.configure(endpoint("ops", ca_file="/x.pem"))
+    scene.pass_time(60, step=5)
+    assert scene.sent("ops") == ["1"]
+    assert old.closed
+    assert scene.store.states() == {"pending": 1}
+    assert len(logged_errors.flush()) == 1
+
+
 def test_failing_tells_since_when() -> None:
     """The first failure after the last success."""
     scene = Scene(endpoint("ops"))
