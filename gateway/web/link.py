@@ -76,6 +76,11 @@ class PlainLink:
         """Let ``protocol`` receive from now on; if it writes by the link, what waits still leaves before."""
         transport.protocol = protocol
 
+    def end(self, transport: Any) -> None:
+        """Close once everything is written."""
+        self.flush()
+        transport.loseConnection()
+
     def is_plain(self, transport: Any) -> bool:
         """Whether HTTP/1.1 is spoken; known with the first bytes."""
         del transport
@@ -120,6 +125,11 @@ class TlsLink(PlainLink):
     def give(self, transport: Any, protocol: Any) -> None:
         """Let ``protocol`` receive what was decrypted; setting the transport's ``protocol`` would be in vain."""
         transport.wrappedProtocol = protocol
+
+    def end(self, transport: Any) -> None:
+        """Take leave, and close without waiting for the client's word: one that has nothing to ask does not read."""
+        transport.loseConnection()
+        transport.transport.loseConnection()
 
     def is_plain(self, transport: Any) -> bool:
         """Whether client and server did not agree on HTTP/2."""

@@ -65,8 +65,7 @@ class WireStream:
         if transport is not None:
             transport.unregisterProducer()
             self._link.send(transport, LAST_CHUNK)
-            self._link.flush()
-            transport.loseConnection()
+            self._link.end(transport)
 
     def abort(self) -> None:
         """Drop the connection with whatever is still unsent."""

@@ -156,3 +156,23 @@ def test_stream_opens_and_ends_with_its_client(loopback: Loopback, port: str) ->
     client.close()
     yield deferToThread(eventually, lambda: not loopback.hub.subscribers())
     assert ([], set(), set()) == (loopback.hub.subscribers(), loopback.factory.open, loopback.encrypted.open)
+
+
+@pytest.mark.parametrize("port", ["wire", "secure"])
+@pytest_twisted.inlineCallbacks
+def test_a_stream_that_is_ended_waits_for_no_word_of_its_client(loopback: Loopback, port: str) -> Any:
+    """One that keeps the connection and does not read is forgotten; when it does read, it finds the whole response."""
+
+    def opened() -> socket.socket:
+        client = loopback.connect(getattr(loopback, port))
+        client.sendall(OPEN)
+        client.recv(10)
+        return client
+
+    client = yield deferToThread(opened)
+    (subscriber,) = loopback.hub.subscribers()
+    subscriber.outlet.finish()
+    yield deferToThread(eventually, lambda: not loopback.hub.subscribers())
+    received = yield deferToThread(read_all, client)
+    client.close()
+    assert received.endswith(b"\n\n\r\n0\r\n\r\n")
