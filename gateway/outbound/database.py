@@ -35,7 +35,9 @@ SLICE_SECONDS: Final = 0.005  # of the reactor for what follows from one transac
 # Python's 5 ms are what the database's thread waits for its turn after each statement while the reactor is busy: under
 # load a change took three times as long to be recorded.
 SWITCH_SECONDS: Final = 0.0005
-CACHE_KIBIBYTES: Final = 16 * 1024  # so that evaluations that wait for their batch are not read back from the disk
+# So that evaluations that wait for their batch are not read back from the disk.  Most of what an outbox adds to the
+# memory of the process is this: it fills once and stays.
+CACHE_KIBIBYTES: Final = 16 * 1024
 CHECKPOINT_PAGES: Final = 1000  # SQLite's own figure: about 4 MB of write-ahead log
 
 
