@@ -1,6 +1,7 @@
-"""One gateway per outbox: a lock that ends with the process that holds it, however that ends.
+"""One gateway per file: a lock that ends with the process that holds it, however that ends.
 
-Two that shared a file would record each change twice, under different ids, and send each message twice.
+Two that shared an outbox would record each change twice, under different ids, and send each message twice.  Two that
+wrote evaluations to one file would rotate it away from each other.
 """
 
 from __future__ import annotations
@@ -20,23 +21,29 @@ class Taken(Exception):
 
 
 class Claim:
-    """A claim on the file at ``path``; the lock is a file beside it, since SQLite's own locks are those of SQLite."""
+    """A claim on the file at ``path``; the lock is a file beside it: the file itself is SQLite's, or may be moved away.
 
-    def __init__(self, path: Path) -> None:
+    A ``hidden`` one has a dot before its name and nothing in it, so that nobody who reads all that is in the folder
+    takes it for data; who holds it cannot be told then.
+    """
+
+    def __init__(self, path: Path, *, hidden: bool = False) -> None:
+        self._hidden = hidden
         # The file itself, not one of its names.
         whole = path.resolve()
-        self._path = whole.with_name(f"{whole.name}.lock")
+        self._path = whole.with_name(f"{'.' if hidden else ''}{whole.name}.lock")
         self._file: int | None = None
 
     def take(self) -> None:
-        """Hold it from now on; raises ``Taken`` or OSError; a child process does not inherit it."""
+        """Hold it from now on, or still; raises ``Taken`` or OSError; a child process does not inherit it."""
         if self._file is not None:
             return
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(file, 0)
-            os.write(file, str(os.getpid()).encode())
+            if not self._hidden:
+                os.ftruncate(file, 0)
+                os.write(file, str(os.getpid()).encode())
         except BlockingIOError:
             holder = os.pread(file, 20, 0).decode("ascii", "replace")
             os.close(file)
@@ -54,9 +61,9 @@ class Claim:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
+def claimed(path: Path, *, hidden: bool = False) -> Iterator[None]:
     """Hold a claim for a moment; raises what ``take`` does."""
-    claim = Claim(path)
+    claim = Claim(path, hidden=hidden)
     claim.take()
     try:
         yield

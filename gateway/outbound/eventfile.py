@@ -4,12 +4,14 @@
 
 A line is whole or not there: what a full disk or a crash cut short is taken back before anything else is written.
 The file is opened anew for each write, so that whoever moves it away, as logrotate does, gets a new one made.
+A lock beside it keeps other gateways away.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
+from errno import EWOULDBLOCK
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from gateway.exporter import counted, merged
+from gateway.outbound.claim import Claim, Taken, claimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,9 +40,15 @@ MINUTE: Final = 60
 LOOK_SECONDS: Final = 5.0  # between two looks whether a minute of counts is over
 
 
-def check(path: str) -> None:
-    """Create the file if it is not there; raises ``OSError`` when it cannot be written."""
+def check(path: str, *, ours: bool) -> None:
+    """Create the file if it is not there; raises ``OSError`` when it cannot be written, ``Taken`` when another does.
+
+    ``ours`` says that this gateway writes to it already.
+    """
     os.close(_open(Path(path)))
+    if not ours:
+        with claimed(Path(path), hidden=True):
+            pass
 
 
 @define
@@ -55,9 +64,16 @@ class EventFile:
     _looks: LoopingCall | None = None
     _one_by_one: DeferredLock = field(factory=DeferredLock)
     _threads: ThreadPool = field(factory=lambda: ThreadPool(1, 1, name="evaluations"))
+    _claim: Claim = field(init=False)
+
+    @_claim.default
+    def _claim_file(self) -> Claim:
+        return Claim(Path(self.settings.path), hidden=True)
 
     def start(self) -> None:
         """Begin."""
+        with suppress(Taken, OSError):  # the first write says so
+            self._claim.take()
         self._threads.start()
         self._looks = LoopingCall(self._look)
         self._looks.clock = self.reactor
@@ -73,7 +89,11 @@ class EventFile:
         if self._looks is not None and self._looks.running:
             self._looks.stop()
         ended = self._in_turn((), None)
-        return ended.addErrback(_not_written).addCallback(lambda _: self._threads.stop())
+        return ended.addErrback(_not_written).addCallback(lambda _: self._end())
+
+    def _end(self) -> None:
+        self._threads.stop()
+        self._claim.release()
 
     def _in_turn(self, parcels: Sequence[Parcel], minute: int | None) -> Deferred[int]:
         return self._one_by_one.run(lambda: Deferred.fromCoroutine(self._write(parcels, minute)))
@@ -93,6 +113,10 @@ class EventFile:
 
     def _append(self, data: bytes) -> None:
         settings = self.settings
+        try:
+            self._claim.take()
+        except Taken as error:
+            raise BlockingIOError(EWOULDBLOCK, f"{settings.path} is in use by another gateway") from error
         append(Path(settings.path), data, settings.max_bytes, settings.keep)
 
     async def _look(self) -> None:

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from gateway.exporter import MEMORY, SPOOL_FULL, UNWANTED
 from gateway.outbound import eventfile
+from gateway.outbound.claim import Taken
 from gateway.outbound.courier import MakeSender, Route
 from gateway.outbound.eventfile import EventFile
 from gateway.outbound.export import Export
@@ -86,7 +87,12 @@ class Exports:
             return
         try:
             if exporter.kind == "file":
-                eventfile.check(exporter.path)
+                before = None if self._settings is None else self._settings[0]
+                ours = before is not None and (before.kind, before.path) == ("file", exporter.path)
+                eventfile.check(exporter.path, ours=ours)
+        except Taken as error:
+            taken = f"{exporter.path} is in use by another gateway; each gateway needs a file of its own"
+            raise ExporterUnusable(f"exporter.path: {taken}") from error
         except OSError as error:
             raise ExporterUnusable(f"exporter.path: {exporter.path} cannot be written: {error.strerror}") from error
         check_authorities(exporter)

@@ -262,6 +262,24 @@ def test_a_file_that_cannot_be_written_is_said_at_once(gateway_process: Start, f
         gateway_process(settings(flags, exporter))
 
 
+def test_a_second_gateway_on_the_same_file_does_not_start(gateway_process: Start, flags: Path) -> None:
+    """By whatever name; a reload of the first is no second, and after its sudden end the next one may."""
+    folder, alias = flags.parent / "exported", flags.parent / "alias.jsonl"
+    folder.mkdir()
+    exporter = {"kind": "file", "path": str(folder / "evaluations.jsonl")}
+    first = gateway_process(settings(flags, exporter))
+    alias.symlink_to(folder / "evaluations.jsonl")
+    taken = r"exporter\.path: .*alias\.jsonl is in use by another gateway"
+    with pytest.raises(DidNotStart, match=taken):
+        gateway_process(settings(flags, exporter | {"path": str(alias)}))
+    first.reload(settings(flags, exporter | {"keep": 7}))
+    eventually(lambda: "settings reloaded" in first.logs())
+    with pytest.raises(DidNotStart, match=taken):
+        gateway_process(settings(flags, exporter | {"path": str(alias)}))
+    first.kill()
+    assert None is gateway_process(settings(flags, exporter | {"path": str(alias)})).returncode
+
+
 def test_a_locked_database_delays_no_answer_and_loses_nothing(gateway_process: Start, flags: Path) -> None:
     """The log says so meanwhile, and the status page after a while."""
     with Receiver() as receiver:

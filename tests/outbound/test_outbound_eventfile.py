@@ -13,7 +13,8 @@ import pytest_twisted
 
 from gateway.exporter import Parcel
 from gateway.outbound import eventfile
-from gateway.outbound.eventfile import EventFile, append
+from gateway.outbound.claim import Taken
+from gateway.outbound.eventfile import EventFile, append, check
 from gateway.settings import Exporter
 from outbound_memory import Noted
 
@@ -170,3 +171,25 @@ async def test_counts_of_a_write_that_failed_are_not_counted_twice(tmp_path: Pat
     await file.write(parcels)
     await file.stop(last=True)
     assert [1, 2] == [json.loads(line).get("count", 1) for line in lines(path)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_gateway_is_kept_away_for_as_long_as_the_file_is_written(tmp_path: Path) -> None:
+    """Whoever comes later writes nothing, says why, and goes on when the first has ended."""
+    from twisted.internet import reactor  # noqa: TID251 - a real thread
+
+    settings = Exporter(kind="file", path=str(tmp_path / "events.jsonl"))
+    first, second = (EventFile(reactor, lambda: 200.0, settings, Noted()) for _ in range(2))
+    first.start()
+    second.start()
+    await first.write([Parcel(b'"first"', 1)])
+    with pytest.raises(OSError, match="in use by another gateway"):
+        await second.write([Parcel(b'"second"', 1)])
+    check(settings.path, ours=True)
+    with pytest.raises(Taken):
+        check(settings.path, ours=False)
+    await first.stop(last=True)
+    await second.write([Parcel(b'"second"', 1)])
+    await second.stop(last=True)
+    assert ['"first"', '"second"'] == lines(tmp_path / "events.jsonl")
+    check(settings.path, ours=False)

@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs
 
 from gateway.exporter import MEMORY, SPOOL_FULL, UNWANTED, Parcel
 from gateway.outbound.attempt import Attempt
+from gateway.outbound.claim import claimed
 from gateway.outbound.exports import FAILING_LONG, GATHER_SECONDS, RETRY_SECONDS, ExporterUnusable, Exports
 from gateway.settings import Exporter, Settings
 from outbound_memory import DirectStore, FakeSender, Noted
@@ -253,6 +254,9 @@ def test_what_cannot_work_is_said_before_the_start(tmp_path: Path) -> None:
     scene.exports.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "new"))))
     with pytest.raises(ExporterUnusable, match=r"exporter\.path: .*No such file"):
         scene.exports.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "no" / "file"))))
+    used = r"exporter\.path: .*new is in use by another gateway"
+    with claimed(tmp_path / "new", hidden=True), pytest.raises(ExporterUnusable, match=used):
+        scene.exports.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "new"))))
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(ExporterUnusable, match=r"exporter\.ca_file: .*no certificate"):
         scene.exports.check(Settings(exporter=Exporter(**HOOK, ca_file=str(tmp_path / "ca.pem"))))
