@@ -55,7 +55,7 @@ def items(holder: object, field: str) -> list[Any]:
 
 def is_boolean(definition: object) -> bool:
     """Whether the flag is on or off, rather than of some value."""
-    return not isinstance(definition, dict) or definition.get("t") in {None, 0}
+    return not isinstance(definition, dict) or definition.get("t") in (None, 0)
 
 
 def value_of(definition: object, holder: object) -> Value | None:

@@ -73,7 +73,7 @@ def _targets(snapshot: Snapshot, priority: int, rule: object) -> Iterator[tuple[
 
 def _segment_of(snapshot: Snapshot, condition: object) -> object:
     inner = condition.get("s") if isinstance(condition, dict) else None
-    if not isinstance(inner, dict) or inner.get("c") not in {None, 0}:
+    if not isinstance(inner, dict) or inner.get("c") not in (None, 0):
         return None
     index = inner.get("s") or 0
     return segment_at(snapshot, index) if isinstance(index, int) else None

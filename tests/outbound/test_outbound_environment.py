@@ -177,6 +177,16 @@ def test_rules_that_single_nobody_out_make_no_calls():
     )
 
 
+def test_a_malformed_type_or_comparator_keeps_nothing_else_from_being_told():
+    """A list or an object in the place of a number comes from an upstream, and is told like any other definition."""
+    for odd in ([1], {}, "x", 1.5):
+        comparing = {"s": {"s": 0, "c": odd}}
+        new = {"f": {"t": odd, "v": {"b": True}}, "g": boolean(False, rule(True, comparing)), "h": boolean(True)}
+        old = {"f": boolean(False), "g": boolean(True), "h": boolean(False)}
+        found = told([old, [segment("a", "DE")]], [new, [segment("a", "DE")]])
+        assert ["f", "g", "h"] == [body["data"]["new_state"]["feature"]["name"] for body in found]
+
+
 def test_each_identifier_in_clear_is_one_more_call():
     """A rule that names identifiers is told once per identifier; equals and is-one-of both do, the first rule wins."""
     equals = {"u": {"a": "Identifier", "c": 28, "s": "z"}}
