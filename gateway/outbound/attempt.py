@@ -61,11 +61,13 @@ class AnswerTooLong(Exception):
     """The answer went on beyond ``ANSWER_LIMIT``."""
 
 
+# The first line that fits any of an error's causes counts, so what is special stands above what comes along with it:
+# a failed handshake, for one, is a lost connection as well.
 _TABLE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((AnswerTooLong,), "the answer is too long"),
     ((CertificateError, VerificationError), "the receiver's certificate is for another host"),
     ((TlsError,), "the TLS handshake failed"),
-    ((ConnectTimeout, CancelledError), TIMED_OUT),
+    ((ConnectTimeout, CancelledError), TIMED_OUT),  # only the attempt's own timer, or a stop, cancels
     ((DNSLookupError,), "the host name cannot be resolved"),
     ((UnsupportedAddressFamily,), "the address family is not supported"),
     ((ConnectError,), "the connection failed"),

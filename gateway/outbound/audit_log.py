@@ -1,4 +1,7 @@
-"""Format ``audit_log``: one call per act, with who did it if that is known."""
+"""Format ``audit_log``, that of Flagsmith's audit log web hooks: one call per act, with who did it if that is known.
+
+Field by field: ``docs/webhooks.md`` and ``docs/schemas/audit_log.schema.json``.
+"""
 
 from __future__ import annotations
 
@@ -107,6 +110,7 @@ def _segment_log(edit: SegmentEdit) -> str:
 
 
 def _unsalted(preferences: Mapping[str, object]) -> bytes:
+    # The salt is one of the preferences in a config JSON (``p.s``), and an act of its own here.
     return canonical({name: value for name, value in preferences.items() if name != "s"})
 
 

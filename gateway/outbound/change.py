@@ -58,8 +58,9 @@ _CREDIT = msgspec.json.Decoder(_Credit)
 
 
 def read_credit(body: bytes) -> tuple[Author | None, str]:
-    """Return the author and the notes that an inbound hook's body names; never raises, and never invents.
+    """Return the author and the notes that an inbound hook's body names: None and "" where it names none.
 
+    Never raises, and never invents.
     Only for calls that were authenticated: anybody can write a name. Senders paste names into their JSON unescaped,
     so a body that cannot be read is nothing unusual: it names nobody.
     """

@@ -101,7 +101,10 @@ def _run(span: Span) -> dict[str, object]:
 
 
 def _bounded(lines: Iterable[Line], dress: Callable[[Line], T], limit: int, size: Callable[[T], int]) -> list[T]:
-    """Return the first lines, dressed, that fit; when some do not, a last one says how many are missing."""
+    """Return the first lines, dressed, that fit; when some do not, a last one says how many are missing.
+
+    From the first that does not fit on, all are missing, short ones too: a message with gaps would mislead.
+    """
     kept: list[T] = []
     room, missing = limit - MORE_ROOM, 0
     for line in lines:

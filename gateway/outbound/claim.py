@@ -35,7 +35,10 @@ class Claim:
         self._file: int | None = None
 
     def take(self) -> None:
-        """Hold it from now on, or still; raises ``Taken`` or OSError; a child process does not inherit it."""
+        """Hold it from now on, or still; raises ``Taken`` or OSError; a child process does not inherit it.
+
+        The lock file stays behind: if it were deleted, two processes could each lock a file of that name.
+        """
         if self._file is not None:
             return
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

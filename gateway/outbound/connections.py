@@ -38,7 +38,10 @@ class AddressRefused(Exception):
 
 
 class _Metered(ProtocolWrapper):
-    """One connection; cut when more comes back after a request than any honest answer has."""
+    """One connection; cut when more comes back after a request than any honest answer has.
+
+    Counted below HTTP, so that heads count as well, however many an answer has.
+    """
 
     _received = 0
 
@@ -106,6 +109,7 @@ class _Checked:
         usable = [address for address, why in zip(addresses, refusals, strict=True) if why is None]
         if not usable:
             raise AddressRefused(next(why for why in refusals if why is not None))
+        # The others share the time, so that one that is dead leaves some for the next; the attempt's own timer runs on.
         *others, last = usable[:ADDRESS_LIMIT]
         for address in others:
             try:
@@ -137,12 +141,15 @@ class _Addresses:
 
     def resolutionComplete(self) -> None:
         """See ``IResolutionReceiver``."""
-        if not self.done.called:
+        if not self.done.called:  # a look-up in a thread goes on after whoever waited was cancelled
             self.done.callback(self.found)
 
 
 def resolved(reactor: Any, host: str, port: int) -> Deferred[list[str]]:
-    """Return the addresses of ``host``, in the resolver's order; empty when there is no such name."""
+    """Return the addresses of ``host``, in the resolver's order, each once; empty when there is no such name.
+
+    Errs only when cancelled, and has no bound on time of its own.  A literal address is not looked up.
+    """
     receiver = _Addresses()
     try:
         receiver.found.append(str(ip_address(host)))
@@ -198,7 +205,7 @@ class Connections:
         return _Counted(endpoint, self._opened)
 
     def close(self) -> Deferred[None]:
-        """Close idle connections, and cut the rest."""
+        """Close idle connections, and cut the rest: requests in flight err.  Fires when the idle ones are closed."""
         closed: Deferred[None] = self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
         for line in list(self._opened):
             line.transport.abortConnection()

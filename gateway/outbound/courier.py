@@ -27,7 +27,10 @@ GRACE: Final = 5.0  # seconds that a stop waits for attempts in flight; those th
 
 @frozen
 class Route:
-    """How to reach an endpoint; equal routes share their connections."""
+    """How to reach an endpoint: one whose route a reload leaves equal keeps its connections.
+
+    ``ca_file`` is read when the connections are made, so other bytes under the same name take a restart.
+    """
 
     url: str
     ca_file: str
@@ -69,7 +72,10 @@ class Courier:
         self.unusable: dict[str, str] = {}  # endpoints that cannot be called as they are set, and why
 
     def configure(self, endpoints: Sequence[tuple[Endpoint, Rules]], delivery: Delivery) -> None:
-        """Deliver to these endpoints and to no others; one that cannot be used is said so, and its messages wait."""
+        """Deliver to these endpoints and to no others; one that cannot be used is said so, and its messages wait.
+
+        Attempts in flight end under the old settings, also those to endpoints that are gone.
+        """
         before, self._lanes, self.unusable = self._lanes, {}, {}
         for endpoint, rules in endpoints:
             route = Route(endpoint.url, endpoint.ca_file, endpoint.concurrency, endpoint.timeout, delivery)

@@ -25,7 +25,10 @@ class Credits:
     _live: dict[str, list[tuple[Author | None, str]]] = field(factory=dict)
 
     def add(self, sdk_id: str, body: bytes) -> Callable[[], None]:
-        """Let the body of an authenticated hook count, until the function that is returned is called, once."""
+        """Let the body of an authenticated hook count, until the function that is returned is called, once.
+
+        Whoever adds must call it, however the fetch ends: a credit that stays would name its author for all time.
+        """
         credit = read_credit(body)
         if credit == NOBODY:
             return lambda: None

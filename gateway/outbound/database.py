@@ -31,7 +31,7 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_SECONDS: Final = 2.0  # how long a transaction waits for another process's lock; a change waits 0.25 s anyway
 GROUP_LIMIT: Final = 500  # pieces of work in one transaction: bounds what one fault makes run again
-SLICE_SECONDS: Final = 0.005  # of the reactor for what follows from one transaction; streams are pushed in such slices
+SLICE_SECONDS: Final = 0.005  # of the reactor for what follows from one transaction, before others have their turn
 # Python's 5 ms are what the database's thread waits for its turn after each statement while the reactor is busy: under
 # load a change took three times as long to be recorded.
 SWITCH_SECONDS: Final = 0.0005
@@ -51,12 +51,14 @@ class Store(Protocol):
     def run(self, work: Work[T]) -> Deferred[T]:
         """Do ``work`` in a transaction; errs with what it raised, or with ``sqlite3.Error``; then nothing was written.
 
-        ``work`` may be run more than once before one run is kept, so it must change nothing but the database.
+        ``work`` runs in another thread, and may be run more than once before one run is kept: it must change nothing
+        but the database, and read nothing that the reactor's thread changes meanwhile.  Works run in the order of the
+        calls, and their Deferreds fire in it, in the reactor's thread.  To cancel one stops the waiting, not the work.
         """
 
 
 class Database:
-    """The file at ``path``; ``open`` before ``run``, ``close`` at the end."""
+    """The file at ``path``; ``open`` before ``run``, ``close`` at the end, and no ``run`` after it has fired."""
 
     def __init__(self, reactor: Any, path: Path) -> None:
         self.path = path
@@ -72,6 +74,7 @@ class Database:
         """Create or upgrade the file, and start the thread; raises ``OutboxUnusable`` with nothing left open.
 
         Takes some milliseconds in the calling thread, so that whoever starts the gateway learns at once.
+        Python's switch interval is that of the whole process, and stays at what is set here.
         """
         with _explained(self.path):
             _make_room_for(self.path)
@@ -89,8 +92,8 @@ class Database:
             cp_min=1,
             cp_max=1,
             cp_openfun=prepare,
-            check_same_thread=False,
-            isolation_level=None,
+            check_same_thread=False,  # adbapi closes the connection in the thread that closes the pool
+            isolation_level=None,  # Python would begin transactions by itself, and late: at the first write
             timeout=BUSY_SECONDS,
         )
         self._pool.start()  # type: ignore[no-untyped-call]
@@ -103,7 +106,7 @@ class Database:
         return done
 
     def close(self) -> Deferred[None]:
-        """Fire when all work is done and the thread has ended."""
+        """Fire when all work is done, the thread has ended and the claim is let go; work of before then is done too."""
         done: Deferred[None] = Deferred()
         done.addCallback(lambda _: self._end())
         self._idle.append(done)
@@ -197,8 +200,11 @@ def _explained(path: Path) -> Iterator[None]:
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Set what SQLite forgets when a connection is closed."""
+    # A reader (the command line, the diagnostics port) and the writer do not wait for each other.
     connection.execute("PRAGMA journal_mode = WAL")
+    # With NORMAL a commit is synced at the next checkpoint only: a power cut would take back what was promised.
     connection.execute("PRAGMA synchronous = FULL")
+    # Off unless asked for; attempts go with their message.
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
@@ -228,6 +234,7 @@ class Locked(Exception):
 
 def _together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     try:
+        # Takes the write lock now: a transaction that begins to write later may be refused without any wait.
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.Error:
         raise Locked(Failure()) from None  # type: ignore[no-untyped-call]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.outbound.change import Change
 
 Value = bool | str | int | float
+# By a setting's type ``t`` in config JSON v6 (boolean, text, whole number, number): the field of ``v`` with its value.
 _FIELDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (("b", bool), ("s", str), ("i", int), ("d", (int, float)))
 
 
@@ -54,7 +55,7 @@ def items(holder: object, field: str) -> list[Any]:
 
 
 def is_boolean(definition: object) -> bool:
-    """Whether the flag is on or off, rather than of some value."""
+    """Whether the flag is on or off, rather than of some value; a definition without a type counts as boolean."""
     return not isinstance(definition, dict) or definition.get("t") in (None, 0)
 
 
@@ -126,5 +127,5 @@ def _users(snapshot: Snapshot, numbers: Mapping[int, object]) -> set[str]:
 
 
 def canonical(value: object) -> bytes:
-    """Return bytes that are equal exactly when two plain JSON values are."""
+    """Return bytes that are equal exactly when two plain JSON values are; 1 and 1.0 are not, true and 1 neither."""
     return msgspec.json.encode(value, order="sorted")

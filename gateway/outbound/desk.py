@@ -53,12 +53,12 @@ class Desk:
         self.names: Collection[str] = ()  # of the web hooks that there are
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Begin to answer; opens no file before somebody asks."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and whatever it looks for."""
-        self._over = True
+        """End the thread, and whatever it looks for: the caller waits for it, as a rule some milliseconds."""
+        self._over = True  # first: it is what makes SQLite give up
         self._thread.stop()
 
     def deliveries(
@@ -101,7 +101,10 @@ class Desk:
         return self._look(look)
 
     def retry(self, message_id: str) -> Deferred[tuple[int, tuple[str, ...]] | None]:
-        """Make the deliveries with this id due; return how many, and why others are not, None for an unknown id."""
+        """Make the deliveries with this id due; return how many, and why others are not, None for an unknown id.
+
+        On disk when it fires; the attempts begin after that.
+        """
         names = tuple(self.names)
         retried: Deferred[Any] = self._store.run(lambda c: queries.retry(c, message_id, self._wall(), names))
 

@@ -1,4 +1,4 @@
-"""Format ``envelope``: one event object per thing that happened.
+"""Format ``envelope``: one event object per thing that happened; ``data`` by type: ``docs/webhooks.md``.
 
 {"id": uuid, "type": …, "createdTimestamp": milliseconds, "data": {"sdk", "etagBefore", "etagAfter", …}}
 """
@@ -46,7 +46,11 @@ class _Event:
 
 
 def compose(change: Change, endpoint: Endpoint, defaults: Mapping[str, Attribute]) -> Told:
-    """Return the events of a change: flags, segments, the config as a whole, then watched users, each sorted."""
+    """Return the events of a change: flags, segments, the config as a whole, then watched users.
+
+    Flags come sorted by key, those added before those updated before those removed, watched users as in the settings.
+    What the endpoint does not subscribe to is one ``Skipped`` per type.
+    """
     messages, unwanted = [], dict[str, int]()
     for event in _events(change, endpoint, defaults):
         if wants_type(endpoint, event.type):

@@ -1,4 +1,7 @@
-"""Format ``environment``: one call per changed flag, and one per changed override of it."""
+"""Format ``environment``, that of Flagsmith's web hooks: one call per changed flag, and one per changed override of it.
+
+Where a field comes from, and what is always null: ``docs/webhooks.md``.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,10 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def compose(change: Change, endpoint: Endpoint, ids: Ids) -> Told:
-    """Return the calls of a change: flag by flag in the order of keys, the flag's own state first."""
+    """Return the calls of a change: flag by flag in the order of keys, the flag's own state first.
+
+    Then its overrides: those that are new or changed in the order of the rules, after them those that are gone.
+    """
     changes = change.changes
     messages: list[Message] = []
     omitted = 0

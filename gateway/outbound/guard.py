@@ -50,7 +50,10 @@ class Guard:
         )
 
     def refusal(self, address: str) -> str | None:
-        """Return why ``address`` (a literal, a zone allowed) must not be connected to; None when it may."""
+        """Return why ``address`` (a literal, a zone allowed) must not be connected to; None when it may.
+
+        An IPv6 address that carries an IPv4 one is judged as both: denied if either is, allowed if either is.
+        """
         try:
             given = ip_address(address.partition("%")[0])
         except ValueError:
@@ -68,7 +71,11 @@ class Guard:
 
 
 def _meanings(address: Address) -> list[Address]:
-    """Return the address, and the IPv4 address that it carries, if it does."""
+    """Return the address, and the IPv4 address that it carries, if it does.
+
+    Mapped and compatible (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052): a host or a gateway on the
+    way may connect to the inner one.
+    """
     found: list[Address] = [address]
     if isinstance(address, IPv6Address):
         teredo = address.teredo

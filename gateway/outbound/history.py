@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def last_config(connection: sqlite3.Connection, sdk_id: str) -> Snapshot | None:
-    """Return the config of an SDK that was recorded last; None when there is none, or it can no longer be read."""
+    """Return the config of an SDK that was recorded last; None when there is none, or it can no longer be read.
+
+    With None the next config counts as the first ever: nobody is told of it.
+    """
     row = connection.execute("SELECT body, etag FROM configs WHERE sdk_id = ?", (sdk_id,)).fetchone()
     try:
         return None if row is None else load(bytes(row[0]), row[1])

@@ -1,6 +1,7 @@
 """Names that any node finds by itself: equal history gives equal message ids, with nothing shared.
 
-An id is a UUIDv5 of a JSON array, so that no two different lists of texts can run together to one name.
+An id is a UUIDv5 (RFC 9562) of a JSON array, so that no two different lists of texts can run together to one name.
+Receivers know messages by them, over restarts and versions: what goes into one must not change.
 """
 
 from __future__ import annotations

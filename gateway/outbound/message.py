@@ -54,7 +54,10 @@ class Feature:
 
 
 class Ids(Protocol):
-    """Stable integers: assigned once, kept, and never given to anything else."""
+    """Stable integers, from 1: assigned when first asked for, kept, and never given to anything else.
+
+    Asked inside a transaction, in the database's thread; what is assigned in one that fails is assigned anew.
+    """
 
     def environment(self, sdk_id: str) -> int:
         """Return the number of an SDK: the one in the settings, else one assigned."""
@@ -63,13 +66,13 @@ class Ids(Protocol):
         """Return the project's number, its name, and the organisation's number."""
 
     def feature(self, sdk_id: str, key: str) -> Feature:
-        """Return what is kept of a flag, also of one that is deleted."""
+        """Return what is kept of a flag, also of one that is deleted; one that comes back is the same feature."""
 
     def state(self, sdk_id: str, key: str, target: str) -> int:
         """Return the number of a flag's state: ``target`` is "", ``segment:<name>`` or ``identifier:<text>``."""
 
     def segment(self, sdk_id: str, name: str) -> int:
-        """Return the number of a segment."""
+        """Return the number of a segment, by its name: a renamed one is another."""
 
 
 @attrs.frozen

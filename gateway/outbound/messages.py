@@ -48,6 +48,7 @@ def compose(
 ) -> Told:
     """Return all that ``endpoint`` is told about ``change``, in the order in which it is to be sent.
 
+    Equal arguments give equal messages, ids and bodies included.
     ``meta`` holds ``hostname``; ``defaults`` are the SDK's default user attributes. Both may differ from node to
     node: they are no part of the ids.
     """

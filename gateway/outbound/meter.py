@@ -1,6 +1,7 @@
 """How the outbox is doing: what waits, since when an endpoint fails, what was dropped; as functions of a connection.
 
-Everything is read from indexes that hold only what waits, or from small tables: cheap beside any number of messages.
+What is read every few seconds comes from indexes that hold only what waits, or from small tables: cheap beside any
+number of messages.  ``failing`` looks through what an endpoint has finished, and is asked at a start and a reload only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 METER_SECONDS: Final = 10.0  # between two looks; scrapers come every 15 s or more
 
-# Reasons in the table of drops, and the word for each on the metrics page.
+# Reasons in the table of drops, and the word for each on the metrics page.  They stay in files that live for years: a
+# text that changes here no longer counts what was dropped under the old one.
 DROPS: Final = {
     "refused: the outbox is full": "refused",
     "a change could not be put into words": "wordless",

@@ -19,7 +19,10 @@ class NotOurs(Exception):
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Create or upgrade; raises ``NotOurs`` without changing anything, or ``sqlite3.Error``."""
+    """Create or upgrade; raises ``NotOurs`` without changing anything, or ``sqlite3.Error``.
+
+    After an error the file is of the last version that was reached in full, and the next start goes on from there.
+    """
     application = _pragma(connection, "application_id")
     version = _pragma(connection, "user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]

@@ -1,4 +1,4 @@
-"""Format ``notifier``: one call per change, with the definitions of all flags that changed."""
+"""Format ``notifier``, GO Feature Flag's: one call per change, with the definitions of all flags that changed."""
 
 from __future__ import annotations
 

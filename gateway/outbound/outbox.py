@@ -43,7 +43,10 @@ class Wish:
 
 
 class Outbox:
-    """Every method is one transaction; a Deferred errs with ``sqlite3.Error`` when nothing was written."""
+    """Every method is one transaction; a Deferred errs with ``sqlite3.Error`` when nothing was written.
+
+    Moments are seconds since 1970.  What was written is on disk when a Deferred fires.
+    """
 
     def __init__(self, store: Store, wall: Callable[[], float]) -> None:
         self._store = store
@@ -135,7 +138,10 @@ class Outbox:
         return self._store.run(work)
 
     def wishes(self) -> Deferred[list[Wish]]:
-        """Return what the command line asked for since the last call, and forget it."""
+        """Return what the command line asked for since the last call, in its order, and forget it.
+
+        Forgotten before it is granted: a crash in between loses a wish, and grants none twice.
+        """
         return self._store.run(_wishes)
 
     def reading(self) -> Deferred[Reading]:

@@ -1,6 +1,6 @@
 """What one attempt came to, and what follows from it.
 
-status, fault ──► outcome_of() ──► Outcome ──► follow() ──► Done | Again | Expired
+status, fault ──► Attempt.outcome() ──► Outcome ──► follow() ──► Done | Again | Expired
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def text(outcome: Outcome) -> str:
 
 
 def follow(outcome: Outcome, first: float, now: float, attempt: int, retry_for: float, chance: float) -> Step:
-    """Return what follows from attempt number ``attempt``, which ended at ``now``; arguments as ``next_attempt``."""
+    """Return what follows from attempt number ``attempt``, which ended at ``now``; arguments as ``next_attempt``.
+
+    ``asked`` of the answer is never later than ``at``: nobody is left alone beyond the end of ``retry_for``.
+    """
     if isinstance(outcome, Delivered):
         return Done()
     asked = outcome.retry_after if isinstance(outcome, Refused) else None

@@ -94,7 +94,10 @@ class Recorder:
         self.full = False  # whether the latest messages were refused, because the outbox has reached its largest size
 
     def record(self, sdk_id: str, new: Snapshot, author: Author | None, notes: str) -> Deferred[None]:
-        """Record that ``new`` is now the config of an SDK; fires when it is on disk, or after 250 ms; never errs."""
+        """Record that ``new`` is now the config of an SDK; fires when it is on disk, or after 250 ms; never errs.
+
+        Changes are written in the order of the calls, until trouble or a long queue makes those of one SDK one.
+        """
         recorded: Deferred[None] = Deferred()
         self._waiting.append(_Entry(sdk_id, new, author, notes, self._wall(), [recorded]))
         if len(self._waiting) > WAITING_LIMIT:
@@ -103,14 +106,14 @@ class Recorder:
         return _within(self._clock, recorded, PATIENCE)
 
     def idle(self) -> Deferred[None]:
-        """Fire when nothing waits any more, or the database is in trouble."""
+        """Fire when nothing waits any more, or the database is in trouble; never errs."""
         done: Deferred[None] = Deferred()
         self._idle.append(done)
         self._rest()
         return done
 
     def stop(self) -> None:
-        """Try no more."""
+        """Try no more.  What still waits is found at the next start, as a difference from the last recorded config."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None

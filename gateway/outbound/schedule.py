@@ -1,4 +1,4 @@
-"""When a message that was not taken is tried again."""
+"""When a message that was not taken is tried again: the table of ``docs/webhooks.md``; pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def next_attempt(
     """Return when to try again after attempt number ``attempt`` has failed; None when the message has expired.
 
     All moments are Unix seconds; ``first`` is when the first attempt was made, ``retry_after`` the seconds that the
-    receiver asked for. The last attempt is at ``first + retry_for``: an answer beyond that is never waited for.
+    receiver asked for, a minimum. The last attempt is made at ``first + retry_for``, whatever the receiver asked for.
     """
     end = first + retry_for
     if now >= end:
@@ -41,7 +41,7 @@ def next_attempt(
 def parse_retry_after(value: str, now: float) -> float | None:
     """Return the seconds from ``now`` that a ``Retry-After`` header asks for, from 0; None when it says nothing.
 
-    It is a number of seconds or an HTTP date; a date that is past asks for nothing, which is 0.
+    It is a number of seconds or an HTTP date (RFC 9110, 10.2.3); a date that is past asks for nothing, which is 0.
     """
     text = value.strip(" \t")
     if _SECONDS.fullmatch(text):

@@ -98,7 +98,8 @@ class Outbound:
     def start(self) -> Deferred[None]:
         """Open what the settings ask for; raises ``OutboxUnusable``, with nothing opened; fires when messages go out.
 
-        Changes are recorded from this call on.
+        Changes are recorded from this call on.  The Deferred never errs: what a busy database does not take is logged,
+        and made up for at the next start or reload.
         """
         if not _wanted(self._settings):
             self._exports.configure(self._settings, None)
@@ -108,7 +109,10 @@ class Outbound:
         return Deferred.fromCoroutine(self._configure()).addErrback(_unexpected)
 
     def stop(self) -> Deferred[None]:
-        """Let attempts in flight and changes that wait end, bounded; then close the database."""
+        """Let attempts in flight and changes that wait end, within some seconds; then close the database.
+
+        Afterwards ``record`` fires at once and writes nothing.
+        """
         return Deferred.fromCoroutine(self._close())
 
     def credit(self, sdk_id: str, body: bytes) -> Callable[[], None]:
@@ -232,6 +236,7 @@ class Outbound:
         return self._database.run(work)
 
     async def _close(self) -> None:
+        # The database goes last, since all others write to it; what is exported ends beside the rest, not before it.
         if self._upkeep is not None:
             self._upkeep.stop()
         exported: Deferred[None] = Deferred.fromCoroutine(self._exports.stop())

@@ -1,5 +1,7 @@
 """The headers of one call: what it is, and the proofs that it comes from here.
 
+``X-Hub-Signature-256`` is GitHub's, ``X-Flagsmith-Signature`` Flagsmith's; ``webhook-…`` are those of Standard Webhooks
+(https://www.standardwebhooks.com), whose signature covers ``id.timestamp.body``.
 Signed anew for each attempt: the secrets may have been rotated since, and the Standard Webhooks time is the attempt's.
 """
 
@@ -34,6 +36,7 @@ def headers_for(
     ]
     if not secrets:
         return headers
+    # These two have one key: the newest secret's text as it stands, ``whsec_`` included, as their verifiers take it.
     first = digest(secrets[0].encode(), body, sha256).hex()
     headers.append(("X-Hub-Signature-256", f"sha256={first}"))
     if style in {"environment", "audit_log"}:

@@ -25,7 +25,7 @@ class Trouble:
 
 
 class Sink(Protocol):
-    """Durable and bounded."""
+    """Durable and bounded; all methods belong to the reactor thread, ``start`` first and once."""
 
     def start(self) -> None:
         """Begin to work."""
@@ -41,11 +41,11 @@ class Sink(Protocol):
 
     @property
     def trouble(self) -> Trouble | None:
-        """Why nothing gets any further at the moment."""
+        """Why nothing gets any further at the moment; None while it does."""
 
 
 def beside(work: Deferred[Any]) -> Deferred[None]:
-    """Fire when ``work`` does, and leave its result to it."""
+    """Fire when ``work`` does, and leave its result to it: never errs, and cancelling does not touch ``work``."""
     done: Deferred[None] = Deferred()
 
     def ended(result: Any) -> Any:

@@ -43,7 +43,7 @@ def watched(endpoint: Endpoint, defaults: Mapping[str, Attribute]) -> dict[str, 
     """Return the users whose values ``endpoint`` watches, by digest: their attributes as set, and with ``defaults``.
 
     ``defaults`` are the SDK's default attributes, which count for every stream too. Equal users are one.
-    A user that is malformed is left out: settings are checked before they come here.
+    A user that is malformed is left out: settings are checked before they come here.  In the order of the settings.
     """
     found: dict[str, tuple[Mapping[str, Attribute], User]] = {}
     if endpoint.format != "envelope":

@@ -21,7 +21,10 @@ class TrustError(Exception):
 
 @implementer(IOpenSSLTrustRoot)
 class _Both:
-    """The platform's authorities and those of one file."""
+    """The platform's authorities and those of one file.
+
+    Twisted has ``trustRootFromCertificates`` for the second alone, and nothing public that adds to the first.
+    """
 
     def __init__(self, own: list[Any]) -> None:
         self._own = own
@@ -33,7 +36,7 @@ class _Both:
 
 
 def policy(ca_file: str) -> BrowserLikePolicyForHTTPS:
-    """Return how receivers prove who they are; raises ``TrustError``."""
+    """Return how receivers prove who they are; reads ``ca_file`` now and never again; raises ``TrustError``."""
     if not ca_file:
         return BrowserLikePolicyForHTTPS()  # type: ignore[no-untyped-call]
     try:

@@ -88,6 +88,7 @@ class Upkeep:
 
 
 def _patiently(act: Callable[[], Any]) -> Deferred[None]:
+    # A LoopingCall ends for good at the first error, and waits for a Deferred: no two rounds of one act at a time.
     done: Deferred[None] = Deferred.fromCoroutine(act())
     return done.addErrback(_not_now)
 

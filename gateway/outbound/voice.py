@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 @define
 class Voice:
-    """Puts changes into words; ``settings`` may be replaced at any time, a transaction sees one or the other."""
+    """Puts changes into words; ``settings`` may be replaced at any time, each call sees one or the other.
+
+    The ``Teller`` methods are called in the database's thread, so each reads ``settings`` once.
+    """
 
     settings: Settings
     hostname: str
