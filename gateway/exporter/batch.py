@@ -15,10 +15,10 @@ def batch_head(meta: Mapping[str, str]) -> bytes:
     return b'{"meta":%b,"events":[' % msgspec.json.encode(dict(meta))
 
 
-def encode_batch(head: bytes, lines: Iterable[bytes]) -> bytes:
-    r"""Return ``{"meta":…,"events":[…]}``; ``lines`` are events, one or several in each, a line feed between two.
+def encode_batch(head: bytes, events: Iterable[bytes]) -> bytes:
+    """Return ``{"meta":…,"events":[…]}``; ``events`` are one or several in each, a comma between two.
 
-    JSON that we write has no other line feed.  Equal arguments must give equal bodies in every version: a batch that
-    was sent and did not arrive is put together again.
+    Equal arguments must give equal bodies in every version: a batch that was sent and did not arrive is put together
+    again.
     """
-    return b"%b%b]}" % (head, b"\n".join(lines).replace(b"\n", b","))
+    return b"%b%b]}" % (head, b",".join(events))

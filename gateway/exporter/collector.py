@@ -3,6 +3,7 @@
     one, many ──► lines ──► parcels ──► take          (aggregate: ──► counts per minute ──► take)
 
 An event is encoded at once: that costs less than to keep what it is made of, which the garbage collector would visit.
+It is written to the end of one buffer: that costs less than many small texts, which are put together later.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
-from gateway.exporter.event import Tails, head_of
+from gateway.exporter.event import Tails, moment_of, who_of
 from gateway.exporter.parcel import MEMORY, TOO_LARGE, Count, Parcel
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ class Collector:
         self._now = now
         self._chance = chance
         self._tails = Tails()
-        self._lines: list[bytes] = []
-        self._count = self._size = 0  # of ``_lines``
+        self._moment = b""
+        self._since = self._until = 0.0  # the second of ``_moment``
+        self._lines = bytearray()
+        self._count = 0  # of ``_lines``
         self._parcels: deque[Parcel] = deque()
         self._held = self._held_bytes = 0  # of ``_parcels``
         self._minutes: dict[int, dict[bytes, int]] = {}
@@ -50,17 +53,18 @@ class Collector:
         """From now on keep this share of the evaluations, each or counted by minute, for batches of so many events."""
         self._sampling = sampling
         self._aggregate = aggregate
+        self._plain = sampling >= 1.0 and not aggregate
         self._parcel_events = min(PARCEL_EVENTS, batch)
 
     def one(self, result: Result, user: User | None) -> None:
         """Note that one flag was evaluated for an answer."""
-        if self._sampling < 1.0 and self._chance() >= self._sampling:
+        if not self._plain:
+            self.many((result,), user)
             return
-        tail = self._tails[result]
-        if self._aggregate:
-            self._add_counts((tail,), 1)
-        else:
-            self._add(head_of(user, self._now()) + tail, 1)
+        now = self._now()
+        if not self._since <= now < self._until:
+            self._turn(now)
+        self._add(who_of(user), self._moment, self._tails[result], 1)
 
     def many(self, results: Sequence[Result], user: User | None, times: int = 1) -> None:
         """Note that flags were evaluated for one answer, or for an event that ``times`` readers got."""
@@ -94,35 +98,49 @@ class Collector:
         if self._aggregate:
             self._add_counts(tails, times)
             return
-        head = head_of(user, self._now())
-        tails[0] = head + tails[0]
-        lines = (b"\n" + head).join(tails)
-        if len(lines) <= EVENT_BYTES:
+        now = self._now()
+        if not self._since <= now < self._until:
+            self._turn(now)
+        who, moment = who_of(user), self._moment
+        lines = (who + moment).join(tails)
+        together = [(lines, len(tails))] if len(lines) <= PARCEL_BYTES else [(tail, 1) for tail in tails]
+        for tail, count in together:
             for _ in range(times):
-                self._add(lines, len(tails))
-            return
-        first, *others = tails
-        for event in (first, *(head + tail for tail in others)):
-            for _ in range(times):
-                self._add(event, 1)
+                self._add(who, moment, tail, count)
 
-    def _add(self, lines: bytes, count: int) -> None:
-        if len(lines) > EVENT_BYTES:
-            self._dropped[TOO_LARGE] += count
-            return
-        self._lines.append(lines)
+    def _turn(self, now: float) -> None:
+        """Another second has begun."""
+        self._moment = moment_of(now)
+        self._since = now // 1
+        self._until = self._since + 1
+
+    def _add(self, who: bytes, moment: bytes, tail: bytes, count: int) -> None:
+        """Add an event, or the lines of ``count``."""
+        lines = self._lines
+        lines += who
+        lines += moment
+        lines += tail
         self._count += count
-        self._size += len(lines)
-        if self._count >= self._parcel_events or self._size >= PARCEL_BYTES:
+        if self._count >= self._parcel_events or len(lines) >= PARCEL_BYTES:
+            self._filled(len(who) + len(moment) + len(tail), count)
+
+    def _filled(self, size: int, count: int) -> None:
+        """See what becomes of a parcel's worth, of which ``size`` bytes were added last."""
+        if size > EVENT_BYTES:
+            del self._lines[-size:]
+            self._count -= count
+            self._dropped[TOO_LARGE] += count
+        else:
             self._close()
 
     def _close(self) -> None:
         """Make a parcel of the lines, and room for it."""
         if not self._lines:
             return
-        parcel = Parcel(b"\n".join(self._lines), self._count)
-        self._lines = []
-        self._count = self._size = 0
+        del self._lines[0]  # the first line feed, at no cost
+        parcel = Parcel(bytes(self._lines), self._count)
+        self._lines = bytearray()
+        self._count = 0
         self._parcels.append(parcel)
         self._held += parcel.count
         self._held_bytes += len(parcel.lines)

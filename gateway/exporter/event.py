@@ -1,8 +1,9 @@
-"""One evaluation as it is told: who asked and when (the head), for what and what came (the tail).
+"""One evaluation as a line of JSON: who asked, when, and for what and what came (the tail).
 
-    {"kind":"feature","contextKind":"user","userKey":"anna","creationDate":1700000000, | "key":"checkout","variation":…}
+    ↵{"kind":"feature","contextKind":"user","userKey":"anna" | ,"creationDate":1700000000, | "key":"checkout",…}
 
-A tail is the same for everybody who gets that outcome, so it is made once; a head is the same for all flags of a call.
+A tail is the same for everybody who gets that outcome, so it is made once, and a moment for all who ask in its second.
+The line feed parts a line from the one before, and is no part of the first one.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 IDENTIFIER: Final = "Identifier"
 KNOWN_LIMIT: Final = 20_000  # outcomes whose tail is remembered: two each of 10,000 flags, some 3 MB
 _DIGEST_LENGTH: Final = 32  # hex digits: 128 bits tell any two users apart
-_USER: Final = b'{"kind":"feature","contextKind":"user","userKey":%b,"creationDate":%d,'
-_ANONYMOUS: Final = b'{"kind":"feature","contextKind":"anonymousUser","userKey":"%b","creationDate":%d,'
+_USER: Final = b'\n{"kind":"feature","contextKind":"user","userKey":'
+_ANONYMOUS: Final = b'\n{"kind":"feature","contextKind":"anonymousUser","userKey":"%b"'
+_MOMENT: Final = b',"creationDate":%d,'
 _TAIL: Final = b'"key":%b,"variation":%b,"value":%b,"default":%b,"source":"SERVER"}'
 
 _encode = msgspec.json.Encoder().encode
@@ -47,18 +49,23 @@ def tail_of(result: Result) -> bytes:
     )
 
 
-def head_of(user: User | None, at: float) -> bytes:
-    """Return what is told of a user at ``at``, Unix seconds: the ``Identifier``, or a digest that shows nothing."""
+def who_of(user: User | None) -> bytes:
+    """Return what is told of a user, the ``Identifier`` or a digest that shows nothing; with it a line begins."""
     if user is not None:
         name = user.text.get(IDENTIFIER)
         if name:
-            return _USER % (_encode(name), at)
-    return _ANONYMOUS % (_digest(user), at)
+            return _USER + _encode(name)
+    return _ANONYMOUS % _digest(user)
+
+
+def moment_of(at: float) -> bytes:
+    """Return what is told of a moment, Unix seconds."""
+    return _MOMENT % at
 
 
 def counted(minute: int, tail: bytes, count: int) -> bytes:
     """Return the event of ``count`` equal evaluations in the minute that began at ``minute``, whoever asked."""
-    return (_USER % (b'""', minute)) + tail[:-1] + b',"count":%d}' % count
+    return b'%b""%b%b,"count":%d}' % (_USER[1:], moment_of(minute), tail[:-1], count)
 
 
 def _digest(user: User | None) -> bytes:

@@ -208,6 +208,9 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+    # Debian's SQLite overwrites what is deleted, and for that writes and syncs each page of it once more: half of all
+    # that the exporter cost the disk.  FAST leaves pages alone that become free as a whole, until they are used again.
+    connection.execute("PRAGMA secure_delete = FAST")
 
 
 def transact(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:

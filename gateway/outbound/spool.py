@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.outbound.database import Store
 
 T = TypeVar("T")
-Line = tuple[bytes, int]  # events with line feeds between them, and how many they are
+Row = tuple[int, int, bytes]  # how many events, in how many bytes, with commas between them
 
 ROW_BYTES: Final = 256 * 1024  # of counted events in one row: what the cap and a batch take or leave together
 BATCH_BYTES: Final = 4 * 1024 * 1024  # of one body, whatever it counts: each step that makes it takes some 2 ms
@@ -63,11 +63,10 @@ class EventSpool:
 
     def write(self, parcels: Sequence[Parcel]) -> Deferred[Held]:
         """Put events on disk."""
-        rows = [(parcel.lines, parcel.count) for parcel in parcels if parcel.count]
         counts = [(minute, told, count) for (minute, told), count in merged(parcels).items()]
 
         def work(connection: sqlite3.Connection) -> Held:
-            _add(connection, rows)
+            _add(connection, (_row(each.count, each.lines.replace(b"\n", b",")) for each in parcels if each.count))
             connection.executemany(
                 "INSERT INTO minutes (minute, told, count) VALUES (?, ?, ?)"
                 " ON CONFLICT (minute, told) DO UPDATE SET count = count + excluded.count",
@@ -129,22 +128,26 @@ class EventSpool:
         return self._store.run(work)
 
 
-def gathered(events: Iterable[bytes]) -> Iterator[Line]:
-    """Put lines together, a bounded number of bytes at a time."""
-    lines: list[bytes] = []
+def _row(count: int, events: bytes) -> Row:
+    return count, len(events), events
+
+
+def gathered(events: Iterable[bytes]) -> Iterator[Row]:
+    """Put events together, a bounded number of bytes at a time."""
+    together: list[bytes] = []
     size = 0
     for event in events:
-        lines.append(event)
+        together.append(event)
         size += len(event)
         if size >= ROW_BYTES:
-            yield b"\n".join(lines), len(lines)
-            lines, size = [], 0
-    if lines:
-        yield b"\n".join(lines), len(lines)
+            yield _row(len(together), b",".join(together))
+            together, size = [], 0
+    if together:
+        yield _row(len(together), b",".join(together))
 
 
-def _add(connection: sqlite3.Connection, rows: Iterable[Line]) -> None:
-    connection.executemany("INSERT INTO spool (lines, count) VALUES (?, ?)", rows)
+def _add(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    connection.executemany("INSERT INTO spool (count, bytes, events) VALUES (?, ?, ?)", rows)
 
 
 def _held(connection: sqlite3.Connection, dropped: int = 0) -> Held:
@@ -164,7 +167,7 @@ def _last_of(connection: sqlite3.Connection, mark: int, limit: int) -> int | Non
     """Return the last row of a batch that begins with the oldest."""
     last = None
     total = size = 0
-    rows = connection.execute("SELECT id, length(lines), count FROM spool WHERE id <= ? ORDER BY id", (mark,))
+    rows = connection.execute("SELECT id, bytes, count FROM spool WHERE id <= ? ORDER BY id", (mark,))
     for number, length, count in rows:
         if last is not None and (total + count > limit or size + length > BATCH_BYTES):
             break
@@ -174,8 +177,8 @@ def _last_of(connection: sqlite3.Connection, mark: int, limit: int) -> int | Non
 
 
 def _whole(connection: sqlite3.Connection, sequence: int, name: str, head: bytes, last: int) -> Batch:
-    rows = connection.execute("SELECT lines, count FROM spool WHERE id <= ? ORDER BY id", (last,)).fetchall()
-    return Batch(sequence, name, encode_batch(head, [lines for lines, _ in rows]), sum(count for _, count in rows))
+    rows = connection.execute("SELECT events, count FROM spool WHERE id <= ? ORDER BY id", (last,)).fetchall()
+    return Batch(sequence, name, encode_batch(head, [events for events, _ in rows]), sum(count for _, count in rows))
 
 
 def _trim(connection: sqlite3.Connection, max_bytes: int) -> int:

@@ -51,6 +51,17 @@ def test_each_evaluation_is_an_event_in_order() -> None:
     assert source.take() is None
 
 
+def test_each_event_has_the_second_of_its_evaluation() -> None:
+    """Of one flag and of several, and of a clock that was put back."""
+    now = [0.0]
+    source = collector(now=lambda: now[0])
+    moments = (10.0, 10.999, 11.0, 12.5, 12.0, 9.5)
+    for now[0] in moments:
+        source.one(ON, ANNA)
+        source.many([ON, OFF], ANNA)
+    assert [int(moment) for moment in moments for _ in range(3)] == [each["creationDate"] for each in events(source)]
+
+
 def test_an_event_of_a_stream_counts_for_each_reader() -> None:
     """Five readers of one cohort are five evaluations."""
     source = collector()
@@ -122,6 +133,17 @@ def test_memory_is_bounded_in_bytes_too() -> None:
     found = parcels(source)
     assert sum(len(parcel.lines) for parcel in found) <= MEMORY_BYTES + PARCEL_BYTES + 130 * 1024
     assert found[0].dropped[MEMORY] > 0
+
+
+def test_flags_that_are_large_together_only_are_all_told() -> None:
+    """An answer with more than one event's worth of values is told event by event."""
+    source = collector()
+    source.one(OFF, ANNA)
+    source.many([Result(str(number), "x" * 300_000, "") for number in range(6)], ANNA, 2)
+    found = parcels(source)
+    assert 13 == sum(parcel.count for parcel in found)
+    assert not any(parcel.dropped for parcel in found)
+    assert all(len(parcel.lines) < PARCEL_BYTES + 301_000 for parcel in found)
 
 
 @pytest.mark.parametrize("aggregate", [False, True])

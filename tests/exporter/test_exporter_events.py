@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from gateway.exporter import batch_head, counted, encode_batch
-from gateway.exporter.event import KNOWN_LIMIT, Tails, head_of, tail_of
+from gateway.exporter.event import KNOWN_LIMIT, Tails, moment_of, tail_of, who_of
 from gateway.flags import Result, User, load
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "exporter.schema.json"
@@ -21,9 +21,14 @@ ANNA = User({"Identifier": "anna", "Country": "DE"})
 VALIDATOR = Draft202012Validator(json.loads(SCHEMA.read_text()))
 
 
+def line(result: Result, user: User | None, at: float) -> bytes:
+    """One event, without the line feed in front of it."""
+    return (who_of(user) + moment_of(at) + tail_of(result)).removeprefix(b"\n")
+
+
 def event(result: Result, user: User | None, at: float = 130.9) -> dict[str, object]:
     """One event, decoded."""
-    return json.loads(head_of(user, at) + tail_of(result))
+    return json.loads(line(result, user, at))
 
 
 def test_an_event_has_the_members_of_the_seed() -> None:
@@ -35,9 +40,9 @@ def test_an_event_has_the_members_of_the_seed() -> None:
 
 
 def test_a_batch_fits_the_schema() -> None:
-    """For a user, for nobody, for a flag that failed, and for a count; lines may hold several events."""
-    lines = [head_of(ANNA, 1) + tail_of(ON) + b"\n" + head_of(None, 1) + tail_of(ON), counted(60, tail_of(BAD), 3)]
-    body = json.loads(encode_batch(batch_head({"hostname": "h", "app": "shop"}), lines))
+    """For a user, for nobody, for a flag that failed, and for a count; several may be together already."""
+    events = [line(ON, ANNA, 1) + b"," + line(ON, None, 1), counted(60, tail_of(BAD), 3)]
+    body = json.loads(encode_batch(batch_head({"hostname": "h", "app": "shop"}), events))
     VALIDATOR.validate(body)
     assert {"hostname": "h", "app": "shop"} == body["meta"]
     assert ["user", "anonymousUser", "user"] == [each["contextKind"] for each in body["events"]]
@@ -63,7 +68,7 @@ def test_an_anonymous_user_is_a_digest_that_tells_users_apart() -> None:
     assert event(ON, one) == event(ON, same)
     assert "anonymousUser" == event(ON, one)["contextKind"] == event(ON, User({"Identifier": ""}))["contextKind"]
     assert event(ON, one)["userKey"] != event(ON, other)["userKey"]
-    assert b"DE" not in head_of(one, 0)
+    assert b"DE" not in who_of(one)
 
 
 def test_an_identifier_that_is_no_text_is_told_as_rules_read_it() -> None:
@@ -79,9 +84,9 @@ def test_an_identifier_that_is_no_text_is_told_as_rules_read_it() -> None:
 )
 def test_any_user_and_value_come_through_on_one_line(name: str, key: str, value: object) -> None:
     """So that a line feed always stands between two events."""
-    line = head_of(User({"Identifier": name}), 1) + tail_of(Result(key, value, key))
-    told = json.loads(line)
-    assert b"\n" not in line
+    told_line = line(Result(key, value, key), User({"Identifier": name}), 1)
+    told = json.loads(told_line)
+    assert b"\n" not in told_line
     assert (name, key, value) == (told["userKey"], told["key"], told["value"])
 
 

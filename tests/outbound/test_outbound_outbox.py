@@ -362,23 +362,56 @@ def test_a_second_start_changes_nothing() -> None:
     assert store.rows("SELECT * FROM sqlite_schema") == schema
 
 
-def test_an_outbox_of_version_1_is_upgraded_with_all_that_waits() -> None:
-    """It ends with the columns of a new one; what was asked for before, and not kept, is taken as what was planned."""
-    new = DirectStore()
+SPOOL_OF_VERSION_1 = """
+DROP TABLE spool;
+CREATE TABLE spool (id INTEGER PRIMARY KEY AUTOINCREMENT, lines BLOB NOT NULL, count INTEGER NOT NULL) STRICT;
+CREATE TRIGGER spool_grows AFTER INSERT ON spool BEGIN
+    UPDATE spooled SET bytes = bytes + length(new.lines), count = count + new.count;
+END;
+CREATE TRIGGER spool_shrinks AFTER DELETE ON spool BEGIN
+    UPDATE spooled SET bytes = bytes - length(old.lines), count = count - old.count;
+END;
+"""
+
+
+def outbox_of_version_1() -> sqlite3.Connection:
+    """An empty outbox as the first gateways made it."""
     schema = resources.files("gateway.outbound").joinpath("schema", "outbox-v2.sql").read_text("utf-8")
     old = sqlite3.connect(":memory:", isolation_level=None)
     old.executescript("\n".join(line for line in schema.splitlines() if not line.lstrip().startswith("asked ")))
+    old.executescript(SPOOL_OF_VERSION_1)
     old.execute(f"PRAGMA application_id = {APPLICATION}")
     old.execute("PRAGMA user_version = 1")
+    return old
+
+
+def test_an_outbox_of_version_1_is_upgraded_with_all_that_waits() -> None:
+    """It ends with the columns of a new one; what was asked for before, and not kept, is taken as what was planned."""
+    new, old = DirectStore(), outbox_of_version_1()
     fields = "id, endpoint, sequence, format, type, subject, body, created, state, due, tries"
     for each, tries in (("fresh", 0), ("waits", 3)):
         row = (each, "ops", 1, "envelope", "FLAG_UPDATED", "a", b"{}", 1.0, "pending", 7.0, tries)
         old.execute(f"INSERT INTO messages ({fields}) VALUES ({','.join('?' * len(row))})", row)
     migrate(old)
-    columns = "SELECT name, type, \"notnull\" FROM pragma_table_info('messages') ORDER BY name"
-    assert new.rows(columns) == old.execute(columns).fetchall()
+    for table in ("messages", "spool"):
+        columns = f"SELECT name, type, \"notnull\" FROM pragma_table_info('{table}') ORDER BY name"
+        assert new.rows(columns) == old.execute(columns).fetchall()
     assert [("fresh", 0.0), ("waits", 7.0)] == old.execute("SELECT id, asked FROM messages ORDER BY id").fetchall()
     assert (VERSION,) == old.execute("PRAGMA user_version").fetchone()
+
+
+def test_evaluations_of_an_outbox_of_version_1_are_upgraded_too() -> None:
+    """Rows stay with their batches, and the totals go on to count."""
+    old = outbox_of_version_1()
+    for lines, count in ((b'{"userKey":"\xc3\xa4"}\n{}', 2), (b"{}", 1)):
+        old.execute("INSERT INTO spool (lines, count) VALUES (?, ?)", (lines, count))
+    totals = old.execute("SELECT * FROM spooled").fetchall()
+    migrate(old)
+    expected = [(1, 2, 19, b'{"userKey":"\xc3\xa4"},{}'), (2, 1, 2, b"{}")]
+    assert expected == old.execute("SELECT id, count, bytes, events FROM spool ORDER BY id").fetchall()
+    assert [(21, 3)] == totals == old.execute("SELECT * FROM spooled").fetchall()
+    old.execute("DELETE FROM spool WHERE id = 1")
+    assert [(2, 1)] == old.execute("SELECT * FROM spooled").fetchall()
 
 
 def test_random_histories_lose_no_change(logged_errors) -> None:

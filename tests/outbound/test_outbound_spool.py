@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import count
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,9 @@ from gateway.outbound.ledger import used_bytes
 from gateway.outbound.spool import BATCH_BYTES, Batch, EventSpool
 from outbound_memory import DirectStore, now
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MARK = 10**9
 HEAD = batch_head({"hostname": "h"})
 
@@ -20,8 +24,8 @@ HEAD = batch_head({"hostname": "h"})
 class Disk:
     """A spool over an outbox in memory."""
 
-    def __init__(self, max_bytes: int = 10**9) -> None:
-        self.store = DirectStore()
+    def __init__(self, max_bytes: int = 10**9, path: str = ":memory:") -> None:
+        self.store = DirectStore(path)
         self.spool = EventSpool(self.store, max_bytes)
         self._names = count()
 
@@ -41,7 +45,7 @@ class Disk:
 
     def truth(self) -> tuple[int, int]:
         """What is there, counted the slow way."""
-        return self.store.rows("SELECT coalesce(sum(count), 0), coalesce(sum(length(lines)), 0) FROM spool")[0]
+        return self.store.rows("SELECT coalesce(sum(count), 0), coalesce(sum(length(events)), 0) FROM spool")[0]
 
 
 def test_a_batch_is_the_same_until_it_was_sent() -> None:
@@ -159,3 +163,14 @@ def test_a_batch_that_was_dropped_while_it_was_sent_takes_nothing_else_along() -
     batch = disk.batch()
     disk.write(30)
     assert 30 == now(disk.spool.sent(batch)).count
+
+
+def test_to_forget_events_writes_none_of_them_again(tmp_path: Path) -> None:
+    """Some builds of SQLite overwrite what is deleted unless they are told not to."""
+    disk = Disk(path=str(tmp_path / "outbox.sqlite3"))
+    disk.write(100_000)
+    batch = disk.batch(limit=100_000)
+    disk.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    now(disk.spool.sent(batch))
+    assert (0, 0) == disk.truth()
+    assert (tmp_path / "outbox.sqlite3-wal").stat().st_size < len(batch.body) // 4

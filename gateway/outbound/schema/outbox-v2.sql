@@ -109,11 +109,13 @@ CREATE TABLE wakes (
     argument TEXT NOT NULL
 ) STRICT;
 
--- Evaluation events that wait for a batch: some lines of JSON per row, a line feed between two.
+-- Evaluation events that wait for a batch: some per row, as JSON with a comma between two.
+-- The large column is the last one and its size is beside it: SQLite reads through a row up to what is asked for.
 CREATE TABLE spool (
-    id    INTEGER PRIMARY KEY AUTOINCREMENT,
-    lines BLOB NOT NULL,
-    count INTEGER NOT NULL
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    count  INTEGER NOT NULL,
+    bytes  INTEGER NOT NULL,             -- of its events
+    events BLOB NOT NULL
 ) STRICT;
 
 -- Evaluations that are told together once their minute is over.
@@ -140,8 +142,8 @@ CREATE TABLE spooled (
 ) STRICT;
 INSERT INTO spooled VALUES (0, 0);
 CREATE TRIGGER spool_grows AFTER INSERT ON spool BEGIN
-    UPDATE spooled SET bytes = bytes + length(new.lines), count = count + new.count;
+    UPDATE spooled SET bytes = bytes + new.bytes, count = count + new.count;
 END;
 CREATE TRIGGER spool_shrinks AFTER DELETE ON spool BEGIN
-    UPDATE spooled SET bytes = bytes - length(old.lines), count = count - old.count;
+    UPDATE spooled SET bytes = bytes - old.bytes, count = count - old.count;
 END;
