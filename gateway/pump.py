@@ -73,7 +73,7 @@ class Pump:
         self._turn_call = self._work_call = self._late_call = None
 
     def add(self, sdk_id: str, snapshot: Snapshot | None) -> None:
-        """Make a hub for an SDK."""
+        """Make a hub for an SDK; one that it has must be removed first, or its streams hear nothing any more."""
         hub = self.hubs[sdk_id] = Hub(
             sdk_id,
             snapshot,
@@ -93,7 +93,10 @@ class Pump:
             subscriber.outlet.finish()
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
-        """Push what ``snapshot`` changes, beginning in the next turn of the reactor."""
+        """Push what ``snapshot`` changes, beginning in the next turn of the reactor.
+
+        While an earlier push is under way both become one, and each reader gets what is newest when its turn comes.
+        """
         hub = self.hubs[sdk_id]
         hub.publish(snapshot)
         known = self._pushes.get(sdk_id)
@@ -117,7 +120,7 @@ class Pump:
             hub.exposure = exposure
 
     def drain(self, window: float) -> None:
-        """End every stream, spread evenly over ``window`` seconds."""
+        """End every stream that is open now, spread evenly over ``window`` seconds; returns at once."""
         waiting = self._wheel.everyone()
         # A group each tick; where there are fewer streams than ticks, a stream each, further apart.
         groups = max(1, min(int(window / DRAIN_TICK_SECONDS), len(waiting)))

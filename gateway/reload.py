@@ -63,6 +63,7 @@ class Reload:
         if loaded.settings is None:
             return [str(problem) for problem in loaded.problems]
         settings = loaded.settings
+        # All that can refuse comes first, ``front.apply`` last among it; what follows was checked and does not fail.
         try:
             self.front.check(settings)
             self.registry.check(settings)
@@ -70,7 +71,7 @@ class Reload:
             self.front.apply(settings)
         except (ExporterUnusable, OutboxUnusable, TlsError, UpstreamError, ValueError) as error:
             return [str(error)]
-        self.outbound.reconfigure(settings)
+        self.outbound.reconfigure(settings)  # before the registry: what a new SDK fetches is told as these settings say
         self.registry.reconfigure(settings)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))

@@ -148,7 +148,7 @@ class Gateway(Service):
             self._open_diagnostics(settings)
             self._threads.start()
             self._registry.start()
-            self._outbound.start()
+            self._outbound.start()  # in the turn in which the fetches begin, so none has ended unrecorded
         except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, UpstreamError) as error:
             reason = explained(error) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)
@@ -178,6 +178,7 @@ class Gateway(Service):
         self._readiness.stop()
         self._concerns.stop()
         self._notifier.stopping("draining")
+        # Clients, then what feeds them, then what records: the last answers' evaluations are kept, and sent.
         await self._front.drain(lambda: self._hurry)
         await self._registry.stop()
         await self._outbound.stop()

@@ -21,6 +21,7 @@ CONCERN_SECONDS: Final = 5.0  # between two looks; nothing here is a matter of s
 class Concerns:
     """Asks ``find`` for sentences, and calls ``tell`` with all of them whenever they are not those of before.
 
+    Neither may raise: that would end the asking.
     A sentence stays the same for as long as its matter does; its beginning and its end are a line in the log each.
     """
 

@@ -119,7 +119,7 @@ class DeliverySeries(DeliveryMetrics):
         self._ages.set((name,), (lambda: age + self._now() - told) if count else 0.0)
 
     def dropped(self, endpoint: str, reason: str, total: int) -> None:
-        """Count what was added since it was told last."""
+        """Count what was added since it was told last; the first time all: a restart goes on from the outbox."""
         name, word = self._known(endpoint), reason if reason in DROP_REASONS else OTHER
         series = (endpoint, name, word)
         self._dropped.add((name, word), max(total - self._drops.get(series, 0), 0))

@@ -27,7 +27,10 @@ def log_file(options: Mapping[str, object] | None) -> str:
 
 
 def write_to(path: str) -> None:
-    """Have standard output and standard error go to the end of a file, which is made if need be; raises OSError."""
+    """Have standard output and standard error go to the end of a file, which is made if need be; raises OSError.
+
+    Always to what is the end then, so a file that logrotate cuts by ``copytruncate`` goes on from its new beginning.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Tells systemd how the service is doing, by the ``sd_notify`` protocol: datagrams of ``NAME=value`` lines.
+"""Tells systemd how the service is doing, by the protocol of sd_notify(3): datagrams of ``NAME=value`` lines.
 
 Without systemd (no ``NOTIFY_SOCKET``) every call does nothing; a send that fails is forgotten, as the protocol asks.
 """
@@ -60,7 +60,10 @@ class Notifier:
         self._send("READY=1", *_status(status))
 
     def reloading(self) -> None:
-        """A reload begins; ``ready`` must follow, whether it was applied or refused."""
+        """A reload begins; ``ready`` must follow, whether it was applied or refused.
+
+        ``Type=notify-reload`` needs the time as well: by it systemd knows that this is the reload that it asked for.
+        """
         self._send("RELOADING=1", f"MONOTONIC_USEC={int(self._monotonic() * 1_000_000)}")
 
     def stopping(self, status: str = "") -> None:

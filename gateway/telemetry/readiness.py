@@ -60,7 +60,7 @@ class Readiness:
         self._stopping = True
 
     def check(self) -> Verdict:
-        """Return the answer of this moment."""
+        """Return the answer of this moment; an SDK that fails makes the gateway unready only if none serves."""
         sdks = [SdkState(*state) for state in self._serving]
         reason = self._reason(sdks)
         told = {sdk.sdk_id: {"serving": sdk.serving, "why": self._why(sdk)} for sdk in sdks}

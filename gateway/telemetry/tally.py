@@ -1,6 +1,6 @@
 """Counters, gauges and histograms that belong to one thread.
 
-    hot path ──► Counts / Levels / Durations ──► Tallies.collect() ──► prometheus_client ──► text
+    hot path ──► Counts / Gauges / Durations ──► Tallies.collect() ──► prometheus_client ──► text
 
 The client library's own metric objects take a lock and walk their buckets for each observation: 3.8 µs for one request
 where these take 0.4 µs.

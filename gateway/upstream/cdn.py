@@ -76,6 +76,7 @@ class CdnSource:
         failed = isinstance(outcome, Failed)
         self._failures = self._failures + 1 if failed else 0
         if isinstance(outcome, Fetched):
+            # Not before: with the ETag of a config that was refused, a 304 would hide that it is still refused.
             self._etag = self._offered
         self._disarm()
         wait = delay(self._every, self._failures, self._tools.rng.random())
@@ -158,13 +159,14 @@ class CdnSource:
             location = response.headers.getRawHeaders(b"location", [b""])[0]
             if response.code not in _MOVED or not location:
                 return await self._answer(response)
-            await self._agent.cut()
+            await self._agent.cut()  # its body is not read, so the connection is of no more use
             url = urljoin(url, location.decode("ascii", "replace"))
             if not url.startswith(("http://", "https://")):
                 return Failed(Kind.REDIRECT, "the upstream redirects to something that is no http or https URL")
         return Failed(Kind.REDIRECT, f"the upstream redirected more than {REDIRECT_LIMIT} times")
 
     def _headers(self) -> dict[bytes | str, bytes | str]:
+        # No Accept-Encoding: treq asks for gzip by itself, and ``Connections`` keeps it from unpacking what comes.
         headers: dict[bytes | str, bytes | str] = {"User-Agent": _AGENT, "X-ConfigCat-UserAgent": _AGENT}
         if self._etag:
             headers["If-None-Match"] = self._etag

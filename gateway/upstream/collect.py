@@ -63,6 +63,7 @@ class Inflater:
             if self._stream.eof:
                 if not data.strip(_NOISE):
                     return
+                # RFC 1952: a file may be several members, one after the other.
                 self._stream = zlib.decompressobj(_GZIP)
             # One byte more than allowed is enough to know, however much a small input would unfold to.
             self._keep(self._stream.decompress(data, self._limit - self._size + 1))

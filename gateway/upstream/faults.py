@@ -21,6 +21,7 @@ from gateway.upstream.tunnel import TunnelRefused
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# The first line that fits any of an error's causes counts, so what is special stands above what comes along with it.
 _TABLE: tuple[tuple[tuple[type[BaseException], ...], Kind, str], ...] = (
     ((TooLarge,), Kind.TOO_LARGE, "the config JSON is larger than upstream.max_bytes"),
     ((BadEncoding,), Kind.ENCODING, "the config JSON cannot be decompressed"),

@@ -11,7 +11,7 @@ import msgspec
 from attrs import frozen
 
 FETCH_LIMIT = 3  # fetches of one refresh, the first included; a fourth would be a loop (official SDKs: 3)
-_WANTED, _FORCED = 1, 2
+_WANTED, _FORCED = 1, 2  # of ``p.r`` in config JSON v6; 0 means that the CDN is right; ``p.u`` is the base meant
 
 
 class _Root(msgspec.Struct):

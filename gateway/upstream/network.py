@@ -118,6 +118,8 @@ class Connections:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._pool = HTTPConnectionPool(network.reactor)  # type: ignore[no-untyped-call]
+        # One, since an SDK has one fetch at a time.  That the pool repeats a GET whose kept connection turns out to be
+        # closed is wanted here.
         self._pool.maxPersistentPerHost = 1
         self._direct = Agent.usingEndpointFactory(  # type: ignore[no-untyped-call]
             network.reactor, self, self._pool
@@ -164,7 +166,7 @@ class Connections:
             line.received = 0
 
     def cut(self) -> Deferred[None]:
-        """Abort every connection, busy or idle; fires when all are closed."""
+        """Abort every connection, busy or idle; fires when all are closed, and never errs."""
         cut: Deferred[None] = Deferred()
         self._cuts.append(cut)
         self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]

@@ -36,6 +36,7 @@ class Sdk:
     """One SDK of the settings.  It keeps its identity through reloads, unless its key changes.
 
     ``snapshot`` is None until the first good config; from then on it is always the last good one that was admitted.
+    ``loading`` holds until the first fetch has ended, well or badly.  All methods belong to the reactor thread.
     """
 
     def __init__(
@@ -119,7 +120,10 @@ class Sdk:
         return old.stop() if old is not None else succeed(None)
 
     def stop(self) -> Deferred[None]:
-        """End fetches, timers and watches; everybody who waits is answered now."""
+        """End fetches, timers and watches; everybody who waits is answered now.
+
+        A config that is being admitted is still published afterwards: ``on_change`` may hear of an SDK that has ended.
+        """
         source, self._source = self._source, None
         ended = self._turns.stop()
         self._first_ended()
@@ -150,7 +154,7 @@ class Sdk:
         before = self._newest
         outcome = self._compile(outcome)
         changed = self._newest is not before
-        source.settled(outcome)
+        source.settled(outcome)  # before anybody is told or waited for, so that the next poll is due in any case
         self._tell(source, outcome, self._clock.seconds() - began, changed=changed)
         if changed:
             self._place()

@@ -31,7 +31,7 @@ class Tools:
 
 
 class Source(Protocol):
-    """One place.  Its SDK never has two fetches under way."""
+    """One place, in the reactor thread.  Its SDK never has two fetches under way, and calls ``start`` once, first."""
 
     remote: bool  # an upstream that sends bodies, rather than a file that is looked at
     place: str  # for logs: a host or a file name, never a URL

@@ -1,4 +1,4 @@
-"""An endpoint that reaches a host through an HTTP proxy's CONNECT.
+"""An endpoint that reaches a host through an HTTP proxy's CONNECT (RFC 9110, 9.3.6): any 2xx opens the tunnel.
 
 proxy endpoint ──► CONNECT host:port ──► 200 ──► the caller's protocol, on the same bytes
 """

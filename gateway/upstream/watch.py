@@ -19,7 +19,7 @@ Tell = Callable[[str | None], None]
 
 
 class Watch(Protocol):
-    """Tells of changes in a set of directories; may tell too often."""
+    """Tells of changes in a set of directories; may tell too often, and hears nothing of other machines' changes."""
 
     def follow(self, directories: Sequence[Place]) -> None:
         """Watch exactly these from now on; nothing happens when they are the same as before."""

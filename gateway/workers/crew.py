@@ -40,13 +40,16 @@ if TYPE_CHECKING:
 _log = Logger()
 
 TICK_SECONDS = 1.0  # between two looks at the workers
-STOP_SECONDS = 8.0  # beyond the drain window: 5 s for requests in flight, and some for a busy machine
+STOP_SECONDS = 8.0  # beyond the drain window: a worker's ``front.IN_FLIGHT_SECONDS``, and some for a busy machine
 KILL_SECONDS = 1.0  # until the system has ended a killed worker; in all less than systemd is told to wait
 LOOK_SECONDS = 0.05  # between two looks at whether all workers have ended
 
 
 class Crew:
-    """``gateway.front.Front`` over worker processes."""
+    """``gateway.front.Front`` over worker processes; all methods belong to the reactor thread.
+
+    ``keep`` is given what workers evaluated; its Deferred never errs, and a worker may send more once it has fired.
+    """
 
     def __init__(
         self,
@@ -143,7 +146,7 @@ class Crew:
 
     async def drain(self, hurry: Callable[[], bool]) -> None:
         """Have every worker drain, wait until they have ended, and kill those that take too long."""
-        self._roll.dismiss()
+        self._roll.dismiss()  # first: whoever ends from now on is not replaced
         self._roll.tell(say.Drain())
         await self._await_end(self._started.http.sse.drain_window + STOP_SECONDS, hurry)
         self._roll.kill()
@@ -161,7 +164,10 @@ class Crew:
         return Ledger(self._metrics, self._registry.by_id)
 
     def greeting(self, member: Member) -> Iterator[say.Down]:
-        """Yield the state of everything, and last that the worker may serve."""
+        """Yield the state of everything, and last that the worker may serve.
+
+        It is asked for and sent in one turn, so nothing that changes can fall between it and what is told to all.
+        """
         yield say.Begin(member.number, self._started)
         yield say.Apply(self._settings)
         for sdk in self._sdks.values():

@@ -43,7 +43,7 @@ class Ledger:
             metrics.loop_lag(lag)
 
     def close(self) -> None:
-        """The worker is gone, and its streams with it; what they counted stays."""
+        """The worker is gone, and its streams with it; what they counted stays.  No tally comes after that."""
         for flag, count in list(self._open.items()):
             self._close(flag, count)
 

@@ -42,7 +42,10 @@ class Link(Protocol, Generic[Said]):
         self._lost = lost
 
     def send(self, message: Down | Up) -> None:
-        """Say something; what is said to somebody who is gone is lost."""
+        """Say something; what is said to somebody who is gone is lost.
+
+        What is said to somebody who does not read waits in memory: a worker that hangs is killed after 30 s.
+        """
         self.send_framed(framed(encode(message)))
 
     def send_framed(self, data: bytes) -> None:

@@ -30,17 +30,17 @@ _log = Logger()
 LINK_FD = 3  # where a worker finds its end of the socket pair
 SILENCE_TICKS = 30  # ticks of a second without a word before a worker counts as hung; it tallies every second
 ENDING_TICKS = 5  # ticks that a process may outlive its link
-HELD_BACK = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+HELD_BACK = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})  # what a whole group may get; for the leader
 
 
 class Owner(Protocol):
     """Who is told what a member says."""
 
     def said(self, member: Member, message: Up) -> None:
-        """A worker said something."""
+        """A worker said something; also after its process has ended, for what was under way."""
 
     def gone(self, member: Member) -> None:
-        """A worker's process and link are both gone."""
+        """A worker's process and link are both gone; said once, and nothing after it."""
 
 
 class Member(ProcessProtocol):
@@ -68,6 +68,7 @@ class Member(ProcessProtocol):
                 reactor.spawnProcess(
                     self,
                     sys.executable,
+                    # -P: no module comes from whatever directory the gateway was started in.
                     [sys.executable, "-P", "-m", "gateway.workers.worker"],
                     env=_environment(environ),
                     childFDs={0: nothing.fileno(), 1: 1, 2: 2, LINK_FD: theirs.fileno()},

@@ -1,6 +1,8 @@
 """What leader and workers say to each other; the order of the messages is the order of what happened.
 
 A worker is told everything about every SDK before ``Serve``; each new config comes once, as the upstream's bytes.
+Settings, secrets included, come this way and no other: arguments and environment of a process can be read by others.
+``ask`` is a number that the asker chose; the answer carries it, and answers come in any order.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ Defaults = dict[str, str | float | tuple[str, ...]]
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag_field="kind"):
-    """Base of everything that is said."""
+    """Base of everything that is said.  Fields go by their place, so both sides must be of one version."""
 
 
 class Begin(Message, frozen=True, array_like=True, tag="begin"):

@@ -43,7 +43,7 @@ class MirrorSdk:
         return self._ask(self.id, limited, credit)
 
     def loaded(self) -> None:
-        """The first fetch has ended."""
+        """The first fetch has ended; said again, it changes nothing."""
         self.loading = False
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -95,7 +95,10 @@ class Mirror:
             sdk.loaded()
 
     def config(self, said: Config) -> Snapshot | None:
-        """Compile and keep a config; return it, or None for an SDK that is gone."""
+        """Compile and keep a config; return it, or None for an SDK that is gone.
+
+        Raises ``ConfigError``, with the last one kept.
+        """
         sdk = self._sdks.get(said.sdk_id)
         if sdk is None:
             return None

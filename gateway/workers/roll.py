@@ -96,7 +96,7 @@ class Roll:
                 member.link.send_framed(data)
 
     def settled(self) -> Deferred[None]:
-        """Fires when each of the workers of now has done what it was told, or is gone, or after 5 s."""
+        """Fires when each of the workers of now has done what it was told, or is gone, or after 5 s; never errs."""
         self._echo += 1
         number = self._echo
         late = self._reactor.callLater(SETTLE_SECONDS, self._echoed, number, None)
@@ -104,7 +104,7 @@ class Roll:
         done.addCallback(lambda _: late.cancel() if late.active() else None)
         self._echoes[number] = (done, set(self.members))
         self.tell(Echo(number))
-        self._echoed(number, 0)
+        self._echoed(number, 0)  # fires at once where there is no worker
         return done
 
     def said(self, member: Member, message: Up) -> None:

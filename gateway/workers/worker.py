@@ -68,7 +68,7 @@ class Worker:
         self.link: Link[say.Down] = Link(say.decode_down, DOWN_LIMIT, self.said, self.end)
 
     def said(self, message: say.Down) -> None:
-        """Obey."""
+        """Obey; but for ``Drain`` everything holds on return, which is what the leader's ``Echo`` relies on."""
         if isinstance(message, say.Config):
             self._config(message)
         elif isinstance(message, say.Refreshed):
@@ -192,7 +192,10 @@ class Worker:
         return self.ask(lambda number: say.Refresh(number, sdk_id, limited, credit))
 
     def ask(self, question: Any) -> Deferred[Any]:
-        """Ask the leader what ``question`` makes of a number; cancelling the answer disturbs nobody."""
+        """Ask the leader what ``question`` makes of a number; cancelling the answer disturbs nobody.
+
+        Fires with the answer, or never: a leader that is gone takes this process along.
+        """
         self._ask += 1
         number = self._ask
         answer: Deferred[Any] = Deferred(lambda _: self._forget(number))
@@ -222,6 +225,7 @@ class LeadersReplays:
 
 def main() -> None:
     """Serve until the link ends."""
+    # Ignored before they are let through, so that what came during the start is dropped.
     for number in HELD_BACK:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
@@ -230,7 +234,7 @@ def main() -> None:
     reactor: Any = default
     worker = Worker(reactor)
     connect(reactor, socket.socket(fileno=LINK_FD), worker.link)
-    reactor.run(installSignalHandlers=False)
+    reactor.run(installSignalHandlers=False)  # Twisted's would end the worker at what is meant for the leader
 
 
 if __name__ == "__main__":
