@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.flags import Snapshot, User, load, number_of, text_of
+from gateway.flags import Snapshot, User, load, number_of, overview, text_of
 from gateway.flags.overview import PERSONAL_ATTRIBUTES, SHARED_SETS
 
 COUNTRIES = ("DE", "FR", "JP")
@@ -116,6 +116,56 @@ def test_all_flags_at_once_are_the_flags_one_by_one(configs: list[tuple[dict[str
         snapshot = made(flags, snapshot, segments)
         check(snapshot, EVERYBODY)
         check(snapshot, EVERYBODY)
+
+
+def asked(key: str, *, on: bool) -> dict[str, Any]:
+    """A flag that is on where its prerequisite, and percentages of users, have it so."""
+    condition = {"p": {"f": key, "c": 0, "v": {"b": on}}}
+    options = [{"p": 50, "v": {"b": True}, "i": "half"}, {"p": 50, "v": {"b": False}, "i": "other"}]
+    return {"t": 0, "v": {"b": False}, "i": "off", "r": [{"c": [condition], "p": options}]}
+
+
+NAMES = [f"f{n}" for n in range(8)]
+EDITS = st.tuples(
+    st.dictionaries(
+        st.sampled_from(NAMES),
+        KINDS | st.builds(asked, st.sampled_from(NAMES), on=st.booleans()) | st.none(),  # None: the flag goes
+        max_size=2,
+    ),
+    st.lists(SEGMENTS, max_size=2) | st.none(),  # None: they stay
+    st.sampled_from(["salt", "salt", "pepper"]),
+)
+VISITS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(EVERYBODY), st.sampled_from(["show", "ofrep", "text"])))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(EDITS, VISITS), min_size=1, max_size=6), st.booleans())
+def test_what_is_carried_is_what_a_fresh_start_would_say(steps: list[Any], crowded: bool) -> None:
+    """Whoever asks, in whatever order, of this config or of one before: as if nothing had ever been remembered."""
+    with pytest.MonkeyPatch.context() as patch:
+        if crowded:  # what is shared is forgotten all the time, and attributes become personal
+            patch.setattr(overview, "SHARED_SETS", (2, 3))
+        flags: dict[str, Any] = {}
+        segments: list[Any] = []
+        loaded: list[tuple[Snapshot, Snapshot]] = []
+        for (edits, others, salt), visits in steps:
+            flags = {key: flag for key, flag in {**flags, **edits}.items() if flag is not None}
+            segments = segments if others is None else others
+            body = json.dumps({"p": {"s": salt}, "s": segments, "f": flags}).encode()
+            loaded.append((load(body, "", loaded[-1][0] if loaded else None), load(body, "")))
+            for back, user, form in visits:
+                carried, fresh = loaded[-min(back, len(loaded))]
+                expected = fresh.evaluate_all(user)
+                if form == "show":
+                    entries = b"{%b}" % b",".join(result.entry for result in expected)
+                    assert (entries, sum(result.number for result in expected) % 2**64) == carried.show_all(user)
+                elif form == "ofrep":
+                    assert sum(result.ofrep_number for result in expected) == carried.ofrep_number(user)
+                    assert b",".join(result.ofrep for result in expected) == carried.encode_ofrep(user)
+                else:
+                    body, told = carried.told_all(user)
+                    assert b"{%b}" % b",".join(result.entry for result in expected) == body
+                    assert sorted(result.json for result in expected) == sorted(result.json for result in told)
 
 
 @pytest.mark.parametrize("comparator", [16, 17, 20, 21])
