@@ -1,7 +1,9 @@
 """The page on web hooks: its examples are what is sent, its snippets run, its table is the schedule."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -124,6 +126,70 @@ def test_the_node_snippet_verifies(tmp_path, require_tool):
     )
     assert ended.stderr == b""
     assert [tuple(each) for each in json.loads(ended.stdout)] == [expected for *_, expected in calls()]
+
+
+GO_DRIVER = """
+package hooks
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+)
+
+func TestCalls(t *testing.T) {
+	var calls []struct {
+		Headers map[string]string
+		Body    string
+		Secrets []string
+	}
+	if err := json.NewDecoder(os.Stdin).Decode(&calls); err != nil {
+		t.Fatal(err)
+	}
+	answers := [][2]bool{}
+	for _, call := range calls {
+		headers, body := http.Header{}, []byte(call.Body)
+		for name, value := range call.Headers {
+			headers.Set(name, value)
+		}
+		hub := HubIsGenuine(headers, body, call.Secrets)
+		answers = append(answers, [2]bool{hub, EnvelopeIsGenuine(headers, body, call.Secrets, 5*time.Minute)})
+	}
+	file, err := os.Create("answers.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := json.NewEncoder(file).Encode(answers); err != nil {
+		t.Fatal(err)
+	}
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_go_snippet_verifies(tmp_path):
+    """The page's Go gives the same answers as its Python."""
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("go is not on the PATH, and no other test needs it")
+    (tmp_path / "go.mod").write_text("module example.org/hooks\n\ngo 1.21\n")
+    (tmp_path / "hooks.go").write_text(block("snippet: go"))
+    (tmp_path / "hooks_test.go").write_text(GO_DRIVER)
+    cases = [{"headers": headers, "body": body.decode(), "secrets": secrets} for headers, body, secrets, _ in calls()]
+    binary = tmp_path / "hooks.test"
+    # Whatever the machine's own settings are: no download, and nothing linked with C.
+    env = os.environ | {"GOFLAGS": "", "GOTOOLCHAIN": "local", "GOPROXY": "off", "CGO_ENABLED": "0"}
+    for command, told in (([go, "test", "-c", "-o", str(binary), "."], None), ([str(binary)], json.dumps(cases))):
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=env, input=told, capture_output=True, text=True, check=False, timeout=240
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads((tmp_path / "answers.json").read_text())
+    assert [tuple(each) for each in found] == [expected for *_, expected in calls()]
 
 
 def test_the_retry_table_is_the_schedule():
