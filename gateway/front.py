@@ -79,6 +79,9 @@ class Front(Protocol):
     def apply(self, settings: Settings) -> None:
         """Answer under other settings from now on; streams stay, and on an error everything does."""
 
+    def log_to(self, path: str) -> None:
+        """Have the lines of its own processes, if it has any, go to this file from now on."""
+
     def settled(self) -> Deferred[None]:
         """Return a Deferred that fires when everything said so far holds for every client; it never errs."""
 
@@ -196,6 +199,9 @@ class LocalFront:
             hand_down(port.socket, self._stall_timeout)
         self.pump.retime(settings.http.sse)
         self._export(settings.exporter)
+
+    def log_to(self, path: str) -> None:
+        """There is no other process."""
 
     def settled(self) -> Deferred[None]:
         """Everything holds at once."""

@@ -42,10 +42,11 @@ from gateway.telemetry import (
     Readiness,
     Status,
     Vitals,
+    begin_file,
     log_observer,
     make_diagnostics_site,
+    open_again,
     raise_file_limit,
-    write_to,
 )
 from gateway.upstream import Registry, Sdk, UpstreamError
 from gateway.web.tls import TlsError
@@ -130,15 +131,10 @@ class Gateway(Service):
         """Open everything; on failure log one line and exit with status 1."""
         super().startService()  # type: ignore[no-untyped-call]
         settings = self._settings
-        if self._log_file:
-            try:
-                write_to(self._log_file)
-            except OSError as error:
-                _log.critical("not started: the log file cannot be opened: {reason}", reason=error.strerror)
-                raise SystemExit(1) from None
+        begin_file(self._log_file)
         _report("flaggateway {version} starting", version=__version__)
         reload = self._reload()
-        catch_signals(self._reactor, reload=lambda: reload() if self.running else None, stop=self._stop)
+        catch_signals(self._reactor, lambda: reload() if self.running else None, self._stop, self._rotated)
         for warning in self._warnings:
             _log.warn("settings: {warning}", warning=str(warning))
         raise_file_limit(settings.http.sse.max_connections)
@@ -167,6 +163,11 @@ class Gateway(Service):
         else:
             _report("asked again: closing at once")
             self._hurry = True
+
+    def _rotated(self) -> None:
+        """Go on in a new log file, in every process."""
+        if open_again(self._log_file):
+            self._front.log_to(self._log_file)
 
     def stopService(self) -> Deferred[None]:
         """Drain: no new connections, streams ended over the drain window, requests in flight answered, then close."""

@@ -8,7 +8,7 @@ from gateway.telemetry.concerns import Concerns
 from gateway.telemetry.deliveries import DeliveryMetrics
 from gateway.telemetry.diagnostics import DiagnosticsSite, make_diagnostics_site
 from gateway.telemetry.lag import LagMonitor
-from gateway.telemetry.logfile import log_file, write_to
+from gateway.telemetry.logfile import begin_file, log_file, open_again
 from gateway.telemetry.logs import log_observer
 from gateway.telemetry.metrics import (
     Exposition,
@@ -48,12 +48,13 @@ __all__ = (
     "UpstreamMetrics",
     "Verdict",
     "Vitals",
+    "begin_file",
     "component",
     "log_file",
     "log_observer",
     "make_diagnostics_site",
+    "open_again",
     "printable",
     "raise_file_limit",
     "redact",
-    "write_to",
 )

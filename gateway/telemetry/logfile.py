@@ -1,6 +1,8 @@
 """Where lines go: standard output, unless twistd was told a file, or is a daemon and has no standard output.
 
 Worker processes inherit the place, since they inherit standard output.
+Whoever rotates the file moves it away and sends SIGUSR1, twistd's own signal for it; every process then goes on in a
+new one.
 """
 
 from __future__ import annotations
@@ -9,8 +11,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from twisted.logger import Logger
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_log = Logger("gateway")  # these lines are about the gateway, not about its diagnostics
 
 DEFAULT = "twistd.log"  # what a daemon of twistd writes to when nothing is said
 MODE = 0o640
@@ -37,3 +43,30 @@ def write_to(path: str) -> None:
     for standard in (1, 2):
         os.dup2(descriptor, standard)
     os.close(descriptor)
+
+
+def begin_file(path: str) -> None:
+    """Write to the file from now on, where there is one; one that cannot be opened ends the process with status 1."""
+    if path:
+        try:
+            write_to(path)
+        except OSError as error:
+            _log.critical("not started: the log file cannot be opened: {reason}", reason=error.strerror)
+            raise SystemExit(1) from None
+
+
+def open_again(path: str) -> bool:
+    """Write to the file of this name from now on, since the one that had it was moved away; returns whether it works.
+
+    Otherwise lines go on to where they went.  Either way a line says so.
+    """
+    if not path:
+        _log.info("SIGUSR1: lines go to standard output, there is no log file to open again", report=True)
+        return False
+    try:
+        write_to(path)
+    except OSError as error:
+        _log.warn("the log file cannot be opened again, the old one goes on: {reason}", reason=error.strerror)
+        return False
+    _log.info("log file opened again", report=True)
+    return True

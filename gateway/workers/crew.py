@@ -140,6 +140,10 @@ class Crew:
         for member in self._roll.members.values():  # a cap may be new, and what counts towards it untold
             member.link.send(self._others(member))
 
+    def log_to(self, path: str) -> None:
+        """Have the workers write their lines there; one that starts later inherits the place."""
+        self._roll.tell(say.LogTo(path))
+
     def settled(self) -> Deferred[None]:
         """Fires when every worker has done what it was told, or is gone, or after 5 s."""
         return self._roll.settled()

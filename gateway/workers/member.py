@@ -30,7 +30,8 @@ _log = Logger()
 LINK_FD = 3  # where a worker finds its end of the socket pair
 SILENCE_TICKS = 30  # ticks of a second without a word before a worker counts as hung; it tallies every second
 ENDING_TICKS = 5  # ticks that a process may outlive its link
-HELD_BACK = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})  # what a whole group may get; for the leader
+# What a whole group may get; for the leader.
+HELD_BACK = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
 
 
 class Owner(Protocol):

@@ -66,6 +66,12 @@ class Apply(Message, frozen=True, array_like=True, tag="apply"):
     settings: Settings
 
 
+class LogTo(Message, frozen=True, array_like=True, tag="log_to"):
+    """Lines go to this file from now on: the one before was moved away."""
+
+    path: str
+
+
 class Others(Message, frozen=True, array_like=True, tag="others"):
     """How many streams the other workers have; ``addresses`` holds those callers whose number changed.
 
@@ -183,7 +189,21 @@ class Tally(Message, frozen=True, array_like=True, tag="tally"):
 
 
 Down = (
-    Begin | Began | Config | Loaded | Ended | Serve | Apply | Others | Page | Refreshed | Seen | Kept | Echo | Drain
+    Begin
+    | Began
+    | Config
+    | Loaded
+    | Ended
+    | Serve
+    | Apply
+    | LogTo
+    | Others
+    | Page
+    | Refreshed
+    | Seen
+    | Kept
+    | Echo
+    | Drain
 )  # from the leader
 Up = Ready | Unable | Refresh | Accept | Open | Tally | Evaluations | Echo  # from a worker
 

@@ -25,7 +25,7 @@ from zope.interface import provider
 
 from gateway.flags import ConfigError
 from gateway.listening import explained
-from gateway.telemetry import LagMonitor, LogLevels, log_observer
+from gateway.telemetry import LagMonitor, LogLevels, log_observer, open_again
 from gateway.upstream import Refreshed
 from gateway.web.tls import TlsError
 from gateway.workers import messages as say
@@ -81,6 +81,8 @@ class Worker:
             self._streams.told(message)
         elif isinstance(message, say.Page):
             self._page = msgspec.json.decode(message.document)
+        elif isinstance(message, say.LogTo):
+            open_again(message.path)
         elif isinstance(message, say.Echo):
             self.link.send(message)
         elif isinstance(message, say.Drain):

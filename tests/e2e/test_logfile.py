@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from eventually import eventually
 from gateway_process import GatewayProcess, unused_port
+from soak import family
 
 Start = Callable[..., GatewayProcess]
 
@@ -41,6 +43,53 @@ def test_a_log_file_takes_every_line_those_of_workers_included(gateway_process: 
     for line in ("HTTP server listening", "POST /api/{sdkId}/eval answered 200", "shutdown complete"):
         assert line in text
         assert line not in gateway.logs()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigusr1_has_every_process_go_on_in_a_new_file(gateway_process: Start, tmp_path: Path, workers: int) -> None:
+    """Whoever rotates the file has moved it away; nothing more is written to that one."""
+    file, old = tmp_path / "gateway.log", tmp_path / "gateway.log.1"
+    told = settings(tmp_path, workers=workers, log={"level": "debug"}, http={"log": {"level": "debug"}})
+    gateway = gateway_process(told, twistd_options=(f"--logfile={file}",))
+    file.rename(old)
+    os.kill(gateway.pid, signal.SIGUSR1)
+    eventually(
+        lambda: file.exists() and file.read_text("utf-8").count("log file opened again") == len(family(gateway.pid))
+    )
+    before = old.read_text("utf-8")
+    for _ in range(20):
+        assert 200 == gateway.post("/api/shop/eval", b'{"key":"on"}')[0]
+    assert 0 == gateway.stop()
+    text = file.read_text("utf-8")
+    assert 20 == text.count("POST /api/{sdkId}/eval answered 200")
+    assert "shutdown complete" in text
+    assert before == old.read_text("utf-8")
+    assert "HTTP server listening" in before
+
+
+def test_without_a_log_file_sigusr1_ends_nobody(gateway_process: Start, tmp_path: Path) -> None:
+    """Not the leader, which says that there is nothing to do, and no worker, if the whole group gets it."""
+    gateway = gateway_process(settings(tmp_path, workers=2))
+    before = family(gateway.pid)
+    for pid in reversed(before):
+        os.kill(pid, signal.SIGUSR1)
+    eventually(lambda: "no log file to open again" in gateway.logs())
+    assert 200 == gateway.post("/api/shop/eval", b'{"key":"on"}')[0]
+    assert before == family(gateway.pid)
+    assert 0 == gateway.stop()
+
+
+def test_a_log_file_that_cannot_be_opened_again_leaves_the_old_one(gateway_process: Start, tmp_path: Path) -> None:
+    """Lines are worth more than their place."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    gateway = gateway_process(settings(tmp_path), twistd_options=(f"--logfile={folder}/gateway.log",))
+    folder.rename(tmp_path / "moved")
+    os.kill(gateway.pid, signal.SIGUSR1)
+    text = (tmp_path / "moved" / "gateway.log").read_text
+    eventually(lambda: "the old one goes on: No such file or directory" in text("utf-8"))
+    assert 0 == gateway.stop()
+    assert "shutdown complete" in text("utf-8")
 
 
 def test_a_daemon_logs_to_a_file_in_its_directory(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ DOWN = [
     say.Config("a", 'W/"1"', b"\x00{}\xff"),
     say.Loaded("a"),
     say.Ended("a"),
+    say.LogTo("/var/log/gateway.log"),
     say.Serve(),
     say.Others(3, {"::1": 2}),
     say.Others(0, {}, fresh=True),
