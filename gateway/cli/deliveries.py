@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.outbound.queries import Full, State
 
 _STATES = ("pending", "delivered", "failed", "skipped")
-TAKEN_SECONDS = 4.0  # a running gateway looks for wishes every second
+TAKEN_SECONDS = 4.0  # a running gateway looks for wishes every second; one that is there after that has no taker
 TEST_SECONDS = 15.0  # for which a test is waited for; a call may take 10 s
 _LOOK_SECONDS = 0.1
 

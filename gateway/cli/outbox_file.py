@@ -69,7 +69,10 @@ def _exists(path: Path) -> bool:
 
 @contextmanager
 def opened(place: Place) -> Iterator[sqlite3.Connection]:
-    """Open the outbox, as its owner; ends the command with one line when that cannot be done."""
+    """Open the outbox, as its owner; ends the command with one line when that cannot be done.
+
+    The process stays that owner's until it ends.  Transactions are the caller's to begin: see ``in_transaction``.
+    """
     path = place.path()
     _become_owner(path)
     try:
@@ -110,7 +113,7 @@ def _become_owner(path: Path) -> None:
 
 
 def in_transaction(connection: sqlite3.Connection, work: Callable[[], Any]) -> Any:
-    """Do ``work`` wholly or not at all."""
+    """Do ``work`` wholly or not at all; waits up to ``BUSY_SECONDS`` for a gateway's transaction to end."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = work()

@@ -14,7 +14,10 @@ _S = TypeVar("_S", bound=Section)
 
 
 def effective(settings: Settings) -> Settings:
-    """Return settings in which every log level, ``offline.enabled`` and poll interval has its effective value."""
+    """Return settings in which every log level, ``offline.enabled`` and poll interval has its effective value.
+
+    Of effective settings it returns equal ones.
+    """
     levelled = _with_levels(settings, settings.log.level)
     sdks = {sdk_id: _sdk(sdk, settings) for sdk_id, sdk in levelled.sdks.items()}
     return msgspec.structs.replace(levelled, sdks=sdks)

@@ -61,7 +61,7 @@ class SettingsFile:
     opener: Opener = _open
 
     def read(self) -> Loaded:
-        """Return what file and environment say now; never raises."""
+        """Return what file and environment say now; never raises, and never waits but for the disk."""
         path = find_file(self.explicit, self.exists)
         if path is None:
             return load(None, self.environ, exists=self.exists)

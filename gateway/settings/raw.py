@@ -1,8 +1,8 @@
 """What was written, before anybody knows what it means: text, lists and mappings, with their places.
 
-YAML text ──► yamltext ──┐
-                         ├──► Scalar | Items | Entries ──► reading ──► Settings
-CONFIGCAT_… ──► jsontext ┘
+YAML text ──► read_yaml ──┐
+                          ├──► Scalar | Items | Entries ──► reading ──► Settings
+CONFIGCAT_… ──► read_json ┘
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ def is_null(raw: Raw | None) -> bool:
 
 
 def resolve(text: str) -> Plain:
-    """Return what an unquoted YAML scalar means by YAML 1.2's core rules, so that ``NO`` is a country."""
+    """Return what an unquoted YAML scalar means by the core schema of YAML 1.2 (10.3.2), so that ``NO`` is a country.
+
+    PyYAML's own rules are those of YAML 1.1, where it is false, and ``010`` is eight.
+    """
     if text in _WORDS:
         return _WORDS[text]
     if len(text) > _DIGITS_LIMIT:

@@ -55,7 +55,7 @@ class Scope:
 
 @attrs.define
 class Reader:
-    """Walks the schema once over what was written, and collects."""
+    """Walks the schema once over what was written, and collects; for one document, so made anew for each."""
 
     environ: Mapping[str, str]
     problems: list[Problem] = attrs.field(factory=list)

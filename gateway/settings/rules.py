@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Exists = Callable[[str], bool]
 
 SHORTEST_VALIDITY: Final = 5  # seconds; clocks of sender and receiver differ by more than less.
+# No blanks, controls, or what RFC 3986 keeps out of a host; 253 characters are the longest name that DNS has.
 _HOST: Final = re.compile(r"[^\s\x00-\x20\x7f<>\"\\^`{|}]{1,253}")
 _NETWORK: Final = "networks such as 192.0.2.0/24 or 2001:db8::/32"
 

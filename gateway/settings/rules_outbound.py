@@ -37,8 +37,10 @@ OWN_HEADERS: Final = frozenset(
     }
 )
 NAME_LIMIT: Final = 128  # characters of a web hook's name, which is a label, a column and an argument
+# RFC 9110: a field's name is a token (5.6.2), and a value has no control characters but the tab (5.5).
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# Padding may be missing: whoever signs adds it.
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2,4}=*)")
 
 

@@ -15,7 +15,10 @@ SHORT_INTERVAL = 1  # second; the shortest pause between two looks at a file or 
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """Base of every group of options."""
+    """Base of every group of options; compared by value.
+
+    Frozen, but its lists and mappings are plain ones: nobody may change them, since several rooms hold the same.
+    """
 
 
 class Log(Section, frozen=True):

@@ -52,6 +52,7 @@ _NOISE = (b"X-Noise: " + b"y" * 1000 + b"\r\n") * 4000  # about 4 MB of header f
 class FakeCdn(Resource):
     """Serves ``/configuration-files/<any key>/config_v6.json`` in the current ``mode``; all else is 404.
 
+    Any attribute may be set at any time, in the reactor thread, and holds from the next request on.
     ``requests`` counts requests by path; ``seen`` keeps each one's headers and ``peers`` its sender, oldest first.
     ``redirect`` is (base URL, kind) for the mode ``redirect-in-body``; ``location`` is for ``moved``.
     ``babble`` sends 4 MB of header fields, ``bomb`` 256 MB of zeros as gzip.
@@ -93,7 +94,7 @@ class FakeCdn(Resource):
         return int(self._port.getHost().port)
 
     def close(self) -> Deferred[Any]:
-        """Stop listening and cut every connection."""
+        """Stop listening and cut every connection; fires when the port is free."""
         for connection in list(self._connections.protocols):
             connection.transport.abortConnection()
         return maybeDeferred(self._port.stopListening)
@@ -106,7 +107,7 @@ class FakeCdn(Resource):
             request.finish()
 
     def next_request(self) -> Deferred[None]:
-        """Fires when the next request has arrived."""
+        """Fires when the next request has arrived and was answered, or hangs; never errs."""
         waiting: Deferred[None] = Deferred()
         self.arrived.append(waiting)
         return waiting
