@@ -45,7 +45,10 @@ def outcome(served: Served, results: Results, *, matched: bool) -> Result:
 
 
 def bucket(key: bytes, text: str) -> int:
-    """Return the place of an attribute's text among the hundred of a flag; the same in every SDK."""
+    """Return the place of an attribute's text among the hundred of a flag, from 0; the same in every SDK.
+
+    ConfigCat's rule: SHA-1 of the key and then the text, its first 7 hex digits as a number, modulo 100.
+    """
     number: int = FIRST_WORD(sha1(key + text.encode(), usedforsecurity=False).digest())[0]
     return (number >> 4) % 100  # the first 7 hex digits
 

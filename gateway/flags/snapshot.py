@@ -32,6 +32,8 @@ class Snapshot:
 
     ``etag`` is the upstream's, or generated; ``tag`` a digest of the body that any node with the same bytes finds;
     ``keys`` are sorted by their UTF-8 bytes, and ``flags`` is in that order; ``preferences`` is the member ``p``.
+    Any thread may read it and ``evaluate``, as outbound does in the database's; what makes all flags at once remembers,
+    without a lock, and belongs to the reactor's.
     """
 
     __slots__ = (
@@ -122,7 +124,7 @@ def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
     """Compile a config JSON; raises ConfigError, and nothing else, when it cannot be used at all.
 
     A flag that is malformed by itself fails alone. ``previous`` lends its compiled flags, segments and Results to
-    whatever is unchanged: the work is then that of what changed, plus finding out.
+    whatever is unchanged: the work is then that of what changed, plus finding out. It stays as usable as it was.
     """
     document = read_document(body)
     salt = _salt(document)

@@ -36,6 +36,7 @@ class User:
     Texts must be encodable as UTF-8, as ``attributes_from_json`` sees to.
     Integers become floats, ``-0.0`` becomes ``0.0``, lists become tuples.
     What rules read is worked out at most once per attribute and kept; this does not show in equality.
+    The mapping that it is made of is copied.
     """
 
     __slots__ = (

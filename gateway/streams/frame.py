@@ -16,6 +16,7 @@ NULL_PAYLOAD = b'{"value":null,"variationId":""}'
 COMMENT_BEAT = b":\n\n"
 """A heartbeat: a comment line, invisible to ``EventSource`` but alive for every proxy on the way."""
 
+# ``<config tag>.<digest>``; a tag of another length may come from another version of the gateway, and names no config.
 ID = re.compile(r"([0-9a-f]{1,64})\.([0-9a-f]{16})")
 
 
@@ -39,7 +40,7 @@ def event(tag: str, seen: str, payload: bytes, name: bytes = b"") -> bytes:
 
 
 def mark(tag: str, seen: str) -> bytes:
-    """Return the id alone: a browser remembers it and no listener is called."""
+    """Return the id alone: a browser remembers it and, as there is no ``data``, calls no listener."""
     return b"id: %b.%b\n\n" % (tag.encode(), seen.encode())
 
 

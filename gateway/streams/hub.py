@@ -86,6 +86,7 @@ class Hub:
         """Open a stream of one flag, or of all when ``key`` is None, and write its first frame.
 
         Before the first config the frame is a comment; the values follow as soon as they are known.
+        Raises what making the first frame raises, with nobody subscribed.
         """
         cohort = self._audience.cohort(key, user, terms.mode, self.snapshot)
         self._settle(cohort)
@@ -127,6 +128,8 @@ class Hub:
         """Push until nothing is left (True) or ``spent()`` says that the slice of time is used up (False).
 
         Those for whom a flag turns off come first; those whose turn is later (``next_due``) are not waited for.
+        Raises what one cohort's values or frame raise: that cohort is left as it is until the next change, and the
+        next call goes on with the others.
         """
         target = self.snapshot
         if target is None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Meter(Protocol):
-    """What the hub counts; ``flag`` is None for a stream of all flags."""
+    """What the hub counts; ``flag`` is None for a stream of all flags.  Nothing here may raise."""
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
         """Count a stream that was opened."""

@@ -43,7 +43,7 @@ class HeaderAuth:
 
 @frozen
 class Basic:
-    """One user and password."""
+    """One user and password, as RFC 7617 sends them."""
 
     user: bytes
     password: bytes

@@ -35,7 +35,9 @@ LENGTH_DIGITS = 19  # digits of a Content-Length that are worth reading: more is
 HEAD_DEADLINE = 10.0  # seconds from a request's first byte to the end of its head
 IDLE_TIMEOUT = 75.0  # seconds a kept-alive connection may be silent; above the 60 s that common proxies keep theirs
 BODY_DEADLINE = 60.0  # seconds from the end of the head to the end of the body: 17 KiB/s at the limit
-LINGER = 2.0  # seconds a refused client is still read from, so that it can read the refusal instead of a reset
+# Seconds a refused client is still read from (RFC 9112, 9.6): a close with bytes unread resets the connection, and with
+# it the refusal.
+LINGER = 2.0
 LINGER_BYTES = 1024 * 1024  # bytes of a refused client that are read and thrown away at most
 
 UNUSUAL_CASE = {
@@ -100,7 +102,7 @@ class Channel(HTTPChannel):
             return
         if self._in_head:
             self._head_size += len(line) + 2
-            if line[:1] in (b" ", b"\t"):
+            if line[:1] in (b" ", b"\t"):  # a folded line, which RFC 9112 (5.2) lets a server refuse
                 self.refuse(400)
                 return
             if line and self._head_size > HEADER_LIMIT:
@@ -129,6 +131,7 @@ class Channel(HTTPChannel):
         if name.lower() == b"content-length" and len(value) > LENGTH_DIGITS:
             self.refuse(413 if value.isdigit() else 400)
             return False
+        # RFC 9112, 6.3: but for chunks the body's end would be unknown, and that is where smuggling begins.
         if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
             self.refuse(400)
             return False
@@ -140,6 +143,7 @@ class Channel(HTTPChannel):
         self.MAX_LENGTH = REQUEST_LINE_LIMIT
         if self._refused:
             return
+        # RFC 9112, 3.2: one Host, which HTTP/1.0 may leave out; and 6.1: chunks are of HTTP/1.1 only.
         hosts = len(self.requests[-1].requestHeaders.getRawHeaders(b"host", ()))
         newest = self._version == b"HTTP/1.1"
         if hosts > 1 or (newest and not hosts) or (self.length is None and not newest):

@@ -107,7 +107,7 @@ class StreamLimits:
 
 @frozen
 class Context:
-    """The world of the answers; a reload makes a new one, only ``memory`` is carried over."""
+    """The world of the answers; a reload makes a new one, and what is remembered is carried over."""
 
     registry: Registry
     hubs: Mapping[str, Hub]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.web.values import Answered, Call, HeaderLines, Outcome
 
 CONTENT_TYPE = (b"Content-Type", b"text/event-stream")
+# The second keeps nginx from gathering events until its buffer is full.
 STREAM_HEADERS: HeaderLines = (
     (b"Cache-Control", b"no-cache"),
     (b"X-Accel-Buffering", b"no"),

@@ -24,7 +24,10 @@ BROKEN = text(500, FAILED)
 
 
 def shielded(work: Awaitable[Answered]) -> Deferred[Answered]:
-    """Return a Deferred for the end of ``work`` whose cancelling, when the client hangs up, leaves ``work`` alone."""
+    """Return a Deferred for the end of ``work`` whose cancelling, when the client hangs up, leaves ``work`` alone.
+
+    It errs with what ``work`` raised; what it raises after that is logged.
+    """
     done: Deferred[Answered] = Deferred()
 
     def succeeded(answered: Answered) -> None:

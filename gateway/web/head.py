@@ -71,7 +71,7 @@ def read_head(raw: bytes) -> Head | None:
 
 def plain_so_far(data: bytes) -> bool:
     """Return whether ``data``, the beginning of a head or all of it, can be that of a plain one within the limits."""
-    if len(data) < 9:
+    if len(data) < 9:  # shorter than the longest start, ``OPTIONS /``
         return any(start.startswith(data) or data.startswith(start) for start in STARTS)
     if not data.startswith(STARTS):
         return False

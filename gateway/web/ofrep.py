@@ -1,4 +1,7 @@
-"""OpenFeature's remote evaluation protocol: ``/ofrep/v1/evaluate/flags``. Errors are JSON here, but for 401."""
+"""OpenFeature's remote evaluation protocol: ``/ofrep/v1/evaluate/flags``. Errors are JSON here, but for 401.
+
+What is answered is described by ``docs/schemas/ofrep.schema.json``.
+"""
 
 from __future__ import annotations
 

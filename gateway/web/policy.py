@@ -21,6 +21,7 @@ UNAUTHORIZED = text(401, "Unauthorized")
 FORBIDDEN = text(403, "Forbidden")
 KNOWN_LIMIT = 64  # origins whose headers are remembered; when there are more, all are forgotten
 
+# RFC 9110, 5.6.2: what is no token cannot be the name of a field.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FRAMING = frozenset({b"connection", b"content-length", b"date", b"transfer-encoding", b"upgrade"})
 ANSWERS_OWN = frozenset(
