@@ -40,12 +40,12 @@ class Haul:
         self._ticks.start(TICK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Carry no more."""
+        """Carry no more; what was handed over goes on."""
         if self._ticks.running:
             self._ticks.stop()
 
     def empty(self) -> None:
-        """Carry everything at once: nothing more is coming."""
+        """Carry everything at once, whatever is under way: nothing more is coming.  Returns before it is kept."""
         while (parcel := self._collector.take()) is not None:
             self._hand_over(parcel)
 

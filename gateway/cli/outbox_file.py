@@ -101,6 +101,7 @@ def _become_owner(path: Path) -> None:
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
     group = os.getegid()
+    # The group first, and back last: only root may change it.
     os.setegid(owner.st_gid)
     os.seteuid(owner.st_uid)
     try:

@@ -31,7 +31,7 @@ class Collector:
     """Notes evaluations of one process; ``now`` gives Unix seconds, ``chance`` numbers from 0 to 1.
 
     Beyond its bounds the oldest go, and are counted: whoever takes them away does not keep up.
-    Nothing here raises.
+    Nothing here raises.  Not for several threads: answers, streams and whoever takes share the reactor's.
     """
 
     def __init__(self, now: Callable[[], float], chance: Callable[[], float]) -> None:

@@ -109,7 +109,10 @@ class Exports:
                 moving.addCallback(self._moved)
 
     def keep(self, parcel: Parcel) -> Deferred[None]:
-        """Put events on disk; fires when they are there, or are counted as dropped; never errs."""
+        """Put events on disk; fires when they are there, or are counted as dropped; never errs.
+
+        While the disk takes nothing it does not fire, so whoever sends waits, within bounds of its own.
+        """
         self._metrics.collected(parcel.collected)
         for reason, count in parcel.dropped.items():
             self._metrics.dropped(reason, count)

@@ -40,7 +40,7 @@ LONGEST_SLEEP: Final = 3600.0  # seconds; clocks are set, and a look at the data
 
 
 class Rules(Protocol):
-    """What an endpoint's settings decide."""
+    """What an endpoint's settings decide; moments are seconds since 1970, and nothing here may raise."""
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class Lane:
         self.standing = Standing(rules.name, metrics)
 
     def wake(self) -> None:
-        """Look for what is due."""
+        """Look for what is due; may be called at any time and any number of times."""
         if self._stopped or (self._strict and self._held):
             return  # a strict lane looks again when it holds nothing
         if self._asking:
@@ -103,7 +103,10 @@ class Lane:
         self.wake()
 
     def stop(self, grace: float) -> Deferred[None]:
-        """Start nothing more, wait up to ``grace`` seconds for what is in flight, cut the rest; they are repeated."""
+        """Start nothing more, wait up to ``grace`` seconds for what is in flight, cut the rest; they are repeated.
+
+        Fires when all has ended, what came of it is written but for what was cut, and the connections are closed.
+        """
         self._stopped = True
         self._disarm()
         self._window.clear()
@@ -180,13 +183,14 @@ class Lane:
             return
         match rules.step(letter, attempt, at, self._wall()):
             case Done():
+                # The silence is over once ``standing`` hears of it.
                 self._catching_up.took(self._wall(), self.standing.silence)
                 self.standing.took(letter, attempt)
                 await self._written(lambda: self._outbox.delivered(letter, attempt, at))
             case Again(due, asked):
                 self.standing.refused(at, letter, attempt, due)
                 if self._strict:
-                    self._put_back()
+                    self._put_back()  # what is behind it in the window must not pass it
                 await self._written(lambda: self._outbox.postponed(letter, attempt, at, due, asked))
                 self._sleep(due - self._wall())
             case Expired():

@@ -27,7 +27,7 @@ _LETTER: Final = (
 
 @frozen
 class Letter:
-    """A message that waits for its endpoint; ``first_try`` is None before the first attempt.
+    """A message that waits for its endpoint; ``first_try`` is None before the first attempt.  Unix seconds.
 
     ``earlier`` of its ``tries`` are from before somebody asked for another round: its schedule begins anew after them.
     """
@@ -179,7 +179,7 @@ def let_go(connection: sqlite3.Connection, endpoint: str, early: Early, now: flo
 
 
 def finish(connection: sqlite3.Connection, row: int, state: str, reason: str, now: float) -> None:
-    """Set the final state of a message."""
+    """Set the final state of a message; one that has a final state keeps it."""
     connection.execute(
         "UPDATE messages SET state = ?, reason = ?, finished = ? WHERE row = ? AND state = 'pending'",
         (state, reason, now, row),
@@ -239,6 +239,7 @@ def count_drop(connection: sqlite3.Connection, endpoint: str, reason: str, count
 def make_room(connection: sqlite3.Connection, max_bytes: int) -> bool:
     """Whether the database has room below ``max_bytes``, after the oldest finished messages went if need be."""
     while used_bytes(connection) >= max_bytes:
+        # Some at a time: the pages of what was deleted count as free at once, inside the same transaction.
         gone = purge(connection, float("inf"), reason="purged: the outbox is full")
         if not gone and not purge_changes(connection, float("inf")):
             return False

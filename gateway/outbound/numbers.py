@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Numbers:
-    """The ``Ids`` of messages; ``environments`` are the SDKs whose number the settings name.
+    """The ``Ids`` of messages; ``environments`` are the SDKs whose number the settings name; ``now`` is Unix seconds.
 
     ``snapshots`` are looked at, in order, for the default value of a flag that was never seen before.
     """

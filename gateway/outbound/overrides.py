@@ -60,6 +60,7 @@ def _served(definition: object, rule: object) -> tuple[Value | None, object]:
 
 
 def _targets(snapshot: Snapshot, priority: int, rule: object) -> Iterator[tuple[Target, list[object]]]:
+    # A rule that moves is news for a segment, whose state shows the priority; an identifier's shows none.
     conditions = items(rule, "c")
     resolved = [_resolved(snapshot, condition) for condition in conditions]
     for index, condition in enumerate(conditions):

@@ -98,7 +98,7 @@ def deliveries(
     before: int | None = None,
     limit: int = LIST_LIMIT,
 ) -> Listed[Delivery]:
-    """Return the newest deliveries first, at most ``LIST_LIMIT``."""
+    """Return the newest deliveries first, at most ``LIST_LIMIT``; ``since`` is when they were made, Unix seconds."""
     # What failed is rare and asked for most: an index holds nothing else, and SQLite would not choose it by itself.
     index = " INDEXED BY messages_failed" if state == "failed" else ""
     wanted = "" if state is None else f" AND state = '{state}'"
@@ -138,7 +138,7 @@ def changes(
 
 
 def _listed(found: list[tuple[int, T]], limit: int) -> Listed[T]:
-    more = len(found) > limit
+    more = len(found) > limit  # one more than wanted was asked for, to know
     return Listed([each for _, each in found[:limit]], found[limit - 1][0] if more else None)
 
 
@@ -208,7 +208,7 @@ def _make_due(connection: sqlite3.Connection, rows: list[int], now: float) -> No
 
 
 def wake(connection: sqlite3.Connection, act: str, argument: str = "") -> None:
-    """Leave a wish to the running gateway, or to the next one that starts."""
+    """Leave a wish to the running gateway, or to the next one that starts: ``look``, or ``test`` of an endpoint."""
     connection.execute("INSERT INTO wakes (act, argument) VALUES (?, ?)", (act, argument))
 
 

@@ -194,6 +194,7 @@ class Recorder:
             sdk_id = entry.sdk_id
             old = configs.get(sdk_id) or self._recorded.get(sdk_id) or history.last_config(connection, sdk_id)
             configs[sdk_id] = entry.new
+            # The same once more, as after every restart: nothing to record.
             if old is not None and old.body == entry.new.body and old.etag == entry.new.etag:
                 continue
             history.keep_config(connection, sdk_id, entry.new, entry.at)
@@ -214,7 +215,7 @@ class Recorder:
     ) -> tuple[int, Sequence[Told]]:
         """Record what changed; return its number, and what is to be told about it."""
         numbers = self._teller.numbers(connection, entry.at, (entry.new,) if old is None else (entry.new, old))
-        numbers.see(entry.sdk_id, entry.new)
+        numbers.see(entry.sdk_id, entry.new)  # also for a first config: what it has was first seen now
         changes = None if old is None else difference(old, entry.new)
         if old is None or not changes:
             return 0, ()

@@ -92,6 +92,7 @@ def _update(old: Snapshot, new: Snapshot, key: str, segments: tuple[str, ...]) -
 
 
 def _rules(before: object, after: object) -> Iterator[list[Span]]:
+    # By place, since rules have no names: one that is put in front changes all behind it, hence ``RULES_SHOWN``.
     pairs = enumerate(zip_longest(items(before, "r"), items(after, "r")), 1)
     different = [(number, was, now) for number, (was, now) in pairs if canonical(was) != canonical(now)]
     for number, was, now in different[:RULES_SHOWN]:

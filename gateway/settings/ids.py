@@ -12,6 +12,7 @@ from gateway.settings.schema import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+# Stricter than ``keys.valid_key``, which asks what a CDN may know: here a wrong yes would refuse a good id.
 _SDK_KEY = re.compile(r"(configcat-sdk-[0-9]+/)?[A-Za-z0-9_-]{22}/[A-Za-z0-9_-]{22}", re.ASCII)
 
 

@@ -36,7 +36,7 @@ TEXT_LIMIT: Final = 256  # characters of a parameter's value; names are shorter
 FIELDS: Final = 10  # parameters; more are none of ours
 _ONE = re.compile(r"/deliveries/([\w.-]{1,100})(/retry)?", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,18}")  # below 2**63, which is as much as SQLite's row numbers have
 _BLANK_SIGN = re.compile(r" (\d\d:?\d\d)$")  # a + in a query is a blank, and people do not write %2B
 
 NO_OUTBOX: Final = "no outbox is open: the settings have no web hook, and nothing else that is recorded"

@@ -145,6 +145,7 @@ class Status:
 
 def _health(before: Health, oks: list[bool]) -> Health:
     """Return an SDK's health after a record; ``oks`` are its records, oldest first, the new one included."""
+    # The latest records must all be errors: one where there is only one, else two in a row.
     errors = sum(-1 if ok else 1 for ok in oks[-VERDICT_RECORDS:])
     if errors < min(VERDICT_RECORDS, len(oks)):
         return "healthy"

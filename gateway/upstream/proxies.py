@@ -96,6 +96,7 @@ def _excepts(rule: str, host: str, port: int) -> bool:
         return True
     if _in_network(rule, host):
         return True
+    # A port may follow one colon, or brackets; more colons are an IPv6 address.
     name, _, wanted_port = rule.rpartition(":") if rule.count(":") == 1 or rule.startswith("[") else (rule, "", "")
     if wanted_port and wanted_port != str(port):
         return False

@@ -167,6 +167,7 @@ class Registry:
             else:
                 self._sdks[plan.id] = self._build(plan)
         self._index()
+        # First those that go: a new key makes another SDK of the same id, and the old one's streams must end before.
         for sdk in gone.values():
             closing.append(sdk.stop())
             self._on_removed(sdk)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GZIP_LEVEL = 6  # the usual default: what the replaced system uses
 BROTLI_QUALITY = 5  # about as fast as gzip's default and a tenth smaller; a config is encoded once per change
+# ``br`` as a whole word, and not with q=0 (RFC 9110, 12.5.3): brotli is ours, so nobody relies on anything looser.
 ACCEPTS_BROTLI = re.compile(rb"(?:^|,)[ \t]*br[ \t]*(?:$|,|;[ \t]*q=(?:1|0?\.0*[1-9]))", re.IGNORECASE)
 
 VARY = (b"Vary", b"Accept-Encoding")

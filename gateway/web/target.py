@@ -11,7 +11,9 @@ from urllib.parse import quote, unquote_to_bytes
 from msgspec import Struct
 
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# Empty and dot segments: Go's router, which clients know, redirects to the path without them.
 UNCLEAN = re.compile(r"//|/\.{1,2}(?:/|$)")
+# Standard base64 has slashes, two in a row among them.
 STREAM_DATA = re.compile(r"(/sse/(?:eval|eval-all)/k|/sse/[^/]+/(?:eval|eval-all))(/[^/].*)")
 LOCATION_SAFE = "/%:@!$&'()*+,;=~-._"
 QUERY_SAFE = LOCATION_SAFE + "?"

@@ -57,7 +57,7 @@ def build_context(tls: Tls) -> SSL.Context:
 
     def choose(connection: SSL.Connection) -> None:
         asked = (connection.get_servername() or b"").decode("ascii", "replace").lower()
-        wildcard = "*." + asked.partition(".")[2]
+        wildcard = "*." + asked.partition(".")[2]  # stands for one label, the first (RFC 9525, 6.3)
         context = by_name.get(asked) or by_name.get(wildcard)
         if context is not None:
             connection.set_context(context)

@@ -129,7 +129,7 @@ class Wire(Protocol):
         start, size = 0, len(data)
         while start < size:
             end = data.find(b"\r\n\r\n", start) + 4
-            if end == 3:
+            if end == 3:  # not found: -1 + 4
                 rest = data[start:]
                 if plain_so_far(rest):
                     self._await(rest, 0, HEAD_DEADLINE, now)

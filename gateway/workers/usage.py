@@ -61,6 +61,7 @@ def used_by(process: Path) -> Used | None:
     """Return what the process behind a directory of ``/proc`` uses; None when it is gone."""
     try:
         resident = int((process / "statm").read_text().split()[1]) * PAGE_BYTES
+        # proc(5): a process's name stands in parentheses and may hold some itself, so what follows the last counts.
         after_name = (process / "stat").read_text().rpartition(")")[2].split()
         files = sum(1 for _ in (process / "fd").iterdir())
     except OSError:
