@@ -5,7 +5,6 @@ It stands beside the flow of data: the other rooms tell it what happened, and no
 
 from gateway.telemetry.components import LogLevels, component
 from gateway.telemetry.concerns import Concerns
-from gateway.telemetry.deliveries import DeliveryMetrics
 from gateway.telemetry.diagnostics import DiagnosticsSite, make_diagnostics_site
 from gateway.telemetry.lag import LagMonitor
 from gateway.telemetry.logfile import begin_file, log_file, open_again
@@ -29,7 +28,6 @@ from gateway.telemetry.vitals import Vitals
 __all__ = (
     "REQUEST_BUCKETS",
     "Concerns",
-    "DeliveryMetrics",
     "DiagnosticsSite",
     "Exposition",
     "FileLimit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.telemetry.tally import Counts, Durations, Gauges
 
@@ -15,52 +15,11 @@ DROP_REASONS = ("refused", "wordless", "purged", "purged_early")
 ATTEMPT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds; a call may take 10
 
 
-class DeliveryMetrics(Protocol):
-    """What outbound tells; an endpoint of which ``endpoints`` did not tell counts under ``[OTHER]``."""
+class DeliverySeries:
+    """The ``OutboundMetrics`` of ``gateway.outbound``; ``now`` gives seconds, and only differences of it are used.
 
-    def endpoints(self, names: Collection[str]) -> None:
-        """Web hooks have these names from now on; the series of others end."""
-
-    def attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """An attempt ended; ``outcome`` is one of ``ATTEMPT_OUTCOMES``."""
-
-    def given_up(self, endpoint: str) -> None:
-        """A message has failed for good."""
-
-    def waiting(self, endpoint: str, count: int, age: float) -> None:
-        """So many messages wait, the oldest for ``age`` seconds."""
-
-    def dropped(self, endpoint: str, reason: str, total: int) -> None:
-        """So many messages were dropped since the outbox was made; ``reason`` is one of ``DROP_REASONS``."""
-
-    def recording(self, ok: bool) -> None:  # noqa: FBT001
-        """The outbox takes changes, or does not."""
-
-
-class NoDeliveryMetrics(DeliveryMetrics):
-    """Counts nothing."""
-
-    def endpoints(self, names: Collection[str]) -> None:
-        """Count nothing."""
-
-    def attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """Count nothing."""
-
-    def given_up(self, endpoint: str) -> None:
-        """Count nothing."""
-
-    def waiting(self, endpoint: str, count: int, age: float) -> None:
-        """Count nothing."""
-
-    def dropped(self, endpoint: str, reason: str, total: int) -> None:
-        """Count nothing."""
-
-    def recording(self, ok: bool) -> None:  # noqa: FBT001
-        """Count nothing."""
-
-
-class DeliverySeries(DeliveryMetrics):
-    """Counts; ``now`` gives seconds, and only differences of it are used."""
+    An endpoint of which ``endpoints`` did not tell counts under ``[OTHER]``, and so does a word from no closed set.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -103,13 +62,13 @@ class DeliverySeries(DeliveryMetrics):
                 tally.drop(name)
 
     def attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """Count one attempt."""
+        """Count one attempt; ``outcome`` is one of ``ATTEMPT_OUTCOMES``."""
         name = self._known(endpoint)
         self._attempts.add((name, outcome if outcome in ATTEMPT_OUTCOMES else OTHER))
         self._seconds.spread((name,)).observe(seconds)
 
     def given_up(self, endpoint: str) -> None:
-        """Count one message."""
+        """Count a message that has failed for good."""
         self._failed.add((self._known(endpoint),))
 
     def waiting(self, endpoint: str, count: int, age: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.telemetry.tally import Counts, Durations, Gauges
 
@@ -15,27 +15,11 @@ OTHER = "[OTHER]"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds; a call may take ten
 
 
-class EvaluationMetrics(Protocol):
-    """What the exporter tells; see ``gateway.outbound.tellings``."""
-
-    def collected(self, count: int) -> None:
-        """So many evaluations reached the process that keeps them, or were dropped on the way there."""
-
-    def dropped(self, reason: str, count: int) -> None:
-        """So many evaluations will not be told; ``reason`` is one of ``REASONS``."""
-
-    def waiting(self, count: int, size: int) -> None:
-        """So many events, in so many bytes, are on disk and have not arrived."""
-
-    def attempted(self, outcome: str, seconds: float) -> None:
-        """An attempt to send a batch ended; ``outcome`` is one of ``OUTCOMES``."""
-
-    def exported(self, count: int) -> None:
-        """So many events arrived."""
-
-
 class EvaluationSeries:
-    """Counts; without an exporter all stays at zero, so that an alert has something to compare with."""
+    """The ``ExportMetrics`` of ``gateway.outbound``.
+
+    Without an exporter all stays at zero, so that an alert has something to compare with.
+    """
 
     def __init__(self) -> None:
         self._collected = Counts(
@@ -66,23 +50,23 @@ class EvaluationSeries:
         )  # fmt: skip
 
     def collected(self, count: int) -> None:
-        """See ``EvaluationMetrics``."""
+        """Count evaluations that reached the process that keeps them, or were dropped on the way there."""
         self._collected.add((), count)
 
     def dropped(self, reason: str, count: int) -> None:
-        """See ``EvaluationMetrics``."""
+        """Count evaluations that will not be told; ``reason`` is one of ``REASONS``."""
         self._dropped.add((reason if reason in REASONS else OTHER,), count)
 
     def waiting(self, count: int, size: int) -> None:
-        """See ``EvaluationMetrics``."""
+        """Show how many events, in how many bytes, are on disk and have not arrived."""
         self._waiting.set((), count)
         self._bytes.set((), size)
 
     def attempted(self, outcome: str, seconds: float) -> None:
-        """See ``EvaluationMetrics``."""
+        """Count one attempt to send a batch; ``outcome`` is one of ``OUTCOMES``."""
         self._attempts.add((outcome if outcome in OUTCOMES else OTHER,))
         self._seconds.spread(()).observe(seconds)
 
     def exported(self, count: int) -> None:
-        """See ``EvaluationMetrics``."""
+        """Count events that arrived."""
         self._exported.add((), count)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.telemetry.deliveries import DeliveryMetrics, NoDeliveryMetrics
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.telemetry.evaluations import EvaluationMetrics
+    from gateway.telemetry.deliveries import DeliverySeries
+    from gateway.telemetry.evaluations import EvaluationSeries
 
 
 class StreamMetrics(Protocol):
@@ -75,16 +74,19 @@ class Exposition(Protocol):
 
 
 class Metrics(StreamMetrics, UpstreamMetrics, ProcessMetrics, Exposition, Protocol):
-    """Everything that is counted; ``deliveries`` by outbound, ``evaluations`` by the exporter."""
+    """Everything that is counted; ``deliveries`` by outbound, ``evaluations`` by the exporter, None where nothing is.
 
-    deliveries: DeliveryMetrics
-    evaluations: EvaluationMetrics | None
+    What they must understand is said in ``gateway.outbound``; the types are compared where the gateway hands them over.
+    """
+
+    deliveries: DeliverySeries | None
+    evaluations: EvaluationSeries | None
 
 
 class NoMetrics(Metrics):
     """Counts nothing, for gateways whose metrics are off."""
 
-    deliveries: DeliveryMetrics = NoDeliveryMetrics()
+    deliveries = None
     evaluations = None
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
