@@ -12,14 +12,16 @@ import hmac
 import os
 import sys
 from base64 import b64decode, b64encode
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Self
+from threading import Event
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from gateway.testing.threaded import QuietHandler, ThreadedServer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from http.server import BaseHTTPRequestHandler
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of one call; beyond it 413
 CALLS_KEPT = 1000  # the oldest go first
@@ -54,33 +56,15 @@ class Call:
         return all(found) if found else None
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """Say nothing: a sender that ends in the middle of a call is no fault of ours."""
-
-
-class Receiver:
+class Receiver(ThreadedServer):
     """Answers every POST with ``status``, in threads of its own; ``calls`` are the latest, the oldest first."""
 
     def __init__(self, port: int = 0, status: int = 204, told: Callable[[Call], None] = lambda _: None) -> None:
         self.calls: list[Call] = []
         self.status = status
         self._told = told
-        self._server = _Server(("127.0.0.1", port), self._handler())
-        self.port = int(self._server.server_address[1])
+        super().__init__(self._handler(), port)
         self.url = f"http://127.0.0.1:{self.port}/"
-
-    def __enter__(self) -> Self:
-        """Start to answer."""
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop to answer."""
-        self._server.shutdown()
-        self._server.server_close()
 
     def _take(self, call: Call) -> None:
         self.calls = [*self.calls[-CALLS_KEPT + 1 :], call]
@@ -89,8 +73,7 @@ class Receiver:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        class Handler(QuietHandler):
             timeout = 30
 
             def do_POST(self) -> None:
@@ -108,9 +91,6 @@ class Receiver:
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing: the calls are shown by whoever wants them shown."""
 
         return Handler
 

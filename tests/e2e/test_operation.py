@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from gateway.testing.threaded import QuietHandler, ThreadedServer
 from gateway_process import DidNotStart, GatewayProcess, pause
 from streams import Stream, Streams, stream_path
 
@@ -305,13 +306,10 @@ KEY = "configcat-sdk-1/CanaryCanaryCanaryCan1/CanaryCanaryCanaryCan2"
 @contextlib.contextmanager
 def slow_upstream(first: float = 0.0) -> Iterator[int]:
     """An upstream whose first answer takes ``first`` seconds and every later one a second; yields its port."""
-    import threading
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
     body = json.dumps({"p": {"s": "salt"}, "f": {"number": flag(0)}}).encode()
     asked: list[int] = []
 
-    class Upstream(BaseHTTPRequestHandler):
+    class Upstream(QuietHandler):
         def do_GET(self) -> None:
             asked.append(1)
             pause(first if len(asked) == 1 else 1.0)
@@ -321,15 +319,8 @@ def slow_upstream(first: float = 0.0) -> Iterator[int]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
+    with ThreadedServer(Upstream) as server:
+        yield server.port
 
 
 def test_streams_are_opened_by_a_plain_socket(gateway_process: Start, config: Path) -> None:

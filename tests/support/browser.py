@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Self
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
+from gateway.testing.threaded import QuietHandler, ThreadedServer
 from outside_tools import find_tool
 
 FLAGS = (
@@ -38,13 +36,13 @@ def open_browser(profile: Path, *flags: str) -> Chrome:
     return browser
 
 
-class Origin:
+class Origin(ThreadedServer):
     """A web server of its own origin that serves these pages; use it as a context manager."""
 
     def __init__(self, pages: Mapping[str, tuple[str, bytes]]) -> None:
         """Take path → (content type, body)."""
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 kind, body = pages.get(self.path, ("text/plain", b""))
                 self.send_response(200 if self.path in pages else 404)
@@ -53,19 +51,5 @@ class Origin:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        """Start to answer."""
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop to answer."""
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
+        self.url = f"http://127.0.0.1:{self.port}"

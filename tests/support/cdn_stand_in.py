@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from gateway.testing.threaded import QuietHandler, ThreadedServer
 
 SDK_KEY = "configcat-sdk-1/0123456789abcdefghijkl/lkjihgfedcba9876543210"
 
 
-class _Quiet(ThreadingHTTPServer):
-    """Gateways that are killed leave broken connections, which is nothing to print."""
-
-    def handle_error(self, *_: object) -> None:
-        pass
-
-
-class CdnStandIn:
+class CdnStandIn(ThreadedServer):
     """Serves one config JSON on every path; use it as a context manager."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Begin with this config."""
         self.set(config)
         self.requests: list[str] = []
-        self._server = _Quiet(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(self._handler())
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def set(self, config: dict[str, Any]) -> None:
         """Serve this config from the next request on."""
@@ -39,23 +32,10 @@ class CdnStandIn:
         """The ETag of what is served."""
         return self._served[1]
 
-    def __enter__(self) -> Self:
-        """Start to answer."""
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop to answer."""
-        self._server.shutdown()
-        self._server.server_close()
-
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         cdn = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # head and body are two writes; the second would wait 40 ms for an ACK
-
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 cdn.requests.append(self.path)
                 body, etag = cdn._served
@@ -67,8 +47,5 @@ class CdnStandIn:
                 self.end_headers()
                 if not same:
                     self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
 
         return Handler

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import Event, Lock
 from time import monotonic
-from typing import Self
 
 from attrs import field, frozen
+
+from gateway.testing.threaded import QuietHandler, ThreadedServer
 
 
 @frozen
@@ -31,14 +32,7 @@ class Call:
 Behave = Callable[[Call], "int | str"]
 
 
-class _Quiet(ThreadingHTTPServer):
-    """Senders that are killed leave broken connections, which is nothing to print."""
-
-    def handle_error(self, *_: object) -> None:
-        pass
-
-
-class Receiver:
+class Receiver(ThreadedServer):
     """Use it as a context manager; ``behave`` returns a status, ``hang`` or ``reset`` for each call."""
 
     def __init__(self, behave: Behave = lambda _: 204, *, hang_seconds: float = 20.0) -> None:
@@ -49,27 +43,18 @@ class Receiver:
         self.taken: list[Call] = []
         self._lock = Lock()
         self._over = Event()
-        self._server = _Quiet(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-
-    def __enter__(self) -> Self:
-        """Start to answer."""
-        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
+        super().__init__(self._handler())
+        self.url = f"http://127.0.0.1:{self.port}/hook"
 
     def __exit__(self, *_: object) -> None:
         """Stop to answer."""
         self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__exit__()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", "0"))
                 body = self.rfile.read(length)
@@ -93,8 +78,5 @@ class Receiver:
                     self.send_response(int(answer))
                     self.send_header("Content-Length", "0")
                     self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
 
         return Handler
