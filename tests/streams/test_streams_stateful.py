@@ -98,9 +98,13 @@ class Reader:
         self.payloads: list[Any] = []
         self.state: Any = None
         self.id = ""
+        self.subscriber: Subscriber | None = None
+        self.narrow = False  # whether whatever is written fills the transport
+        self.full = False
 
     def write(self, data: bytes) -> None:
         """Decode what is written; a heartbeat or a comment has no data."""
+        assert not self.full
         for block in data.decode().split("\n\n"):
             fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
             self.id = fields.get("id", self.id)
@@ -108,6 +112,21 @@ class Reader:
                 self.answer = self.asked()
             if "data" in fields:
                 self.take(fields.get("event"), json.loads(fields["data"]))
+        if self.narrow:
+            self.fill()
+
+    def fill(self) -> None:
+        """Take no more until there is room."""
+        assert self.subscriber is not None
+        self.full = True
+        self.subscriber.pause()
+
+    def empty(self) -> None:
+        """There is room again."""
+        assert self.subscriber is not None
+        if self.full:
+            self.full = False
+            self.subscriber.resume()
 
     def take(self, name: str | None, payload: Any) -> None:
         """Keep one event."""
@@ -126,6 +145,11 @@ class Reader:
         """Nothing to end."""
 
     abort = finish
+
+
+def fail(_: Subscriber, error: Exception) -> None:
+    """What a reader found wrong is wrong."""
+    raise error
 
 
 class Silent:
@@ -197,6 +221,7 @@ class Streams(RuleBasedStateMachine):
             now=lambda: self.now,
             rng=random.Random(1),
             meter=Silent(),
+            fault=fail,
         )
 
     def compile(self) -> Any:
@@ -255,7 +280,7 @@ class Streams(RuleBasedStateMachine):
             return [result.ofrep for result in self.hub.snapshot.evaluate_all(user)]
 
         reader = Reader(key, attributes, mode, asked)
-        subscriber = self.hub.subscribe(key, user, reader, Terms(mode))
+        subscriber = reader.subscriber = self.hub.subscribe(key, user, reader, Terms(mode))
         self.readers[subscriber] = reader
         return subscriber
 
@@ -265,8 +290,9 @@ class Streams(RuleBasedStateMachine):
         self.unquiet = True
         reader = self.readers.pop(subscriber)
         subscriber.close()
+        reader.full = reader.narrow = False
         terms = Terms(subscriber.cohort.mode, parse_id(reader.id)[1], quiet=True)
-        again = self.hub.subscribe(reader.key, subscriber.cohort.user, reader, terms)
+        again = reader.subscriber = self.hub.subscribe(reader.key, subscriber.cohort.user, reader, terms)
         self.readers[again] = reader
         return again
 
@@ -284,12 +310,18 @@ class Streams(RuleBasedStateMachine):
     @rule(subscriber=open_streams)
     def pause(self, subscriber: Subscriber) -> None:
         """Stall a reader."""
-        subscriber.pause()
+        self.readers[subscriber].fill()
+
+    @rule(subscriber=open_streams)
+    def narrow(self, subscriber: Subscriber) -> None:
+        """Have each frame fill a reader's transport from now on."""
+        self.unquiet = True
+        self.readers[subscriber].narrow = True
 
     @rule(subscriber=open_streams)
     def resume(self, subscriber: Subscriber) -> None:
         """Let a reader go on."""
-        subscriber.resume()
+        self.readers[subscriber].empty()
 
     @rule()
     def slice(self) -> None:
@@ -310,7 +342,8 @@ class Streams(RuleBasedStateMachine):
         assert self.hub.work(lambda: False)
         assert self.hub.next_due() is None
         for subscriber, reader in self.readers.items():
-            subscriber.resume()
+            reader.narrow = False
+            reader.empty()
             assert parse_id(reader.id)[1] == subscriber.sent == subscriber.cohort.seen
             if reader.mode == "ofrep":
                 assert reader.asked() == reader.answer
