@@ -161,6 +161,23 @@ def test_a_restart_remembers_since_when_an_endpoint_fails() -> None:
     assert {} == meter.failing(scene.store.connection)
 
 
+def test_what_an_endpoint_has_taken_does_not_hold_up_the_question_who_fails() -> None:
+    """The work is the same after ten deliveries and after two thousand: a reload asks in the thread that writes."""
+
+    def steps(taken: int) -> int:
+        scene = Scene()
+        connection = scene.store.connection
+        ledger.add_messages(connection, [message("ops", number) for number in range(10, 10 + taken)], None, room=True)
+        connection.execute("UPDATE messages SET state = 'delivered', finished = created - 1")
+        scene.deliver(BROKEN, 1)
+        counted: list[None] = []
+        connection.set_progress_handler(lambda: counted.append(None), 10)
+        assert {"ops": START} == meter.failing(connection)
+        return len(counted)
+
+    assert steps(2000) <= steps(10) + 10
+
+
 def test_a_database_in_trouble_is_one_line_and_over_by_itself(lines: list) -> None:
     """However long it takes; the attempt is written down in the end, once."""
     scene = Scene()
