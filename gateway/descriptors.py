@@ -89,7 +89,7 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
             self._reactor.removeWriter(descriptor)
 
     def doRead(self) -> None:
-        """See to the connections that are ready."""
+        """See to the connections that are ready, ``AT_ONCE`` at most; the others are still ready in the next turn."""
         watched, readable = self._watched, self._POLL_IN
         self._link.hold()
         try:

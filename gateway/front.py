@@ -93,7 +93,10 @@ class Front(Protocol):
 
 
 class LocalFront:
-    """Serves in this process."""
+    """Serves in this process; closed until ``open`` takes the port, or ``listens_on`` is given one.
+
+    ``keep`` takes what was evaluated; its Deferred never errs.
+    """
 
     def __init__(
         self,

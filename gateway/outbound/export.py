@@ -37,7 +37,10 @@ LAST_SECONDS: Final = 3.0  # for a last flush when the gateway stops; what did n
 
 @define
 class Export:
-    """A ``Sink``; ``wall`` gives seconds since 1970."""
+    """A ``Sink``; ``wall`` gives seconds since 1970.
+
+    One batch is under way at a time, the oldest; one that is refused holds back those behind it until the next flush.
+    """
 
     clock: Any
     wall: Callable[[], float]

@@ -82,7 +82,7 @@ def default_attributes(settings: Settings, sdk_id: str) -> Mapping[str, Attribut
 
 @frozen
 class EndpointRules:
-    """The ``Rules`` of one endpoint of the settings."""
+    """The ``Rules`` of one endpoint of the settings, made anew by a reload: an attempt has one set of secrets."""
 
     endpoint: Endpoint
     voice: Voice

@@ -47,7 +47,7 @@ class Audience:
         return UNNAMED if cohort in self._unnamed else cohort.key
 
     def watchers(self, affected: Sequence[str]) -> Iterable[Cohort]:
-        """Return the cohorts that a change of these flags may concern."""
+        """Return the cohorts that a change of these flags may concern, each once; to be read before anybody leaves."""
         watched = [self._single[key].values() for key in affected if key in self._single]
         return chain(*watched, self._all.values() if affected else ())
 

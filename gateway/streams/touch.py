@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 class Touch:
-    """The step from one Snapshot to another."""
+    """The step from one Snapshot to another; remembers what it found out, so one is made per step and push."""
 
     def __init__(self, old: Snapshot, new: Snapshot, changes: ChangeSet | None = None) -> None:
         changes = difference(old, new) if changes is None else changes

@@ -113,7 +113,7 @@ class Spread:
 
 
 class Durations:
-    """A histogram in seconds with fixed upper bounds."""
+    """A histogram in seconds with fixed upper bounds, in rising order."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str], bounds: tuple[float, ...]) -> None:
         self.name = name

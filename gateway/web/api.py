@@ -1,4 +1,8 @@
-"""The evaluation API: ``/api/…``. Order of checks: body, then SDK, then its state, then the flag."""
+"""The evaluation API: ``/api/…``. Order of checks: body, then SDK, then its state, then the flag.
+
+400 for a body that cannot be read, an SDK that is not named and a flag that there is not; 404 for an unknown SDK; 500
+where the SDK has no config, or evaluation fails.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,10 @@ class Silence:
 
 
 class Channel(HTTPChannel):
-    """One connection of a client."""
+    """One connection of a client; what it judges malformed is so for both carriers.
+
+    A refusal is the last answer of a connection, and comes after those of earlier requests.
+    """
 
     transport: Any
     site: Any

@@ -103,7 +103,7 @@ def is_patient(call: Call) -> bool:
 
 
 def admitted(context: Context, call: Call, sdk: Sdk, flag: str | None, user: User | None, terms: Terms) -> Answered:
-    """Return the stream, or the refusal where a cap is reached."""
+    """Return the stream, or the refusal where a cap is reached; whoever opens the stream counts it."""
     address = caller(call, context.trusted)
     reason = _full(context, address)
     if reason is not None:

@@ -43,7 +43,7 @@ STREAM_LIMIT = 100  # requests and event streams of one connection at a time: wh
 
 
 class Connection(H2Connection):
-    """One HTTP/2 connection of a client."""
+    """One HTTP/2 connection of a client; a refusal ends one request, a breach of the protocol all of them."""
 
     transport: Any
     streams: dict[int, Any]

@@ -50,7 +50,7 @@ class Plan(Struct, frozen=True):
 
 
 class Matcher:
-    """The enabled routes under one state of the settings."""
+    """The enabled routes under one state of the settings; a reload has another one, so nothing remembered is stale."""
 
     def __init__(self, web: Web) -> None:
         self._exact = {bound.route.pattern: bound for bound in web.bound if "{" not in bound.route.pattern}

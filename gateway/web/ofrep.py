@@ -1,6 +1,7 @@
 """OpenFeature's remote evaluation protocol: ``/ofrep/v1/evaluate/flags``. Errors are JSON here, but for 401.
 
-What is answered is described by ``docs/schemas/ofrep.schema.json``.
+What is answered is described by ``docs/schemas/ofrep.schema.json``: 400 for a context that cannot be read or an SDK
+that is not named, 404 for an unknown flag or SDK, 500 where there is no config or evaluation fails.
 """
 
 from __future__ import annotations

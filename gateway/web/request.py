@@ -25,7 +25,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class WebRequest(Request):
-    """One request on its way to an answer."""
+    """One request on its way to an answer; a shutdown waits for it until its head is written or its client is gone."""
 
     defaultContentType = None
     site: Any  # a GatewaySite

@@ -80,7 +80,7 @@ class Wire(Protocol):
         self.factory.open.discard(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Answer every request that is complete."""
+        """Answer every request that is complete, in their order (RFC 9112, 9.3.2)."""
         if self._held:
             self._hold(data)
             if self._waiting or self._full or self._held_size < self._needed:

@@ -59,7 +59,7 @@ class SharedStreams(OpenStreams):
         return Open(self.own, addresses)
 
     def told(self, others: Others) -> None:
-        """Take over what the other workers have."""
+        """Take over what the other workers have: of the callers that are named, or, where it is ``fresh``, of all."""
         if others.fresh:
             others = replace(others, addresses=dict.fromkeys(self._elsewhere, 0) | others.addresses)
         self.total += others.total - self._others
@@ -85,7 +85,7 @@ class SharedStreams(OpenStreams):
 
 
 class Census:
-    """What the leader knows of every worker's streams, by worker."""
+    """What the leader knows of every worker's streams, by worker: its reports, which come in order, and their sums."""
 
     def __init__(self) -> None:
         self._totals: dict[object, int] = {}

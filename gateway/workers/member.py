@@ -59,7 +59,10 @@ class Member(ProcessProtocol):
         self.link: Link[Up] = Link(decode_up, UP_LIMIT, self._said, self._unlinked)
 
     def launch(self, reactor: Any, environ: Mapping[str, str]) -> None:
-        """Start the process; raises ``OSError`` when the system cannot."""
+        """Start the process; raises ``OSError``, with nothing left open, when the system cannot.
+
+        What is said over ``link`` from now on waits for the worker.
+        """
         ours, theirs = socket.socketpair()
         with ExitStack() as failed, theirs, Path("/dev/null").open("rb") as nothing:
             failed.callback(ours.close)
