@@ -13,7 +13,8 @@ import attrs
 
 # Seconds between two failures, with no success between them, that make an outage.  After a shorter one what was made in
 # it waits for some two minutes at most.  A message that is refused whenever it comes, among others that are taken, goes
-# early once for each failure of its own schedule at most: the early one alone makes no outage.
+# early once for each failure of its own schedule at most: the early one alone makes no outage.  Several such make
+# outages for each other; then a success has as many of them tried as may be in flight, and their failures end it.
 OUTAGE: Final = 60.0
 
 

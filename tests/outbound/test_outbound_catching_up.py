@@ -141,6 +141,21 @@ def test_a_message_that_is_always_refused_gains_little(pause, most):
     assert [("failed",)] == scene.store.rows("SELECT state FROM messages WHERE id = 'bad'")
 
 
+def test_many_that_are_always_refused_gain_no_more_than_successes_allow():
+    """Each message that is taken lets as many of them go as may be in flight, and their failing ends it."""
+    scene = Scene(endpoint("ops", concurrency=4))
+    bad = [f"bad{number}" for number in range(20)]
+    far = FarReceiver(scene, "ops", lambda message, _: BROKEN if message in bad else FINE)
+    scene.add("ops", *bad)
+    for number in range(48):
+        scene.pass_until(START + number * HOUR + 60)
+        scene.add("ops", str(number))
+    scene.pass_until(START + 2 * DAY + 60)
+    refused = [at for at, message, _ in far.attempts if message in bad]
+    early = [sum(at < each < at + 1 for each in refused) for at in far.taken().values()]
+    assert 4 == max(early)
+
+
 def test_pauses_are_kept_while_others_are_taken():
     """One that is refused among many that are not is no outage."""
     scene = Scene(endpoint("ops"))
