@@ -87,6 +87,7 @@ class Recorder:
         self._waiting: list[_Entry] = []
         self._recorded: dict[str, Snapshot] = {}
         self._busy = False
+        self._alone = 0  # so many of those that wait are written one by one
         self._retry: Any = None
         self._idle: list[Deferred[None]] = []
         self._recording = recording
@@ -123,7 +124,9 @@ class Recorder:
         if self._busy or self._retry is not None or not self._waiting:
             return
         self._busy = True
-        entries, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+        together = 1 if self._alone else TOGETHER
+        self._alone = max(self._alone - 1, 0)
+        entries, self._waiting = self._waiting[:together], self._waiting[together:]
         work = self._store.run(lambda connection: self._write(connection, entries, quiet=False))
         work.addErrback(self._wordless, entries)
         work.addCallbacks(self._kept, self._failed, callbackArgs=(entries,), errbackArgs=(entries,))
@@ -132,6 +135,11 @@ class Recorder:
         """Record at least the configs, when messages cannot be made of them: else the next start fails the same way."""
         if failure.check(sqlite3.Error):  # type: ignore[no-untyped-call]
             return failure
+        if len(entries) > 1:  # one of them is at fault: each is written by itself, so that the others are told
+            self._alone = len(entries)
+            self._waiting = [*entries, *self._waiting]
+            entries.clear()
+            return _Kept({}, (), None, {})
         _log.failure("a change could not be put into words, nobody is told about it", failure=failure)
         return self._store.run(lambda connection: self._write(connection, entries, quiet=True))
 

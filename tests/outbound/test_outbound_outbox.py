@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
@@ -272,6 +273,48 @@ def test_words_that_cannot_be_found_do_not_stop_the_recording(logged_errors) -> 
     assert scene.store.rows("SELECT reason, count FROM drops") == [("a change could not be put into words", 1)]
     scene.record(OFF)
     assert ("FLAG_UPDATED", "a") in scene.messages()
+
+
+class HeldStore(DirectStore):
+    """A store whose work waits until it is let go, so that changes gather meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[tuple] = []
+
+    def run(self, work):
+        done: Deferred[object] = Deferred()
+        self.held.append((work, done))
+        return done
+
+    def let_go(self) -> None:
+        """Do all work, in order, that which follows from it included."""
+        while self.held:
+            work, done = self.held.pop(0)
+            done.callback(transact(self.connection, [work])[0])
+
+
+def test_of_changes_that_are_written_together_only_the_one_without_words_is_not_told(logged_errors) -> None:
+    """The others keep their order, their messages and their ids; all of them are recorded."""
+    store = HeldStore()
+    scene = Scene(store=store)
+    tell = scene.voice.__class__.tell
+
+    def choosy(voice, change, ids):
+        return _raise() if "b" in change.new.flags else tell(voice, change, ids)
+
+    scene.voice.__class__.tell = choosy
+    try:
+        scene.record(OFF, ON, config("a", "b"), config("a", "c"), config("a", "c", "d"))
+        store.let_go()
+    finally:
+        scene.voice.__class__.tell = tell
+    assert len(logged_errors.flush(ZeroDivisionError)) == 1
+    told = [(kind, about) for kind, about in scene.messages() if kind.startswith("FLAG_")]
+    assert [("FLAG_UPDATED", "a"), ("FLAG_CREATED", "c"), ("FLAG_DELETED", "b"), ("FLAG_CREATED", "d")] == told
+    assert [(4,)] == store.rows("SELECT count(*) FROM changes")
+    assert [("a change could not be put into words", 1)] == store.rows("SELECT reason, count FROM drops")
+    assert not scene.recorder.trouble
 
 
 def _raise(*_: object) -> None:
