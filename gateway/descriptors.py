@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-AT_ONCE: Final = 256  # connections that are seen to before the reactor's timers and other descriptors have their turn
+AT_ONCE: Final = 64  # connections that are seen to before timers, pushes and other descriptors have their turn
 
 
 def apart(port: IListeningPort, reactor: Any, link: PlainLink) -> IListeningPort:
