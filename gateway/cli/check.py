@@ -42,7 +42,7 @@ def check(config: str | None, *, as_json: bool) -> None:
 
 
 def _unusable(settings: Settings) -> Iterator[Problem]:
-    """Yield what a start would stumble over when it opens the files that the settings name."""
+    """Yield what a start would stumble over when it opens the files that the settings name; no outbox, no port."""
     from gateway import outbound, upstream
     from gateway.settings import Problem
     from gateway.web.tls import TlsError, build_context

@@ -1,4 +1,8 @@
-"""The slow twin of ``compile``: it walks the same definition with the same conditions and writes down every step."""
+"""The slow twin of ``compile``: it walks the same definition with the same conditions and writes down every step.
+
+What it says of a condition comes from the Match that evaluation uses; only the order of the steps is written twice, and
+tests hold the two to one outcome.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,10 @@ _READ_AS = {"v": "a semantic version", "n": "a number", "l": "a list of texts"}
 
 
 def explain(snapshot: Snapshot, key: str, user: User | None) -> Explanation:
-    """Return how a flag comes out for a user and why; raises KeyError when there is no such flag."""
+    """Return how a flag comes out for a user and why; raises KeyError when there is no such flag.
+
+    It reads the definition anew and asks prerequisites in full: for people, not for requests.
+    """
     flag = snapshot.flags[key]
     formula = read_formula(read_piece(flag.source))
     if flag.fault is not None or isinstance(formula, Fault):
@@ -61,6 +68,8 @@ def _failed(key: str, error: str, default: str) -> Explanation:
 
 @attrs.define
 class _Walk:
+    """One flag, step by step; the first step that serves or fails ends it, and the rest is noted as not reached."""
+
     snapshot: Snapshot
     key: str
     formula: Formula
@@ -151,6 +160,7 @@ class _Walk:
             return ConditionNote(f"User {words} number {condition.index}", "failed", comparator=words)
         inside: list[ConditionNote] = []
         for inner in segment.conditions if reached and self.user.present else ():
+            # Evaluation stops here as well: what is behind may be broken and does no harm.
             if any(note.verdict != "true" for note in inside):
                 break
             note = (
@@ -179,6 +189,7 @@ class _Walk:
             return PercentageNote(attribute, None, options.reason)
         if not options:
             return None
+        # As ``percentage.absent_text`` has it for evaluation.
         text = self.user.text.get(attribute, "" if attribute == "Identifier" else None)
         if not self.user.present or text is None:
             reason = "the attribute is missing" if self.user.present else NO_USER
@@ -244,6 +255,7 @@ def _unreadable(number: int, name: str, user: User) -> str:
     """Return why a condition that is skipped is skipped."""
     if name not in user.text:
         return "the attribute is missing"
+    # The places in ``comparators.COMPARATORS``: versions, then numbers and times; else only a list is unreadable.
     if 4 <= number <= 9:
         wanted, readable = "v", user.version(name) is not None
     elif 10 <= number <= 15 or number in {18, 19}:

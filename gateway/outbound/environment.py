@@ -29,7 +29,7 @@ IDENTIFIER_LIMIT = 100  # calls for the identifiers of one rule and change; a ru
 
 
 class FeatureView(msgspec.Struct, frozen=True):
-    """The flag, whatever its state."""
+    """The flag, whatever its state; ``initial_value`` and ``created_date`` are from when the gateway first saw it."""
 
     created_date: str
     default_enabled: bool
@@ -57,7 +57,10 @@ class FeatureSegment(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a flag serves: to everybody, to a segment, or to one identifier."""
+    """What a flag serves: to everybody, to a segment, or to one identifier; ``id`` is that of flag and target.
+
+    A boolean flag says it by ``enabled``; any other is always enabled, and says it by ``feature_state_value``.
+    """
 
     enabled: bool
     environment: int

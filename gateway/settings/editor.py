@@ -21,7 +21,10 @@ Schema = dict[str, object]
 
 
 def json_schema() -> Schema:
-    """Return the JSON Schema of the settings file: descriptions, defaults, bounds, values; unknown keys fail."""
+    """Return the JSON Schema of the settings file: descriptions, defaults, bounds, values; unknown keys fail.
+
+    For editors, who should mark a slip at once; ``load`` only warns of an unknown key, and checks more than this can.
+    """
     definitions: dict[str, Schema] = {}
     root = _object(Settings, Marks(), definitions)
     return {"$schema": DIALECT, "title": "flaggateway settings", **root, "$defs": definitions}

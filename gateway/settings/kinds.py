@@ -38,7 +38,10 @@ class Misfit:
 
 
 def scalar(kind: inspect.Type, raw: Scalar) -> object | Misfit:
-    """Return the value of a scalar as the kind asks; a ``Misfit`` otherwise."""
+    """Return the value of a scalar as the kind asks; a ``Misfit`` otherwise.
+
+    How strictly goes by where it was written: the environment has text alone, JSON has types, YAML has words as well.
+    """
     match kind:
         case inspect.BoolType():
             found: object = _boolean(raw)

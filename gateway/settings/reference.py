@@ -150,7 +150,7 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 
 def documents() -> dict[str, str]:
-    """Return every generated file of the project, by its path from the project's root."""
+    """Return every generated file of the project, by its path from the project's root; tests hold them to it."""
     from gateway.settings.editor import json_schema
 
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -36,7 +36,7 @@ PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
 def resource(web: Web) -> KleinResource:
     """Return the Klein resource that answers the routes of ``web``."""
     app = Klein()
-    app.url_map.merge_slashes = False
+    app.url_map.merge_slashes = False  # ``target.parse`` has judged them, and a stream's data may hold some
     for number, bound in enumerate(web.bound):
         rule = PARAMETER.sub(lambda part: f"<path:{part[1]}>" if part[2] else f"<{part[1]}>", bound.route.pattern)
         app.route(rule, methods=bound.route.methods, endpoint=str(number))(_endpoint(bound))

@@ -46,11 +46,11 @@ class Policy:
     """The rules of one section; an empty one lets everything through and adds nothing."""
 
     cors: bool = False
-    origins: Origins | None = None
+    origins: Origins | None = None  # None: no origin is named, as CORS is off or the operator names one
     expose: HeaderLines = ()
-    custom: HeaderLines = ()
-    overlapping: bool = False
-    request_headers: tuple[str, ...] = ()
+    custom: HeaderLines = ()  # the operator's
+    overlapping: bool = False  # whether one of those has the name of a header that answers set
+    request_headers: tuple[str, ...] = ()  # that a preflight allows beyond the usual ones
     headers: HeaderAuth = field(factory=HeaderAuth)
     basic: Basic | None = None
     allowed: tuple[Network, ...] = ()

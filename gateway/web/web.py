@@ -67,7 +67,10 @@ class Web:
 
 
 def build(context: Context, settings: Settings) -> Web:
-    """Return the web side for ``settings``; ``context`` brings the world, its settings' parts are filled in here."""
+    """Return the web side for ``settings``; ``context`` brings the world, its settings' parts are filled in here.
+
+    Raises ValueError for what validation has excluded: an origin pattern that is not RE2, a network that is none.
+    """
     http = settings.http
     hook = policy.for_webhook(http)
     collector = context.evaluations if settings.exporter.on else None
@@ -96,7 +99,7 @@ def build(context: Context, settings: Settings) -> Web:
         policies[Group.OFREP_STREAM] = policy.for_open(http.ofrep)
     if http.webhook.enabled:
         policies[Group.HOOK] = hook
-        policies[Group.HOOK_TEST] = Policy()
+        policies[Group.HOOK_TEST] = Policy()  # open to all: it does nothing, and shows that calls arrive
     if http.status.enabled:
         policies[Group.STATUS] = Policy()
     bound = tuple(
