@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -30,6 +29,7 @@ from gateway import __version__
 from gateway.listening import explained, listen
 from gateway.outbound import ExporterUnusable, Outbound, OutboxUnusable
 from gateway.reload import Reload
+from gateway.reports import Reports, Serving
 from gateway.signals import catch_signals
 from gateway.telemetry import (
     Concerns,
@@ -52,8 +52,6 @@ from gateway.upstream import Registry, Sdk, UpstreamError
 from gateway.web.tls import TlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from twisted.internet.interfaces import IListeningPort
 
     from gateway.flags import Snapshot
@@ -134,7 +132,12 @@ class Gateway(Service):
         begin_file(self._log_file)
         _report("flaggateway {version} starting", version=__version__)
         reload = self._reload()
-        catch_signals(self._reactor, lambda: reload() if self.running else None, self._stop, self._rotated)
+        catch_signals(
+            self._reactor,
+            reload=lambda: reload() if self.running else None,
+            stop=self._stop,
+            rotated=self._rotated,
+        )
         for warning in self._warnings:
             _log.warn("settings: {warning}", warning=str(warning))
         raise_file_limit(settings.http.sse.max_connections)
@@ -256,34 +259,6 @@ class Gateway(Service):
     def _end_streams(self, sdk: Sdk) -> None:
         """Let the clients of ``sdk`` come back: they were opened with other default attributes."""
         self._front.reopen(sdk)
-
-
-@frozen
-class Reports:
-    """Tells status and metrics of each fetch."""
-
-    status: Status
-    metrics: Metrics
-
-    def record(self, sdk_id: str, ok: bool, message: str) -> None:  # noqa: FBT001 - the Protocol's
-        """Put a line on the status page."""
-        self.status.record(sdk_id, ok, message)
-
-    def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
-        """Measure a fetch."""
-        self.metrics.fetched(sdk_id, outcome, seconds)
-
-
-@frozen
-class Serving:
-    """The registry, as the readiness probe asks for it."""
-
-    registry: Registry
-
-    def __iter__(self) -> Iterator[tuple[str, bool, bool]]:
-        """Yield SDK id, whether its first fetch is still under way, and whether it has a config."""
-        for sdk in self.registry.sdks:
-            yield sdk.id, sdk.loading, sdk.snapshot is not None
 
 
 def worker_count(settings: Settings) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def catch_signals(
-    reactor: Any, reload: Callable[[], None], stop: Callable[[], None], rotated: Callable[[], None]
+    reactor: Any, *, reload: Callable[[], None], stop: Callable[[], None], rotated: Callable[[], None]
 ) -> None:
     """Call ``reload``, ``stop`` and ``rotated`` in the reactor thread, from the moment the reactor runs.
 
