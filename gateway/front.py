@@ -193,9 +193,11 @@ class LocalFront:
 
     def apply(self, settings: Settings) -> None:
         """Answer, encrypt and beat as ``settings`` say."""
+        # Both raise before they have changed anything; certificates may be others than when they were checked.
+        context = None if self._certificates is None else build_context(settings.tls)
         self.site.reconfigure(settings)
-        if self._certificates is not None:
-            self._certificates.replace(settings.tls)
+        if self._certificates is not None and context is not None:
+            self._certificates.use(context)
         self._tls = settings.tls
         self._stall_timeout = settings.http.sse.stall_timeout
         for port in self._ports:

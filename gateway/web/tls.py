@@ -33,12 +33,11 @@ class Certificates:
     """
 
     def __init__(self, tls: Tls) -> None:
-        self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        self.replace(tls)
-
-    def replace(self, tls: Tls) -> None:
-        """Use the certificates of ``tls`` for connections from now on; on ``TlsError`` the old ones stay in use."""
         self._context = build_context(tls)
+
+    def use(self, context: SSL.Context) -> None:
+        """Use another context, from ``build_context``, for connections from now on."""
+        self._context = context
 
     def getContext(self) -> SSL.Context:
         """Return the context for one connection (called by Twisted for each)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -11,16 +12,19 @@ from typing import Any
 
 import pytest
 import trustme
+from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from gateway.settings import Certificate, Tls
+from gateway.telemetry import NoMetrics
 from gateway.web.channel import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, HEADER_LIMIT, REQUEST_LINE_LIMIT
 from gateway.web.link import TlsLink
-from gateway.web.tls import Certificates
+from gateway.web.tls import Certificates, TlsError
 from gateway.web.wire import CLOSE_TIMEOUT, IDLE_TIMEOUT, PIPELINE_LIMIT
 from gateway.web.wirefactory import SWEEP_SECONDS, WireFactory
 from gateway.web.wirestream import WireStream
-from web_memory import SDK_KEY, Memory, parse_answer, request_bytes, settings_of
+from web_memory import SDK_KEY, FakeRegistry, Memory, parse_answer, request_bytes, settings_of
 from wire_memory import Carriers, Link, settled
 
 CONFIG = {
@@ -476,3 +480,26 @@ def test_nothing_comes_after_the_last_chunk(carriers: Carriers) -> None:
     subscriber.write(b"late")
     assert link.everything().endswith(b"x\r\n0\r\n\r\n")
     assert link.closed
+
+
+def test_certificates_that_broke_since_they_were_checked_leave_everything_as_it_was(
+    tmp_path: Path,
+) -> None:
+    """A reload reads them before it changes any answer."""
+    from gateway.front import LocalFront
+
+    pem, missing = str(tmp_path / "pem"), str(tmp_path / "missing.pem")
+    trustme.CA().issue_cert("g").private_key_and_cert_chain_pem.write_to_path(pem)
+    tls = {"enabled": True, "certificates": [{"cert": pem, "key": pem}]}
+    front = LocalFront(
+        Clock(), FakeRegistry(), settings_of({"tls": tls}), metrics=NoMetrics(), status_document=dict,
+        rng=random.Random(1), keep=lambda _: succeed(None),
+    )  # fmt: skip
+    front.factory()
+    page = front.site.page
+    broken = {"enabled": True, "certificates": [{"cert": missing, "key": pem}]}
+    with pytest.raises(TlsError, match=r"missing\.pem"):
+        front.apply(settings_of({"tls": broken, "http": {"api": {"enabled": False}}}))
+    assert page is front.site.page
+    front.apply(settings_of({"tls": tls, "http": {"api": {"enabled": False}}}))
+    assert page is not front.site.page
