@@ -22,7 +22,7 @@ METHOD = """\
 * *Baseline* is [bench/baseline.py](../../bench/baseline.py): a plain Klein program with the same evaluator and msgspec.
   On a change it evaluates every connection once and writes to its request.
 * A ratio is taken inside one round, in which the servers are asked one after the other; the median round counts.
-* Requests come from `wrk` on 64 connections, each for another user; streams from
+* Requests come from `wrk` with 2 threads and 64 connections, each for another user; streams from
   [bench/readers.py](../../bench/readers.py), each of another user, evaluate-all.
 * A change replaces the server's config file and asks for a refresh; times begin when the refresh is sent.
 * Memory is resident memory, processor time is user and system time; both are sums over the server's processes.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LOAD = Path(__file__).parent / "load"
 SCRIPT = "distinct.lua"
 CONNECTIONS = 64
+THREADS = 2  # wrk's own default: with one, a tenth of two cores had nothing to do while two workers served
 WARM_UP = 16  # requests
 
 
@@ -36,7 +37,7 @@ def run(
 ) -> dict[str, float]:
     """Requests in all and per second, latencies, the server's processor time per request; raises when one failed."""
     command = [
-        "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LOAD / script), f"http://127.0.0.1:{server.port}",
+        "wrk", f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "-s", str(LOAD / script), f"http://127.0.0.1:{server.port}",
         "--", kind, str(flags),
     ]  # fmt: skip
     before = server.processor()
