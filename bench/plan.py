@@ -26,5 +26,5 @@ class Plan:
         print(f"[{time.monotonic() - self.began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
 
-WHOLE = Plan(quick=False, rounds=2, seconds=2, streams=8_000, passes=1, pushes=5, turns=5)
+WHOLE = Plan(quick=False, rounds=3, seconds=2, streams=8_000, passes=1, pushes=5, turns=5)
 QUICK = Plan(quick=True, rounds=1, seconds=1, streams=2_000, passes=1, pushes=1, turns=3)

@@ -52,17 +52,9 @@ def evaluate(context: Context, call: Call) -> Outcome:
     if isinstance(sdk, Reply):
         return sdk
 
-    def go(snapshot: Snapshot) -> Reply:
-        whom = user_of(sdk, user)
-        try:
-            result = snapshot.evaluate(key, whom)
-        except KeyError:
-            return _error(404, "FLAG_NOT_FOUND", unknown_flag(key), key)
-        if context.evaluated is not None:
-            context.evaluated(result, whom)
-        return json(result.ofrep) if result.error is None else FAILED
-
-    return loaded(sdk, go, INVALID)
+    if sdk.snapshot is not None:
+        return _one(context, sdk, sdk.snapshot, key, user)
+    return loaded(sdk, lambda snapshot: _one(context, sdk, snapshot, key, user), INVALID)
 
 
 def evaluate_all(context: Context, call: Call) -> Outcome:
@@ -90,6 +82,17 @@ def bulk_etag(snapshot: Snapshot, user: User | None, target: bytes | None = None
     state = blake2b(snapshot.tag.encode(), digest_size=ETAG_BYTES)
     state.update(b"\0" + (context_bytes(user) if target is None else target))
     return b'W/"' + state.hexdigest().encode() + b'"'
+
+
+def _one(context: Context, sdk: Sdk, snapshot: Snapshot, key: str, request: dict[str, Attribute] | None) -> Reply:
+    user = user_of(sdk, request)
+    try:
+        result = snapshot.evaluate(key, user)
+    except KeyError:
+        return _error(404, "FLAG_NOT_FOUND", unknown_flag(key), key)
+    if context.evaluated is not None:
+        context.evaluated(result, user)
+    return json(result.ofrep) if result.error is None else FAILED
 
 
 def _bulk(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: dict[str, Attribute] | None) -> Reply:
