@@ -42,6 +42,8 @@ class Server:
         self.file.write_bytes(config)
         self.port = free_port()
         self.diag_port = free_port()
+        while self.diag_port == self.port:
+            self.diag_port = free_port()
         self.available = True
         self._guarded = guarded
         self._settings = settings

@@ -21,11 +21,14 @@ STOP_SECONDS = 20.0  # longer than any drain window a test sets
 ATTEMPTS = 4  # each may lose the race for a port once
 
 
-def unused_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def unused_port(*others: int) -> int:
+    """Return a TCP port that was free a moment ago, and is none of ``others``."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in others:
+            return port
 
 
 def pause(seconds: float) -> None:
@@ -145,7 +148,7 @@ class GatewayProcess:
 
     def _choose_ports(self) -> None:
         self.port = self._fixed["http"] or unused_port()
-        self.diag_port = self._fixed["diag"] or unused_port()
+        self.diag_port = self._fixed["diag"] or unused_port(self.port)
         self._write_settings()
 
     def _write_settings(self) -> None:
