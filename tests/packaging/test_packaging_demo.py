@@ -31,7 +31,8 @@ class Demo:
         (home / ".run").mkdir()
         (home / ".run" / "venv").symlink_to(python.parent.parent)
         self.home = home
-        self.port, self.diag_port = unused_port(), unused_port()
+        self.port = unused_port()
+        self.diag_port = unused_port(self.port)
         self.said = home / "said"
         env = os.environ | {"PORT": str(self.port), "DIAG_PORT": str(self.diag_port), "CONFIGCAT_HTTP_ENABLED": "no"}
         with self.said.open("wb") as said:
@@ -117,7 +118,7 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path, installed):
         (tmp_path / ".run").mkdir()
         (tmp_path / ".run" / "venv").symlink_to(installed.parent.parent)
         port = taken.getsockname()[1]
-        env = os.environ | {"PORT": str(port), "DIAG_PORT": str(unused_port())}
+        env = os.environ | {"PORT": str(port), "DIAG_PORT": str(unused_port(port))}
         ended = subprocess.run(["etc/demo/run"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert 1 == ended.returncode
     assert f"Port {port} is already in use" in ended.stderr
