@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha1
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.flags.result import Results
+
+T = TypeVar("T")
 
 FIRST_WORD = Struct(">I").unpack_from
 DIGEST = "I16x"  # a SHA-1, of which the first word counts
@@ -74,16 +76,7 @@ def chooser(options: tuple[Option, ...] | Fault, key: str, attribute: str, resul
         return failing(options.reason)  # type: ignore[return-value]
     if not options:
         return None
-    table, absent = outcomes(options, results), absent_text(attribute)
-    prefix = key.encode()
-
-    def choose(user: User) -> Result | None:
-        text = user.text.get(attribute, absent)
-        if text is None or not user.present:
-            return None
-        return table[bucket(prefix, text)]
-
-    return choose
+    return by_place(attribute, key.encode(), absent_text(attribute), outcomes(options, results), None)
 
 
 def outcomes(options: tuple[Option, ...], results: Results) -> list[Result | None]:
@@ -97,33 +90,28 @@ def absent_text(attribute: str) -> str | None:
     return "" if attribute == "Identifier" else None
 
 
-def by_share(share: Share) -> Callable[[User], Result]:
-    """Return the function that decides a flag of percentage options alone; it never raises."""
-    attribute, absent, prefix, table, otherwise = (
-        share.attribute, share.absent, share.prefix, share.table, share.otherwise,
-    )  # fmt: skip
+def by_place(
+    attribute: str, prefix: bytes, absent: str | None, table: Sequence[T], otherwise: T
+) -> Callable[[User], T]:
+    """Return what looks up a user's place among the hundred in ``table``; ``otherwise`` is for one who has none."""
 
-    def resolve(user: User) -> Result:
+    def find(user: User) -> T:
         text = user.text.get(attribute, absent)
         if text is None or not user.present:
             return otherwise
         return table[bucket(prefix, text)]
 
-    return resolve
+    return find
+
+
+def by_share(share: Share) -> Callable[[User], Result]:
+    """Return the function that decides a flag of percentage options alone; it never raises."""
+    return by_place(share.attribute, share.prefix, share.absent, share.table, share.otherwise)
 
 
 def same_share(before: Share, after: Share) -> Callable[[User], bool] | None:
     """Return whether a user gets the same from two versions of a flag, with one hash; None if they hash differently."""
     if (before.attribute, before.prefix, before.absent) != (after.attribute, after.prefix, after.absent):
         return None
-    attribute, absent, prefix = after.attribute, after.absent, after.prefix
     kept = [old is new for old, new in zip(before.table, after.table, strict=True)]
-    otherwise = before.otherwise is after.otherwise
-
-    def same(user: User) -> bool:
-        text = user.text.get(attribute, absent)
-        if text is None or not user.present:
-            return otherwise
-        return kept[bucket(prefix, text)]
-
-    return same
+    return by_place(after.attribute, after.prefix, after.absent, kept, before.otherwise is after.otherwise)
