@@ -190,9 +190,11 @@ def effective_user(request: Mapping[str, Attribute] | None, *defaults: Mapping[s
 
     None when there is no request user and no default attribute: targeting is then skipped altogether.
     """
+    if request is not None and not any(defaults):  # as a rule
+        return User(request)
     merged: dict[str, Attribute] = {}
     for layer in defaults:
         merged.update(layer)
-    if request is None:
-        return User(merged) if merged else None
-    return User({**merged, **request} if merged else request)
+    if request is not None:
+        merged.update(request)
+    return User(merged) if merged else None

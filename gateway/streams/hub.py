@@ -227,9 +227,12 @@ class Hub:
         except Exception:  # noqa: BLE001  (one of them cannot be evaluated; brought up one by one, it stands alone)
             kinds = [SHOWN] * len(cohorts)
         for cohort, kind in zip(cohorts, kinds, strict=True):
-            if kind == SAME or kind < self._views[cohort.mode].least:
+            if kind == SAME:
                 continue
-            if self._views[cohort.mode].paced:
+            view = self._views[cohort.mode]
+            if kind < view.least:
+                continue
+            if view.paced:
                 backlog.postpone(cohort, base, self.now(), self._rng.random())
             elif touch.may_turn_off and kind != OFF:
                 backlog.rest[cohort] = base

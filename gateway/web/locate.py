@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.flags import InvalidAttribute, User, attributes_from_json, effective_user
+from gateway.flags import InvalidAttribute, attributes_from_json, effective_user
 from gateway.web.gojson import Unreadable
 from gateway.web.values import text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from gateway.flags import Attribute, Snapshot
+    from gateway.flags import Attribute, Snapshot, User
     from gateway.web.ports import Sdk
     from gateway.web.values import Answered, Outcome
 
@@ -53,10 +53,7 @@ def attributes(value: object) -> dict[str, Attribute]:
 
 def user_of(sdk: Sdk, request: Mapping[str, Attribute] | None) -> User | None:
     """Return the user to evaluate for: the request's attributes over the SDK's defaults."""
-    defaults = sdk.defaults
-    if request is not None and not defaults:  # as a rule
-        return User(request)
-    return effective_user(request, defaults)
+    return effective_user(request, sdk.defaults)
 
 
 def key_text(header: bytes) -> str:
