@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
-from twisted.logger import Logger
 from zope.interface import implementer
+
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
     from gateway.web.link import PlainLink
 
-_log = Logger()
+_log = component_logger("gateway")
 
 AT_ONCE: Final = 64  # connections that are seen to before timers, pushes and other descriptors have their turn
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from gateway.descriptors import apart
 from gateway.exporter import Collector
 from gateway.haul import Haul
 from gateway.listening import listen
+from gateway.logger import component_logger
 from gateway.pump import Pump
 from gateway.streams import Exposure
 from gateway.web.link import PlainLink, TlsLink
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gateway.telemetry import Metrics
     from gateway.web import Registry, Sdk
 
-_log = Logger()
+_log = component_logger("gateway")
 
 IN_FLIGHT_SECONDS = 5.0  # how long a stop waits for requests that are being answered; the peer's figure
 TICK = 0.05  # seconds between two looks at what a stop waits for

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     Deliver = Callable[[Parcel], Deferred[None]]
 
-_log = Logger()
+_log = component_logger("gateway")
 
 TICK_SECONDS: Final = 0.2  # with 0.2 s until the commit that leaves half of the promised second to a slow disk
 WINDOW_BYTES: Final = 8 * 1024 * 1024  # delivered, but not on disk yet; what is more waits, bounded, in the collector

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.streams import Exposure, Hub, Subscriber, Wheel
 from gateway.web.link import PlainLink
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.settings import Sse
     from gateway.telemetry import Metrics
 
-_log = Logger()
+_log = component_logger("http.sse")
 
 SLICE_SECONDS = 0.002  # of reactor time per turn: what arrives during a push waits no longer; a turn costs some 30 µs
 LATE_TICK_SECONDS = 0.005  # postponed calls go out in groups this far apart, so that each does not cost a timer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import define
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.outbound import ExporterUnusable, OutboxUnusable
 from gateway.settings import restart_needed
 from gateway.telemetry import LogLevels
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
     from gateway.upstream import Registry
 
-_log = Logger()
+_log = component_logger("gateway")
 
 
 @define

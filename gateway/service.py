@@ -22,11 +22,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver
 from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
 from gateway.listening import explained, listen
+from gateway.logger import component_logger
 from gateway.outbound import ExporterUnusable, Outbound, OutboxUnusable
 from gateway.reload import Reload
 from gateway.reports import Reports, Serving
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from gateway.front import Front
     from gateway.settings import Loaded, Settings, SettingsFile
 
-_log = Logger()
+_log = component_logger("gateway")
 
 
 class Gateway(Service):

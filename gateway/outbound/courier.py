@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.outbound.connections import Connections
 from gateway.outbound.guard import Guard
 from gateway.outbound.lane import Lane, Rules
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.outbound.outbox import Outbox
     from gateway.settings import Delivery, Endpoint
 
-_log = Logger()
+_log = component_logger("gateway")
 
 GRACE: Final = 5.0  # seconds that a stop waits for attempts in flight; those that are cut are repeated
 

@@ -19,10 +19,10 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from gateway.exporter import counted, merged
+from gateway.logger import component_logger
 from gateway.outbound.claim import Claim, Taken, claimed
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.outbound.tellings import ExportMetrics
     from gateway.settings import Exporter
 
-_log = Logger()
+_log = component_logger("gateway")
 
 MODE: Final = 0o640  # events name users; whoever ships them may be in the group
 MINUTE: Final = 60

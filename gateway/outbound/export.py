@@ -11,10 +11,11 @@ from uuid import UUID
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 
 from gateway import __version__
 from gateway.exporter import batch_head
+from gateway.logger import component_logger
 from gateway.outbound.signature import extra_headers, headers_for
 from gateway.outbound.sink import DISK_FAULTS, Trouble, beside
 from gateway.outbound.spool import EXPORTER
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.outbound.tellings import ExportMetrics
     from gateway.settings import Exporter
 
-_log = Logger()
+_log = component_logger("gateway")
 
 MINUTE: Final = 60
 LAST_SECONDS: Final = 3.0  # for a last flush when the gateway stops; what did not go then goes after the next start

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
 from gateway.exporter import MEMORY, SPOOL_FULL, UNWANTED
+from gateway.logger import component_logger
 from gateway.outbound import eventfile
 from gateway.outbound.claim import Taken
 from gateway.outbound.courier import MakeSender, Route
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.outbound.tellings import ExportMetrics
     from gateway.settings import Delivery, Exporter, Settings
 
-_log = Logger()
+_log = component_logger("gateway")
 
 GATHER_SECONDS: Final = 0.2  # from the first parcel until all that have come are written together
 RETRY_SECONDS: Final = 1.0  # between two tries of a disk that is full or locked

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.outbound.catching_up import CatchingUp
 from gateway.outbound.outcome import Again, Done, Expired, Step
 from gateway.outbound.standing import Standing
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.outbound.outbox import Outbox
     from gateway.outbound.sender import Sender
 
-_log = Logger()
+_log = component_logger("gateway")
 
 WINDOW: Final = 64  # letters of one endpoint in memory beyond those in flight; twenty dead endpoints cost little
 WRITE_AGAIN: Final = 1.0  # seconds between two tries to write down what an attempt came to

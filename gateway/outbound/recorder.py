@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from gateway.flags import Snapshot, difference
+from gateway.logger import component_logger
 from gateway.outbound import history, ledger
 from gateway.outbound.change import Author, Change
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.outbound.message import Ids, Message, Told
     from gateway.outbound.numbers import Numbers
 
-_log = Logger()
+_log = component_logger("gateway")
 
 PATIENCE: Final = 0.25  # seconds that a change waits for the disk before it is published anyway
 RETRY_SECONDS: Final = 1.0  # between two tries of a database that is full or locked

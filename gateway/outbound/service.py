@@ -10,8 +10,8 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.outbound import history
 from gateway.outbound.counting import OutboundMetrics, Uncounted
 from gateway.outbound.courier import Courier, MakeSender, make_sender
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gateway.outbound.lane import Rules
     from gateway.settings import Endpoint, Settings
 
-_log = Logger()
+_log = component_logger("gateway")
 
 
 class Outbound:

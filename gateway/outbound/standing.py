@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
+
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     import sqlite3
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.outbound.counting import OutboundMetrics
     from gateway.outbound.ledger import Letter
 
-_log = Logger()
+_log = component_logger("gateway")
 
 FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a problem of the gateway
 

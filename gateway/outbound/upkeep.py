@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.outbound.meter import METER_SECONDS
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.outbound.outbox import Outbox, Wish
     from gateway.outbound.voice import Voice
 
-_log = Logger()
+_log = component_logger("gateway")
 
 LOOK_SECONDS: Final = 1.0  # between two looks at what the command line wants
 TIDY_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``

@@ -14,35 +14,24 @@ if TYPE_CHECKING:
 
     from gateway.settings import Settings
 
-# The first prefix that fits decides, so the narrower ones stand first.
-_ROOMS = (
-    ("gateway.web.events", "http.sse"),
-    ("gateway.web.eventstream", "http.sse"),
-    ("gateway.web", "http"),
-    ("gateway.streams", "http.sse"),
-    ("gateway.pump", "http.sse"),
-    ("gateway.upstream.localfile", "offline"),
-    ("gateway.upstream.watch", "offline"),
-    ("gateway.upstream", "sdks"),
-    ("gateway.telemetry", "diag"),
-    ("gateway", "gateway"),
-    ("twisted.web", "http"),
-    ("twisted", "twisted"),
-    ("log_legacy", "twisted"),
-)
+# The first prefix that fits decides. Our own loggers have their component as namespace (gateway/logger.py).
+_TWISTED = (("twisted.web", "http"), ("twisted", "twisted"), ("log_legacy", "twisted"))
 _LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 
 
 def component(event: LogEvent) -> str:
-    """Return the component of an event: by its Logger's namespace, and the SDK it names in ``sdk`` or ``sdk_id``."""
+    """Return the component of an event: its Logger's namespace, with the SDK that ``sdk`` or ``sdk_id`` names.
+
+    Twisted's own namespaces have a component each; another library's namespace is a component of its own.
+    """
     namespace = str(event.get("log_namespace") or "gateway")
-    room = next((room for prefix, room in _ROOMS if _inside(namespace, prefix)), namespace)
-    if room not in {"sdks", "offline"}:
-        return room
+    name = next((name for prefix, name in _TWISTED if _inside(namespace, prefix)), namespace)
+    if name not in {"sdks", "offline"}:
+        return name
     sdk = event.get("sdk", event.get("sdk_id"))
     if not isinstance(sdk, str):
-        return room
-    return f"sdks.{sdk}" if room == "sdks" else f"sdks.{sdk}.offline"
+        return name
+    return f"sdks.{sdk}" if name == "sdks" else f"sdks.{sdk}.offline"
 
 
 def level_of(event: LogEvent) -> Any:

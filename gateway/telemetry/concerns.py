@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_log = Logger()
+_log = component_logger("diag")
 
 CONCERN_SECONDS: Final = 5.0  # between two looks; nothing here is a matter of seconds
 

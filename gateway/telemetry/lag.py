@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
-
+from gateway.logger import component_logger
 from gateway.telemetry.rlimits import files_left
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-_log = Logger()
+_log = component_logger("diag")
 
 INTERVAL = 1.0  # seconds between two measurements
 WARNING = 1.0  # seconds of lag that users notice

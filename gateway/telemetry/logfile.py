@@ -11,12 +11,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_log = Logger("gateway")  # these lines are about the gateway, not about its diagnostics
+_log = component_logger("gateway")  # these lines are about the gateway, not about its diagnostics
 
 DEFAULT = "twistd.log"  # what a daemon of twistd writes to when nothing is said
 MODE = 0o640

@@ -16,14 +16,15 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
+
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.web.server import Request
 
-_log = Logger()
+_log = component_logger("diag")
 
 State = Literal["pending", "delivered", "failed", "skipped"]
 Answer = tuple[int, bytes]  # status, JSON

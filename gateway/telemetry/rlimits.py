@@ -8,12 +8,13 @@ import resource
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from twisted.logger import Logger
+
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_log = Logger()
+_log = component_logger("diag")
 
 FILE_CAP = 1_048_576  # files; systemd's usual hard limit, and far beyond what one process can serve
 RESERVE = 64  # files for everything but streams: listeners, upstream connections, watchers, log, diagnostics

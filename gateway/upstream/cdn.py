@@ -10,10 +10,10 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.web.http import RESPONSES
 
 import gateway
+from gateway.logger import component_logger
 from gateway.upstream import reporter
 from gateway.upstream.collect import collect
 from gateway.upstream.faults import explained
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.upstream.source import Tools, Wake
 
-_log = Logger()
+_log = component_logger("sdks")
 
 CDN = {"global": "https://cdn-global.configcat.com", "eu": "https://cdn-eu.configcat.com"}
 REDIRECT_LIMIT = 10  # 3xx answers followed in one fetch; Go's client and browsers stop at 10 to 20

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
-
 from gateway.flags import faults
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.flags import Snapshot
 
-_log = Logger()
+_log = component_logger("sdks")
 
 SHOWN = 5  # flags that one line names; a broken publication may break hundreds
 SHOWN_OF_KEY = 60  # characters of a flag's key in that line

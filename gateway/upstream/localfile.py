@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.upstream import reporter
 from gateway.upstream.links import Sight, look
 from gateway.upstream.outcome import Failed, Fetched, Kind, Outcome, made_etag
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.upstream.source import Tools, Wake
 
-_log = Logger()
+_log = component_logger("offline")
 
 SAFETY_INTERVAL = 15.0  # seconds between looks where inotify is at work: for network mounts and lost events
 QUIET = 0.1  # seconds without an event before a file is read: editors and copies write in several steps

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
-from twisted.logger import Logger
 
 from gateway import flags
+from gateway.logger import component_logger
 from gateway.upstream.cdn import CdnSource
 from gateway.upstream.localfile import FileSource
 from gateway.upstream.network import Network, open_network
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.settings.schema import Settings
 
-_log = Logger()
+_log = component_logger("sdks")
 
 MakeSource = Callable[[Plan, Tools, Network], Source]
 

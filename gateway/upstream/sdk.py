@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
 from gateway.flags import Attribute, ConfigError, Snapshot
+from gateway.logger import component_logger
 from gateway.settings import mask_sdk_key
 from gateway.upstream.complaints import Complaints
 from gateway.upstream.outcome import Failed, Fetched, Kind, Outcome, Refreshed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.upstream.plan import Plan
     from gateway.upstream.source import Source
 
-_log = Logger()
+_log = component_logger("sdks")
 
 Load = Callable[[bytes, str, Snapshot | None], Snapshot]
 OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]

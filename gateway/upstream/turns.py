@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.upstream.outcome import Refreshed
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-_log = Logger()
+_log = component_logger("sdks")
 
 LIMITED_INTERVAL = 1.0  # seconds between fetches that callers without credentials can cause per SDK
 WAITING_LIMIT = 10_000  # callers waiting per SDK; each is an open request; the next one is told so at once

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.logger import Logger
 from twisted.python.filepath import FilePath
+
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from gateway.upstream.links import Place
 
-_log = Logger()
+_log = component_logger("offline")
 
 
 Tell = Callable[[str | None], None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.web.compress import Encodings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.web.authority import Authority
     from gateway.web.ports import Hub, Registry
 
-_log = Logger("gateway.web.eventstream")  # the streams' level decides, not that of requests
+_log = component_logger("http.sse")  # the streams' level decides, not that of requests
 
 REPLAY_LIMIT = 10_000  # webhook ids remembered; ConfigCat sends one per change, so hours of the busiest product
 

@@ -6,8 +6,8 @@ import traceback
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.web.locate import FAILED
 from gateway.web.values import text
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.web.values import Answered
 
-_log = Logger()
+_log = component_logger("http")
 
 BROKEN = text(500, FAILED)
 

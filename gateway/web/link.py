@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-_log = Logger()
+from gateway.logger import component_logger
+
+_log = component_logger("http")
 
 HELD = 32  # writes that wait for one another; a client waits a millisecond for it at most
 HELD_BYTES = 128 * 1024  # of them together: large answers take longer to make, and wait for fewer others

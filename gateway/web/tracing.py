@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
+from gateway.logger import component_logger
 
 if TYPE_CHECKING:
     from gateway.settings import Http
     from gateway.web.ports import WebMetrics
 
-_log = Logger()
+_log = component_logger("http")
 
 
 class Traced:

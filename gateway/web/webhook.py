@@ -15,8 +15,9 @@ from hmac import digest as hmac_digest
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 
+from gateway.logger import component_logger
 from gateway.web.values import Reply, text
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.web.ports import Sdk
     from gateway.web.values import Call, Outcome
 
-_log = Logger()
+_log = component_logger("http")
 
 CREDIT_LIMIT = 64 * 1024  # bytes of a body that may name who changed the config; senders' templates have a few hundred
 ANSWER_WITHIN = 8.0  # seconds; ConfigCat gives a webhook 10 s, and a slow upstream must not look like a failed call

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.telemetry import PrometheusMetrics
 from gateway.web.context import Context, Replays
 from gateway.web.tls import build_context
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gateway.telemetry import Metrics
     from gateway.workers.member import Member
 
-_log = Logger()
+_log = component_logger("gateway")
 
 TICK_SECONDS = 1.0  # between two looks at the workers
 STOP_SECONDS = 8.0  # beyond the drain window: a worker's ``front.IN_FLIGHT_SECONDS``, and some for a busy machine

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.workers.framing import Frames, TooLong, framed
 from gateway.workers.messages import NotUnderstood, encode
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Decode = Callable[[bytes], "Said"]
 
-_log = Logger()
+_log = component_logger("gateway")
 
 Said = TypeVar("Said")
 

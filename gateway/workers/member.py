@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.workers.framing import UP_LIMIT
 from gateway.workers.link import Link, connect
 from gateway.workers.messages import decode_up
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.workers.ledger import Ledger
     from gateway.workers.messages import Up
 
-_log = Logger()
+_log = component_logger("gateway")
 
 LINK_FD = 3  # where a worker finds its end of the socket pair
 SILENCE_TICKS = 30  # ticks of a second without a word before a worker counts as hung; it tallies every second

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
+from gateway.logger import component_logger
 from gateway.workers.framing import framed
 from gateway.workers.member import Member
 from gateway.workers.messages import Echo, encode
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.workers.ledger import Ledger
     from gateway.workers.messages import Down, Up
 
-_log = Logger()
+_log = component_logger("gateway")
 
 YOUNG_SECONDS = 10.0  # a worker that dies younger than this is replaced after a growing pause
 FIRST_PAUSE = 0.1  # seconds; then twice as long each time

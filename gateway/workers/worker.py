@@ -20,11 +20,12 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import LoopingCall
-from twisted.logger import ILogObserver, Logger, globalLogBeginner
+from twisted.logger import ILogObserver, globalLogBeginner
 from zope.interface import provider
 
 from gateway.flags import ConfigError
 from gateway.listening import explained
+from gateway.logger import component_logger
 from gateway.telemetry import LagMonitor, LogLevels, log_observer, open_again
 from gateway.upstream import Refreshed
 from gateway.web.tls import TlsError
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from gateway.front import LocalFront
     from gateway.settings import Settings
 
-_log = Logger()
+_log = component_logger("gateway")
 
 TALLY_SECONDS = 1.0  # between two tallies: how old the leader's metrics may be
 

@@ -70,7 +70,7 @@ def lines() -> Iterator[list[tuple[str, str]]]:
     found: list[tuple[str, str]] = []
 
     def observe(event: Any) -> None:
-        if event.get("log_namespace") == "gateway.outbound.standing":
+        if event.get("log_namespace") == "gateway":
             found.append((event["log_level"].name, event["log_format"].format(**event)))
 
     globalLogPublisher.addObserver(observe)

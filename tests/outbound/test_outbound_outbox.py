@@ -146,7 +146,7 @@ def test_identifiers_beyond_the_bound_of_a_rule_are_counted_in_log_and_list() ->
     lines: list[str] = []
 
     def observe(event: dict) -> None:
-        if event.get("log_namespace") == "gateway.outbound.recorder":
+        if event.get("log_namespace") == "gateway":
             lines.append(event["log_format"].format(**event))
 
     def listed(count: int) -> Snapshot:

@@ -16,7 +16,7 @@ def lines():
     found = []
 
     def observe(event):
-        if event.get("log_namespace") == "gateway.telemetry.concerns":
+        if event.get("log_namespace") == "diag":
             found.append((event["log_level"].name, event["log_format"].format(**event)))
 
     globalLogPublisher.addObserver(observe)

@@ -17,7 +17,7 @@ AT = 1685378200.1234
 KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
 
 
-def logged(form="text", lowest="debug", namespace="gateway.web.api", text="hello", overrides=None, **fields):
+def logged(form="text", lowest="debug", namespace="http", text="hello", overrides=None, **fields):
     """Log one event through a real Logger and return what was written."""
     stream = io.StringIO()
     observer = log_observer(form, LogLevels(lowest, overrides), stream)
@@ -65,21 +65,20 @@ def test_report_lines_are_written_at_every_level_without_a_tag():
 @pytest.mark.parametrize(
     ("namespace", "fields", "name"),
     [
-        ("gateway.web.api", {}, "http"),
-        ("gateway.web.events", {}, "http.sse"),
-        ("gateway.webhooks", {}, "gateway"),
-        ("gateway.streams.hub", {"sdk": "prod"}, "http.sse"),
-        ("gateway.upstream.cdn", {"sdk_id": "prod"}, "sdks.prod"),
-        ("gateway.upstream.cdn", {"sdk": "prod"}, "sdks.prod"),
-        ("gateway.upstream.localfile", {"sdk_id": "prod"}, "sdks.prod.offline"),
-        ("gateway.upstream.watch", {}, "offline"),
-        ("gateway.upstream.cdn", {}, "sdks"),
-        ("gateway.telemetry.lag", {}, "diag"),
-        ("gateway.service", {}, "gateway"),
+        ("http", {}, "http"),
+        ("http", {"sdk": "prod"}, "http"),
+        ("http.sse", {"sdk": "prod"}, "http.sse"),
+        ("sdks", {"sdk_id": "prod"}, "sdks.prod"),
+        ("sdks", {"sdk": "prod"}, "sdks.prod"),
+        ("sdks", {}, "sdks"),
+        ("offline", {"sdk_id": "prod"}, "sdks.prod.offline"),
+        ("offline", {}, "offline"),
+        ("diag", {}, "diag"),
+        ("gateway", {}, "gateway"),
         ("twisted.web.http", {}, "http"),
         ("twisted.internet.tcp", {}, "twisted"),
         ("log_legacy", {}, "twisted"),
-        ("http", {}, "http"),
+        ("twistedlike", {}, "twistedlike"),
         ("otherlib", {}, "otherlib"),
         (None, {}, "gateway"),
     ],
@@ -107,12 +106,12 @@ def test_levels_come_from_the_settings_path_of_the_component():
         return bool(logged(lowest="warn", namespace=namespace, overrides=overrides, at=level, **fields))
 
     assert [True, False, True, False, True, False] == [
-        seen("gateway.web.api", LogLevel.debug),
-        seen("gateway.web.events", LogLevel.info),
-        seen("gateway.web.events", LogLevel.warn),
-        seen("gateway.upstream.cdn", LogLevel.warn, sdk_id="prod"),
-        seen("gateway.upstream.cdn", LogLevel.warn, sdk_id="dev"),
-        seen("gateway.service", LogLevel.info),
+        seen("http", LogLevel.debug),
+        seen("http.sse", LogLevel.info),
+        seen("http.sse", LogLevel.warn),
+        seen("sdks", LogLevel.warn, sdk_id="prod"),
+        seen("sdks", LogLevel.warn, sdk_id="dev"),
+        seen("gateway", LogLevel.info),
     ]
 
 
@@ -127,7 +126,7 @@ def test_levels_change_at_run_time():
     """After replace the very next event is judged by the new levels."""
     stream = io.StringIO()
     levels = LogLevels("error")
-    log = Logger(namespace="gateway.web", observer=log_observer("text", levels, stream))
+    log = Logger(namespace="http", observer=log_observer("text", levels, stream))
     log.info("before")
     levels.replace(LogLevels("error", {"http": "info"}))
     log.info("after")

@@ -1,0 +1,126 @@
+"""Log components: each module logs under the component whose level operators set for it."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import gateway
+from gateway.descriptors import Descriptors
+from gateway.front import Front
+from gateway.haul import Haul
+from gateway.logger import COMPONENTS, component_logger
+from gateway.outbound.courier import Courier
+from gateway.outbound.eventfile import EventFile
+from gateway.outbound.export import Export
+from gateway.outbound.exports import Exports
+from gateway.outbound.lane import Lane
+from gateway.outbound.recorder import Recorder
+from gateway.outbound.service import Outbound
+from gateway.outbound.standing import Standing
+from gateway.outbound.upkeep import Upkeep
+from gateway.pump import Pump
+from gateway.reload import Reload
+from gateway.service import Gateway
+from gateway.telemetry.concerns import Concerns
+from gateway.telemetry.lag import LagMonitor
+from gateway.telemetry.logfile import open_again
+from gateway.telemetry.outbox_pages import OutboxPages
+from gateway.telemetry.rlimits import raise_file_limit
+from gateway.upstream.cdn import CdnSource
+from gateway.upstream.complaints import Complaints
+from gateway.upstream.localfile import FileSource
+from gateway.upstream.registry import Registry
+from gateway.upstream.sdk import Sdk
+from gateway.upstream.turns import Turns
+from gateway.upstream.watch import open_watch
+from gateway.web.context import OpenStreams
+from gateway.web.fault import shielded
+from gateway.web.link import PlainLink
+from gateway.web.tracing import traced
+from gateway.web.webhook import hook
+from gateway.workers.crew import Crew
+from gateway.workers.link import Link
+from gateway.workers.member import Member
+from gateway.workers.roll import Roll
+from gateway.workers.worker import Worker
+
+# One public object of each module that logs: renaming a module changes an import above and nothing below.
+LOGGED_AS = [
+    (Concerns, "diag"),
+    (LagMonitor, "diag"),
+    (OutboxPages, "diag"),
+    (raise_file_limit, "diag"),
+    (Courier, "gateway"),
+    (Crew, "gateway"),
+    (Descriptors, "gateway"),
+    (EventFile, "gateway"),
+    (Export, "gateway"),
+    (Exports, "gateway"),
+    (Front, "gateway"),
+    (Gateway, "gateway"),
+    (Haul, "gateway"),
+    (Lane, "gateway"),
+    (Link, "gateway"),
+    (Member, "gateway"),
+    (Outbound, "gateway"),
+    (Recorder, "gateway"),
+    (Reload, "gateway"),
+    (Roll, "gateway"),
+    (Standing, "gateway"),
+    (Upkeep, "gateway"),
+    (Worker, "gateway"),
+    (open_again, "gateway"),
+    (PlainLink, "http"),
+    (hook, "http"),
+    (shielded, "http"),
+    (traced, "http"),
+    (OpenStreams, "http.sse"),
+    (Pump, "http.sse"),
+    (FileSource, "offline"),
+    (open_watch, "offline"),
+    (CdnSource, "sdks"),
+    (Complaints, "sdks"),
+    (Registry, "sdks"),
+    (Sdk, "sdks"),
+    (Turns, "sdks"),
+]
+
+
+@pytest.mark.parametrize(("logging", "component"), LOGGED_AS, ids=lambda value: getattr(value, "__name__", value))
+def test_each_module_logs_under_its_component(logging, component):
+    """A level that an operator set governs the same lines after modules were moved or renamed."""
+    assert component == inspect.getmodule(logging)._log.namespace
+
+
+def test_every_module_that_logs_is_in_the_table():
+    """A new logger gets a row above, so that its component is a decision."""
+    root = Path(gateway.__file__).parent
+    found = {path for path in root.rglob("*.py") if "component_logger" in called(path)}
+    assert found == {Path(inspect.getfile(logging)) for logging, _ in LOGGED_AS}
+
+
+def test_no_module_derives_a_component_from_its_own_name():
+    """Only the two loggers that silence Twisted are made without a component."""
+    root = Path(gateway.__file__).parent
+    plain = [path for path in root.rglob("*.py") if "Logger" in called(path) and path != root / "logger.py"]
+    assert ["channel.py", "http2.py"] == sorted(path.name for path in plain)
+
+
+@pytest.mark.parametrize("component", ["", "web", "gateway.web", "sdks.production"])
+def test_an_unknown_component_is_refused(component):
+    """Its level could not be set."""
+    with pytest.raises(ValueError, match=r"unknown log component .*; use one of diag, gateway, http, http\.sse, "):
+        component_logger(component)
+
+
+def test_the_component_is_the_namespace():
+    """Log lines and levels go by the namespace alone."""
+    assert {component_logger(component).namespace for component in COMPONENTS} == COMPONENTS
+
+
+def called(path):
+    """Return the plain names that a source file calls."""
+    calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return {call.func.id for call in calls if isinstance(call.func, ast.Name)}
