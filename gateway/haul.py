@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.task import LoopingCall
 
+from gateway.deferreds import supervise
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
@@ -57,11 +58,8 @@ class Haul:
     def _hand_over(self, parcel: Parcel) -> None:
         size = parcel.size
         self._flying += size
-        self._deliver(parcel).addErrback(_lost).addCallback(self._kept, size)
+        kept = supervise(self._deliver(parcel), _log, "evaluations could not be handed over")
+        kept.addCallback(self._kept, size)
 
     def _kept(self, _: object, size: int) -> None:
         self._flying -= size
-
-
-def _lost(failure: Any) -> None:
-    _log.failure("evaluations could not be handed over", failure=failure)

@@ -14,10 +14,11 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import LogLevel
 
 from gateway import __version__
+from gateway.deferreds import settle_all, supervise
 from gateway.exporter import batch_head
 from gateway.logger import component_logger
 from gateway.outbound.signature import extra_headers, headers_for
-from gateway.outbound.sink import DISK_FAULTS, Trouble, beside
+from gateway.outbound.sink import DISK_FAULTS, Trouble
 from gateway.outbound.spool import EXPORTER
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Export:
         if not last:
             self._stopped = True  # the batch that is under way is the last one; the successor goes on
         if self._flushing is not None:
-            await beside(self._flushing)
+            await settle_all([self._flushing])
         if last and not self._stopped:
             await self._begin(None)
         if timer.active():
@@ -110,12 +111,13 @@ class Export:
         return held.dropped
 
     def _begin(self, minute: int | None) -> Deferred[None]:
-        self._flushing = done = Deferred.fromCoroutine(self._flush(minute)).addErrback(_complain)
+        flushing = Deferred.fromCoroutine(self._flush(minute)).addErrback(_foreseen)
+        self._flushing = done = supervise(flushing, _log, "a flush broke")
         if not done.called:
             done.addCallback(self._flushed)
         else:
             self._flushing = None
-        return beside(done)
+        return settle_all([done])
 
     async def _flush(self, minute: int | None) -> None:
         self._fresh = 0
@@ -168,8 +170,8 @@ class Export:
         self._flushing = None
 
 
-def _complain(failure: Any) -> None:
+def _foreseen(failure: Any) -> Any:
     if failure.check(*DISK_FAULTS):
         _log.warn("the spool cannot be read: {reason}", reason=failure.getErrorMessage())
-    elif not failure.check(CancelledError):
-        _log.failure("a flush broke", failure=failure)
+        return None
+    return None if failure.check(CancelledError) else failure

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
 
+from gateway.deferreds import settle_all, supervise
 from gateway.exporter import MEMORY, SPOOL_FULL, UNWANTED
 from gateway.logger import component_logger
 from gateway.outbound import eventfile
@@ -18,7 +19,7 @@ from gateway.outbound.claim import Taken
 from gateway.outbound.courier import MakeSender, Route
 from gateway.outbound.eventfile import EventFile
 from gateway.outbound.export import Export
-from gateway.outbound.sink import DISK_FAULTS, Trouble, beside
+from gateway.outbound.sink import DISK_FAULTS, Trouble
 from gateway.outbound.spool import EventSpool
 from gateway.outbound.timestamps import iso
 from gateway.outbound.trust import TrustError, policy
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _log = component_logger("gateway")
 
+BROKE: Final = "the exporter broke"
 GATHER_SECONDS: Final = 0.2  # from the first parcel until all that have come are written together
 RETRY_SECONDS: Final = 1.0  # between two tries of a disk that is full or locked
 WRITE_BYTES: Final = 8 * 1024 * 1024  # and a parcel, in one transaction
@@ -104,7 +106,7 @@ class Exports:
             self._settings = wanted
             self._store = store
             if self._moving is None:
-                moving = Deferred.fromCoroutine(self._move()).addErrback(_unexpected)
+                moving = supervise(Deferred.fromCoroutine(self._move()), _log, BROKE)
                 self._moving = None if moving.called else moving
                 moving.addCallback(self._moved)
 
@@ -132,7 +134,7 @@ class Exports:
         self._stopped = True
         for under_way in (self._moving, self._writing):
             if under_way is not None:
-                await beside(under_way)
+                await settle_all([under_way])
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -160,7 +162,7 @@ class Exports:
 
     def _fire(self) -> None:
         self._timer = None
-        writing = Deferred.fromCoroutine(self._write()).addErrback(_unexpected)
+        writing = supervise(Deferred.fromCoroutine(self._write()), _log, BROKE)
         self._writing = None if writing.called else writing
         writing.addCallback(self._rest)
 
@@ -262,7 +264,3 @@ class Exports:
 
 def _route(exporter: Exporter, delivery: Delivery) -> Route:
     return Route(exporter.endpoint_url, exporter.ca_file, 1, exporter.timeout, delivery)
-
-
-def _unexpected(failure: Any) -> None:
-    _log.failure("the exporter broke", failure=failure)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from gateway.deferreds import settle_all
 from gateway.logger import component_logger
 from gateway.outbound.catching_up import CatchingUp
 from gateway.outbound.outcome import Again, Done, Expired, Step
@@ -99,7 +100,7 @@ class Lane:
         if sender is not None:
             old, self._sender = self._sender, sender
             flying = [done for used, done in self._flights.values() if used is old]
-            _all_done(flying).addCallback(lambda _: old.close())
+            settle_all(flying).addCallback(lambda _: old.close())
         self.wake()
 
     def stop(self, grace: float) -> Deferred[None]:
@@ -253,22 +254,3 @@ class Lane:
             landed, self._landed = self._landed, []
             for done in landed:
                 done.callback(None)
-
-
-def _all_done(flights: list[Deferred[None]]) -> Deferred[None]:
-    """Fire when all have ended, without taking their results."""
-    done: Deferred[None] = Deferred()
-    left = len(flights)
-
-    def ended(result: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if not left:
-            done.callback(None)
-        return result
-
-    for flight in flights:
-        flight.addBoth(ended)
-    if not flights:
-        done.callback(None)
-    return done

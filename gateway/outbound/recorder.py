@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
 
+from gateway.deferreds import fire_within
 from gateway.flags import Snapshot, difference
 from gateway.logger import component_logger
 from gateway.outbound import history, ledger
@@ -104,7 +105,7 @@ class Recorder:
         if len(self._waiting) > WAITING_LIMIT:
             self._waiting = _merged(self._waiting)
         self._work()
-        return _within(self._clock, recorded, PATIENCE)
+        return fire_within(self._clock, recorded, PATIENCE)
 
     def idle(self) -> Deferred[None]:
         """Fire when nothing waits any more, or the database is in trouble; never errs."""
@@ -250,17 +251,3 @@ def _merged(entries: list[_Entry]) -> list[_Entry]:
             dones = [*earlier.dones, *entry.dones]
             merged[entry.sdk_id] = evolve(entry, author=None, notes="", dones=dones)
     return list(merged.values())
-
-
-def _within(clock: Any, recorded: Deferred[None], seconds: float) -> Deferred[None]:
-    """Fire with ``recorded``, or after ``seconds``."""
-    done: Deferred[None] = Deferred()
-    timer = clock.callLater(seconds, done.callback, None)
-
-    def soon(_: None) -> None:
-        if timer.active():
-            timer.cancel()
-            done.callback(None)
-
-    recorded.addCallback(soon)
-    return done

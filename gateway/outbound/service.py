@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from gateway.deferreds import supervise
 from gateway.logger import component_logger
 from gateway.outbound import history
 from gateway.outbound.counting import OutboundMetrics, Uncounted
@@ -106,7 +107,7 @@ class Outbound:
             return succeed(None)
         self._open()
         self._exports.configure(self._settings, self._database)
-        return Deferred.fromCoroutine(self._configure()).addErrback(_unexpected)
+        return self._configured()
 
     def stop(self) -> Deferred[None]:
         """Let attempts in flight and changes that wait end, within some seconds; then close the database.
@@ -147,7 +148,7 @@ class Outbound:
         if self._recorder is None:
             return self.start()
         self._exports.configure(settings, self._database)
-        return Deferred.fromCoroutine(self._configure()).addErrback(_unexpected)
+        return self._configured()
 
     def keep(self, parcel: Parcel) -> Deferred[None]:
         """Keep evaluations on disk, if they are exported; fires when they are there or counted as dropped."""
@@ -196,6 +197,9 @@ class Outbound:
         )  # fmt: skip
         self._upkeep.start()
         _log.info("outbox open: {path}", path=str(self._path))
+
+    def _configured(self) -> Deferred[None]:
+        return supervise(Deferred.fromCoroutine(self._configure()), _log, "webhooks could not be set up")
 
     async def _configure(self) -> None:
         assert self._outbox is not None
@@ -257,7 +261,3 @@ class Outbound:
 def _wanted(settings: Settings) -> bool:
     """Whether a database is needed."""
     return bool(settings.webhooks) or settings.exporter.spools
-
-
-def _unexpected(failure: Any) -> None:
-    _log.failure("web hooks could not be set up", failure=failure)

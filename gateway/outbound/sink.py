@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from twisted.internet.defer import Deferred
 
     from gateway.exporter import Parcel
 
@@ -42,15 +43,3 @@ class Sink(Protocol):
     @property
     def trouble(self) -> Trouble | None:
         """Why nothing gets any further at the moment; None while it does."""
-
-
-def beside(work: Deferred[Any]) -> Deferred[None]:
-    """Fire when ``work`` does, and leave its result to it: never errs, and cancelling does not touch ``work``."""
-    done: Deferred[None] = Deferred()
-
-    def ended(result: Any) -> Any:
-        done.callback(None)
-        return result
-
-    work.addBoth(ended)
-    return done

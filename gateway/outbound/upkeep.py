@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
+from gateway.deferreds import supervise
 from gateway.logger import component_logger
 from gateway.outbound.meter import METER_SECONDS
 
@@ -90,11 +91,11 @@ class Upkeep:
 def _patiently(act: Callable[[], Any]) -> Deferred[None]:
     # A LoopingCall ends for good at the first error, and waits for a Deferred: no two rounds of one act at a time.
     done: Deferred[None] = Deferred.fromCoroutine(act())
-    return done.addErrback(_not_now)
+    return supervise(done.addErrback(_busy), _log, "the outbox could not be looked after")
 
 
-def _not_now(failure: Any) -> None:
+def _busy(failure: Any) -> Any:
     if not failure.check(sqlite3.Error):
-        _log.failure("the outbox could not be looked after", failure=failure)
-        return
+        return failure
     _log.debug("the outbox is busy: {reason}", reason=failure.getErrorMessage())
+    return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from gateway.deferreds import supervise
 from gateway.flags import Attribute, ConfigError, Snapshot
 from gateway.logger import component_logger
 from gateway.settings import mask_sdk_key
@@ -19,8 +20,6 @@ from gateway.upstream.reporter import KEY_INVALID, Reporter
 from gateway.upstream.turns import Turns
 
 if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
     from gateway.upstream.plan import Plan
     from gateway.upstream.source import Source
 
@@ -191,7 +190,9 @@ class Sdk:
         """Serve the newest config as soon as it is admitted, whatever becomes of the fetch that brought it."""
         new = self._newest
         assert new is not None
-        self._admit(self, new).addErrback(self._not_admitted).addCallback(lambda _: self._publish(new))
+        admitted = self._admit(self, new)
+        supervise(admitted, _log, "SDK {sdk_id}: a change could not be recorded", sdk_id=self.id)
+        admitted.addCallback(lambda _: self._publish(new))
 
     async def _placed(self) -> None:
         """Return when the newest config is the one that is served; cancelling changes nothing."""
@@ -199,9 +200,6 @@ class Sdk:
             waiting: Deferred[None] = Deferred()
             self._placing.append(waiting)
             await waiting
-
-    def _not_admitted(self, failure: Failure) -> None:
-        _log.failure("SDK {sdk_id}: a change could not be recorded", failure=failure, sdk_id=self.id)
 
     def _publish(self, new: Snapshot) -> None:
         before, self.snapshot = self.snapshot, new

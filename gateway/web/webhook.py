@@ -14,9 +14,9 @@ from hmac import compare_digest
 from hmac import digest as hmac_digest
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
+from gateway.deferreds import fire_within
 from gateway.logger import component_logger
 from gateway.web.values import Reply, text
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.settings import Sdk as SdkSettings
-    from gateway.upstream import Refreshed
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
     from gateway.web.values import Call, Outcome
@@ -113,19 +112,5 @@ async def _refresh(clock: IReactorTime, sdk: Sdk, *, limited: bool = False, cred
     # Anybody can make a call that is not authenticated: it must not fill the log.
     _log.emit(LogLevel.debug if limited else LogLevel.info, "SDK {sdk_id}: a web hook call, fetching", sdk_id=sdk.id)
     said = credit if len(credit) <= CREDIT_LIMIT else b""
-    await _within(clock, sdk.refresh(limited=limited, credit=said), ANSWER_WITHIN)
+    await fire_within(clock, sdk.refresh(limited=limited, credit=said), ANSWER_WITHIN)
     return ACCEPTED
-
-
-def _within(clock: IReactorTime, work: Deferred[Refreshed], seconds: float) -> Deferred[None]:
-    """Return a Deferred that fires when ``work`` ends or after ``seconds``; ``work`` goes on either way."""
-    done: Deferred[None] = Deferred()
-    late = clock.callLater(seconds, done.callback, None)
-
-    def ended(_: object) -> None:
-        if late.active():
-            late.cancel()
-            done.callback(None)
-
-    work.addBoth(ended)
-    return done
