@@ -8,6 +8,7 @@ from attrs import frozen
 from OpenSSL.SSL import Error as TlsError
 from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError
+from twisted.internet.defer import TimeoutError as AttemptTimeout
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError, UnsupportedAddressFamily
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.web._newclient import ParseError, RequestTransmissionFailed, ResponseNeverReceived
@@ -67,7 +68,7 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((AnswerTooLong,), "the answer is too long"),
     ((CertificateError, VerificationError), "the receiver's certificate is for another host"),
     ((TlsError,), "the TLS handshake failed"),
-    ((ConnectTimeout, CancelledError), TIMED_OUT),  # only the attempt's own timer, or a stop, cancels
+    ((ConnectTimeout, AttemptTimeout, CancelledError), TIMED_OUT),  # only the attempt's own timer, or a stop, cancels
     ((DNSLookupError,), "the host name cannot be resolved"),
     ((UnsupportedAddressFamily,), "the address family is not supported"),
     ((ConnectError,), "the connection failed"),

@@ -73,15 +73,12 @@ class HttpSender:
         began = self._reactor.seconds()
         seen = _Seen()
         work: Deferred[None] = Deferred.fromCoroutine(self._post(headers, body, seen))
-        timer = self._reactor.callLater(self._timeout, work.cancel)
+        work.addTimeout(self._timeout, self._reactor)
         fault = ""
         try:
             await work
         except Exception as error:  # noqa: BLE001 - the border between the network's exceptions and our values
             fault = fault_text(error)
-        finally:
-            if timer.active():
-                timer.cancel()
         duration = max(0.0, self._reactor.seconds() - began)
         return Attempt(seen.status, fault, duration, bytes(seen.answer), seen.retry_after)
 

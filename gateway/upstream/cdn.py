@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.http import RESPONSES
 
 import gateway
+from gateway.deferreds import Timer
 from gateway.logger import component_logger
 from gateway.upstream import reporter
 from gateway.upstream.collect import collect
@@ -23,7 +24,7 @@ from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome
 from gateway.upstream.pace import delay, interval
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
     from twisted.web.iweb import IResponse
 
     from gateway.upstream.source import Tools, Wake
@@ -58,7 +59,7 @@ class CdnSource:
         self._etag = self._offered = ""
         self._failures = 0
         self._wake: Wake = _nothing
-        self._timer: IDelayedCall | None = None
+        self._poll = Timer(tools.clock)
         self.place = _host(self._base)
 
     def start(self, wake: Wake) -> None:
@@ -67,7 +68,7 @@ class CdnSource:
 
     def stop(self) -> Deferred[None]:
         """See ``Source``."""
-        self._disarm()
+        self._poll.cancel()
         self._wake = _nothing
         return self._agent.cut()
 
@@ -78,22 +79,12 @@ class CdnSource:
         if isinstance(outcome, Fetched):
             # Not before: with the ETag of a config that was refused, a 304 would hide that it is still refused.
             self._etag = self._offered
-        self._disarm()
         wait = delay(self._every, self._failures, self._tools.rng.random())
-        self._timer = self._tools.clock.callLater(wait, self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        self._wake()
-
-    def _disarm(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        self._poll.start(wait, self._wake)
 
     async def fetch(self) -> Outcome:
         """See ``Source``; takes at most ``upstream.timeout`` seconds, redirects included."""
-        self._disarm()
+        self._poll.cancel()
         self._agent.begin()
         outcome = await self._within(self._network.limits.timeout)
         if isinstance(outcome, Failed):
@@ -102,25 +93,12 @@ class CdnSource:
         return outcome
 
     async def _within(self, seconds: float) -> Outcome:
-        late = False
-
-        def expire() -> None:
-            nonlocal late
-            late = True
-            work.cancel()
-
         work: Deferred[Outcome] = Deferred.fromCoroutine(self._attempt())
-        timer = self._tools.clock.callLater(seconds, expire)
+        work.addTimeout(seconds, self._tools.clock, _timed_out)
         try:
             return await work
         except Exception as error:  # noqa: BLE001 - the border between the network's exceptions and our values
-            if late:
-                text = f"request timed out while trying to fetch config JSON. Timeout value: {seconds * 1000:.0f}ms"
-                return Failed(Kind.TIMEOUT, text)
             return explained(error)
-        finally:
-            if timer.active():
-                timer.cancel()
 
     async def _attempt(self) -> Outcome:
         base = self._base
@@ -199,6 +177,13 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or "the configured base URL"
     except ValueError:
         return "the configured base URL"
+
+
+def _timed_out(result: Outcome | Failure, seconds: float) -> Outcome:
+    if isinstance(result, (Fetched, NotModified, Failed)):
+        return result  # it came at the last moment
+    text = f"request timed out while trying to fetch config JSON. Timeout value: {seconds * 1000:.0f}ms"
+    return Failed(Kind.TIMEOUT, text)
 
 
 def _unexpected(code: int) -> Failed:

@@ -5,7 +5,7 @@ proxy endpoint ──► CONNECT host:port ──► 200 ──► the caller's 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
@@ -130,12 +130,11 @@ class TunnelEndpoint:
         tunnels = _Tunnels(self._request, factory)
         tunnel = await self._endpoint.connect(tunnels)
         assert isinstance(tunnel, _Tunnel)
-        late = self._clock.callLater(self._timeout, tunnel.refuse, "the proxy did not answer in time")
-        try:
-            return await tunnel.opened
-        finally:
-            if late.active():
-                late.cancel()
+        return await tunnel.opened.addTimeout(self._timeout, self._clock, _unanswered)
+
+
+def _unanswered(_result: object, _seconds: float) -> NoReturn:
+    raise TunnelRefused("the proxy did not answer in time")
 
 
 class _Tunnels(Factory):

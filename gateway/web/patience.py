@@ -42,14 +42,12 @@ async def _later(context: Context, names: Names, name: str, go: Callable[[], Out
             done.callback(None)
 
     forget = names.wait(name, end)
-    timer = context.clock.callLater(WAIT_SECONDS, end)
+    done.addTimeout(WAIT_SECONDS, context.clock, lambda _result, _seconds: None)
     context.memory.waiting += 1
     try:
         await done
     finally:
         context.memory.waiting -= 1
         forget()
-        if timer.active():
-            timer.cancel()
     outcome = go()
     return outcome if isinstance(outcome, (Reply, StreamReply)) else await outcome

@@ -99,9 +99,8 @@ class Roll:
         """Fires when each of the workers of now has done what it was told, or is gone, or after 5 s; never errs."""
         self._echo += 1
         number = self._echo
-        late = self._reactor.callLater(SETTLE_SECONDS, self._echoed, number, None)
-        done: Deferred[None] = Deferred()
-        done.addCallback(lambda _: late.cancel() if late.active() else None)
+        done: Deferred[None] = Deferred(lambda _: self._echoed(number, None))
+        done.addTimeout(SETTLE_SECONDS, self._reactor)
         self._echoes[number] = (done, set(self.members))
         self.tell(Echo(number))
         self._echoed(number, 0)  # fires at once where there is no worker
