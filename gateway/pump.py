@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from gateway.deferreds import Timer
 from gateway.logger import component_logger
 from gateway.streams import Exposure, Hub, Subscriber, Wheel
 from gateway.web.link import PlainLink
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IReactorTime
 
     from gateway.flags import Snapshot
     from gateway.settings import Sse
@@ -50,9 +51,9 @@ class Pump:
         self._metrics = metrics
         self._wheel = Wheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
         self._pushes: dict[str, _Push] = {}
-        self._work_call: IDelayedCall | None = None
-        self._turn_call: IDelayedCall | None = None
-        self._late_call: IDelayedCall | None = None
+        self._work_timer = Timer(clock)
+        self._turn_timer = Timer(clock)
+        self._late_timer = Timer(clock)
         self._exposure: Exposure | None = None
         self.hubs: dict[str, Hub] = {}
 
@@ -63,14 +64,12 @@ class Pump:
 
     def start(self) -> None:
         """Begin to turn the heartbeat wheel."""
-        self._turn_call = self._clock.callLater(self._wheel.tick, self._turn)
+        self._turn_timer.start(self._wheel.tick, self._turn)
 
     def stop(self) -> None:
         """Stop turning and pushing; open streams stay as they are."""
-        for call in (self._turn_call, self._work_call, self._late_call):
-            if call is not None and call.active():
-                call.cancel()
-        self._turn_call = self._work_call = self._late_call = None
+        for timer in (self._turn_timer, self._work_timer, self._late_timer):
+            timer.cancel()
 
     def add(self, sdk_id: str, snapshot: Snapshot | None) -> None:
         """Make a hub for an SDK; one that it has must be removed first, or its streams hear nothing any more."""
@@ -133,7 +132,6 @@ class Pump:
                 subscriber.outlet.finish()
 
     def _work(self) -> None:
-        self._work_call = None
         until = self._clock.seconds() + SLICE_SECONDS
 
         def spent() -> bool:
@@ -169,28 +167,25 @@ class Pump:
             return False
 
     def _go_on(self) -> None:
-        if self._work_call is None:
-            self._work_call = self._clock.callLater(0, self._work)
+        if not self._work_timer.active:
+            self._work_timer.start(0, self._work)
 
     def _wait_for_late(self) -> None:
         """Come back when the next postponed call of any hub is due."""
         dues = [due for hub in self.hubs.values() if (due := hub.next_due()) is not None]
-        if self._late_call is not None and self._late_call.active():
-            self._late_call.cancel()
-        self._late_call = None
+        self._late_timer.cancel()
         if dues:
             wait = max(LATE_TICK_SECONDS, min(dues) - self._clock.seconds())
-            self._late_call = self._clock.callLater(wait, self._late)
+            self._late_timer.start(wait, self._late)
 
     def _late(self) -> None:
-        self._late_call = None
         for sdk_id, hub in self.hubs.items():
             if hub.next_due() is not None:
                 self._pushes.setdefault(sdk_id, _Push(hub, None))
         self._go_on()
 
     def _turn(self) -> None:
-        self._turn_call = self._clock.callLater(self._wheel.tick, self._turn)
+        self._turn_timer.start(self._wheel.tick, self._turn)
         self._wheel.turn(self._clock.seconds())
 
     def _drop_stalled(self, subscriber: Subscriber) -> None:

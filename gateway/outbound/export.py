@@ -14,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import LogLevel
 
 from gateway import __version__
-from gateway.deferreds import settle_all, supervise
+from gateway.deferreds import Timer, settle_all, supervise
 from gateway.exporter import batch_head
 from gateway.logger import component_logger
 from gateway.outbound.signature import extra_headers, headers_for
@@ -80,18 +80,18 @@ class Export:
         """See ``Sink``: a flush that is under way may end; the last one sends the minute that is not over, too."""
         if self._flushes is not None and self._flushes.running:
             self._flushes.stop()
-        timer = self.clock.callLater(LAST_SECONDS, self._cut)
+        timer = Timer(self.clock)
+        timer.start(LAST_SECONDS, self._cut)
         return Deferred.fromCoroutine(self._stop(last, timer))
 
-    async def _stop(self, last: bool, timer: Any) -> None:  # noqa: FBT001 - a coroutine of the method above
+    async def _stop(self, last: bool, timer: Timer) -> None:  # noqa: FBT001 - a coroutine of the method above
         if not last:
             self._stopped = True  # the batch that is under way is the last one; the successor goes on
         if self._flushing is not None:
             await settle_all([self._flushing])
         if last and not self._stopped:
             await self._begin(None)
-        if timer.active():
-            timer.cancel()
+        timer.cancel()
         await self.sender.close()
 
     def _cut(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
 
-from gateway.deferreds import settle_all, supervise
+from gateway.deferreds import Timer, settle_all, supervise
 from gateway.exporter import MEMORY, SPOOL_FULL, UNWANTED
 from gateway.logger import component_logger
 from gateway.outbound import eventfile
@@ -76,7 +76,7 @@ class Exports:
         self._moving: Deferred[None] | None = None  # from one sink to the next
         self._waiting: list[tuple[Parcel, Deferred[None]]] = []
         self._waiting_bytes = 0
-        self._timer: Any = None
+        self._timer = Timer(reactor)
         self._writing: Deferred[None] | None = None
         self._trouble: Trouble | None = None
         self._stopped = False
@@ -135,9 +135,7 @@ class Exports:
         for under_way in (self._moving, self._writing):
             if under_way is not None:
                 await settle_all([under_way])
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         await self._write_all()
         if self._waiting:
             lost = sum(parcel.told for parcel, _ in self._waiting)
@@ -157,11 +155,10 @@ class Exports:
         return found
 
     def _arm(self, seconds: float) -> None:
-        if self._timer is None and self._writing is None and self._moving is None and not self._stopped:
-            self._timer = self._reactor.callLater(seconds, self._fire)
+        if not self._timer.active and self._writing is None and self._moving is None and not self._stopped:
+            self._timer.start(seconds, self._fire)
 
     def _fire(self) -> None:
-        self._timer = None
         writing = supervise(Deferred.fromCoroutine(self._write()), _log, BROKE)
         self._writing = None if writing.called else writing
         writing.addCallback(self._rest)

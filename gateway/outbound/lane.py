@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from gateway.deferreds import settle_all
+from gateway.deferreds import Timer, settle_all
 from gateway.logger import component_logger
 from gateway.outbound.catching_up import CatchingUp
 from gateway.outbound.outcome import Again, Done, Expired, Step
@@ -78,7 +78,7 @@ class Lane:
         self._held: set[int] = set()  # rows in the window, in flight, or not yet written down
         self._flights: dict[int, tuple[Sender, Deferred[None]]] = {}
         self._asking = self._again = self._more = self._stopped = self._cut = False
-        self._timer: Any = None
+        self._timer = Timer(clock)  # the next look at the outbox
         self._landed: list[Deferred[None]] = []
         self._catching_up = CatchingUp(wall())
         self.standing = Standing(rules.name, metrics)
@@ -91,7 +91,7 @@ class Lane:
             self._again = True
             return
         self._asking = True
-        self._disarm()
+        self._timer.cancel()
         Deferred.fromCoroutine(self._ask()).addErrback(self._broken)
 
     def replace(self, rules: Rules, sender: Sender | None) -> None:
@@ -109,15 +109,15 @@ class Lane:
         Fires when all has ended, what came of it is written but for what was cut, and the connections are closed.
         """
         self._stopped = True
-        self._disarm()
+        self._timer.cancel()
         self._window.clear()
         done: Deferred[None] = Deferred()
         self._landed.append(done)
-        timer = self._clock.callLater(grace, self._abandon)
+        bound = Timer(self._clock)
+        bound.start(grace, self._abandon)
 
         def landed(_: None) -> Deferred[None]:
-            if timer.active():
-                timer.cancel()
+            bound.cancel()
             return self._sender.close()
 
         done.addCallback(landed)
@@ -235,19 +235,9 @@ class Lane:
     def _sleep(self, seconds: float) -> None:
         """Look again in so many seconds, or earlier, if that was said before."""
         seconds = min(max(seconds, 0.0), LONGEST_SLEEP)
-        if self._stopped or (self._timer is not None and self._timer.getTime() <= self._clock.seconds() + seconds):
-            return
-        self._disarm()
-        self._timer = self._clock.callLater(seconds, self._awake)
-
-    def _awake(self) -> None:
-        self._timer = None
-        self.wake()
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        due = self._timer.due
+        if not self._stopped and (due is None or due > self._clock.seconds() + seconds):
+            self._timer.start(seconds, self.wake)
 
     def _land(self) -> None:
         if self._landed and not self._flights:

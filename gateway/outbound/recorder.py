@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
 
-from gateway.deferreds import fire_within
+from gateway.deferreds import Timer, fire_within
 from gateway.flags import Snapshot, difference
 from gateway.logger import component_logger
 from gateway.outbound import history, ledger
@@ -89,7 +89,7 @@ class Recorder:
         self._recorded: dict[str, Snapshot] = {}
         self._busy = False
         self._alone = 0  # so many of those that wait are written one by one
-        self._retry: Any = None
+        self._retry = Timer(clock)  # pending while the database is in trouble
         self._idle: list[Deferred[None]] = []
         self._recording = recording
         self.trouble = ""  # why nothing can be recorded now; empty while it can
@@ -116,13 +116,11 @@ class Recorder:
 
     def stop(self) -> None:
         """Try no more.  What still waits is found at the next start, as a difference from the last recorded config."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._retry.cancel()
         self._busy = True
 
     def _work(self) -> None:
-        if self._busy or self._retry is not None or not self._waiting:
+        if self._busy or self._retry.active or not self._waiting:
             return
         self._busy = True
         together = 1 if self._alone else TOGETHER
@@ -179,16 +177,15 @@ class Recorder:
             self._recording(False)
         self.trouble = reason or "unknown"
         self._waiting = [*entries, *self._waiting]
-        self._retry = self._clock.callLater(RETRY_SECONDS, self._again)
+        self._retry.start(RETRY_SECONDS, self._again)
         self._rest()
 
     def _again(self) -> None:
-        self._retry = None
         self._waiting = _merged(self._waiting)
         self._work()
 
     def _rest(self) -> None:
-        if self._retry is not None or not (self._busy or self._waiting):
+        if self._retry.active or not (self._busy or self._waiting):
             idle, self._idle = self._idle, []
             for done in idle:
                 done.callback(None)

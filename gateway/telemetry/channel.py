@@ -33,7 +33,7 @@ class BoundedChannel(HTTPChannel):
     maxHeaders = HEADER_COUNT
     site: BoundedSite
     transport: Any  # a TCP connection; ITransport does not know how to abort
-    _deadline: IDelayedCall | None = None
+    _deadline: IDelayedCall | None = None  # not a Timer: one per connection, and the clock is the factory's
     _counted = False
     _given_up = False
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.deferreds import Timer
 from gateway.logger import component_logger
 from gateway.telemetry.rlimits import files_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IReactorTime
 
 _log = component_logger("diag")
 
@@ -36,20 +37,18 @@ class LagMonitor:
         self._report = report
         self._left = left
         self._refusing: float | None = None
-        self._call: IDelayedCall | None = None
+        self._timer = Timer(clock)
         self._due = 0.0
         self._warned: float | None = None
 
     def start(self) -> None:
         """Begin to measure."""
         self._due = self._clock.seconds() + INTERVAL
-        self._call = self._clock.callLater(INTERVAL, self._measure)
+        self._timer.start(INTERVAL, self._measure)
 
     def stop(self) -> None:
         """Stop measuring; safe to call twice."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        self._call = None
+        self._timer.cancel()
 
     def _measure(self) -> None:
         now = self._clock.seconds()

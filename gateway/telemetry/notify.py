@@ -52,7 +52,7 @@ class Notifier:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._monotonic = monotonic
         self._open = socket_factory
-        self._beat: IDelayedCall | None = None
+        self._beat: IDelayedCall | None = None  # not a Timer: the clock comes with start_watchdog
         self.watchdog_seconds = _watchdog(environ, pid)
 
     def ready(self, status: str = "") -> None:

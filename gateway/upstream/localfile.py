@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from gateway.deferreds import Timer
 from gateway.logger import component_logger
 from gateway.upstream import reporter
 from gateway.upstream.links import Sight, look
@@ -17,8 +18,6 @@ from gateway.upstream.watch import Tell, Watch, open_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from twisted.internet.interfaces import IDelayedCall
 
     from gateway.upstream.source import Tools, Wake
 
@@ -63,8 +62,8 @@ class FileSource:
         self._seen: Sight | None = None
         self._look_again = self._fresh = False
         self._first_event: float | None = None
-        self._poll: IDelayedCall | None = None
-        self._pending: IDelayedCall | None = None
+        self._poll = Timer(tools.clock)
+        self._pending = Timer(tools.clock)
         self.place = Path(path).name or path
 
     def start(self, wake: Wake) -> None:
@@ -83,10 +82,8 @@ class FileSource:
     def stop(self) -> Deferred[None]:
         """See ``Source``."""
         self._wake = None
-        for call in (self._poll, self._pending):
-            if call is not None and call.active():
-                call.cancel()
-        self._poll = self._pending = None
+        self._poll.cancel()
+        self._pending.cancel()
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -113,7 +110,7 @@ class FileSource:
 
     def _arm(self) -> None:
         every = self._every if self._watch is None else max(self._every, SAFETY_INTERVAL)
-        self._poll = self._tools.clock.callLater(every, self._look)
+        self._poll.start(every, self._look)
 
     def _look(self) -> None:
         self._arm()
@@ -127,10 +124,7 @@ class FileSource:
         if self._first_event is None:
             self._first_event = now
         wait = max(0.0, min(QUIET, self._first_event + LONGEST - now))
-        if self._pending is not None and self._pending.active():
-            self._pending.reset(wait)
-        else:
-            self._pending = self._tools.clock.callLater(wait, self._change)
+        self._pending.start(wait, self._change)
 
     def _change(self) -> None:
         self._first_event = None

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from gateway.deferreds import Timer
 from gateway.logger import component_logger
 from gateway.upstream.outcome import Refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from twisted.internet.interfaces import IDelayedCall
 
 _log = component_logger("sdks")
 
@@ -40,7 +39,7 @@ class Turns:
         self._again = False
         self._stopped = False
         self._free_at = float("-inf")  # when the next limited fetch may begin
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(clock)
 
     @property
     def busy(self) -> bool:
@@ -78,7 +77,7 @@ class Turns:
     def stop(self) -> Deferred[None]:
         """Answer everybody, begin nothing any more; fires when the running fetch has ended."""
         self._stopped = True
-        self._disarm()
+        self._timer.cancel()
         callers = self._served + self._waiting + self._held
         self._served, self._waiting, self._held = [], [], []
         ended: Deferred[None] = Deferred()
@@ -97,7 +96,7 @@ class Turns:
             self._free_at = self._clock.seconds() + LIMITED_INTERVAL
         self._served = self._waiting + self._held  # a fetch that begins now is new enough for those held back, too
         self._waiting, self._held, self._again = [], [], False
-        self._disarm()
+        self._timer.cancel()
         current = self._current = self._run()
         current.addErrback(_mishap).addCallback(self._ended)
 
@@ -110,23 +109,14 @@ class Turns:
 
     def _release(self) -> None:
         """Let those held back wait with the others as soon as their second is over."""
-        if not self._held or self._timer is not None or self._stopped:
+        if not self._held or self._timer.active or self._stopped:
             return
         wait = self._free_at - self._clock.seconds()
         if wait <= 0:
             self._again = True
             self._begin()
         else:
-            self._timer = self._clock.callLater(wait, self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        self._release()
-
-    def _disarm(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+            self._timer.start(wait, self._release)
 
     def _forget(self, caller: Deferred[Refreshed]) -> None:
         for callers in (self._served, self._waiting, self._held):

@@ -86,7 +86,7 @@ class Channel(HTTPChannel):
     _head_size = 0
     _refused = False
     _discarded = 0
-    _deadline: IDelayedCall | None = None
+    _deadline: IDelayedCall | None = None  # not a Timer: one per connection, and Twisted gives callLater, no clock
     _deadline_of_body = False
 
     def dataReceived(self, data: bytes) -> None:

@@ -53,7 +53,7 @@ class Connection(H2Connection):
     def __init__(self, reactor: Any = None) -> None:
         super().__init__(reactor)
         self._ended = False
-        self._deadlines: dict[int, IDelayedCall] = {}
+        self._deadlines: dict[int, IDelayedCall] = {}  # not Timers: one per request
         limits = {
             SettingCodes.MAX_CONCURRENT_STREAMS: STREAM_LIMIT,
             SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_LIMIT,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import ServerFactory
 
+from gateway.deferreds import Timer
 from gateway.web.link import PlainLink
 from gateway.web.matching import Matcher
 from gateway.web.rendering import Renderer
 from gateway.web.wire import Wire
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IReactorTime
 
     from gateway.web.site import GatewaySite
 
@@ -39,7 +40,7 @@ class WireFactory(ServerFactory):
         self.open: set[Wire] = set()
         self._page: Any = None
         self._matcher: Matcher | None = None
-        self._sweep: IDelayedCall | None = None
+        self._sweep = Timer(clock)
 
     @property
     def matcher(self) -> Matcher:
@@ -52,16 +53,14 @@ class WireFactory(ServerFactory):
 
     def startFactory(self) -> None:
         """Begin to look for idle and late connections."""
-        self._sweep = self.clock.callLater(SWEEP_SECONDS, self._look)
+        self._sweep.start(SWEEP_SECONDS, self._look)
 
     def stopFactory(self) -> None:
         """Stop looking."""
-        if self._sweep is not None and self._sweep.active():
-            self._sweep.cancel()
-        self._sweep = None
+        self._sweep.cancel()
 
     def _look(self) -> None:
-        self._sweep = self.clock.callLater(SWEEP_SECONDS, self._look)
+        self._sweep.start(SWEEP_SECONDS, self._look)
         now = self.clock.seconds()
         for wire in [wire for wire in self.open if now - wire.since > wire.deadline]:
             wire.late()
