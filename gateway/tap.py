@@ -14,7 +14,7 @@ from twisted.python import usage
 from gateway.settings import SettingsFile
 
 if TYPE_CHECKING:
-    from gateway.service import Gateway
+    from gateway.app.service import Gateway
 
 
 class Options(usage.Options):
@@ -42,7 +42,7 @@ def makeService(options: Options) -> Gateway:
     """
     from twisted.internet import reactor
 
-    from gateway.service import Gateway
+    from gateway.app.service import Gateway
     from gateway.telemetry import log_file
 
     file = SettingsFile(options["config"], os.environ)

@@ -7,43 +7,43 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.descriptors import Descriptors
-from gateway.front import Front
-from gateway.haul import Haul
+from gateway.app.reload import Reload
+from gateway.app.service import Gateway
+from gateway.export.batch_sender import Export
+from gateway.export.file_sink import EventFile
+from gateway.export.forwarder import Haul
+from gateway.export.pipeline import Exports
 from gateway.logger import COMPONENTS, component_logger
-from gateway.outbound.courier import Courier
-from gateway.outbound.eventfile import EventFile
-from gateway.outbound.export import Export
-from gateway.outbound.exports import Exports
-from gateway.outbound.lane import Lane
-from gateway.outbound.recorder import Recorder
-from gateway.outbound.service import Outbound
-from gateway.outbound.standing import Standing
-from gateway.outbound.upkeep import Upkeep
-from gateway.pump import Pump
-from gateway.reload import Reload
-from gateway.service import Gateway
-from gateway.telemetry.concerns import Concerns
+from gateway.serving.push_loop import Pump
+from gateway.serving.server import Front
+from gateway.telemetry.health_warnings import Concerns
 from gateway.telemetry.lag import LagMonitor
 from gateway.telemetry.logfile import open_again
 from gateway.telemetry.outbox_pages import OutboxPages
 from gateway.telemetry.rlimits import raise_file_limit
-from gateway.upstream.cdn import CdnSource
-from gateway.upstream.complaints import Complaints
-from gateway.upstream.localfile import FileSource
+from gateway.upstream.cdn_source import CdnSource
+from gateway.upstream.fetch_queue import Turns
+from gateway.upstream.file_source import FileSource
+from gateway.upstream.flag_warnings import Complaints
+from gateway.upstream.inotify import open_watch
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
-from gateway.upstream.turns import Turns
-from gateway.upstream.watch import open_watch
+from gateway.web.answers.hook import hook
 from gateway.web.context import OpenStreams
-from gateway.web.fault import shielded
-from gateway.web.link import PlainLink
-from gateway.web.tracing import traced
-from gateway.web.webhook import hook
-from gateway.workers.crew import Crew
+from gateway.web.errors import shielded
+from gateway.web.server.epoll import Descriptors
+from gateway.web.server.request_log import traced
+from gateway.web.server.write_batch import PlainLink
+from gateway.webhooks.delivery.courier import Courier
+from gateway.webhooks.delivery.endpoint_health import Standing
+from gateway.webhooks.delivery.endpoint_queue import Lane
+from gateway.webhooks.maintenance import Upkeep
+from gateway.webhooks.recorder import Recorder
+from gateway.webhooks.service import Outbound
+from gateway.workers.leader import Crew
 from gateway.workers.link import Link
-from gateway.workers.member import Member
-from gateway.workers.roll import Roll
+from gateway.workers.pool import Roll
+from gateway.workers.process import Member
 from gateway.workers.worker import Worker
 
 # One public object of each module that logs: renaming a module changes an import above and nothing below.
@@ -105,7 +105,7 @@ def test_no_module_derives_a_component_from_its_own_name():
     """Only the two loggers that silence Twisted are made without a component."""
     root = Path(gateway.__file__).parent
     plain = [path for path in root.rglob("*.py") if "Logger" in called(path) and path != root / "logger.py"]
-    assert ["channel.py", "http2.py"] == sorted(path.name for path in plain)
+    assert ["http1.py", "http2.py"] == sorted(path.name for path in plain)
 
 
 @pytest.mark.parametrize("component", ["", "web", "gateway.web", "sdks.production"])

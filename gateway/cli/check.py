@@ -43,17 +43,18 @@ def check(config: str | None, *, as_json: bool) -> None:
 
 def _unusable(settings: Settings) -> Iterator[Problem]:
     """Yield what a start would stumble over when it opens the files that the settings name; no outbox, no port."""
-    from gateway import outbound, upstream
+    from gateway import upstream
+    from gateway.export.pipeline import ExporterUnusable, check_authorities
     from gateway.settings import Problem
-    from gateway.web.tls import TlsError, build_context
+    from gateway.web.server.tls import TlsError, build_context
 
     try:
         upstream.check_authorities(settings.upstream.ca_file)
     except upstream.UpstreamError as error:
         yield Problem(path="", text=str(error))
     try:
-        outbound.check_authorities(settings.exporter)
-    except outbound.ExporterUnusable as error:
+        check_authorities(settings.exporter)
+    except ExporterUnusable as error:
         yield Problem(path="", text=str(error))
     try:
         if settings.http.enabled and settings.tls.enabled:

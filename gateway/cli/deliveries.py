@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from gateway.outbound.queries import Full, State
+    from gateway.webhooks.store.queries import Full, State
 
 _STATES = ("pending", "delivered", "failed", "skipped")
 TAKEN_SECONDS = 4.0  # a running gateway looks for wishes every second; one that is there after that has no taker
@@ -68,7 +68,7 @@ def list_(
 
     A date without a zone is in local time; what is printed is in UTC.
     """
-    from gateway.outbound import queries
+    from gateway.webhooks.store import queries
 
     with opened(place) as connection:
         listed = queries.deliveries(
@@ -94,7 +94,7 @@ def show(place: Place, message_id: str, *, as_json: bool) -> None:
 
     Endpoints of one format get a change under one ID: each is shown.
     """
-    from gateway.outbound import queries
+    from gateway.webhooks.store import queries
 
     with opened(place) as connection:
         found = queries.full(connection, message_id)
@@ -119,7 +119,7 @@ def retry(place: Place, message_id: str | None, *, failed: bool, as_json: bool) 
 
     What was delivered is not sent again.
     """
-    from gateway.outbound import queries
+    from gateway.webhooks.store import queries
 
     if (message_id is None) == (not failed):
         raise click.UsageError("say which: an ID, or --failed")
@@ -153,7 +153,7 @@ def test(place: Place, name: str, *, no_wait: bool, as_json: bool) -> None:
 
     Waits for the first attempt; the exit status is 1 when that failed.
     """
-    from gateway.outbound import queries
+    from gateway.webhooks.store import queries
 
     known = place.names()
     if known is not None and name not in known:
@@ -178,7 +178,7 @@ def _await_test(connection: sqlite3.Connection, name: str, last: int) -> Full | 
     """Return the test made after row ``last`` once it was tried; None when nobody makes it, or it takes long."""
     from threading import Event
 
-    from gateway.outbound import queries
+    from gateway.webhooks.store import queries
 
     wish = "SELECT 1 FROM wakes WHERE act = 'test' AND argument = ? LIMIT 1"
     made = "SELECT id FROM messages WHERE row > ? AND endpoint = ? AND type = 'WEBHOOK_TEST' AND tries > 0"
@@ -204,7 +204,7 @@ def purge(place: Place, before: float, *, as_json: bool) -> None:
 
     A gateway deletes by itself what was finished longer ago than outbox.keep.
     """
-    from gateway.outbound import ledger
+    from gateway.webhooks.store import message_table as ledger
 
     finished = "SELECT count(*) FROM messages WHERE state <> 'pending' AND finished < ?"
     with opened(place) as connection:

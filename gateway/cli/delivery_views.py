@@ -16,7 +16,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gateway.outbound.queries import Delivery, Full, Try
+    from gateway.webhooks.store.queries import Delivery, Full, Try
 
 STYLES = {"pending": "yellow", "delivered": "green", "failed": "red", "skipped": "bright_black"}
 WIDE = 250  # columns where nobody looks: a file or a pipe gets whole lines

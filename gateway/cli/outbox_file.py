@@ -48,7 +48,7 @@ class Place:
         if self.database is not None:
             path = self.database
         else:
-            from gateway.outbound import outbox_path
+            from gateway.storage.paths import outbox_path
 
             configured = self.settings().outbox.path
             path = outbox_path(configured, os.environ, Path.home())
@@ -86,7 +86,7 @@ def opened(place: Place) -> Iterator[sqlite3.Connection]:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    from gateway.outbound.migrate import APPLICATION, VERSION
+    from gateway.storage.migrations import APPLICATION, VERSION
 
     ours, version = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if ours != APPLICATION:

@@ -8,14 +8,14 @@ Everything here is a function of its arguments: no clock, no sockets, no chance.
 
 from __future__ import annotations
 
-from gateway.flags.changes import ChangeSet, difference, unmoved
+from gateway.flags.all_flags import PERSONAL_ATTRIBUTES
+from gateway.flags.difference import ChangeSet, difference, unmoved
 from gateway.flags.errors import ConfigError, InvalidAttribute
 from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
-from gateway.flags.faults import faults
 from gateway.flags.fingerprint import number_of, text_of
 from gateway.flags.flag import Flag
-from gateway.flags.overview import PERSONAL_ATTRIBUTES
+from gateway.flags.lint import faults
 from gateway.flags.result import Result
 from gateway.flags.snapshot import Snapshot, load
 from gateway.flags.user import Attribute, User, attributes_from_json, effective_user

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.flags.comparators import Salt, build, comparator_of
-from gateway.flags.document import read_piece
-from gateway.flags.encoding import encode_value
-from gateway.flags.errors import EvaluationFailure
-from gateway.flags.flag import Flag, Resolve
-from gateway.flags.forms import Form, form_of
-from gateway.flags.formula import (
+from gateway.flags.conditions.comparators import Salt, build, comparator_of
+from gateway.flags.conditions.match import Match, failing
+from gateway.flags.config_json import read_piece
+from gateway.flags.definition import (
     Condition,
     Fault,
     Formula,
@@ -29,10 +26,13 @@ from gateway.flags.formula import (
     read_segment,
     read_value,
 )
-from gateway.flags.group import Group
-from gateway.flags.match import Match, failing
+from gateway.flags.encoding import encode_value
+from gateway.flags.errors import EvaluationFailure
+from gateway.flags.flag import Flag, Resolve
+from gateway.flags.forms import Form, form_of
 from gateway.flags.percentage import Choose, Share, by_share, chooser, outcome
 from gateway.flags.result import Result, Results
+from gateway.flags.segment import Group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

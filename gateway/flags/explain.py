@@ -10,21 +10,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.flags.comparators import comparator_of, read_operand
 from gateway.flags.compile import Surroundings, condition_match
-from gateway.flags.document import read_piece
-from gateway.flags.encoding import encode_number
-from gateway.flags.errors import EvaluationFailure
-from gateway.flags.explanation import (
-    ConditionNote,
-    Explanation,
-    OptionNote,
-    PercentageNote,
-    RuleNote,
-    Verdict,
-    shown,
-)
-from gateway.flags.formula import (
+from gateway.flags.conditions.comparators import comparator_of, read_operand
+from gateway.flags.config_json import read_piece
+from gateway.flags.definition import (
     Condition,
     Fault,
     Formula,
@@ -35,6 +24,17 @@ from gateway.flags.formula import (
     Served,
     UserCondition,
     read_formula,
+)
+from gateway.flags.encoding import encode_number
+from gateway.flags.errors import EvaluationFailure
+from gateway.flags.explanation import (
+    ConditionNote,
+    Explanation,
+    OptionNote,
+    PercentageNote,
+    RuleNote,
+    Verdict,
+    shown,
 )
 from gateway.flags.percentage import bucket, spread
 from gateway.flags.user import NOBODY, User

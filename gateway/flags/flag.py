@@ -14,8 +14,8 @@ from gateway.flags.user import User
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.flags.definition import Fault, Kind
     from gateway.flags.forms import Form
-    from gateway.flags.formula import Fault, Kind
 
 Resolve = Callable[[User], Result]
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.flags.comparators import Salt, digests_of
-from gateway.flags.formula import Fault, Formula, Option, Rule, SegmentCondition, Served, UserCondition
-from gateway.flags.hashed import Digest
+from gateway.flags.conditions.comparators import Salt, digests_of
+from gateway.flags.conditions.hashed import Digest
+from gateway.flags.definition import Fault, Formula, Option, Rule, SegmentCondition, Served, UserCondition
 from gateway.flags.percentage import Share, absent_text, outcome, outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.flags.group import Group
     from gateway.flags.result import Result, Results
+    from gateway.flags.segment import Group
 
 
 @attrs.frozen(eq=False)

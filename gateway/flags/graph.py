@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from gateway.flags.formula import Fault, Formula
+from gateway.flags.definition import Fault, Formula
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

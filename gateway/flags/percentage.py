@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from gateway.flags.formula import Fault, Option, Served
-from gateway.flags.match import failing
+from gateway.flags.conditions.match import failing
+from gateway.flags.definition import Fault, Option, Served
 from gateway.flags.result import Result
 from gateway.flags.user import User
 

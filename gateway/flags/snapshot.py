@@ -9,20 +9,20 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from gateway.flags.all_flags import Overview
 from gateway.flags.compile import Surroundings, compile_flag, compile_group
-from gateway.flags.document import Document, read_document, read_piece
-from gateway.flags.formula import Fault, read_formula
+from gateway.flags.config_json import Document, read_document, read_piece
+from gateway.flags.definition import Fault, read_formula
 from gateway.flags.graph import affected_by, compile_order, cycle_text
-from gateway.flags.overview import Overview
 from gateway.flags.user import NOBODY, User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gateway.flags.all_flags import Division
     from gateway.flags.flag import Flag
-    from gateway.flags.group import Group
-    from gateway.flags.overview import Division
     from gateway.flags.result import Result
+    from gateway.flags.segment import Group
 
 TAG_LENGTH = 16  # hex digits of the body's SHA-256: 64 bits tell any two configs of one SDK apart
 

@@ -6,8 +6,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from gateway.flags.errors import InvalidAttribute
-from gateway.flags.reading import (
+from gateway.flags.conditions.coercion import (
     VersionKey,
     list_text,
     number_text,
@@ -16,6 +15,7 @@ from gateway.flags.reading import (
     parse_version,
     well_formed,
 )
+from gateway.flags.errors import InvalidAttribute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ class User:
         self._numbers: dict[str, float | None] | None = None
         self._versions: dict[str, VersionKey | None] | None = None
         self._lists: dict[str, tuple[str, ...] | None] | None = None
-        # Kept for ``gateway.flags.overview``: the outcomes of flags that are this user's alone, a byte each, and a sum.
+        # Kept for ``all_flags``: the outcomes of flags that are this user's alone, a byte each, and a sum.
         self.decided = b""
         self.decided_for: object = None  # and of which flags those are
 

@@ -7,15 +7,14 @@ A change of an option is one edit in the schema; names, checks, JSON Schema, sam
 """
 
 from gateway.settings.changes import changes, restart_needed
-from gateway.settings.editor import json_schema
 from gateway.settings.files import DEFAULT_FILES, SettingsFile, find_file
-from gateway.settings.keys import mask_sdk_key, valid_key
+from gateway.settings.json_schema import json_schema
 from gateway.settings.loading import Loaded, load
 from gateway.settings.masking import masked
 from gateway.settings.problems import Problem
 from gateway.settings.reference import documents, option_reference, sample
-from gateway.settings.rules_outbound import OWN_HEADERS
-from gateway.settings.schema import (
+from gateway.settings.rules.outgoing import OWN_HEADERS
+from gateway.settings.schema.root import (
     Api,
     Attributes,
     BasicAuth,
@@ -58,6 +57,7 @@ from gateway.settings.schema import (
     Upstream,
     Webhook,
 )
+from gateway.settings.sdk_keys import mask_sdk_key, valid_key
 
 __all__ = (
     "DEFAULT_FILES",

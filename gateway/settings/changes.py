@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.settings.fields import Path, dotted, fields, inherited
 from gateway.settings.marks import Marks
-from gateway.settings.schema import Section, Settings
+from gateway.settings.schema.root import Section, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

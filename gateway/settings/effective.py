@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from gateway.settings.schema import Level, Log, Sdk, Section, Settings
+from gateway.settings.schema.root import Level, Log, Sdk, Section, Settings
 
 POLL_INTERVAL: Final = 60  # seconds; what an interval of 0 or less means.
 

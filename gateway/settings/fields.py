@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from gateway.settings.marks import Later, Marks, Secret, marks_in
 from gateway.settings.problems import printable
-from gateway.settings.schema import Section, Settings
+from gateway.settings.schema.root import Section, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Final
 import attrs
 
 from gateway.settings.loading import Loaded, load
+from gateway.settings.parsing.yaml_text import TEXT_LIMIT
 from gateway.settings.problems import Problem, printable
-from gateway.settings.yamltext import TEXT_LIMIT
 
 if TYPE_CHECKING:
-    from gateway.settings.rules import Exists
+    from gateway.settings.rules.general import Exists
 
 DEFAULT_FILES: Final = (
     "/etc/flaggateway/flaggateway.yml",

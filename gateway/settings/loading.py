@@ -13,19 +13,19 @@ import attrs
 
 from gateway.settings.effective import effective
 from gateway.settings.fields import PREFIX, Path, dotted, fields, options
-from gateway.settings.keys import valid_key
+from gateway.settings.parsing.raw import Raw, Unreadable
+from gateway.settings.parsing.reading import Place, Reader
+from gateway.settings.parsing.yaml_text import read_yaml
 from gateway.settings.problems import Problem, printable, shortened
-from gateway.settings.raw import Raw, Unreadable
-from gateway.settings.reading import Place, Reader
-from gateway.settings.rules import Exists, Finding, errors
-from gateway.settings.rules_later import later_errors
-from gateway.settings.rules_outbound import outbound_errors, outbound_notices
-from gateway.settings.yamltext import read_yaml
+from gateway.settings.rules.general import Exists, Finding, errors
+from gateway.settings.rules.outgoing import outbound_errors, outbound_notices
+from gateway.settings.rules.unsupported import later_errors
+from gateway.settings.sdk_keys import valid_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway.settings.schema import Section, Settings
+    from gateway.settings.schema.root import Section, Settings
 
 UNKNOWN_LIMIT: Final = 50  # warnings about unknown names; more of them help nobody, and each costs a search.
 NAME_LIMIT: Final = 80  # characters of a name that is worth a search for its neighbour.

@@ -6,9 +6,9 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from gateway.settings.fields import fields, inherited
-from gateway.settings.keys import mask_sdk_key
 from gateway.settings.marks import Marks, Secret
-from gateway.settings.schema import Section, Settings
+from gateway.settings.schema.root import Section, Settings
+from gateway.settings.sdk_keys import mask_sdk_key
 
 MASK: Final = "*****"
 

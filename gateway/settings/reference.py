@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.settings.fields import ID, PREFIX, Field, Option, dotted, fields, inherited, options
-from gateway.settings.kinds import BOOL_WORDS, allowed
 from gateway.settings.marks import Marks
-from gateway.settings.schema import Section, Settings
+from gateway.settings.parsing.coercion import BOOL_WORDS, allowed
+from gateway.settings.schema.root import Section, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 def documents() -> dict[str, str]:
     """Return every generated file of the project, by its path from the project's root; tests hold them to it."""
-    from gateway.settings.editor import json_schema
+    from gateway.settings.json_schema import json_schema
 
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     return {

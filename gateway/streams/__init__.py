@@ -4,14 +4,14 @@
 Pure: no sockets, no reactor, no clock; times come in as arguments and bytes go out through the outlet.
 """
 
-from gateway.streams.beat import Wheel
 from gateway.streams.cohort import Outlet, Subscriber
 from gateway.streams.exposure import Exposure
-from gateway.streams.frame import COMMENT_BEAT, comment, event, first_frame, parse_id, retry
+from gateway.streams.heartbeat import Wheel
 from gateway.streams.hub import Hub
+from gateway.streams.known_configs import Names
 from gateway.streams.meter import Meter
-from gateway.streams.names import Names
-from gateway.streams.views import Mode, Terms
+from gateway.streams.modes import Mode, Terms
+from gateway.streams.sse import COMMENT_BEAT, comment, event, first_frame, parse_id, retry
 
 __all__ = (
     "COMMENT_BEAT",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from gateway.flags import User
     from gateway.streams.hub import Hub
-    from gateway.streams.views import Mode
+    from gateway.streams.modes import Mode
 
 NEVER_SENT = ""
 

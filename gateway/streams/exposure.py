@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from gateway.streams.touch import SHOWN
+from gateway.streams.impact import SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.flags import Result, Snapshot, User
     from gateway.streams.cohort import Cohort
-    from gateway.streams.touch import Touch
+    from gateway.streams.impact import Touch
 
 
 @frozen

@@ -13,22 +13,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.flags import difference
-from gateway.streams.audience import Audience
-from gateway.streams.backlog import Backlog
 from gateway.streams.cohort import Cohort, Outlet, Subscriber
-from gateway.streams.frame import comment, first_frame, refetch
+from gateway.streams.cohort_index import Audience
+from gateway.streams.impact import OFF, SAME, SHOWN, Touch
+from gateway.streams.known_configs import Names
 from gateway.streams.meter import Meter, ignore
-from gateway.streams.names import Names
-from gateway.streams.touch import OFF, SAME, SHOWN, Touch
-from gateway.streams.views import AS_EVER, Delta, Mode, Plain, Refetch, Terms, View, onward
+from gateway.streams.modes import AS_EVER, Delta, Mode, Plain, Refetch, Terms, View, onward
+from gateway.streams.push_queue import Backlog
+from gateway.streams.sse import comment, first_frame, refetch
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
     from gateway.flags import Snapshot, User
-    from gateway.streams.beat import Wheel
     from gateway.streams.exposure import Exposure
+    from gateway.streams.heartbeat import Wheel
 
 RETRY_MILLISECONDS = (2_000, 10_000)  # a restart brings browsers back spread over 8 s; a known client gives up after 30
 WAITING = comment("waiting for the first config")

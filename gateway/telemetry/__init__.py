@@ -4,8 +4,8 @@ It stands beside the flow of data: the other rooms tell it what happened, and no
 """
 
 from gateway.telemetry.components import LogLevels, component
-from gateway.telemetry.concerns import Concerns
 from gateway.telemetry.diagnostics import DiagnosticsSite, make_diagnostics_site
+from gateway.telemetry.health_warnings import Concerns
 from gateway.telemetry.lag import LagMonitor
 from gateway.telemetry.logfile import begin_file, log_file, open_again
 from gateway.telemetry.logs import log_observer
@@ -20,10 +20,10 @@ from gateway.telemetry.metrics import (
 from gateway.telemetry.notify import Notifier
 from gateway.telemetry.prometheus import REQUEST_BUCKETS, PrometheusMetrics
 from gateway.telemetry.readiness import Readiness, SdkState, Serving, Verdict
-from gateway.telemetry.redact import printable, redact
 from gateway.telemetry.rlimits import FileLimit, raise_file_limit
 from gateway.telemetry.status import Status
 from gateway.telemetry.vitals import Vitals
+from gateway.text.redact import printable, redact
 
 __all__ = (
     "REQUEST_BUCKETS",

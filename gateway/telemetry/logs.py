@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.telemetry.components import component, level_of
-from gateway.telemetry.redact import printable, redact
+from gateway.text.redact import printable, redact
 
 if TYPE_CHECKING:
     from typing import TextIO

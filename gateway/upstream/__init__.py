@@ -5,11 +5,11 @@
 Data leaves this room as immutable Snapshots only; a fault of an upstream leaves the last good one in place.
 """
 
+from gateway.http_client.trust import UpstreamError, check_authorities
 from gateway.upstream.outcome import Kind, Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.reporter import NoReporter, Reporter
 from gateway.upstream.sdk import Sdk
-from gateway.upstream.trust import UpstreamError, check_authorities
 
 __all__ = (
     "Kind",

@@ -8,13 +8,13 @@ from attrs import frozen
 
 from gateway.flags import Attribute, attributes_from_json
 from gateway.settings import valid_key
-from gateway.upstream.pace import interval
+from gateway.upstream.polling import interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.settings.schema import Sdk as SdkSettings
-    from gateway.settings.schema import Settings
+    from gateway.settings.schema.root import Sdk as SdkSettings
+    from gateway.settings.schema.root import Settings
 
 
 @frozen

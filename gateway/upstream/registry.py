@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 
 from gateway import flags
+from gateway.http_client.network import Network, open_network
 from gateway.logger import component_logger
-from gateway.upstream.cdn import CdnSource
-from gateway.upstream.localfile import FileSource
-from gateway.upstream.network import Network, open_network
+from gateway.upstream.cdn_source import CdnSource
+from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
 from gateway.upstream.reporter import NoReporter, Reporter
 from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, Sdk
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gateway.flags import Snapshot
-    from gateway.settings.schema import Settings
+    from gateway.settings.schema.root import Settings
 
 _log = component_logger("sdks")
 

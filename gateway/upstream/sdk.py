@@ -14,10 +14,10 @@ from gateway.deferreds import supervise
 from gateway.flags import Attribute, ConfigError, Snapshot
 from gateway.logger import component_logger
 from gateway.settings import mask_sdk_key
-from gateway.upstream.complaints import Complaints
+from gateway.upstream.fetch_queue import Turns
+from gateway.upstream.flag_warnings import Complaints
 from gateway.upstream.outcome import Failed, Fetched, Kind, Outcome, Refreshed
 from gateway.upstream.reporter import KEY_INVALID, Reporter
-from gateway.upstream.turns import Turns
 
 if TYPE_CHECKING:
     from gateway.upstream.plan import Plan

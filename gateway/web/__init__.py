@@ -2,7 +2,7 @@
 
     connection ──► Channel ──► WebRequest ──► Klein ──Call──► answer ──Reply | StreamReply──► back, or to a hub
 
-This facade is pure and importable anywhere. The carrier is ``gateway.web.site`` (``make_site``): importing it imports
+This facade is pure and importable anywhere. Only ``gateway.web.server.site`` (``make_site``) imports
 klein, which installs Twisted's reactor, so only the tap does that, explicitly, after the reactor is chosen.
 """
 

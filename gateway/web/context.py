@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from gateway.exporter import Collector
+    from gateway.export import Collector
     from gateway.flags import Result, User
     from gateway.settings import Sdk as SdkSettings
+    from gateway.web.answers.stream_token import Authority
     from gateway.web.auth import Network
-    from gateway.web.authority import Authority
     from gateway.web.ports import Hub, Registry
 
 _log = component_logger("http.sse")  # the streams' level decides, not that of requests

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from gateway.web import api, cdn, events, ofrep, ofrepstream, status, webhook
+from gateway.web.answers import api, ofrep, status
+from gateway.web.answers import config_file as cdn
+from gateway.web.answers import hook as webhook
+from gateway.web.answers import ofrep_streams as ofrepstream
+from gateway.web.answers import sse as events
 
 if TYPE_CHECKING:
     from gateway.web.values import Answer

@@ -8,6 +8,6 @@ A worker knows what it was told over its socket pair and nothing else; its end i
 Only a gateway with more than one worker imports this room.
 """
 
-from gateway.workers.crew import Crew
+from gateway.workers.leader import Crew
 
 __all__ = ("Crew",)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.telemetry import Metrics
-    from gateway.workers.messages import Flag, Tally
+    from gateway.workers.protocol import Flag, Tally
 
 
 class Ledger:

@@ -8,7 +8,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 
 from gateway.logger import component_logger
 from gateway.workers.framing import Frames, TooLong, framed
-from gateway.workers.messages import NotUnderstood, encode
+from gateway.workers.protocol import NotUnderstood, encode
 
 if TYPE_CHECKING:
     import socket
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from gateway.workers.messages import Down, Up
+    from gateway.workers.protocol import Down, Up
 
     Decode = Callable[[bytes], "Said"]
 

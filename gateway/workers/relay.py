@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 
 from gateway.telemetry import REQUEST_BUCKETS, NoMetrics
-from gateway.workers.messages import Answers, Flag, Tally
+from gateway.workers.protocol import Answers, Flag, Tally
 
 
 class Relay(NoMetrics):

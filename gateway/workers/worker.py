@@ -24,26 +24,26 @@ from twisted.logger import ILogObserver, globalLogBeginner
 from zope.interface import provider
 
 from gateway.flags import ConfigError
-from gateway.listening import explained
 from gateway.logger import component_logger
+from gateway.serving.listening import explained
 from gateway.telemetry import LagMonitor, LogLevels, log_observer, open_again
 from gateway.upstream import Refreshed
-from gateway.web.tls import TlsError
-from gateway.workers import messages as say
-from gateway.workers.census import REPORT_SECONDS, SharedStreams
+from gateway.web.server.tls import TlsError
+from gateway.workers import protocol as say
 from gateway.workers.framing import DOWN_LIMIT
 from gateway.workers.link import Link, connect
-from gateway.workers.member import HELD_BACK, LINK_FD
-from gateway.workers.mirror import Mirror
+from gateway.workers.process import HELD_BACK, LINK_FD
 from gateway.workers.relay import Relay
-from gateway.workers.sharing import listen_shared
+from gateway.workers.replica import Mirror
+from gateway.workers.reuseport import listen_shared
+from gateway.workers.stream_counts import REPORT_SECONDS, SharedStreams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from twisted.logger import LogEvent
 
-    from gateway.front import LocalFront
+    from gateway.serving.server import LocalFront
     from gateway.settings import Settings
 
 _log = component_logger("gateway")
@@ -117,7 +117,7 @@ class Worker:
             self._serve()
 
     def _begin(self, message: say.Begin) -> None:
-        from gateway.front import LocalFront  # imports klein, which wants the reactor to be there
+        from gateway.serving.server import LocalFront  # imports klein, which wants the reactor to be there
 
         settings = self._started = message.settings
         self._start_log(message.number, settings)

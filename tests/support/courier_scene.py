@@ -8,13 +8,13 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from gateway.outbound.attempt import Attempt
-from gateway.outbound.counting import Uncounted
-from gateway.outbound.courier import Courier
-from gateway.outbound.message import Message
-from gateway.outbound.outbox import Outbox
-from gateway.outbound.voice import EndpointRules, Voice
+from gateway.http_client.attempt import Attempt
 from gateway.settings import Delivery, Endpoint, Settings
+from gateway.webhooks.delivery.courier import Courier
+from gateway.webhooks.delivery.endpoint_policy import EndpointRules, Voice
+from gateway.webhooks.formats.message import Message
+from gateway.webhooks.metrics import Uncounted
+from gateway.webhooks.store.outbox import Outbox
 from outbound_memory import DirectStore, FakeSender
 
 START = 1_700_000_000.0

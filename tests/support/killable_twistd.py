@@ -1,6 +1,6 @@
 """``twistd`` with failpoints in the outbox, for tests that kill a gateway at the worst moments: python -P THIS FD …
 
-Nothing of this is in the product: this program replaces ``gateway.outbound.database.transact`` and starts twistd.
+Nothing of this is in the product: this program replaces ``gateway.storage.database.transact`` and starts twistd.
 The test writes the name of a failpoint on the descriptor FD; the database's thread stops at the next one of that name,
 writes the name back, and waits for ever, so that the process is killed at that point and at no other.
 """
@@ -64,7 +64,8 @@ def main() -> None:
     """Start twistd with what is left of the command line."""
     from twisted.scripts.twistd import run
 
-    from gateway.outbound import database, recorder
+    from gateway.storage import database
+    from gateway.webhooks import recorder
 
     database.transact = Failpoints(int(sys.argv.pop(1))).wrap(database.transact)
     recorder.PATIENCE = PATIENCE

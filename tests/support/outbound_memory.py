@@ -10,9 +10,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from gateway.outbound.attempt import Attempt
-from gateway.outbound.database import prepare, transact
-from gateway.outbound.migrate import migrate
+from gateway.http_client.attempt import Attempt
+from gateway.storage.database import prepare, transact
+from gateway.storage.migrations import migrate
 
 
 class DirectStore:

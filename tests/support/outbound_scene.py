@@ -7,10 +7,10 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 from gateway.flags import difference, load
-from gateway.outbound.change import Author, Change
-from gateway.outbound.message import Feature
-from gateway.outbound.messages import messages_for
 from gateway.settings import Endpoint
+from gateway.webhooks.formats.change import Author, Change
+from gateway.webhooks.formats.compose import messages_for
+from gateway.webhooks.formats.message import Feature
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 AT = 1583589547.04  # 2020-03-07T13:59:07.040Z

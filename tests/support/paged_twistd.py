@@ -1,7 +1,7 @@
 """``twistd`` whose outbox may grow to so many pages as a file says: python -P THIS FILE …
 
 A disk that is full and has room again, without the rights that a small file system takes; SQLite's error is the same.
-Nothing of this is in the product: this program replaces ``gateway.outbound.database.transact`` and starts twistd.
+Nothing of this is in the product: this program replaces ``gateway.storage.database.transact`` and starts twistd.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main() -> None:
     """Start twistd with what is left of the command line."""
     from twisted.scripts.twistd import run
 
-    from gateway.outbound import database
+    from gateway.storage import database
 
     limit, transact = Path(sys.argv.pop(1)), database.transact
 

@@ -194,7 +194,7 @@ class Memory:
         etag: str = '"tag"',
         sdk: Mapping[str, Any] | None = None,
     ) -> None:
-        from gateway.web.site import make_site
+        from gateway.web.server.site import make_site
 
         self.clock = Clock()
         self.clock.advance(NOW)

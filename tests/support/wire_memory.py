@@ -17,7 +17,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.web.wirefactory import WireFactory
+from gateway.web.server.fast_http_factory import WireFactory
 from web_memory import Memory
 
 DATE = re.compile(rb"Date: [^\r]*\r\n")

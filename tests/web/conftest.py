@@ -9,7 +9,7 @@ import pytest
 @pytest.fixture(scope="session", autouse=True)
 def _old_objects_are_not_searched() -> Iterator[None]:
     """Put what is imported out of the collector's sight: each test collects thrice, and klein's world is large."""
-    import gateway.web.site  # noqa: F401
+    import gateway.web.server.site  # noqa: F401
 
     gc.collect()
     gc.freeze()

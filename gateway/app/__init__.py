@@ -1,0 +1,1 @@
+"""The running gateway: wires the rooms together, starts, reloads, stops."""

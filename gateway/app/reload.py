@@ -1,0 +1,85 @@
+"""SIGHUP: the settings are read again and applied, all or nothing; a stream whose SDK did not change stays open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from gateway.export.pipeline import ExporterUnusable
+from gateway.logger import component_logger
+from gateway.settings import restart_needed
+from gateway.storage.database import OutboxUnusable
+from gateway.telemetry import LogLevels
+from gateway.upstream import UpstreamError
+from gateway.web.server.tls import TlsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.serving.server import Front
+    from gateway.settings import Settings, SettingsFile
+    from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
+    from gateway.upstream import Registry
+    from gateway.webhooks import Outbound
+
+_log = component_logger("gateway")
+
+
+@define
+class Reload:
+    """Everything a reload reaches; ``settings`` are those the process was started with."""
+
+    source: SettingsFile
+    settings: Settings
+    registry: Registry
+    front: Front
+    outbound: Outbound
+    diagnostics: DiagnosticsSite
+    levels: LogLevels
+    metrics: Metrics
+    vitals: Vitals
+    notifier: Notifier
+    summary: Callable[[], str]
+    now: Callable[[], float]
+
+    def __call__(self) -> None:
+        """Read, validate, apply; a refused file changes nothing, and log, status and metrics say why.
+
+        They say so once what was applied holds for every client.
+        """
+        self.notifier.reloading()
+        problems = self._apply()
+        self.front.settled().addCallback(lambda _: self._tell(problems))
+
+    def _tell(self, problems: list[str]) -> None:
+        for problem in problems:
+            _log.error("reload refused, the old settings stay: {problem}", problem=problem)
+        self.vitals.reloaded(self.now(), problems)
+        self.metrics.reloaded(not problems)
+        self.notifier.ready("reload refused, see the log" if problems else self.summary())
+
+    def _apply(self) -> list[str]:
+        loaded = self.source.read()
+        if loaded.settings is None:
+            return [str(problem) for problem in loaded.problems]
+        settings = loaded.settings
+        # All that can refuse comes first, ``front.apply`` last among it; what follows was checked and does not fail.
+        try:
+            self.front.check(settings)
+            self.registry.check(settings)
+            self.outbound.check(settings)
+            self.front.apply(settings)
+        except (ExporterUnusable, OutboxUnusable, TlsError, UpstreamError, ValueError) as error:
+            return [str(error)]
+        self.outbound.reconfigure(settings)  # before the registry: what a new SDK fetches is told as these settings say
+        self.registry.reconfigure(settings)
+        self.diagnostics.reconfigure(settings)
+        self.levels.replace(LogLevels.from_settings(settings))
+        for warning in loaded.warnings:
+            _log.warn("settings: {warning}", warning=str(warning))
+        pending = restart_needed(self.settings, settings)
+        if pending:
+            _log.warn("reloaded, but these take a restart: {options}", options=", ".join(pending))
+        _log.info("settings reloaded", report=True)
+        return []

@@ -1,0 +1,276 @@
+"""The running gateway: it wires the rooms together, opens what they need, and drains.
+
+    Registry ──► _config_changed ──► Front ──► clients
+        ▲                              │
+        └──────── refresh, hook ───────┘
+
+``startService`` opens sockets, watchers and timers, or exits with one clear line; ``stopService`` drains.
+What a reload changes is in ``gateway.app.reload``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import ILogObserver
+from twisted.python.threadpool import ThreadPool
+
+from gateway import __version__
+from gateway.app.reload import Reload
+from gateway.app.reports import Reports, Serving
+from gateway.app.signals import catch_signals
+from gateway.export.pipeline import ExporterUnusable
+from gateway.logger import component_logger
+from gateway.serving.listening import explained, listen
+from gateway.storage.database import OutboxUnusable
+from gateway.telemetry import (
+    Concerns,
+    LagMonitor,
+    LogLevels,
+    Metrics,
+    NoMetrics,
+    Notifier,
+    PrometheusMetrics,
+    Readiness,
+    Status,
+    Vitals,
+    begin_file,
+    log_observer,
+    make_diagnostics_site,
+    open_again,
+    raise_file_limit,
+)
+from gateway.upstream import Registry, Sdk, UpstreamError
+from gateway.web.server.tls import TlsError
+from gateway.webhooks import Outbound
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort
+
+    from gateway.flags import Snapshot
+    from gateway.serving.server import Front
+    from gateway.settings import Loaded, Settings, SettingsFile
+
+_log = component_logger("gateway")
+
+
+class Gateway(Service):
+    """The whole gateway, or what leads its workers; built by ``gateway.tap.makeService``, closed until started."""
+
+    def __init__(self, reactor: Any, source: SettingsFile, loaded: Loaded, log_file: str = "") -> None:
+        assert loaded.settings is not None
+        settings = loaded.settings
+        self.setName("flaggateway")  # type: ignore[no-untyped-call]
+        self._reactor = reactor
+        self._warnings = loaded.warnings
+        self._settings = settings
+        self._rng = random.Random()  # noqa: S311 - for jitter and the ids of tests; no secret is made of it
+        self._diagnostics_port: IListeningPort | None = None  # closed last: a balancer asks it whether we are ready
+        self._threads = ThreadPool(1, 1, name="files")
+        self._levels = LogLevels.from_settings(settings)
+        self._metrics: Metrics = NoMetrics()
+        if settings.diag.enabled and settings.diag.metrics.enabled:
+            self._metrics = PrometheusMetrics(reactor.seconds, __version__)
+        self._vitals = Vitals(__version__, time.time(), lambda: self._front.stream_count)
+        self._status = Status(reactor.seconds, self._vitals)
+        self._outbound = Outbound(
+            reactor,
+            settings,
+            wall=time.time,
+            rng=self._rng,
+            environ=os.environ,
+            home=Path.home(),
+            hostname=socket.gethostname(),
+            metrics=self._metrics.deliveries,
+            export_metrics=self._metrics.evaluations,
+        )
+        self._concerns = Concerns(reactor, self._outbound.problems, self._concerned)
+        self._registry = Registry(
+            reactor,
+            settings,
+            # On disk before anybody acts on it; without web hooks, and after 250 ms, at once.
+            admit=lambda sdk, new: self._outbound.record(sdk.id, new),
+            on_change=self._config_changed,
+            on_added=self._sdk_began,
+            on_removed=self._sdk_ended,
+            on_attributes=self._end_streams,
+            on_credit=self._outbound.credit,
+            rng=self._rng,
+            reporter=Reports(self._status, self._metrics),
+            environ=os.environ,
+            in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
+        )
+        self._front = self._make_front(settings)
+        self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._front.serving)
+        self._diagnostics = make_diagnostics_site(
+            self._status, self._metrics, self._readiness, settings, reactor, lambda: self._outbound.desk
+        )
+        self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
+        self._lag = LagMonitor(reactor, self._metrics.loop_lag)
+        self._source = source
+        self._log_file = log_file  # empty: standard output
+        self._hurry = False
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the application, and give it our log format."""
+        if hasattr(parent, "setComponent"):
+            observer = log_observer(self._settings.log.format, self._levels, sys.stdout)
+            parent.setComponent(ILogObserver, observer)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
+    def startService(self) -> None:
+        """Open everything; on failure log one line and exit with status 1."""
+        super().startService()  # type: ignore[no-untyped-call]
+        settings = self._settings
+        begin_file(self._log_file)
+        _report("flaggateway {version} starting", version=__version__)
+        reload = self._reload()
+        catch_signals(
+            self._reactor,
+            reload=lambda: reload() if self.running else None,
+            stop=self._stop,
+            rotated=self._rotated,
+        )
+        for warning in self._warnings:
+            _log.warn("settings: {warning}", warning=str(warning))
+        raise_file_limit(settings.http.sse.max_connections)
+        try:
+            self._outbound.check(settings)
+            self._front.open()
+            self._open_diagnostics(settings)
+            self._threads.start()
+            self._registry.start()
+            self._outbound.start()  # in the turn in which the fetches begin, so none has ended unrecorded
+        except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, UpstreamError) as error:
+            reason = explained(error) if isinstance(error, CannotListenError) else str(error)
+            _log.critical("not started: {reason}", reason=reason)
+            raise SystemExit(1) from None
+        self._front.start()
+        self._lag.start()
+        self._concerns.start()
+        self._notifier.start_watchdog(self._reactor)
+        # Ready is said after the handlers stand: whoever hears it may send a signal at once.
+        self._reactor.callWhenRunning(self._notifier.ready, self._summary())
+
+    def _stop(self) -> None:
+        """Begin to drain; asked again, stop waiting for anybody."""
+        if self.running:
+            self._reactor.stop()
+        else:
+            _report("asked again: closing at once")
+            self._hurry = True
+
+    def _rotated(self) -> None:
+        """Go on in a new log file, in every process."""
+        if open_again(self._log_file):
+            self._front.log_to(self._log_file)
+
+    def stopService(self) -> Deferred[None]:
+        """Drain: no new connections, streams ended over the drain window, requests in flight answered, then close."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._drain())
+
+    async def _drain(self) -> None:
+        _report("shutdown requested, draining {streams} streams", streams=self._front.stream_count)
+        self._readiness.stop()
+        self._concerns.stop()
+        self._notifier.stopping("draining")
+        # Clients, then what feeds them, then what records: the last answers' evaluations are kept, and sent.
+        await self._front.drain(lambda: self._hurry)
+        await self._registry.stop()
+        await self._outbound.stop()
+        self._front.stop()
+        self._lag.stop()
+        if self._diagnostics_port is not None:
+            await maybeDeferred(self._diagnostics_port.stopListening)
+        self._threads.stop()
+        self._notifier.stop_watchdog()
+        _report("shutdown complete")
+
+    def _make_front(self, settings: Settings) -> Front:
+        """Return what serves: this process, unless the settings ask for several."""
+        options: Any = {
+            "metrics": self._metrics,
+            "status_document": self._status.document,
+            "keep": self._outbound.keep,
+        }
+        count = worker_count(settings)
+        if count > 1:
+            from gateway.workers import Crew
+
+            return Crew(self._reactor, self._registry, settings, count=count, environ=os.environ, **options)
+        from gateway.serving.server import LocalFront
+
+        return LocalFront(self._reactor, self._registry, settings, rng=self._rng, **options)
+
+    def _open_diagnostics(self, settings: Settings) -> None:
+        if settings.diag.enabled:
+            self._diagnostics_port = listen(self._reactor, settings.diag.port, self._diagnostics, settings.diag.bind)
+            _report("diagnostics server listening on port: {port}", port=settings.diag.port)
+
+    def _reload(self) -> Reload:
+        return Reload(
+            source=self._source,
+            settings=self._settings,
+            registry=self._registry,
+            front=self._front,
+            outbound=self._outbound,
+            diagnostics=self._diagnostics,
+            levels=self._levels,
+            metrics=self._metrics,
+            vitals=self._vitals,
+            notifier=self._notifier,
+            summary=self._summary,
+            now=self._reactor.seconds,
+        )
+
+    def _summary(self) -> str:
+        """Return what ``systemctl status`` shows while we serve."""
+        serving, problems = f"serving {len(self._registry.sdks)} SDKs", self._concerns.now
+        return serving if not problems else f"{serving}, degraded: {'; '.join(problems)}"
+
+    def _concerned(self, problems: tuple[str, ...]) -> None:
+        self._status.concern(problems)
+        self._notifier.status(self._summary())
+
+    def _config_changed(self, sdk: Sdk, _old: Snapshot | None, new: Snapshot) -> None:
+        self._metrics.config_applied(sdk.id)
+        if self._registry.by_id(sdk.id) is sdk:
+            self._front.publish(sdk.id, new)
+
+    def _sdk_began(self, sdk: Sdk) -> None:
+        """Show an SDK that is new, or whose key, source or mode is, on the status page, and serve it."""
+        offline = bool(sdk.plan.path)
+        self._status.add(sdk.id, sdk.key, "offline" if offline else "online", "file" if offline else "remote")
+        self._front.began(sdk)
+
+    def _sdk_ended(self, sdk: Sdk) -> None:
+        self._status.remove(sdk.id)
+        self._metrics.sdk_removed(sdk.id)
+        self._front.ended(sdk.id)
+
+    def _end_streams(self, sdk: Sdk) -> None:
+        """Let the clients of ``sdk`` come back: they were opened with other default attributes."""
+        self._front.reopen(sdk)
+
+
+def worker_count(settings: Settings) -> int:
+    """Return how many processes serve: those asked for, or one per CPU we may use; one where nothing is served."""
+    if not settings.http.enabled:
+        return 1
+    return len(os.sched_getaffinity(0)) if settings.workers == "auto" else settings.workers
+
+
+def _report(text: str, **fields: object) -> None:
+    """Log a line of the life cycle, which is written at every level."""
+    _log.info(text, report=True, **fields)

@@ -1,0 +1,147 @@
+"""Conditions on hashed values: SHA-256 of the attribute's bytes, the config's salt and the context.
+
+Each function takes the attribute's name, the operand and the terms, prepares all it can, and returns a Match.
+"""
+
+from __future__ import annotations
+
+from binascii import unhexlify
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import attrs
+
+from gateway.flags.conditions.coercion import SPACES
+from gateway.flags.conditions.match import Match, Terms, failing_for_users
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.flags.result import Result
+    from gateway.flags.user import User
+
+DIGEST_SIZE = 32  # bytes of a SHA-256
+_HEX = frozenset("0123456789abcdef")
+
+
+def _digest(text: str) -> bytes | None:
+    try:
+        digest = unhexlify(text)
+    except ValueError:
+        return None
+    return digest[:DIGEST_SIZE].ljust(DIGEST_SIZE, b"\0")
+
+
+def _exact_digest(text: str) -> bytes:
+    """Return the digest that exactly this lower-case text spells; an impossible one when it spells none."""
+    return unhexlify(text) if len(text) == 2 * DIGEST_SIZE and _HEX.issuperset(text) else b""
+
+
+def _digests(operand: Iterable[str]) -> frozenset[bytes]:
+    return frozenset(digest for digest in map(_digest, operand) if digest is not None)
+
+
+@attrs.frozen
+class Digests:
+    """A text is hashed with ``suffix``; the condition holds when it is among ``known``, or is not, as ``wanted``."""
+
+    suffix: bytes
+    known: frozenset[bytes]
+    wanted: bool
+
+
+@attrs.frozen
+class Digest:
+    """A flag of one rule with one condition: the attribute's text, hashed, is one of ``digests``."""
+
+    attribute: str
+    suffix: bytes
+    digests: frozenset[bytes]
+    inside: Result
+    outside: Result
+    otherwise: Result  # for a user without the attribute
+
+
+def whole_text(operand: tuple[str, ...] | str, terms: Terms) -> Digests:
+    """Return what ``one_of_hashed`` (a tuple) and ``equals_hashed`` (a text) look up."""
+    known = frozenset({_exact_digest(operand)}) if isinstance(operand, str) else _digests(operand)
+    return Digests(terms.suffix, known, terms.wanted)
+
+
+def one_of_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """Text has one of the digests."""
+    return _looked_up(name, whole_text(operand, terms))
+
+
+def equals_hashed(name: str, operand: str, terms: Terms) -> Match:
+    """Text has the digest."""
+    return _looked_up(name, whole_text(operand, terms))
+
+
+def _looked_up(name: str, digests: Digests) -> Match:
+    known, suffix, wanted = digests.known, digests.suffix, digests.wanted
+
+    def match(user: User) -> bool | None:
+        text = user.text.get(name)
+        return None if text is None else (sha256(text.encode() + suffix).digest() in known) is wanted
+
+    return match
+
+
+def _lengths(operand: tuple[str, ...]) -> tuple[tuple[int, frozenset[bytes]], ...] | None:
+    """Return the digests by the number of bytes they are of, or None when one entry is malformed."""
+    found: dict[int, set[bytes]] = {}
+    for entry in operand:
+        length, _, rest = entry.partition("_")
+        number = length.strip(SPACES)
+        digest = rest.partition("_")[0]
+        if not digest or not number.isascii() or not number.removeprefix("+").isdigit() or len(number) > 18:
+            return None
+        found.setdefault(int(number), set()).add(_exact_digest(digest))
+    return tuple((length, frozenset(digests)) for length, digests in sorted(found.items()))
+
+
+def starts_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """The first so many bytes of the text have one of the digests."""
+    return _chunk_hashed(name, operand, terms, lambda data, length: data[:length])
+
+
+def ends_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """The last so many bytes of the text have one of the digests."""
+    return _chunk_hashed(name, operand, terms, lambda data, length: data[len(data) - length :])
+
+
+def _chunk_hashed(name: str, operand: tuple[str, ...], terms: Terms, chunk: Callable[[bytes, int], bytes]) -> Match:
+    lengths, wanted, suffix = _lengths(operand), terms.wanted, terms.suffix
+    if lengths is None:
+        return failing_for_users("comparison value '<nil>' is invalid")
+
+    def match(user: User) -> bool | None:
+        text = user.text.get(name)
+        if text is None:
+            return None
+        data = text.encode()
+        for length, digests in lengths:
+            if length > len(data):
+                break
+            if sha256(chunk(data, length) + suffix).digest() in digests:
+                return wanted
+        return not wanted
+
+    return match
+
+
+def items_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """One item of the list has one of the digests."""
+    digests, wanted, suffix = _digests(operand), terms.wanted, terms.suffix
+
+    def match(user: User) -> bool | None:
+        items = user.items(name)
+        if items is None:
+            return None
+        for item in items:
+            if sha256(item.encode() + suffix).digest() in digests:
+                return wanted
+        return not wanted
+
+    return match

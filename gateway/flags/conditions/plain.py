@@ -1,0 +1,131 @@
+"""Conditions on readable values: texts, versions, numbers, times and lists.
+
+Each function takes the attribute's name, the operand and the terms, prepares all it can, and returns a Match.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.flags.conditions.coercion import SPACES, VersionKey, parse_version
+from gateway.flags.conditions.match import Match, Terms, skipping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.flags.user import User
+
+
+def one_of(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """Text is one of the values."""
+    values, wanted = frozenset(operand), terms.wanted
+
+    def match(user: User) -> bool | None:
+        text = user.text.get(name)
+        return None if text is None else (text in values) is wanted
+
+    return match
+
+
+def equals(name: str, operand: str, terms: Terms) -> Match:
+    """Text equals the value."""
+    wanted = terms.wanted
+
+    def match(user: User) -> bool | None:
+        text = user.text.get(name)
+        return None if text is None else (text == operand) is wanted
+
+    return match
+
+
+def contains(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """Text contains one of the values."""
+    wanted = terms.wanted
+
+    def match(user: User) -> bool | None:
+        text = user.text.get(name)
+        if text is None:
+            return None
+        for part in operand:
+            if part in text:
+                return wanted
+        return not wanted
+
+    return match
+
+
+def starts(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """Text starts with one of the values."""
+    wanted = terms.wanted
+
+    def match(user: User) -> bool | None:
+        text = user.text.get(name)
+        return None if text is None else text.startswith(operand) is wanted
+
+    return match
+
+
+def ends(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """Text ends with one of the values."""
+    wanted = terms.wanted
+
+    def match(user: User) -> bool | None:
+        text = user.text.get(name)
+        return None if text is None else text.endswith(operand) is wanted
+
+    return match
+
+
+def version_one_of(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """Version is one of the values; one malformed value makes the rule be skipped."""
+    texts = [text for text in operand if text.strip(SPACES)]
+    versions, wanted = frozenset(map(parse_version, texts)), terms.wanted
+    if None in versions:
+        return skipping
+
+    def match(user: User) -> bool | None:
+        version = user.version(name)
+        return None if version is None else (version in versions) is wanted
+
+    return match
+
+
+def version_order(compare: Callable[[VersionKey, VersionKey], bool]) -> Callable[[str, str, Terms], Match]:
+    """Return the maker of a comparison of versions; a malformed value makes the rule be skipped."""
+
+    def make(name: str, operand: str, _terms: Terms) -> Match:
+        other = parse_version(operand)
+        if other is None:
+            return skipping
+
+        def match(user: User) -> bool | None:
+            version = user.version(name)
+            return None if version is None else compare(version, other)
+
+        return match
+
+    return make
+
+
+def number_order(compare: Callable[[float, float], bool]) -> Callable[[str, float, Terms], Match]:
+    """Return the maker of a comparison of numbers, or of times in Unix seconds."""
+
+    def make(name: str, operand: float, _terms: Terms) -> Match:
+        def match(user: User) -> bool | None:
+            number = user.number(name)
+            return None if number is None else compare(number, operand)
+
+        return match
+
+    return make
+
+
+def items(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+    """List has one of the values."""
+    values, wanted = frozenset(operand), terms.wanted
+
+    def match(user: User) -> bool | None:
+        items = user.items(name)
+        return None if items is None else values.isdisjoint(items) is not wanted
+
+    return match

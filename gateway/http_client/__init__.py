@@ -1,0 +1,1 @@
+"""All outgoing HTTP: connections, trust, proxies, address checks, bounded bodies, signed posts."""

@@ -1,0 +1,1 @@
+"""The main port and the streams of one process."""

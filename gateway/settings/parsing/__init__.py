@@ -1,0 +1,1 @@
+"""YAML text and environment variables to values of the schema."""

@@ -1,0 +1,1 @@
+"""Checks that concern more than one option, or more than the type of one."""

@@ -1,0 +1,156 @@
+"""Rules of web hooks and of where they may go."""
+
+from __future__ import annotations
+
+import ipaddress
+import os.path
+import re
+from typing import TYPE_CHECKING, Final
+
+from gateway.settings.problems import printable, shortened
+from gateway.settings.rules.general import Exists, Finding, check_file, check_networks, check_url
+from gateway.settings.schema.root import Exporter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gateway.settings.fields import Path
+    from gateway.settings.schema.root import Endpoint, Settings
+
+
+# In lower case: what HTTP or the gateway sets in each call, so that an endpoint's options do not.
+OWN_HEADERS: Final = frozenset(
+    {
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "host",
+        "user-agent",
+        "x-flaggateway-delivery",
+        "x-flaggateway-sequence",
+        "x-hub-signature-256",
+        "x-flagsmith-signature",
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    }
+)
+NAME_LIMIT: Final = 128  # characters of a web hook's name, which is a label, a column and an argument
+# RFC 9110: a field's name is a token (5.6.2), and a value has no control characters but the tab (5.5).
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# Padding may be missing: whoever signs adds it.
+_BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2,4}=*)")
+
+
+def outbound_errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
+    """Yield what is wrong with receivers and networks; names and numbers only, an address may hold a secret."""
+    seen: set[str] = set()
+    for index, endpoint in enumerate(settings.webhooks):
+        path: Path = ("webhooks", index)
+        yield from _endpoint(path, endpoint, settings, exists)
+        if endpoint.name and endpoint.name in seen:
+            yield Finding((*path, "name"), f"webhooks: the name '{endpoint.name}' is taken by another web hook")
+        seen.add(endpoint.name)
+    yield from _exporter(settings.exporter, exists)
+    delivery = settings.delivery
+    yield from check_networks(("delivery", "allowed_networks"), delivery.allowed_networks)
+    yield from check_networks(("delivery", "denied_networks"), delivery.denied_networks)
+    if delivery.source_address is not None and not _is_address(delivery.source_address):
+        yield Finding(("delivery", "source_address"), "not an IP address", allowed="an IP address of this machine")
+
+
+def _endpoint(path: Path, endpoint: Endpoint, settings: Settings, exists: Exists) -> Iterator[Finding]:
+    if not endpoint.name:
+        yield Finding((*path, "name"), "webhooks: a web hook needs a name", allowed="a unique name")
+    elif endpoint.name != printable(endpoint.name).strip() or len(endpoint.name) > NAME_LIMIT:
+        text = "webhooks: the name is too long, or has blanks around it, or characters that nobody can read"
+        allowed = f"at most {NAME_LIMIT} characters"
+        yield Finding((*path, "name"), text, found=shortened(printable(endpoint.name)), allowed=allowed)
+    if not endpoint.url:
+        yield Finding((*path, "url"), "webhooks: a web hook needs an address", allowed="http://… or https://…")
+    yield from check_url((*path, "url"), endpoint.url)
+    yield from check_file((*path, "ca_file"), endpoint.ca_file, exists)
+    yield from _headers((*path, "headers"), endpoint.headers)
+    for position, secret in enumerate(endpoint.secrets):
+        if not secret:
+            yield Finding((*path, "secrets", position), "webhooks: a secret is empty", allowed="some text")
+    for position, sdk_id in enumerate(endpoint.sdks):
+        if sdk_id not in settings.sdks and not settings.profile.key:
+            yield Finding((*path, "sdks", position), f"webhooks: there is no SDK '{sdk_id}'")
+
+
+def _headers(path: Path, headers: Mapping[str, str | list[str]]) -> Iterator[Finding]:
+    """Yield headers that HTTP cannot carry; their values are secrets."""
+    for name, values in headers.items():
+        if not _TOKEN.fullmatch(name):
+            yield Finding((*path, name), "not the name of a header", allowed="letters, digits and -")
+        if any(_CONTROL.search(value) for value in ([values] if isinstance(values, str) else values)):
+            yield Finding((*path, name), "a header's value has a line break or control character in it")
+
+
+def outbound_notices(settings: Settings) -> Iterator[Finding]:
+    """Yield what works, and probably not as it was meant."""
+    for index, endpoint in enumerate(settings.webhooks):
+        path: Path = ("webhooks", index)
+        yield from _of_other_formats(path, endpoint)
+        watches = "USER_FLAGS_UPDATED" in endpoint.events
+        if endpoint.users and endpoint.events and not watches:
+            yield Finding((*path, "users"), "has no effect: events leaves out USER_FLAGS_UPDATED")
+        if watches and not endpoint.users:
+            yield Finding((*path, "events"), "USER_FLAGS_UPDATED never happens: there are no users to watch")
+        for position, user in enumerate(endpoint.users):
+            if not user:
+                yield Finding((*path, "users", position), "a user without attributes is not watched")
+        yield from _own_headers((*path, "headers"), endpoint.headers)
+        listed = [(("secrets", position), secret) for position, secret in enumerate(endpoint.secrets)]
+        for where, secret in ((("secret",), endpoint.secret), *listed):
+            yield from _secret((*path, *where), secret)
+    yield from _own_headers(("exporter", "headers"), settings.exporter.headers)
+    yield from _secret(("exporter", "secret"), settings.exporter.secret)
+
+
+def _of_other_formats(path: Path, endpoint: Endpoint) -> Iterator[Finding]:
+    for option, style in (("events", "envelope"), ("users", "envelope"), ("meta", "notifier")):
+        if getattr(endpoint, option) and endpoint.format != style:
+            yield Finding((*path, option), f"has no effect: only format {style} has it")
+
+
+def _own_headers(path: Path, headers: Mapping[str, str | list[str]]) -> Iterator[Finding]:
+    for name in headers:
+        if name.lower() in OWN_HEADERS:
+            yield Finding((*path, name), "has no effect: the gateway sets this header itself")
+
+
+def _secret(path: Path, secret: str) -> Iterator[Finding]:
+    if secret.startswith("whsec_") and not _BASE64.fullmatch(secret, len("whsec_")):
+        text = "begins with whsec_ and does not go on with base64: it is used as any other text, which few receivers do"
+        yield Finding(path, text)
+
+
+def _exporter(exporter: Exporter, exists: Exists) -> Iterator[Finding]:
+    path: Path = ("exporter",)
+    yield from check_url((*path, "endpoint_url"), exporter.endpoint_url)
+    yield from check_file((*path, "ca_file"), exporter.ca_file, exists)
+    yield from _headers((*path, "headers"), exporter.headers)
+    if exporter.on:
+        folder = os.path.dirname(exporter.path)  # noqa: PTH120 - this room does not touch the disk
+        if exporter.kind == "file" and folder and not exists(folder):
+            yield Finding((*path, "path"), f"exporter: there is no folder {folder}", allowed="a file in a folder")
+        return
+    if exporter == Exporter():
+        return
+    if exporter.kind == "file":
+        yield Finding((*path, "path"), "exporter: kind 'file' needs a path", allowed="a file to write to")
+    else:
+        text = "exporter: kind 'webhook' needs an address"
+        yield Finding((*path, "endpoint_url"), text, allowed="http://… or https://…")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""SQLite files that webhooks and the exporter share: one writer thread, migrations, lock, paths."""

@@ -1,0 +1,1 @@
+"""Text without dependencies: timestamps, escapes, masking of secrets."""

@@ -1,0 +1,193 @@
+"""One SDK's config JSON from the CDN: conditional requests, redirects of both kinds, every fault as a value.
+
+fetch ─► GET, If-None-Match ─► 3xx? again ─► 304 / 200 ─► body names another CDN? again ─► Outcome
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.web.http import RESPONSES
+
+import gateway
+from gateway.deferreds import Timer
+from gateway.http_client.bounded_body import collect
+from gateway.http_client.errors import explained
+from gateway.http_client.network import ENCODING_HEADER, Network
+from gateway.logger import component_logger
+from gateway.upstream import reporter
+from gateway.upstream.governance import FETCH_LIMIT, Accept, Refuse, judge
+from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, made_etag
+from gateway.upstream.polling import delay, interval
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+    from twisted.web.iweb import IResponse
+
+    from gateway.upstream.source import Tools, Wake
+
+_log = component_logger("sdks")
+
+CDN = {"global": "https://cdn-global.configcat.com", "eu": "https://cdn-eu.configcat.com"}
+REDIRECT_LIMIT = 10  # 3xx answers followed in one fetch; Go's client and browsers stop at 10 to 20
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_AGENT = f"flaggateway/{gateway.__version__}"
+
+
+class CdnSource:
+    """Fetches one SDK's config JSON and wakes its SDK when the next poll is due; see ``Source``."""
+
+    remote = True
+    fetched = reporter.CDN_FETCHED
+    not_modified = reporter.CDN_NOT_MODIFIED
+    unreadable = unparsable = reporter.CDN_FAILED
+
+    def __init__(
+        self, tools: Tools, network: Network, *, sdk_id: str, key: str, base: str, governance: str, every: float
+    ) -> None:
+        self._tools = tools
+        self._network = network
+        self._sdk_id = sdk_id
+        self._key = key
+        self._custom = bool(base)
+        self._base = base or CDN[governance]
+        self._every = interval(every)
+        self._agent = network.agent()
+        self._etag = self._offered = ""
+        self._failures = 0
+        self._wake: Wake = _nothing
+        self._poll = Timer(tools.clock)
+        self.place = _host(self._base)
+
+    def start(self, wake: Wake) -> None:
+        """See ``Source``."""
+        self._wake = wake
+
+    def stop(self) -> Deferred[None]:
+        """See ``Source``."""
+        self._poll.cancel()
+        self._wake = _nothing
+        return self._agent.cut()
+
+    def settled(self, outcome: Outcome) -> None:
+        """See ``Source``: keep the ETag of what was accepted, and arm the next poll."""
+        failed = isinstance(outcome, Failed)
+        self._failures = self._failures + 1 if failed else 0
+        if isinstance(outcome, Fetched):
+            # Not before: with the ETag of a config that was refused, a 304 would hide that it is still refused.
+            self._etag = self._offered
+        wait = delay(self._every, self._failures, self._tools.rng.random())
+        self._poll.start(wait, self._wake)
+
+    async def fetch(self) -> Outcome:
+        """See ``Source``; takes at most ``upstream.timeout`` seconds, redirects included."""
+        self._poll.cancel()
+        self._agent.begin()
+        outcome = await self._within(self._network.limits.timeout)
+        if isinstance(outcome, Failed):
+            # Whatever is left on the wire is of no use, and a peer that never closes must not hold a descriptor.
+            await self._agent.cut()
+        return outcome
+
+    async def _within(self, seconds: float) -> Outcome:
+        work: Deferred[Outcome] = Deferred.fromCoroutine(self._attempt())
+        work.addTimeout(seconds, self._tools.clock, _timed_out)
+        try:
+            return await work
+        except Exception as error:  # noqa: BLE001 - the border between the network's exceptions and our values
+            return explained(error)
+
+    async def _attempt(self) -> Outcome:
+        base = self._base
+        for _ in range(FETCH_LIMIT):
+            outcome = await self._get(config_url(base, self._key))
+            if not isinstance(outcome, Fetched):
+                if isinstance(outcome, NotModified):
+                    self._base = base
+                return outcome
+            verdict = judge(outcome.body, base, custom=self._custom)
+            if isinstance(verdict, Refuse):
+                return Failed(Kind.REDIRECT, verdict.reason)
+            if verdict.advised:
+                _log.warn(
+                    "SDK {sdk_id}: the config JSON names another CDN, {place}; set data_governance accordingly",
+                    sdk_id=self._sdk_id,
+                    place=_host(verdict.base),
+                )
+            if isinstance(verdict, Accept):
+                self._base = verdict.base
+                return outcome
+            base = verdict.base
+        return Failed(Kind.REDIRECT, "redirection loop encountered while trying to fetch config JSON")
+
+    async def _get(self, url: str) -> Outcome:
+        """One GET, its 3xx answers followed."""
+        for _ in range(REDIRECT_LIMIT + 1):
+            # A new client each time: no cookie outlives a request.
+            response: Any = await HTTPClient(self._agent).get(
+                url,
+                headers=self._headers(),
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._network.reactor,
+            )
+            location = response.headers.getRawHeaders(b"location", [b""])[0]
+            if response.code not in _MOVED or not location:
+                return await self._answer(response)
+            await self._agent.cut()  # its body is not read, so the connection is of no more use
+            url = urljoin(url, location.decode("ascii", "replace"))
+            if not url.startswith(("http://", "https://")):
+                return Failed(Kind.REDIRECT, "the upstream redirects to something that is no http or https URL")
+        return Failed(Kind.REDIRECT, f"the upstream redirected more than {REDIRECT_LIMIT} times")
+
+    def _headers(self) -> dict[bytes | str, bytes | str]:
+        # No Accept-Encoding: treq asks for gzip by itself, and ``Connections`` keeps it from unpacking what comes.
+        headers: dict[bytes | str, bytes | str] = {"User-Agent": _AGENT, "X-ConfigCat-UserAgent": _AGENT}
+        if self._etag:
+            headers["If-None-Match"] = self._etag
+        return headers
+
+    async def _answer(self, response: IResponse) -> Outcome:
+        encoding = response.headers.getRawHeaders(ENCODING_HEADER, [b""])[0].decode("ascii", "replace")
+        if response.code == 304 and self._etag:
+            await collect(response, 0, "")
+            return NotModified()
+        if response.code != 200:
+            return _unexpected(response.code)
+        body = await collect(response, self._network.limits.max_bytes, encoding)
+        etag = response.headers.getRawHeaders(b"etag", [b""])[0].decode("latin-1").strip()
+        self._offered = etag
+        return Fetched(body, etag or made_etag(body))
+
+
+def config_url(base: str, key: str) -> str:
+    """Where the config JSON of *key* lies under *base*, with or without slashes at the end of *base*."""
+    return f"{base.rstrip('/')}/configuration-files/{quote(key, safe='/')}/config_v6.json"
+
+
+def _nothing() -> None:
+    """Wakes nobody."""
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "the configured base URL"
+    except ValueError:
+        return "the configured base URL"
+
+
+def _timed_out(result: Outcome | Failure, seconds: float) -> Outcome:
+    if isinstance(result, (Fetched, NotModified, Failed)):
+        return result  # it came at the last moment
+    text = f"request timed out while trying to fetch config JSON. Timeout value: {seconds * 1000:.0f}ms"
+    return Failed(Kind.TIMEOUT, text)
+
+
+def _unexpected(code: int) -> Failed:
+    phrase = RESPONSES.get(code, b"").decode("ascii")  # ours, not the upstream's: nothing foreign in the log
+    line = f"{code} {phrase}".strip()
+    text = f"unexpected HTTP response was received while trying to fetch config JSON: {line}"
+    return Failed(Kind.STATUS, text, reporter.CDN_STATUS + line)

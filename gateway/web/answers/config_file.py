@@ -1,0 +1,62 @@
+"""The CDN proxy: the config file, byte for byte as the upstream gave it, for ConfigCat's own SDKs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from gateway.web.answers.lookup import INVALID, UNKNOWN, loaded
+from gateway.web.compress import BROTLIED, GZIPPED, VARY, wants_brotli, wants_gzip
+from gateway.web.values import Reply, text
+
+if TYPE_CHECKING:
+    from gateway.flags import Snapshot
+    from gateway.web.context import Context
+    from gateway.web.ports import Sdk
+    from gateway.web.values import Call, Outcome
+
+FILE = "config_v6.json"
+SUFFIX = "/" + FILE
+BY_ID = "configcat-proxy/"
+
+NO_SDK = text(400, "'sdkId' path parameter must be set")
+CACHING = (b"Cache-Control", b"max-age=0, must-revalidate")
+CONTENT_TYPE = (b"Content-Type", b"application/json")
+
+
+def config_file(context: Context, call: Call) -> Outcome:
+    """Answer with the config file of the SDK that the path names by key or by ``configcat-proxy/<id>``."""
+    path = call.parameters.get("path", "")
+    by_id = (path + "/").startswith(BY_ID)
+    name = path[len(BY_ID) :] if by_id else path
+    name = name.removesuffix(SUFFIX)
+    if not name:
+        return NO_SDK
+    sdk = context.registry.by_id(name) if by_id else context.registry.by_key(name)
+    if sdk is None:
+        return NO_SDK if name == FILE else UNKNOWN
+    return loaded(sdk, lambda snapshot: _file(context, call, sdk, snapshot), INVALID)
+
+
+def _file(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot) -> Reply:
+    etag = snapshot.etag.encode()
+    known = call.header(b"if-none-match") or _query_etag(call.query)
+    brotli, gzip = wants_brotli(call), wants_gzip(call)
+    encoding = BROTLIED if brotli else GZIPPED if gzip else (VARY,)
+    if known and known == etag:
+        return Reply(304, (CACHING, (b"Etag", etag), *encoding))
+    if brotli:
+        body = context.encodings.brotli(sdk, snapshot)
+    else:
+        body = context.encodings.gzip(sdk, snapshot) if gzip else snapshot.body
+    return Reply(200, (CACHING, CONTENT_TYPE, (b"Etag", etag), *encoding), body)
+
+
+def _query_etag(query: str) -> bytes:
+    if "ccetag" not in query:
+        return b""
+    try:
+        found = parse_qs(query, errors="surrogateescape", max_num_fields=100)
+        return found["ccetag"][0].encode(errors="surrogateescape")
+    except (KeyError, ValueError):
+        return b""

@@ -1,0 +1,95 @@
+"""The reference carrier: Klein walks the table of routes and brings each request to its answer.
+
+Importing this module imports klein, which installs Twisted's reactor: only ``gateway.web.server.site`` does, and
+only the tap imports that.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+from klein import Klein
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+
+from gateway.web.answers.lookup import INVALID
+from gateway.web.errors import BROKEN, shielded, tell
+from gateway.web.server.klein_stream import EventStream
+from gateway.web.server.request_target import decoded
+from gateway.web.values import Call, Reply, StreamReply, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from klein.resource import KleinResource
+    from twisted.python.failure import Failure
+
+    from gateway.web.dispatch import Bound, Web
+    from gateway.web.server.klein_request import WebRequest
+    from gateway.web.values import Answered
+
+NOT_FOUND = text(404, "404 page not found")
+NOT_ALLOWED = text(405, "Method Not Allowed")
+PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
+
+
+def resource(web: Web) -> KleinResource:
+    """Return the Klein resource that answers the routes of ``web``."""
+    app = Klein()
+    app.url_map.merge_slashes = False  # ``target.parse`` has judged them, and a stream's data may hold some
+    for number, bound in enumerate(web.bound):
+        rule = PARAMETER.sub(lambda part: f"<path:{part[1]}>" if part[2] else f"<{part[1]}>", bound.route.pattern)
+        app.route(rule, methods=bound.route.methods, endpoint=str(number))(_endpoint(bound))
+
+    @app.handle_errors(Exception)
+    def failed(request: Any, failure: Failure) -> bytes:
+        return cast(bytes, request.reply(_error_reply(request.route, failure)))
+
+    return app.resource()
+
+
+def _error_reply(route: str, failure: Failure) -> Reply:
+    """Return the answer where no route, or no method of it, matched, or an answer failed."""
+    error = failure.value
+    if isinstance(error, NotFound):
+        return NOT_FOUND
+    if isinstance(error, MethodNotAllowed):
+        allow = ", ".join(sorted(error.valid_methods or ())).encode()
+        return Reply(405, (*NOT_ALLOWED.headers, (b"Allow", allow)), NOT_ALLOWED.body)
+    tell(route, failure)
+    return BROKEN
+
+
+def _endpoint(bound: Bound) -> Callable[..., Any]:
+    """Return the Klein endpoint of one route."""
+
+    def endpoint(request: WebRequest, **parameters: str) -> object:
+        request.route = bound.route.pattern
+        outcome = bound.answer(_call(request, parameters))
+        if isinstance(outcome, (Reply, StreamReply)):
+            return _delivered(bound, request, outcome)
+        return shielded(outcome).addCallback(lambda answered: _delivered(bound, request, answered))
+
+    return endpoint
+
+
+def _call(request: WebRequest, parameters: dict[str, str]) -> Call:
+    target = request.target
+    return Call(
+        request.method.decode("ascii"),
+        target.path,
+        {name: decoded(value) for name, value in parameters.items()},
+        target.query,
+        {name.lower(): values for name, values in request.requestHeaders.getAllRawHeaders()},
+        request.content.read(),
+        getattr(request.client, "host", ""),
+    )
+
+
+def _delivered(bound: Bound, request: WebRequest, answered: Answered) -> bytes | EventStream:
+    if isinstance(answered, Reply):
+        return request.reply(answered)
+    hub = bound.context.hubs.get(answered.sdk.id)
+    if hub is None:  # the SDK went away between the answer and now
+        return request.reply(INVALID)
+    return EventStream(answered, hub, bound.context.memory.streams)

@@ -1,0 +1,116 @@
+"""One request of Twisted's: from the raw target to Klein, and from a ``Reply`` back to the wire."""
+
+# mypy: allow-untyped-calls
+# twisted.web is only partly annotated.
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from twisted.web.http import datetimeToString
+from twisted.web.server import Request
+
+from gateway.web.server.http1 import BODY_LIMIT, Channel
+from gateway.web.server.request_target import Target, parse
+from gateway.web.values import Reply
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from gateway.web.values import HeaderLines
+
+BAD_TARGET = Reply(400, ((b"Content-Type", b"text/plain; charset=utf-8"),), b"400 Bad Request")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class WebRequest(Request):
+    """One request on its way to an answer; a shutdown waits for it until its head is written or its client is gone."""
+
+    defaultContentType = None
+    site: Any  # a GatewaySite
+    channel: Any
+    content: Any
+    transport: Any
+    route = ""
+    target = Target("/")
+    _began = 0.0
+    _body_size = 0
+    _answering = False
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body, up to the limit."""
+        self._body_size += len(data)
+        if self._body_size <= BODY_LIMIT:
+            super().handleContentChunk(data)
+        elif isinstance(self.channel, Channel):
+            self.channel.refuse(413)
+        else:
+            self.channel._conn.refuse(self.channel.streamID, 413)  # noqa: SLF001 - one stream of a ``http2.Connection``
+
+    def process(self) -> None:
+        """Route the request on its still escaped path."""
+        self.site = self.channel.site
+        self.site.answering += 1
+        self._answering = True
+        self._began = self.site.reactor.seconds()
+        if self.method != self.method.upper():
+            self.method = b"OTHER"  # a method's case matters, and werkzeug would take "get" for GET
+        self.target = target = parse(self.uri)
+        self.responseHeaders.setRawHeaders(b"Date", [datetimeToString(self._began)])
+        if not target.valid:
+            self.finish_with(BAD_TARGET)
+        elif self.uri == b"*":
+            self.finish_with(Reply(200))
+        elif target.redirect is not None:
+            self.finish_with(_redirect(self.method, target.redirect))
+        else:
+            self.prepath = []
+            self.postpath = target.path.encode("ascii")[1:].split(b"/")
+            self.render(self.site.page.resource)
+
+    def getRequestHostname(self) -> bytes:
+        """Return a fixed name: routes do not depend on ``Host``, and Klein chokes on odd ones."""
+        return b"localhost"
+
+    def head(self, status: int, headers: HeaderLines) -> None:
+        """Set the status and headers of the answer, and count it."""
+        self._settled()
+        self.setResponseCode(status, HTTPStatus(status).phrase.encode())
+        for name, value in headers:
+            self.responseHeaders.addRawHeader(name, value)
+        method = self.method.decode("ascii", "replace")  # HTTP/2 lets any bytes through
+        seconds = self.site.reactor.seconds() - self._began
+        self.site.metrics.answered(self.route, method if method in METHODS else "other", status, seconds)
+
+    def reply(self, reply: Reply) -> bytes:
+        """Set the head of ``reply`` and return the body to write."""
+        self.head(reply.status, reply.headers)
+        if reply.status not in (204, 304):
+            self.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(reply.body)])
+        return reply.body
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Tell whoever works on the answer that nobody waits for it any more."""
+        self._settled()
+        super().connectionLost(reason)
+
+    def finish_with(self, reply: Reply) -> None:
+        """Answer with ``reply``, outside Klein."""
+        self.write(self.reply(reply))
+        self.finish()
+
+    def _settled(self) -> None:
+        """Leave the requests that a shutdown waits for: this one has its answer, or nobody to give it to."""
+        if self._answering:
+            self._answering = False
+            self.site.answering -= 1
+
+
+def _redirect(method: bytes, location: str) -> Reply:
+    headers = [(b"Location", location.encode("ascii"))]
+    if method not in (b"GET", b"HEAD"):
+        return Reply(307, tuple(headers))
+    headers.append((b"Content-Type", b"text/html; charset=utf-8"))
+    href = location.replace("&", "&amp;").replace("'", "&#39;")
+    return Reply(307, tuple(headers), f'<a href="{href}">Temporary Redirect</a>.\n\n'.encode())

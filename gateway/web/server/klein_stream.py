@@ -1,0 +1,116 @@
+"""An open event stream on a Twisted request: the hub's outlet on one side, the transport's producer on the other."""
+
+# mypy: allow-untyped-calls
+# twisted.web is only partly annotated.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from gateway.web.server.socket_options import settle
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from gateway.web.context import OpenStreams
+    from gateway.web.ports import Hub, Subscriber
+    from gateway.web.server.klein_request import WebRequest
+    from gateway.web.values import StreamReply
+
+
+class EventStream(Resource):
+    """The leaf that Klein is given for a stream: it answers, and keeps the request."""
+
+    isLeaf = True
+
+    def __init__(self, reply: StreamReply, hub: Hub, streams: OpenStreams) -> None:
+        super().__init__()
+        self._reply = reply
+        self._hub = hub
+        self._streams = streams
+
+    def render(self, request: WebRequest) -> int:
+        """Write the head, then hand the connection to the hub; ``HEAD`` gets the head only."""
+        request.head(200, self._reply.headers)
+        if request.method == b"HEAD":
+            request.finish()
+            return NOT_DONE_YET
+        if request.clientproto == b"HTTP/1.1" and not request.responseHeaders.hasHeader(b"connection"):
+            request.responseHeaders.setRawHeaders(b"Connection", [b"keep-alive"])
+        Stream(request, self._streams, self._reply.address).open(self._hub, self._reply)
+        return NOT_DONE_YET
+
+
+@implementer(IPushProducer)
+class Stream:
+    """One open stream: ``Outlet`` to the hub, push producer to the transport."""
+
+    def __init__(self, request: WebRequest, streams: OpenStreams, address: str) -> None:
+        self._request: WebRequest | None = request
+        self._streams = streams
+        self._address = address
+        self._subscriber: Subscriber | None = None
+        self._paused = False
+
+    def open(self, hub: Hub, reply: StreamReply) -> None:
+        """Subscribe; the hub writes the first frame before this returns."""
+        request = self._request
+        assert request is not None
+        self._streams.opened(self._address)
+        request.notifyFinish().addBoth(self._gone)
+        settle(request.transport)
+        request.registerProducer(self, True)
+        request.write(b"")
+        subscriber = hub.subscribe(reply.key, reply.user, self, reply.terms)
+        if self._request is None:
+            subscriber.close()
+            return
+        self._subscriber = subscriber
+        if self._paused:
+            subscriber.pause()
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``; a connection that is gone swallows it."""
+        if self._request is not None:
+            self._request.write(data)
+
+    def finish(self) -> None:
+        """End the response in an orderly way."""
+        request = self._request
+        if request is not None:
+            request.unregisterProducer()
+            # The last chunk, then the end of the connection: a client that comes back may reach another node.
+            request.channel.persistent = False
+            request.finish()
+
+    def abort(self) -> None:
+        """Drop the connection with whatever is still unsent."""
+        if self._request is not None:
+            self._request.transport.abortConnection()
+
+    def pauseProducing(self) -> None:
+        """Told by the transport that its buffer is full."""
+        self._paused = True
+        if self._subscriber is not None:
+            self._subscriber.pause()
+
+    def resumeProducing(self) -> None:
+        """Told by the transport that its buffer has drained."""
+        self._paused = False
+        if self._subscriber is not None:
+            self._subscriber.resume()
+
+    def stopProducing(self) -> None:
+        """Told by the transport that the connection goes away; ``notifyFinish`` does the work."""
+
+    def _gone(self, _: Failure | None) -> None:
+        self._request = None
+        self._streams.closed(self._address)
+        subscriber, self._subscriber = self._subscriber, None
+        if subscriber is not None:
+            subscriber.close()

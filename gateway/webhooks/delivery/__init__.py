@@ -1,0 +1,1 @@
+"""Sends recorded messages to their endpoints, with retries."""

@@ -1,0 +1,1 @@
+"""The formats of webhook messages: pure functions from a ``Change`` to messages."""

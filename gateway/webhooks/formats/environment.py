@@ -1,0 +1,208 @@
+"""Format ``environment``, that of Flagsmith's web hooks: one call per changed flag, and one per changed override of it.
+
+Where a field comes from, and what is always null: ``docs/webhooks.md``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.text.timestamps import iso
+from gateway.webhooks.formats.definition import Value, default_value, is_boolean
+from gateway.webhooks.formats.message import Message, Skipped, Told
+from gateway.webhooks.formats.message_ids import message_id
+from gateway.webhooks.formats.overrides import Override, Target, overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.flags import Snapshot
+    from gateway.settings import Endpoint
+    from gateway.webhooks.formats.change import Change
+    from gateway.webhooks.formats.message import Ids
+
+STYLE = "environment"
+IDENTIFIER_LIMIT = 100  # calls for the identifiers of one rule and change; a rule may name many thousands
+
+
+class FeatureView(msgspec.Struct, frozen=True):
+    """The flag, whatever its state; ``initial_value`` and ``created_date`` are from when the gateway first saw it."""
+
+    created_date: str
+    default_enabled: bool
+    description: None
+    id: int
+    initial_value: bool | str | None
+    name: str
+    project: int
+    type: str
+
+
+class SegmentView(msgspec.Struct, frozen=True):
+    """A segment."""
+
+    id: int
+    name: str
+
+
+class FeatureSegment(msgspec.Struct, frozen=True):
+    """A rule on a segment."""
+
+    id: int
+    segment: SegmentView
+    priority: int
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a flag serves: to everybody, to a segment, or to one identifier; ``id`` is that of flag and target.
+
+    A boolean flag says it by ``enabled``; any other is always enabled, and says it by ``feature_state_value``.
+    """
+
+    enabled: bool
+    environment: int
+    feature: FeatureView
+    feature_segment: FeatureSegment | None
+    feature_state_value: Value | None
+    id: int
+    identity: None
+    identity_identifier: str | None
+
+
+class Data(msgspec.Struct, frozen=True):
+    """A state before and after; null when there was, or is, none."""
+
+    changed_by: str | None
+    new_state: State | None
+    previous_state: State | None
+    timestamp: str
+
+
+class Event(msgspec.Struct, frozen=True):
+    """The whole call."""
+
+    data: Data
+    event_type: str
+
+
+def compose(change: Change, endpoint: Endpoint, ids: Ids) -> Told:
+    """Return the calls of a change: flag by flag in the order of keys, the flag's own state first.
+
+    Then its overrides: those that are new or changed in the order of the rules, after them those that are gone.
+    """
+    changes = change.changes
+    messages: list[Message] = []
+    omitted = 0
+    for key in sorted((*changes.added, *changes.updated, *changes.removed)):
+        views = _Views(change, ids, key)
+        messages.append(_message(change, endpoint, key, views.both(None, None, None)))
+        told: Counter[tuple[bool, int]] = Counter()
+        for target, before, after in _changed(change, key):
+            if target.kind == "identifier":
+                rule = (after is None, (after or before or _NONE).priority)
+                told[rule] += 1
+                if told[rule] > IDENTIFIER_LIMIT:
+                    omitted += 1
+                    continue
+            messages.append(_message(change, endpoint, key, views.both(target, before, after), target))
+    return Told(tuple(messages), _skipped(change, endpoint, omitted) if omitted else (), omitted)
+
+
+def _skipped(change: Change, endpoint: Endpoint, omitted: int) -> tuple[Skipped, ...]:
+    kind = "FLAG_UPDATED"
+    name = message_id(change, STYLE, kind, "", "omitted")
+    why = f"identifiers beyond the first {IDENTIFIER_LIMIT} of a rule"
+    return (Skipped(name, endpoint.name, STYLE, kind, change.sdk_id, why, omitted, change.at, change.sdk_id),)
+
+
+_NONE = Override(0, None, b"")
+
+
+def _changed(change: Change, key: str) -> Iterator[tuple[Target, Override | None, Override | None]]:
+    before, after = overrides(change.old, key), overrides(change.new, key)
+    for target, override in after.items():
+        earlier = before.get(target)
+        if earlier is None or earlier.basis != override.basis:
+            yield target, earlier, override
+    for target, override in before.items():
+        if target not in after:
+            yield target, override, None
+
+
+class _Views:
+    """The states of one flag before and after a change."""
+
+    def __init__(self, change: Change, ids: Ids, key: str) -> None:
+        self._change = change
+        self._ids = ids
+        self._key = key
+        self._feature = ids.feature(change.sdk_id, key)
+        self._environment = ids.environment(change.sdk_id)
+        self._project = ids.project()[0]
+
+    def both(self, target: Target | None, before: Override | None, after: Override | None) -> Data:
+        """Return the flag's own state before and after, or that of one override."""
+        return Data(
+            changed_by=self._change.author.shown if self._change.author else None,
+            new_state=self._state(self._change.new, target, after),
+            previous_state=self._state(self._change.old, target, before),
+            timestamp=iso(self._change.at),
+        )
+
+    def _state(self, snapshot: Snapshot, target: Target | None, override: Override | None) -> State | None:
+        if self._key not in snapshot.flags or (target is not None and override is None):
+            return None
+        definition = snapshot.flags[self._key].definition
+        value = default_value(definition) if override is None else override.value
+        boolean = is_boolean(definition)
+        name = "" if target is None else f"{target.kind}:{target.name}"
+        number = self._ids.state(self._change.sdk_id, self._key, name)
+        return State(
+            enabled=value is True if boolean else True,
+            environment=self._environment,
+            feature=self._feature_view(boolean=boolean),
+            feature_segment=self._segment_view(number, target, override),
+            feature_state_value=None if boolean else value,
+            id=number,
+            identity=None,
+            identity_identifier=target.name if target is not None and target.kind == "identifier" else None,
+        )
+
+    def _feature_view(self, *, boolean: bool) -> FeatureView:
+        initial = self._feature.initial_value
+        return FeatureView(
+            created_date=iso(self._feature.created, precise=True),
+            default_enabled=initial if isinstance(initial, bool) else not boolean,
+            description=None,
+            id=self._feature.id,
+            initial_value=initial,
+            name=self._key,
+            project=self._project,
+            type="FLAG" if boolean else "CONFIG",
+        )
+
+    def _segment_view(self, number: int, target: Target | None, override: Override | None) -> FeatureSegment | None:
+        if target is None or override is None or target.kind != "segment":
+            return None
+        segment = SegmentView(self._ids.segment(self._change.sdk_id, target.name), target.name)
+        return FeatureSegment(number, segment, override.priority)
+
+
+def _message(change: Change, endpoint: Endpoint, key: str, data: Data, target: Target | None = None) -> Message:
+    kind = "FLAG_DELETED" if data.new_state is None else "FLAG_UPDATED"
+    whom = () if target is None else (target.kind, target.name)
+    return Message(
+        id=message_id(change, STYLE, kind, key, *whom),
+        endpoint=endpoint.name,
+        format=STYLE,
+        type=kind,
+        subject=key,
+        body=msgspec.json.encode(Event(data, kind)),
+        created=change.at,
+        sdk_id=change.sdk_id,
+        old_etag=change.old.etag,
+        new_etag=change.new.etag,
+    )

@@ -1,0 +1,56 @@
+"""Format ``notifier``, GO Feature Flag's: one call per change, with the definitions of all flags that changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.webhooks.formats.definition import told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.webhooks.formats.change import Change
+
+STYLE = "notifier"
+
+
+class Updated(msgspec.Struct, frozen=True):
+    """A flag's definition before and after."""
+
+    old_value: object
+    new_value: object
+
+
+class Flags(msgspec.Struct, frozen=True):
+    """The flags that changed, by key."""
+
+    deleted: Mapping[str, object]
+    added: Mapping[str, object]
+    updated: Mapping[str, Updated]
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """The whole call."""
+
+    meta: Mapping[str, str]
+    flags: Flags
+
+
+EMPTY = Flags({}, {}, {})
+
+
+def encode(meta: Mapping[str, str], flags: Flags) -> bytes:
+    """Return one call as JSON."""
+    return msgspec.json.encode(Notice(meta, flags))
+
+
+def flags_of(change: Change) -> Flags:
+    """Return the definitions of the flags that a change deleted, added and updated, each sorted by key."""
+    changes, old, new = change.changes, change.old, change.new
+    return Flags(
+        deleted={key: told(old, key) for key in changes.removed},
+        added={key: told(new, key) for key in changes.added},
+        updated={key: Updated(told(old, key), told(new, key)) for key in changes.updated},
+    )

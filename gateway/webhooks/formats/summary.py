@@ -1,0 +1,135 @@
+"""A change in words: lines that say what changed, old and new value, and by whom.
+
+    Change ──► story() ──► lines of spans ──► chat.py dresses them for one service
+
+Nothing is escaped here: each service has its own markup.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from gateway.webhooks.formats.definition import canonical, default_value, items, segment_edits, value_of, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.flags import Snapshot
+    from gateway.webhooks.formats.change import Change
+
+VALUE_LIMIT = 80  # characters of a key, a name or a value; a text value may be a whole document
+NOTES_SHOWN = 500  # characters of the change notes
+RULES_SHOWN = 3  # changed rules that one line names
+_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+# Characters that turn text around or take no room: they would make a line say something else than it does.
+_DECEIVING = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+@attrs.frozen
+class Span:
+    """A piece of a line; ``plain`` are words of ours, everything else was written by somebody."""
+
+    text: str
+    style: Literal["plain", "said", "strong", "code"] = "plain"
+
+
+Line = tuple[Span, ...]
+
+
+def story(change: Change) -> Iterator[Line]:
+    """Yield the lines: who changed what, one per flag and segment, the rest of the config, the notes."""
+    who = change.author.shown if change.author else None
+    by = [Span(" by "), _strong(who)] if who else [Span(" (author unknown)")]
+    yield (Span("Feature flags of "), _strong(change.sdk_id), Span(" changed"), *by)
+    if change.notes.strip():
+        yield (Span("Notes: "), Span(one_line(change.notes, NOTES_SHOWN), "said"))
+    yield from _flags(change)
+    for edit in segment_edits(change):
+        act = "created" if edit.old is None else "deleted" if edit.new is None else "updated"
+        yield (Span("Segment "), _code(edit.name), Span(f" {act}"))
+    if change.changes.salt_changed:
+        yield (Span("The salt changed"),)
+    elif change.changes.preferences_changed:
+        yield (Span("The preferences changed"),)
+
+
+def _flags(change: Change) -> Iterator[Line]:
+    old, new, changes = change.old, change.new, change.changes
+    for key in changes.updated:
+        yield (Span("Updated "), _code(key), Span(": "), *_update(old, new, key, changes.segments))
+    for key in changes.added:
+        yield (Span("Created "), _code(key), Span(": "), _value(new, key))
+    for key in changes.removed:
+        yield (Span("Deleted "), _code(key), Span(", it was "), _value(old, key))
+
+
+def _value(snapshot: Snapshot, key: str) -> Span:
+    return _code(value_text(default_value(snapshot.flags[key].definition)))
+
+
+def _update(old: Snapshot, new: Snapshot, key: str, segments: tuple[str, ...]) -> list[Span]:
+    before, after = old.flags[key].definition, new.flags[key].definition
+    parts: list[list[Span]] = []
+    earlier, later = default_value(before), default_value(after)
+    if canonical(earlier) != canonical(later):
+        parts.append([_code(value_text(earlier)), Span(" → "), _code(value_text(later))])
+    parts.extend(_rules(before, after))
+    if canonical(items(before, "p")) != canonical(items(after, "p")):
+        parts.append([Span("percentage options "), _code(_shares(before)), Span(" → "), _code(_shares(after))])
+    if not parts:
+        unchanged = [Span("still "), _code(value_text(later)), Span(", ")]
+        same = canonical(before) == canonical(after)
+        why = "a segment that it uses changed" if segments and same else "its definition changed"
+        parts.append([*unchanged, Span("the salt changed" if same and not segments else why)])
+    spans = parts[0]
+    for part in parts[1:]:
+        spans = [*spans, Span("; "), *part]
+    return spans
+
+
+def _rules(before: object, after: object) -> Iterator[list[Span]]:
+    # By place, since rules have no names: one that is put in front changes all behind it, hence ``RULES_SHOWN``.
+    pairs = enumerate(zip_longest(items(before, "r"), items(after, "r")), 1)
+    different = [(number, was, now) for number, (was, now) in pairs if canonical(was) != canonical(now)]
+    for number, was, now in different[:RULES_SHOWN]:
+        earlier, later = _served(before, was), _served(after, now)
+        if earlier == later:
+            yield [Span(f"conditions of rule {number} changed, it serves "), _code(later)]
+        else:
+            yield [Span(f"rule {number} "), _code(earlier), Span(" → "), _code(later)]
+    if len(different) > RULES_SHOWN:
+        yield [Span(f"{len(different) - RULES_SHOWN} more rules")]
+
+
+def _served(definition: object, rule: object) -> str:
+    if not isinstance(rule, dict):
+        return "none"
+    return value_text(value_of(definition, rule["s"])) if rule.get("s") is not None else _shares_in(definition, rule)
+
+
+def _shares(definition: object) -> str:
+    return _shares_in(definition, definition)
+
+
+def _shares_in(definition: object, holder: object) -> str:
+    options = [option for option in items(holder, "p") if isinstance(option, dict)]
+    return ", ".join(f"{value_text(value_of(definition, o))} {o.get('p', 0)} %" for o in options) or "none"
+
+
+def _code(text: str) -> Span:
+    return Span(one_line(text, VALUE_LIMIT) or '""', "code")
+
+
+def _strong(text: str) -> Span:
+    return Span(one_line(text, VALUE_LIMIT), "strong")
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return ``text`` on one line, without characters that deceive, and at most ``limit`` characters long."""
+    # What is cut off is not even looked at: a value may have megabytes.
+    line = _DECEIVING.sub("", _UNSEEN.sub(" ", text[: 4 * limit])).strip()
+    return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"

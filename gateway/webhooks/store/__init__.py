@@ -1,0 +1,1 @@
+"""The tables of the outbox, as functions of a connection inside a transaction."""

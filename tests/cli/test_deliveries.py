@@ -1,0 +1,330 @@
+"""``flaggateway deliveries`` on the file of an outbox."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli.deliveries import deliveries
+from gateway.http_client.attempt import Attempt
+from gateway.webhooks.formats.message import Message
+from gateway.webhooks.store import message_table as ledger
+from outbound_memory import DirectStore
+
+
+def message(number: int, endpoint: str = "ops") -> Message:
+    """A message."""
+    return Message(f"id-{number}", endpoint, "envelope", "FLAG_UPDATED", "banner", b'{"n":1}', 1_700_000_000.0 + number)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """An outbox with one message in each state, and one more that waits."""
+    path = tmp_path / "outbox.sqlite3"
+    store = DirectStore(str(path))
+    connection = store.connection
+    ledger.add_messages(connection, [message(1), message(2), message(3), message(4)], None, room=True)
+    ledger.add_messages(connection, [message(5, "gone")], None, room=True)
+    letters, _ = ledger.due_letters(connection, "ops", 2e9, (), 10)
+    for letter, attempt in zip(letters, (Attempt(204, "", 0.1), Attempt(503, "", 0.2, b"busy")), strict=False):
+        ledger.add_attempt(connection, letter, attempt, 1_700_000_010.0)
+    ledger.finish(connection, letters[0].row, "delivered", "", 1_700_000_011.0)
+    ledger.finish(connection, letters[1].row, "failed", "answered 503", 1_700_000_011.0)
+    ledger.skip_orphans(connection, {"ops"}, 1_700_000_012.0)
+    connection.close()
+    return path
+
+
+def ask(database: Path, *arguments: str) -> Result:
+    """Run the command on this outbox."""
+    return CliRunner().invoke(deliveries, ["--database", str(database), *arguments])
+
+
+def states(database: Path) -> dict[str, str]:
+    """The state of each message."""
+    connection = sqlite3.connect(database)
+    try:
+        return dict(connection.execute("SELECT id, state FROM messages").fetchall())
+    finally:
+        connection.close()
+
+
+def test_list_shows_the_newest_first(database: Path) -> None:
+    """As JSON each has its fields; ``due`` only while it waits."""
+    found = json.loads(ask(database, "list", "--json").output)
+    assert ["id-5", "id-4", "id-3", "id-2", "id-1"] == [each["id"] for each in found]
+    assert [False, True, True, False, False] == [each["due"] is not None for each in found]
+    assert found[0]["reason"] == "the endpoint was removed from the settings"
+
+
+def test_list_narrows(database: Path) -> None:
+    """By endpoint, state, time and number."""
+    for arguments, expected in (
+        (("--endpoint", "gone"), ["id-5"]),
+        (("--state", "pending"), ["id-4", "id-3"]),
+        (("--since", "2023-11-14T22:13:24+00:00"), ["id-5", "id-4"]),
+        (("--limit", "1"), ["id-5"]),
+    ):
+        found = json.loads(ask(database, "list", "--json", *arguments).output)
+        assert expected == [each["id"] for each in found]
+
+
+def test_list_is_a_table_for_people(database: Path) -> None:
+    """With the state and its reason."""
+    output = ask(database, "list").output
+    assert "failed: answered 503" in output
+    assert "2023-11-14 22:13:21Z" in output
+
+
+def test_show_tells_body_and_attempts(database: Path) -> None:
+    """With the beginning of the answer."""
+    (found,) = json.loads(ask(database, "show", "id-2", "--json").output)
+    assert (found["body"], found["state"]) == ('{"n":1}', "failed")
+    assert [("answered 503", "busy")] == [(each["outcome"], each["answer"]) for each in found["attempts"]]
+    output = ask(database, "show", "id-2").output
+    assert "attempt 1: 2023-11-14 22:13:30Z, 0.200 s, answered 503\n           busy\n" in output
+    assert "state:     failed: answered 503\n" in output
+
+
+def test_retry_makes_one_due_again_and_wakes_the_gateway(database: Path) -> None:
+    """A skipped one too; a delivered one is not sent twice."""
+    assert ask(database, "retry", "id-5").exit_code == 0
+    assert states(database)["id-5"] == "pending"
+    refused = ask(database, "retry", "id-1")
+    assert (refused.exit_code, refused.output) == (1, "Error: not sent again: ops has taken it\n")
+    assert states(database)["id-1"] == "delivered"
+    connection = sqlite3.connect(database)
+    assert connection.execute("SELECT act FROM wakes").fetchall() == [("look",)]
+    connection.close()
+
+
+def test_retry_failed_takes_those_that_were_given_up(database: Path) -> None:
+    """And no others."""
+    assert json.loads(ask(database, "retry", "--failed", "--json").output) == {"count": 1}
+    assert states(database) == {
+        "id-1": "delivered", "id-2": "pending", "id-3": "pending", "id-4": "pending", "id-5": "skipped",
+    }  # fmt: skip
+
+
+def test_retry_wants_to_know_which(database: Path) -> None:
+    """Neither and both are refused."""
+    assert ask(database, "retry").exit_code == 2
+    assert ask(database, "retry", "id-1", "--failed").exit_code == 2
+
+
+def test_purge_deletes_what_is_finished(database: Path) -> None:
+    """What waits stays, and the count of what went stays too."""
+    assert json.loads(ask(database, "purge", "--before", "2030-01-01", "--json").output) == {"count": 3}
+    assert states(database) == {"id-3": "pending", "id-4": "pending"}
+    assert ask(database, "purge", "--before", "yesterday-ish").exit_code == 2
+
+
+def test_test_leaves_a_wish(database: Path) -> None:
+    """The gateway makes the message: it knows the settings and the secrets."""
+    assert ask(database, "test", "ops", "--no-wait").exit_code == 0
+    connection = sqlite3.connect(database)
+    assert connection.execute("SELECT act, argument FROM wakes").fetchall() == [("test", "ops")]
+    connection.close()
+
+
+def test_the_file_is_found_by_the_settings(database: Path, tmp_path: Path) -> None:
+    """``outbox.path`` says where, ``webhooks`` what can be tested."""
+    settings = tmp_path / "settings.yml"
+    settings.write_text(
+        f"sdks: {{one: {{key: local, offline: {{enabled: true, local: {{file_path: {settings}}}}}}}}}\n"
+        f"outbox: {{path: {database}}}\nwebhooks: [{{name: ops, url: 'http://127.0.0.1/'}}]\n"
+    )
+    found = CliRunner().invoke(deliveries, ["-c", str(settings), "list", "--json"])
+    assert len(json.loads(found.output)) == 5
+    refused = CliRunner().invoke(deliveries, ["-c", str(settings), "test", "other"])
+    assert "no web hook 'other'; there are: ops" in refused.output
+
+
+def test_no_outbox_is_one_clear_line(tmp_path: Path) -> None:
+    """Nothing is created by looking."""
+    missing = tmp_path / "outbox.sqlite3"
+    refused = ask(missing, "list")
+    assert refused.exit_code == 1
+    assert f"no outbox at {missing}" in refused.output
+    assert not missing.exists()
+
+
+def test_a_test_that_nobody_sends_is_said_to_wait(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wish is still there after a gateway would have taken it."""
+    monkeypatch.setattr("gateway.cli.deliveries.TAKEN_SECONDS", 0.2)
+    asked = ask(database, "test", "ops")
+    assert asked.exit_code == 0
+    assert "no gateway is running on this outbox; the next one that starts sends the test" in asked.output
+
+
+@pytest.mark.parametrize(("answer", "status", "code"), [("", 204, 0), ("go away", 503, 1)])
+def test_a_test_shows_what_became_of_it(database: Path, answer: str, status: int, code: int) -> None:
+    """Once the gateway has tried; a failed attempt is exit status 1."""
+    over = Event()
+
+    def gateway() -> None:
+        connection = sqlite3.connect(database, isolation_level=None, timeout=10)
+        while not over.wait(0.05):
+            if connection.execute("DELETE FROM wakes WHERE act = 'test'").rowcount:
+                test = Message("the-test", "ops", "envelope", "WEBHOOK_TEST", "ops", b"{}", 1_700_000_100.0)
+                ledger.add_messages(connection, [test], None, room=True)
+                letter = ledger.due_letters(connection, "ops", 2e9, (), 10)[0][-1]
+                ledger.add_attempt(connection, letter, Attempt(status, "", 0.1, answer.encode()), 1_700_000_100.0)
+                if status < 300:
+                    ledger.finish(connection, letter.row, "delivered", "", 1_700_000_101.0)
+        connection.close()
+
+    running = Thread(target=gateway)
+    running.start()
+    try:
+        asked = ask(database, "test", "ops")
+    finally:
+        over.set()
+        running.join()
+    assert asked.exit_code == code
+    assert f"answered {status}" in asked.output
+    assert answer in asked.output
+
+
+def test_other_peoples_text_commands_no_terminal(database: Path) -> None:
+    """Escapes in a subject, a reason or an answer are shown, not sent."""
+    connection = sqlite3.connect(database)
+    connection.execute("UPDATE messages SET subject = char(27) || '[2J', reason = char(155) || '31m'")
+    connection.execute("UPDATE attempts SET answer = CAST(char(27) || ']0;title' || char(7) AS BLOB)")
+    connection.commit()
+    connection.close()
+    for arguments in (("list",), ("show", "id-2")):
+        output = ask(database, *arguments).output
+        assert "\\x1b" in output
+        assert not set("\x1b\x07\x9b") & set(output)
+
+
+def test_a_list_says_when_there_is_more(database: Path) -> None:
+    """And when there is nothing; neither goes to standard output."""
+    assert "there are more" in ask(database, "list", "--limit", "2").stderr
+    assert "there are more" not in ask(database, "list", "--limit", "5").stderr
+    nothing = ask(database, "list", "--endpoint", "nobody")
+    assert (nothing.stdout, nothing.stderr, nothing.exit_code) == ("", "no deliveries\n", 0)
+
+
+def test_retry_refuses_an_endpoint_that_the_settings_do_not_have(database: Path, tmp_path: Path) -> None:
+    """It would wait for ever; by the file alone nobody can know."""
+    settings = tmp_path / "settings.yml"
+    settings.write_text(
+        f"sdks: {{one: {{key: local, offline: {{enabled: true, local: {{file_path: {settings}}}}}}}}}\n"
+        f"outbox: {{path: {database}}}\nwebhooks: [{{name: ops, url: 'http://127.0.0.1/'}}]\n"
+    )
+    refused = CliRunner().invoke(deliveries, ["-c", str(settings), "retry", "id-5"])
+    assert (1, "skipped") == (refused.exit_code, states(database)["id-5"])
+    assert "not sent again: the settings have no web hook 'gone'" in refused.output
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
+def test_a_file_that_is_no_outbox_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+    """Neither made one nor touched."""
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    refused = ask(file, "list")
+    assert (refused.exit_code, refused.output.count("\n"), file.read_bytes()) == (1, 1, content)
+    assert str(file) in refused.output
+
+
+def test_another_schema_is_one_clear_line(database: Path) -> None:
+    """A newer gateway's file is not understood by guessing."""
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert "has schema 99, this command knows" in ask(database, "retry", "--failed").output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+@pytest.mark.parametrize("closed", [False, True], ids=["open to all", "below a directory of root's"])
+def test_what_root_makes_belongs_to_the_databases_owner(database: Path, tmp_path: Path, closed: bool) -> None:
+    """Also where only root may enter, as below /var/lib/private."""
+    room = tmp_path / "private"
+    room.mkdir(mode=0o700 if closed else 0o755)
+    state = room / "state"
+    state.mkdir()
+    file = state / "outbox.sqlite3"
+    database.rename(file)
+    for each in (state, file):
+        os.chown(each, 12345, 12346)
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
+    code = """
+import sys
+from pathlib import Path
+from click.testing import CliRunner
+from gateway.cli.deliveries import deliveries
+
+module, seen = sys.modules["gateway.cli.deliveries"], set()
+really = module.in_transaction
+
+def watched(connection, work):
+    result = really(connection, work)
+    seen.update((each.name, each.stat().st_uid) for each in Path(sys.argv[1]).parent.iterdir())
+    return result
+
+module.in_transaction = watched
+print(CliRunner().invoke(deliveries, ["--database", sys.argv[1], "retry", "--failed", "--json"]).output, sorted(seen))
+"""
+    ended = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert '"count": 1' in ended.stdout
+    names = ("outbox.sqlite3", "outbox.sqlite3-shm", "outbox.sqlite3-wal")
+    assert str([(name, 12345) for name in names]) in ended.stdout
+
+
+def terminal(*arguments: str, columns: int = 120) -> str:
+    """What a command shows in a terminal."""
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "CI"}}
+    env |= {"TERM": "xterm-256color", "COLUMNS": str(columns)}
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", "deliveries", *arguments]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0, shown
+    return shown.decode()
+
+
+def test_a_terminal_gets_colour_and_a_table_that_fits(database: Path) -> None:
+    """In a narrow one without the reasons; a body over several lines."""
+    wide, narrow = (terminal("--database", str(database), "list", columns=width) for width in (200, 100))
+    for colour, state in (("31", "failed"), ("33", "pending"), ("32", "delivered"), ("90", "skipped")):
+        assert f"\x1b[{colour}m{state}" in wide
+        assert f"\x1b[{colour}m{state}" in narrow
+    assert "answered 503" in wide
+    assert "answered 503" not in narrow
+    assert len(narrow.splitlines()) == 6
+    shown = terminal("--database", str(database), "show", "id-2")
+    assert "\x1b[31mfailed\x1b[0m: answered 503" in shown
+    assert '{\r\n             "n": 1\r\n           }' in shown
+
+
+def test_long_work_shows_how_far_it_is(tmp_path: Path) -> None:
+    """In a terminal; what is printed in the end is the same."""
+    path = tmp_path / "outbox.sqlite3"
+    store = DirectStore(str(path))
+    store.connection.execute("BEGIN")
+    ledger.add_messages(store.connection, [message(number) for number in range(2500)], None, room=True)
+    store.connection.execute("UPDATE messages SET state = 'failed', finished = 1")
+    store.connection.commit()
+    store.connection.close()
+    retried = terminal("--database", str(path), "retry", "--failed")
+    assert "making due again" in retried
+    assert retried.endswith("2500 made due again\r\n")
+    assert set(states(path).values()) == {"pending"}

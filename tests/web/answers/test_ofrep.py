@@ -1,0 +1,148 @@
+"""OFREP, beyond what the recorded answers cover."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gateway.flags import User, load
+from gateway.web.answers.ofrep import bulk_etag
+from web_memory import SDK_KEY, Memory
+
+BULK = "/ofrep/v1/evaluate/flags"
+BY_ID = {"X-ConfigCat-SdkId": "sdk1"}
+CONFIG = {
+    "f": {
+        "a/b": {"t": 0, "v": {"b": True}, "i": "v1"},
+        "roles": {
+            "t": 1,
+            "v": {"s": "none"},
+            "r": [{"c": [{"u": {"a": "Roles", "c": 34, "l": ["Admin"]}}], "s": {"v": {"s": "admin"}}}],
+        },
+        "me": {
+            "t": 1,
+            "v": {"s": "other"},
+            "r": [{"c": [{"u": {"a": "Identifier", "c": 28, "s": "42"}}], "s": {"v": {"s": "me"}, "i": "m"}}],
+        },
+        "broken": {
+            "t": 0,
+            "v": {"b": False},
+            "r": [{"c": [{"p": {"f": "nope", "c": 0, "v": {"b": True}}}], "s": {"v": {"b": True}}}],
+        },
+    }
+}
+
+
+@pytest.fixture
+def site() -> Memory:
+    return Memory(CONFIG)
+
+
+def test_unknown_sdk_is_404_as_the_seed_says(site: Memory) -> None:
+    """An SDK that is not configured is 404: with the key for one flag, without for all."""
+    details = "could not identify a configured SDK"
+    one = site.ask("POST", BULK + "/me", {"X-ConfigCat-SdkKey": "nope"}, "{}")
+    assert (404, {"key": "me", "errorCode": "GENERAL", "errorDetails": details}) == (one.status, one.json)
+    both = site.ask("POST", BULK, {"X-ConfigCat-SdkId": "nope", "X-ConfigCat-SdkKey": SDK_KEY}, "{}")
+    assert (404, {"errorCode": "GENERAL", "errorDetails": details}) == (both.status, both.json)
+
+
+def test_no_sdk_header_is_400_in_json(site: Memory) -> None:
+    """Without either header a bulk request is told what is missing, without a key."""
+    answer = site.ask("POST", BULK, {}, "{}")
+    expected = b'{"errorCode":"GENERAL","errorDetails":"either the \'X-ConfigCat-SdkId\' or \'X-ConfigCat-SdkKey\' '
+    assert (400, expected + b'header must be set"}') == (answer.status, answer.body)
+
+
+def test_failing_flag_is_500_alone_and_inline_in_bulk(site: Memory) -> None:
+    """A flag that cannot be evaluated fails alone with 500 and stands in the bulk answer with its error."""
+    alone = site.ask("POST", BULK + "/broken", BY_ID, "{}")
+    text = "the request failed; please check the server logs for more details"
+    assert (500, {"errorDetails": text}) == (alone.status, alone.json)
+    item = next(item for item in site.ask("POST", BULK, BY_ID, "").json["flags"] if item["key"] == "broken")
+    assert (["key", "errorCode", "errorDetails"], "GENERAL") == (list(item), item["errorCode"])
+
+
+def test_escaped_slash_is_part_of_the_key(site: Memory) -> None:
+    """A key with a slash is reached through %2F."""
+    assert "a/b" == site.ask("POST", BULK + "/a%2Fb", BY_ID, "{}").json["key"]
+    assert 404 == site.ask("POST", BULK + "/a/b", BY_ID, "{}").status
+
+
+def test_targeting_key_overwrites_the_identifier_and_stays(site: Memory) -> None:
+    """``targetingKey`` becomes Identifier, even over an explicit one."""
+    body = json.dumps({"context": {"Identifier": "7", "targetingKey": "42"}})
+    answer = site.ask("POST", BULK + "/me", BY_ID, body)
+    assert b'{"key":"me","reason":"TARGETING_MATCH","variant":"m","value":"me"}' == answer.body
+
+
+def bulk(site: Memory, context: object, **headers: str) -> str:
+    answer = site.ask("POST", BULK, {**BY_ID, **headers}, json.dumps({"context": context}))
+    assert 200 == answer.status
+    return str(answer["etag"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"Roles": ["Admin"]}, {"Roles": ["Guest"]}),
+        ({"a": ["x", "y"]}, {"a": ["x,y"]}),
+        ({"a": "7"}, {"a": 7}),
+        ({"a": ["7"]}, {"a": "7"}),
+        ({"a": "b", "c": ""}, {"a": "b"}),
+        ({"ab": "c"}, {"a": "bc"}),
+        ({"targetingKey": "1"}, {"targetingKey": "2"}),
+        ({"targetingKey": "1", "Identifier": "1"}, {"Identifier": "1"}),
+    ],
+)
+def test_contexts_that_differ_have_validators_that_differ(site: Memory, one: object, other: object) -> None:
+    """The bulk validator covers every attribute, its type and each list item."""
+    assert bulk(site, one) != bulk(site, other)
+
+
+def test_validator_ignores_order_and_knows_defaults_and_config(site: Memory) -> None:
+    """The validator is that of the effective context and of the config, in whatever order the attributes came."""
+    plain = bulk(site, {"a": 1, "b": "2"})
+    assert plain == bulk(site, {"b": "2", "a": 1.0})
+    site.sdk.defaults = {"c": "3"}
+    assert plain != bulk(site, {"a": 1, "b": "2"})
+    assert bulk(site, {"a": 1}) == bulk(site, {"a": 1, "c": "3"})
+    site.sdk.snapshot = load(b'{"f":{"new":{"t":0,"v":{"b":true}}}}', "x")
+    assert plain != bulk(site, {"a": 1, "b": "2"})
+
+
+def test_matching_validator_is_304_without_a_body(site: Memory) -> None:
+    """``If-None-Match`` with the validator of the very context gives 304 with it; a different context gives 200."""
+    etag = bulk(site, {"Roles": ["Admin"]})
+    body = json.dumps({"context": {"Roles": ["Admin"]}})
+    same = site.ask("POST", BULK, {**BY_ID, "If-None-Match": etag, "Accept-Encoding": "gzip"}, body)
+    assert (304, b"", etag, None, "gzip") == (
+        same.status,
+        same.body,
+        same["etag"],
+        same["content-type"],
+        same["content-encoding"],
+    )
+    bulk(site, {"Roles": ["Guest"]}, **{"If-None-Match": etag})
+
+
+def test_validator_is_equal_in_every_process() -> None:
+    """A different process with another hash seed finds the same validator for the same config and user."""
+    config = json.dumps(CONFIG)
+    user = {"Identifier": "42", "Roles": ("a", "b"), "n": 1.5}
+    script = (
+        "import sys\nfrom gateway.flags import User, load\nfrom gateway.web.answers.ofrep import bulk_etag\n"
+        f"sys.stdout.write(bulk_etag(load({config.encode()!r}, 'x'), User({user!r})).decode())"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, env={"PYTHONHASHSEED": "7"})
+    assert found.stdout == bulk_etag(load(config.encode(), "x"), User(user))
+    assert 20 == len(found.stdout)
+
+
+def test_missing_user_is_not_an_empty_one() -> None:
+    """No context and an empty context evaluate differently, so their validators differ."""
+    snapshot = load(json.dumps(CONFIG).encode(), "x")
+    assert bulk_etag(snapshot, None) != bulk_etag(snapshot, User({}))

@@ -1,0 +1,159 @@
+"""Modes and resuming of event streams, as a client asks for them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.flags import load
+from gateway.web.answers.wait_for_config import WAITING_LIMIT
+from web_memory import Line, Memory, parse_answer
+
+ALL = "/sse/sdk1/eval-all"
+UNKNOWN_ID = "00000000000000ff.0123456789abcdef"
+
+
+def config(value: bool) -> dict[str, Any]:
+    return {"f": {"a": {"t": 0, "v": {"b": value}, "i": "v"}, "b": {"t": 0, "v": {"b": True}, "i": "v"}}}
+
+
+@pytest.fixture
+def site() -> Memory:
+    return Memory(config(True))
+
+
+def opened(site: Memory, query: str = "", peer: str = "192.0.2.7", **headers: str) -> Line:
+    line = site.line(peer)
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    line.send(f"GET {ALL}{query} HTTP/1.1\r\nHost: g\r\n{lines}\r\n".encode())
+    return line
+
+
+def events(data: bytes) -> list[dict[str, str]]:
+    """Return the fields of each block; a head in front is skipped."""
+    text = parse_answer(data).text if data.startswith(b"HTTP") else unchunked(data)
+    blocks = [dict(line.split(": ", 1) for line in block.split("\n") if ": " in line) for block in text.split("\n\n")]
+    return [block for block in blocks if block and "retry" not in block]
+
+
+def unchunked(data: bytes) -> str:
+    return parse_answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data).text
+
+
+def publish(site: Memory, value: bool) -> None:
+    site.sdk.snapshot = load(json.dumps(config(value)).encode(), f'"{value}"', site.sdk.snapshot)
+    site.hub.publish(site.sdk.snapshot)
+    assert site.hub.work(lambda: False)
+
+
+def test_delta_over_the_wire(site: Memory) -> None:
+    """``?mode=delta`` gives ``put``, then ``patch`` with what changed alone."""
+    line = opened(site, "?mode=delta")
+    first = events(line.received())
+    publish(site, False)
+    second = events(line.received())
+    shown = {"value": True, "variationId": "v"}
+    assert [("put", {"a": shown, "b": shown})] == [(event["event"], json.loads(event["data"])) for event in first]
+    patch = {"changed": {"a": {"value": False, "variationId": "v"}}, "removed": []}
+    assert [("patch", patch)] == [(event["event"], json.loads(event["data"])) for event in second]
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("?mode=all", "'mode' must be 'plain' or 'delta'\n"),
+        ("?mode=ofrep", "'mode' must be 'plain' or 'delta'\n"),
+        ("?mode=", "'mode' must be 'plain' or 'delta'\n"),
+        ("?resume=loud", "'resume' must be 'quiet'\n"),
+    ],
+)
+def test_unknown_values_are_refused(site: Memory, query: str, text: str) -> None:
+    """A mode or a way of resuming that there is not is 400, under the headers of a stream."""
+    answer = site.ask("GET", ALL + query)
+    assert (400, text, "no-cache") == (answer.status, answer.text, answer["cache-control"])
+
+
+def test_what_else_is_in_the_query_is_ignored(site: Memory) -> None:
+    """Other fields, and ``mode=plain``, change nothing; an endless query neither."""
+    for query in ("?mode=plain&x=1", "?v", "?" + "&".join(f"x{number}=1" for number in range(200))):
+        assert ["id", "data"] == list(events(opened(site, query).received())[0])
+
+
+@pytest.mark.parametrize("way", ["header", "query", "header over query"])
+def test_delta_recovers(site: Memory, way: str) -> None:
+    """The last id, in the header or else in the query, gives ``recovered`` and nothing else."""
+    last = events(opened(site, "?mode=delta").received())[0]["id"]
+    if way == "query":
+        line = opened(site, f"?mode=delta&last_event_id={last}")
+    elif way == "header":
+        line = opened(site, "?mode=delta", Last_Event_ID=last)
+    else:
+        line = opened(site, f"?mode=delta&last_event_id={UNKNOWN_ID}", Last_Event_ID=last)
+    assert [{"event": "recovered", "id": last, "data": "{}"}] == events(line.received())
+
+
+def test_plain_is_quiet_on_request_only(site: Memory) -> None:
+    """With the last id: the data again, unless ``resume=quiet`` and nothing changed."""
+    last = events(opened(site).received())[0]["id"]
+    assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=last).received())[0])
+    assert [{"id": last}] == events(opened(site, "?resume=quiet", Last_Event_ID=last).received())
+    publish(site, False)
+    assert ["id", "data"] == list(events(opened(site, "?resume=quiet", Last_Event_ID=last).received())[0])
+
+
+def test_a_config_that_is_not_here_yet_is_waited_for(site: Memory) -> None:
+    """Who saw a newer config elsewhere is answered when it arrives here, with nothing older before."""
+    newer = Memory(config(False))
+    last = events(opened(newer, "?mode=delta").received())[0]["id"]
+    line = opened(site, "?mode=delta", Last_Event_ID=last)
+    assert b"" == line.received()
+    publish(site, False)
+    assert [{"event": "recovered", "id": last, "data": "{}"}] == events(line.received())
+    assert 0 == site.site.page.web.context.memory.waiting
+
+
+def test_waiting_ends_after_a_second(site: Memory) -> None:
+    """A tag that never comes delays the answer by one second and no more."""
+    line = opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    site.clock.advance(0.9)
+    assert b"" == line.received()
+    site.clock.advance(0.2)
+    assert ["id", "data"] == list(events(line.received())[0])
+    assert (0, []) == (site.site.page.web.context.memory.waiting, site.clock.getDelayedCalls()[:0])
+
+
+def test_an_older_config_is_not_waited_for(site: Memory) -> None:
+    """A tag that this process has had is known, whatever is current."""
+    last = events(opened(site).received())[0]["id"]
+    publish(site, False)
+    assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=last).received())[0])
+
+
+def test_no_more_than_a_bounded_number_waits(site: Memory) -> None:
+    """Beyond the bound made-up tags are answered at once."""
+    site.site.page.web.context.memory.waiting = WAITING_LIMIT
+    assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=UNKNOWN_ID).received())[0])
+    assert WAITING_LIMIT == site.site.page.web.context.memory.waiting
+
+
+def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: Memory) -> None:
+    """Nothing is counted and nothing raised when its turn comes."""
+    line = opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    line.hang_up()
+    site.clock.advance(1.1)
+    memory = site.site.page.web.context.memory
+    assert (0, 0, []) == (memory.waiting, memory.streams.total, site.hub.subscribers())
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"), [("max_connections", "connections"), ("max_connections_per_address", "address")]
+)
+def test_refusals_are_counted_by_reason(option: str, reason: str) -> None:
+    """Each stream that a cap refuses is counted, browser or not."""
+    site = Memory(config(True), {"http": {"sse": {option: 1}}})
+    opened(site)
+    opened(site, Accept="text/event-stream")
+    opened(site)
+    assert [reason, reason] == site.metrics.refusals

@@ -1,0 +1,178 @@
+"""The wire on real sockets: what memory cannot show of segments, pipelines, streams and readers that stop."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import trustme
+from twisted.internet.threads import deferToThread
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from eventually import eventually
+from gateway.flags import load
+from gateway.streams import Hub, Wheel
+from gateway.web.server.epoll import apart
+from gateway.web.server.fast_http_factory import WireFactory
+from gateway.web.server.write_batch import TlsLink
+from web_memory import FakeRegistry, FakeSdk, NoMeter, request_bytes, settings_of
+from wire_memory import settled
+
+CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}, "long": {"t": 1, "v": {"s": "x" * 20_000}, "i": "v1"}}}
+EVALUATE = request_bytes("POST", "/api/sdk1/eval", body='{"key":"on"}')
+KEYS = request_bytes("GET", "/api/sdk1/keys")
+HEAD = request_bytes("HEAD", "/api/sdk1/keys")
+FILE = request_bytes("GET", "/configuration-files/configcat-proxy/sdk1/config_v6.json")
+OPEN = request_bytes("GET", "/sse/sdk1/eval-all")
+LAST = request_bytes("GET", "/api/sdk1/keys", {"Connection": "close"})
+
+
+Address = tuple[str, int]
+
+
+class Loopback:
+    """One world behind three loopback ports: Klein's, the wire's, and the wire's under TLS."""
+
+    def __init__(self, home: Path) -> None:
+        from twisted.internet import reactor as real  # noqa: TID251
+
+        from gateway.settings import Certificate, Tls
+        from gateway.web.server.site import make_site
+        from gateway.web.server.tls import Certificates
+
+        reactor: Any = real
+        snapshot = load(json.dumps(CONFIG).encode(), '"1"')
+        wheel = Wheel(20, 60, lambda subscriber: subscriber.outlet.abort())
+        self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), meter=NoMeter())
+        registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
+        site = make_site(registry, {"sdk1": self.hub}, settings_of({}), clock=reactor)
+        self.factory = WireFactory(site, reactor)
+        self.encrypted = WireFactory(site, reactor, TlsLink())
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path(str(home / "pem"))
+        certificates = Certificates(
+            Tls(enabled=True, certificates=(Certificate(str(home / "pem"), str(home / "pem")),))
+        )
+        secure = TLSMemoryBIOFactory(certificates, False, self.encrypted, reactor)
+        self.ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (site, self.factory, secure)]
+        for port, factory in zip(self.ports[1:], (self.factory, self.encrypted), strict=True):
+            apart(port, reactor, factory.link)
+        self.klein, self.wire, self.secure = [("127.0.0.1", port.getHost().port) for port in self.ports]
+        self.trust = ssl.create_default_context()
+        authority.configure_trust(self.trust)
+        self.trust.set_alpn_protocols(["http/1.1"])
+
+    def connect(self, address: Address, receive_buffer: int = 0) -> socket.socket:
+        """A connection to one of the ports, encrypted where it asks for that."""
+        client = socket.socket()
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.settimeout(20)
+        client.connect(address)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client if address != self.secure else self.trust.wrap_socket(client, server_hostname="127.0.0.1")
+
+    def talk(self, address: Address, data: bytes, piece: int = 0) -> bytes:
+        """Send everything, in segments of ``piece`` bytes, and return all that comes until the server closes."""
+        with self.connect(address) as client:
+            for start in range(0, len(data), piece or len(data)):
+                client.sendall(data[start : start + (piece or len(data))])
+            return settled(read_all(client))
+
+
+@pytest.fixture
+def loopback(tmp_path: Path) -> Iterator[Loopback]:
+    world = Loopback(tmp_path)
+    yield world
+    for port in world.ports:
+        pytest_twisted.blockon(port.stopListening())
+
+
+def read_all(client: socket.socket) -> bytes:
+    received = b""
+    while piece := client.recv(65536):
+        received += piece
+    return received
+
+
+@pytest_twisted.inlineCallbacks
+def test_carriers_say_the_same_on_sockets(loopback: Loopback) -> Any:
+    """Pipelined, split, handed-over and refused requests give the same bytes on all ports."""
+    for data, piece in (
+        (EVALUATE + KEYS + FILE + LAST, 0),
+        (EVALUATE + KEYS + FILE + LAST, 7),
+        (EVALUATE + HEAD + EVALUATE + LAST, 0),
+        (FILE * 100 + LAST, 0),
+        (KEYS + b"rubbish\r\n\r\n", 0),
+        (request_bytes("GET", "/nowhere") + LAST, 11),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 0),
+    ):
+        klein = yield deferToThread(loopback.talk, loopback.klein, data, piece)
+        wire = yield deferToThread(loopback.talk, loopback.wire, data, piece)
+        secure = yield deferToThread(loopback.talk, loopback.secure, data, piece)
+        assert klein == wire == secure
+        assert wire.startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("port", ["wire", "secure"])
+@pytest_twisted.inlineCallbacks
+def test_answers_that_are_read_late(loopback: Loopback, port: str) -> Any:
+    """A client that asks for 3 MB before it reads any of it, through a small window, gets all of it in the end."""
+
+    def greedy() -> int:
+        with loopback.connect(getattr(loopback, port), 4096) as client:
+            client.sendall(FILE * 150 + LAST)
+            return read_all(client).count(b"HTTP/1.1 200 OK")
+
+    answered = yield deferToThread(greedy)
+    assert 151 == answered
+
+
+@pytest.mark.parametrize("port", ["wire", "secure"])
+@pytest_twisted.inlineCallbacks
+def test_stream_opens_and_ends_with_its_client(loopback: Loopback, port: str) -> Any:
+    """A stream opens on a connection that was used before; when its client hangs up nothing of it is left."""
+
+    def first() -> tuple[socket.socket, bytes]:
+        client = loopback.connect(getattr(loopback, port))
+        client.sendall(KEYS + OPEN + KEYS)
+        received = b""
+        while not received.endswith(b"\n\n\r\n"):
+            received += client.recv(65536)
+        return client, received
+
+    client, received = yield deferToThread(first)
+    assert 2 == received.count(b"HTTP/1.1 200 OK")
+    assert b"text/event-stream" in received
+    assert 1 == len(loopback.hub.subscribers())
+    client.close()
+    yield deferToThread(eventually, lambda: not loopback.hub.subscribers())
+    assert ([], set(), set()) == (loopback.hub.subscribers(), loopback.factory.open, loopback.encrypted.open)
+
+
+@pytest.mark.parametrize("port", ["wire", "secure"])
+@pytest_twisted.inlineCallbacks
+def test_a_stream_that_is_ended_waits_for_no_word_of_its_client(loopback: Loopback, port: str) -> Any:
+    """One that keeps the connection and does not read is forgotten; when it does read, it finds the whole response."""
+
+    def opened() -> socket.socket:
+        client = loopback.connect(getattr(loopback, port))
+        client.sendall(OPEN)
+        client.recv(10)
+        return client
+
+    client = yield deferToThread(opened)
+    (subscriber,) = loopback.hub.subscribers()
+    subscriber.outlet.finish()
+    yield deferToThread(eventually, lambda: not loopback.hub.subscribers())
+    received = yield deferToThread(read_all, client)
+    client.close()
+    assert received.endswith(b"\n\n\r\n0\r\n\r\n")

@@ -1,0 +1,40 @@
+"""The answers can be imported anywhere; only the carrier brings a reactor."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gateway.web
+
+CARRIER = {"server.klein_app", "server.site"}
+FOLDER = Path(gateway.web.__file__).parent
+MODULES = sorted(
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.rglob("*.py") if path.stem != "__init__"
+)
+
+
+def test_only_the_carrier_installs_a_reactor() -> None:
+    """Every module but the carrier's can be imported without klein and without installing a reactor."""
+    pure = [name for name in MODULES if name not in CARRIER]
+    script = (
+        "import importlib, sys\n"
+        f"for name in {pure!r}: importlib.import_module('gateway.web.' + name)\n"
+        "sys.exit('twisted.internet.reactor' in sys.modules or 'klein' in sys.modules)"
+    )
+    assert 0 == subprocess.run([sys.executable, "-c", script], check=False).returncode
+    assert CARRIER < set(MODULES)
+
+
+def test_klein_is_named_in_one_module() -> None:
+    """No module but ``klein_app`` imports klein."""
+    folder = Path(gateway.web.__file__).parent.parent
+    importing = [path.stem for path in folder.rglob("*.py") if "\nfrom klein import" in path.read_text("utf-8")]
+    assert ["klein_app"] == importing
+
+
+def test_facade_is_what_it_says() -> None:
+    """Each name of ``__all__`` is there, sorted."""
+    assert tuple(sorted(gateway.web.__all__)) == gateway.web.__all__
+    assert all(hasattr(gateway.web, name) for name in gateway.web.__all__)

@@ -1,0 +1,70 @@
+"""Who made a change: read from an inbound body, never invented."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.webhooks.formats.change import NAME_LIMIT, NOTES_LIMIT, Author, author_from, read_credit
+
+
+def test_a_body_that_names_author_and_notes():
+    """ChangedBy and changeNotes are taken from the body."""
+    body = json.dumps({"changedBy": "Jane Doe", "changeNotes": " summer sale ", "x": 1}).encode()
+    assert read_credit(body) == (Author(first_name="Jane", last_name="Doe"), "summer sale")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"changedBy": null, "changeNotes": null}',
+        b'{"changedBy": 5, "changeNotes": ["x"]}',
+        b'{"changedBy": "  "}',
+        b'{"changedBy": "Jane "Jay" Doe"}',
+        b'{"changedBy": "\xff"}',
+        b'{"changedBy": "\\ud800"}',
+        b"[" * 100000,
+    ],
+)
+def test_a_body_that_names_nobody(body):
+    """Other types, blanks and bodies that cannot be read name nobody; none of them fails."""
+    assert read_credit(body) == (None, "")
+
+
+@given(st.binary())
+def test_any_body_is_survived(body):
+    """Whatever is posted, reading it raises nothing."""
+    author, notes = read_credit(body)
+    assert isinstance(author, Author | None)
+    assert len(notes) <= NOTES_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("text", "author", "shown"),
+    [
+        ("Jane", Author(first_name="Jane"), "Jane"),
+        ("Jane van Dyk", Author(first_name="Jane", last_name="van Dyk"), "Jane van Dyk"),
+        ("jane@example.org", Author(email="jane@example.org"), "jane@example.org"),
+        ("Jane Doe <jane@x.org>", Author("jane@x.org", "Jane", "Doe"), "Jane Doe"),
+        ("<jane@x.org>", Author("jane@x.org"), "jane@x.org"),
+        ("a\r\nb\x00c", Author(first_name="a", last_name="b c"), "a b c"),
+    ],
+)
+def test_forms_of_an_author(text, author, shown):
+    """A name, an address, or both; line breaks and control characters are blanks."""
+    assert author_from(text) == author
+    assert author.shown == shown
+
+
+@given(st.text())
+def test_authors_are_bounded_and_never_blank(text):
+    """An author is one line of bounded length, or nobody."""
+    author = author_from(text)
+    if author is not None:
+        assert 0 < len(author.shown) <= NAME_LIMIT
+        assert "\n" not in author.shown

@@ -1,0 +1,112 @@
+"""Who may listen on the port: our workers side by side, and nobody else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+from twisted.internet.error import CannotListenError
+
+from gateway.serving.listening import explained
+from gateway.workers import reuseport as sharing
+
+HOME = "127.0.0.1"
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Close every socket at the end."""
+    with ExitStack() as opened:
+        yield opened
+
+
+def plain(port: int = 0, *, reuse_port: bool = False) -> socket.socket:
+    """Return a listening socket as other servers open it."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        made.bind((HOME, port))
+    except OSError:
+        made.close()
+        raise
+    made.listen()
+    return made
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOME, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("reuse_port", [False, True])
+def test_a_port_that_somebody_listens_on_is_not_held(stack: ExitStack, reuse_port: bool) -> None:
+    """Also when that somebody shares it, as another gateway's workers do; the reason is one line."""
+    other = stack.enter_context(plain(reuse_port=reuse_port))
+    port = other.getsockname()[1]
+    with pytest.raises(CannotListenError) as failed:
+        sharing.hold(port, HOME)
+    assert f"port {port} on 127.0.0.1 cannot be opened: Address already in use" == explained(failed.value)
+
+
+def test_a_held_port_is_ours_before_anybody_listens(stack: ExitStack) -> None:
+    """Neither another leader nor a plain server gets in while the workers start."""
+    port = free_port()
+    stack.enter_context(sharing.hold(port, HOME))
+    with pytest.raises(CannotListenError):
+        sharing.hold(port, HOME)
+    with pytest.raises(OSError, match="Address already in use"):
+        plain(port)
+
+
+def test_workers_share_a_held_port_and_nothing_is_sent_to_the_holder(stack: ExitStack) -> None:
+    """Every connection comes to one of those who listen."""
+    port = free_port()
+    stack.enter_context(sharing.hold(port, HOME))
+    shared = [stack.enter_context(sharing._shared(port, HOME)) for _ in range(2)]
+    clients = [stack.enter_context(socket.create_connection((HOME, port))) for _ in range(40)]
+    accepted = []
+    for each in shared:
+        with suppress(BlockingIOError):
+            while True:
+                accepted.append(stack.enter_context(each.accept()[0]))
+    assert {client.getsockname() for client in clients} == {conn.getpeername() for conn in accepted}
+
+
+@pytest.mark.parametrize("reuse_port", [False, True])
+def test_connections_that_linger_from_before_do_not_stand_in_the_way(stack: ExitStack, reuse_port: bool) -> None:
+    """A gateway that was restarted, with more workers or as many, gets its port at once."""
+    before = plain(reuse_port=reuse_port)
+    port = before.getsockname()[1]
+    client = socket.create_connection((HOME, port))
+    served, _ = before.accept()
+    served.close()  # who closes first lingers
+    client.close()
+    before.close()
+    stack.enter_context(sharing.hold(port, HOME))
+    stack.enter_context(sharing._shared(port, HOME))
+    with pytest.raises(CannotListenError):
+        sharing.hold(port, HOME)
+
+
+def test_every_address_means_ipv6_and_ipv4(stack: ExitStack) -> None:
+    """An empty ``bind`` takes connections of both kinds where the host has both."""
+    port = free_port()
+    held = stack.enter_context(sharing.hold(port, ""))
+    shared = stack.enter_context(sharing._everywhere(port, "", sharing._shared))
+    assert held.family == shared.family
+    stack.enter_context(socket.create_connection((HOME, port)))
+    if shared.family == socket.AF_INET6:
+        stack.enter_context(socket.create_connection(("::1", port)))
+
+
+def test_an_address_that_is_not_ours_is_named() -> None:
+    """The operator reads which address it was."""
+    with pytest.raises(CannotListenError) as failed:
+        sharing.hold(1, "192.0.2.1")
+    assert "port 1 on 192.0.2.1 cannot be opened" in explained(failed.value)
