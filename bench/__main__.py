@@ -1,4 +1,4 @@
-"""Measures, prints one table, and writes docs/benchmarks/: python -m bench [--quick] [--only NAME …]."""
+"""Run the benchmark, print its table and write docs/benchmarks/: python -m bench [--quick] [--only NAME …]."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MAIN = ("requests", "streams", "exporter")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the main rows, smaller; writes no page")
-    parser.add_argument("--only", nargs="+", help="some parts; writes no page")
-    parser.add_argument("--streams", type=int, help="other number of streams, also for the rows that have fewer")
+    parser.add_argument("--quick", action="store_true", help="only the main rows, with less load; write no page")
+    parser.add_argument("--only", nargs="+", help="only these parts; write no page")
+    parser.add_argument("--streams", type=int, help="number of streams, in all stream rows")
     options = parser.parse_args()
     if not wrk.available():
         sys.exit("wrk is not installed: apt-get install wrk")
@@ -34,7 +34,7 @@ def main() -> None:
     if options.streams:
         plan = attrs.evolve(plan, streams=options.streams, delta_streams=options.streams)
     if machine.raise_limit() < plan.streams + 1_000:
-        sys.exit(f"{plan.streams:,} streams need more descriptors than `ulimit -Hn` allows")
+        sys.exit(f"{plan.streams:,} streams need more open files than `ulimit -Hn` allows; raise it or use --streams")
     facts = {"date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"), **machine.describe()}
     facts["rounds"] = f"{plan.rounds} of requests, {plan.passes} over streams with {plan.pushes} changes of each kind"
     raw: dict[str, Any] = {}
@@ -55,9 +55,9 @@ def main() -> None:
         for name in options.only or (MAIN if plan.quick else parts):
             try:
                 (sizes if name == "sizes" else rows).extend(parts[name]())
-            except (RuntimeError, OSError) as error:  # the other parts count all the same
+            except (RuntimeError, OSError) as error:  # continue with the other parts
                 facts[f"not measured: {name}"] = str(error).splitlines()[0]
-                plan.say(f"{name}: {error}")
+                plan.log(f"{name}: {error}")
             if not plan.quick and not options.only:
                 report.write(rows, sizes, facts, raw)
     facts["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())

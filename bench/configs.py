@@ -1,6 +1,7 @@
-"""Configs and users for measurements: a mix of flags as real products have them, drawn from one seed.
+"""Configs and users for the benchmark: a realistic mix of flags, generated from a fixed seed.
 
-Of every ten flags: three simple, two one-of, one hashed, two percentage, one on a segment, one on a prerequisite.
+Of every ten flags, three have no rules, two have a one-of rule, one a hashed rule, two percentage options,
+one a rule on a segment and one a prerequisite.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ def served(value: bool) -> dict[str, Any]:
 
 
 def rule(condition: dict[str, Any]) -> dict[str, Any]:
-    """Return a boolean flag that is on where one condition holds."""
+    """Return a boolean flag that is on if the condition holds."""
     return {"t": 0, **served(False), "r": [{"c": [condition], "s": served(True)}]}
 
 
 def hashed(value: str, key: str) -> str:
-    """Return what a hashed comparator compares with."""
+    """Return the hash of a comparison value, as a hashed comparator expects it."""
     return hashlib.sha256(f"{value}{SALT}{key}".encode()).hexdigest()
 
 
@@ -62,7 +63,7 @@ def config(count: int, **edits: dict[str, Any]) -> bytes:
 
 
 def user(number: int) -> dict[str, Any]:
-    """Return user ``number``: each is distinct."""
+    """Return user ``number``; all users are distinct."""
     return {
         "Identifier": f"user-{number}",
         "Email": f"user-{number}@example.{'com' if number % 20 == 0 else 'org'}",
@@ -71,29 +72,29 @@ def user(number: int) -> dict[str, Any]:
     }
 
 
-MARKED = "XK"  # the country of the users that a targeted change is for; no flag of the mix names it
+MARKED = "XK"  # country of the users that a targeted change affects; no flag of the mix uses it
 
 
 def watched_user(number: int, *, marked: bool) -> dict[str, Any]:
-    """Return user ``number``, from the country that targeted changes are for if ``marked``."""
+    """Return user ``number``; if ``marked``, from the country that targeted changes affect."""
     return user(number) | ({"Country": MARKED} if marked else {})
 
 
 def text_flag(text: str) -> dict[str, Any]:
-    """Return a flag that is ``text`` for everybody: a new text is a change for all."""
+    """Return a flag with the value ``text`` for all users: a new text is a change for all."""
     return {"t": 1, "v": {"s": text}, "i": text}
 
 
 def marked_flag(text: str) -> dict[str, Any]:
-    """Return a flag that is ``text`` for marked users and never changes for others."""
+    """Return a flag with the value ``text`` for marked users, and a constant value for all others."""
     condition = {"u": {"a": "Country", "c": 0, "l": [MARKED]}}
     return {"t": 1, "v": {"s": "same"}, "i": "same", "r": [{"c": [condition], "s": {"v": {"s": text}, "i": text}}]}
 
 
 def split_flag(parts: int) -> dict[str, Any]:
-    """Return a percentage flag that is on for half of all users, always the same ones, however many ``parts``.
+    """Return a percentage flag that is on for half of all users, the same ones for any number of ``parts``.
 
-    Other parts are another definition: every user has to be looked at again, and nobody's value changes.
+    Another number of parts is another definition: the flag is evaluated again for every user, and no value changes.
     """
     piece = 50 // parts
     off = [{"p": piece, **served(False)} for _ in range(parts - 1)]

@@ -1,6 +1,6 @@
-"""The exporter: what it costs an evaluation, and how much of it arrives."""
+"""Rows of the exporter: its cost per evaluation, and the rate at which events are received."""
 
-# ruff: noqa: RUF001, TID251  (the signs are for people; there is no reactor in this process)
+# ruff: noqa: RUF001, TID251  (mathematical signs are part of the printed table; this process has no reactor)
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
     from bench.plan import Plan
 
-ARRIVE_SECONDS = 60.0  # after the load
-PACED = 8  # connections that ask for all flags: 800 a second at most, with all their events 80,000
+ARRIVE_SECONDS = 60.0  # from the end of the load until all events must have been received
+PACED = 8  # connections: at most 800 evaluate-all requests a second in all, which cause 80,000 events
 
 
 def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
-    """The exporter's rows; a run in which an event is missing is no figure."""
+    """Return the exporter's rows.
+
+    :raises RuntimeError: if an event was dropped or not received.
+    """
     cost = Row("exporter on ÷ off: evaluate one flag", "×", [Goal(ONE, "≥", 0.85, False), Goal(TWO, "≥", 0.85, False)])
-    one = Row("exported through evaluate one, all arrived", "events/s", [Goal(TWO, "≥", 8_000, False)])
-    many = Row("exported through evaluate all, all arrived", "events/s", [Goal(TWO, "≥", 20_000, False)])
+    one = Row("exported from evaluate one, all received", "events/s", [Goal(TWO, "≥", 8_000, False)])
+    many = Row("exported from evaluate all, all received", "events/s", [Goal(TWO, "≥", 20_000, False)])
     taken = raw.setdefault("exporter", [])
     for kind in (ONE, TWO):
         with Receiver() as receiver:
@@ -48,14 +51,14 @@ def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
                     one.add(kind, arrived)
                     taken.append({"server": kind, "off": before, "on": rate, "arrived": arrived})
                 many.add(kind, _exported(on, receiver, "eval-all", 2 * plan.seconds, paced=True)[1])
-        plan.say("  ".join(cost.cells()[:6]))
+        plan.log("  ".join(cost.cells()[:6]))
     return [cost, one, many]
 
 
 def _exported(
     server: Server, receiver: Receiver, kind: str, seconds: int, *, paced: bool = False
 ) -> tuple[float, float]:
-    """Requests per second, and events per second from the first request to the last arrival."""
+    """Return requests per second, and events per second between the first request and the last received event."""
     each = FLAGS if kind == "eval-all" else 1
     _settle(server, receiver)
     already, began = receiver.count, time.monotonic()
@@ -64,12 +67,15 @@ def _exported(
     ended = _settle(server, receiver)
     arrived = receiver.count - already
     if arrived < found["requests"] * each:
-        raise RuntimeError(f"{arrived} events of {found['requests'] * each:.0f} arrived")
+        raise RuntimeError(f"only {arrived} of {found['requests'] * each:.0f} events were received")
     return found["rate"], arrived / (ended - began)
 
 
 def _settle(server: Server, receiver: Receiver) -> float:
-    """Return when all that was collected had arrived; raises when something was dropped, or does not come."""
+    """Wait until all collected events have been received, and return that time.
+
+    :raises RuntimeError: if an event was dropped, or not received in time.
+    """
     deadline = time.monotonic() + ARRIVE_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.05)
@@ -78,10 +84,10 @@ def _settle(server: Server, receiver: Receiver) -> float:
             raise RuntimeError(f"{figures['dropped']:.0f} events were dropped")
         if figures["waiting"] == 0 and figures["collected"] == figures["exported"] == receiver.count:
             seen = time.monotonic()
-            time.sleep(0.5)  # what is still on its way from a worker
+            time.sleep(0.5)  # a worker may not have sent its last events to the leader yet
             if _figures(server) == figures:
                 return seen
-    raise RuntimeError(f"not everything arrived: {_figures(server)}")
+    raise RuntimeError(f"not all events were received: {_figures(server)}")
 
 
 def _figures(server: Server) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""Growth: with the number of connections that a change does not concern, and with the number of flags."""
+"""Rows of growth: with the number of streams that a change does not affect, and with the number of flags."""
 
-# ruff: noqa: RUF001  (the signs are for people)
+# ruff: noqa: RUF001  (mathematical signs are part of the printed table)
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ DELTA = "?mode=delta"
 
 
 def connections(plan: Plan, home: Path) -> list[Row]:
-    """A rule for 100 users, and a percentage flag whose outcome stays, among few and among many streams."""
-    last = Row(f"rule for {TOUCHED} users, last has it: among {MANY:,} ÷ among {FEW:,}", "×", most(2, TWO))
+    """Compare few and many streams: a new rule for 100 users, and an edit of a percentage flag without new outcomes."""
+    last = Row(f"rule for {TOUCHED} users, last client updated: {MANY:,} ÷ {FEW:,} streams", "×", most(2, TWO))
     each = Row("percentage flag edited: server CPU per user", "µs", most(3, ONE) + most(3, TWO))
     for kind in (ONE, TWO):
         seen = {}
@@ -39,7 +39,7 @@ def connections(plan: Plan, home: Path) -> list[Row]:
                 seen[count] = _grown(server, count)
         if len(seen) == 2:
             (few, few_cpu), (many, many_cpu) = seen[FEW], seen[MANY]
-            plan.say(f"{kind}: {few:.1f} ms among {FEW:,}, {many:.1f} ms among {MANY:,}")
+            plan.log(f"{kind}: {few:.1f} ms with {FEW:,} streams, {many:.1f} ms with {MANY:,}")
             last.note += f"{kind}: {few:.1f} ms and {many:.1f} ms. "
             last.add(kind, many / few)
             each.add(kind, (many_cpu - few_cpu) / (MANY - FEW) * 1e6)
@@ -51,7 +51,7 @@ def _config(marked: int, parts: int) -> bytes:
 
 
 def _grown(server: Server, count: int) -> tuple[float, float]:
-    """Milliseconds until the last of 100 has its change, and CPU seconds of a change that concerns nobody."""
+    """Return milliseconds until the last of 100 users is updated, and CPU seconds of a change without new outcomes."""
     users = (configs.watched_user(number, marked=number < TOUCHED) for number in range(count))
     with Readers(server.port) as readers:
         readers.open(request(user) for user in users)
@@ -65,14 +65,14 @@ def _grown(server: Server, count: int) -> tuple[float, float]:
             push = readers.push(lambda: server.put(_config(ROUNDS, 2 + (number + 1) % 2)), 0)  # noqa: B023
             readers.settle(0.5)
             if push.unexpected:
-                raise RuntimeError("a change of no outcome was sent to somebody")
+                raise RuntimeError("an event was sent for a change that changes no outcome")
             work.append(server.processor() - before)
         return median(delays), median(work)
 
 
 def flags(plan: Plan, home: Path) -> list[Row]:
-    """Delta streams with few and with many flags: fetch to last client, for a tenth of the users."""
-    row = Row(f"delta, 10 % of {plan.delta_streams:,} users: {LARGE:,} flags later than {SMALL}", "ms", most(60))
+    """Compare delta streams with few and many flags: time until the last of a tenth of the users is updated."""
+    row = Row(f"delta, 10 % of {plan.delta_streams:,} users: delay with {LARGE:,} flags − with {SMALL}", "ms", most(60))
     for kind in (ONE, TWO):
         seen = {}
         for count in (SMALL, LARGE):
@@ -81,7 +81,7 @@ def flags(plan: Plan, home: Path) -> list[Row]:
                     delay = _delta(server, count, plan.delta_streams)
                     if delay is not None:
                         seen[count] = delay
-                        plan.say(f"{kind}: {delay:.1f} ms with {count:,} flags")
+                        plan.log(f"{kind}: {delay:.1f} ms with {count:,} flags")
         if len(seen) == 2:
             row.note += f"{kind}: {seen[SMALL]:.1f} ms and {seen[LARGE]:.1f} ms. "
             row.add(kind, seen[LARGE] - seen[SMALL])
@@ -92,13 +92,13 @@ def _delta(server: Server, flags: int, streams: int) -> float | None:
     with Readers(server.port) as readers:
         readers.open(_some(tenth(streams, DELTA)))
         if b"event: put" not in readers.first:
-            return None  # no delta streams in this version
+            return None  # this version has no delta streams
         readers.open(tenth(streams, DELTA))
         readers.settle(1.0)
         delays = []
         for number in range(ROUNDS):
             config = edited(flags, 0, number + 1)
-            marked = (streams + 9) // 10 + 1  # the one that was opened first is marked too
+            marked = (streams + 9) // 10 + 1  # plus the stream that was opened first, whose user is marked too
             delays.append(readers.push(lambda: server.put(config), marked).last)  # noqa: B023
         return median(delays)
 

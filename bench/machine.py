@@ -1,6 +1,6 @@
-"""What the kernel knows: memory and processor time of a family of processes, and the machine they ran on."""
+"""Memory and processor time of processes, and a description of the machine, from /proc."""
 
-# ruff: noqa: RUF001  (the signs are for people)
+# ruff: noqa: RUF001  (mathematical signs are part of the printed table)
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def raise_limit() -> int:
-    """Allow as many descriptors as the hard limit does; what is started later inherits it."""
+    """Raise the limit of open files to the hard limit, also for child processes, and return it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def family(pid: int) -> list[int]:
-    """A process and its descendants, the process first."""
+    """Return the ids of a process and its descendants, the process first."""
     parents: dict[int, list[int]] = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit():
@@ -38,7 +38,7 @@ def family(pid: int) -> list[int]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process has."""
+    """Return the resident memory of a process in bytes."""
     for line in (PROC / str(pid) / "status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -46,19 +46,19 @@ def resident(pid: int) -> int:
 
 
 def processor(pid: int) -> float:
-    """Seconds of processor time that a process has used: user and system."""
+    """Return the user and system time of a process in seconds."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     coarse = (int(fields[11]) + int(fields[12])) / TICKS
     with contextlib.suppress(OSError, ValueError, IndexError):
         tasks = (PROC / str(pid) / "task").iterdir()
         fine = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-        if abs(fine - coarse) < 0.05 + coarse * 0.02:  # nanoseconds instead of ticks of 10 ms, where they agree
+        if abs(fine - coarse) < 0.05 + coarse * 0.02:  # nanoseconds instead of ticks of 10 ms, if both agree
             return fine
     return coarse
 
 
 def descriptors(pid: int) -> int:
-    """How many descriptors a process has open."""
+    """Return the number of open file descriptors of a process."""
     return len(list((PROC / str(pid) / "fd").iterdir()))
 
 
@@ -68,7 +68,7 @@ def _git(*arguments: str) -> str:
 
 
 def describe() -> dict[str, str]:
-    """What a reader of the figures needs to know of the machine and the versions."""
+    """Return the facts about machine and versions that the report lists."""
     model = ""
     with contextlib.suppress(OSError):
         lines = (PROC / "cpuinfo").read_text().splitlines()
@@ -79,6 +79,7 @@ def describe() -> dict[str, str]:
         "Python": platform.python_version(),
         "Twisted": version("twisted"),
         "Klein": version("klein"),
-        "commit": _git("rev-parse", "--short", "HEAD") + (" and later edits" if _git("status", "--porcelain") else ""),
+        "commit": _git("rev-parse", "--short", "HEAD")
+        + (" with uncommitted changes" if _git("status", "--porcelain") else ""),
         "load average at the start": " ".join(f"{load:.1f}" for load in os.getloadavg()),
     }

@@ -1,4 +1,4 @@
-"""How much is measured: the whole table, or the main rows within a minute."""
+"""Amount of measurement: the whole table, or the main rows within a minute."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import attrs
 
 @attrs.frozen
 class Plan:
-    """Sizes and repetitions; ``say`` tells on stderr how far it is."""
+    """Sizes and repetitions of a run."""
 
     quick: bool
     rounds: int
-    seconds: int  # of one run of wrk
+    seconds: int  # duration of one run of wrk
     streams: int
-    passes: int  # over the servers, for streams
-    pushes: int  # of each kind and pass
-    turns: int  # without and with the exporter, one after the other
-    delta_streams: int = 8_000  # of configs with up to 5,000 flags
+    passes: int  # of the stream rows over all servers
+    pushes: int  # of each kind of change in each pass
+    turns: int  # of the exporter rows, each one run without and one with the exporter
+    delta_streams: int = 8_000
     began: float = attrs.field(factory=time.monotonic)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
+        """Print progress to stderr with the seconds since the start."""
         print(f"[{time.monotonic() - self.began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
 

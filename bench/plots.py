@@ -1,4 +1,4 @@
-"""Plots as SVG, written by hand: bars and lines in one plain style, readable on light and dark pages."""
+"""Bar and line plots as SVG text, readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _legend(kinds: Sequence[str], y: float) -> list[str]:
 
 
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> str:
-    """Horizontal bars, one group a row; the longest fills the width."""
+    """Return a plot of horizontal bars, one group per row; the longest bar fills the width."""
     longest = max((value for group in groups.values() for value in group.values()), default=1.0)
     parts: list[str] = []
     y = float(TOP)
@@ -57,7 +57,7 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> st
 
 
 def _scale(low: float, high: float, start: float, end: float, *, log: bool) -> tuple[list[float], Mapping[str, float]]:
-    """Ticks of an axis; positions are computed by ``_place``."""
+    """Return the ticks of an axis, and the axis for ``_place``."""
     if not log:
         step = 10 ** math.floor(math.log10(max(high - low, 1e-9)))
         step = step if (high - low) / step >= 4 else step / 4
@@ -78,7 +78,7 @@ def _place(value: float, axis: Mapping[str, float]) -> float:
 def lines(
     title: str, series: Mapping[str, Mapping[str, Sequence[Point]]], x_name: str, y_name: str, *, log: bool
 ) -> str:
-    """Lines by group (solid, then dashed) and server; ``log`` makes both axes logarithmic."""
+    """Return a plot with a line per group (solid, then dashed) and server; ``log`` makes both axes logarithmic."""
     points = [point for group in series.values() for line in group.values() for point in line]
     if not points:
         return _document(title, 60, [])

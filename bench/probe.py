@@ -1,12 +1,11 @@
-"""One client that evaluates a flag at fixed times, whatever the answers: python -m bench.probe PORT
+"""A client that evaluates a flag at fixed times: python -m bench.probe PORT
 
-It stops when its stdin ends.
-
-Prints JSON, one pair per request: when it was due (monotonic clock) and how long after that its answer was there.
-A late answer makes the next requests late too, and that is counted.
+It stops at the end of its stdin, then prints JSON, one pair per request: the time at which the request was due
+(monotonic clock), and the seconds from then until its answer had arrived. A late answer delays the next requests,
+and their delays count too.
 """
 
-# ruff: noqa: TID251  (there is no reactor in this process)
+# ruff: noqa: TID251  (this process has no reactor)
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ def main() -> None:
         while b'"variationId"' not in answer or not answer.endswith((b"}", b"}\r\n0\r\n\r\n")):
             piece = link.recv(65536)
             if not piece:
-                raise SystemExit("the server hung up")
+                raise SystemExit("the server closed the connection")
             answer += piece
         found.append((due, time.monotonic() - due))
         due += INTERVAL

@@ -1,6 +1,7 @@
-"""Thousands of event streams in one thread: raw sockets, one epoll, no parsing beyond "is this frame complete".
+"""Thousands of event streams in one thread: raw sockets and one epoll, without parsing the events.
 
-Each frame ends a chunk of its own, so a read that ends in an empty line and the chunk's CRLF ends a frame.
+The servers send each event at the end of an HTTP chunk, so bytes that end in an empty line and the CRLF of the chunk
+complete an event.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ if TYPE_CHECKING:
 
 WINDOW = 64  # connections that are being opened at one time
 END = b"\n\n\r\n"
-BEAT = 40  # bytes; no frame with values is shorter, every heartbeat is
+BEAT = 40  # bytes; every heartbeat is shorter, every event with values is longer
 TIMEOUT = 120.0
-QUIET = 0.25  # seconds without a frame after the last one that was expected
+QUIET = 0.25  # seconds without an event after the last expected one
 REFRESH = (
     b"POST /api/sdk1/refresh HTTP/1.1\r\nHost: bench\r\nX-Auth: " + TOKEN.encode() + b"\r\nContent-Length: 0\r\n\r\n"
 )
 
 
 def request(user: dict[str, Any], query: str = "") -> bytes:
-    """The request for one user's evaluate-all stream."""
+    """Return the request that opens one user's evaluate-all stream."""
     data = base64.urlsafe_b64encode(json.dumps({"user": user}).encode()).decode().rstrip("=")
     return f"GET /sse/sdk1/eval-all/{data}{query} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n".encode()
 
 
 class Push:
-    """What readers saw of one change; times are milliseconds after the change was asked for."""
+    """The events of one change; ``delays`` and ``last`` are milliseconds from the refresh request to an event."""
 
     def __init__(self, began: float, arrivals: list[float], received: int, late: int) -> None:
         self.began = began
@@ -51,12 +52,12 @@ class Push:
 
 
 class Readers:
-    """Open streams of one server; use it as a context manager."""
+    """Open streams of one server; a context manager."""
 
     def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
         self._tls = tls
-        self.first = b""  # what the very first reader was sent at first
+        self.first = b""  # first bytes that the first stream received
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._handshakes: dict[int, bytes] = {}
@@ -79,7 +80,7 @@ class Readers:
         return len(self._sockets)
 
     def open(self, requests: Iterable[bytes], *, receive_buffer: int | None = None) -> tuple[float, list[int]]:
-        """Open streams; the seconds until all had their first frame, and their numbers."""
+        """Open streams; return the seconds until all had their first event, and the numbers of the streams."""
         self._reset()
         numbers = []
         began = time.monotonic()
@@ -90,39 +91,42 @@ class Readers:
         while len(self._arrivals) < len(numbers):
             self._read(1.0)
             if time.monotonic() - began > TIMEOUT or self.lost:
-                raise RuntimeError(f"{len(self._arrivals)} of {len(numbers)} streams opened, {self.lost} lost")
+                raise RuntimeError(f"{len(self._arrivals)} of {len(numbers)} streams opened, {self.lost} were closed")
         return max(self._arrivals.values()) - began, numbers
 
-    def push(self, tell: Callable[[], None], expected: int, *, quiet: float = QUIET, of: Container[int] = ()) -> Push:
-        """Have something changed by ``tell`` and the server told to fetch; read until ``expected`` frames came.
+    def push(self, change: Callable[[], None], expected: int, *, quiet: float = QUIET, of: Container[int] = ()) -> Push:
+        """Call ``change``, send a refresh request, and read until ``expected`` events have arrived.
 
-        Then read on until nothing came for ``quiet`` seconds. ``of`` says whose delays are wanted; empty means all.
+        Then read until no event has arrived for ``quiet`` seconds.
+        ``of`` are the numbers of the streams whose delays are returned; empty means all streams.
+
+        :raises RuntimeError: if events are missing after ``TIMEOUT`` seconds, or a stream was closed.
         """
         self._reset()
-        tell()
+        change()
         with contextlib.closing(self._control()) as control:
             began = time.monotonic()
             control.sendall(REFRESH)
             while self._frames < expected:
                 self._read(0.5)
                 if time.monotonic() - began > TIMEOUT or self.lost:
-                    raise RuntimeError(f"{self._frames} of {expected} frames came, {self.lost} readers lost")
+                    raise RuntimeError(f"{self._frames} of {expected} events arrived, {self.lost} streams were closed")
             arrivals = [at for number, at in self._arrivals.items() if not of or number in of]
             self.settle(quiet)
             return Push(began, arrivals, self._received, self._frames - expected)
 
     def settle(self, quiet: float = QUIET) -> None:
-        """Read until nothing came for a while."""
+        """Read until no event has arrived for ``quiet`` seconds."""
         while self._read(quiet):
             pass
 
     def stall(self, numbers: Iterable[int]) -> None:
-        """Read these no more."""
+        """Stop reading these streams."""
         for number in numbers:
             self._epoll.unregister(number)
 
     def wake(self, numbers: Iterable[int]) -> None:
-        """Read these again."""
+        """Continue to read these streams."""
         for number in numbers:
             self._epoll.register(number, select.EPOLLIN)
 
@@ -154,7 +158,7 @@ class Readers:
         return link if self._tls is None else self._tls.wrap_socket(link, server_hostname="localhost")
 
     def _records(self, stream: Any) -> int:
-        """Read all TLS records that are there: the kernel does not tell again of what the library holds already."""
+        """Read all available TLS records: epoll does not report data that the TLS library has already buffered."""
         view, count = memoryview(self._buffer), 0
         try:
             while piece := stream.recv_into(view[count:]):
@@ -171,7 +175,7 @@ class Readers:
             stream.sendall(self._handshakes.pop(number))
 
     def _read(self, wait: float) -> int:
-        """Read what came; how many complete frames there were."""
+        """Read available bytes; return the number of events that they completed."""
         before = self._frames
         ready = self._epoll.poll(wait, 256)
         buffer, sockets, partial = self._buffer, self._sockets, self._partial

@@ -1,6 +1,6 @@
-"""What the exporter sends to, in a process of its own: python -m bench.receiver; prints its port, then counts.
+"""A receiver for the exporter, in a process of its own: python -m bench.receiver prints its port, then serves.
 
-It only counts events, so that it takes little of the machine; GET / gives how many there were.
+It only counts events, so that it uses little processor time; GET / returns the count.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Receiver:
-    """The process, seen from the one that measures."""
+    """Start and stop the receiver process, and read its count; a context manager."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen([sys.executable, "-m", "bench.receiver"], cwd=ROOT, stdout=subprocess.PIPE)
@@ -58,7 +58,7 @@ class Receiver:
 
     @property
     def count(self) -> int:
-        """How many events arrived so far."""
+        """Number of events received so far."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         client.request("GET", "/")
         found = int(client.getresponse().read())

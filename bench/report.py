@@ -1,6 +1,6 @@
-"""The outcome for people who were not there: JSON, a Markdown page and its plots in docs/benchmarks/."""
+"""The report of a run: JSON, a Markdown page and its plots in docs/benchmarks/."""
 
-# ruff: noqa: RUF001  (the signs are for people)
+# ruff: noqa: RUF001  (mathematical signs are part of the printed table)
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "docs" / "benchmarks"
 METHOD = """\
-`make bench` makes this page; do not edit it. What is behind missed rows is in [notes.md](notes.md).
+`make bench` writes this page; do not edit it. [notes.md](notes.md) explains missed targets.
 
-* Everything runs on one machine: the server, and the load on what it leaves of the cores.
+* Everything runs on one machine: the server, and the load generator on the cores that the server leaves free.
 * *Baseline* is [bench/baseline.py](../../bench/baseline.py): a plain Klein program with the same evaluator and msgspec.
-  On a change it evaluates every connection once and writes to its request.
-* A ratio is taken inside one round, in which the servers are asked one after the other; the median round counts.
-* Requests come from `wrk` with 2 threads and 64 connections, each for another user; streams from
-  [bench/readers.py](../../bench/readers.py), each of another user, evaluate-all.
-* A change replaces the server's config file and asks for a refresh; times begin when the refresh is sent.
+  On a change it evaluates all flags once per connection and writes the result to each.
+* A ratio compares figures of the same round, in which the servers are measured one after the other;
+  the table shows the median of the rounds.
+* Requests come from `wrk` with 2 threads and 64 connections, each request for another user; streams come from
+  [bench/readers.py](../../bench/readers.py), each an evaluate-all stream of another user.
+* A change replaces the server's config file and requests a refresh; times start when the refresh is sent.
 * Memory is resident memory, processor time is user and system time; both are sums over the server's processes.
 """
 
 
 def write(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str], raw: dict[str, Any]) -> None:
-    """Replace the page, its plots and the JSON by this run's."""
+    """Replace the page, its plots and the JSON with those of this run."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     document = {"facts": facts, "rows": [row.plain() for row in (*rows, *sizes)], **raw}
     (FOLDER / "results.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
@@ -46,12 +47,12 @@ def _page(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str], raw:
         "# Benchmark",
         METHOD,
         "\n".join(f"* {name}: {value}" for name, value in facts.items()),
-        f"Of {len(goals)} rows with a bound, {counts['reached']} are reached and {counts['missed']} are missed.",
+        f"{len(goals)} rows have a target: {counts['reached']} reach it, {counts['missed']} miss it.",
         _table(rows),
         "## Notes on rows\n\n" + "\n".join(f"* {row.name}: {row.note}" for row in rows if row.note),
         "## Plots",
         "\n\n".join(f"![{name}]({name}.svg)" for name in ("requests", "flags", "push", "memory")),
-        "## Processor time per request\n\nLess sensitive to what else runs on the machine than requests per second.",
+        "## Processor time per request\n\nThis depends less on other programs on the machine than requests per second.",
         _processor(raw),
         "## Other sizes",
         _table(sizes),
@@ -99,6 +100,8 @@ def _plots(rows: Sequence[Row], raw: dict[str, Any]) -> dict[str, str]:
     return {
         "requests": plots.bars("Requests per second, 100 flags", figures("requests/s"), "/s"),
         "flags": plots.lines("Requests per second by flags in the config", sizes, "flags", "requests/s", log=True),
-        "push": plots.lines("Who has a change, by milliseconds after it", delays, "ms", "% of readers", log=False),
+        "push": plots.lines(
+            "Readers that received a change, by milliseconds after it", delays, "ms", "% of readers", log=False
+        ),
         "memory": plots.bars("Memory per stream", figures("KB"), "KB"),
     }

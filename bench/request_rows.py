@@ -1,6 +1,6 @@
-"""Requests per second: evaluate, OFREP, the config file, and how they grow with the number of flags."""
+"""Rows of requests per second: evaluate, OFREP and the config file, also with other numbers of flags."""
 
-# ruff: noqa: RUF001  (the signs are for people)
+# ruff: noqa: RUF001  (mathematical signs are part of the printed table)
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ROUTES: dict[str, tuple[str, list[Goal]]] = {
 
 
 def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
-    """The request rows; every round asks each server in turn."""
+    """Return the request rows; every round measures the servers one after the other."""
     rows = {kind: Row(name, "requests/s", goals) for kind, (name, goals) in ROUTES.items()}
     empty = Row("baseline: evaluate one flag ÷ empty Klein route", "×", [Goal(BASELINE, "≥", 0.5, False)])
-    gzip = Row("gzip ÷ plain", "×", [Goal(ONE, "≥", 0.9, False)])
+    gzip = Row("config file: gzip ÷ plain", "×", [Goal(ONE, "≥", 0.9, False)])
     taken = raw.setdefault("requests", [])
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(Server(kind, home, configs.config(FLAGS))) for kind in KINDS]
@@ -47,16 +47,16 @@ def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
                     taken.append({"route": kind, "server": server.kind, **found})
                 if kind == "eval":
                     rate = wrk.run(servers[0], "empty", FLAGS, plan.seconds)["rate"]
-                    plan.say(f"an empty Klein route answers {rate:,.0f} requests/s")
+                    plan.log(f"an empty Klein route answers {rate:,.0f} requests/s")
                     empty.add(BASELINE, row.samples[BASELINE][-1] / rate)
-                plan.say("  ".join(row.cells()[:6]))
+                plan.log("  ".join(row.cells()[:6]))
             for server in servers[1:]:
                 gzip.add(server.kind, rows["cdn-gzip"].samples[server.kind][-1] / rows["cdn"].samples[server.kind][-1])
     return [empty, *rows.values(), gzip]
 
 
 def sizes(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
-    """Evaluate one and all with configs of other sizes; reported, for the plot."""
+    """Return rows of evaluate one and all with configs of other sizes, without targets; used for the plot."""
     found = []
     taken = raw.setdefault("sizes", [])
     for flags in SIZES:
@@ -72,5 +72,5 @@ def sizes(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
                     row.add(kind, figures["rate"])
                     taken.append({"route": route, "server": kind, "flags": flags, **figures})
         found += [one, every]
-        plan.say("  ".join(every.cells()[:6]))
+        plan.log("  ".join(every.cells()[:6]))
     return found

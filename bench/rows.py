@@ -1,6 +1,6 @@
-"""Rows of the table: figures of each server, and what they must reach."""
+"""Rows of the table: the figures of each server, and their targets."""
 
-# ruff: noqa: RUF001  (the signs are for people)
+# ruff: noqa: RUF001  (mathematical signs are part of the printed table)
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABSENT = "not available"
 
 @attrs.frozen
 class Goal:
-    """A bound on one server's figure; ``relative`` to the baseline's or absolute."""
+    """A bound for the figure of one server, absolute or ``relative`` to that of the baseline."""
 
     kind: str
     sense: str
@@ -32,7 +32,7 @@ class Goal:
         return f"{self.sense} {bound}{' × baseline' if self.relative else ''}{who}"
 
     def reached(self, row: Row) -> bool | None:
-        """None where the figure was not taken."""
+        """Return whether the goal is reached; None if the figure was not measured."""
         figure = row.ratio(self.kind) if self.relative else row.figure(self.kind)
         if figure is None:
             return None
@@ -40,23 +40,23 @@ class Goal:
 
 
 def times(one: float, two: float | None = None) -> list[Goal]:
-    """At least so many times the baseline, with 1 and with 2 workers."""
+    """Return goals: at least these multiples of the baseline, with 1 and with 2 workers."""
     return [Goal(ONE, "≥", one, True)] + ([Goal(TWO, "≥", two, True)] if two else [])
 
 
 def share(bound: float) -> list[Goal]:
-    """At most this part of the baseline's figure."""
+    """Return a goal: at most this share of the baseline's figure."""
     return [Goal(ONE, "≤", bound, True)]
 
 
 def most(bound: float, kind: str = ONE) -> list[Goal]:
-    """At most this figure."""
+    """Return a goal: at most this figure."""
     return [Goal(kind, "≤", bound, False)]
 
 
 @attrs.define
 class Row:
-    """One line; ``samples`` of one server are in the order of the rounds, so ratios are taken inside a round."""
+    """One row; the ``samples`` of each server are in the order of the rounds, so that a ratio compares one round."""
 
     name: str
     unit: str
@@ -89,14 +89,14 @@ class Row:
         return "reached"
 
     def cells(self) -> list[str]:
-        """The row as texts: name, three figures, two ratios, goal, verdict."""
+        """Return the texts of the row: name, three figures, two ratios, goal, verdict."""
         figures = [number(self.figure(kind)) for kind in KINDS]
         ratios = ["–" if (found := self.ratio(kind)) is None else f"{found:.3g} ×" for kind in KINDS[1:]]
         goal = ", ".join(goal.text() for goal in self.goals) or "–"
         return [f"{self.name}, {self.unit}" if self.unit else self.name, *figures, *ratios, goal, self.verdict()]
 
     def plain(self) -> dict[str, Any]:
-        """The row for the JSON file."""
+        """Return the row for the JSON file."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -109,18 +109,18 @@ class Row:
         }
 
 
-HEAD = ("row", *KINDS, "ratio 1", "ratio 2", "must be", "verdict")
+HEAD = ("row", *KINDS, "ratio 1", "ratio 2", "target", "verdict")
 
 
 def number(value: float | None) -> str:
-    """Three digits or all of a large one's, with thousands apart."""
+    """Format with three significant digits, from 100 on as an integer with thousands separators."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows for a terminal."""
+    """Format the rows as a table for a terminal."""
     lines = [list(HEAD), *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     text = []

@@ -1,6 +1,6 @@
-"""What is measured, as processes: the baseline, and the gateway with one and two workers."""
+"""The measured servers as processes: the baseline, and the gateway with one and two workers."""
 
-# ruff: noqa: TID251  (there is no reactor in this process)
+# ruff: noqa: TID251  (this process has no reactor)
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import yaml
 from bench import machine
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60.0  # a config of 5,000 flags on a busy machine included
-TOKEN = "bench"  # callers who show it may refresh as often as they like
+START_SECONDS = 60.0  # enough for a config of 5,000 flags on a busy machine
+TOKEN = "bench"  # refresh requests with this token are not limited in rate
 BASELINE, ONE, TWO = "baseline", "1 worker", "2 workers"
 KINDS = (BASELINE, ONE, TWO)
 
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 class Server:
-    """One server with its own config file; ``available`` is False where it cannot do what was asked."""
+    """One server with its own config file; ``available`` is False if this version cannot run with two workers."""
 
     def __init__(self, kind: str, home: Path, config: bytes, *, guarded: bool = False, **settings: Any) -> None:
         self.kind = kind
@@ -64,7 +64,7 @@ class Server:
             self.available = False
             print(f"2 workers: {str(error).splitlines()[-1]}", file=sys.stderr)
         else:
-            if self.kind == TWO and len(self.family()) < 3:  # the option is known and does nothing yet
+            if self.kind == TWO and len(self.family()) < 3:  # the option exists but has no effect
                 self.available = False
                 self.stop()
         return self
@@ -91,15 +91,15 @@ class Server:
         return machine.family(pid or self.pid)
 
     def resident(self) -> int:
-        """Bytes of all its processes."""
+        """Return the resident memory of all processes of the server in bytes."""
         return sum(machine.resident(pid) for pid in self.family())
 
     def processor(self) -> float:
-        """Processor seconds of all its processes."""
+        """Return the processor time of all processes of the server in seconds."""
         return sum(machine.processor(pid) for pid in self.family())
 
     def put(self, config: bytes) -> None:
-        """Make this its next config; nobody has been told yet."""
+        """Replace the config file; the server loads it at the next refresh request."""
         fresh = self.home / "next"
         fresh.write_bytes(config)
         fresh.replace(self.file)

@@ -1,6 +1,6 @@
-"""Readers that stop reading: what they cost the others, and in memory."""
+"""Rows of readers that stop reading: their effect on other readers, and their memory."""
 
-# ruff: noqa: RUF001  (the signs are for people)
+# ruff: noqa: RUF001  (mathematical signs are part of the printed table)
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 READERS = 2_000
 STALLED = 200  # a tenth
-OTHERS = 200  # readers that get each change and read it; so do the stalled ones, and nobody else
-RUNS = 5  # of each kind, alternating
-CHANGES = 1_000  # beside stalled readers, over the runs together
-ALONE = 40  # changes of one run without them
+OTHERS = 200  # readers that are sent each change and read it; only they and the stalled ones are sent it
+RUNS = 5  # of each kind (without and with stalled readers), alternating
+CHANGES = 1_000  # with stalled readers, in all runs together
+ALONE = 40  # changes of one run without stalled readers
 RECEIVE_BUFFER = 4096  # bytes
 
 
 def measure(plan: Plan, home: Path) -> list[Row]:
-    """The others' p99 with stalled readers over that without, and the stalled readers' memory."""
-    late = Row(f"{STALLED} of {READERS:,} readers stalled: others' p99 ÷ none stalled", "×", most(1.2))
+    """Return the ratio of the others' p99 with and without stalled readers, and the memory of stalled readers."""
+    late = Row(f"p99 of others with {STALLED} of {READERS:,} readers stalled ÷ none stalled", "×", most(1.2))
     memory = Row("memory per stalled reader", "KB", most(200))
-    growth = Row("memory per stalled reader, added by the second half of a run", "KB")
+    growth = Row("memory per stalled reader, growth in the second half of a run", "KB")
     with Server(ONE, home, edited(100, 0, 0), guarded=True) as server, Readers(server.port) as readers:
         readers.open(_users(READERS - STALLED - OTHERS, marked=False))
         others = frozenset(readers.open(_users(OTHERS, marked=True))[1])
@@ -51,7 +51,7 @@ def measure(plan: Plan, home: Path) -> list[Row]:
 
         changes(20, OTHERS + STALLED)
         before = server.resident()
-        alone, beside, half, full = [], [], [], []
+        alone, with_stalled, half, full = [], [], [], []
         for number in range(RUNS):
             alone.append(_p99(changes(ALONE, OTHERS + STALLED)))
             readers.stall(stalled)
@@ -59,12 +59,14 @@ def measure(plan: Plan, home: Path) -> list[Row]:
             half.append(server.resident())
             delays += changes(CHANGES // RUNS // 2, OTHERS)
             full.append(server.resident())
-            beside.append(_p99(delays))
+            with_stalled.append(_p99(delays))
             readers.wake(stalled)
             readers.settle(0.5)
-            plan.say(f"run {number + 1}: p99 {alone[-1]:.1f} ms alone, {beside[-1]:.1f} ms beside stalled readers")
-        late.add(ONE, median(beside) / median(alone))
-        late.note = f"p99 {median(alone):.1f} ms with none stalled, {median(beside):.1f} ms with them"
+            plan.log(
+                f"run {number + 1}: p99 {alone[-1]:.1f} ms without, {with_stalled[-1]:.1f} ms with stalled readers"
+            )
+        late.add(ONE, median(with_stalled) / median(alone))
+        late.note = f"p99 {median(alone):.1f} ms without stalled readers, {median(with_stalled):.1f} ms with them"
         memory.add(ONE, (max(half + full) - before) / STALLED / 1024)
         growth.add(ONE, median(late - early for early, late in zip(half, full, strict=True)) / STALLED / 1024)
     return [late, memory, growth]

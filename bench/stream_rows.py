@@ -1,6 +1,6 @@
-"""Event streams: memory, opening, pushes to some and to all, requests meanwhile, and doing nothing."""
+"""Rows of event streams: memory, opening, pushes to some and to all users, requests during a push, idle streams."""
 
-# ruff: noqa: TID251  (there is no reactor in this process)
+# ruff: noqa: TID251  (this process has no reactor)
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
     from bench.plan import Plan
 
 FLAGS = 100
-IDLE_SECONDS = 10.0  # half a turn of the heartbeats
+IDLE_SECONDS = 10.0  # half of the heartbeat interval
 PROBED_PUSHES = 4
 
 
 def edited(flags: int, everybody: int, marked: int) -> bytes:
-    """A config whose versions for all users and for the marked tenth of them are these."""
+    """Return a config with these versions of the flag for all users and of the flag for marked users."""
     return configs.config(flags, everybody=configs.text_flag(f"v{everybody}"), marked=configs.marked_flag(f"v{marked}"))
 
 
 def tenth(count: int, query: str = "") -> Iterator[bytes]:
-    """Requests of that many users, every tenth of them marked."""
+    """Return stream requests of ``count`` users, every tenth of them marked."""
     return (request(configs.watched_user(number, marked=number % 10 == 0), query) for number in range(count))
 
 
 class StreamRows:
-    """The rows that one set of streams gives."""
+    """The rows that are measured with one set of streams."""
 
     def __init__(self, count: int) -> None:
         each = f"{count:,} users"
         self.memory = Row(f"memory per idle stream, {each}", "KB", most(3.0) + share(0.25))
         self.opened = Row("streams accepted", "1/s", times(2))
-        self.sent = Row("change for 10 %: bytes sent", "MB", share(0.11))
-        self.some = Row("change for 10 %: last has it", "ms", share(0.1))
-        self.work = Row("change for 10 %: server CPU", "ms", share(1 / 15))
-        self.all = Row("change for all: last has it", "ms", share(0.25))
-        self.all_work = Row("change for all: server CPU", "ms")
-        self.probed = Row(f"evaluate p99 while {count:,} are pushed to", "ms", most(25))
+        self.sent = Row("change for 10 % of users: bytes sent", "MB", share(0.11))
+        self.some = Row("change for 10 % of users: last client updated", "ms", share(0.1))
+        self.work = Row("change for 10 % of users: server CPU", "ms", share(1 / 15))
+        self.all = Row("change for all users: last client updated", "ms", share(0.25))
+        self.all_work = Row("change for all users: server CPU", "ms")
+        self.probed = Row(f"evaluate p99 during a push to {count:,} streams", "ms", most(25))
         self.idle = Row(f"{count:,} idle streams with heartbeats", "% of a core", most(3))
         self.pushes: list[dict[str, Any]] = []
 
@@ -59,15 +59,15 @@ class StreamRows:
 
 
 def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
-    """The stream rows; every pass starts each server in turn, so that none has an advantage of age."""
+    """Return the stream rows; every pass starts each server afresh, so that all have the same age."""
     rows = StreamRows(plan.streams)
     for number in range(plan.passes):
         for kind in KINDS:
             with Server(kind, home, edited(FLAGS, 0, 0), guarded=True) as server:
                 if server.available:
                     _one(plan, server, rows, last=number == plan.passes - 1)
-        plan.say("  ".join(rows.some.cells()[:6]))
-        plan.say("  ".join(rows.all.cells()[:6]))
+        plan.log("  ".join(rows.some.cells()[:6]))
+        plan.log("  ".join(rows.all.cells()[:6]))
     raw["pushes"] = rows.pushes
     return [row for row in rows.every() if row.samples]
 
@@ -106,12 +106,12 @@ def _push(server: Server, readers: Readers, config: bytes, expected: int) -> tup
     before = server.processor()
     push = readers.push(lambda: server.put(config), expected)
     if push.unexpected:
-        raise RuntimeError(f"{server.kind}: {push.unexpected} frames more than the {expected} that were due")
+        raise RuntimeError(f"{server.kind}: {push.unexpected} events more than the expected {expected}")
     return push, server.processor() - before
 
 
 def _idle(server: Server, readers: Readers) -> float:
-    """Percent of a core while nothing happens but heartbeats."""
+    """Return the processor time in percent of a core while only heartbeats are sent."""
     before, began = server.processor(), time.monotonic()
     while time.monotonic() - began < IDLE_SECONDS:
         readers.settle(0.3)
@@ -120,7 +120,7 @@ def _idle(server: Server, readers: Readers) -> float:
 
 
 def _probed(server: Server, readers: Readers, count: int, marked: int) -> float:
-    """The p99, in milliseconds, of evaluations that were due while a change went out to everybody."""
+    """Return the p99 in milliseconds of evaluations that were due during a push to all streams."""
     command = [sys.executable, "-m", "bench.probe", str(server.port)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as probe:
         assert probe.stdout is not None
@@ -131,6 +131,6 @@ def _probed(server: Server, readers: Readers, count: int, marked: int) -> float:
             push, _ = _push(server, readers, edited(FLAGS, 100 + everybody, marked), count)
             windows.append((push.began, push.ended))
         probe.stdin.close()
-        asked = json.loads(probe.stdout.read())
-    delays = sorted(delay for due, delay in asked if any(began <= due <= ended for began, ended in windows))
+        found = json.loads(probe.stdout.read())
+    delays = sorted(delay for due, delay in found if any(began <= due <= ended for began, ended in windows))
     return delays[int(len(delays) * 0.99)] * 1e3

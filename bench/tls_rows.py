@@ -1,4 +1,4 @@
-"""The same over TLS: memory, handshakes and pushes of 2,000 streams."""
+"""Rows of TLS: memory, handshakes and pushes of 2,000 streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STREAMS = 2_000
 
 
 def measure(plan: Plan, home: Path) -> list[Row]:
-    """The TLS rows, with certificates made for this run."""
+    """Return the TLS rows, measured with certificates generated for this run."""
     authority = trustme.CA()
     leaf = authority.issue_cert("localhost")
     home.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def measure(plan: Plan, home: Path) -> list[Row]:
 
     memory = Row(f"TLS, {STREAMS:,} streams: memory each", "KB", most(30))
     opened = Row("TLS: handshakes and streams accepted", "1/s")
-    pushed = Row("TLS: change for all, last has it", "ms")
+    pushed = Row("TLS: change for all users, last client updated", "ms")
     for kind in (ONE, TWO):
         with Server(kind, home, edited(100, 0, 0), guarded=True, tls=tls) as server:
             if not server.available:
@@ -49,5 +49,5 @@ def measure(plan: Plan, home: Path) -> list[Row]:
                 for number in range(3):
                     config = edited(100, number + 1, 0)
                     pushed.add(kind, readers.push(lambda: server.put(config), STREAMS).last)  # noqa: B023
-        plan.say("  ".join(opened.cells()[:6]))
+        plan.log("  ".join(opened.cells()[:6]))
     return [memory, opened, pushed]

@@ -1,4 +1,4 @@
-"""Request load: one run of ``wrk`` whose every request is for another user."""
+"""Request load: one run of ``wrk`` in which each request is for another user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LOAD = Path(__file__).parent / "load"
 SCRIPT = "distinct.lua"
 CONNECTIONS = 64
-THREADS = 2  # wrk's own default: with one, a tenth of two cores had nothing to do while two workers served
+THREADS = 2  # wrk's default; with one thread, a tenth of the two cores was idle while two workers served
 WARM_UP = 16  # requests
 
 
@@ -24,7 +24,7 @@ def available() -> bool:
 
 
 def warm_up(server: Server) -> None:
-    """Have every process of the server answer before it is measured: each connection may reach another one."""
+    """Send requests on separate connections, so that every process of the server answers before the measurement."""
     for number in range(WARM_UP):
         client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         client.request("POST", "/api/sdk1/eval-all", json.dumps({"user": {"Identifier": f"warm-{number}"}}))
@@ -35,14 +35,17 @@ def warm_up(server: Server) -> None:
 def run(
     server: Server, kind: str, flags: int, seconds: int, *, script: str = SCRIPT, connections: int = CONNECTIONS
 ) -> dict[str, float]:
-    """Requests in all and per second, latencies, the server's processor time per request; raises when one failed."""
+    """Return the number of requests, their rate, latencies, and the server's processor time per request.
+
+    :raises RuntimeError: if a request failed.
+    """
     command = [
         "wrk", f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "-s", str(LOAD / script), f"http://127.0.0.1:{server.port}",
         "--", kind, str(flags),
     ]  # fmt: skip
     before = server.processor()
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    line = next(line for line in said.splitlines() if line.startswith("RESULT "))
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    line = next(line for line in output.splitlines() if line.startswith("RESULT "))
     found = json.loads(line.removeprefix("RESULT "))
     if found["not_2xx"] or found["socket_errors"]:
         raise RuntimeError(f"{kind}: {found}")

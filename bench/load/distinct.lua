@@ -1,4 +1,4 @@
--- Requests of distinct users, for wrk: no two requests of a run are for the same one.
+-- Requests for wrk, each for another user.
 --
 --   wrk … -s distinct.lua URL -- KIND FLAGS      KIND: eval, eval-all, ofrep, ofrep-all, cdn, cdn-gzip, empty
 
@@ -33,7 +33,7 @@ function init(args)
   end
 end
 
--- Joined here: what wrk.format does in general costs the cores that the servers need.
+-- Concatenated by hand: wrk.format would take processor time that the servers need.
 local function post(path, body)
   return "POST " .. path .. head .. #body .. "\r\n\r\n" .. body
 end
