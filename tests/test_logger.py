@@ -14,8 +14,8 @@ from gateway.export.file_sink import EventFile
 from gateway.export.forwarder import Haul
 from gateway.export.pipeline import Exports
 from gateway.logger import COMPONENTS, component_logger
-from gateway.serving.push_loop import Pump
-from gateway.serving.server import Front
+from gateway.serving import Server
+from gateway.serving.push_loop import PushLoop
 from gateway.telemetry.health_warnings import Concerns
 from gateway.telemetry.lag import LagMonitor
 from gateway.telemetry.logfile import open_again
@@ -58,7 +58,7 @@ LOGGED_AS = [
     (EventFile, "gateway"),
     (Export, "gateway"),
     (Exports, "gateway"),
-    (Front, "gateway"),
+    (Server, "gateway"),
     (Gateway, "gateway"),
     (Haul, "gateway"),
     (Lane, "gateway"),
@@ -77,7 +77,7 @@ LOGGED_AS = [
     (shielded, "http"),
     (traced, "http"),
     (OpenStreams, "http.sse"),
-    (Pump, "http.sse"),
+    (PushLoop, "http.sse"),
     (FileSource, "offline"),
     (open_watch, "offline"),
     (CdnSource, "sdks"),

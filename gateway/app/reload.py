@@ -17,7 +17,7 @@ from gateway.web.server.tls import TlsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.serving.server import Front
+    from gateway.serving import Server
     from gateway.settings import Settings, SettingsFile
     from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
     from gateway.upstream import Registry
@@ -33,7 +33,7 @@ class Reload:
     source: SettingsFile
     settings: Settings
     registry: Registry
-    front: Front
+    server: Server
     outbound: Outbound
     diagnostics: DiagnosticsSite
     levels: LogLevels
@@ -50,7 +50,7 @@ class Reload:
         """
         self.notifier.reloading()
         problems = self._apply()
-        self.front.settled().addCallback(lambda _: self._tell(problems))
+        self.server.settled().addCallback(lambda _: self._tell(problems))
 
     def _tell(self, problems: list[str]) -> None:
         for problem in problems:
@@ -64,12 +64,12 @@ class Reload:
         if loaded.settings is None:
             return [str(problem) for problem in loaded.problems]
         settings = loaded.settings
-        # All that can refuse comes first, ``front.apply`` last among it; what follows was checked and does not fail.
+        # All that can refuse comes first, ``server.apply`` last among it; what follows was checked and does not fail.
         try:
-            self.front.check(settings)
+            self.server.check(settings)
             self.registry.check(settings)
             self.outbound.check(settings)
-            self.front.apply(settings)
+            self.server.apply(settings)
         except (ExporterUnusable, OutboxUnusable, TlsError, UpstreamError, ValueError) as error:
             return [str(error)]
         self.outbound.reconfigure(settings)  # before the registry: what a new SDK fetches is told as these settings say

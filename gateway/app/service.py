@@ -1,6 +1,6 @@
 """The running gateway: it wires the rooms together, opens what they need, and drains.
 
-    Registry ──► _config_changed ──► Front ──► clients
+    Registry ──► _config_changed ──► Server ──► clients
         ▲                              │
         └──────── refresh, hook ───────┘
 
@@ -31,7 +31,7 @@ from gateway.app.reports import Reports, Serving
 from gateway.app.signals import catch_signals
 from gateway.export.pipeline import ExporterUnusable
 from gateway.logger import component_logger
-from gateway.serving.listening import explained, listen
+from gateway.serving import LocalServer, listen, listen_error_text
 from gateway.storage.database import OutboxUnusable
 from gateway.telemetry import (
     Concerns,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
     from gateway.flags import Snapshot
-    from gateway.serving.server import Front
+    from gateway.serving import Server
     from gateway.settings import Loaded, Settings, SettingsFile
 
 _log = component_logger("gateway")
@@ -81,7 +81,7 @@ class Gateway(Service):
         self._metrics: Metrics = NoMetrics()
         if settings.diag.enabled and settings.diag.metrics.enabled:
             self._metrics = PrometheusMetrics(reactor.seconds, __version__)
-        self._vitals = Vitals(__version__, time.time(), lambda: self._front.stream_count)
+        self._vitals = Vitals(__version__, time.time(), lambda: self._server.stream_count)
         self._status = Status(reactor.seconds, self._vitals)
         self._outbound = Outbound(
             reactor,
@@ -110,8 +110,8 @@ class Gateway(Service):
             environ=os.environ,
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
         )
-        self._front = self._make_front(settings)
-        self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._front.serving)
+        self._server = self._make_server(settings)
+        self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._server.serving)
         self._diagnostics = make_diagnostics_site(
             self._status, self._metrics, self._readiness, settings, reactor, lambda: self._outbound.desk
         )
@@ -146,16 +146,16 @@ class Gateway(Service):
         raise_file_limit(settings.http.sse.max_connections)
         try:
             self._outbound.check(settings)
-            self._front.open()
+            self._server.open()
             self._open_diagnostics(settings)
             self._threads.start()
             self._registry.start()
             self._outbound.start()  # in the turn in which the fetches begin, so none has ended unrecorded
         except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, UpstreamError) as error:
-            reason = explained(error) if isinstance(error, CannotListenError) else str(error)
+            reason = listen_error_text(error) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)
             raise SystemExit(1) from None
-        self._front.start()
+        self._server.start()
         self._lag.start()
         self._concerns.start()
         self._notifier.start_watchdog(self._reactor)
@@ -173,7 +173,7 @@ class Gateway(Service):
     def _rotated(self) -> None:
         """Go on in a new log file, in every process."""
         if open_again(self._log_file):
-            self._front.log_to(self._log_file)
+            self._server.log_to(self._log_file)
 
     def stopService(self) -> Deferred[None]:
         """Drain: no new connections, streams ended over the drain window, requests in flight answered, then close."""
@@ -181,15 +181,15 @@ class Gateway(Service):
         return Deferred.fromCoroutine(self._drain())
 
     async def _drain(self) -> None:
-        _report("shutdown requested, draining {streams} streams", streams=self._front.stream_count)
+        _report("shutdown requested, draining {streams} streams", streams=self._server.stream_count)
         self._readiness.stop()
         self._concerns.stop()
         self._notifier.stopping("draining")
         # Clients, then what feeds them, then what records: the last answers' evaluations are kept, and sent.
-        await self._front.drain(lambda: self._hurry)
+        await self._server.drain(lambda: self._hurry)
         await self._registry.stop()
         await self._outbound.stop()
-        self._front.stop()
+        self._server.stop()
         self._lag.stop()
         if self._diagnostics_port is not None:
             await maybeDeferred(self._diagnostics_port.stopListening)
@@ -197,7 +197,7 @@ class Gateway(Service):
         self._notifier.stop_watchdog()
         _report("shutdown complete")
 
-    def _make_front(self, settings: Settings) -> Front:
+    def _make_server(self, settings: Settings) -> Server:
         """Return what serves: this process, unless the settings ask for several."""
         options: Any = {
             "metrics": self._metrics,
@@ -209,9 +209,7 @@ class Gateway(Service):
             from gateway.workers import Crew
 
             return Crew(self._reactor, self._registry, settings, count=count, environ=os.environ, **options)
-        from gateway.serving.server import LocalFront
-
-        return LocalFront(self._reactor, self._registry, settings, rng=self._rng, **options)
+        return LocalServer(self._reactor, self._registry, settings, rng=self._rng, **options)
 
     def _open_diagnostics(self, settings: Settings) -> None:
         if settings.diag.enabled:
@@ -223,7 +221,7 @@ class Gateway(Service):
             source=self._source,
             settings=self._settings,
             registry=self._registry,
-            front=self._front,
+            server=self._server,
             outbound=self._outbound,
             diagnostics=self._diagnostics,
             levels=self._levels,
@@ -246,22 +244,22 @@ class Gateway(Service):
     def _config_changed(self, sdk: Sdk, _old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
-            self._front.publish(sdk.id, new)
+            self._server.publish(sdk.id, new)
 
     def _sdk_began(self, sdk: Sdk) -> None:
         """Show an SDK that is new, or whose key, source or mode is, on the status page, and serve it."""
         offline = bool(sdk.plan.path)
         self._status.add(sdk.id, sdk.key, "offline" if offline else "online", "file" if offline else "remote")
-        self._front.began(sdk)
+        self._server.add_sdk(sdk)
 
     def _sdk_ended(self, sdk: Sdk) -> None:
         self._status.remove(sdk.id)
         self._metrics.sdk_removed(sdk.id)
-        self._front.ended(sdk.id)
+        self._server.remove_sdk(sdk.id)
 
     def _end_streams(self, sdk: Sdk) -> None:
         """Let the clients of ``sdk`` come back: they were opened with other default attributes."""
-        self._front.reopen(sdk)
+        self._server.restart_streams(sdk)
 
 
 def worker_count(settings: Settings) -> int:

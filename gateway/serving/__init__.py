@@ -1,1 +1,11 @@
-"""The main port and the streams of one process."""
+"""The main port and the streams of one process.
+
+    Registry ──► Server ──► hubs (gateway.streams), site (gateway.web.server) ──► clients
+
+Importing this facade does not install a reactor; building a ``LocalServer`` does.
+"""
+
+from gateway.serving.listening import listen, listen_error_text
+from gateway.serving.server import LocalServer, Server
+
+__all__ = ("LocalServer", "Server", "listen", "listen_error_text")

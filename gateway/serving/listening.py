@@ -1,4 +1,4 @@
-"""Opening a port, and saying in one line why it could not be opened."""
+"""Open a port, or describe in one line why it could not be opened."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listen(reactor: IReactorTCP, port: int, factory: Any, bind: str) -> IListeni
         return reactor.listenTCP(port, factory, BACKLOG)  # a host without IPv6
 
 
-def explained(error: CannotListenError) -> str:
-    """Return what an operator needs to know about a port that could not be opened."""
+def listen_error_text(error: CannotListenError) -> str:
+    """Return which port could not be opened, and why."""
     reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
     return f"port {error.port} on {error.interface or 'all addresses'} cannot be opened: {reason}"

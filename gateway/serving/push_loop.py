@@ -36,7 +36,7 @@ class _Push:
     began: float | None
 
 
-class Pump:
+class PushLoop:
     """The hubs of all SDKs and the one loop that works for them.
 
     What they write by ``link`` in a slice may leave together.

@@ -1,9 +1,9 @@
 """What answers clients: the main port, the site behind it, and the streams of every SDK.
 
-    Registry ──► began, publish, ended ──► Front ──► hubs, site ──► clients
+    Registry ──► add_sdk, publish, remove_sdk ──► Server ──► hubs, site ──► clients
 
 What was evaluated for them leaves by ``keep``.
-``LocalFront`` does it in this process; with several workers ``gateway.workers.Crew`` has it done, under the same names.
+``LocalServer`` does this in one process; ``gateway.workers.Crew`` has the same methods and uses several processes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from gateway.export import Collector
 from gateway.export.forwarder import Haul
 from gateway.logger import component_logger
 from gateway.serving.listening import listen
-from gateway.serving.push_loop import Pump
+from gateway.serving.push_loop import PushLoop
 from gateway.streams import Exposure
 from gateway.web.server.epoll import apart
 from gateway.web.server.fast_http_factory import WireFactory
-from gateway.web.server.site import make_site
 from gateway.web.server.socket_options import hand_down
 from gateway.web.server.tls import Certificates, build_context
 from gateway.web.server.write_batch import PlainLink, TlsLink
@@ -44,7 +43,7 @@ IN_FLIGHT_SECONDS = 5.0  # how long a stop waits for requests that are being ans
 TICK = 0.05  # seconds between two looks at what a stop waits for
 
 
-class Front(Protocol):
+class Server(Protocol):
     """What the running gateway asks of whatever answers its clients; every method is for the reactor thread."""
 
     @property
@@ -61,13 +60,13 @@ class Front(Protocol):
     def start(self) -> None:
         """Begin to work for the streams, once every SDK is known."""
 
-    def began(self, sdk: upstream.Sdk) -> None:
+    def add_sdk(self, sdk: upstream.Sdk) -> None:
         """Serve an SDK; nothing happens when it is served already."""
 
-    def ended(self, sdk_id: str) -> None:
+    def remove_sdk(self, sdk_id: str) -> None:
         """Serve an SDK no longer: its streams end."""
 
-    def reopen(self, sdk: upstream.Sdk) -> None:
+    def restart_streams(self, sdk: upstream.Sdk) -> None:
         """End the streams of an SDK, so that its clients come back under its new default attributes."""
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
@@ -85,15 +84,15 @@ class Front(Protocol):
     def settled(self) -> Deferred[None]:
         """Return a Deferred that fires when everything said so far holds for every client; it never errs."""
 
-    async def drain(self, hurry: Callable[[], bool]) -> None:
-        """Accept nobody new, end the streams over the drain window, let requests in flight end; or ``hurry()``."""
+    async def drain(self, cut_short: Callable[[], bool]) -> None:
+        """Accept nobody new, end the streams over the drain window, let requests in flight end; or ``cut_short()``."""
 
     def stop(self) -> None:
         """Stop working for the streams."""
 
 
-class LocalFront:
-    """Serves in this process; closed until ``open`` takes the port, or ``listens_on`` is given one.
+class LocalServer:
+    """Serves in this process; closed until ``open`` takes the port, or ``adopt_port`` is given one.
 
     ``keep`` takes what was evaluated; its Deferred never errs.
     """
@@ -109,6 +108,8 @@ class LocalFront:
         rng: random.Random,
         keep: Callable[[Parcel], Deferred[None]],
     ) -> None:
+        from gateway.web.server.site import make_site  # imports klein, which installs the reactor
+
         self._reactor = reactor
         self._settings = settings
         self._tls = settings.tls
@@ -118,10 +119,10 @@ class LocalFront:
         self._collector = Collector(reactor.seconds, rng.random)
         self._haul = Haul(reactor, self._collector, keep)
         self._link = TlsLink() if settings.tls.enabled else PlainLink()
-        self.pump = Pump(reactor, rng, metrics, settings.http.sse, self._link)
+        self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._link)
         self.site = make_site(
             registry,
-            self.pump.hubs,
+            self.push_loop.hubs,
             settings,
             clock=reactor,
             metrics=metrics,
@@ -134,7 +135,7 @@ class LocalFront:
     @property
     def stream_count(self) -> int:
         """How many streams are open."""
-        return self.pump.stream_count
+        return self.push_loop.stream_count
 
     @property
     def serving(self) -> bool:
@@ -146,7 +147,7 @@ class LocalFront:
         http = self._settings.http
         if not http.enabled:
             return
-        self.listens_on(listen(self._reactor, http.port, self.factory(), http.bind))
+        self.adopt_port(listen(self._reactor, http.port, self.factory(), http.bind))
         scheme = "HTTP" if self._certificates is None else "HTTPS"
         _log.info("{scheme} server listening on port: {port}", scheme=scheme, port=http.port, report=True)
 
@@ -158,33 +159,33 @@ class LocalFront:
         wire = WireFactory(self.site, self._reactor, self._link)
         return TLSMemoryBIOFactory(self._certificates, False, wire, self._reactor)
 
-    def listens_on(self, port: Any) -> None:
+    def adopt_port(self, port: Any) -> None:
         """Take over an open port: see to its connections, and close it when draining."""
         hand_down(port.socket, self._stall_timeout)
         self._ports.append(apart(port, self._reactor, self._link))
 
     def start(self) -> None:
         """Begin to turn the heartbeat wheel, and to carry evaluations away."""
-        self.pump.start()
+        self.push_loop.start()
         self._haul.start()
 
-    def began(self, sdk: Sdk) -> None:
+    def add_sdk(self, sdk: Sdk) -> None:
         """Make the SDK's hub, if it has none."""
-        if sdk.id not in self.pump.hubs:
-            self.pump.add(sdk.id, sdk.snapshot)
+        if sdk.id not in self.push_loop.hubs:
+            self.push_loop.add(sdk.id, sdk.snapshot)
 
-    def ended(self, sdk_id: str) -> None:
+    def remove_sdk(self, sdk_id: str) -> None:
         """End the SDK's streams and forget its hub."""
-        self.pump.remove(sdk_id)
+        self.push_loop.remove(sdk_id)
 
-    def reopen(self, sdk: Sdk) -> None:
+    def restart_streams(self, sdk: Sdk) -> None:
         """End the SDK's streams and begin with a new hub."""
-        self.pump.remove(sdk.id)
-        self.pump.add(sdk.id, sdk.snapshot)
+        self.push_loop.remove(sdk.id)
+        self.push_loop.add(sdk.id, sdk.snapshot)
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
-        """Have the pump push."""
-        self.pump.publish(sdk_id, snapshot)
+        """Push what the new config changes."""
+        self.push_loop.publish(sdk_id, snapshot)
 
     def check(self, settings: Settings) -> None:
         """Read the certificates; ``apply`` checks the rest before it changes anything."""
@@ -202,7 +203,7 @@ class LocalFront:
         self._stall_timeout = settings.http.sse.stall_timeout
         for port in self._ports:
             hand_down(port.socket, self._stall_timeout)
-        self.pump.retime(settings.http.sse)
+        self.push_loop.retime(settings.http.sse)
         self._export(settings.exporter)
 
     def log_to(self, path: str) -> None:
@@ -212,19 +213,19 @@ class LocalFront:
         """Everything holds at once."""
         return succeed(None)
 
-    async def drain(self, hurry: Callable[[], bool]) -> None:
+    async def drain(self, cut_short: Callable[[], bool]) -> None:
         """Close the port, then the streams over the drain window, then wait for the answers."""
         while self._ports:
             await maybeDeferred(self._ports.pop().stopListening)
         window = self._settings.http.sse.drain_window if self.stream_count else 0.0
-        self.pump.drain(window)
-        await self._wait(lambda: self.stream_count == 0 or hurry(), window + 2 * TICK)
-        await self._wait(lambda: self.site.answering == 0 or hurry(), IN_FLIGHT_SECONDS)
+        self.push_loop.drain(window)
+        await self._wait(lambda: self.stream_count == 0 or cut_short(), window + 2 * TICK)
+        await self._wait(lambda: self.site.answering == 0 or cut_short(), IN_FLIGHT_SECONDS)
         self._haul.empty()
 
     def stop(self) -> None:
         """Stop turning and pushing, and carrying."""
-        self.pump.stop()
+        self.push_loop.stop()
         self._haul.stop()
 
     def _export(self, exporter: Exporter) -> None:
@@ -232,7 +233,7 @@ class LocalFront:
         self._collector.configure(
             sampling=exporter.sampling, aggregate=exporter.aggregate, batch=exporter.max_event_in_memory
         )
-        self.pump.expose(Exposure(self._collector.many, whole=exporter.bulk) if exporter.on else None)
+        self.push_loop.expose(Exposure(self._collector.many, whole=exporter.bulk) if exporter.on else None)
 
     async def _wait(self, done: Callable[[], bool], seconds: float) -> None:
         """Return once ``done()``, after one more turn in which what was written leaves; ``seconds`` at most."""

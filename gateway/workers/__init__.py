@@ -1,6 +1,6 @@
 """Several processes behind one port: a leader that fetches, counts and decides, and workers that serve.
 
-    Registry ──► Crew ──► Member ══ socket pair ══ Worker ──► Mirror ──► LocalFront ──► clients
+    Registry ──► Crew ──► Member ══ socket pair ══ Worker ──► Mirror ──► LocalServer ──► clients
                   ▲                                   │
                   └── refresh, replay ids, counts ────┘
 

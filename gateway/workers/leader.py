@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 _log = component_logger("gateway")
 
 TICK_SECONDS = 1.0  # between two looks at the workers
-STOP_SECONDS = 8.0  # beyond the drain window: a worker's ``front.IN_FLIGHT_SECONDS``, and some for a busy machine
+STOP_SECONDS = 8.0  # beyond the drain window: a worker waits 5 s for requests in flight; the rest is for a busy host
 KILL_SECONDS = 1.0  # until the system has ended a killed worker; in all less than systemd is told to wait
 LOOK_SECONDS = 0.05  # between two looks at whether all workers have ended
 
 
 class Crew:
-    """``gateway.serving.server.Front`` over worker processes; all methods belong to the reactor thread.
+    """``gateway.serving.Server`` over worker processes; all methods belong to the reactor thread.
 
     ``keep`` is given what workers evaluated; its Deferred never errs, and a worker may send more once it has fired.
     """
@@ -103,7 +103,7 @@ class Crew:
         self._roll.start()
         self._ticks.start(TICK_SECONDS, now=False)
 
-    def began(self, sdk: upstream.Sdk) -> None:
+    def add_sdk(self, sdk: upstream.Sdk) -> None:
         """Have an SDK served."""
         if self._sdks.get(sdk.id) is sdk:
             return
@@ -113,12 +113,12 @@ class Crew:
         if sdk.loading:
             sdk.when_loaded().addCallback(lambda _: self._loaded(sdk))
 
-    def ended(self, sdk_id: str) -> None:
+    def remove_sdk(self, sdk_id: str) -> None:
         """Have an SDK served no longer."""
         del self._sdks[sdk_id]
         self._roll.tell(say.Ended(sdk_id))
 
-    def reopen(self, sdk: upstream.Sdk) -> None:
+    def restart_streams(self, sdk: upstream.Sdk) -> None:
         """Have the SDK's streams ended."""
         self._roll.tell(_began(sdk))
 
@@ -148,11 +148,11 @@ class Crew:
         """Fires when every worker has done what it was told, or is gone, or after 5 s."""
         return self._roll.settled()
 
-    async def drain(self, hurry: Callable[[], bool]) -> None:
+    async def drain(self, cut_short: Callable[[], bool]) -> None:
         """Have every worker drain, wait until they have ended, and kill those that take too long."""
         self._roll.dismiss()  # first: whoever ends from now on is not replaced
         self._roll.tell(say.Drain())
-        await self._await_end(self._started.http.sse.drain_window + STOP_SECONDS, hurry)
+        await self._await_end(self._started.http.sse.drain_window + STOP_SECONDS, cut_short)
         self._roll.kill()
         await self._await_end(KILL_SECONDS, lambda: False)
 
@@ -263,9 +263,9 @@ class Crew:
     def _page(self) -> say.Page:
         return say.Page(msgspec.json.encode(self._status_document()))
 
-    async def _await_end(self, seconds: float, hurry: Callable[[], bool]) -> None:
+    async def _await_end(self, seconds: float, cut_short: Callable[[], bool]) -> None:
         until = self._reactor.seconds() + seconds
-        while self._roll.members and self._reactor.seconds() < until and not hurry():
+        while self._roll.members and self._reactor.seconds() < until and not cut_short():
             await deferLater(self._reactor, LOOK_SECONDS, lambda: None)
 
 

@@ -1,6 +1,6 @@
 """A worker process: ``python -m gateway.workers.worker``, started by the leader and by nobody else.
 
-    link ──► Mirror ──► LocalFront ──► clients
+    link ──► Mirror ──► LocalServer ──► clients
       ▲                     │
       └── tallies, asks ────┘
 
@@ -25,7 +25,7 @@ from zope.interface import provider
 
 from gateway.flags import ConfigError
 from gateway.logger import component_logger
-from gateway.serving.listening import explained
+from gateway.serving import LocalServer, listen_error_text
 from gateway.telemetry import LagMonitor, LogLevels, log_observer, open_again
 from gateway.upstream import Refreshed
 from gateway.web.server.tls import TlsError
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from twisted.logger import LogEvent
 
-    from gateway.serving.server import LocalFront
     from gateway.settings import Settings
 
 _log = component_logger("gateway")
@@ -64,7 +63,7 @@ class Worker:
         self._page: Mapping[str, object] = {}
         self._asks: dict[int, Deferred[Any]] = {}
         self._ask = 0
-        self._front: LocalFront
+        self._server: LocalServer
         self._started: Settings
         self.link: Link[say.Down] = Link(say.decode_down, DOWN_LIMIT, self.said, self.end)
 
@@ -103,26 +102,24 @@ class Worker:
         elif isinstance(message, say.Began):
             known = self._mirror.by_id(message.sdk_id) is not None
             sdk = self._mirror.began(message)
-            (self._front.reopen if known else self._front.began)(sdk)
+            (self._server.restart_streams if known else self._server.add_sdk)(sdk)
         elif isinstance(message, say.Loaded):
             loaded = self._mirror.by_id(message.sdk_id)
             if loaded is not None:
                 loaded.loaded()
         elif isinstance(message, say.Ended):
             self._mirror.ended(message.sdk_id)
-            self._front.ended(message.sdk_id)
+            self._server.remove_sdk(message.sdk_id)
         elif isinstance(message, say.Apply):
             self._apply(message.settings)
         else:
             self._serve()
 
     def _begin(self, message: say.Begin) -> None:
-        from gateway.serving.server import LocalFront  # imports klein, which wants the reactor to be there
-
         settings = self._started = message.settings
         self._start_log(message.number, settings)
         self._mirror.arrange(settings.sdks)
-        self._front = LocalFront(
+        self._server = LocalServer(
             self._reactor,
             self._mirror,
             settings,
@@ -131,7 +128,7 @@ class Worker:
             rng=random.Random(),  # noqa: S311 - for jitter; no secret is made of it
             keep=lambda parcel: self.ask(lambda number: say.Evaluations(number, parcel)),
         )
-        memory = self._front.site.page.web.context.memory
+        memory = self._server.site.page.web.context.memory
         memory.streams = self._streams
         memory.replays = LeadersReplays(self)
 
@@ -149,14 +146,14 @@ class Worker:
     def _serve(self) -> None:
         http = self._started.http
         try:
-            factory = self._front.factory()
-            self._front.listens_on(listen_shared(self._reactor, http.port, factory, http.bind))
+            factory = self._server.factory()
+            self._server.adopt_port(listen_shared(self._reactor, http.port, factory, http.bind))
         except (CannotListenError, TlsError) as error:
-            reason = explained(error) if isinstance(error, CannotListenError) else str(error)
+            reason = listen_error_text(error) if isinstance(error, CannotListenError) else str(error)
             self.link.send(say.Unable(reason))
             self.link.close()
             return
-        self._front.start()
+        self._server.start()
         self._lag.start()
         tallies = LoopingCall(self._tally)
         tallies.clock = self._reactor
@@ -167,7 +164,7 @@ class Worker:
         self._mirror.arrange(settings.sdks)
         self._levels.replace(LogLevels.from_settings(settings))
         try:
-            self._front.apply(settings)
+            self._server.apply(settings)
         except (TlsError, ValueError) as error:  # the leader found nothing wrong a moment ago
             _log.error("not all of the new settings hold: {reason}", reason=str(error))
 
@@ -178,10 +175,10 @@ class Worker:
             _log.error("SDK {sdk_id}: the leader's config is refused: {reason}", sdk_id=message.sdk_id, reason=error)
             return
         if snapshot is not None:
-            self._front.publish(message.sdk_id, snapshot)
+            self._server.publish(message.sdk_id, snapshot)
 
     async def _drain(self) -> None:
-        await self._front.drain(lambda: False)
+        await self._server.drain(lambda: False)
         self._tally()
         self.link.close()
 

@@ -15,6 +15,7 @@ ROOMS = [
     "gateway.flags",
     "gateway.settings",
     "gateway.streams",
+    "gateway.serving",
     "gateway.upstream",
     "gateway.webhooks",
     "gateway.export",

@@ -1,4 +1,4 @@
-"""Which answers and which events of streams are told to the exporter, through a whole front over memory."""
+"""Which answers and which events of streams are told to the exporter, through a whole server over memory."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def config(value: bool = True, **flags: Any) -> dict[str, Any]:
 
 
 class Scene:
-    """A front that serves one SDK and gives away what was evaluated."""
+    """A server that serves one SDK and gives away what was evaluated."""
 
     def __init__(self, exporter: dict[str, Any], document: dict[str, Any] | None = None, **sdk: Any) -> None:
-        from gateway.serving.server import LocalFront
+        from gateway.serving import LocalServer
 
         self.clock = Clock()
         self.clock.advance(NOW)
         snapshot = load(json.dumps(document or config()).encode(), '"1"')
         self.sdk = FakeSdk("sdk1", SDK_KEY, **{"snapshot": snapshot, **sdk})
         self._parcels: list[Parcel] = []
-        self.front = LocalFront(
+        self.server = LocalServer(
             self.clock, FakeRegistry(self.sdk), settings_of({"exporter": exporter}), metrics=NoMetrics(),
             status_document=dict, rng=random.Random(1), keep=self._keep,
         )  # fmt: skip
-        self.front.began(self.sdk)
-        self.front.start()
+        self.server.add_sdk(self.sdk)
+        self.server.start()
 
     def _keep(self, parcel: Parcel) -> Deferred[None]:
         self._parcels.append(parcel)
@@ -60,7 +60,7 @@ class Scene:
 
     def ask(self, path: str, body: Any, **headers: str) -> Answer:
         """POST a body and return the answer."""
-        line = Line(self.front.site)
+        line = Line(self.server.site)
         line.send(request_bytes("POST", path, headers, json.dumps(body)))
         answer = parse_answer(line.received())
         line.hang_up()
@@ -68,7 +68,7 @@ class Scene:
 
     def open(self, key: str | None, query: str = "", user: Any = ANNA, headers: str = "") -> Line:
         """Open a stream."""
-        line = Line(self.front.site)
+        line = Line(self.server.site)
         line.send(f"GET {stream_path('sdk1', user, key)}{query} HTTP/1.1\r\nHost: g\r\n{headers}\r\n".encode())
         assert b"200" in line.received()[:20]
         return line
@@ -76,7 +76,7 @@ class Scene:
     def publish(self, document: dict[str, Any]) -> None:
         """Have a new config pushed."""
         self.sdk.snapshot = load(json.dumps(document).encode(), "", self.sdk.snapshot)
-        self.front.publish("sdk1", self.sdk.snapshot)
+        self.server.publish("sdk1", self.sdk.snapshot)
         self.clock.advance(0.001)
 
     def told(self) -> list[dict[str, Any]]:
@@ -191,7 +191,7 @@ def test_a_reader_that_is_told_nothing_new_is_not_told_of() -> None:
     scene = Scene(HOOK)
     seen = {}
     for query in ("?mode=delta", "?resume=quiet"):
-        line = Line(scene.front.site)
+        line = Line(scene.server.site)
         line.send(f"GET {stream_path('sdk1', ANNA, 'on')}{query} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
         seen[query] = parse_answer(line.received()).text.split("id: ")[1].split("\n")[0]
     assert 2 == len(scene.told())
@@ -220,7 +220,7 @@ def test_streams_that_only_call_to_ask_again_are_not_told() -> None:
     scene = Scene(BULK)
     answer = scene.ask(OFREP, {"context": ANNA}, **BY_ID).json
     scene.told()
-    line = Line(scene.front.site)
+    line = Line(scene.server.site)
     path = answer["eventStreams"][0]["endpoint"]["requestUri"]
     line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
     scene.publish(config(False))
@@ -258,11 +258,11 @@ def test_a_reload_begins_and_ends_the_telling() -> None:
     scene.open("changing")
     scene.ask("/api/sdk1/eval", {"key": "on"})
     assert [] == scene.told()
-    scene.front.apply(settings_of({"exporter": HOOK}))
+    scene.server.apply(settings_of({"exporter": HOOK}))
     scene.publish(config(False))
     scene.ask("/api/sdk1/eval", {"key": "on"})
     assert ["changing", "on"] == scene.keys()
-    scene.front.apply(settings_of({}))
+    scene.server.apply(settings_of({}))
     scene.publish(config(True))
     scene.ask("/api/sdk1/eval", {"key": "on"})
     assert [] == scene.told()

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from gateway.flags import User, load
-from gateway.serving.push_loop import Pump
+from gateway.serving.push_loop import PushLoop
 from gateway.settings import Sse
 from gateway.streams import Terms
 from gateway.telemetry import NoMetrics
@@ -61,17 +61,17 @@ def run(clock: Clock, seconds: float) -> None:
 
 
 def test_postponed_calls_leave_in_their_turn_and_no_timer_is_left(clock: Clock) -> None:
-    """Calls of OFREP go out over time, others at once; then the pump rests, and a push was measured once."""
+    """Calls of OFREP go out over time, others at once; then the loop rests, and a push was measured once."""
     metrics = Measured()
-    pump = Pump(clock, random.Random(1), metrics, Sse())
-    pump.add("shop", config(True))
+    push_loop = PushLoop(clock, random.Random(1), metrics, Sse())
+    push_loop.add("shop", config(True))
     clock.advance(60)
     plain = Reader(clock)
-    pump.hubs["shop"].subscribe(None, None, plain)
+    push_loop.hubs["shop"].subscribe(None, None, plain)
     called = [Reader(clock) for _ in range(400)]
     for number, reader in enumerate(called):
-        pump.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader, Terms("ofrep"))
-    pump.publish("shop", config(False))
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader, Terms("ofrep"))
+    push_loop.publish("shop", config(False))
     run(clock, 1)
     assert [60, pytest.approx(60.001)] == plain.times
     times = sorted(time for reader in called for time in reader.times)
@@ -82,28 +82,28 @@ def test_postponed_calls_leave_in_their_turn_and_no_timer_is_left(clock: Clock) 
 
 def test_a_stop_ends_what_was_postponed(clock: Clock) -> None:
     """After a stop no timer is left, whatever had not been sent."""
-    pump = Pump(clock, random.Random(1), NoMetrics(), Sse())
-    pump.add("shop", config(True))
-    pump.start()
+    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop.add("shop", config(True))
+    push_loop.start()
     clock.advance(60)
     for number in range(10):
-        pump.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), Reader(clock), Terms("ofrep"))
-    pump.publish("shop", config(False))
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), Reader(clock), Terms("ofrep"))
+    push_loop.publish("shop", config(False))
     clock.advance(0)
-    pump.stop()
+    push_loop.stop()
     assert [] == clock.getDelayedCalls()
 
 
 def test_an_sdk_that_is_removed_takes_its_postponed_calls_along(clock: Clock) -> None:
     """Nothing is raised when the time of a removed SDK's calls comes."""
-    pump = Pump(clock, random.Random(1), NoMetrics(), Sse())
-    pump.add("shop", config(True))
+    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop.add("shop", config(True))
     clock.advance(60)
     reader = Reader(clock)
-    pump.hubs["shop"].subscribe(None, None, reader, Terms("ofrep"))
-    pump.publish("shop", config(False))
+    push_loop.hubs["shop"].subscribe(None, None, reader, Terms("ofrep"))
+    push_loop.publish("shop", config(False))
     clock.advance(0)
-    pump.remove("shop")
+    push_loop.remove("shop")
     run(clock, 0.1)
     assert ([], []) == (reader.times, clock.getDelayedCalls())
 
@@ -129,12 +129,12 @@ class Broken(Reader):
 
 def test_an_outlet_that_raises_is_dropped_and_everybody_else_is_served(clock: Clock, logged_errors: Any) -> None:
     """One connection's fault stops neither its cohort nor the push."""
-    pump = Pump(clock, random.Random(1), NoMetrics(), Sse())
-    pump.add("shop", config(True))
+    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop.add("shop", config(True))
     outlets: list[Reader] = [Broken(clock) if number == 2 else Reader(clock) for number in range(5)]
     for number, outlet in enumerate(outlets):
-        pump.hubs["shop"].subscribe(None, User({"Identifier": str(number // 3)}), outlet)
-    pump.publish("shop", config(False))
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number // 3)}), outlet)
+    push_loop.publish("shop", config(False))
     run(clock, 0.1)
     assert [2, 2, 0, 2, 2] == [len(outlet.times) for outlet in outlets]
     assert outlets[2].aborted  # type: ignore[attr-defined]
@@ -145,11 +145,11 @@ def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
     clock: Clock, logged_errors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault of ours costs one user an update, not the others."""
-    pump = Pump(clock, random.Random(1), NoMetrics(), Sse())
-    pump.add("shop", config(True))
+    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop.add("shop", config(True))
     readers = [Reader(clock) for _ in range(4)]
     for number, reader in enumerate(readers):
-        pump.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader)
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader)
     changed = config(False)
     encode = type(changed).show_all
 
@@ -159,13 +159,13 @@ def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
         return encode(self, user)
 
     monkeypatch.setattr(type(changed), "show_all", failing)
-    pump.publish("shop", changed)
+    push_loop.publish("shop", changed)
     run(clock, 0.1)
     assert [2, 1, 2, 2] == [len(reader.times) for reader in readers]
     assert 1 == len(logged_errors.flush())
     with pytest.raises(ZeroDivisionError):
-        pump.hubs["shop"].subscribe(None, User({"Identifier": "1"}), Reader(clock))
-    assert 4 == pump.stream_count
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": "1"}), Reader(clock))
+    assert 4 == push_loop.stream_count
 
 
 @pytest.mark.parametrize(("window", "last"), [(0, 0), (3, 2), (1e15, 1e15 * 2 / 3)])
@@ -176,13 +176,13 @@ def test_a_drain_takes_one_timer_per_stream_at_most(clock: Clock, window: float,
         def finish(self) -> None:
             self.times.append(self.clock.seconds())
 
-    pump = Pump(clock, random.Random(1), NoMetrics(), Sse())
-    pump.add("shop", config(True))
+    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop.add("shop", config(True))
     readers = [Ending(clock) for _ in range(3)]
     for reader in readers:
-        pump.hubs["shop"].subscribe(None, None, reader)
+        push_loop.hubs["shop"].subscribe(None, None, reader)
         reader.times.clear()
-    pump.drain(window)
+    push_loop.drain(window)
     assert len(clock.getDelayedCalls()) <= 3
     for _ in range(3):
         clock.advance(window / 3)

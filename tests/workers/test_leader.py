@@ -132,7 +132,7 @@ def crew(scene: Scene, registry: FakeRegistry) -> Crew:
     """A crew of two that knows the SDK and has started."""
     options: Any = {"metrics": NoMetrics(), "status_document": dict, "keep": scene.keep}
     crew = Crew(scene, registry, SETTINGS, count=2, environ={}, **options)
-    crew.began(registry.sdk)
+    crew.add_sdk(registry.sdk)
     crew.start()
     return crew
 
@@ -294,10 +294,10 @@ def test_an_sdk_is_told_of_once_and_again_when_its_streams_must_end(
 ) -> None:
     """A source of another kind is the leader's business."""
     scene.heard(0)
-    crew.began(registry.sdk)
+    crew.add_sdk(registry.sdk)
     assert [] == scene.heard(0)
-    crew.reopen(registry.sdk)
-    crew.ended("shop")
+    crew.restart_streams(registry.sdk)
+    crew.remove_sdk("shop")
     assert ["Began", "Ended"] == kinds(scene.heard(0))
     registry.sdk.first.callback(None)  # the first fetch of an SDK that is gone
     assert [] == scene.heard(0)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from twisted.internet.error import CannotListenError
 
-from gateway.serving.listening import explained
+from gateway.serving import listen_error_text
 from gateway.workers import reuseport as sharing
 
 HOME = "127.0.0.1"
@@ -51,7 +51,7 @@ def test_a_port_that_somebody_listens_on_is_not_held(stack: ExitStack, reuse_por
     port = other.getsockname()[1]
     with pytest.raises(CannotListenError) as failed:
         sharing.hold(port, HOME)
-    assert f"port {port} on 127.0.0.1 cannot be opened: Address already in use" == explained(failed.value)
+    assert f"port {port} on 127.0.0.1 cannot be opened: Address already in use" == listen_error_text(failed.value)
 
 
 def test_a_held_port_is_ours_before_anybody_listens(stack: ExitStack) -> None:
@@ -109,4 +109,4 @@ def test_an_address_that_is_not_ours_is_named() -> None:
     """The operator reads which address it was."""
     with pytest.raises(CannotListenError) as failed:
         sharing.hold(1, "192.0.2.1")
-    assert "port 1 on 192.0.2.1 cannot be opened" in explained(failed.value)
+    assert "port 1 on 192.0.2.1 cannot be opened" in listen_error_text(failed.value)

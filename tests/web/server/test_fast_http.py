@@ -486,20 +486,20 @@ def test_certificates_that_broke_since_they_were_checked_leave_everything_as_it_
     tmp_path: Path,
 ) -> None:
     """A reload reads them before it changes any answer."""
-    from gateway.serving.server import LocalFront
+    from gateway.serving import LocalServer
 
     pem, missing = str(tmp_path / "pem"), str(tmp_path / "missing.pem")
     trustme.CA().issue_cert("g").private_key_and_cert_chain_pem.write_to_path(pem)
     tls = {"enabled": True, "certificates": [{"cert": pem, "key": pem}]}
-    front = LocalFront(
+    server = LocalServer(
         Clock(), FakeRegistry(), settings_of({"tls": tls}), metrics=NoMetrics(), status_document=dict,
         rng=random.Random(1), keep=lambda _: succeed(None),
     )  # fmt: skip
-    front.factory()
-    page = front.site.page
+    server.factory()
+    page = server.site.page
     broken = {"enabled": True, "certificates": [{"cert": missing, "key": pem}]}
     with pytest.raises(TlsError, match=r"missing\.pem"):
-        front.apply(settings_of({"tls": broken, "http": {"api": {"enabled": False}}}))
-    assert page is front.site.page
-    front.apply(settings_of({"tls": tls, "http": {"api": {"enabled": False}}}))
-    assert page is not front.site.page
+        server.apply(settings_of({"tls": broken, "http": {"api": {"enabled": False}}}))
+    assert page is server.site.page
+    server.apply(settings_of({"tls": tls, "http": {"api": {"enabled": False}}}))
+    assert page is not server.site.page

@@ -62,8 +62,8 @@ def test_connections_begin_with_what_their_port_was_given(
 
 
 def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.socket) -> None:
-    """The front's port is told at the start, and again with other settings; not once it is closed."""
-    from gateway.serving.server import LocalFront
+    """The server's port is told at the start, and again with other settings; not once it is closed."""
+    from gateway.serving import LocalServer
 
     class Port:
         """A port of the reactor."""
@@ -76,16 +76,16 @@ def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.
             del self.socket
 
     clock = Clock()
-    front = LocalFront(
+    server = LocalServer(
         clock, FakeRegistry(), settings_of({"http": {"sse": {"stall_timeout": 9}}}), metrics=NoMetrics(),
         status_document=dict, rng=random.Random(1), keep=lambda _: succeed(None),
     )  # fmt: skip
-    front.listens_on(Port())
+    server.adopt_port(Port())
     assert (1, UNSENT_LIMIT, 9_000) == accepted_options(listening)
-    front.apply(settings_of({"http": {"sse": {"stall_timeout": 3}}}))
+    server.apply(settings_of({"http": {"sse": {"stall_timeout": 3}}}))
     assert (1, UNSENT_LIMIT, 3_000) == accepted_options(listening)
-    draining = Deferred.fromCoroutine(front.drain(lambda: True))
-    front.apply(settings_of({}))
+    draining = Deferred.fromCoroutine(server.drain(lambda: True))
+    server.apply(settings_of({}))
     clock.pump([1.0] * 5)
     assert draining.called
     assert (1, UNSENT_LIMIT, 3_000) == accepted_options(listening)
