@@ -8,7 +8,7 @@ import attrs
 
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
-from gateway.streams import Exposure, Hub, Subscriber, Wheel
+from gateway.streams import Exposure, HeartbeatWheel, Hub, Subscriber
 from gateway.web.server.write_batch import PlainLink
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PushLoop:
         self._link = PlainLink() if link is None else link
         self._rng = rng
         self._metrics = metrics
-        self._wheel = Wheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
+        self._wheel = HeartbeatWheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
         self._pushes: dict[str, _Push] = {}
         self._work_timer = Timer(clock)
         self._turn_timer = Timer(clock)
@@ -79,7 +79,7 @@ class PushLoop:
             wheel=self._wheel,
             now=self._clock.seconds,
             rng=self._rng,
-            meter=self._metrics,
+            metrics=self._metrics,
             fault=self._drop_faulty,
         )
         hub.exposure = self._exposure
@@ -105,7 +105,7 @@ class PushLoop:
 
     def retime(self, sse: Sse) -> None:
         """Use other heartbeat and stall times for the streams that are open and those to come."""
-        wheel = Wheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
+        wheel = HeartbeatWheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
         for subscriber in self._wheel.everyone():
             wheel.add(subscriber)
         self._wheel = wheel

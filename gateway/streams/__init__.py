@@ -6,27 +6,27 @@ Pure: no sockets, no reactor, no clock; times come in as arguments and bytes go 
 
 from gateway.streams.cohort import Outlet, Subscriber
 from gateway.streams.exposure import Exposure
-from gateway.streams.heartbeat import Wheel
+from gateway.streams.heartbeat import HeartbeatWheel
 from gateway.streams.hub import Hub
-from gateway.streams.known_configs import Names
+from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.meter import Meter
-from gateway.streams.modes import Mode, Terms
-from gateway.streams.sse import COMMENT_BEAT, comment, event, first_frame, parse_id, retry
+from gateway.streams.modes import Mode, StreamOptions
+from gateway.streams.sse import COMMENT_BEAT, comment, event, first_frame, parse_event_id, retry
 
 __all__ = (
     "COMMENT_BEAT",
     "Exposure",
+    "HeartbeatWheel",
     "Hub",
+    "KnownConfigs",
     "Meter",
     "Mode",
-    "Names",
     "Outlet",
+    "StreamOptions",
     "Subscriber",
-    "Terms",
-    "Wheel",
     "comment",
     "event",
     "first_frame",
-    "parse_id",
+    "parse_event_id",
     "retry",
 )

@@ -23,7 +23,7 @@ SHORTEST_TICK_SECONDS = 0.01  # an interval below it is taken for it: no setting
 LAP_SECONDS = 20.0  # longest full turn, whatever the interval: stalls are noticed this late at most
 
 
-class Wheel:
+class HeartbeatWheel:
     """Slots of streams, one visited at each ``turn``.
 
     :param interval: seconds between two heartbeats of one idle stream; 0 sends none.

@@ -16,9 +16,9 @@ from gateway.flags import difference
 from gateway.streams.cohort import Cohort, Outlet, Subscriber
 from gateway.streams.cohort_index import Audience
 from gateway.streams.impact import OFF, SAME, SHOWN, Touch
-from gateway.streams.known_configs import Names
+from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.meter import Meter, ignore
-from gateway.streams.modes import AS_EVER, Delta, Mode, Plain, Refetch, Terms, View, onward
+from gateway.streams.modes import DEFAULT_OPTIONS, Delta, Mode, Plain, Refetch, StreamOptions, View, onward
 from gateway.streams.push_queue import Backlog
 from gateway.streams.sse import comment, first_frame, refetch
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.flags import Snapshot, User
     from gateway.streams.exposure import Exposure
-    from gateway.streams.heartbeat import Wheel
+    from gateway.streams.heartbeat import HeartbeatWheel
 
 RETRY_MILLISECONDS = (2_000, 10_000)  # a restart brings browsers back spread over 8 s; a known client gives up after 30
 WAITING = comment("waiting for the first config")
@@ -52,21 +52,21 @@ class Hub:
         sdk_id: str,
         snapshot: Snapshot | None,
         *,
-        wheel: Wheel,
+        wheel: HeartbeatWheel,
         now: Callable[[], float],
         rng: random.Random,
-        meter: Meter,
+        metrics: Meter,
         fault: Callable[[Subscriber, Exception], None] = ignore,
     ) -> None:
         self.sdk_id = sdk_id
         self._fault = fault
         self.snapshot = snapshot
-        self.names = Names()
+        self.known_configs = KnownConfigs()
         self.now = now
         self.exposure: Exposure | None = None  # who is told what the events show
         self._wheel = wheel
         self._rng = rng
-        self._meter = meter
+        self._metrics = metrics
         self._audience = Audience()
         self._backlog = Backlog()
         self._touches: dict[Snapshot, Touch] = {}
@@ -82,27 +82,29 @@ class Hub:
         if snapshot is not None:
             self._arrived(snapshot)
 
-    def subscribe(self, key: str | None, user: User | None, outlet: Outlet, terms: Terms = AS_EVER) -> Subscriber:
+    def subscribe(
+        self, key: str | None, user: User | None, outlet: Outlet, options: StreamOptions = DEFAULT_OPTIONS
+    ) -> Subscriber:
         """Open a stream of one flag, or of all when ``key`` is None, and write its first frame.
 
         Before the first config the frame is a comment; the values follow as soon as they are known.
         Raises what making the first frame raises, with nobody subscribed.
         """
-        cohort = self._audience.cohort(key, user, terms.mode, self.snapshot)
+        cohort = self._audience.cohort(key, user, options.mode, self.snapshot)
         self._settle(cohort)
         subscriber = Subscriber(self, cohort, outlet)
         cohort.members.append(subscriber)
         self._wheel.add(subscriber)
-        self._meter.stream_opened(self.sdk_id, self._audience.label(cohort))
+        self._metrics.stream_opened(self.sdk_id, self._audience.label(cohort))
         milliseconds = self._rng.randint(*RETRY_MILLISECONDS)
         if self.snapshot is None:
             self._backlog.fresh.setdefault(cohort, None)
             subscriber.write(first_frame(milliseconds, WAITING))
             return subscriber
         recent = self.now() - self._changed_at < RECENT_SECONDS
-        view = self._views[terms.mode]
+        view = self._views[options.mode]
         try:
-            seen, frame, is_event = view.opening(self.snapshot, key, user, terms, recent=recent)
+            seen, frame, is_event = view.opening(self.snapshot, key, user, options, recent=recent)
         except Exception:
             subscriber.close()
             raise
@@ -110,7 +112,7 @@ class Hub:
         subscriber.write(first_frame(milliseconds, frame))
         if is_event:
             # ``recovered`` is an event that shows nothing.
-            self._sent(cohort, None, 1, showing=terms.mode == "plain" or terms.last_seen != seen)
+            self._sent(cohort, None, 1, showing=options.mode == "plain" or options.last_digest != seen)
         return subscriber
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -187,7 +189,7 @@ class Hub:
         cohort = subscriber.cohort
         cohort.members.remove(subscriber)
         self._wheel.discard(subscriber)
-        self._meter.stream_closed(self.sdk_id, self._audience.label(cohort))
+        self._metrics.stream_closed(self.sdk_id, self._audience.label(cohort))
         if self._held.pop(subscriber, None) is not None:
             self._let_go()
         if cohort.members:
@@ -199,13 +201,13 @@ class Hub:
         """Return every open stream of this SDK."""
         return self._audience.members()
 
-    def ride(self, wheel: Wheel) -> None:
+    def ride(self, wheel: HeartbeatWheel) -> None:
         """Use ``wheel`` from now on; the open streams are on it already."""
         self._wheel = wheel
 
     def _arrived(self, snapshot: Snapshot) -> None:
         self._call = refetch(snapshot.etag, int(self._changed_at))
-        self.names.learn(snapshot.tag, snapshot.etag)
+        self.known_configs.add(snapshot.tag, snapshot.etag)
 
     def _touch(self, base: Snapshot, target: Snapshot) -> Touch:
         touch = self._touches.get(base)
@@ -267,7 +269,7 @@ class Hub:
             self._sent(cohort, touch, count)
 
     def _sent(self, cohort: Cohort, touch: Touch | None, count: int, *, showing: bool = True) -> None:
-        self._meter.frames_sent(self.sdk_id, self._audience.label(cohort), count)
+        self._metrics.frames_sent(self.sdk_id, self._audience.label(cohort), count)
         if showing and self.exposure is not None and self.snapshot is not None:
             self.exposure.sent(cohort, self.snapshot, touch, count)
 

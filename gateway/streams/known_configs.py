@@ -11,7 +11,7 @@ KNOWN_LIMIT = 1_000  # names remembered, two per config: hours of the busiest pr
 NAME_LIMIT = 256  # characters of a name that is worth remembering; an upstream may send any ETag
 
 
-class Names:
+class KnownConfigs:
     """Names of configs, oldest first; at the bound the oldest is forgotten."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Names:
         """Whether a config of this name is, or was, the current one."""
         return name in self._known
 
-    def learn(self, *names: str) -> None:
+    def add(self, *names: str) -> None:
         """Remember the ``names`` of a config that is now current, and call whoever waits for one of them."""
         for name in names:
             if len(name) > NAME_LIMIT:
@@ -34,7 +34,7 @@ class Names:
             for call in self._waiting.pop(name, ()):
                 call()
 
-    def wait(self, name: str, call: Callable[[], None]) -> Callable[[], None]:
+    def wait_for(self, name: str, call: Callable[[], None]) -> Callable[[], None]:
         """Call ``call`` once ``name`` is learned; what is returned, called, calls that off and is safe to call late."""
         self._waiting.setdefault(name, []).append(call)
 

@@ -25,19 +25,19 @@ Mode = Literal["plain", "delta", "ofrep"]
 Shown = tuple[str, bytes]  # ``seen``, and the frame that brings a reader there
 
 
-class Terms(Struct, frozen=True):
+class StreamOptions(Struct, frozen=True):
     """How a client wants its stream.
 
-    ``last_seen`` is the digest in the last event id it had, empty when it had none; ``quiet`` asks for no data again
+    ``last_digest`` is the digest in the last event id it had, empty when it had none; ``quiet`` asks for no data again
     where that is still what it would see.
     """
 
     mode: Mode = "plain"
-    last_seen: str = ""
+    last_digest: str = ""
     quiet: bool = False
 
 
-AS_EVER = Terms()
+DEFAULT_OPTIONS = StreamOptions()
 
 
 class View(Protocol):
@@ -50,7 +50,7 @@ class View(Protocol):
         """Return what brings any reader up to ``snapshot``."""
 
     def opening(
-        self, snapshot: Snapshot, key: str | None, user: User | None, terms: Terms, *, recent: bool
+        self, snapshot: Snapshot, key: str | None, user: User | None, options: StreamOptions, *, recent: bool
     ) -> tuple[str, bytes, bool]:
         """Return ``seen``, the first frame, and whether it is an event; ``recent``: the config has just changed."""
 
@@ -80,12 +80,12 @@ class Plain:
         return seen, event(snapshot.tag, seen, payload)
 
     def opening(
-        self, snapshot: Snapshot, key: str | None, user: User | None, terms: Terms, *, recent: bool
+        self, snapshot: Snapshot, key: str | None, user: User | None, options: StreamOptions, *, recent: bool
     ) -> tuple[str, bytes, bool]:
         """Return the full payload; only the id to a reader that has it and asked for quiet."""
         del recent
         seen, frame = self.whole(snapshot, key, user)
-        if terms.quiet and terms.last_seen == seen:
+        if options.quiet and options.last_digest == seen:
             return seen, mark(snapshot.tag, seen), False
         return seen, frame, True
 
@@ -111,12 +111,12 @@ class Delta:
         return seen, event(snapshot.tag, seen, payload, b"put")
 
     def opening(
-        self, snapshot: Snapshot, key: str | None, user: User | None, terms: Terms, *, recent: bool
+        self, snapshot: Snapshot, key: str | None, user: User | None, options: StreamOptions, *, recent: bool
     ) -> tuple[str, bytes, bool]:
         """Return a ``put``, or ``recovered`` to a reader that has it."""
         del recent
         seen, payload = self._outlook(snapshot, key, user)
-        if terms.last_seen == seen:
+        if options.last_digest == seen:
             # Data, though there is none: without it an EventSource would not call the listener.
             return seen, event(snapshot.tag, seen, b"{}", b"recovered"), True
         return seen, event(snapshot.tag, seen, payload, b"put"), True
@@ -171,11 +171,11 @@ class Refetch:
         return seen, event(snapshot.tag, seen, self._call())
 
     def opening(
-        self, snapshot: Snapshot, key: str | None, user: User | None, terms: Terms, *, recent: bool
+        self, snapshot: Snapshot, key: str | None, user: User | None, options: StreamOptions, *, recent: bool
     ) -> tuple[str, bytes, bool]:
         """Return the id alone; the call to a reader that saw something else, or may have asked just before a change."""
         seen = self._outlook(snapshot, key, user)
-        if terms.last_seen == seen or (not terms.last_seen and not recent):
+        if options.last_digest == seen or (not options.last_digest and not recent):
             return seen, mark(snapshot.tag, seen), False
         return seen, event(snapshot.tag, seen, self._call()), True
 

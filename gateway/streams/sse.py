@@ -49,7 +49,7 @@ def refetch(etag: str, modified: int) -> bytes:
     return msgspec.json.encode({"type": "refetchEvaluation", "etag": etag, "lastModified": modified})
 
 
-def parse_id(text: str) -> tuple[str, str]:
+def parse_event_id(text: str) -> tuple[str, str]:
     """Return the config tag and the digest of an event id that came back; two empty texts when it is none of ours."""
     found = ID.fullmatch(text)
     return (found[1], found[2]) if found else ("", "")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from gateway.flags import Attribute, Snapshot, User
-    from gateway.streams import Names, Outlet, Terms
+    from gateway.streams import KnownConfigs, Outlet, StreamOptions
     from gateway.upstream import Refreshed
 
 
@@ -78,10 +78,10 @@ class Hub(Protocol):
         """The config that streams are brought to."""
 
     @property
-    def names(self) -> Names:
+    def known_configs(self) -> KnownConfigs:
         """The configs that this process has had."""
 
-    def subscribe(self, key: str | None, user: User | None, outlet: Outlet, terms: Terms) -> Subscriber:
+    def subscribe(self, key: str | None, user: User | None, outlet: Outlet, options: StreamOptions) -> Subscriber:
         """Open a stream of one flag, or of all when ``key`` is None, and write its first frame to ``outlet``."""
 
 

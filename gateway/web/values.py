@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from gateway.streams import Terms
+from gateway.streams import StreamOptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HeaderLines = tuple[tuple[bytes, bytes], ...]
 
-PLAIN = Terms()
+PLAIN = StreamOptions()
 
 
 class Call(Struct, frozen=True):
@@ -60,7 +60,7 @@ class StreamReply(Struct, frozen=True):
     """An event stream to open: status 200, ``headers``, then a subscription to ``key`` (None: all flags) of ``sdk``.
 
     ``address`` is the true caller's, under which the stream is counted.
-    ``terms`` are the mode and what the client said about resuming.
+    ``options`` are the mode and what the client said about resuming.
     """
 
     sdk: Sdk
@@ -68,7 +68,7 @@ class StreamReply(Struct, frozen=True):
     user: User | None
     address: str
     headers: HeaderLines = ()
-    terms: Terms = PLAIN
+    options: StreamOptions = PLAIN
 
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from gateway.flags import User, load
 from gateway.serving.push_loop import PushLoop
 from gateway.settings import Sse
-from gateway.streams import Terms
+from gateway.streams import StreamOptions
 from gateway.telemetry import NoMetrics
 
 
@@ -70,7 +70,7 @@ def test_postponed_calls_leave_in_their_turn_and_no_timer_is_left(clock: Clock) 
     push_loop.hubs["shop"].subscribe(None, None, plain)
     called = [Reader(clock) for _ in range(400)]
     for number, reader in enumerate(called):
-        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader, Terms("ofrep"))
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader, StreamOptions("ofrep"))
     push_loop.publish("shop", config(False))
     run(clock, 1)
     assert [60, pytest.approx(60.001)] == plain.times
@@ -87,7 +87,7 @@ def test_a_stop_ends_what_was_postponed(clock: Clock) -> None:
     push_loop.start()
     clock.advance(60)
     for number in range(10):
-        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), Reader(clock), Terms("ofrep"))
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), Reader(clock), StreamOptions("ofrep"))
     push_loop.publish("shop", config(False))
     clock.advance(0)
     push_loop.stop()
@@ -100,7 +100,7 @@ def test_an_sdk_that_is_removed_takes_its_postponed_calls_along(clock: Clock) ->
     push_loop.add("shop", config(True))
     clock.advance(60)
     reader = Reader(clock)
-    push_loop.hubs["shop"].subscribe(None, None, reader, Terms("ofrep"))
+    push_loop.hubs["shop"].subscribe(None, None, reader, StreamOptions("ofrep"))
     push_loop.publish("shop", config(False))
     clock.advance(0)
     push_loop.remove("shop")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.flags import Result, Snapshot, User, load
-from gateway.streams import Exposure, Hub, Subscriber, Terms, Wheel
+from gateway.streams import Exposure, HeartbeatWheel, Hub, StreamOptions, Subscriber
 from web_memory import NoMeter
 
 ANNA = User({"Identifier": "anna"})
@@ -44,8 +44,8 @@ class Scene:
 
     def __init__(self, *, whole: bool = True) -> None:
         self.hub = Hub(
-            "sdk", config(a=True, b=True), wheel=Wheel(20, 60, lambda _: None), now=lambda: 0.0,
-            rng=random.Random(1), meter=NoMeter(),
+            "sdk", config(a=True, b=True), wheel=HeartbeatWheel(20, 60, lambda _: None), now=lambda: 0.0,
+            rng=random.Random(1), metrics=NoMeter(),
         )  # fmt: skip
         self.hub.exposure = Exposure(self._tell, whole=whole)
         self._told: Shown = []
@@ -56,7 +56,7 @@ class Scene:
 
     def open(self, key: str | None = None, mode: str = "plain", **outlet: bool) -> Subscriber:
         """Open a stream."""
-        return self.hub.subscribe(key, ANNA, Nowhere(**outlet), Terms(mode))
+        return self.hub.subscribe(key, ANNA, Nowhere(**outlet), StreamOptions(mode))
 
     def publish(self, **flags: bool) -> None:
         """Push a new config to everybody."""

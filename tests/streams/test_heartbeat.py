@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.streams import COMMENT_BEAT, Wheel
+from gateway.streams import COMMENT_BEAT, HeartbeatWheel
 from gateway.streams.heartbeat import LAP_SECONDS, SHORTEST_TICK_SECONDS
 
 
@@ -25,7 +25,7 @@ def ignore(_: object) -> None:
     """Stand in for a stall callback that must not matter."""
 
 
-def whole_turn(wheel: Wheel, interval: float, now: float = 0) -> None:
+def whole_turn(wheel: HeartbeatWheel, interval: float, now: float = 0) -> None:
     """Turn the wheel once around."""
     for _ in range(round(interval / wheel.tick)):
         wheel.turn(now)
@@ -33,7 +33,7 @@ def whole_turn(wheel: Wheel, interval: float, now: float = 0) -> None:
 
 def test_each_idle_stream_beats_once_per_interval() -> None:
     """One comment per stream and round, never two, never none."""
-    wheel = Wheel(20, 60, ignore)
+    wheel = HeartbeatWheel(20, 60, ignore)
     streams = [Stream() for _ in range(500)]
     for stream in streams:
         wheel.add(stream)  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def test_each_idle_stream_beats_once_per_interval() -> None:
 
 def test_beats_are_spread_over_the_interval() -> None:
     """No tick carries more than its even share of the beats."""
-    wheel = Wheel(20, 60, ignore)
+    wheel = HeartbeatWheel(20, 60, ignore)
     streams = [Stream() for _ in range(800)]
     for stream in streams:
         wheel.add(stream)  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def test_beats_are_spread_over_the_interval() -> None:
 
 def test_activity_skips_the_next_beat_and_keeps_the_phase() -> None:
     """A stream that was written to is skipped once and then beats in its old slot."""
-    wheel = Wheel(20, 60, ignore)
+    wheel = HeartbeatWheel(20, 60, ignore)
     stream = Stream()
     wheel.add(stream)  # type: ignore[arg-type]
     stream.active = True
@@ -69,7 +69,7 @@ def test_activity_skips_the_next_beat_and_keeps_the_phase() -> None:
 
 def test_a_paused_reader_gets_no_heartbeat() -> None:
     """What is paused is not written to."""
-    wheel = Wheel(20, 60, ignore)
+    wheel = HeartbeatWheel(20, 60, ignore)
     stream = Stream()
     stream.paused_since = 0
     wheel.add(stream)  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def test_a_paused_reader_gets_no_heartbeat() -> None:
 def test_a_reader_stalled_for_the_timeout_is_reported() -> None:
     """The callback gets the stalled stream, not before its time."""
     stalled: list[object] = []
-    wheel = Wheel(20, 60, stalled.append)
+    wheel = HeartbeatWheel(20, 60, stalled.append)
     stream = Stream()
     stream.paused_since = 100
     wheel.add(stream)  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def test_a_reader_stalled_for_the_timeout_is_reported() -> None:
 def test_an_interval_of_zero_sends_no_beats_but_still_finds_stalls() -> None:
     """Heartbeats off is a choice about comments only."""
     stalled: list[object] = []
-    wheel = Wheel(0, 60, stalled.append)
+    wheel = HeartbeatWheel(0, 60, stalled.append)
     idle, stuck = Stream(), Stream()
     stuck.paused_since = 0
     for stream in (idle, stuck):
@@ -106,7 +106,7 @@ def test_an_interval_of_zero_sends_no_beats_but_still_finds_stalls() -> None:
 def test_a_long_interval_costs_nothing_and_hides_no_stall(interval: float) -> None:
     """However rare the beats are, the wheel stays small and a stall is noticed within one lap of it."""
     stalled: list[object] = []
-    wheel = Wheel(interval, 60, stalled.append)
+    wheel = HeartbeatWheel(interval, 60, stalled.append)
     stream = Stream()
     stream.paused_since = 0
     wheel.add(stream)  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def test_a_long_interval_costs_nothing_and_hides_no_stall(interval: float) -> No
 
 def test_a_long_interval_is_beaten_once_and_evenly() -> None:
     """Several laps make one interval; each stream beats in one of them, and every tick has its share."""
-    wheel = Wheel(90, 60, ignore)
+    wheel = HeartbeatWheel(90, 60, ignore)
     ticks = round(90 / wheel.tick)
     streams = [Stream() for _ in range(2 * ticks)]
     for stream in streams:
@@ -133,12 +133,12 @@ def test_a_long_interval_is_beaten_once_and_evenly() -> None:
 
 def test_no_interval_keeps_the_process_busy() -> None:
     """A nonsensically short interval is taken for the shortest there is."""
-    assert Wheel(1e-9, 60, ignore).tick == SHORTEST_TICK_SECONDS
+    assert HeartbeatWheel(1e-9, 60, ignore).tick == SHORTEST_TICK_SECONDS
 
 
 def test_a_discarded_stream_is_left_alone() -> None:
     """Leaving the wheel is final, and doing it twice is harmless."""
-    wheel = Wheel(20, 60, ignore)
+    wheel = HeartbeatWheel(20, 60, ignore)
     stream = Stream()
     wheel.add(stream)  # type: ignore[arg-type]
     wheel.discard(stream)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.flags import Snapshot, User, load
-from gateway.streams import Hub, Mode, Subscriber, Terms, Wheel
+from gateway.streams import HeartbeatWheel, Hub, Mode, StreamOptions, Subscriber
 
 
 class Reader:
@@ -63,9 +63,9 @@ class World:
         self.now = 0.0
         self.meter = Meter()
         self.version = 0
-        wheel = Wheel(20, 60, lambda subscriber: subscriber.outlet.abort())
+        wheel = HeartbeatWheel(20, 60, lambda subscriber: subscriber.outlet.abort())
         start = None if flags is None else self.snapshot(flags)
-        self.hub = Hub("shop", start, wheel=wheel, now=lambda: self.now, rng=random.Random(1), meter=self.meter)
+        self.hub = Hub("shop", start, wheel=wheel, now=lambda: self.now, rng=random.Random(1), metrics=self.meter)
 
     def snapshot(self, flags: dict[str, Any], **more: Any) -> Snapshot:
         """Return a Snapshot of these flags that continues the current one."""
@@ -251,7 +251,7 @@ def test_a_reader_that_the_frame_of_its_return_fills_again_is_paused_again(mode:
 
     world = World({"a": {"t": 2, "v": {"i": 0}, "i": "v"}})
     reader = Full()
-    subscriber = reader.subscriber = world.hub.subscribe(None, None, reader, Terms(mode))
+    subscriber = reader.subscriber = world.hub.subscribe(None, None, reader, StreamOptions(mode))
     subscriber.pause()
     for number in range(1, 4):
         world.change({"a": {"t": 2, "v": {"i": number}, "i": "v"}})

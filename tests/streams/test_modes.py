@@ -7,12 +7,12 @@ import random
 from typing import Any
 
 from gateway.flags import Snapshot, User, load
-from gateway.streams import Hub, Subscriber, Terms, Wheel, parse_id
+from gateway.streams import HeartbeatWheel, Hub, StreamOptions, Subscriber, parse_event_id
 from gateway.streams.cohort_index import UNNAMED
 from gateway.streams.hub import HELD_LIMIT
 
-DELTA = Terms("delta")
-OFREP = Terms("ofrep")
+DELTA = StreamOptions("delta")
+OFREP = StreamOptions("ofrep")
 NOW = 1_700_000_000.0
 
 
@@ -78,10 +78,10 @@ class World:
         self.hub = Hub(
             sdk,
             None if flags is None else config(flags),
-            wheel=Wheel(20, 60, lambda _: None),
+            wheel=HeartbeatWheel(20, 60, lambda _: None),
             now=lambda: self.now,
             rng=random.Random(1),
-            meter=self.meter,
+            metrics=self.meter,
         )
 
     def publish(self, flags: dict[str, Any]) -> None:
@@ -93,10 +93,10 @@ class World:
         self.publish(flags)
         assert self.hub.work(lambda: False)
 
-    def watch(self, terms: Terms, key: str | None = None, **attributes: Any) -> tuple[Reader, Subscriber]:
+    def watch(self, options: StreamOptions, key: str | None = None, **attributes: Any) -> tuple[Reader, Subscriber]:
         """Open a stream."""
         reader = Reader()
-        return reader, self.hub.subscribe(key, User(attributes) if attributes else None, reader, terms)
+        return reader, self.hub.subscribe(key, User(attributes) if attributes else None, reader, options)
 
 
 def config(flags: dict[str, Any], previous: Snapshot | None = None) -> Snapshot:
@@ -162,7 +162,7 @@ def test_the_digest_does_not_depend_on_the_way() -> None:
     world.change({"a": for_country("FR"), "c": on(True)})
     world.change({"a": for_country("FR"), "b": on(False), "c": on(True)})
     new, _ = World({"c": on(True), "b": on(False), "a": for_country("FR")}).watch(DELTA, Country="DE")
-    assert parse_id(old.id)[1] == parse_id(new.id)[1]
+    assert parse_event_id(old.id)[1] == parse_event_id(new.id)[1]
     assert old.state == new.state
 
 
@@ -170,7 +170,7 @@ def test_views_of_other_sdks_routes_and_modes_have_other_digests() -> None:
     """An id is good for one SDK, route and mode only."""
     flags = {"a": on(True)}
     ids = {
-        parse_id(World(flags, sdk).watch(Terms(mode), key)[0].id)[1]
+        parse_event_id(World(flags, sdk).watch(StreamOptions(mode), key)[0].id)[1]
         for sdk in ("shop", "other")
         for mode, key in (("plain", None), ("plain", "a"), ("delta", None), ("delta", "a"), ("ofrep", None))
     }
@@ -207,8 +207,8 @@ def test_a_reader_paused_for_too_long_gets_a_put() -> None:
 def test_a_reader_that_resumes_during_a_push_is_not_left_behind() -> None:
     """Behind its cohort by one change, and the cohort about to be told of the next, which does not concern it."""
     world = World({"a": on(True), "b": for_country("DE")})
-    for terms in (DELTA, Terms()):
-        reader, subscriber = world.watch(terms, Country="FR")
+    for options in (DELTA, StreamOptions()):
+        reader, subscriber = world.watch(options, Country="FR")
         subscriber.pause()
         world.change({"a": on(False), "b": for_country("DE")})
         world.publish({"a": on(False), "b": for_country("US")})
@@ -221,10 +221,10 @@ def test_a_reader_that_resumes_during_a_push_is_not_left_behind() -> None:
 def test_who_joins_during_a_push_that_is_taken_back_is_not_left_behind() -> None:
     """Joined at the second config while the cohort is at the first; the third is like the first."""
     world = World({"a": on(True)})
-    for terms in (DELTA, Terms()):
-        world.watch(terms)
+    for options in (DELTA, StreamOptions()):
+        world.watch(options)
         world.publish({"a": on(False)})
-        late, _ = world.watch(terms)
+        late, _ = world.watch(options)
         world.change({"a": on(True)})
         assert shown(True) == (late.state or late.events[-1][1])["a"]
 
@@ -232,9 +232,9 @@ def test_who_joins_during_a_push_that_is_taken_back_is_not_left_behind() -> None
 def test_delta_resumes_with_recovered_when_nothing_changed() -> None:
     """The digest of what it sees is enough, whatever config it had it from; data is there for EventSource's sake."""
     reader, _ = World({"a": on(True)}).watch(DELTA)
-    seen = parse_id(reader.id)[1]
-    again, _ = World({"a": on(True)}).watch(Terms("delta", seen))
-    other, _ = World({"a": on(False)}).watch(Terms("delta", seen))
+    seen = parse_event_id(reader.id)[1]
+    again, _ = World({"a": on(True)}).watch(StreamOptions("delta", seen))
+    other, _ = World({"a": on(False)}).watch(StreamOptions("delta", seen))
     assert ([("recovered", {})], reader.id) == (again.events, again.id)
     assert [("put", {"a": shown(False)})] == other.events
 
@@ -242,8 +242,8 @@ def test_delta_resumes_with_recovered_when_nothing_changed() -> None:
 def test_a_recovered_reader_goes_on_with_patches() -> None:
     """After ``recovered`` it is in step: the next change is one patch."""
     world = World({"a": on(True), "b": on(True)})
-    seen = parse_id(world.watch(DELTA)[0].id)[1]
-    again, _ = world.watch(Terms("delta", seen))
+    seen = parse_event_id(world.watch(DELTA)[0].id)[1]
+    again, _ = world.watch(StreamOptions("delta", seen))
     world.change({"a": on(False), "b": on(True)})
     assert [("recovered", {}), ("patch", {"changed": {"a": shown(False)}, "removed": []})] == again.events
 
@@ -251,9 +251,9 @@ def test_a_recovered_reader_goes_on_with_patches() -> None:
 def test_plain_gets_its_data_again_unless_it_asks_for_quiet() -> None:
     """Existing clients expect the first event; ``quiet`` gets the id alone, and the next change as ever."""
     world = World({"a": on(True)})
-    seen = parse_id(world.watch(Terms())[0].id)[1]
-    loud, _ = world.watch(Terms(last_seen=seen))
-    quiet, _ = world.watch(Terms(last_seen=seen, quiet=True))
+    seen = parse_event_id(world.watch(StreamOptions())[0].id)[1]
+    loud, _ = world.watch(StreamOptions(last_digest=seen))
+    quiet, _ = world.watch(StreamOptions(last_digest=seen, quiet=True))
     assert [("message", {"a": shown(True)})] == loud.events
     assert ([], loud.id) == (quiet.events, quiet.id)
     world.change({"a": on(False)})
@@ -262,9 +262,9 @@ def test_plain_gets_its_data_again_unless_it_asks_for_quiet() -> None:
 
 def test_only_ids_of_ours_are_read() -> None:
     """An id from elsewhere resumes nothing."""
-    assert ("ab12", "0123456789abcdef") == parse_id("ab12.0123456789abcdef")
+    assert ("ab12", "0123456789abcdef") == parse_event_id("ab12.0123456789abcdef")
     for text in ("", "1", "a.b", "AB12.0123456789ABCDEF", "a" * 65 + ".0123456789abcdef", "ab12.0123456789abcdef\n"):
-        assert ("", "") == parse_id(text)
+        assert ("", "") == parse_event_id(text)
 
 
 def test_users_who_lose_a_flag_are_told_first() -> None:
@@ -281,10 +281,10 @@ def test_users_who_lose_a_flag_are_told_first() -> None:
             order.append(self.country)
 
     for number in range(200):
-        for terms in (Terms(), DELTA):
+        for options in (StreamOptions(), DELTA):
             country = "DE" if number % 2 else "FR"
             world.hub.subscribe(
-                "a" if number % 3 else None, User({"Country": country, "n": f"{number}"}), Ordered(country), terms
+                "a" if number % 3 else None, User({"Country": country, "n": f"{number}"}), Ordered(country), options
             )
     del order[:]
     world.publish({"a": for_country("FR")})
@@ -296,8 +296,8 @@ def test_users_who_lose_a_flag_are_told_first() -> None:
 def test_a_deleted_flag_counts_as_turned_off() -> None:
     """Who had it on is told before who only sees a new flag come."""
     world = World({"a": for_country("DE")})
-    german, _ = world.watch(Terms(), Country="DE")
-    french, _ = world.watch(Terms(), Country="FR")
+    german, _ = world.watch(StreamOptions(), Country="DE")
+    french, _ = world.watch(StreamOptions(), Country="FR")
     world.publish({"b": on(True)})
     assert not world.hub.work(lambda: bool(german.events[1:]))
     assert (2, 1) == (len(german.events), len(french.events))
@@ -306,8 +306,8 @@ def test_a_deleted_flag_counts_as_turned_off() -> None:
 def test_a_change_during_the_second_half_of_a_push_is_judged_again() -> None:
     """Those put off because nothing turned off for them may lose a flag by the next change."""
     world = World({"a": for_country("DE"), "b": on(True)})
-    german, _ = world.watch(Terms(), Country="DE")
-    french, _ = world.watch(Terms(), Country="FR")
+    german, _ = world.watch(StreamOptions(), Country="DE")
+    french, _ = world.watch(StreamOptions(), Country="FR")
     world.publish({"a": for_country("FR"), "b": on(True)})
     world.hub.work(lambda: len(german.events) == 2)
     world.change({"a": for_country("FR"), "b": on(False)})
@@ -344,11 +344,11 @@ def test_only_affected_flags_are_evaluated_for_deltas() -> None:
 def test_a_stream_before_the_first_config_names_no_metric() -> None:
     """A flag that no config has shown is no label, not when it is counted in and not when it is counted out."""
     world = World(None)
-    _, junk = world.watch(Terms(), "junk")
+    _, junk = world.watch(StreamOptions(), "junk")
     world.watch(DELTA)
     world.change({"a": on(True)})
-    _, known = world.watch(Terms(), "a")
-    _, more = world.watch(Terms(), "junk")
+    _, known = world.watch(StreamOptions(), "a")
+    _, more = world.watch(StreamOptions(), "junk")
     for subscriber in (junk, more, known):
         subscriber.close()
     assert [UNNAMED, None, "a", UNNAMED] == world.meter.opened
@@ -403,14 +403,14 @@ def test_an_ofrep_change_that_is_taken_back_in_time_calls_nobody() -> None:
 def test_an_ofrep_stream_that_may_have_missed_a_change_is_called_at_once() -> None:
     """Opened right after a change without an id, or with the id of other results: ask again. Else: only the id."""
     world = World({"a": on(True)})
-    seen = parse_id(world.watch(OFREP)[0].id)[1]
+    seen = parse_event_id(world.watch(OFREP)[0].id)[1]
     fresh, _ = world.watch(OFREP)
-    back, _ = world.watch(Terms("ofrep", seen))
-    behind, _ = world.watch(Terms("ofrep", "0" * 16))
+    back, _ = world.watch(StreamOptions("ofrep", seen))
+    behind, _ = world.watch(StreamOptions("ofrep", "0" * 16))
     world.now += 60
     calm, _ = world.watch(OFREP)
     assert [1, 0, 1, 0] == [len(reader.events) for reader in (fresh, back, behind, calm)]
-    assert {f"{seen}"} == {parse_id(reader.id)[1] for reader in (fresh, back, behind, calm)}
+    assert {f"{seen}"} == {parse_event_id(reader.id)[1] for reader in (fresh, back, behind, calm)}
 
 
 def push_late(world: World) -> None:
@@ -430,20 +430,20 @@ def test_names_of_configs_are_remembered_and_waited_for() -> None:
     assert first is not None
     second = config({"a": on(False)}, first)
     called: list[str] = []
-    world.hub.names.wait(second.tag, lambda: called.append("tag"))
-    world.hub.names.wait(second.etag, lambda: called.append("etag"))
-    world.hub.names.wait(second.tag, lambda: called.append("gave up"))()
+    world.hub.known_configs.wait_for(second.tag, lambda: called.append("tag"))
+    world.hub.known_configs.wait_for(second.etag, lambda: called.append("etag"))
+    world.hub.known_configs.wait_for(second.tag, lambda: called.append("gave up"))()
     world.hub.publish(second)
     world.hub.publish(first)
     assert ["tag", "etag"] == called
-    assert all(name in world.hub.names for name in (first.tag, first.etag, second.tag, second.etag))
-    assert "other" not in world.hub.names
+    assert all(name in world.hub.known_configs for name in (first.tag, first.etag, second.tag, second.etag))
+    assert "other" not in world.hub.known_configs
 
 
 def test_the_memory_of_names_is_bounded() -> None:
     """Thousands of configs later the oldest are forgotten and the newest known; an endless ETag is never kept."""
-    names = World(None).hub.names
+    names = World(None).hub.known_configs
     for number in range(3_000):
-        names.learn(f"tag{number}", "x" * 1_000)
+        names.add(f"tag{number}", "x" * 1_000)
     assert ("tag0" in names, "tag2999" in names, "x" * 1_000 in names) == (False, True, False)
     assert 1_000 == len(names._known)

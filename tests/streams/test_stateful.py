@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 
 from gateway.flags import User, load
-from gateway.streams import Hub, Mode, Subscriber, Terms, Wheel, parse_id
+from gateway.streams import HeartbeatWheel, Hub, Mode, StreamOptions, Subscriber, parse_event_id
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 EXAMPLES = 2_000 if NIGHTLY else 200
@@ -217,10 +217,10 @@ class Streams(RuleBasedStateMachine):
         self.hub = Hub(
             "sdk",
             self.compile(),
-            wheel=Wheel(20, 60, lambda _: None),
+            wheel=HeartbeatWheel(20, 60, lambda _: None),
             now=lambda: self.now,
             rng=random.Random(1),
-            meter=Silent(),
+            metrics=Silent(),
             fault=fail,
         )
 
@@ -280,7 +280,7 @@ class Streams(RuleBasedStateMachine):
             return [result.ofrep for result in self.hub.snapshot.evaluate_all(user)]
 
         reader = Reader(key, attributes, mode, asked)
-        subscriber = reader.subscriber = self.hub.subscribe(key, user, reader, Terms(mode))
+        subscriber = reader.subscriber = self.hub.subscribe(key, user, reader, StreamOptions(mode))
         self.readers[subscriber] = reader
         return subscriber
 
@@ -291,8 +291,8 @@ class Streams(RuleBasedStateMachine):
         reader = self.readers.pop(subscriber)
         subscriber.close()
         reader.full = reader.narrow = False
-        terms = Terms(subscriber.cohort.mode, parse_id(reader.id)[1], quiet=True)
-        again = reader.subscriber = self.hub.subscribe(reader.key, subscriber.cohort.user, reader, terms)
+        options = StreamOptions(subscriber.cohort.mode, parse_event_id(reader.id)[1], quiet=True)
+        again = reader.subscriber = self.hub.subscribe(reader.key, subscriber.cohort.user, reader, options)
         self.readers[again] = reader
         return again
 
@@ -344,7 +344,7 @@ class Streams(RuleBasedStateMachine):
         for subscriber, reader in self.readers.items():
             reader.narrow = False
             reader.empty()
-            assert parse_id(reader.id)[1] == subscriber.sent == subscriber.cohort.seen
+            assert parse_event_id(reader.id)[1] == subscriber.sent == subscriber.cohort.seen
             if reader.mode == "ofrep":
                 assert reader.asked() == reader.answer
             else:

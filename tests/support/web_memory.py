@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from gateway.flags import Snapshot, load
 from gateway.settings import Settings
-from gateway.streams import Hub, Wheel
+from gateway.streams import HeartbeatWheel, Hub
 
 SDK_KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
 NOW = 1_700_000_000.0
@@ -203,9 +203,9 @@ class Memory:
         self.sdk = FakeSdk("sdk1", SDK_KEY, **{"snapshot": self.snapshot, **(sdk or {})})
         self.registry = FakeRegistry(self.sdk)
         self.metrics = Counted()
-        wheel = Wheel(20, 60, lambda subscriber: subscriber.outlet.abort())
+        wheel = HeartbeatWheel(20, 60, lambda subscriber: subscriber.outlet.abort())
         self.hub = Hub(
-            "sdk1", self.sdk.snapshot, wheel=wheel, now=self.clock.seconds, rng=random.Random(1), meter=NoMeter()
+            "sdk1", self.sdk.snapshot, wheel=wheel, now=self.clock.seconds, rng=random.Random(1), metrics=NoMeter()
         )
         self.site = make_site(
             self.registry,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.streams import Terms
+from gateway.streams import StreamOptions
 from gateway.web.answers.go_json import quoted
 from gateway.web.answers.lookup import INVALID_STATE, loaded
 from gateway.web.answers.sse import admitted, failed, is_patient, query_of, resumed
@@ -31,11 +31,11 @@ def stream(context: Context, call: Call) -> Outcome:
         user = context.authority.user(sdk, call.parameters["token"])
     except ValueError:
         return failed(NOT_VALID)
-    tag, last_seen = resumed(call, query_of(call))
-    return patiently(context, sdk, tag, lambda: _open(context, call, sdk, user, Terms("ofrep", last_seen)))
+    tag, last_digest = resumed(call, query_of(call))
+    return patiently(context, sdk, tag, lambda: _open(context, call, sdk, user, StreamOptions("ofrep", last_digest)))
 
 
-def _open(context: Context, call: Call, sdk: Sdk, user: User | None, terms: Terms) -> Outcome:
+def _open(context: Context, call: Call, sdk: Sdk, user: User | None, options: StreamOptions) -> Outcome:
     if sdk.snapshot is None and is_patient(call):
-        return admitted(context, call, sdk, None, user, terms)
-    return loaded(sdk, lambda _: admitted(context, call, sdk, None, user, terms), failed(INVALID))
+        return admitted(context, call, sdk, None, user, options)
+    return loaded(sdk, lambda _: admitted(context, call, sdk, None, user, options), failed(INVALID))

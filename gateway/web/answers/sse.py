@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.streams import Terms, parse_id
+from gateway.streams import StreamOptions, parse_event_id
 from gateway.web.answers.api import unknown_flag
 from gateway.web.answers.go_json import Unreadable, fields
 from gateway.web.answers.lookup import INVALID, UNKNOWN, attributes, loaded, user_of
@@ -84,7 +84,7 @@ def decode(data: str) -> bytes:
 def resumed(call: Call, query: Mapping[str, str]) -> tuple[str, str]:
     """Return the config tag and the digest that a client saw last: by its header, else by ``last_event_id``."""
     header = call.header(b"last-event-id")
-    return parse_id(header.decode("latin-1") if header else query.get("last_event_id", ""))
+    return parse_event_id(header.decode("latin-1") if header else query.get("last_event_id", ""))
 
 
 def query_of(call: Call) -> dict[str, str]:
@@ -102,7 +102,9 @@ def is_patient(call: Call) -> bool:
     return b"text/event-stream" in call.header(b"accept").lower()
 
 
-def admitted(context: Context, call: Call, sdk: Sdk, flag: str | None, user: User | None, terms: Terms) -> Answered:
+def admitted(
+    context: Context, call: Call, sdk: Sdk, flag: str | None, user: User | None, options: StreamOptions
+) -> Answered:
     """Return the stream, or the refusal where a cap is reached; whoever opens the stream counts it."""
     address = caller(call, context.trusted)
     reason = _full(context, address)
@@ -113,7 +115,7 @@ def admitted(context: Context, call: Call, sdk: Sdk, flag: str | None, user: Use
         body = b"retry: %d\n\n: the limit of open streams is reached\n\n" % context.stream_retry()
         return Reply(200, (CONTENT_TYPE, *STREAM_HEADERS), body)
     headers = (CONTENT_TYPE, *STREAM_HEADERS)
-    return StreamReply(sdk, flag, user, address, headers, terms)
+    return StreamReply(sdk, flag, user, address, headers, options)
 
 
 def failed(reply: Reply) -> Reply:
@@ -132,24 +134,29 @@ def _stream(context: Context, call: Call, *, single: bool) -> Outcome:
     sdk = _sdk(context, call, data)
     if isinstance(sdk, Reply):
         return failed(sdk)
-    tag, last_seen = resumed(call, query)
-    terms = Terms(mode, last_seen, "resume" in query)
+    tag, last_digest = resumed(call, query)
+    options = StreamOptions(mode, last_digest, "resume" in query)
     flag = data.key if single else None
-    return patiently(context, sdk, tag, lambda: _open(context, call, sdk, flag, data.user, terms))
+    return patiently(context, sdk, tag, lambda: _open(context, call, sdk, flag, data.user, options))
 
 
 def _open(
-    context: Context, call: Call, sdk: Sdk, flag: str | None, user: Mapping[str, Attribute] | None, terms: Terms
+    context: Context,
+    call: Call,
+    sdk: Sdk,
+    flag: str | None,
+    user: Mapping[str, Attribute] | None,
+    options: StreamOptions,
 ) -> Outcome:
     if sdk.snapshot is None and is_patient(call):
-        return admitted(context, call, sdk, flag, user_of(sdk, user), terms) if flag != "" else failed(NO_KEY)
+        return admitted(context, call, sdk, flag, user_of(sdk, user), options) if flag != "" else failed(NO_KEY)
 
     def go(snapshot: Snapshot) -> Answered:
         if flag == "":
             return failed(NO_KEY)
         if flag is not None and flag not in snapshot.flags:
             return failed(text(400, unknown_flag(flag)))
-        return admitted(context, call, sdk, flag, user_of(sdk, user), terms)
+        return admitted(context, call, sdk, flag, user_of(sdk, user), options)
 
     return loaded(sdk, go, FAILED)
 

@@ -14,7 +14,7 @@ from gateway.web.values import Reply, StreamReply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.streams import Names
+    from gateway.streams import KnownConfigs
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
     from gateway.web.values import Answered, Outcome
@@ -29,19 +29,19 @@ def patiently(context: Context, sdk: Sdk, name: str, go: Callable[[], Outcome]) 
     Then when it comes, or after ``WAIT_SECONDS``. ``name`` is a tag or an ETag; empty waits for nothing.
     """
     hub = context.hubs.get(sdk.id) if name else None
-    if hub is None or hub.snapshot is None or name in hub.names or context.memory.waiting >= WAITING_LIMIT:
+    if hub is None or hub.snapshot is None or name in hub.known_configs or context.memory.waiting >= WAITING_LIMIT:
         return go()
-    return _later(context, hub.names, name, go)
+    return _later(context, hub.known_configs, name, go)
 
 
-async def _later(context: Context, names: Names, name: str, go: Callable[[], Outcome]) -> Answered:
+async def _later(context: Context, known_configs: KnownConfigs, name: str, go: Callable[[], Outcome]) -> Answered:
     done: Deferred[None] = Deferred()
 
     def end() -> None:
         if not done.called:
             done.callback(None)
 
-    forget = names.wait(name, end)
+    forget = known_configs.wait_for(name, end)
     done.addTimeout(WAIT_SECONDS, context.clock, lambda _result, _seconds: None)
     context.memory.waiting += 1
     try:

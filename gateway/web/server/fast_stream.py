@@ -42,7 +42,7 @@ class WireStream:
         transport.registerProducer(self, True)
         self._streams.opened(self._address)
         self._head = head
-        subscriber = hub.subscribe(reply.key, reply.user, self, reply.terms)
+        subscriber = hub.subscribe(reply.key, reply.user, self, reply.options)
         if self.transport is None:
             subscriber.close()
             return

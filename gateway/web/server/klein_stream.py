@@ -66,7 +66,7 @@ class Stream:
         settle(request.transport)
         request.registerProducer(self, True)
         request.write(b"")
-        subscriber = hub.subscribe(reply.key, reply.user, self, reply.terms)
+        subscriber = hub.subscribe(reply.key, reply.user, self, reply.options)
         if self._request is None:
             subscriber.close()
             return

@@ -18,7 +18,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from eventually import eventually
 from gateway.flags import load
-from gateway.streams import Hub, Wheel
+from gateway.streams import HeartbeatWheel, Hub
 from gateway.web.server.epoll import apart
 from gateway.web.server.fast_http_factory import WireFactory
 from gateway.web.server.write_batch import TlsLink
@@ -49,8 +49,8 @@ class Loopback:
 
         reactor: Any = real
         snapshot = load(json.dumps(CONFIG).encode(), '"1"')
-        wheel = Wheel(20, 60, lambda subscriber: subscriber.outlet.abort())
-        self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), meter=NoMeter())
+        wheel = HeartbeatWheel(20, 60, lambda subscriber: subscriber.outlet.abort())
+        self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMeter())
         registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
         site = make_site(registry, {"sdk1": self.hub}, settings_of({}), clock=reactor)
         self.factory = WireFactory(site, reactor)

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from gateway.flags import load
-from gateway.streams import Hub, Wheel
+from gateway.streams import HeartbeatWheel, Hub
 from gateway.web.server.http1 import BODY_LIMIT, REQUEST_LINE_LIMIT
 from gateway.web.server.socket_options import UNSENT_LIMIT, hand_down
 from web_memory import FakeRegistry, FakeSdk, NoMeter, settings_of
@@ -34,8 +34,8 @@ class Loopback:
 
         reactor: Any = real
         self.snapshot = load(CONFIG, '"1"')
-        wheel = Wheel(20, 60, lambda subscriber: subscriber.outlet.abort())
-        self.hub = Hub("sdk1", self.snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), meter=NoMeter())
+        wheel = HeartbeatWheel(20, 60, lambda subscriber: subscriber.outlet.abort())
+        self.hub = Hub("sdk1", self.snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMeter())
         registry = FakeRegistry(FakeSdk("sdk1", "key", self.snapshot))
         self.site = make_site(registry, {"sdk1": self.hub}, settings_of({}), clock=reactor)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
