@@ -70,7 +70,7 @@ class Gateway(Service):
     def __init__(self, reactor: Any, source: SettingsFile, loaded: Loaded, log_file: str = "") -> None:
         assert loaded.settings is not None
         settings = loaded.settings
-        self.setName("flaggateway")  # type: ignore[no-untyped-call]
+        self.setName("flaggateway")
         self._reactor = reactor
         self._warnings = loaded.warnings
         self._settings = settings
@@ -126,11 +126,11 @@ class Gateway(Service):
         if hasattr(parent, "setComponent"):
             observer = log_observer(self._settings.log.format, self._levels, sys.stdout)
             parent.setComponent(ILogObserver, observer)
-        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+        super().setServiceParent(parent)
 
     def startService(self) -> None:
         """Open everything; on failure log one line and exit with status 1."""
-        super().startService()  # type: ignore[no-untyped-call]
+        super().startService()
         settings = self._settings
         begin_file(self._log_file)
         _report("flaggateway {version} starting", version=__version__)
@@ -177,7 +177,7 @@ class Gateway(Service):
 
     def stopService(self) -> Deferred[None]:
         """Drain: no new connections, streams ended over the drain window, requests in flight answered, then close."""
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         return Deferred.fromCoroutine(self._drain())
 
     async def _drain(self) -> None:

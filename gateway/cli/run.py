@@ -20,7 +20,7 @@ def run(config: str | None) -> None:
     sys.argv = arguments(config)
     from twisted.scripts import twistd
 
-    twistd.run()  # type: ignore[no-untyped-call]
+    twistd.run()
 
 
 def arguments(config: str | None) -> list[str]:

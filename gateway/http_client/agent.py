@@ -48,12 +48,12 @@ class _Metered(ProtocolWrapper):
     def write(self, data: bytes) -> None:
         """Count anew with each request."""
         self._received = 0
-        super().write(data)  # type: ignore[no-untyped-call]
+        super().write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Count anew with each request."""
         self._received = 0
-        super().writeSequence(data)  # type: ignore[no-untyped-call]
+        super().writeSequence(data)
 
     def stopProducing(self) -> None:
         """Cut, when whoever reads a body has enough: a receiver that drips must not hold a descriptor."""
@@ -65,7 +65,7 @@ class _Metered(ProtocolWrapper):
         if self._received > ANSWER_LIMIT:
             self.transport.abortConnection()  # type: ignore[union-attr]
         else:
-            super().dataReceived(data)  # type: ignore[no-untyped-call]
+            super().dataReceived(data)
 
 
 class _Meter(WrappingFactory):
@@ -73,7 +73,7 @@ class _Meter(WrappingFactory):
     noisy = False
 
     def __init__(self, target: IProtocolFactory, opened: set[Any]) -> None:
-        super().__init__(target)  # type: ignore[no-untyped-call]
+        super().__init__(target)
         self._opened = opened
 
     def registerProtocol(self, p: Any) -> None:
@@ -180,11 +180,11 @@ class Connections:
         self._bind = bind
         self._timeout = timeout
         self._opened: set[Any] = set()
-        self._pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
+        self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = idle
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False  # each attempt is counted, so nobody below may repeat one
-        self._agent = Agent.usingEndpointFactory(reactor, self, self._pool)  # type: ignore[no-untyped-call]
+        self._agent = Agent.usingEndpointFactory(reactor, self, self._pool)
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
@@ -206,7 +206,7 @@ class Connections:
 
     def close(self) -> Deferred[None]:
         """Close idle connections, and cut the rest: requests in flight err.  Fires when the idle ones are closed."""
-        closed: Deferred[None] = self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
+        closed: Deferred[None] = self._pool.closeCachedConnections()
         for line in list(self._opened):
             line.transport.abortConnection()
         return closed.addCallback(lambda _: None)

@@ -127,5 +127,5 @@ def collect(response: IResponse, limit: int, encoding: str) -> Deferred[bytes]:
     except BadEncoding as error:
         done.errback(error)
         return done
-    response.deliverBody(_Collector(inflater, done))  # type: ignore[no-untyped-call]
+    response.deliverBody(_Collector(inflater, done))
     return done

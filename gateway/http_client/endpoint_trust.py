@@ -30,7 +30,7 @@ class _Both:
         self._own = own
 
     def _addCACertsToContext(self, context: Any) -> None:
-        platformTrust()._addCACertsToContext(context)  # type: ignore[no-untyped-call]  # noqa: SLF001 - twisted's own way
+        platformTrust()._addCACertsToContext(context)  # noqa: SLF001 - twisted's own way
         for authority in self._own:
             context.get_cert_store().add_cert(authority)
 
@@ -38,7 +38,7 @@ class _Both:
 def policy(ca_file: str) -> BrowserLikePolicyForHTTPS:
     """Return how receivers prove who they are; reads ``ca_file`` now and never again; raises ``TrustError``."""
     if not ca_file:
-        return BrowserLikePolicyForHTTPS()  # type: ignore[no-untyped-call]
+        return BrowserLikePolicyForHTTPS()
     try:
         pem = Path(ca_file).read_bytes()
         blocks = [part[part.index(_BEGIN) :] + _END + b"\n" for part in pem.split(_END) if _BEGIN in part]
@@ -49,4 +49,4 @@ def policy(ca_file: str) -> BrowserLikePolicyForHTTPS:
         raise TrustError("ca_file holds a certificate that cannot be read") from error
     if not own:
         raise TrustError("ca_file holds no certificate in PEM form")
-    return BrowserLikePolicyForHTTPS(trustRoot=_Both(own))  # type: ignore[no-untyped-call]
+    return BrowserLikePolicyForHTTPS(trustRoot=_Both(own))

@@ -67,7 +67,7 @@ class _Line(ProtocolWrapper):
         if self.received > self.factory.most:
             self.transport.abortConnection()  # type: ignore[union-attr]
         else:
-            super().dataReceived(data)  # type: ignore[no-untyped-call]
+            super().dataReceived(data)
 
 
 class _Lines(WrappingFactory):
@@ -79,7 +79,7 @@ class _Lines(WrappingFactory):
     def __init__(
         self, target: IProtocolFactory, most: int, opened: dict[Any, None], closed: Callable[[], None]
     ) -> None:
-        super().__init__(target)  # type: ignore[no-untyped-call]
+        super().__init__(target)
         self.most = most
         self._opened = opened
         self._closed = closed
@@ -117,13 +117,11 @@ class Connections:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._pool = HTTPConnectionPool(network.reactor)  # type: ignore[no-untyped-call]
+        self._pool = HTTPConnectionPool(network.reactor)
         # One, since an SDK has one fetch at a time.  That the pool repeats a GET whose kept connection turns out to be
         # closed is wanted here.
         self._pool.maxPersistentPerHost = 1
-        self._direct = Agent.usingEndpointFactory(  # type: ignore[no-untyped-call]
-            network.reactor, self, self._pool
-        )
+        self._direct = Agent.usingEndpointFactory(network.reactor, self, self._pool)
         self._forward: dict[Proxy, ProxyAgent] = {}
         self._opened: dict[Any, None] = {}
         self._cuts: list[Deferred[None]] = []
@@ -132,13 +130,13 @@ class Connections:
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
         """See ``IAgent``."""
-        parts = URI.fromBytes(uri)  # type: ignore[no-untyped-call]
+        parts = URI.fromBytes(uri)
         proxy = self._proxy(parts)
         if parts.scheme == b"http" and proxy is not None:
             if proxy.authorization:
                 headers = headers.copy() if headers is not None else Headers()
                 headers.setRawHeaders(b"Proxy-Authorization", [proxy.authorization])
-            answer = self._forwarder(proxy).request(method, uri, headers, bodyProducer)  # type: ignore[no-untyped-call]
+            answer = self._forwarder(proxy).request(method, uri, headers, bodyProducer)
         else:
             answer = self._direct.request(method, uri, headers, bodyProducer)
         return answer.addCallback(_still_encoded)  # type: ignore[no-any-return]
@@ -169,7 +167,7 @@ class Connections:
         """Abort every connection, busy or idle; fires when all are closed, and never errs."""
         cut: Deferred[None] = Deferred()
         self._cuts.append(cut)
-        self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
+        self._pool.closeCachedConnections()
         for line in list(self._opened):
             line.transport.abortConnection()
         self._closed()
@@ -202,7 +200,7 @@ class Connections:
     def _forwarder(self, proxy: Proxy) -> ProxyAgent:
         if proxy not in self._forward:
             endpoint = self._noted(self._to(proxy))
-            self._forward[proxy] = ProxyAgent(endpoint, self._network.reactor, self._pool)  # type: ignore[no-untyped-call]
+            self._forward[proxy] = ProxyAgent(endpoint, self._network.reactor, self._pool)
         return self._forward[proxy]
 
 

@@ -26,7 +26,7 @@ class _Trust:
     """The platform's authorities and some private ones."""
 
     def __init__(self, extra: list[X509]) -> None:
-        self._platform = platformTrust()  # type: ignore[no-untyped-call]
+        self._platform = platformTrust()
         self._extra = extra
 
     def _addCACertsToContext(self, context: Any) -> None:
@@ -53,12 +53,12 @@ def policy(pem: bytes) -> BrowserLikePolicyForHTTPS:
     """Trust the platform's authorities and those in *pem*; raises ``UpstreamError`` for a broken certificate."""
     parts = [part[part.index(_BEGIN) :] + _END + b"\n" for part in pem.split(_END) if _BEGIN in part]
     if not parts:
-        return BrowserLikePolicyForHTTPS()  # type: ignore[no-untyped-call]
+        return BrowserLikePolicyForHTTPS()
     try:
         extra = [Certificate.loadPEM(part).original for part in parts]
     except (CertificateFault, ValueError) as error:
         raise UpstreamError("upstream.ca_file holds a certificate that cannot be read") from error
-    return BrowserLikePolicyForHTTPS(trustRoot=_Trust(extra))  # type: ignore[no-untyped-call]
+    return BrowserLikePolicyForHTTPS(trustRoot=_Trust(extra))
 
 
 def check_authorities(path: str) -> None:

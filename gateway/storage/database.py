@@ -85,7 +85,7 @@ class Database:
                 self._claim.release()
                 raise
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
-        self._pool = ConnectionPool(  # type: ignore[no-untyped-call]
+        self._pool = ConnectionPool(
             "sqlite3",
             str(self.path),
             cp_reactor=self._reactor,
@@ -96,7 +96,7 @@ class Database:
             isolation_level=None,  # Python would begin transactions by itself, and late: at the first write
             timeout=BUSY_SECONDS,
         )
-        self._pool.start()  # type: ignore[no-untyped-call]
+        self._pool.start()
 
     def run(self, work: Work[T]) -> Deferred[T]:
         """See ``Store``."""
@@ -115,7 +115,7 @@ class Database:
 
     def _end(self) -> None:
         if self._pool is not None:
-            self._pool.close()  # type: ignore[no-untyped-call]
+            self._pool.close()
             self._pool = None
             self._claim.release()
 
@@ -129,7 +129,7 @@ class Database:
         assert self._pool is not None
         group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
         works = [work for work, _ in group]
-        ended: Deferred[Any] = self._pool.runWithConnection(transact, works)  # type: ignore[no-untyped-call]
+        ended: Deferred[Any] = self._pool.runWithConnection(transact, works)
         ended.addBoth(self._ended, [done for _, done in group])
 
     def _ended(self, results: Any, dones: list[Deferred[Any]]) -> None:
@@ -240,7 +240,7 @@ def _together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[An
         # Takes the write lock now: a transaction that begins to write later may be refused without any wait.
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.Error:
-        raise Locked(Failure()) from None  # type: ignore[no-untyped-call]
+        raise Locked(Failure()) from None
     try:
         results = [work(connection) for work in works]
         connection.commit()
@@ -256,4 +256,4 @@ def _alone(connection: sqlite3.Connection, work: Work[Any]) -> Any:
     except Locked as locked:
         return locked.failure
     except Exception:  # noqa: BLE001 - the border of the thread: the caller gets it through the Deferred
-        return Failure()  # type: ignore[no-untyped-call]
+        return Failure()

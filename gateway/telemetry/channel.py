@@ -44,7 +44,7 @@ class BoundedChannel(HTTPChannel):
             return
         self.site.connections += 1
         self._counted = True
-        super().connectionMade()  # type: ignore[no-untyped-call]
+        super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
         """Start the deadline with the first byte of a request."""
@@ -52,14 +52,14 @@ class BoundedChannel(HTTPChannel):
             return
         if self._deadline is None and not self._handlingRequest:
             self._deadline = self.site.reactor.callLater(REQUEST_DEADLINE, self.give_up)
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        super().dataReceived(data)
 
     def allContentReceived(self) -> None:
         """Stop the deadline: the request is complete."""
         if self._given_up:
             return
         self._end_deadline()
-        super().allContentReceived()  # type: ignore[no-untyped-call]
+        super().allContentReceived()
 
     def give_up(self) -> None:
         """End the connection at once, whatever else arrives."""
@@ -72,7 +72,7 @@ class BoundedChannel(HTTPChannel):
         if self._counted:
             self.site.connections -= 1
             self._counted = False
-            super().connectionLost(reason)  # type: ignore[no-untyped-call]
+            super().connectionLost(reason)
 
     def _end_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -92,10 +92,10 @@ class BoundedRequest(Request):
         if self._received > BODY_LIMIT:
             self.channel.give_up()
         else:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+            super().handleContentChunk(data)
 
     def write(self, data: bytes) -> None:
         """Write a piece of the answer; its head goes out without a Server header."""
         if not self.startedWriting:
             self.responseHeaders.removeHeader(b"server")
-        super().write(data)  # type: ignore[no-untyped-call]
+        super().write(data)

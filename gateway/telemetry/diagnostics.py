@@ -45,7 +45,7 @@ class DiagnosticsRoot(Resource):
     isLeaf = True
 
     def __init__(self, outbox_pages: OutboxPages) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._outbox_pages = outbox_pages
         self.open_pages: Mapping[bytes, PageMaker] = {}
         self.guarded_pages: Mapping[bytes, PageMaker] = {}
@@ -61,8 +61,8 @@ class DiagnosticsRoot(Resource):
 
         def finish(answer: tuple[int, bytes]) -> None:
             if not gone:
-                request.write(_written(request, (answer[0], JSON, answer[1])))  # type: ignore[no-untyped-call]
-                request.finish()  # type: ignore[no-untyped-call]
+                request.write(_written(request, (answer[0], JSON, answer[1])))
+                request.finish()
 
         later.addCallback(finish)
         return NOT_DONE_YET
@@ -107,9 +107,7 @@ class DiagnosticsSite(Site):
     noisy = False  # the service reports the port
 
     def __init__(self, root: DiagnosticsRoot, guarded: Mapping[bytes, PageMaker], reactor: IReactorTime) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
-            root, timeout=IDLE_TIMEOUT, reactor=reactor, parsePOSTFormSubmission=False
-        )
+        super().__init__(root, timeout=IDLE_TIMEOUT, reactor=reactor, parsePOSTFormSubmission=False)
         self.connections = 0
         self._root = root
         self._guarded = guarded

@@ -194,7 +194,7 @@ def on_this_machine(request: Request) -> bool:
 
     Such a page may call any name that leads here, or this machine by its own name, but says in ``Origin`` whose it is.
     """
-    address = request.getClientAddress()  # type: ignore[no-untyped-call]
+    address = request.getClientAddress()
     host, origin = (
         (request.requestHeaders.getRawHeaders(name) or [b""])[0].decode("latin-1") for name in (b"host", b"origin")
     )

@@ -62,7 +62,7 @@ class FakeCdn(Resource):
     isLeaf = True
 
     def __init__(self, body: bytes = b'{"f":{}}', *, mode: Mode = "ok", etag: str | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.body = body
         self.mode: Mode = mode
         self.etag = etag
@@ -86,7 +86,7 @@ class FakeCdn(Resource):
     def listen(self, reactor: Any, tls: Any = None) -> int:
         """Begin to listen on a free port of 127.0.0.1, which is returned; *tls* is a context factory for https."""
         site = _QuietSite(self)
-        self._connections = WrappingFactory(site)  # type: ignore[no-untyped-call]
+        self._connections = WrappingFactory(site)
         if tls is None:
             self._port = reactor.listenTCP(0, self._connections, interface="127.0.0.1")
         else:
@@ -242,7 +242,7 @@ class _QuietSite(Site):
     noisy = False
 
     def __init__(self, resource: Resource) -> None:
-        super().__init__(resource)  # type: ignore[no-untyped-call]
+        super().__init__(resource)
 
     def log(self, request: Any) -> None:
         """Say nothing."""

@@ -47,9 +47,9 @@ def open_watch(reactor: Any, tell: Tell) -> Watch | None:
         def loseConnection(self) -> None:
             if not self._closing:
                 self._closing = True
-                super().loseConnection()  # type: ignore[no-untyped-call]
+                super().loseConnection()
 
-    watch = Inotify(lambda: Notifier(reactor), tell)  # type: ignore[no-untyped-call]
+    watch = Inotify(lambda: Notifier(reactor), tell)
     return watch if watch.works() else None
 
 

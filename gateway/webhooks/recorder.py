@@ -133,7 +133,7 @@ class Recorder:
 
     def _wordless(self, failure: Failure, entries: list[_Entry]) -> Any:
         """Record at least the configs, when messages cannot be made of them: else the next start fails the same way."""
-        if failure.check(sqlite3.Error):  # type: ignore[no-untyped-call]
+        if failure.check(sqlite3.Error):
             return failure
         if len(entries) > 1:  # one of them is at fault: each is written by itself, so that the others are told
             self._alone = len(entries)

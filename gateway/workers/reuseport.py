@@ -54,7 +54,7 @@ def _everywhere(port: int, bind: str, make: Callable[[int, str], socket.socket])
                 raise
             return make(port, EVERY_IPV4)
     except OSError as error:
-        raise CannotListenError(bind, port, error) from None  # type: ignore[no-untyped-call]
+        raise CannotListenError(bind, port, error) from None
 
 
 def _hold(port: int, address: str) -> socket.socket:

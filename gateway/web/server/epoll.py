@@ -6,9 +6,6 @@ A reactor opens a logging context around every descriptor that is ready, at the 
 Nobody asks for that context here, so it is opened once around all that are ready together.
 """
 
-# mypy: allow-untyped-calls, allow-subclassing-any
-# twisted.internet's file descriptors are not annotated.
-
 from __future__ import annotations
 
 import select

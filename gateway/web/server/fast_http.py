@@ -8,9 +8,6 @@ too long, old or rare is judged by ``Channel`` alone, so the two carriers never 
 Answers are the same functions of values, and the same bytes, as the reference carrier's.
 """
 
-# mypy: allow-untyped-calls
-# twisted.web.http is not annotated.
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

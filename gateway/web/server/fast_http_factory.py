@@ -1,8 +1,5 @@
 """What every connection of the main port begins with: the routes of the moment, and an eye on who is idle or late."""
 
-# mypy: allow-untyped-calls
-# twisted.web.http is not annotated.
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

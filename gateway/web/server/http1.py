@@ -6,9 +6,6 @@ Twisted's channel parses; this one sets the limits, and answers where Twisted wo
     └──────────── 408 after HEAD_DEADLINE ───────────┘               └─ 408 after BODY_DEADLINE ─┘
 """
 
-# mypy: allow-untyped-calls, allow-any-generics
-# twisted.web.http is not annotated.
-
 from __future__ import annotations
 
 import sys

@@ -4,9 +4,6 @@ Twisted's connection parses; this one refuses single requests, ends a connection
 and does not wait for ever for a body.
 """
 
-# mypy: allow-untyped-calls, allow-any-generics, allow-subclassing-any
-# twisted.web is not annotated, and h2 has no types.
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

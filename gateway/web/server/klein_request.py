@@ -1,8 +1,5 @@
 """One request of Twisted's: from the raw target to Klein, and from a ``Reply`` back to the wire."""
 
-# mypy: allow-untyped-calls
-# twisted.web is only partly annotated.
-
 from __future__ import annotations
 
 from http import HTTPStatus

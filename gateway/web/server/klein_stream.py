@@ -1,8 +1,5 @@
 """An open event stream on a Twisted request: the hub's outlet on one side, the transport's producer on the other."""
 
-# mypy: allow-untyped-calls
-# twisted.web is only partly annotated.
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

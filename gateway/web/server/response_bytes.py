@@ -1,8 +1,5 @@
 """From a ``Reply`` to the bytes of an HTTP/1.1 answer, as the reference carrier writes them."""
 
-# mypy: allow-untyped-calls
-# twisted.web.http is not annotated.
-
 from __future__ import annotations
 
 from http import HTTPStatus

@@ -4,9 +4,6 @@
 Importing this module installs Twisted's reactor (through klein): the tap does, after the reactor is chosen.
 """
 
-# mypy: allow-untyped-calls
-# twisted.web is only partly annotated.
-
 from __future__ import annotations
 
 import random

@@ -121,7 +121,7 @@ class TlsLink(PlainLink):
         """
         piece = PIECE if len(data) <= LARGE else LARGE
         for start in range(0, len(data), piece):
-            TLSMemoryBIOProtocol.write(transport, data[start : start + piece])  # type: ignore[no-untyped-call]
+            TLSMemoryBIOProtocol.write(transport, data[start : start + piece])
 
     def give(self, transport: Any, protocol: Any) -> None:
         """Let ``protocol`` receive what was decrypted; setting the transport's ``protocol`` would be in vain."""
