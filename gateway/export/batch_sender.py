@@ -145,10 +145,9 @@ class Export:
         self._sending = self.sender.send(headers, batch.body)
         attempt = await self._sending
         self._sending = None
-        arrived = not attempt.fault and attempt.status is not None and 200 <= attempt.status < 300
         self.metrics.attempted(attempt.label, attempt.duration)
-        self._judge(batch, None if arrived else attempt.text, at)
-        return arrived
+        self._judge(batch, None if attempt.delivered else attempt.text, at)
+        return attempt.delivered
 
     def _judge(self, batch: Batch, why: str | None, at: float) -> None:
         """Note and log how an attempt went: loud when the receiver begins to fail."""

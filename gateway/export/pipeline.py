@@ -19,10 +19,10 @@ from gateway.export.file_sink import EventFile
 from gateway.export.sink import DISK_FAULTS, Trouble
 from gateway.export.spool import EventSpool
 from gateway.http_client.endpoint_trust import TrustError, policy
+from gateway.http_client.post import MakeSender, Route
 from gateway.logger import component_logger
 from gateway.storage.lock_file import Taken
 from gateway.text.timestamps import iso
-from gateway.webhooks.delivery.courier import MakeSender, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""What one attempt to deliver came to, and which fault of the network means what."""
+"""The result of one POST as a value, and the words for each network error."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
 from OpenSSL.SSL import Error as TlsError
@@ -16,11 +16,11 @@ from twisted.web.client import ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
 from gateway.http_client.agent import AddressRefused
-from gateway.webhooks.delivery.retry import Failed, Label, Outcome, TimedOut, answered, label, text
-from gateway.webhooks.delivery.schedule import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Label = Literal["delivered", "refused", "timeout", "broken"]
 
 TIMED_OUT: Final = "timed out"
 ANSWER_KEPT: Final = 1024  # bytes of each answer that ``deliveries show`` can print
@@ -28,9 +28,9 @@ ANSWER_KEPT: Final = 1024  # bytes of each answer that ``deliveries show`` can p
 
 @frozen
 class Attempt:
-    """One attempt; ``status`` is None when no whole head came, ``fault`` is "" when a whole answer came.
+    """The result of one POST; ``status`` is None without a complete response head, ``fault`` is "" without an error.
 
-    ``duration`` in seconds; ``answer`` are the first 1,024 bytes of the body; ``retry_after`` the header's text.
+    ``duration`` is in seconds; ``answer`` holds the first 1,024 bytes of the body, ``retry_after`` the header's text.
     """
 
     status: int | None
@@ -39,23 +39,24 @@ class Attempt:
     answer: bytes = b""
     retry_after: str | None = None
 
-    def outcome(self, now: float) -> Outcome:
-        """Return what the attempt came to; ``now``, in seconds since 1970, is what a date in ``retry_after`` means."""
-        if self.fault == TIMED_OUT:
-            return TimedOut()
-        if self.fault or self.status is None:
-            return Failed(self.fault)
-        return answered(self.status, None if self.retry_after is None else parse_retry_after(self.retry_after, now))
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver answered 2xx in time."""
+        return not self.fault and self.status is not None and 200 <= self.status <= 299
 
     @property
     def label(self) -> Label:
-        """Say it in one of few words, for metrics."""
-        return label(self.outcome(0.0))
+        """The result as a metric label."""
+        if self.fault == TIMED_OUT:
+            return "timeout"
+        if self.fault or self.status is None:
+            return "broken"
+        return "delivered" if self.delivered else "refused"
 
     @property
     def text(self) -> str:
-        """Say it in a few words, for logs and lists."""
-        return text(self.outcome(0.0))
+        """The result in a few words, for logs, lists and ``DELIVERY_FAILED``."""
+        return self.fault or f"answered {self.status}"
 
 
 class AnswerTooLong(Exception):

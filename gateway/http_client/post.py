@@ -6,10 +6,12 @@ Every fault of the network, however hostile the receiver, becomes an ``Attempt``
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import unquote
 
+from attrs import frozen
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
@@ -20,13 +22,17 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
+from gateway.http_client.address_guard import Guard
 from gateway.http_client.agent import ANSWER_LIMIT, Connections
 from gateway.http_client.attempt import ANSWER_KEPT, AnswerTooLong, Attempt, fault_text
+from gateway.http_client.endpoint_trust import policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted.python.failure import Failure
+
+    from gateway.settings import Delivery
 
 BODY_LIMIT: Final = ANSWER_LIMIT // 2  # bytes of an answer's body; below the bound of the connection, to say it better
 # No receiver may leave a cookie; treq would make two jars per request otherwise.
@@ -49,6 +55,37 @@ class Sender(Protocol):
 
     def close(self) -> Deferred[None]:
         """Close every connection."""
+
+
+@frozen
+class Route:
+    """How to reach an endpoint: one whose route a reload leaves equal keeps its connections.
+
+    ``ca_file`` is read when the connections are made, so other bytes under the same name take a restart.
+    """
+
+    url: str
+    ca_file: str
+    concurrency: int
+    timeout: float
+    delivery: Delivery
+
+
+MakeSender = Callable[[Any, Route], Sender]
+
+
+def make_sender(reactor: Any, route: Route) -> Sender:
+    """Return what sends over HTTP; raises ``TrustError`` or ValueError when the settings cannot be used."""
+    delivery = route.delivery
+    connections = Connections(
+        reactor,
+        Guard.from_settings(delivery.allowed_networks, delivery.denied_networks),
+        policy(route.ca_file),
+        bind=delivery.source_address,
+        idle=route.concurrency,
+        timeout=route.timeout,
+    )
+    return HttpSender(reactor, route.url, connections, route.timeout)
 
 
 class HttpSender:

@@ -15,10 +15,10 @@ from twisted.web.http import RESPONSES
 import gateway
 from gateway.deferreds import Timer
 from gateway.http_client.bounded_body import collect
-from gateway.http_client.errors import explained
 from gateway.http_client.network import ENCODING_HEADER, Network
 from gateway.logger import component_logger
 from gateway.upstream import reporter
+from gateway.upstream.errors import explained
 from gateway.upstream.governance import FETCH_LIMIT, Accept, Refuse, judge
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, made_etag
 from gateway.upstream.polling import delay, interval

@@ -14,13 +14,14 @@ from twisted.internet.defer import Deferred, succeed
 from gateway.deferreds import supervise
 from gateway.export.metrics import ExportMetrics, Untold
 from gateway.export.pipeline import Exports
+from gateway.http_client.post import MakeSender, make_sender
 from gateway.logger import component_logger
 from gateway.storage.database import Database, check
 from gateway.storage.paths import outbox_path
 from gateway.text.timestamps import iso
 from gateway.webhooks.admin import Desk
 from gateway.webhooks.attribution import Credits
-from gateway.webhooks.delivery.courier import Courier, MakeSender, make_sender
+from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_health import FAILING_LONG
 from gateway.webhooks.delivery.endpoint_policy import EndpointRules, Voice
 from gateway.webhooks.maintenance import Upkeep

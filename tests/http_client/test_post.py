@@ -14,8 +14,8 @@ import trustme
 from twisted.internet.address import IPv4Address
 
 from gateway.http_client.attempt import ANSWER_KEPT, Attempt
+from gateway.http_client.post import Route, make_sender
 from gateway.settings import Delivery
-from gateway.webhooks.delivery.courier import Route, make_sender
 from receiver import Receiver
 from tcp_server import server
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
-from gateway.http_client.address_guard import Guard
-from gateway.http_client.agent import Connections
-from gateway.http_client.endpoint_trust import TrustError, policy
-from gateway.http_client.post import HttpSender, Sender
+from gateway.http_client.endpoint_trust import TrustError
+from gateway.http_client.post import MakeSender, Route, make_sender
 from gateway.logger import component_logger
 from gateway.webhooks.delivery.endpoint_queue import Lane, Rules
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
     from gateway.settings import Delivery, Endpoint
     from gateway.webhooks.metrics import OutboundMetrics
     from gateway.webhooks.store.outbox import Outbox
@@ -23,37 +21,6 @@ if TYPE_CHECKING:
 _log = component_logger("gateway")
 
 GRACE: Final = 5.0  # seconds that a stop waits for attempts in flight; those that are cut are repeated
-
-
-@frozen
-class Route:
-    """How to reach an endpoint: one whose route a reload leaves equal keeps its connections.
-
-    ``ca_file`` is read when the connections are made, so other bytes under the same name take a restart.
-    """
-
-    url: str
-    ca_file: str
-    concurrency: int
-    timeout: float
-    delivery: Delivery
-
-
-MakeSender = Callable[[Any, Route], Sender]
-
-
-def make_sender(reactor: Any, route: Route) -> Sender:
-    """Return what sends over HTTP; raises ``TrustError`` or ValueError when the settings cannot be used."""
-    delivery = route.delivery
-    connections = Connections(
-        reactor,
-        Guard.from_settings(delivery.allowed_networks, delivery.denied_networks),
-        policy(route.ca_file),
-        bind=delivery.source_address,
-        idle=route.concurrency,
-        timeout=route.timeout,
-    )
-    return HttpSender(reactor, route.url, connections, route.timeout)
 
 
 class Courier:

@@ -118,7 +118,7 @@ class EndpointRules:
         """See ``Rules``."""
         first = letter.first_try if letter.first_try is not None else began
         retry_for = self.endpoint.retry_for
-        return follow(attempt.outcome(now), first, now, letter.tries - letter.earlier + 1, retry_for, self.rng.random())
+        return follow(attempt, first, now, letter.tries - letter.earlier + 1, retry_for, self.rng.random())
 
     def notices(self, letter: Letter, attempt: Attempt, now: float) -> Sequence[Message]:
         """See ``Rules``."""

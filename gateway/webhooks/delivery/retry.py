@@ -1,47 +1,18 @@
-"""What one attempt came to, and what follows from it.
+"""What follows from one attempt: the message is delivered, tried again or given up.
 
-status, fault ──► Attempt.outcome() ──► Outcome ──► follow() ──► Done | Again | Expired
+Attempt ──► follow() ──► Done | Again | Expired
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.webhooks.delivery.schedule import next_attempt
+from gateway.webhooks.delivery.schedule import next_attempt, parse_retry_after
 
-Label = Literal["delivered", "refused", "timeout", "broken"]
-
-
-@attrs.frozen
-class Delivered:
-    """The receiver answered 2xx in time."""
-
-    status: int
-
-
-@attrs.frozen
-class Refused:
-    """The receiver answered anything else: 3xx, which is never followed, 4xx or 5xx."""
-
-    status: int
-    retry_after: float | None = None  # seconds that it asked to be left alone
-
-
-@attrs.frozen
-class TimedOut:
-    """No whole answer came in time."""
-
-
-@attrs.frozen
-class Failed:
-    """No answer came: ``kind`` says why, in words without address or secret."""
-
-    kind: str
-
-
-Outcome = Delivered | Refused | TimedOut | Failed
+if TYPE_CHECKING:
+    from gateway.http_client.attempt import Attempt
 
 
 @attrs.frozen
@@ -67,44 +38,16 @@ class Expired:
 Step = Done | Again | Expired
 
 
-def answered(status: int, retry_after: float | None = None) -> Delivered | Refused:
-    """Return the outcome of a whole answer."""
-    return Delivered(status) if 200 <= status <= 299 else Refused(status, retry_after)
+def follow(attempt: Attempt, first: float, now: float, number: int, retry_for: float, chance: float) -> Step:
+    """Return what follows from attempt number ``number``, which ended at ``now``; arguments as ``next_attempt``.
 
-
-def label(outcome: Outcome) -> Label:
-    """Return the outcome as one of the few words that metrics and lists know."""
-    match outcome:
-        case Delivered():
-            return "delivered"
-        case Refused():
-            return "refused"
-        case TimedOut():
-            return "timeout"
-        case Failed():
-            return "broken"
-
-
-def text(outcome: Outcome) -> str:
-    """Return the outcome in a few words, for logs, lists and ``DELIVERY_FAILED``."""
-    match outcome:
-        case Delivered(status) | Refused(status):
-            return f"answered {status}"
-        case TimedOut():
-            return "timed out"
-        case Failed(kind):
-            return kind
-
-
-def follow(outcome: Outcome, first: float, now: float, attempt: int, retry_for: float, chance: float) -> Step:
-    """Return what follows from attempt number ``attempt``, which ended at ``now``; arguments as ``next_attempt``.
-
-    ``asked`` of the answer is never later than ``at``: nobody is left alone beyond the end of ``retry_for``.
+    ``asked`` of the answer is never later than ``at``: ``Retry-After`` does not extend ``retry_for``.
     """
-    if isinstance(outcome, Delivered):
+    if attempt.delivered:
         return Done()
-    asked = outcome.retry_after if isinstance(outcome, Refused) else None
-    at = next_attempt(first, now, attempt, retry_for, asked, chance)
+    answered = not attempt.fault and attempt.retry_after is not None
+    asked = parse_retry_after(attempt.retry_after or "", now) if answered else None
+    at = next_attempt(first, now, number, retry_for, asked, chance)
     if at is None:
-        return Expired(text(outcome))
+        return Expired(attempt.text)
     return Again(at) if asked is None else Again(at, min(now + asked, at))

@@ -6,19 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.webhooks.delivery.retry import (
-    Again,
-    Delivered,
-    Done,
-    Expired,
-    Failed,
-    Refused,
-    TimedOut,
-    answered,
-    follow,
-    label,
-    text,
-)
+from gateway.http_client.attempt import TIMED_OUT, Attempt
+from gateway.webhooks.delivery.retry import Again, Done, Expired, follow
 from gateway.webhooks.delivery.schedule import DELAYS, JITTER, LONGEST_DELAY, delay, next_attempt, parse_retry_after
 
 DAYS = 86400.0
@@ -122,39 +111,25 @@ def test_any_retry_after_is_survived(value):
     assert found is None or 0 <= found <= 365 * DAYS
 
 
-# Outcomes
+# What follows from an attempt
 
 
-@pytest.mark.parametrize(("status", "kind"), [(199, Refused), (200, Delivered), (299, Delivered), (300, Refused)])
-def test_only_2xx_is_delivered(status, kind):
-    """The statuses from 200 to 299 are a delivery, everything else is a refusal."""
-    assert type(answered(status)) is kind
+def refused(status, retry_after=None):
+    """An attempt that was answered with ``status``."""
+    return Attempt(status, "", 0.0, b"", retry_after)
 
 
-@pytest.mark.parametrize(
-    ("outcome", "word", "words"),
-    [
-        (Delivered(204), "delivered", "answered 204"),
-        (Refused(302), "refused", "answered 302"),
-        (TimedOut(), "timeout", "timed out"),
-        (Failed("the connection was lost"), "broken", "the connection was lost"),
-    ],
-)
-def test_outcomes_in_words(outcome, word, words):
-    """Each outcome has a word for metrics and a text for people."""
-    assert (label(outcome), text(outcome)) == (word, words)
-
-
-@pytest.mark.parametrize("outcome", [Refused(500), Refused(301), TimedOut(), Failed("x")])
-def test_every_failure_is_tried_again_until_it_expires(outcome):
+@pytest.mark.parametrize("failed", [refused(500), refused(301), Attempt(None, TIMED_OUT, 0.0), Attempt(200, "x", 0.0)])
+def test_every_failure_is_tried_again_until_it_expires(failed):
     """Refusals of any kind, timeouts and connection errors are all retried, and expire with the last reason."""
-    assert follow(outcome, 0.0, 100.0, 1, 3600.0, 0.5) == Again(105.0)
-    assert follow(outcome, 0.0, 3600.0, 1, 3600.0, 0.5) == Expired(text(outcome))
+    assert follow(failed, 0.0, 100.0, 1, 3600.0, 0.5) == Again(105.0)
+    assert follow(failed, 0.0, 3600.0, 1, 3600.0, 0.5) == Expired(failed.text)
 
 
 def test_success_ends_it_and_retry_after_is_heeded():
-    """A delivery is done even at the end; a refusal that asks for time gets it."""
-    assert follow(Delivered(200), 0.0, 9999.0, 1, 10.0, 0.5) == Done()
-    assert follow(Refused(429, 60.0), 0.0, 0.0, 1, 3600.0, 0.5) == Again(60.0, 60.0)
-    assert follow(Refused(429, 60.0), 0.0, 100.0, 9, 99999.0, 0.5) == Again(100.0 + LONGEST_DELAY, 160.0)
-    assert follow(Refused(429, 600.0), 0.0, 100.0, 9, 120.0, 0.5) == Again(120.0, 120.0)
+    """A delivery is done even at the end; a refusal that asks for time gets it, an attempt that broke does not."""
+    assert follow(Attempt(200, "", 0.0), 0.0, 9999.0, 1, 10.0, 0.5) == Done()
+    assert follow(refused(429, "60"), 0.0, 0.0, 1, 3600.0, 0.5) == Again(60.0, 60.0)
+    assert follow(refused(429, "60"), 0.0, 100.0, 9, 99999.0, 0.5) == Again(100.0 + LONGEST_DELAY, 160.0)
+    assert follow(refused(429, "600"), 0.0, 100.0, 9, 120.0, 0.5) == Again(120.0, 120.0)
+    assert follow(Attempt(503, TIMED_OUT, 0.0, b"", "600"), 0.0, 0.0, 1, 3600.0, 0.5) == Again(5.0)
