@@ -1,4 +1,4 @@
-"""The pages and the unit that an operator reads say what the code does."""
+"""The operations pages and the systemd unit agree with the code; links of all pages lead somewhere."""
 
 import re
 import shutil
@@ -84,7 +84,10 @@ def headings(text):
     return {re.sub(r"[^\w-]", "", line.lstrip("# ").lower().replace(" ", "-")) for line in lines}
 
 
-@pytest.mark.parametrize("page", ["docs/operations.md", "docs/metrics.md", "docs/exporter.md"])
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     """Relative links name files, and anchors name headings, also those of other pages."""
     here = ROOT / page
