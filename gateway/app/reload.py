@@ -9,7 +9,7 @@ from attrs import define
 from gateway.export.pipeline import ExporterUnusable
 from gateway.logger import component_logger
 from gateway.settings import restart_needed
-from gateway.storage.database import OutboxUnusable
+from gateway.storage import OutboxUnusable
 from gateway.telemetry import LogLevels
 from gateway.upstream import UpstreamError
 from gateway.web.server.tls import TlsError

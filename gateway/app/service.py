@@ -32,7 +32,7 @@ from gateway.app.signals import catch_signals
 from gateway.export.pipeline import ExporterUnusable
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
-from gateway.storage.database import OutboxUnusable
+from gateway.storage import OutboxUnusable
 from gateway.telemetry import (
     Concerns,
     LagMonitor,

@@ -48,7 +48,7 @@ class Place:
         if self.database is not None:
             path = self.database
         else:
-            from gateway.storage.paths import outbox_path
+            from gateway.storage import outbox_path
 
             configured = self.settings().outbox.path
             path = outbox_path(configured, os.environ, Path.home())
@@ -86,13 +86,15 @@ def opened(place: Place) -> Iterator[sqlite3.Connection]:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    from gateway.storage.migrations import APPLICATION, VERSION
+    from gateway.storage import APPLICATION_ID, SCHEMA_VERSION
 
     ours, version = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-    if ours != APPLICATION:
+    if ours != APPLICATION_ID:
         raise click.ClickException(f"{path} is not an outbox of flaggateway")
-    if version != VERSION:
-        raise click.ClickException(f"{path} has schema {version}, this command knows {VERSION}: use the gateway's own")
+    if version != SCHEMA_VERSION:
+        raise click.ClickException(
+            f"{path} has schema {version}, this command supports {SCHEMA_VERSION}: use the flaggateway of the gateway"
+        )
 
 
 def _become_owner(path: Path) -> None:

@@ -23,7 +23,7 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway.export import counted, merged
 from gateway.logger import component_logger
-from gateway.storage.lock_file import Claim, Taken, claimed
+from gateway.storage import LockFile, LockTaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,13 +41,14 @@ LOOK_SECONDS: Final = 5.0  # between two looks whether a minute of counts is ove
 
 
 def check(path: str, *, ours: bool) -> None:
-    """Create the file if it is not there; raises ``OSError`` when it cannot be written, ``Taken`` when another does.
+    """Create the file if it is missing, and check its lock unless this gateway holds it (``ours``).
 
-    ``ours`` says that this gateway writes to it already.
+    :raises OSError: when the file cannot be written
+    :raises LockTaken: when another gateway writes to it
     """
     os.close(_open(Path(path)))
     if not ours:
-        with claimed(Path(path), hidden=True):
+        with LockFile(Path(path), hidden=True):
             pass
 
 
@@ -64,16 +65,16 @@ class EventFile:
     _looks: LoopingCall | None = None
     _one_by_one: DeferredLock = field(factory=DeferredLock)
     _threads: ThreadPool = field(factory=lambda: ThreadPool(1, 1, name="evaluations"))
-    _claim: Claim = field(init=False)
+    _lock: LockFile = field(init=False)
 
-    @_claim.default
-    def _claim_file(self) -> Claim:
-        return Claim(Path(self.settings.path), hidden=True)
+    @_lock.default
+    def _make_lock(self) -> LockFile:
+        return LockFile(Path(self.settings.path), hidden=True)
 
     def start(self) -> None:
         """Begin."""
-        with suppress(Taken, OSError):  # the first write says so
-            self._claim.take()
+        with suppress(LockTaken, OSError):  # the first write says so
+            self._lock.acquire()
         self._threads.start()
         self._looks = LoopingCall(self._look)
         self._looks.clock = self.reactor
@@ -93,7 +94,7 @@ class EventFile:
 
     def _end(self) -> None:
         self._threads.stop()
-        self._claim.release()
+        self._lock.release()
 
     def _in_turn(self, parcels: Sequence[Parcel], minute: int | None) -> Deferred[int]:
         return self._one_by_one.run(lambda: Deferred.fromCoroutine(self._write(parcels, minute)))
@@ -114,8 +115,8 @@ class EventFile:
     def _append(self, data: bytes) -> None:
         settings = self.settings
         try:
-            self._claim.take()
-        except Taken as error:
+            self._lock.acquire()
+        except LockTaken as error:
             raise BlockingIOError(EWOULDBLOCK, f"{settings.path} is in use by another gateway") from error
         append(Path(settings.path), data, settings.max_bytes, settings.keep)
 

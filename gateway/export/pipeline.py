@@ -21,7 +21,7 @@ from gateway.export.spool import EventSpool
 from gateway.http_client.endpoint_trust import TrustError, policy
 from gateway.http_client.post import MakeSender, Route
 from gateway.logger import component_logger
-from gateway.storage.lock_file import Taken
+from gateway.storage import LockTaken
 from gateway.text.timestamps import iso
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.export.metrics import ExportMetrics
     from gateway.export.sink import Sink
     from gateway.settings import Delivery, Exporter, Settings
-    from gateway.storage.database import Store
+    from gateway.storage import Store
 
 _log = component_logger("gateway")
 
@@ -92,7 +92,7 @@ class Exports:
                 before = None if self._settings is None else self._settings[0]
                 ours = before is not None and (before.kind, before.path) == ("file", exporter.path)
                 eventfile.check(exporter.path, ours=ours)
-        except Taken as error:
+        except LockTaken as error:
             taken = f"{exporter.path} is in use by another gateway; each gateway needs a file of its own"
             raise ExporterUnusable(f"exporter.path: {taken}") from error
         except OSError as error:

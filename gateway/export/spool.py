@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from attrs import frozen
 
 from gateway.export import SPOOL_FULL, Parcel, counted, encode_batch, merged
-from gateway.webhooks.store.message_table import count_drop
+from gateway.storage import count_drop
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from gateway.storage.database import Store
+    from gateway.storage import Store
 
 T = TypeVar("T")
 Row = tuple[int, int, bytes]  # how many events, in how many bytes, with commas between them

@@ -1,1 +1,27 @@
-"""SQLite files that webhooks and the exporter share: one writer thread, migrations, lock, paths."""
+"""The SQLite database that webhooks and the exporter share: one writer thread, schema upgrades, lock file, path.
+
+    webhooks, export ──► Store.run(work) ──► Database: one transaction for all waiting work ──► outbox.sqlite3
+
+The tables belong to the rooms that use them, except the count of drops, which both write.
+"""
+
+from __future__ import annotations
+
+from gateway.storage.database import DISK_ERRORS, Database, OutboxUnusable, Store, check_database, count_drop
+from gateway.storage.lock_file import LockFile, LockTaken
+from gateway.storage.migrations import APPLICATION_ID, SCHEMA_VERSION
+from gateway.storage.paths import outbox_path
+
+__all__ = (
+    "APPLICATION_ID",
+    "DISK_ERRORS",
+    "SCHEMA_VERSION",
+    "Database",
+    "LockFile",
+    "LockTaken",
+    "OutboxUnusable",
+    "Store",
+    "check_database",
+    "count_drop",
+    "outbox_path",
+)

@@ -1,8 +1,8 @@
-"""One SQLite file, one writer thread, one transaction for all the work that waits: the only module that knows adbapi.
+"""One SQLite file with one writer thread, which runs all waiting work in one transaction; adbapi is used only here.
 
 run(work) ──► waiting ──► thread: BEGIN IMMEDIATE · work · work · work · COMMIT ──► the Deferreds fire, in order
 
-A Deferred fires with a result only when what the work wrote is on disk.
+A Deferred fires with a result only when what its work wrote is on disk.
 """
 
 from __future__ import annotations
@@ -19,70 +19,80 @@ from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from gateway.storage.lock_file import Claim, Taken, claimed
-from gateway.storage.migrations import NotOurs, migrate
+from gateway.storage.lock_file import LockFile, LockTaken
+from gateway.storage.migrations import IncompatibleDatabase, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from twisted.internet.interfaces import IReactorTime
+
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
-BUSY_SECONDS: Final = 2.0  # how long a transaction waits for another process's lock; a change waits 0.25 s anyway
-GROUP_LIMIT: Final = 500  # pieces of work in one transaction: bounds what one fault makes run again
-SLICE_SECONDS: Final = 0.005  # of the reactor for what follows from one transaction, before others have their turn
-# Python's 5 ms are what the database's thread waits for its turn after each statement while the reactor is busy: under
-# load a change took three times as long to be recorded.
+DISK_ERRORS: Final = (sqlite3.Error, OSError)  # disk full, locked, read-only or gone: such a write is retried
+BUSY_SECONDS: Final = 2.0  # how long a transaction waits for the lock of another process; a change waits 0.25 s anyway
+GROUP_LIMIT: Final = 500  # pieces of work in one transaction: bounds what runs again after one that fails
+SLICE_SECONDS: Final = 0.005  # for the callbacks of one transaction, before the reactor serves others
+# Python's default of 5 ms is what the database's thread waits for the interpreter after each statement while the
+# reactor is busy: under load it took three times as long to record a change.
 SWITCH_SECONDS: Final = 0.0005
-# So that evaluations that wait for their batch are not read back from the disk.  Most of what an outbox adds to the
-# memory of the process is this: it fills once and stays.
+# Holds evaluations that wait for their batch, so that they are not read back from the disk.  Most of the memory that
+# an outbox adds to the process is this cache: it fills once and stays.
 CACHE_KIBIBYTES: Final = 16 * 1024
-CHECKPOINT_PAGES: Final = 1000  # SQLite's own figure: about 4 MB of write-ahead log
+CHECKPOINT_PAGES: Final = 1000  # SQLite's default: about 4 MB of write-ahead log
 
 
 class OutboxUnusable(Exception):
-    """The database cannot be opened at all; the text names the option and the remedy."""
+    """The database cannot be opened; the text names the option and the remedy."""
 
 
 class Store(Protocol):
-    """Where transactions run."""
+    """Runs transactions."""
 
     def run(self, work: Work[T]) -> Deferred[T]:
-        """Do ``work`` in a transaction; errs with what it raised, or with ``sqlite3.Error``; then nothing was written.
+        """Run ``work`` in a transaction; on failure nothing of it is written.
 
-        ``work`` runs in another thread, and may be run more than once before one run is kept: it must change nothing
-        but the database, and read nothing that the reactor's thread changes meanwhile.  Works run in the order of the
-        calls, and their Deferreds fire in it, in the reactor's thread.  To cancel one stops the waiting, not the work.
+        ``work`` runs in another thread, and perhaps more than once until one run is committed: it may change nothing
+        but the database, and read nothing that the reactor's thread changes.  Works run in the order of the calls, and
+        their Deferreds fire in that order, in the reactor's thread.  Cancelling one stops the wait, not the work.
+
+        :raises sqlite3.Error: through the Deferred, as does what ``work`` raised
         """
 
 
 class Database:
-    """The file at ``path``; ``open`` before ``run``, ``close`` at the end, and no ``run`` after it has fired."""
+    """The file at ``path``.  Call ``open`` before ``run``, and no ``run`` once ``close`` has fired.
 
-    def __init__(self, reactor: Any, path: Path) -> None:
+    ``reactor`` also provides ``IReactorThreads``.
+    """
+
+    def __init__(self, reactor: IReactorTime, path: Path) -> None:
         self.path = path
         self._reactor = reactor
-        self._claim = Claim(path)
+        self._lock = LockFile(path)
         self._pool: ConnectionPool | None = None
         self._waiting: list[tuple[Work[Any], Deferred[Any]]] = []
         self._busy = False
         self._results: deque[tuple[Deferred[Any], Any]] = deque()
-        self._idle: list[Deferred[None]] = []
+        self._closing: list[Deferred[None]] = []
 
     def open(self) -> None:
-        """Create or upgrade the file, and start the thread; raises ``OutboxUnusable`` with nothing left open.
+        """Create or upgrade the file and start the thread.
 
-        Takes some milliseconds in the calling thread, so that whoever starts the gateway learns at once.
-        Python's switch interval is that of the whole process, and stays at what is set here.
+        Blocks for some milliseconds, so that the start of the gateway fails at once.  Lowers the switch interval of
+        the process, and leaves it so.
+
+        :raises OutboxUnusable: with nothing left open
         """
-        with _explained(self.path):
-            _make_room_for(self.path)
-            self._claim.take()
+        with _explain_errors(self.path):
+            _create_folder(self.path)
+            self._lock.acquire()
             try:
                 _prepare_file(self.path)
             except BaseException:
-                self._claim.release()
+                self._lock.release()
                 raise
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
         self._pool = ConnectionPool(
@@ -93,7 +103,7 @@ class Database:
             cp_max=1,
             cp_openfun=prepare,
             check_same_thread=False,  # adbapi closes the connection in the thread that closes the pool
-            isolation_level=None,  # Python would begin transactions by itself, and late: at the first write
+            isolation_level=None,  # otherwise Python begins transactions, and only at the first write
             timeout=BUSY_SECONDS,
         )
         self._pool.start()
@@ -106,23 +116,23 @@ class Database:
         return done
 
     def close(self) -> Deferred[None]:
-        """Fire when all work is done, the thread has ended and the claim is let go; work of before then is done too."""
+        """Finish the work of all earlier calls, end the thread, release the lock; then the Deferred fires."""
         done: Deferred[None] = Deferred()
-        done.addCallback(lambda _: self._end())
-        self._idle.append(done)
-        self._rest()
+        done.addCallback(lambda _: self._close_pool())
+        self._closing.append(done)
+        self._close_if_idle()
         return done
 
-    def _end(self) -> None:
+    def _close_pool(self) -> None:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
-            self._claim.release()
+            self._lock.release()
 
     def _schedule(self) -> None:
         if self._waiting and not self._busy:
             self._busy = True
-            # One turn of the reactor gathers what belongs together.
+            # After this turn of the reactor, which may add more work to the transaction.
             self._reactor.callLater(0, self._begin)
 
     def _begin(self) -> None:
@@ -143,39 +153,51 @@ class Database:
             self._fire()
 
     def _fire(self) -> None:
-        """Tell the callers, a slice at a time: what they do next would hold up everybody else in the reactor."""
+        """Fire the Deferreds, a slice at a time: their callbacks would delay everything else in the reactor."""
         until = self._reactor.seconds() + SLICE_SECONDS
         while self._results:
             done, result = self._results[0]
             done.callback(result)
-            self._results.popleft()  # only now, so that nobody takes this for the end
+            self._results.popleft()  # after the callbacks, during which the database does not count as idle
             if self._results and self._reactor.seconds() >= until:
                 self._reactor.callLater(0, self._fire)
                 return
-        self._rest()
+        self._close_if_idle()
 
-    def _rest(self) -> None:
+    def _close_if_idle(self) -> None:
         if self._busy or self._waiting or self._results:
             return
-        idle, self._idle = self._idle, []
-        for waiting in idle:
-            waiting.callback(None)
+        closed, self._closing = self._closing, []
+        for done in closed:
+            done.callback(None)
 
 
-def check(path: Path) -> None:
-    """Do what ``Database.open`` does before it opens; raises ``OutboxUnusable``.  Not for a file that is open."""
-    with _explained(path):
-        _make_room_for(path)
-        with claimed(path):
+def check_database(path: Path) -> None:
+    """Lock and prepare the file as ``Database.open`` would, and release it; not for a file that this process has open.
+
+    :raises OutboxUnusable: when ``Database.open`` would
+    """
+    with _explain_errors(path):
+        _create_folder(path)
+        with LockFile(path):
             _prepare_file(path)
 
 
-def _make_room_for(path: Path) -> None:
+def count_drop(connection: sqlite3.Connection, endpoint: str, reason: str, count: int) -> None:
+    """Add to the number of messages or evaluations of an endpoint that were dropped for a reason."""
+    connection.execute(
+        "INSERT INTO drops (endpoint, reason, count) VALUES (?, ?, ?)"
+        " ON CONFLICT (endpoint, reason) DO UPDATE SET count = count + excluded.count",
+        (endpoint, reason, count),
+    )
+
+
+def _create_folder(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _prepare_file(path: Path) -> None:
-    """Create the file for nobody but us (messages name users), bring it to our schema."""
+    """Create the file with rights for its owner alone, since messages contain users, and upgrade its schema."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
         migrate(connection)
@@ -183,64 +205,63 @@ def _prepare_file(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn every fault into ``OutboxUnusable``."""
+def _explain_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except Taken as error:
+    except LockTaken as error:
         text = f"outbox.path: {path} is in use by another gateway ({error}); each gateway needs a file of its own"
         raise OutboxUnusable(text) from error
     except OSError as error:
         raise OutboxUnusable(f"outbox.path: {path} cannot be written: {error.strerror}") from error
-    except NotOurs as error:
+    except IncompatibleDatabase as error:
         raise OutboxUnusable(f"outbox.path: {path}: {error}") from error
     except sqlite3.Error as error:
         raise OutboxUnusable(f"outbox.path: {path} cannot be opened: {error}") from error
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Set what SQLite forgets when a connection is closed."""
-    # A reader (the command line, the diagnostics port) and the writer do not wait for each other.
+    """Set the options that SQLite keeps per connection."""
+    # Readers (the command line, the diagnostics port) and the writer do not block each other.
     connection.execute("PRAGMA journal_mode = WAL")
-    # With NORMAL a commit is synced at the next checkpoint only: a power cut would take back what was promised.
+    # NORMAL would sync a commit only at the next checkpoint: a power cut would lose acknowledged work.
     connection.execute("PRAGMA synchronous = FULL")
-    # Off unless asked for; attempts go with their message.
+    # Off by default; deleting a message deletes its attempts.
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
-    # Debian's SQLite overwrites what is deleted, and for that writes and syncs each page of it once more: half of all
-    # that the exporter cost the disk.  FAST leaves pages alone that become free as a whole, until they are used again.
+    # Debian's SQLite overwrites deleted data, so it writes and syncs each of its pages once more: half of the
+    # exporter's disk traffic.  FAST does so only in pages that stay in use.
     connection.execute("PRAGMA secure_delete = FAST")
 
 
 def transact(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
-    """Do all works in one transaction; when one fails, each in a transaction of its own.
+    """Run all works in one transaction; if one fails, each in a transaction of its own.
 
-    Returns a result or a Failure for each work, in order.  A database that is locked fails all at once: it is nobody's
-    fault, and to wait for the lock once more for each work would take minutes.
+    Returns a result or a Failure per work, in order.  A locked database fails all of them at once: no work caused it,
+    and waiting for the lock once per work would take minutes.
     """
     try:
-        return _together(connection, works)
-    except Locked as locked:
-        return [locked.failure] * len(works)
-    except Exception:  # noqa: BLE001 - the border of the thread; told below, work by work
-        return [_alone(connection, work) for work in works]
+        return _run_together(connection, works)
+    except _CannotBegin as error:
+        return [error.failure] * len(works)
+    except Exception:  # noqa: BLE001 - any work may have raised it; each reports its own failure in the second run
+        return [_run_alone(connection, work) for work in works]
 
 
-class Locked(Exception):
-    """No transaction could begin."""
+class _CannotBegin(Exception):
+    """The transaction could not begin, so no work has run."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__()
         self.failure = failure
 
 
-def _together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+def _run_together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
     try:
-        # Takes the write lock now: a transaction that begins to write later may be refused without any wait.
+        # Takes the write lock at once: a transaction that starts with a read can be refused later without a wait.
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.Error:
-        raise Locked(Failure()) from None
+        raise _CannotBegin(Failure()) from None
     try:
         results = [work(connection) for work in works]
         connection.commit()
@@ -250,10 +271,10 @@ def _together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[An
     return results
 
 
-def _alone(connection: sqlite3.Connection, work: Work[Any]) -> Any:
+def _run_alone(connection: sqlite3.Connection, work: Work[Any]) -> Any:
     try:
-        return _together(connection, [work])[0]
-    except Locked as locked:
-        return locked.failure
-    except Exception:  # noqa: BLE001 - the border of the thread: the caller gets it through the Deferred
+        return _run_together(connection, [work])[0]
+    except _CannotBegin as error:
+        return error.failure
+    except Exception:  # noqa: BLE001 - the border of the thread: the caller gets the failure through the Deferred
         return Failure()

@@ -1,43 +1,42 @@
-"""One gateway per file: a lock that ends with the process that holds it, however that ends.
+"""A lock for one gateway per file, which the kernel releases when its process ends, however it ends.
 
-Two that shared an outbox would record each change twice, under different ids, and send each message twice.  Two that
-wrote evaluations to one file would rotate it away from each other.
+Two gateways that shared an outbox would record each change twice, under different ids, and send each message twice.
+Two that wrote evaluations to one file would rotate it away from each other.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
-class Taken(Exception):
-    """Another process holds it; the text says which, as far as that is known."""
+class LockTaken(Exception):
+    """Another process holds the lock; the text names it by its process id if that is known."""
 
 
-class Claim:
-    """A claim on the file at ``path``; the lock is a file beside it: the file itself is SQLite's, or may be moved away.
+class LockFile:
+    """The lock of the file at ``path``, held on ``<path>.lock`` beside it; a context manager holds it for its block.
 
-    A ``hidden`` one has a dot before its name and nothing in it, so that nobody who reads all that is in the folder
-    takes it for data; who holds it cannot be told then.
+    Not on the file itself: SQLite has its own locks there, and logrotate may move a log away.
+    With ``hidden`` the lock file's name starts with a dot and it stays empty, so that programs which read all files of
+    the folder do not take it for data; the text of ``LockTaken`` then names no process.
     """
 
     def __init__(self, path: Path, *, hidden: bool = False) -> None:
         self._hidden = hidden
-        # The file itself, not one of its names.
-        whole = path.resolve()
-        self._path = whole.with_name(f"{'.' if hidden else ''}{whole.name}.lock")
+        target = path.resolve()  # one lock for all symbolic links to a file
+        self._path = target.with_name(f"{'.' if hidden else ''}{target.name}.lock")
         self._file: int | None = None
 
-    def take(self) -> None:
-        """Hold it from now on, or still; raises ``Taken`` or OSError; a child process does not inherit it.
+    def acquire(self) -> None:
+        """Take the lock if it is not held already; a child process does not inherit it.
 
-        The lock file stays behind: if it were deleted, two processes could each lock a file of that name.
+        :raises LockTaken: when another process holds it
+        :raises OSError: when the lock file cannot be created
         """
         if self._file is not None:
             return
@@ -50,25 +49,23 @@ class Claim:
         except BlockingIOError:
             holder = os.pread(file, 20, 0).decode("ascii", "replace")
             os.close(file)
-            raise Taken(f"process {holder}" if holder.isdigit() else "another process") from None
+            raise LockTaken(f"process {holder}" if holder.isdigit() else "another process") from None
         except OSError:
             os.close(file)
             raise
         self._file = file
 
     def release(self) -> None:
-        """Hold it no longer."""
+        """Release the lock if it is held.
+
+        The lock file stays: after its deletion two processes could each lock a file of that name.
+        """
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
+    def __enter__(self) -> None:
+        self.acquire()
 
-@contextmanager
-def claimed(path: Path, *, hidden: bool = False) -> Iterator[None]:
-    """Hold a claim for a moment; raises what ``take`` does."""
-    claim = Claim(path, hidden=hidden)
-    claim.take()
-    try:
-        yield
-    finally:
-        claim.release()
+    def __exit__(self, *exception: object) -> None:
+        self.release()

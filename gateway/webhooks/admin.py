@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from gateway.storage.database import Store
+    from gateway.storage import Store
     from gateway.webhooks.store.queries import Retried, State
 
 READ_SECONDS: Final = 5.0  # that one look may take; 100,000 messages of 1 KB take 0.2

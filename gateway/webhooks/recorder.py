@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from gateway.deferreds import Timer, fire_within
 from gateway.flags import Snapshot, difference
 from gateway.logger import component_logger
+from gateway.storage import count_drop
 from gateway.webhooks.formats.change import Author, Change
 from gateway.webhooks.store import history
 from gateway.webhooks.store import message_table as ledger
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from gateway.storage.database import Store
+    from gateway.storage import Store
     from gateway.webhooks.formats.message import Ids, Message, Told
     from gateway.webhooks.store.stable_numbers import Numbers
 
@@ -230,7 +231,7 @@ class Recorder:
         change = Change(entry.sdk_id, old, entry.new, changes, entry.author, entry.notes, entry.at, count)
         number = history.add_change(connection, change)
         if quiet:
-            ledger.count_drop(connection, "", "a change could not be put into words", 1)
+            count_drop(connection, "", "a change could not be put into words", 1)
             return number, ()
         told = self._teller.tell(change, numbers)
         for each in told:

@@ -16,8 +16,7 @@ from gateway.export.metrics import ExportMetrics, Untold
 from gateway.export.pipeline import Exports
 from gateway.http_client.post import MakeSender, make_sender
 from gateway.logger import component_logger
-from gateway.storage.database import Database, check
-from gateway.storage.paths import outbox_path
+from gateway.storage import Database, check_database, outbox_path
 from gateway.text.timestamps import iso
 from gateway.webhooks.admin import Desk
 from gateway.webhooks.attribution import Credits
@@ -136,7 +135,7 @@ class Outbound:
         """Raise ``OutboxUnusable`` or ``ExporterUnusable`` if ``reconfigure`` would; the files exist afterwards."""
         self._exports.check(settings)
         if _wanted(settings) and not self.open:
-            check(self._path)
+            check_database(self._path)
 
     def reconfigure(self, settings: Settings) -> Deferred[None]:
         """Go over to other settings; fires when they hold.  ``outbox.path`` takes a restart.

@@ -244,7 +244,7 @@ def test_another_schema_is_one_clear_line(database: Path) -> None:
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    assert "has schema 99, this command knows" in ask(database, "retry", "--failed").output
+    assert "has schema 99, this command supports" in ask(database, "retry", "--failed").output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")

@@ -199,5 +199,5 @@ def test_a_database_that_cannot_be_opened_is_said_at_once(gateway_process: Start
     theirs.close()
     with CdnStandIn(config(0)) as cdn:
         hook = {"name": "ops", "url": "http://127.0.0.1:1/"}
-        with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*somebody else's database"):
+        with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*database of another program"):
             gateway_process(settings(cdn, database, hook))

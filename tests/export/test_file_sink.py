@@ -15,7 +15,7 @@ from gateway.export import Parcel
 from gateway.export import file_sink as eventfile
 from gateway.export.file_sink import EventFile, append, check
 from gateway.settings import Exporter
-from gateway.storage.lock_file import Taken
+from gateway.storage import LockTaken
 from outbound_memory import Noted
 
 BIG = 10**6
@@ -186,7 +186,7 @@ async def test_another_gateway_is_kept_away_for_as_long_as_the_file_is_written(t
     with pytest.raises(OSError, match="in use by another gateway"):
         await second.write([Parcel(b'"second"', 1)])
     check(settings.path, ours=True)
-    with pytest.raises(Taken):
+    with pytest.raises(LockTaken):
         check(settings.path, ours=False)
     await first.stop(last=True)
     await second.write([Parcel(b'"second"', 1)])

@@ -16,7 +16,7 @@ from gateway.export import MEMORY, SPOOL_FULL, UNWANTED, Parcel
 from gateway.export.pipeline import FAILING_LONG, GATHER_SECONDS, RETRY_SECONDS, ExporterUnusable, Exports
 from gateway.http_client.attempt import Attempt
 from gateway.settings import Exporter, Settings
-from gateway.storage.lock_file import claimed
+from gateway.storage import LockFile
 from outbound_memory import DirectStore, FakeSender, Noted
 
 HOOK = {"endpoint_url": "http://x"}
@@ -255,7 +255,7 @@ def test_what_cannot_work_is_said_before_the_start(tmp_path: Path) -> None:
     with pytest.raises(ExporterUnusable, match=r"exporter\.path: .*No such file"):
         scene.exports.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "no" / "file"))))
     used = r"exporter\.path: .*new is in use by another gateway"
-    with claimed(tmp_path / "new", hidden=True), pytest.raises(ExporterUnusable, match=used):
+    with LockFile(tmp_path / "new", hidden=True), pytest.raises(ExporterUnusable, match=used):
         scene.exports.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "new"))))
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(ExporterUnusable, match=r"exporter\.ca_file: .*no certificate"):

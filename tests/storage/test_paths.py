@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage.paths import outbox_path
+from gateway.storage import outbox_path
 
 HOME = Path("/home/gw")
 

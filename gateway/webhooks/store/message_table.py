@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
+from gateway.storage import count_drop
 from gateway.webhooks.formats.message import Message
 
 if TYPE_CHECKING:
@@ -225,15 +226,6 @@ def purge_changes(connection: sqlite3.Connection, before: float, limit: int = PU
         " AND id < (SELECT max(id) FROM changes) ORDER BY at LIMIT ?)",
         (before, limit),
     ).rowcount
-
-
-def count_drop(connection: sqlite3.Connection, endpoint: str, reason: str, count: int) -> None:
-    """Note that ``count`` things of ``endpoint`` are gone, and why."""
-    connection.execute(
-        "INSERT INTO drops (endpoint, reason, count) VALUES (?, ?, ?)"
-        " ON CONFLICT (endpoint, reason) DO UPDATE SET count = count + excluded.count",
-        (endpoint, reason, count),
-    )
 
 
 def make_room(connection: sqlite3.Connection, max_bytes: int) -> bool:

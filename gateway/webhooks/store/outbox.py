@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from gateway.http_client.attempt import Attempt
-    from gateway.storage.database import Store
+    from gateway.storage import Store
     from gateway.webhooks.delivery.recovery import Early
     from gateway.webhooks.formats.message import Message
     from gateway.webhooks.store.message_table import Letter

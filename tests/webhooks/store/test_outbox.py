@@ -17,8 +17,9 @@ from twisted.logger import globalLogPublisher
 
 from gateway.flags import Snapshot, load
 from gateway.settings import Endpoint, Sdk, Settings
+from gateway.storage import count_drop
 from gateway.storage.database import transact
-from gateway.storage.migrations import APPLICATION, VERSION, NotOurs, migrate
+from gateway.storage.migrations import APPLICATION_ID, SCHEMA_VERSION, IncompatibleDatabase, migrate
 from gateway.webhooks.delivery.endpoint_policy import Voice
 from gateway.webhooks.formats.change import Author
 from gateway.webhooks.recorder import RETRY_SECONDS, Recorder
@@ -233,7 +234,7 @@ def test_one_work_that_fails_spoils_no_other(tmp_path: Path) -> None:
     store = DirectStore()
 
     def add(reason: str):
-        return lambda c: ledger.count_drop(c, "ops", reason, 1)
+        return lambda c: count_drop(c, "ops", reason, 1)
 
     done, failed, also = transact(store.connection, [add("one"), lambda _: 1 / 0, add("two")])
     assert (done, also) == (None, None)
@@ -385,7 +386,7 @@ def test_somebody_elses_database_is_left_alone() -> None:
     """A wrong ``outbox.path`` must not write our tables into another program's file."""
     theirs = sqlite3.connect(":memory:")
     theirs.execute("CREATE TABLE precious (x)")
-    with pytest.raises(NotOurs, match="somebody else's"):
+    with pytest.raises(IncompatibleDatabase, match="another program"):
         migrate(theirs)
     assert theirs.execute("SELECT name FROM sqlite_schema").fetchall() == [("precious",)]
 
@@ -394,7 +395,7 @@ def test_a_newer_outbox_is_left_alone() -> None:
     """An older gateway does not touch what a newer one wrote."""
     connection = DirectStore().connection
     connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(NotOurs, match="newer gateway"):
+    with pytest.raises(IncompatibleDatabase, match="newer gateway"):
         migrate(connection)
 
 
@@ -424,7 +425,7 @@ def outbox_of_version_1() -> sqlite3.Connection:
     old = sqlite3.connect(":memory:", isolation_level=None)
     old.executescript("\n".join(line for line in schema.splitlines() if not line.lstrip().startswith("asked ")))
     old.executescript(SPOOL_OF_VERSION_1)
-    old.execute(f"PRAGMA application_id = {APPLICATION}")
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     old.execute("PRAGMA user_version = 1")
     return old
 
@@ -441,7 +442,7 @@ def test_an_outbox_of_version_1_is_upgraded_with_all_that_waits() -> None:
         columns = f"SELECT name, type, \"notnull\" FROM pragma_table_info('{table}') ORDER BY name"
         assert new.rows(columns) == old.execute(columns).fetchall()
     assert [("fresh", 0.0), ("waits", 7.0)] == old.execute("SELECT id, asked FROM messages ORDER BY id").fetchall()
-    assert (VERSION,) == old.execute("PRAGMA user_version").fetchone()
+    assert (SCHEMA_VERSION,) == old.execute("PRAGMA user_version").fetchone()
 
 
 def test_evaluations_of_an_outbox_of_version_1_are_upgraded_too() -> None:

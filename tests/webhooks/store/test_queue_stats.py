@@ -20,6 +20,7 @@ from gateway.flags import Snapshot, load
 from gateway.http_client.attempt import Attempt
 from gateway.settings import Delivery, Endpoint, Sdk, Settings
 from gateway.settings import Outbox as OutboxSettings
+from gateway.storage import count_drop
 from gateway.webhooks import Outbound
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_health import FAILING_LONG
@@ -140,7 +141,7 @@ def test_a_reading_tells_queue_age_and_drops() -> None:
     ledger.add_messages(store.connection, messages, None, room=True)
     ledger.add_messages(store.connection, [message("ops", 9)], None, room=False)
     for reason, count in (("purged", 3), ("purged: older than outbox.keep", 4), ("something else", 5)):
-        ledger.count_drop(store.connection, "ops", reason, count)
+        count_drop(store.connection, "ops", reason, count)
     told = Told()
     meter.read(store.connection).tell(told, ["ops", "idle"], START + 100)
     assert {"ops": (2, 100.0), "idle": (0, 0.0)} == told.queues
