@@ -30,7 +30,7 @@ from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
 from gateway.web.answers.hook import hook
 from gateway.web.context import OpenStreams
-from gateway.web.errors import shielded
+from gateway.web.errors import shield
 from gateway.web.server.epoll import Descriptors
 from gateway.web.server.request_log import traced
 from gateway.web.server.write_batch import PlainLink
@@ -74,7 +74,7 @@ LOGGED_AS = [
     (open_again, "gateway"),
     (PlainLink, "http"),
     (hook, "http"),
-    (shielded, "http"),
+    (shield, "http"),
     (traced, "http"),
     (OpenStreams, "http.sse"),
     (PushLoop, "http.sse"),

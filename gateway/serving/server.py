@@ -20,6 +20,7 @@ from gateway.logger import component_logger
 from gateway.serving.listening import listen
 from gateway.serving.push_loop import PushLoop
 from gateway.streams import Exposure
+from gateway.web import Context
 from gateway.web.server.epoll import apart
 from gateway.web.server.fast_http_factory import WireFactory
 from gateway.web.server.socket_options import hand_down
@@ -121,14 +122,10 @@ class LocalServer:
         self._link = TlsLink() if settings.tls.enabled else PlainLink()
         self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._link)
         self.site = make_site(
-            registry,
-            self.push_loop.hubs,
+            Context(registry, self.push_loop.hubs, reactor, status_document, collector=self._collector),
             settings,
-            clock=reactor,
-            metrics=metrics,
-            status_document=status_document,
+            metrics,
             rng=rng,
-            evaluations=self._collector,
         )
         self._export(settings.exporter)
 

@@ -6,11 +6,13 @@ This facade is pure and importable anywhere. Only ``gateway.web.server.site`` (`
 klein, which installs Twisted's reactor, so only the tap does that, explicitly, after the reactor is chosen.
 """
 
+from gateway.web.context import Context
 from gateway.web.ports import Hub, Registry, Sdk, Subscriber, WebMetrics
 from gateway.web.values import Call, Reply, StreamReply
 
 __all__ = (
     "Call",
+    "Context",
     "Hub",
     "Registry",
     "Reply",

@@ -1,4 +1,4 @@
-"""What the answers need besides the call: SDKs, streams, the clock, and the few things that are remembered."""
+"""What answers need besides the request: SDKs, streams, the clock, and the state that outlives a reload."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
     from gateway.export import Collector
     from gateway.flags import Result, User
     from gateway.settings import Sdk as SdkSettings
-    from gateway.web.answers.stream_token import Authority
+    from gateway.web.answers.stream_token import StreamTokens
     from gateway.web.auth import Network
     from gateway.web.ports import Hub, Registry
 
-_log = component_logger("http.sse")  # the streams' level decides, not that of requests
+_log = component_logger("http.sse")  # the level of streams applies, not that of requests
 
-REPLAY_LIMIT = 10_000  # webhook ids remembered; ConfigCat sends one per change, so hours of the busiest product
+CALL_ID_LIMIT = 10_000  # webhook call ids kept; ConfigCat sends one per change, so hours of the busiest product
 
 
-class Accepted(Protocol):
-    """The ids of accepted webhook calls, wherever they are kept."""
+class CallIds(Protocol):
+    """The ids of accepted webhook calls, of this process or of all workers."""
 
     def seen(self, sdk_id: str, call_id: bytes, until: float, now: float) -> bool | Awaitable[bool]:
-        """Return whether this id was accepted before; remember it until ``until`` if not."""
+        """Return whether the id was accepted before; if not, keep it until ``until``."""
 
 
 @define
-class Replays:
-    """The ids of accepted webhook calls, each kept for as long as its timestamp stays acceptable.
+class RecentCallIds:
+    """The ids of webhook calls that this process accepted, each kept while its timestamp is acceptable.
 
-    At the bound the oldest id is forgotten: its call could then be repeated, which costs one fetch.
+    At the limit the oldest id is dropped: its call can then be repeated, which costs one fetch.
     """
 
     _until: dict[tuple[str, bytes], float] = field(factory=dict)
-    _limit: int = REPLAY_LIMIT
+    _limit: int = CALL_ID_LIMIT
 
     def seen(self, sdk_id: str, call_id: bytes, until: float, now: float) -> bool:
-        """Return whether this id was accepted before and is still remembered; remember it until ``until`` if not."""
+        """Return whether the id was accepted before and is still kept; if not, keep it until ``until``."""
         known = self._until.get((sdk_id, call_id))
         if known is not None and known >= now:
             return True
         self._until.pop((sdk_id, call_id), None)
-        self._forget(now)
+        self._drop_oldest(now)
         self._until[sdk_id, call_id] = until
         return False
 
-    def _forget(self, now: float) -> None:
+    def _drop_oldest(self, now: float) -> None:
         while self._until:
             oldest = next(iter(self._until))
             if self._until[oldest] >= now and len(self._until) < self._limit:
@@ -63,18 +63,18 @@ class Replays:
 
 @define
 class OpenStreams:
-    """How many streams are open, in all and per caller's address; ``traced`` has the log say so at each change."""
+    """Number of open streams, in total and per client address; with ``log_changes`` each change is a log line."""
 
     total: int = 0
     by_address: dict[str, int] = field(factory=dict)
-    traced: bool = False
+    log_changes: bool = False
 
     def opened(self, address: str) -> None:
         """Count a stream of ``address``."""
         self.total += 1
         self.by_address[address] = self.by_address.get(address, 0) + 1
-        if self.traced:
-            _log.debug("a stream opened, {total} are open", total=self.total)
+        if self.log_changes:
+            _log.debug("stream opened, {total} open", total=self.total)
 
     def closed(self, address: str) -> None:
         """Stop counting a stream of ``address``."""
@@ -84,22 +84,22 @@ class OpenStreams:
             self.by_address[address] = left
         else:
             del self.by_address[address]
-        if self.traced:
-            _log.debug("a stream ended, {total} are open", total=self.total)
+        if self.log_changes:
+            _log.debug("stream closed, {total} open", total=self.total)
 
 
 @define
-class Memory:
-    """What outlives a reload of the settings."""
+class WebState:
+    """What outlives a reload of the settings; a worker brings its own ``call_ids`` and ``streams``."""
 
-    replays: Accepted = field(factory=Replays)
+    call_ids: CallIds = field(factory=RecentCallIds)
     streams: OpenStreams = field(factory=OpenStreams)
-    waiting: int = 0  # answers that wait for a config which the caller has seen and this process has not
+    waiting: int = 0  # answers that wait for a config which the client has and this process has not
 
 
 @frozen
 class StreamLimits:
-    """Caps on open streams; 0 is none."""
+    """Limits on open streams; 0 is no limit."""
 
     total: int = 0
     per_address: int = 0
@@ -107,7 +107,7 @@ class StreamLimits:
 
 @frozen
 class Context:
-    """The world of the answers; a reload makes a new one, and what is remembered is carried over."""
+    """What every answer can use under the current settings; a reload makes a new one around the same ``state``."""
 
     registry: Registry
     hubs: Mapping[str, Hub]
@@ -116,14 +116,14 @@ class Context:
     sdks: Mapping[str, SdkSettings] = field(factory=dict)
     webhook_authenticated: bool = False
     refresh_authenticated: bool = False
-    trusted: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     limits: StreamLimits = field(default=StreamLimits())
-    stream_retry: Callable[[], int] = field(default=lambda: 5_000)
-    evaluations: Collector | None = None
-    evaluated: Callable[[Result, User | None], None] | None = None  # told of each flag evaluated alone, where wanted
-    evaluated_all: Callable[[Sequence[Result], User | None], None] | None = None  # and of all flags at once
+    stream_retry: Callable[[], int] = field(default=lambda: 5_000)  # milliseconds
+    collector: Collector | None = None
+    on_evaluated: Callable[[Result, User | None], None] | None = None  # one flag; None when not exported
+    on_all_evaluated: Callable[[Sequence[Result], User | None], None] | None = None  # all flags at once
     stream_refused: Callable[[str], None] = field(default=lambda _reason: None)
-    authority: Authority | None = None
-    memory: Memory = field(factory=Memory)
+    stream_tokens: StreamTokens | None = None  # None without OFREP streams
+    state: WebState = field(factory=WebState)
     encodings: Encodings = field(factory=Encodings)
-    keys: dict[str, tuple[object, bytes]] = field(factory=dict)
+    key_lists: dict[str, tuple[object, bytes]] = field(factory=dict)  # SDK id -> snapshot, the answer of /api/keys

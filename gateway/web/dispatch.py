@@ -1,6 +1,6 @@
 """The web side for one state of the settings: the enabled routes with their policies, and how a call is answered.
 
-    Bound.answer: CORS and headers ► OPTIONS ► auth ► the route's answer ► gzip
+    BoundRoute.answer: CORS and headers ► OPTIONS ► auth ► the route's answer ► gzip
 
 Immutable but for what ``Context`` remembers; a reload builds a new one and the site swaps it in.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from gateway.web import policy
-from gateway.web.answers.stream_token import Authority
+from gateway.web.answers.stream_token import StreamTokens
 from gateway.web.auth import networks
 from gateway.web.compress import gzipped, wants_gzip
 from gateway.web.context import Context, StreamLimits
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Bound:
+class BoundRoute:
     """A route under the policy of its section."""
 
     route: Route
@@ -59,33 +59,32 @@ class Bound:
 
 
 @frozen
-class Web:
+class Dispatcher:
     """The enabled routes."""
 
-    bound: tuple[Bound, ...]
+    routes: tuple[BoundRoute, ...]
     context: Context
 
 
-def build(context: Context, settings: Settings) -> Web:
+def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
     """Return the web side for ``settings``; ``context`` brings the world, its settings' parts are filled in here.
 
     Raises ValueError for what validation has excluded: an origin pattern that is not RE2, a network that is none.
     """
     http = settings.http
     hook = policy.for_webhook(http)
-    collector = context.evaluations if settings.exporter.on else None
+    collector = context.collector if settings.exporter.on else None
     context = evolve(
         context,
         sdks=settings.sdks,
         webhook_authenticated=hook.authenticated,
         refresh_authenticated=bool(http.api.auth_headers),
-        trusted=networks(http.trusted_proxies),
+        trusted_proxies=networks(http.trusted_proxies),
         limits=StreamLimits(http.sse.max_connections, http.sse.max_connections_per_address),
-        evaluated=None if collector is None else collector.one,
-        evaluated_all=None if collector is None or not settings.exporter.bulk else collector.many,
-        authority=Authority.of(http.ofrep.auth_headers) if http.ofrep.enabled and http.sse.enabled else None,
+        on_evaluated=None if collector is None else collector.one,
+        on_all_evaluated=None if collector is None or not settings.exporter.bulk else collector.many,
+        stream_tokens=StreamTokens.of(http.ofrep.auth_headers) if http.ofrep.enabled and http.sse.enabled else None,
     )
-    context.memory.streams.traced = http.sse.log.level == "debug"
     policies: dict[Group, Policy] = {}
     if http.cdn_proxy.enabled:
         policies[Group.CDN] = policy.for_open(http.cdn_proxy)
@@ -95,7 +94,7 @@ def build(context: Context, settings: Settings) -> Web:
         policies[Group.OFREP] = policy.for_api(http.ofrep, ("X-ConfigCat-SdkId", "X-ConfigCat-SdkKey"))
     if http.sse.enabled:
         policies[Group.SSE] = policy.for_open(http.sse)
-    if context.authority is not None:
+    if context.stream_tokens is not None:
         policies[Group.OFREP_STREAM] = policy.for_open(http.ofrep)
     if http.webhook.enabled:
         policies[Group.HOOK] = hook
@@ -103,11 +102,11 @@ def build(context: Context, settings: Settings) -> Web:
     if http.status.enabled:
         policies[Group.STATUS] = Policy()
     bound = tuple(
-        Bound(route, rules, context, rules.preflight(route.methods[0]))
+        BoundRoute(route, rules, context, rules.preflight(route.methods[0]))
         for route in ROUTES
         if (rules := policies.get(route.group)) is not None
     )
-    return Web(bound, context)
+    return Dispatcher(bound, context)
 
 
 def _encoded(reply: Reply) -> bool:

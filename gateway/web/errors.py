@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from gateway.logger import component_logger
-from gateway.web.answers.lookup import FAILED
-from gateway.web.values import text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -20,10 +18,8 @@ if TYPE_CHECKING:
 
 _log = component_logger("http")
 
-BROKEN = text(500, FAILED)
 
-
-def shielded(work: Awaitable[Answered]) -> Deferred[Answered]:
+def shield(work: Awaitable[Answered]) -> Deferred[Answered]:
     """Return a Deferred for the end of ``work`` whose cancelling, when the client hangs up, leaves ``work`` alone.
 
     It errs with what ``work`` raised; what it raises after that is logged.
@@ -36,7 +32,7 @@ def shielded(work: Awaitable[Answered]) -> Deferred[Answered]:
 
     def failed(failure: Failure) -> None:
         if done.called:
-            tell("", failure)
+            log_failure("", failure)
         else:
             done.errback(failure)
 
@@ -48,7 +44,7 @@ async def _awaited(work: Awaitable[Answered]) -> Answered:
     return await work
 
 
-def tell(route: str, failure: Failure) -> None:
+def log_failure(route: str, failure: Failure) -> None:
     """Log a fault of ours: where and of what type, without the message, which may quote what a client sent."""
     frames = traceback.extract_tb(failure.value.__traceback__ if failure.value else None)
     where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-8:]))

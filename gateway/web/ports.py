@@ -93,13 +93,3 @@ class WebMetrics(Protocol):
 
     def stream_refused(self, reason: str) -> None:
         """Count one stream that a cap kept from opening: of all ``connections``, or of one ``address``."""
-
-
-class Uncounted:
-    """``WebMetrics`` that counts nothing."""
-
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Do nothing."""
-
-    def stream_refused(self, reason: str) -> None:
-        """Do nothing."""

@@ -14,8 +14,8 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from gateway.logger import component_logger
 from gateway.telemetry import PrometheusMetrics
-from gateway.web.context import Context, Replays
-from gateway.web.dispatch import build
+from gateway.web.context import Context, RecentCallIds
+from gateway.web.dispatch import build_dispatcher
 from gateway.web.server.tls import build_context
 from gateway.workers import protocol as say
 from gateway.workers.ledger import Ledger
@@ -76,7 +76,7 @@ class Crew:
             metrics.registry.register(Usage(self._roll))
         self._sdks: dict[str, upstream.Sdk] = {}
         self._census = Census()
-        self._replays = Replays()
+        self._call_ids = RecentCallIds()
         self._held: socket.socket | None = None
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = reactor
@@ -130,7 +130,7 @@ class Crew:
         """Read the certificates and build the routes, for nothing but the errors."""
         if self._started.tls.enabled:
             build_context(settings.tls)
-        build(Context(self._registry, {}, self._reactor, dict), settings)
+        build_dispatcher(Context(self._registry, {}, self._reactor, dict), settings)
 
     def apply(self, settings: Settings) -> None:
         """Have the workers answer under other settings."""
@@ -192,7 +192,7 @@ class Crew:
             self._refresh(member, message)
         elif isinstance(message, say.Accept):
             now = self._reactor.seconds()
-            seen = self._replays.seen(message.sdk_id, message.call_id, message.until, now)
+            seen = self._call_ids.seen(message.sdk_id, message.call_id, message.until, now)
             member.link.send(say.Seen(message.ask, seen))
         elif isinstance(message, say.Evaluations):
             ask = message.ask

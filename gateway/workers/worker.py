@@ -128,9 +128,9 @@ class Worker:
             rng=random.Random(),  # noqa: S311 - for jitter; no secret is made of it
             keep=lambda parcel: self.ask(lambda number: say.Evaluations(number, parcel)),
         )
-        memory = self._server.site.page.web.context.memory
-        memory.streams = self._streams
-        memory.replays = LeadersReplays(self)
+        state = self._server.site.page.dispatcher.context.state
+        state.streams = self._streams
+        state.call_ids = LeadersReplays(self)
 
     def _start_log(self, number: int, settings: Settings) -> None:
         self._levels.replace(LogLevels.from_settings(settings))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from web_memory import Answer, Memory
+from web_memory import Answer, MemorySite
 
 RECORDED = json.loads((Path(__file__).parent / "answers.json").read_text(encoding="utf-8"))
 SUPERSETS = ("access-control-allow-headers", "access-control-allow-methods", "access-control-expose-headers")
@@ -22,23 +22,23 @@ OPAQUE = ("failed to parse JSON body: ", "failed to deserialize incoming 'data':
 BULK = "/ofrep/v1/evaluate/flags"
 
 
-def site_for(variant: str) -> Memory:
+def site_for(variant: str) -> MemorySite:
     body = json.dumps(RECORDED["config_json"]).encode()
     settings = {key: value for key, value in RECORDED["settings"][variant].items() if key in ("http", "sdks")}
-    return Memory(body, settings, etag='"' + hashlib.sha1(body).hexdigest() + '"')
+    return MemorySite(body, settings, etag='"' + hashlib.sha1(body).hexdigest() + '"')
 
 
-def received(site: Memory, request: dict[str, Any]) -> Answer:
+def received(site: MemorySite, request: dict[str, Any]) -> Answer:
     headers = dict(request.get("headers") or {})
     if headers.get("If-None-Match") == "@ETAG":
-        headers["If-None-Match"] = str(site.ask("GET", request["path"])["etag"])
+        headers["If-None-Match"] = str(site.request("GET", request["path"])["etag"])
     if headers.get("If-None-Match") == "@BULKETAG":
         plain = {name: value for name, value in headers.items() if name != "If-None-Match"}
-        headers["If-None-Match"] = str(site.ask("POST", BULK, plain, request["body"])["etag"])
+        headers["If-None-Match"] = str(site.request("POST", BULK, plain, request["body"])["etag"])
     if request["method"] == "SSE":
         headers.setdefault("Accept", "*/*")
     method = "GET" if request["method"] == "SSE" else request["method"]
-    return site.ask(method, request["path"], headers, request.get("body"))
+    return site.request(method, request["path"], headers, request.get("body"))
 
 
 def body_of(request: dict[str, Any], answer: Answer) -> Any:
@@ -66,7 +66,7 @@ def opaque(text: str) -> str:
     return text
 
 
-def compare(site: Memory, case: dict[str, Any]) -> None:
+def compare(site: MemorySite, case: dict[str, Any]) -> None:
     request, expected = case["request"], case["answer"]
     answer = received(site, request)
     assert expected["status"] == answer.status

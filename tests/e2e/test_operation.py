@@ -279,9 +279,9 @@ def test_no_secret_or_user_data_reaches_logs_metrics_status_or_errors(
         b"POST /ofrep/v1/evaluate/flags answered 400",
         b"GET /configuration-files/{path...} answered 404",
         b"GET /sse/{sdkId}/eval-all/{data...} answered 200",
-        b"a stream opened, 1 are open",
-        b"SDK far: a web hook call is refused: a signature header is missing",
-        b"SDK far: a web hook call, fetching",
+        b"stream opened, 1 open",
+        b"SDK far: webhook call refused: a signature header is missing",
+        b"SDK far: webhook call accepted, fetching the config",
         b"SDK far: config fetched",
         b"SDK bad: the SDK key",
     ):

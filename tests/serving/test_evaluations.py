@@ -15,7 +15,7 @@ from gateway.export.forwarder import TICK_SECONDS
 from gateway.flags import load
 from gateway.telemetry import NoMetrics
 from streams import stream_path
-from web_memory import NOW, SDK_KEY, Answer, FakeRegistry, FakeSdk, Line, parse_answer, request_bytes, settings_of
+from web_memory import NOW, SDK_KEY, Answer, Connection, FakeRegistry, FakeSdk, parse_answer, request_bytes, settings_of
 
 HOOK = {"endpoint_url": "http://receiver.test"}
 BULK = HOOK | {"bulk": True}
@@ -60,15 +60,15 @@ class Scene:
 
     def ask(self, path: str, body: Any, **headers: str) -> Answer:
         """POST a body and return the answer."""
-        line = Line(self.server.site)
+        line = Connection(self.server.site)
         line.send(request_bytes("POST", path, headers, json.dumps(body)))
         answer = parse_answer(line.received())
         line.hang_up()
         return answer
 
-    def open(self, key: str | None, query: str = "", user: Any = ANNA, headers: str = "") -> Line:
+    def open(self, key: str | None, query: str = "", user: Any = ANNA, headers: str = "") -> Connection:
         """Open a stream."""
-        line = Line(self.server.site)
+        line = Connection(self.server.site)
         line.send(f"GET {stream_path('sdk1', user, key)}{query} HTTP/1.1\r\nHost: g\r\n{headers}\r\n".encode())
         assert b"200" in line.received()[:20]
         return line
@@ -191,7 +191,7 @@ def test_a_reader_that_is_told_nothing_new_is_not_told_of() -> None:
     scene = Scene(HOOK)
     seen = {}
     for query in ("?mode=delta", "?resume=quiet"):
-        line = Line(scene.server.site)
+        line = Connection(scene.server.site)
         line.send(f"GET {stream_path('sdk1', ANNA, 'on')}{query} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
         seen[query] = parse_answer(line.received()).text.split("id: ")[1].split("\n")[0]
     assert 2 == len(scene.told())
@@ -220,7 +220,7 @@ def test_streams_that_only_call_to_ask_again_are_not_told() -> None:
     scene = Scene(BULK)
     answer = scene.ask(OFREP, {"context": ANNA}, **BY_ID).json
     scene.told()
-    line = Line(scene.server.site)
+    line = Connection(scene.server.site)
     path = answer["eventStreams"][0]["endpoint"]["requestUri"]
     line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
     scene.publish(config(False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from gateway.flags import Snapshot, load
 from gateway.settings import Settings
 from gateway.streams import HeartbeatWheel, Hub
+from gateway.web import Context
 
 SDK_KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
 NOW = 1_700_000_000.0
@@ -121,7 +122,7 @@ class Answer:
 
 
 @define
-class Line:
+class Connection:
     """One connection to a site."""
 
     site: Any
@@ -183,7 +184,7 @@ def _dechunked(data: bytes) -> bytes:
     return whole
 
 
-class Memory:
+class MemorySite:
     """A site over memory with one SDK ``sdk1``, its hub, and a clock that only the test moves."""
 
     def __init__(
@@ -207,20 +208,13 @@ class Memory:
         self.hub = Hub(
             "sdk1", self.sdk.snapshot, wheel=wheel, now=self.clock.seconds, rng=random.Random(1), metrics=NoMeter()
         )
-        self.site = make_site(
-            self.registry,
-            {"sdk1": self.hub},
-            settings_of(settings or {}),
-            clock=self.clock,
-            metrics=self.metrics,
-            status_document=lambda: {"status": "healthy"},
-            rng=random.Random(2),
-        )
+        context = Context(self.registry, {"sdk1": self.hub}, self.clock, lambda: {"status": "healthy"})
+        self.site = make_site(context, settings_of(settings or {}), self.metrics, rng=random.Random(2))
 
-    def line(self, peer: str = "192.0.2.7") -> Line:
-        return Line(self.site, peer)
+    def connect(self, peer: str = "192.0.2.7") -> Connection:
+        return Connection(self.site, peer)
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -230,10 +224,10 @@ class Memory:
         peer: str = "192.0.2.7",
     ) -> Answer:
         """Return the answer to one request on a connection of its own."""
-        line = self.line(peer)
-        line.send(request_bytes(method, path, headers, body))
-        answer = parse_answer(line.received())
-        line.hang_up()
+        connection = self.connect(peer)
+        connection.send(request_bytes(method, path, headers, body))
+        answer = parse_answer(connection.received())
+        connection.hang_up()
         return answer
 
 
@@ -241,6 +235,3 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     """Return settings without validation across options; an SDK ``sdk1`` is always there."""
     merged = {**values, "sdks": {"sdk1": {"key": SDK_KEY}, **values.get("sdks", {})}}
     return msgspec.convert(merged, Settings)
-
-
-MemoryFactory = Callable[..., Memory]

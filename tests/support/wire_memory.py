@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.web.server.fast_http_factory import WireFactory
-from web_memory import Memory
+from web_memory import MemorySite
 
 DATE = re.compile(rb"Date: [^\r]*\r\n")
 RETRY = re.compile(rb"retry: \d+")
@@ -192,8 +192,8 @@ class Carriers:
     """The same world twice: behind the Klein carrier alone, and behind the wire."""
 
     def __init__(self, config: object, settings: Mapping[str, Any] | None = None, **more: Any) -> None:
-        self.klein = Memory(config, settings, **more)
-        self.wire = Memory(config, settings, **more)
+        self.klein = MemorySite(config, settings, **more)
+        self.wire = MemorySite(config, settings, **more)
         self.factory = WireFactory(self.wire.site, self.wire.clock)
 
     def links(self, **more: Any) -> tuple[Link, Link]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.web.routes import ROUTES
-from web_memory import SDK_KEY, Memory
+from web_memory import SDK_KEY, MemorySite
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 ORIGINS = ["https://a.example", "https://b.example"]
@@ -22,8 +22,8 @@ ROUTE_OF = {
 
 def test_unknown_paths_and_methods_are_told_plainly() -> None:
     """404 and 405 have the known bodies, and neither CORS nor the operator's headers."""
-    site = Memory(CONFIG, {"http": {"api": {"headers": {"X-Custom": "1"}}}})
-    missing = site.ask("GET", "/api/what/ever/else")
+    site = MemorySite(CONFIG, {"http": {"api": {"headers": {"X-Custom": "1"}}}})
+    missing = site.request("GET", "/api/what/ever/else")
     assert (404, "404 page not found\n", "nosniff") == (missing.status, missing.text, missing["x-content-type-options"])
     for method, path, allow in (
         ("GET", "/api/eval", "OPTIONS, POST"),
@@ -34,7 +34,7 @@ def test_unknown_paths_and_methods_are_told_plainly() -> None:
         ("get", "/api/keys", "GET, HEAD, OPTIONS"),
         ("Options", "/api/eval", "OPTIONS, POST"),
     ):
-        wrong = site.ask(method, path)
+        wrong = site.request(method, path)
         assert (405, "Method Not Allowed\n", allow, None, None) == (
             wrong.status,
             wrong.text,
@@ -46,10 +46,10 @@ def test_unknown_paths_and_methods_are_told_plainly() -> None:
 
 def test_allow_of_the_table_is_what_the_carrier_sends() -> None:
     """Each route's ``allow`` is the value that the carrier answers a wrong method with."""
-    site = Memory(CONFIG, {"http": {"status": {"enabled": True}}})
+    site = MemorySite(CONFIG, {"http": {"status": {"enabled": True}}})
     for route in ROUTES:
         path = route.pattern.replace("{path...}", "x").replace("{data...}", "x").replace("{sdkId}", "x")
-        assert route.allow.decode() == site.ask("BREW", path.replace("{key}", "x"))["allow"]
+        assert route.allow.decode() == site.request("BREW", path.replace("{key}", "x"))["allow"]
 
 
 @pytest.mark.parametrize(
@@ -67,68 +67,68 @@ def test_allow_of_the_table_is_what_the_carrier_sends() -> None:
 )
 def test_unclean_paths_are_sent_to_the_clean_one(path: str, location: str) -> None:
     """A path with empty or dot segments is redirected within this host, its query kept."""
-    answer = Memory(CONFIG).ask("GET", path)
+    answer = MemorySite(CONFIG).request("GET", path)
     assert (307, location) == (answer.status, answer["location"])
-    posted = Memory(CONFIG).ask("POST", path)
+    posted = MemorySite(CONFIG).request("POST", path)
     assert (307, b"") == (posted.status, posted.body)
 
 
 @pytest.mark.parametrize("path", ["/api/keys/", "/api/keys"])
 def test_one_trailing_slash_is_nothing(path: str) -> None:
     """One trailing slash is ignored, two are another path."""
-    site, key = Memory(CONFIG), {"X-ConfigCat-SdkKey": SDK_KEY}
-    assert 200 == site.ask("GET", path, key).status
-    assert 404 == site.ask("GET", "/api/keys//", key).status
+    site, key = MemorySite(CONFIG), {"X-ConfigCat-SdkKey": SDK_KEY}
+    assert 200 == site.request("GET", path, key).status
+    assert 404 == site.request("GET", "/api/keys//", key).status
 
 
 @pytest.mark.parametrize("path", ["/%", "/api/%zz/eval", "/sse/sdk1/eval/%%%", "/%2"])
 def test_bad_escapes_are_400(path: str) -> None:
     """A path whose escapes cannot be undone is refused in plain text without a line feed."""
-    answer = Memory(CONFIG).ask("GET", path)
+    answer = MemorySite(CONFIG).request("GET", path)
     assert (400, "400 Bad Request") == (answer.status, answer.text)
 
 
 def test_absolute_targets_and_asterisk() -> None:
     """A proxy's absolute target is routed on its path; ``OPTIONS *`` is answered."""
-    site = Memory(CONFIG)
-    assert 200 == site.ask("GET", "http://gateway.test/api/sdk1/keys").status
-    assert 404 == site.ask("GET", "http://gateway.test").status
-    assert 200 == site.ask("OPTIONS", "*").status
-    assert 404 == site.ask("CONNECT", "gateway.test:80").status
+    site = MemorySite(CONFIG)
+    assert 200 == site.request("GET", "http://gateway.test/api/sdk1/keys").status
+    assert 404 == site.request("GET", "http://gateway.test").status
+    assert 200 == site.request("OPTIONS", "*").status
+    assert 404 == site.request("CONNECT", "gateway.test:80").status
 
 
 def test_odd_hosts_do_not_matter() -> None:
     """Whatever ``Host`` says, routes are the same."""
     for host in ("", "a b", "\xff", "x" * 300, "[::1", "gateway:99999999"):
-        assert 200 == Memory(CONFIG).ask("GET", "/api/sdk1/keys", {"Host": host}).status
+        assert 200 == MemorySite(CONFIG).request("GET", "/api/sdk1/keys", {"Host": host}).status
 
 
 @pytest.mark.parametrize("section", ROUTE_OF)
 def test_disabled_sections_are_gone(section: str) -> None:
     """A section that is switched off answers as if it had never been there."""
     method, path, body = ROUTE_OF[section]
-    answer = Memory(CONFIG, {"http": {section: {"enabled": False}}}).ask(method, path, {}, body)
+    answer = MemorySite(CONFIG, {"http": {section: {"enabled": False}}}).request(method, path, {}, body)
     assert (404, None) == (answer.status, answer["access-control-allow-origin"])
 
 
 def test_webhook_section_takes_both_routes_away() -> None:
     """Without the webhook section neither ``/hook`` nor ``/hook-test`` exists."""
-    site = Memory(CONFIG, {"http": {"webhook": {"enabled": False}}})
-    assert [404, 404] == [site.ask("GET", path).status for path in ("/hook/sdk1", "/hook-test")]
+    site = MemorySite(CONFIG, {"http": {"webhook": {"enabled": False}}})
+    assert [404, 404] == [site.request("GET", path).status for path in ("/hook/sdk1", "/hook-test")]
 
 
 def test_status_page_is_there_when_asked_for() -> None:
     """``/status`` on the main port is off by default and then 404."""
-    assert 404 == Memory(CONFIG).ask("GET", "/status").status
-    on = Memory(CONFIG, {"http": {"status": {"enabled": True}}})
-    answer = on.ask("GET", "/status")
+    assert 404 == MemorySite(CONFIG).request("GET", "/status").status
+    on = MemorySite(CONFIG, {"http": {"status": {"enabled": True}}})
+    answer = on.request("GET", "/status")
     assert (200, b'{"status":"healthy"}', None) == (answer.status, answer.body, answer["access-control-allow-origin"])
-    assert 204 == on.ask("OPTIONS", "/status").status
+    assert 204 == on.request("OPTIONS", "/status").status
 
 
 def test_teapot() -> None:
     """The one who asks for coffee is told what we are."""
-    answer = Memory(CONFIG).ask("GET", "/api/icanhascoffee")
+    answer = MemorySite(CONFIG).request("GET", "/api/icanhascoffee")
     assert (418, b"", "*") == (answer.status, answer.body, answer["access-control-allow-origin"])
 
 
@@ -156,12 +156,12 @@ def test_origin_decision(
     section: str, cors: dict[str, Any], origin: str | None, allowed: str | None, varies: bool
 ) -> None:
     """The allowed origin follows the decision table in all four sections; caches are told when it depends on it."""
-    site = Memory(CONFIG, {"http": {section: {"cors": cors}}})
+    site = MemorySite(CONFIG, {"http": {section: {"cors": cors}}})
     method, path, body = ROUTE_OF[section]
     headers = {"Origin": origin} if origin else {}
     if allowed is None and cors.get("enabled", True):
         allowed = origin
-    for answer in (site.ask(method, path, headers, body), site.ask("OPTIONS", path, headers)):
+    for answer in (site.request(method, path, headers, body), site.request("OPTIONS", path, headers)):
         assert allowed == answer["access-control-allow-origin"]
         assert varies == ("Origin" in (answer["vary"] or ""))
 
@@ -181,7 +181,7 @@ def test_preflight(section: str, extra: set[str]) -> None:
     if section in ("api", "ofrep"):
         options["auth_headers"] = {"X-Auth": "secret"}
     method, path, _ = ROUTE_OF[section]
-    answer = Memory(CONFIG, {"http": {section: options}}).ask("OPTIONS", path, {"Origin": "https://x.example"})
+    answer = MemorySite(CONFIG, {"http": {section: options}}).request("OPTIONS", path, {"Origin": "https://x.example"})
     assert (204, b"", "false", "600", "1") == (
         answer.status,
         answer.body,
@@ -197,7 +197,7 @@ def test_preflight(section: str, extra: set[str]) -> None:
 
 def test_options_without_cors_is_204_and_bare() -> None:
     """With CORS off OPTIONS still answers 204, without any of its headers."""
-    answer = Memory(CONFIG, {"http": {"api": {"cors": {"enabled": False}}}}).ask("OPTIONS", "/api/eval")
+    answer = MemorySite(CONFIG, {"http": {"api": {"cors": {"enabled": False}}}}).request("OPTIONS", "/api/eval")
     assert (204, []) == (answer.status, [name for name, _ in answer.headers if name.startswith("Access-Control")])
 
 
@@ -211,7 +211,7 @@ def test_operators_headers_yield_to_ours_and_beat_cors() -> None:
         "bad name": "x",
         "X-Lines": "a\r\nSet-Cookie: b",
     }
-    answer = Memory(CONFIG, {"http": {"api": {"headers": headers}}}).ask("GET", "/api/sdk1/keys")
+    answer = MemorySite(CONFIG, {"http": {"api": {"headers": headers}}}).request("GET", "/api/sdk1/keys")
     assert ("application/json", "https://mine.example", '{"keys":["on"]}', None, "a Set-Cookie: b") == (
         answer["content-type"],
         answer["access-control-allow-origin"],
@@ -228,7 +228,7 @@ def test_operators_headers_yield_to_ours_and_beat_cors() -> None:
 def test_auth_headers(sent: dict[str, str], status: int) -> None:
     """Every configured header must have its value, byte for byte; a refusal carries CORS and the operator's headers."""
     options = {"auth_headers": {"X-Auth": "secret", "X-Two": "2", "X-Empty": ""}, "headers": {"X-Custom": "1"}}
-    answer = Memory(CONFIG, {"http": {"api": options}}).ask(
+    answer = MemorySite(CONFIG, {"http": {"api": options}}).request(
         "GET", "/api/sdk1/keys", {**sent, "Accept-Encoding": "gzip"}
     )
     assert (status, "*", "1") == (answer.status, answer["access-control-allow-origin"], answer["x-custom"])
@@ -238,8 +238,8 @@ def test_auth_headers(sent: dict[str, str], status: int) -> None:
 
 def test_only_the_first_value_of_an_auth_header_counts() -> None:
     """A second instance of the header does not help."""
-    site = Memory(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "secret"}}}})
-    line = site.line()
+    site = MemorySite(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "secret"}}}})
+    line = site.connect()
     line.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\nX-Auth: no\r\nX-Auth: secret\r\n\r\n")
     assert line.received().startswith(b"HTTP/1.1 401 ")
 
@@ -248,8 +248,8 @@ def test_a_reload_applies_to_the_next_request_on_the_same_connection() -> None:
     """New settings hold for the next request of an open connection; a bad pattern changes nothing."""
     from web_memory import settings_of
 
-    site = Memory(CONFIG)
-    line = site.line()
+    site = MemorySite(CONFIG)
+    line = site.connect()
     ask = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n"
     line.send(ask)
     assert line.received().startswith(b"HTTP/1.1 200 ")
@@ -265,11 +265,11 @@ def test_a_reload_applies_to_the_next_request_on_the_same_connection() -> None:
 
 def test_answers_are_counted_by_pattern() -> None:
     """What is counted is the route's pattern and a known method, never a path."""
-    site = Memory(CONFIG)
-    site.ask("GET", "/api/sdk1/keys")
-    site.ask("POST", "/api/secret/eval", {}, "{}")
-    site.ask("GET", "/secret")
-    site.ask("BREW", "/secret")
+    site = MemorySite(CONFIG)
+    site.request("GET", "/api/sdk1/keys")
+    site.request("POST", "/api/secret/eval", {}, "{}")
+    site.request("GET", "/secret")
+    site.request("BREW", "/secret")
     assert [
         ("/api/{sdkId}/keys", "GET", 200),
         ("/api/{sdkId}/eval", "POST", 404),

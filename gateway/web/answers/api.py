@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.web.answers.bodies import evaluation, evaluation_of_all
 from gateway.web.answers.go_json import Unreadable, quoted
-from gateway.web.answers.lookup import FAILED, INVALID, SDK_KEY, UNKNOWN, key_text, loaded, user_of
+from gateway.web.answers.lookup import REQUEST_FAILED, SDK_KEY, SDK_NOT_LOADED, SDK_UNKNOWN, key_text, loaded, user_of
 from gateway.web.values import Reply, json, text
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 NO_SDK = text(400, "either the 'sdkId' path variable or 'X-ConfigCat-SdkKey' header must be set")
 REFRESHED = Reply(200)
 TEAPOT = Reply(418)
-EVALUATION_FAILED = text(500, FAILED)
 
 
 def evaluate(context: Context, call: Call) -> Outcome:
@@ -38,7 +37,7 @@ def evaluate(context: Context, call: Call) -> Outcome:
         return sdk
     if sdk.snapshot is not None:
         return _evaluated(context, sdk, sdk.snapshot, key, user)
-    return loaded(sdk, lambda snapshot: _evaluated(context, sdk, snapshot, key, user), INVALID)
+    return loaded(sdk, lambda snapshot: _evaluated(context, sdk, snapshot, key, user), SDK_NOT_LOADED)
 
 
 def evaluate_all(context: Context, call: Call) -> Outcome:
@@ -52,7 +51,7 @@ def evaluate_all(context: Context, call: Call) -> Outcome:
         return sdk
     if sdk.snapshot is not None:
         return _all(context, sdk, sdk.snapshot, user)
-    return loaded(sdk, lambda snapshot: _all(context, sdk, snapshot, user), INVALID)
+    return loaded(sdk, lambda snapshot: _all(context, sdk, snapshot, user), SDK_NOT_LOADED)
 
 
 def keys(context: Context, call: Call) -> Outcome:
@@ -60,7 +59,7 @@ def keys(context: Context, call: Call) -> Outcome:
     sdk = _sdk(context, call)
     if isinstance(sdk, Reply):
         return sdk
-    return loaded(sdk, lambda snapshot: _keys(context, sdk, snapshot), INVALID)
+    return loaded(sdk, lambda snapshot: _keys(context, sdk, snapshot), SDK_NOT_LOADED)
 
 
 def refresh(context: Context, call: Call) -> Outcome:
@@ -89,11 +88,11 @@ async def _refreshed(sdk: Sdk, *, limited: bool) -> Reply:
 def _sdk(context: Context, call: Call) -> Sdk | Reply:
     sdk_id = call.parameters.get("sdkId")
     if sdk_id is not None:
-        return context.registry.by_id(sdk_id) or UNKNOWN
+        return context.registry.by_id(sdk_id) or SDK_UNKNOWN
     key = call.header(SDK_KEY)
     if not key:
         return NO_SDK
-    return context.registry.by_key(key_text(key)) or UNKNOWN
+    return context.registry.by_key(key_text(key)) or SDK_UNKNOWN
 
 
 def _unparsable(error: Unreadable) -> Reply:
@@ -108,23 +107,23 @@ def _evaluated(
         result = snapshot.evaluate(key, user)
     except KeyError:
         return text(400, unknown_flag(key))
-    if context.evaluated is not None:
-        context.evaluated(result, user)
-    return json(result.json) if result.error is None else EVALUATION_FAILED
+    if context.on_evaluated is not None:
+        context.on_evaluated(result, user)
+    return json(result.json) if result.error is None else REQUEST_FAILED
 
 
 def _all(context: Context, sdk: Sdk, snapshot: Snapshot, request: Mapping[str, Attribute] | None) -> Reply:
     user = user_of(sdk, request)
-    if context.evaluated_all is None:
+    if context.on_all_evaluated is None:
         return json(snapshot.encode_all(user))
     body, results = snapshot.told_all(user)
-    context.evaluated_all(results, user)
+    context.on_all_evaluated(results, user)
     return json(body)
 
 
 def _keys(context: Context, sdk: Sdk, snapshot: Snapshot) -> Reply:
-    known = context.keys.get(sdk.id)
+    known = context.key_lists.get(sdk.id)
     if known is None or known[0] is not snapshot:
         encoded = b'{"keys":[' + b",".join(quoted(key) for key in snapshot.keys) + b"]}"
-        known = context.keys[sdk.id] = (snapshot, encoded)
+        known = context.key_lists[sdk.id] = (snapshot, encoded)
     return json(known[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from gateway.web.answers.lookup import INVALID, UNKNOWN, loaded
+from gateway.web.answers.lookup import SDK_NOT_LOADED, SDK_UNKNOWN, loaded
 from gateway.web.compress import BROTLIED, GZIPPED, VARY, wants_brotli, wants_gzip
 from gateway.web.values import Reply, text
 
@@ -34,8 +34,8 @@ def config_file(context: Context, call: Call) -> Outcome:
         return NO_SDK
     sdk = context.registry.by_id(name) if by_id else context.registry.by_key(name)
     if sdk is None:
-        return NO_SDK if name == FILE else UNKNOWN
-    return loaded(sdk, lambda snapshot: _file(context, call, sdk, snapshot), INVALID)
+        return NO_SDK if name == FILE else SDK_UNKNOWN
+    return loaded(sdk, lambda snapshot: _file(context, call, sdk, snapshot), SDK_NOT_LOADED)
 
 
 def _file(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot) -> Reply:

@@ -56,9 +56,9 @@ def hook(context: Context, call: Call) -> Outcome:
         now = context.clock.seconds()
         until = accepted_until(call, settings, now)
         if isinstance(until, str):
-            _log.debug("SDK {sdk_id}: a web hook call is refused: {reason}", sdk_id=sdk.id, reason=until)
+            _log.debug("SDK {sdk_id}: webhook call refused: {reason}", sdk_id=sdk.id, reason=until)
             return BAD_SIGNATURE
-        seen = context.memory.replays.seen(sdk.id, call.header(b"x-configcat-webhook-id"), until, now)
+        seen = context.state.call_ids.seen(sdk.id, call.header(b"x-configcat-webhook-id"), until, now)
         if not isinstance(seen, bool):
             return _refresh_unless(seen, context.clock, sdk, call.body)
         if seen:
@@ -104,13 +104,17 @@ async def _refresh_unless(seen: Awaitable[bool], clock: IReactorTime, sdk: Sdk, 
 
 
 def _repeated(sdk: Sdk) -> Reply:
-    _log.debug("SDK {sdk_id}: a web hook call is a repeat, nothing is fetched", sdk_id=sdk.id)
+    _log.debug("SDK {sdk_id}: webhook call repeated, no fetch needed", sdk_id=sdk.id)
     return ACCEPTED
 
 
 async def _refresh(clock: IReactorTime, sdk: Sdk, *, limited: bool = False, credit: bytes = b"") -> Reply:
     # Anybody can make a call that is not authenticated: it must not fill the log.
-    _log.emit(LogLevel.debug if limited else LogLevel.info, "SDK {sdk_id}: a web hook call, fetching", sdk_id=sdk.id)
+    _log.emit(
+        LogLevel.debug if limited else LogLevel.info,
+        "SDK {sdk_id}: webhook call accepted, fetching the config",
+        sdk_id=sdk.id,
+    )
     said = credit if len(credit) <= CREDIT_LIMIT else b""
     await fire_within(clock, sdk.refresh(limited=limited, credit=said), ANSWER_WITHIN)
     return ACCEPTED

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from gateway.web.ports import Sdk
     from gateway.web.values import Answered, Outcome
 
-UNKNOWN_SDK = "could not identify a configured SDK"
-INVALID_STATE = "requested SDK is in an invalid state; please check the logs for more details"
-FAILED = "the request failed; please check the logs for more details"
+SDK_UNKNOWN_TEXT = "could not identify a configured SDK"
+SDK_NOT_LOADED_TEXT = "requested SDK is in an invalid state; please check the logs for more details"
+REQUEST_FAILED_TEXT = "the request failed; please check the logs for more details"
 
-UNKNOWN = text(404, UNKNOWN_SDK)
-INVALID = text(500, INVALID_STATE)
+SDK_UNKNOWN = text(404, SDK_UNKNOWN_TEXT)
+SDK_NOT_LOADED = text(500, SDK_NOT_LOADED_TEXT)
+REQUEST_FAILED = text(500, REQUEST_FAILED_TEXT)
 
 SDK_KEY = b"x-configcat-sdkkey"
 SDK_ID = b"x-configcat-sdkid"

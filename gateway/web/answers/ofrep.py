@@ -13,10 +13,10 @@ from gateway.web.answers import bodies
 from gateway.web.answers.api import unknown_flag
 from gateway.web.answers.go_json import Unreadable, quoted
 from gateway.web.answers.lookup import (
-    INVALID_STATE,
     SDK_ID,
     SDK_KEY,
-    UNKNOWN_SDK,
+    SDK_NOT_LOADED_TEXT,
+    SDK_UNKNOWN_TEXT,
     key_text,
     loaded,
     user_of,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.web.ports import Sdk
     from gateway.web.values import Call, Outcome
 
-INVALID = json(b'{"errorDetails":' + quoted(INVALID_STATE) + b"}", 500)
+INVALID = json(b'{"errorDetails":' + quoted(SDK_NOT_LOADED_TEXT) + b"}", 500)
 FAILED = json(b'{"errorDetails":"the request failed; please check the server logs for more details"}', 500)
 NO_SDK = "either the 'X-ConfigCat-SdkId' or 'X-ConfigCat-SdkKey' header must be set"
 
@@ -90,22 +90,22 @@ def _one(context: Context, sdk: Sdk, snapshot: Snapshot, key: str, request: dict
         result = snapshot.evaluate(key, user)
     except KeyError:
         return _error(404, "FLAG_NOT_FOUND", unknown_flag(key), key)
-    if context.evaluated is not None:
-        context.evaluated(result, user)
+    if context.on_evaluated is not None:
+        context.on_evaluated(result, user)
     return json(result.ofrep) if result.error is None else FAILED
 
 
 def _bulk(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: dict[str, Attribute] | None) -> Reply:
     user = user_of(sdk, request)
-    target = None if context.authority is None else context.authority.target(sdk, user)
+    target = None if context.stream_tokens is None else context.stream_tokens.target(sdk, user)
     etag = bulk_etag(snapshot, user, target)
     if call.header(b"if-none-match") == etag:
         return Reply(304, ((b"Etag", etag),))
-    if context.evaluated_all is None:
+    if context.on_all_evaluated is None:
         items = snapshot.encode_ofrep(user)
     else:
         items, results = snapshot.told_ofrep(user)
-        context.evaluated_all(results, user)
+        context.on_all_evaluated(results, user)
     end = b"]}" if target is None else EVENT_STREAMS % (target, INACTIVITY_SECONDS)
     return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[%b%b' % (items, end))
 
@@ -125,7 +125,7 @@ def _sdk(context: Context, call: Call, key: str | None = None) -> Sdk | Reply:
         return _error(400, "GENERAL", NO_SDK, key)
     registry = context.registry
     sdk = registry.by_id(key_text(sdk_id)) if sdk_id else registry.by_key(key_text(sdk_key))
-    return sdk or _error(404, "GENERAL", UNKNOWN_SDK, key)
+    return sdk or _error(404, "GENERAL", SDK_UNKNOWN_TEXT, key)
 
 
 def _error(status: int, code: str, details: str, key: str | None = None) -> Reply:

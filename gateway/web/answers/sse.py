@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gateway.streams import StreamOptions, parse_event_id
 from gateway.web.answers.api import unknown_flag
 from gateway.web.answers.go_json import Unreadable, fields
-from gateway.web.answers.lookup import INVALID, UNKNOWN, attributes, loaded, user_of
+from gateway.web.answers.lookup import SDK_NOT_LOADED, SDK_UNKNOWN, attributes, loaded, user_of
 from gateway.web.answers.wait_for_config import patiently
 from gateway.web.auth import caller
 from gateway.web.values import Reply, StreamReply, text
@@ -51,7 +51,7 @@ DATA: dict[str, type] = {"sdkkey": str, "key": str, "user": dict}
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
-FAILED = Reply(INVALID.status, INVALID.headers + STREAM_HEADERS, INVALID.body)
+FAILED = Reply(SDK_NOT_LOADED.status, SDK_NOT_LOADED.headers + STREAM_HEADERS, SDK_NOT_LOADED.body)
 
 
 class Data(Struct, frozen=True):
@@ -106,7 +106,7 @@ def admitted(
     context: Context, call: Call, sdk: Sdk, flag: str | None, user: User | None, options: StreamOptions
 ) -> Answered:
     """Return the stream, or the refusal where a cap is reached; whoever opens the stream counts it."""
-    address = caller(call, context.trusted)
+    address = caller(call, context.trusted_proxies)
     reason = _full(context, address)
     if reason is not None:
         context.stream_refused(reason)
@@ -172,7 +172,7 @@ def _mode(query: Mapping[str, str]) -> Mode | Reply:
 
 def _full(context: Context, address: str) -> str | None:
     """Return which cap is reached."""
-    limits, open_streams = context.limits, context.memory.streams
+    limits, open_streams = context.limits, context.state.streams
     if limits.total and open_streams.total >= limits.total:
         return "connections"
     if limits.per_address and open_streams.by_address.get(address, 0) >= limits.per_address:
@@ -208,7 +208,7 @@ def _utf8(raw: bytes) -> bytes:
 def _sdk(context: Context, call: Call, data: Data) -> Sdk | Reply:
     sdk_id = call.parameters.get("sdkId")
     if sdk_id is not None:
-        return context.registry.by_id(sdk_id) or UNKNOWN
+        return context.registry.by_id(sdk_id) or SDK_UNKNOWN
     if not data.sdk_key:
         return NO_SDK
-    return context.registry.by_key(data.sdk_key) or UNKNOWN
+    return context.registry.by_key(data.sdk_key) or SDK_UNKNOWN

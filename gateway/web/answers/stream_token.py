@@ -53,14 +53,14 @@ class Seal:
 
 
 @define
-class Authority:
+class StreamTokens:
     """Makes and checks tokens under one state of the settings."""
 
     _secret: bytes = field(repr=False)
     _seals: dict[str, Seal] = field(factory=dict)
 
     @classmethod
-    def of(cls, auth_headers: Mapping[str, str]) -> Authority:
+    def of(cls, auth_headers: Mapping[str, str]) -> StreamTokens:
         """Return the authority of callers who have the ``auth_headers``."""
         lines = sorted((name.lower(), value) for name, value in auth_headers.items())
         return cls(_joined(part.encode() for line in lines for part in line))

@@ -29,7 +29,7 @@ def patiently(context: Context, sdk: Sdk, name: str, go: Callable[[], Outcome]) 
     Then when it comes, or after ``WAIT_SECONDS``. ``name`` is a tag or an ETag; empty waits for nothing.
     """
     hub = context.hubs.get(sdk.id) if name else None
-    if hub is None or hub.snapshot is None or name in hub.known_configs or context.memory.waiting >= WAITING_LIMIT:
+    if hub is None or hub.snapshot is None or name in hub.known_configs or context.state.waiting >= WAITING_LIMIT:
         return go()
     return _later(context, hub.known_configs, name, go)
 
@@ -43,11 +43,11 @@ async def _later(context: Context, known_configs: KnownConfigs, name: str, go: C
 
     forget = known_configs.wait_for(name, end)
     done.addTimeout(WAIT_SECONDS, context.clock, lambda _result, _seconds: None)
-    context.memory.waiting += 1
+    context.state.waiting += 1
     try:
         await done
     finally:
-        context.memory.waiting -= 1
+        context.state.waiting -= 1
         forget()
     outcome = go()
     return outcome if isinstance(outcome, (Reply, StreamReply)) else await outcome

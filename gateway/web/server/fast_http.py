@@ -17,8 +17,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.web.answers.lookup import INVALID
-from gateway.web.errors import BROKEN, shielded, tell
+from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
+from gateway.web.errors import log_failure, shield
 from gateway.web.server.fast_stream import WireStream
 from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT
 from gateway.web.server.request_head import plain_so_far
@@ -156,8 +156,8 @@ class Wire(Protocol):
         try:
             outcome = bound.answer(call)
         except Exception:  # noqa: BLE001  (a fault of ours costs one request)
-            tell(bound.route.pattern, Failure())
-            outcome = BROKEN
+            log_failure(bound.route.pattern, Failure())
+            outcome = REQUEST_FAILED
         if isinstance(outcome, Reply):
             self._reply(plan, outcome, began)
         elif isinstance(outcome, StreamReply):
@@ -174,8 +174,8 @@ class Wire(Protocol):
         site.answering += 1
 
         def failed(failure: Failure) -> Answered:
-            tell(plan.bound.route.pattern, failure)
-            return BROKEN
+            log_failure(plan.bound.route.pattern, failure)
+            return REQUEST_FAILED
 
         def done(answered: Answered) -> None:
             site.answering -= 1
@@ -190,7 +190,7 @@ class Wire(Protocol):
                 return
             self._go_on()
 
-        shielded(work).addErrback(failed).addCallback(done)
+        shield(work).addErrback(failed).addCallback(done)
 
     def _go_on(self) -> None:
         """Read again, and answer what was held."""
@@ -211,12 +211,12 @@ class Wire(Protocol):
         context = plan.bound.context
         hub = context.hubs.get(reply.sdk.id)
         if hub is None:  # the SDK went away between the answer and now
-            self._reply(plan, INVALID, began)
+            self._reply(plan, SDK_NOT_LOADED, began)
             return not self._full
         now = factory.clock.seconds()
         factory.site.metrics.answered(plan.bound.route.pattern, plan.method, 200, now - began)
         self._leave()
-        stream = WireStream(self.transport, factory.link, context.memory.streams, reply.address)
+        stream = WireStream(self.transport, factory.link, context.state.streams, reply.address)
         stream.open(hub, reply, factory.renderer.stream_head(reply.headers, now))
         return False
 

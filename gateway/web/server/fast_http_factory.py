@@ -45,7 +45,7 @@ class WireFactory(ServerFactory):
         page = self.site.page
         if page is not self._page or self._matcher is None:
             self._page = page
-            self._matcher = Matcher(page.web)
+            self._matcher = Matcher(page.dispatcher)
         return self._matcher
 
     def startFactory(self) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 from klein import Klein
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from gateway.web.answers.lookup import INVALID
-from gateway.web.errors import BROKEN, shielded, tell
+from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
+from gateway.web.errors import log_failure, shield
 from gateway.web.server.klein_stream import EventStream
 from gateway.web.server.request_target import decoded
 from gateway.web.values import Call, Reply, StreamReply, text
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from klein.resource import KleinResource
     from twisted.python.failure import Failure
 
-    from gateway.web.dispatch import Bound, Web
+    from gateway.web.dispatch import BoundRoute, Dispatcher
     from gateway.web.server.klein_request import WebRequest
     from gateway.web.values import Answered
 
@@ -33,11 +33,11 @@ NOT_ALLOWED = text(405, "Method Not Allowed")
 PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
 
 
-def resource(web: Web) -> KleinResource:
+def resource(dispatcher: Dispatcher) -> KleinResource:
     """Return the Klein resource that answers the routes of ``web``."""
     app = Klein()
     app.url_map.merge_slashes = False  # ``target.parse`` has judged them, and a stream's data may hold some
-    for number, bound in enumerate(web.bound):
+    for number, bound in enumerate(dispatcher.routes):
         rule = PARAMETER.sub(lambda part: f"<path:{part[1]}>" if part[2] else f"<{part[1]}>", bound.route.pattern)
         app.route(rule, methods=bound.route.methods, endpoint=str(number))(_endpoint(bound))
 
@@ -56,11 +56,11 @@ def _error_reply(route: str, failure: Failure) -> Reply:
     if isinstance(error, MethodNotAllowed):
         allow = ", ".join(sorted(error.valid_methods or ())).encode()
         return Reply(405, (*NOT_ALLOWED.headers, (b"Allow", allow)), NOT_ALLOWED.body)
-    tell(route, failure)
-    return BROKEN
+    log_failure(route, failure)
+    return REQUEST_FAILED
 
 
-def _endpoint(bound: Bound) -> Callable[..., Any]:
+def _endpoint(bound: BoundRoute) -> Callable[..., Any]:
     """Return the Klein endpoint of one route."""
 
     def endpoint(request: WebRequest, **parameters: str) -> object:
@@ -68,7 +68,7 @@ def _endpoint(bound: Bound) -> Callable[..., Any]:
         outcome = bound.answer(_call(request, parameters))
         if isinstance(outcome, (Reply, StreamReply)):
             return _delivered(bound, request, outcome)
-        return shielded(outcome).addCallback(lambda answered: _delivered(bound, request, answered))
+        return shield(outcome).addCallback(lambda answered: _delivered(bound, request, answered))
 
     return endpoint
 
@@ -86,10 +86,10 @@ def _call(request: WebRequest, parameters: dict[str, str]) -> Call:
     )
 
 
-def _delivered(bound: Bound, request: WebRequest, answered: Answered) -> bytes | EventStream:
+def _delivered(bound: BoundRoute, request: WebRequest, answered: Answered) -> bytes | EventStream:
     if isinstance(answered, Reply):
         return request.reply(answered)
     hub = bound.context.hubs.get(answered.sdk.id)
     if hub is None:  # the SDK went away between the answer and now
-        return request.reply(INVALID)
-    return EventStream(answered, hub, bound.context.memory.streams)
+        return request.reply(SDK_NOT_LOADED)
+    return EventStream(answered, hub, bound.context.state.streams)

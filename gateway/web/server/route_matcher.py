@@ -15,7 +15,7 @@ from gateway.web.server.request_target import decoded, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gateway.web.dispatch import Bound, Web
+    from gateway.web.dispatch import BoundRoute, Dispatcher
     from gateway.web.server.request_target import Target
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ KNOWN_LENGTH = 1024  # bytes of a head that is worth remembering: 0.5 MiB in all
 class Match(Struct, frozen=True):
     """A route, and what the target said about its parameters."""
 
-    bound: Bound
+    bound: BoundRoute
     target: Target
     parameters: Mapping[str, str]
 
@@ -40,7 +40,7 @@ class Plan(Struct, frozen=True):
     One plan may serve many requests: nothing of it may be changed.
     """
 
-    bound: Bound
+    bound: BoundRoute
     method: str
     path: str
     parameters: Mapping[str, str]
@@ -52,12 +52,12 @@ class Plan(Struct, frozen=True):
 class Matcher:
     """The enabled routes under one state of the settings; a reload has another one, so nothing remembered is stale."""
 
-    def __init__(self, web: Web) -> None:
-        self._exact = {bound.route.pattern: bound for bound in web.bound if "{" not in bound.route.pattern}
-        patterns = [bound for bound in web.bound if "{" in bound.route.pattern]
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._exact = {bound.route.pattern: bound for bound in dispatcher.routes if "{" not in bound.route.pattern}
+        patterns = [bound for bound in dispatcher.routes if "{" in bound.route.pattern]
         # Fixed words before parameters, and whole segments before the rest of a path: the order that Klein uses.
         patterns.sort(key=lambda bound: _rank(bound.route.pattern))
-        self._patterns: dict[str, list[tuple[re.Pattern[str], Bound]]] = defaultdict(list)
+        self._patterns: dict[str, list[tuple[re.Pattern[str], BoundRoute]]] = defaultdict(list)
         for bound in patterns:  # each begins with a fixed word
             self._patterns[_word(bound.route.pattern)].append((_compiled(bound.route.pattern), bound))
         self._known: dict[bytes, Plan] = {}

@@ -10,12 +10,10 @@ import random
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.web.server import Site
 
-from gateway.web.context import Context
-from gateway.web.dispatch import build
-from gateway.web.ports import Uncounted
+from gateway.web.dispatch import build_dispatcher
 from gateway.web.server.http1 import IDLE_TIMEOUT
 from gateway.web.server.http2 import Negotiated
 from gateway.web.server.klein_app import resource
@@ -23,15 +21,12 @@ from gateway.web.server.klein_request import WebRequest
 from gateway.web.server.request_log import traced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from twisted.internet.interfaces import IReactorTime
     from twisted.web.resource import IResource
 
-    from gateway.export import Collector
-    from gateway.settings import Settings
-    from gateway.web.dispatch import Web
-    from gateway.web.ports import Hub, Registry, WebMetrics
+    from gateway.settings import Http, Settings
+    from gateway.web.context import Context
+    from gateway.web.dispatch import Dispatcher
+    from gateway.web.ports import WebMetrics
 
 STREAM_RETRY_MILLISECONDS = (5_000, 10_000)  # told to a stream beyond the cap; one known client gives up after 30 s
 
@@ -40,7 +35,7 @@ STREAM_RETRY_MILLISECONDS = (5_000, 10_000)  # told to a stream beyond the cap; 
 class Page:
     """The routes under one state of the settings, and the Klein resource made of them; swapped whole by a reload."""
 
-    web: Web
+    dispatcher: Dispatcher
     resource: IResource
 
 
@@ -55,7 +50,7 @@ class GatewaySite(Site):
         super().__init__(page.resource, timeout=IDLE_TIMEOUT, reactor=context.clock, parsePOSTFormSubmission=False)
         self.page = page
         self._counted = metrics
-        self.metrics = traced(metrics, settings.http)
+        self._set_logging(settings.http)
         self.answering = 0  # requests whose answer has not begun
 
     def reconfigure(self, settings: Settings) -> None:
@@ -63,9 +58,14 @@ class GatewaySite(Site):
 
         :raises ValueError: when ``settings`` cannot be applied; the old ones then stay in force.
         """
-        self.page = _page(self.page.web.context, settings)
+        self.page = _page(self.page.dispatcher.context, settings)
         self.resource = self.page.resource
-        self.metrics = traced(self._counted, settings.http)
+        self._set_logging(settings.http)
+
+    def _set_logging(self, http: Http) -> None:
+        """Log each answer, and each stream that opens or closes, where the level of their component is debug."""
+        self.metrics = traced(self._counted, http)
+        self.page.dispatcher.context.state.streams.log_changes = http.sse.log.level == "debug"
 
     def getContentFile(self, _length: int | None) -> BytesIO:
         """Return where a request's body goes: memory, because it is bounded."""
@@ -82,38 +82,24 @@ class GatewaySite(Site):
 
 
 def make_site(
-    registry: Registry,
-    hubs: Mapping[str, Hub],
-    settings: Settings,
-    *,
-    clock: IReactorTime,
-    metrics: WebMetrics | None = None,
-    status_document: Callable[[], Mapping[str, object]] = dict,
-    rng: random.Random | None = None,
-    evaluations: Collector | None = None,
+    context: Context, settings: Settings, metrics: WebMetrics, *, rng: random.Random | None = None
 ) -> GatewaySite:
     """Return the factory of the main port.
 
-    ``hubs`` maps SDK ids to the hubs of their streams; it is read at each new stream, so the owner may change it.
-    ``evaluations`` is told of each, if the settings ask for it.
-    ``status_document`` gives the document of ``/status``, which is served here only when the settings say so.
+    ``context.hubs`` is read at each new stream, so its owner may change it; what ``build_dispatcher`` derives from the
+    settings, and the stream retry and refusal count, are filled in here.
 
     :raises ValueError: when ``settings`` cannot be applied, which validation has excluded.
     """
     chance = rng or random.SystemRandom()
-    counter = metrics or Uncounted()
-    context = Context(
-        registry,
-        hubs,
-        clock,
-        status_document,
+    context = evolve(
+        context,
         stream_retry=lambda: chance.randint(*STREAM_RETRY_MILLISECONDS),
-        evaluations=evaluations,
-        stream_refused=counter.stream_refused,
+        stream_refused=metrics.stream_refused,
     )
-    return GatewaySite(context, settings, counter)
+    return GatewaySite(context, settings, metrics)
 
 
 def _page(context: Context, settings: Settings) -> Page:
-    web = build(context, settings)
-    return Page(web, resource(web))
+    dispatcher = build_dispatcher(context, settings)
+    return Page(dispatcher, resource(dispatcher))

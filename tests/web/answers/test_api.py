@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from web_memory import NOW, Answer, Memory
+from web_memory import NOW, Answer, MemorySite
 
 CONFIG = {
     "p": {"s": "salt"},
@@ -31,25 +31,25 @@ CONFIG = {
 
 
 @pytest.fixture
-def site() -> Memory:
-    return Memory(CONFIG)
+def site() -> MemorySite:
+    return MemorySite(CONFIG)
 
 
-def evaluate(site: Memory, body: object, **headers: str) -> Answer:
+def evaluate(site: MemorySite, body: object, **headers: str) -> Answer:
     raw = body if isinstance(body, str | bytes) else json.dumps(body)
-    return site.ask("POST", "/api/sdk1/eval", headers, raw)
+    return site.request("POST", "/api/sdk1/eval", headers, raw)
 
 
-def test_failing_flag_is_500_alone_and_null_among_all(site: Memory) -> None:
+def test_failing_flag_is_500_alone_and_null_among_all(site: MemorySite) -> None:
     """A flag that cannot be evaluated answers 500 by itself and null beside the others."""
     assert (500, "the request failed; please check the logs for more details\n") == (
         (alone := evaluate(site, {"key": "broken"})).status,
         alone.text,
     )
-    assert {"value": None, "variationId": ""} == site.ask("POST", "/api/sdk1/eval-all", {}, "{}").json["broken"]
+    assert {"value": None, "variationId": ""} == site.request("POST", "/api/sdk1/eval-all", {}, "{}").json["broken"]
 
 
-def test_missing_variation_id_is_empty_and_html_is_escaped(site: Memory) -> None:
+def test_missing_variation_id_is_empty_and_html_is_escaped(site: MemorySite) -> None:
     """A setting without variation id shows an empty one; characters that matter in HTML are escaped."""
     assert b'{"value":"\\u003c\\u0026\\u003e\\u2028\xc3\xa9","variationId":""}' == evaluate(site, {"key": "odd"}).body
 
@@ -68,14 +68,14 @@ def test_missing_variation_id_is_empty_and_html_is_escaped(site: Memory) -> None
         ('{"key":"who","user":{"Plan":"\\ud800"}}', "somebody"),
     ],
 )
-def test_bodies_are_read_as_before(site: Memory, body: str | bytes, value: str) -> None:
+def test_bodies_are_read_as_before(site: MemorySite, body: str | bytes, value: str) -> None:
     """Names match in any case, the last duplicate wins, unknown fields are ignored, null user is an empty one."""
     answer = evaluate(site, body)
     assert (200, value) == (answer.status, answer.json["value"])
 
 
 @pytest.mark.parametrize("body", ["", " \n", "{", '{"key":"on"'])
-def test_truncated_bodies_are_named_so(site: Memory, body: str) -> None:
+def test_truncated_bodies_are_named_so(site: MemorySite, body: str) -> None:
     """A body that ends too early is told so in the words that clients know."""
     answer = evaluate(site, body)
     assert (400, "failed to parse JSON body: unexpected end of JSON input\n") == (answer.status, answer.text)
@@ -97,7 +97,7 @@ def test_truncated_bodies_are_named_so(site: Memory, body: str) -> None:
         '{"a":' * 100_000,
     ],
 )
-def test_other_faults_are_400_and_repeat_nothing(site: Memory, body: str) -> None:
+def test_other_faults_are_400_and_repeat_nothing(site: MemorySite, body: str) -> None:
     """What is not such an object is refused with a reason that quotes nothing of it."""
     answer = evaluate(site, body)
     assert 400 == answer.status
@@ -105,14 +105,14 @@ def test_other_faults_are_400_and_repeat_nothing(site: Memory, body: str) -> Non
     assert "canary" not in answer.text
 
 
-def test_null_body_is_an_empty_object(site: Memory) -> None:
+def test_null_body_is_an_empty_object(site: MemorySite) -> None:
     """JSON null counts as an object without fields."""
     assert "feature flag or setting with key '' not found\n" == evaluate(site, "null").text
-    assert 200 == site.ask("POST", "/api/sdk1/eval-all", {}, "null").status
+    assert 200 == site.request("POST", "/api/sdk1/eval-all", {}, "null").status
 
 
 @pytest.mark.parametrize("kind", ["true", "null", "{}"])
-def test_wrong_attribute_type_names_the_attribute(site: Memory, kind: str) -> None:
+def test_wrong_attribute_type_names_the_attribute(site: MemorySite, kind: str) -> None:
     """An attribute of a type that is not allowed is named, its value is not."""
     expected = (
         "failed to parse JSON body: 'Age' has an invalid type, "
@@ -121,20 +121,20 @@ def test_wrong_attribute_type_names_the_attribute(site: Memory, kind: str) -> No
     assert expected == evaluate(site, '{"key":"on","user":{"Age":' + kind + "}}").text
 
 
-def test_malformed_body_beats_unknown_sdk(site: Memory) -> None:
+def test_malformed_body_beats_unknown_sdk(site: MemorySite) -> None:
     """The body is judged before the SDK is looked up."""
-    assert 400 == site.ask("POST", "/api/nope/eval", {}, "{").status
-    assert 404 == site.ask("POST", "/api/nope/eval", {}, "{}").status
+    assert 400 == site.request("POST", "/api/nope/eval", {}, "{").status
+    assert 404 == site.request("POST", "/api/nope/eval", {}, "{}").status
 
 
-def test_id_beats_key(site: Memory) -> None:
+def test_id_beats_key(site: MemorySite) -> None:
     """An unknown id in the path is not saved by a good key in the header."""
     key = {"X-ConfigCat-SdkKey": site.sdk.key}
-    assert 404 == site.ask("POST", "/api/nope/eval", key, "{}").status
-    assert 400 == site.ask("POST", "/api/eval", {}, "{}").status
+    assert 404 == site.request("POST", "/api/nope/eval", key, "{}").status
+    assert 400 == site.request("POST", "/api/eval", {}, "{}").status
 
 
-def test_defaults_are_under_the_request(site: Memory) -> None:
+def test_defaults_are_under_the_request(site: MemorySite) -> None:
     """Default attributes apply with and without a user, and the request's win."""
     site.sdk.defaults = {"Plan": "pro"}
     assert "pro" == evaluate(site, {"key": "who"}).json["value"]
@@ -144,40 +144,40 @@ def test_defaults_are_under_the_request(site: Memory) -> None:
 
 def test_never_loaded_is_500_everywhere() -> None:
     """An SDK without a config answers 500 on every route that reads it."""
-    site = Memory(CONFIG, sdk={"snapshot": None})
+    site = MemorySite(CONFIG, sdk={"snapshot": None})
     text = "requested SDK is in an invalid state; please check the logs for more details"
     for method, path in (("POST", "/api/sdk1/eval"), ("POST", "/api/sdk1/eval-all"), ("GET", "/api/sdk1/keys")):
-        answer = site.ask(method, path, {}, "{}" if method == "POST" else None)
+        answer = site.request(method, path, {}, "{}" if method == "POST" else None)
         assert (500, text + "\n") == (answer.status, answer.text)
-    assert (500, text + "\n") == (site.ask("GET", f"/configuration-files/{site.sdk.key}").status, text + "\n")
-    ofrep = site.ask("POST", "/ofrep/v1/evaluate/flags", {"X-ConfigCat-SdkId": "sdk1"}, "{}")
+    assert (500, text + "\n") == (site.request("GET", f"/configuration-files/{site.sdk.key}").status, text + "\n")
+    ofrep = site.request("POST", "/ofrep/v1/evaluate/flags", {"X-ConfigCat-SdkId": "sdk1"}, "{}")
     assert (500, {"errorDetails": text}) == (ofrep.status, ofrep.json)
-    assert 500 == site.ask("GET", "/sse/sdk1/eval-all").status
+    assert 500 == site.request("GET", "/sse/sdk1/eval-all").status
 
 
-def test_requests_wait_for_the_first_fetch(site: Memory) -> None:
+def test_requests_wait_for_the_first_fetch(site: MemorySite) -> None:
     """A request that comes during the very first fetch is answered when that ends."""
     site.sdk.snapshot, site.sdk.loading = None, True
-    line = site.line()
+    line = site.connect()
     line.send(b'POST /api/sdk1/eval HTTP/1.1\r\nHost: g\r\nContent-Length: 12\r\n\r\n{"key":"on"}')
     assert b"" == line.received()
     site.sdk.first_fetch_ended(site.snapshot)
     assert b'{"value":true,"variationId":"v1"}' in line.received()
 
 
-def test_first_fetch_that_fails_ends_the_wait_with_500(site: Memory) -> None:
+def test_first_fetch_that_fails_ends_the_wait_with_500(site: MemorySite) -> None:
     """A request that waited for a first fetch which brought nothing is told so."""
     site.sdk.snapshot, site.sdk.loading = None, True
-    line = site.line()
+    line = site.connect()
     line.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n")
     site.sdk.first_fetch_ended(None)
     assert line.received().startswith(b"HTTP/1.1 500 ")
 
 
-def test_client_that_gives_up_while_waiting_is_forgotten(site: Memory) -> None:
+def test_client_that_gives_up_while_waiting_is_forgotten(site: MemorySite) -> None:
     """A client that hangs up during the first fetch disturbs neither the fetch nor the others who wait."""
     site.sdk.snapshot, site.sdk.loading = None, True
-    gone, stays = site.line(), site.line()
+    gone, stays = site.connect(), site.connect()
     for line in (gone, stays):
         line.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n")
     gone.hang_up()
@@ -186,32 +186,32 @@ def test_client_that_gives_up_while_waiting_is_forgotten(site: Memory) -> None:
     assert stays.received().startswith(b"HTTP/1.1 200 ")
 
 
-def test_refresh_rescues_an_sdk_that_never_loaded(site: Memory) -> None:
+def test_refresh_rescues_an_sdk_that_never_loaded(site: MemorySite) -> None:
     """Refresh asks the upstream even when there is no config, and says what went wrong."""
     site.sdk.snapshot = None
     assert (200, b"", None) == (
-        (done := site.ask("POST", "/api/sdk1/refresh")).status,
+        (done := site.request("POST", "/api/sdk1/refresh")).status,
         done.body,
         done["content-type"],
     )
     site.sdk.error = "config fetch failed: 503"
-    assert (500, "config fetch failed: 503\n") == ((bad := site.ask("POST", "/api/sdk1/refresh")).status, bad.text)
+    assert (500, "config fetch failed: 503\n") == ((bad := site.request("POST", "/api/sdk1/refresh")).status, bad.text)
 
 
 def test_refresh_is_limited_unless_callers_are_authenticated() -> None:
     """Open refreshes share a bounded rate; those behind auth headers do not."""
-    site = Memory(CONFIG)
-    site.ask("POST", "/api/sdk1/refresh")
-    guarded = Memory(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "s"}}}})
-    guarded.ask("POST", "/api/sdk1/refresh", {"x-auth": "s"})
+    site = MemorySite(CONFIG)
+    site.request("POST", "/api/sdk1/refresh")
+    guarded = MemorySite(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "s"}}}})
+    guarded.request("POST", "/api/sdk1/refresh", {"x-auth": "s"})
     assert ([True], [False]) == (site.sdk.refreshes, guarded.sdk.refreshes)
 
 
 def test_errors_are_gzipped_too_and_refusals_are_not() -> None:
     """``gzip`` anywhere in Accept-Encoding compresses answers and errors, but not 401, 204 or refresh."""
-    site = Memory(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "s"}}}})
+    site = MemorySite(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "s"}}}})
     asking = {"X-Auth": "s", "Accept-Encoding": "gzip;q=0"}
-    bad = site.ask("POST", "/api/sdk1/eval", asking, "{")
+    bad = site.request("POST", "/api/sdk1/eval", asking, "{")
     assert (400, "gzip", "Accept-Encoding") == (bad.status, bad["content-encoding"], str(bad["vary"]).split(", ")[-1])
     assert b"unexpected end of JSON input\n" in gzip.decompress(bad.body)
     for method, path, headers in (
@@ -220,37 +220,44 @@ def test_errors_are_gzipped_too_and_refusals_are_not() -> None:
         ("POST", "/api/sdk1/refresh", asking),
         ("POST", "/api/sdk1/eval", {"X-Auth": "s", "Accept-Encoding": "*"}),
     ):
-        assert None is site.ask(method, path, headers, "{}" if method == "POST" else None)["content-encoding"]
+        assert None is site.request(method, path, headers, "{}" if method == "POST" else None)["content-encoding"]
 
 
-def test_head_is_get_without_the_body(site: Memory) -> None:
+def test_head_is_get_without_the_body(site: MemorySite) -> None:
     """HEAD gives the headers of GET, its length included, and no body."""
-    got, head = site.ask("GET", "/api/sdk1/keys"), site.ask("HEAD", "/api/sdk1/keys")
+    got, head = site.request("GET", "/api/sdk1/keys"), site.request("HEAD", "/api/sdk1/keys")
     assert (got.status, got.headers, b"") == (head.status, head.headers, head.body)
     assert str(len(got.body)) == head["content-length"]
-    assert 405 == site.ask("HEAD", "/api/sdk1/eval").status
+    assert 405 == site.request("HEAD", "/api/sdk1/eval").status
 
 
-def test_answers_are_dated_and_name_no_server(site: Memory) -> None:
+def test_answers_are_dated_and_name_no_server(site: MemorySite) -> None:
     """Every answer carries Date in the site's time and none says what serves it."""
-    for answer in (site.ask("GET", "/api/sdk1/keys"), site.ask("GET", "/nope"), site.ask("OPTIONS", "/api/eval")):
+    for answer in (
+        site.request("GET", "/api/sdk1/keys"),
+        site.request("GET", "/nope"),
+        site.request("OPTIONS", "/api/eval"),
+    ):
         assert ("Tue, 14 Nov 2023 22:13:20 GMT", None) == (answer["date"], answer["server"])
     assert 1_700_000_000 == NOW
 
 
-def test_a_new_snapshot_is_answered_from_at_once(site: Memory) -> None:
+def test_a_new_snapshot_is_answered_from_at_once(site: MemorySite) -> None:
     """Keys and config file follow the SDK's current Snapshot, not what was encoded for an older one."""
     from gateway.flags import load
 
     key_path, file_path = "/api/sdk1/keys", "/configuration-files/configcat-proxy/sdk1"
-    before = site.ask("GET", key_path).json["keys"], site.ask("GET", file_path, {"Accept-Encoding": "gzip"}).body
+    before = (
+        site.request("GET", key_path).json["keys"],
+        site.request("GET", file_path, {"Accept-Encoding": "gzip"}).body,
+    )
     site.sdk.snapshot = load(b'{"f":{"only":{"t":0,"v":{"b":true}}}}', '"2"')
-    after = site.ask("GET", key_path).json["keys"], site.ask("GET", file_path, {"Accept-Encoding": "gzip"}).body
+    after = site.request("GET", key_path).json["keys"], site.request("GET", file_path, {"Accept-Encoding": "gzip"}).body
     assert (["broken", "odd", "on", "who"], ["only"]) == (before[0], after[0])
     assert b'{"f":{"only":{"t":0,"v":{"b":true}}}}' == gzip.decompress(after[1])
 
 
-def test_a_fault_of_ours_is_500_and_logs_no_message(site: Memory, monkeypatch, logged_errors) -> None:
+def test_a_fault_of_ours_is_500_and_logs_no_message(site: MemorySite, monkeypatch, logged_errors) -> None:
     """An exception inside an answer is a text 500; the log tells type and place, never the exception's words."""
 
     class Trap:
@@ -260,6 +267,6 @@ def test_a_fault_of_ours_is_500_and_logs_no_message(site: Memory, monkeypatch, l
             raise RuntimeError("secret-canary")
 
     site.sdk.snapshot = Trap()
-    answer = site.ask("POST", "/api/sdk1/eval-all", {}, "{}")
+    answer = site.request("POST", "/api/sdk1/eval-all", {}, "{}")
     assert (500, "the request failed; please check the logs for more details\n") == (answer.status, answer.text)
     assert [] == [event for event in logged_errors.flush() if "canary" in str(event)]

@@ -8,7 +8,7 @@ import json
 import brotli
 import pytest
 
-from web_memory import SDK_KEY, Memory
+from web_memory import SDK_KEY, MemorySite
 
 CONFIG = {"f": {f"flag{n}": {"t": 0, "v": {"b": True}, "i": f"v{n}"} for n in range(20)}}
 BODY = json.dumps(CONFIG, indent=1).encode()
@@ -16,8 +16,8 @@ ALIAS = "/configuration-files/configcat-proxy/sdk1/config_v6.json"
 
 
 @pytest.fixture
-def site() -> Memory:
-    return Memory(BODY, etag='W/"up"')
+def site() -> MemorySite:
+    return MemorySite(BODY, etag='W/"up"')
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ def site() -> Memory:
         "/configuration-files/" + SDK_KEY.replace("/", "%2F") + "/config_v6.json",
     ],
 )
-def test_every_way_to_name_an_sdk(site: Memory, path: str) -> None:
+def test_every_way_to_name_an_sdk(site: MemorySite, path: str) -> None:
     """Key and alias work, with or without the file's name, and with escaped slashes; the bytes are the upstream's."""
-    answer = site.ask("GET", path)
+    answer = site.request("GET", path)
     assert (200, BODY, 'W/"up"', "application/json", "max-age=0, must-revalidate") == (
         answer.status,
         answer.body,
@@ -56,10 +56,10 @@ def test_every_way_to_name_an_sdk(site: Memory, path: str) -> None:
         "/configuration-files/%2Fconfig_v6.json",
     ],
 )
-def test_missing_id_is_400(site: Memory, path: str) -> None:
+def test_missing_id_is_400(site: MemorySite, path: str) -> None:
     """A path that names no SDK is 400, with the section's headers, and never finds an SDK without a key."""
     site.sdk.key = ""
-    answer = site.ask("GET", path)
+    answer = site.request("GET", path)
     assert (400, "'sdkId' path parameter must be set\n", "*") == (
         answer.status,
         answer.text,
@@ -67,9 +67,9 @@ def test_missing_id_is_400(site: Memory, path: str) -> None:
     )
 
 
-def test_header_name_is_spelled_as_before(site: Memory) -> None:
+def test_header_name_is_spelled_as_before(site: MemorySite) -> None:
     """Header names are in the case that the replaced system sends."""
-    assert "Etag" in [name for name, _ in site.ask("GET", ALIAS).headers]
+    assert "Etag" in [name for name, _ in site.request("GET", ALIAS).headers]
 
 
 @pytest.mark.parametrize(
@@ -84,21 +84,21 @@ def test_header_name_is_spelled_as_before(site: Memory) -> None:
         ({}, "?ccetag=", 200),
     ],
 )
-def test_validators_compare_exactly(site: Memory, headers: dict[str, str], query: str, status: int) -> None:
+def test_validators_compare_exactly(site: MemorySite, headers: dict[str, str], query: str, status: int) -> None:
     """The validator is compared as text, the header before ``ccetag``."""
-    answer = site.ask("GET", ALIAS + query, headers)
+    answer = site.request("GET", ALIAS + query, headers)
     assert (status, 'W/"up"') == (answer.status, answer["etag"])
     if status == 304:
         assert (b"", None) == (answer.body, answer["content-type"])
 
 
-def test_file_is_encoded_once_per_snapshot(site: Memory) -> None:
+def test_file_is_encoded_once_per_snapshot(site: MemorySite) -> None:
     """Gzip and brotli bodies are made once and shared until the config changes."""
-    encodings = site.site.page.web.context.encodings
-    site.ask("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
-    site.ask("GET", ALIAS, {"Accept-Encoding": "gzip"})
+    encodings = site.site.page.dispatcher.context.encodings
+    site.request("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
+    site.request("GET", ALIAS, {"Accept-Encoding": "gzip"})
     first = encodings.gzip(site.sdk, site.snapshot), encodings.brotli(site.sdk, site.snapshot)
-    site.ask("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
+    site.request("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
     assert first[0] is encodings.gzip(site.sdk, site.snapshot)
     assert first[1] is encodings.brotli(site.sdk, site.snapshot)
 
@@ -118,24 +118,24 @@ def test_file_is_encoded_once_per_snapshot(site: Memory) -> None:
         ("*", None),
     ],
 )
-def test_encoding_is_chosen_from_what_the_client_lists(site: Memory, accept: str, encoding: str | None) -> None:
+def test_encoding_is_chosen_from_what_the_client_lists(site: MemorySite, accept: str, encoding: str | None) -> None:
     """Brotli where it is listed, gzip by the substring rule, and caches are always told that it varies."""
-    answer = site.ask("GET", ALIAS, {"Accept-Encoding": accept})
+    answer = site.request("GET", ALIAS, {"Accept-Encoding": accept})
     decode = {"gzip": gzip.decompress, "br": brotli.decompress, None: bytes}[encoding]
     assert (encoding, BODY) == (answer["content-encoding"], decode(answer.body))
     assert "Accept-Encoding" in str(answer["vary"])
-    same = site.ask("GET", ALIAS, {"Accept-Encoding": accept, "If-None-Match": 'W/"up"'})
+    same = site.request("GET", ALIAS, {"Accept-Encoding": accept, "If-None-Match": 'W/"up"'})
     assert (304, encoding, b"") == (same.status, same["content-encoding"], same.body)
 
 
-def test_errors_are_gzipped(site: Memory) -> None:
+def test_errors_are_gzipped(site: MemorySite) -> None:
     """An unknown SDK is told so in gzip where that is accepted, and is not cached."""
-    answer = site.ask("GET", "/configuration-files/nope", {"Accept-Encoding": "gzip, br"})
+    answer = site.request("GET", "/configuration-files/nope", {"Accept-Encoding": "gzip, br"})
     assert (404, "gzip", None) == (answer.status, answer["content-encoding"], answer["cache-control"])
     assert b"could not identify a configured SDK\n" == gzip.decompress(answer.body)
 
 
-def test_head_has_the_length_of_the_file(site: Memory) -> None:
+def test_head_has_the_length_of_the_file(site: MemorySite) -> None:
     """HEAD tells the length of the body it leaves out."""
-    answer = site.ask("HEAD", ALIAS)
+    answer = site.request("HEAD", ALIAS)
     assert (200, str(len(BODY)), b"") == (answer.status, answer["content-length"], answer.body)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.web.answers.hook import ANSWER_WITHIN, CREDIT_LIMIT, signature
-from gateway.web.context import Replays
-from web_memory import NOW, Answer, Memory, Refreshed
+from gateway.web.context import RecentCallIds
+from web_memory import NOW, Answer, MemorySite, Refreshed
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 KEY = "configcat_whsk_VN3juirnVh5pNvCKd81RYRYchxUX4j3NykbZG2fAy88="
@@ -29,12 +29,12 @@ def sign(body: str = "", call_id: str = "call-1", at: float = NOW, key: str = KE
 
 
 @pytest.fixture
-def signed() -> Memory:
-    return Memory(CONFIG, SIGNED)
+def signed() -> MemorySite:
+    return MemorySite(CONFIG, SIGNED)
 
 
-def call(site: Memory, headers: dict[str, str], body: str = "", **options: Any) -> Answer:
-    return site.ask("POST", "/hook/sdk1", headers, body, **options)
+def call(site: MemorySite, headers: dict[str, str], body: str = "", **options: Any) -> Answer:
+    return site.request("POST", "/hook/sdk1", headers, body, **options)
 
 
 def test_known_vector() -> None:
@@ -46,26 +46,26 @@ def test_known_vector() -> None:
 @pytest.mark.parametrize("path", ["/hook", "/hook/"])
 def test_missing_id_is_400(path: str) -> None:
     """Without an SDK id the call is malformed, not lost."""
-    answer = Memory(CONFIG).ask("POST", path)
+    answer = MemorySite(CONFIG).request("POST", path)
     assert (400, "'sdkId' path parameter must be set\n") == (answer.status, answer.text)
 
 
-def test_good_signatures_fetch_once(signed: Memory) -> None:
+def test_good_signatures_fetch_once(signed: MemorySite) -> None:
     """A signed call fetches without the limit of open calls; its repetition is 200 and fetches nothing."""
     assert [200, 200] == [call(signed, sign("x"), "x").status for _ in range(2)]
     assert 200 == call(signed, sign("x", "call-2"), "x").status
     assert [False, False] == signed.sdk.refreshes
 
 
-def test_get_and_head_sign_the_empty_body(signed: Memory) -> None:
+def test_get_and_head_sign_the_empty_body(signed: MemorySite) -> None:
     """GET and HEAD are calls too."""
-    assert 200 == signed.ask("GET", "/hook/sdk1", sign()).status
-    assert 200 == signed.ask("HEAD", "/hook/sdk1", sign("", "call-2")).status
+    assert 200 == signed.request("GET", "/hook/sdk1", sign()).status
+    assert 200 == signed.request("HEAD", "/hook/sdk1", sign("", "call-2")).status
     assert [False, False] == signed.sdk.refreshes
 
 
 @pytest.mark.parametrize("separator", [",", ", ", " , "])
-def test_one_of_several_signatures_is_enough(signed: Memory, separator: str) -> None:
+def test_one_of_several_signatures_is_enough(signed: MemorySite, separator: str) -> None:
     """While a sender changes its key it signs twice; spaces around the comma do not matter."""
     headers = sign("x")
     headers["X-ConfigCat-Webhook-Signature-V1"] = "AAAA" + separator + headers["X-ConfigCat-Webhook-Signature-V1"]
@@ -87,19 +87,19 @@ BAD: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("fault", BAD)
-def test_bad_signatures_are_refused(signed: Memory, fault: str) -> None:
+def test_bad_signatures_are_refused(signed: MemorySite, fault: str) -> None:
     """A call that is not signed, wrongly signed, too old or too far ahead is 400 and fetches nothing."""
     answer = call(signed, BAD[fault], "x")
     assert (400, "Signature validation failed\n", []) == (answer.status, answer.text, signed.sdk.refreshes)
 
 
 @pytest.mark.parametrize("at", [NOW - 300, NOW + 300])
-def test_validity_includes_its_ends(signed: Memory, at: float) -> None:
+def test_validity_includes_its_ends(signed: MemorySite, at: float) -> None:
     """A timestamp exactly as far away as the validity is accepted."""
     assert 200 == call(signed, sign("x", at=at), "x").status
 
 
-def test_wrongly_signed_repeat_is_not_taken_for_a_repeat(signed: Memory) -> None:
+def test_wrongly_signed_repeat_is_not_taken_for_a_repeat(signed: MemorySite) -> None:
     """Knowing an id that was accepted gains nothing without its signature."""
     call(signed, sign("x"), "x")
     assert 400 == call(signed, {**sign("x"), "X-ConfigCat-Webhook-Signature-V1": "AAAA"}, "x").status
@@ -107,14 +107,14 @@ def test_wrongly_signed_repeat_is_not_taken_for_a_repeat(signed: Memory) -> None
 
 def test_memory_of_ids_is_bounded_and_forgets_what_expired() -> None:
     """Ids are remembered while their call is acceptable, and no more of them than the bound."""
-    replays = Replays(limit=3)
-    assert [False, True] == [replays.seen("s", b"a", until=10, now=0) for _ in range(2)]
-    assert not replays.seen("other", b"a", until=10, now=0)
-    assert not replays.seen("s", b"a", until=30, now=11)
+    call_ids = RecentCallIds(limit=3)
+    assert [False, True] == [call_ids.seen("s", b"a", until=10, now=0) for _ in range(2)]
+    assert not call_ids.seen("other", b"a", until=10, now=0)
+    assert not call_ids.seen("s", b"a", until=30, now=11)
     for number in range(10):
-        assert not replays.seen("s", b"%d" % number, until=100, now=12)
-    assert 3 == len(replays._until)
-    assert replays.seen("s", b"9", until=100, now=12)
+        assert not call_ids.seen("s", b"%d" % number, until=100, now=12)
+    assert 3 == len(call_ids._until)
+    assert call_ids.seen("s", b"9", until=100, now=12)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_memory_of_ids_is_bounded_and_forgets_what_expired() -> None:
 )
 def test_authenticated_calls_are_not_limited(settings: dict[str, Any], headers: dict[str, str]) -> None:
     """Callers that show a secret get a fetch of their own; without it they are 401 and get none."""
-    site = Memory(CONFIG, {"http": {"webhook": settings}})
+    site = MemorySite(CONFIG, {"http": {"webhook": settings}})
     assert [200, 401] == [call(site, headers).status, call(site, {}).status]
     assert [False] == site.sdk.refreshes
     refused = call(site, {**headers, "Authorization": "Basic %%%", "X-Auth": "t"})
@@ -144,21 +144,21 @@ def test_authenticated_calls_are_not_limited(settings: dict[str, Any], headers: 
 
 def test_open_calls_are_limited() -> None:
     """Calls that show no secret share a bounded rate of fetches."""
-    site = Memory(CONFIG)
+    site = MemorySite(CONFIG)
     assert 200 == call(site, {}).status
     assert [True] == site.sdk.refreshes
 
 
 def test_failed_fetches_are_200_too() -> None:
     """The call is accepted whatever becomes of the fetch; an SDK that never loaded is fetched as well."""
-    site = Memory(CONFIG, sdk={"snapshot": None, "error": "boom"})
+    site = MemorySite(CONFIG, sdk={"snapshot": None, "error": "boom"})
     assert (200, b"") == ((answer := call(site, {})).status, answer.body)
 
 
 def test_caller_waits_eight_seconds_at_most() -> None:
     """The answer comes when the fetch ends, or after 8 s while the fetch goes on."""
-    site = Memory(CONFIG, sdk={"instant": False})
-    quick, slow = site.line(), site.line()
+    site = MemorySite(CONFIG, sdk={"instant": False})
+    quick, slow = site.connect(), site.connect()
     for line in (quick, slow):
         line.send(b"POST /hook/sdk1 HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n")
     site.sdk.pending[0].callback(Refreshed())
@@ -174,9 +174,9 @@ def test_caller_waits_eight_seconds_at_most() -> None:
 def test_caller_that_hangs_up_cancels_nothing() -> None:
     """A fetch goes on when the client that asked for it has gone."""
     cancelled: list[Any] = []
-    site = Memory(CONFIG, sdk={"instant": False})
+    site = MemorySite(CONFIG, sdk={"instant": False})
     for path in ("/hook/sdk1", "/api/sdk1/refresh"):
-        line = site.line()
+        line = site.connect()
         line.send(f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n".encode())
         site.sdk.pending[-1].addErrback(cancelled.append)
         line.hang_up()
@@ -210,7 +210,7 @@ def test_only_allowed_networks_may_call(peer: str, forwarded: str | None, status
         "trusted_proxies": ["10.0.0.0/8"],
         "webhook": {"allowed_networks": ["192.0.2.0/24", "2001:db8::/32"], "auth_headers": {"X-Auth": "s"}},
     }
-    site = Memory(CONFIG, {"http": http})
+    site = MemorySite(CONFIG, {"http": http})
     headers = {"X-Auth": "s", **({"X-Forwarded-For": forwarded} if forwarded else {})}
     answer = call(site, headers, peer=peer)
     assert status == answer.status
@@ -221,14 +221,16 @@ def test_only_allowed_networks_may_call(peer: str, forwarded: str | None, status
 
 def test_hook_test_is_always_200_and_does_nothing() -> None:
     """``/hook-test`` shows that a call arrives, whatever auth the webhook has."""
-    site = Memory(CONFIG, {"http": {"webhook": {"auth_headers": {"X-Auth": "s"}}}})
-    assert [200, 200] == [site.ask(method, "/hook-test").status for method in ("GET", "POST")]
+    site = MemorySite(CONFIG, {"http": {"webhook": {"auth_headers": {"X-Auth": "s"}}}})
+    assert [200, 200] == [site.request(method, "/hook-test").status for method in ("GET", "POST")]
     assert [] == site.sdk.refreshes
 
 
 def test_webhook_answers_carry_no_cors() -> None:
     """The webhook is not for browsers."""
-    answer = Memory(CONFIG).ask("POST", "/hook/nope", {"Origin": "https://x.example", "Accept-Encoding": "gzip"})
+    answer = MemorySite(CONFIG).request(
+        "POST", "/hook/nope", {"Origin": "https://x.example", "Accept-Encoding": "gzip"}
+    )
     assert (404, "SDK not found for identifier: 'nope'\n", None, None) == (
         answer.status,
         answer.text,
@@ -240,19 +242,19 @@ def test_webhook_answers_carry_no_cors() -> None:
 NAMED = '{"changedBy":"Jane"}'
 
 
-def test_only_authenticated_calls_say_who_changed_the_config(signed: Memory) -> None:
+def test_only_authenticated_calls_say_who_changed_the_config(signed: MemorySite) -> None:
     """The body of a signed call, or of one with Basic credentials, goes with the fetch; an open call's does not."""
     call(signed, sign(NAMED), NAMED)
     assert [NAMED.encode()] == signed.sdk.credits
-    basic = Memory(CONFIG, {"http": {"webhook": {"auth": {"user": "u", "password": "p"}}}})
+    basic = MemorySite(CONFIG, {"http": {"webhook": {"auth": {"user": "u", "password": "p"}}}})
     call(basic, {"Authorization": "Basic dTpw"}, NAMED)
     assert [NAMED.encode()] == basic.sdk.credits
-    anybody = Memory(CONFIG)
+    anybody = MemorySite(CONFIG)
     call(anybody, {}, NAMED)
     assert [b""] == anybody.sdk.credits
 
 
-def test_a_long_body_says_nothing(signed: Memory) -> None:
+def test_a_long_body_says_nothing(signed: MemorySite) -> None:
     """What is too long to be somebody's name is left out, and the fetch takes place."""
     long = NAMED + " " * CREDIT_LIMIT
     assert 200 == call(signed, sign(long), long).status

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.flags import User, load
 from gateway.web.answers.ofrep import bulk_etag
-from web_memory import SDK_KEY, Memory
+from web_memory import SDK_KEY, MemorySite
 
 BULK = "/ofrep/v1/evaluate/flags"
 BY_ID = {"X-ConfigCat-SdkId": "sdk1"}
@@ -37,50 +37,50 @@ CONFIG = {
 
 
 @pytest.fixture
-def site() -> Memory:
-    return Memory(CONFIG)
+def site() -> MemorySite:
+    return MemorySite(CONFIG)
 
 
-def test_unknown_sdk_is_404_as_the_seed_says(site: Memory) -> None:
+def test_unknown_sdk_is_404_as_the_seed_says(site: MemorySite) -> None:
     """An SDK that is not configured is 404: with the key for one flag, without for all."""
     details = "could not identify a configured SDK"
-    one = site.ask("POST", BULK + "/me", {"X-ConfigCat-SdkKey": "nope"}, "{}")
+    one = site.request("POST", BULK + "/me", {"X-ConfigCat-SdkKey": "nope"}, "{}")
     assert (404, {"key": "me", "errorCode": "GENERAL", "errorDetails": details}) == (one.status, one.json)
-    both = site.ask("POST", BULK, {"X-ConfigCat-SdkId": "nope", "X-ConfigCat-SdkKey": SDK_KEY}, "{}")
+    both = site.request("POST", BULK, {"X-ConfigCat-SdkId": "nope", "X-ConfigCat-SdkKey": SDK_KEY}, "{}")
     assert (404, {"errorCode": "GENERAL", "errorDetails": details}) == (both.status, both.json)
 
 
-def test_no_sdk_header_is_400_in_json(site: Memory) -> None:
+def test_no_sdk_header_is_400_in_json(site: MemorySite) -> None:
     """Without either header a bulk request is told what is missing, without a key."""
-    answer = site.ask("POST", BULK, {}, "{}")
+    answer = site.request("POST", BULK, {}, "{}")
     expected = b'{"errorCode":"GENERAL","errorDetails":"either the \'X-ConfigCat-SdkId\' or \'X-ConfigCat-SdkKey\' '
     assert (400, expected + b'header must be set"}') == (answer.status, answer.body)
 
 
-def test_failing_flag_is_500_alone_and_inline_in_bulk(site: Memory) -> None:
+def test_failing_flag_is_500_alone_and_inline_in_bulk(site: MemorySite) -> None:
     """A flag that cannot be evaluated fails alone with 500 and stands in the bulk answer with its error."""
-    alone = site.ask("POST", BULK + "/broken", BY_ID, "{}")
+    alone = site.request("POST", BULK + "/broken", BY_ID, "{}")
     text = "the request failed; please check the server logs for more details"
     assert (500, {"errorDetails": text}) == (alone.status, alone.json)
-    item = next(item for item in site.ask("POST", BULK, BY_ID, "").json["flags"] if item["key"] == "broken")
+    item = next(item for item in site.request("POST", BULK, BY_ID, "").json["flags"] if item["key"] == "broken")
     assert (["key", "errorCode", "errorDetails"], "GENERAL") == (list(item), item["errorCode"])
 
 
-def test_escaped_slash_is_part_of_the_key(site: Memory) -> None:
+def test_escaped_slash_is_part_of_the_key(site: MemorySite) -> None:
     """A key with a slash is reached through %2F."""
-    assert "a/b" == site.ask("POST", BULK + "/a%2Fb", BY_ID, "{}").json["key"]
-    assert 404 == site.ask("POST", BULK + "/a/b", BY_ID, "{}").status
+    assert "a/b" == site.request("POST", BULK + "/a%2Fb", BY_ID, "{}").json["key"]
+    assert 404 == site.request("POST", BULK + "/a/b", BY_ID, "{}").status
 
 
-def test_targeting_key_overwrites_the_identifier_and_stays(site: Memory) -> None:
+def test_targeting_key_overwrites_the_identifier_and_stays(site: MemorySite) -> None:
     """``targetingKey`` becomes Identifier, even over an explicit one."""
     body = json.dumps({"context": {"Identifier": "7", "targetingKey": "42"}})
-    answer = site.ask("POST", BULK + "/me", BY_ID, body)
+    answer = site.request("POST", BULK + "/me", BY_ID, body)
     assert b'{"key":"me","reason":"TARGETING_MATCH","variant":"m","value":"me"}' == answer.body
 
 
-def bulk(site: Memory, context: object, **headers: str) -> str:
-    answer = site.ask("POST", BULK, {**BY_ID, **headers}, json.dumps({"context": context}))
+def bulk(site: MemorySite, context: object, **headers: str) -> str:
+    answer = site.request("POST", BULK, {**BY_ID, **headers}, json.dumps({"context": context}))
     assert 200 == answer.status
     return str(answer["etag"])
 
@@ -98,12 +98,12 @@ def bulk(site: Memory, context: object, **headers: str) -> str:
         ({"targetingKey": "1", "Identifier": "1"}, {"Identifier": "1"}),
     ],
 )
-def test_contexts_that_differ_have_validators_that_differ(site: Memory, one: object, other: object) -> None:
+def test_contexts_that_differ_have_validators_that_differ(site: MemorySite, one: object, other: object) -> None:
     """The bulk validator covers every attribute, its type and each list item."""
     assert bulk(site, one) != bulk(site, other)
 
 
-def test_validator_ignores_order_and_knows_defaults_and_config(site: Memory) -> None:
+def test_validator_ignores_order_and_knows_defaults_and_config(site: MemorySite) -> None:
     """The validator is that of the effective context and of the config, in whatever order the attributes came."""
     plain = bulk(site, {"a": 1, "b": "2"})
     assert plain == bulk(site, {"b": "2", "a": 1.0})
@@ -114,11 +114,11 @@ def test_validator_ignores_order_and_knows_defaults_and_config(site: Memory) -> 
     assert plain != bulk(site, {"a": 1, "b": "2"})
 
 
-def test_matching_validator_is_304_without_a_body(site: Memory) -> None:
+def test_matching_validator_is_304_without_a_body(site: MemorySite) -> None:
     """``If-None-Match`` with the validator of the very context gives 304 with it; a different context gives 200."""
     etag = bulk(site, {"Roles": ["Admin"]})
     body = json.dumps({"context": {"Roles": ["Admin"]}})
-    same = site.ask("POST", BULK, {**BY_ID, "If-None-Match": etag, "Accept-Encoding": "gzip"}, body)
+    same = site.request("POST", BULK, {**BY_ID, "If-None-Match": etag, "Accept-Encoding": "gzip"}, body)
     assert (304, b"", etag, None, "gzip") == (
         same.status,
         same.body,

@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from gateway.flags import load
-from web_memory import Memory, parse_answer
+from web_memory import MemorySite, parse_answer
 
 ROOT = Path(__file__).resolve().parents[3]
 OWN = json.loads((ROOT / "docs" / "schemas" / "ofrep.schema.json").read_text(encoding="utf-8"))
@@ -68,9 +68,9 @@ def patched(protocol: dict[str, Any]) -> dict[str, Any]:
 
 def events() -> list[Any]:
     """Return the data of a stream's events: one that makes sure, and one of a change."""
-    site = Memory(CONFIG)
-    path = site.ask("POST", BULK, BY_ID, "{}").json["eventStreams"][0]["endpoint"]["requestUri"]
-    line = site.line()
+    site = MemorySite(CONFIG)
+    path = site.request("POST", BULK, BY_ID, "{}").json["eventStreams"][0]["endpoint"]["requestUri"]
+    line = site.connect()
     line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
     text = parse_answer(line.received()).text
     site.hub.publish(load(b'{"f":{}}', '"2"'))
@@ -98,7 +98,7 @@ def test_answers_are_valid_by_our_schema(
     path: str, body: str, headers: dict[str, str], status: int, own: str, theirs: str
 ) -> None:
     """Each kind of answer has its definition, and nothing in it is undocumented."""
-    answer = Memory(CONFIG).ask("POST", path, headers, body)
+    answer = MemorySite(CONFIG).request("POST", path, headers, body)
     assert status == answer.status
     check(OWN, f"#/$defs/{own}", answer.json)
 
@@ -118,7 +118,7 @@ def test_answers_are_valid_by_the_protocol() -> None:
     schemas = patched(protocol)
     refused = set()
     for path, body, headers, _, _, theirs in CASES:
-        answer = Memory(CONFIG).ask("POST", path, headers, body).json
+        answer = MemorySite(CONFIG).request("POST", path, headers, body).json
         check(schemas, f"#/components/schemas/{theirs}", answer)
         if list(Draft202012Validator(protocol | {"$ref": f"#/components/schemas/{theirs}"}).iter_errors(answer)):
             refused.add(theirs)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.flags import User, load
-from gateway.web.answers.stream_token import TARGET_LIMIT, Authority
-from web_memory import SDK_KEY, Answer, FakeSdk, Line, Memory, parse_answer
+from gateway.web.answers.stream_token import TARGET_LIMIT, StreamTokens
+from web_memory import SDK_KEY, Answer, Connection, FakeSdk, MemorySite, parse_answer
 
 BULK = "/ofrep/v1/evaluate/flags"
 BY_ID = {"X-ConfigCat-SdkId": "sdk1"}
@@ -22,19 +22,19 @@ def config(country: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def site() -> Memory:
-    site = Memory(config("DE"))
+def site() -> MemorySite:
+    site = MemorySite(config("DE"))
     site.clock.advance(60)
     return site
 
 
-def bulk(site: Memory, context: object = GERMAN, query: str = "", **headers: str) -> Answer:
-    answer = site.ask("POST", BULK + query, {**BY_ID, **headers}, json.dumps({"context": context}))
+def bulk(site: MemorySite, context: object = GERMAN, query: str = "", **headers: str) -> Answer:
+    answer = site.request("POST", BULK + query, {**BY_ID, **headers}, json.dumps({"context": context}))
     assert 200 == answer.status
     return answer
 
 
-def target(site: Memory, context: object = GERMAN, **headers: str) -> str:
+def target(site: MemorySite, context: object = GERMAN, **headers: str) -> str:
     streams = bulk(site, context, **headers).json["eventStreams"]
     assert [("sse", ["requestUri"], 120)] == [
         (s["type"], list(s["endpoint"]), s["inactivityDelaySec"]) for s in streams
@@ -42,13 +42,13 @@ def target(site: Memory, context: object = GERMAN, **headers: str) -> str:
     return str(streams[0]["endpoint"]["requestUri"])
 
 
-def opened(site: Memory, path: str, headers: str = "") -> Line:
-    line = site.line()
+def opened(site: MemorySite, path: str, headers: str = "") -> Connection:
+    line = site.connect()
     line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\nOrigin: https://a.test\r\n{headers}\r\n".encode())
     return line
 
 
-def change(site: Memory, country: str) -> None:
+def change(site: MemorySite, country: str) -> None:
     site.sdk.snapshot = load(json.dumps(config(country)).encode(), f'"{country}"', site.sdk.snapshot)
     site.hub.publish(site.sdk.snapshot)
     site.hub.work(lambda: False)
@@ -56,7 +56,7 @@ def change(site: Memory, country: str) -> None:
     assert site.hub.work(lambda: False)
 
 
-def test_a_bulk_answer_points_to_a_stream_of_its_context(site: Memory) -> None:
+def test_a_bulk_answer_points_to_a_stream_of_its_context(site: MemorySite) -> None:
     """The stream opens without headers, says nothing at first, and calls when the context's results change."""
     line = opened(site, target(site))
     first = parse_answer(line.received())
@@ -76,7 +76,7 @@ def test_a_bulk_answer_points_to_a_stream_of_its_context(site: Memory) -> None:
     assert b"" == other.received()
 
 
-def test_a_client_that_comes_back_is_called_only_if_it_missed_something(site: Memory) -> None:
+def test_a_client_that_comes_back_is_called_only_if_it_missed_something(site: MemorySite) -> None:
     """The browser's last id decides."""
     path = target(site)
     last = parse_answer(opened(site, path).received()).text.partition("id: ")[2].strip()
@@ -85,14 +85,14 @@ def test_a_client_that_comes_back_is_called_only_if_it_missed_something(site: Me
     assert "refetchEvaluation" in parse_answer(opened(site, path, f"Last-Event-ID: {last}\r\n").received()).text
 
 
-def test_the_endpoint_is_that_of_the_effective_context(site: Memory) -> None:
+def test_the_endpoint_is_that_of_the_effective_context(site: MemorySite) -> None:
     """Equal on every node for equal contexts, whatever their order and wherever an attribute came from."""
-    assert target(site) == target(Memory(config("FR")), dict(reversed(GERMAN.items())))
+    assert target(site) == target(MemorySite(config("FR")), dict(reversed(GERMAN.items())))
     assert target(site, {"targetingKey": "1", "Identifier": "0"}) == target(site, {"targetingKey": "1"})
     assert target(site, {"n": 1}) == target(site, {"n": 1.0})
     contexts: list[object] = [{}, {"a": "1"}, {"a": 1}, {"a": ["1"]}, {"a": ["1", "2"]}, {"a": ["1,2"]}, {"b": "1"}]
     assert len(contexts) == len({target(site, context) for context in contexts})
-    no_context = site.ask("POST", BULK, BY_ID, "{}").json["eventStreams"][0]["endpoint"]["requestUri"]
+    no_context = site.request("POST", BULK, BY_ID, "{}").json["eventStreams"][0]["endpoint"]["requestUri"]
     assert 200 == parse_answer(opened(site, no_context).received()).status
     assert no_context != target(site, {})
     site.sdk.defaults = {"b": "1"}
@@ -100,7 +100,7 @@ def test_the_endpoint_is_that_of_the_effective_context(site: Memory) -> None:
 
 
 @pytest.mark.parametrize("fault", ["mac", "payload", "no mac", "empty", "sdk", "not base64", "unknown sdk"])
-def test_an_endpoint_that_was_not_given_out_opens_nothing(site: Memory, fault: str) -> None:
+def test_an_endpoint_that_was_not_given_out_opens_nothing(site: MemorySite, fault: str) -> None:
     """Whatever part of the address is changed: 403, and nothing told."""
     path = target(site)
     head, _, token = path.rpartition("/")
@@ -114,7 +114,7 @@ def test_an_endpoint_that_was_not_given_out_opens_nothing(site: Memory, fault: s
         "not base64": "é!.!",
     }.get(fault, token)
     wrong = {"unknown sdk": "/ofrep/v1/streams/nope", "sdk": "/ofrep/v1/streams/sdk%32"}.get(fault, head)
-    answer = site.ask("GET", f"{wrong}/{faulty}".replace("é", "%C3%A9"))
+    answer = site.request("GET", f"{wrong}/{faulty}".replace("é", "%C3%A9"))
     assert (403, ["errorDetails"]) == (answer.status, list(answer.json))
 
 
@@ -124,7 +124,7 @@ def test_the_authority_ends_with_key_headers_or_defaults() -> None:
     sdk = FakeSdk("sdk1", SDK_KEY, None)
 
     def made(headers: dict[str, str], sdk: FakeSdk) -> bytes | None:
-        return Authority.of(headers).target(sdk, user)
+        return StreamTokens.of(headers).target(sdk, user)
 
     first = made({}, sdk)
     assert first == made({}, FakeSdk("sdk1", SDK_KEY, None))
@@ -141,7 +141,7 @@ def test_the_authority_ends_with_key_headers_or_defaults() -> None:
 
 def test_a_changed_key_is_noticed_by_the_same_authority() -> None:
     """What is remembered per SDK is forgotten when its key or its defaults change."""
-    authority = Authority.of({})
+    authority = StreamTokens.of({})
     sdk = FakeSdk("sdk1", SDK_KEY, None)
     token = (authority.target(sdk, None) or b"").decode().rpartition("/")[2]
     assert authority.user(sdk, token) is None
@@ -154,8 +154,8 @@ def test_a_changed_key_is_noticed_by_the_same_authority() -> None:
 
 def test_auth_headers_are_for_the_bulk_route_and_not_for_the_stream() -> None:
     """A browser's EventSource sends none: the address it was given is enough."""
-    site = Memory(config("DE"), {"http": {"ofrep": {"auth_headers": {"X-Key": "secret"}}}})
-    assert 401 == site.ask("POST", BULK, BY_ID, "{}").status
+    site = MemorySite(config("DE"), {"http": {"ofrep": {"auth_headers": {"X-Key": "secret"}}}})
+    assert 401 == site.request("POST", BULK, BY_ID, "{}").status
     path = target(site, GERMAN, **{"X-Key": "secret"})
     assert "secret" not in path
     assert 200 == parse_answer(opened(site, path).received()).status
@@ -164,15 +164,15 @@ def test_auth_headers_are_for_the_bulk_route_and_not_for_the_stream() -> None:
 @pytest.mark.parametrize("section", ["sse", "ofrep"])
 def test_no_streams_where_either_section_is_off(section: str) -> None:
     """``http.sse.enabled`` is the switch of all streams, and without OFREP there are none of its own."""
-    path = target(Memory(config("DE")))
-    site = Memory(config("DE"), {"http": {section: {"enabled": False}}})
-    assert 404 == site.ask("GET", path).status
+    path = target(MemorySite(config("DE")))
+    site = MemorySite(config("DE"), {"http": {section: {"enabled": False}}})
+    assert 404 == site.request("GET", path).status
     if section == "sse":
         assert ["flags"] == list(bulk(site).json)
         assert bulk(site)["etag"] != bulk(site, {})["etag"]
 
 
-def test_a_context_too_large_for_an_address_is_left_to_poll(site: Memory) -> None:
+def test_a_context_too_large_for_an_address_is_left_to_poll(site: MemorySite) -> None:
     """No stream is offered that proxies would refuse to open; the validator still covers the context."""
     large = {"x": "x" * TARGET_LIMIT}
     assert ["flags"] == list(bulk(site, large).json)
@@ -181,7 +181,7 @@ def test_a_context_too_large_for_an_address_is_left_to_poll(site: Memory) -> Non
 
 def test_streams_of_ofrep_count_towards_the_caps() -> None:
     """Browsers beyond the cap are told when to come back, others 503."""
-    site = Memory(config("DE"), {"http": {"sse": {"max_connections": 1}}})
+    site = MemorySite(config("DE"), {"http": {"sse": {"max_connections": 1}}})
     path = target(site)
     opened(site, path)
     assert [200, 503] == [
@@ -190,25 +190,25 @@ def test_streams_of_ofrep_count_towards_the_caps() -> None:
     assert ["connections", "connections"] == site.metrics.refusals
 
 
-def test_a_browser_waits_on_an_open_stream_for_the_first_config(site: Memory) -> None:
+def test_a_browser_waits_on_an_open_stream_for_the_first_config(site: MemorySite) -> None:
     """Before the first config the stream opens; when values are there, it calls."""
     path = target(site)
-    early = Memory(config("DE"), sdk={"snapshot": None, "loading": True})
+    early = MemorySite(config("DE"), sdk={"snapshot": None, "loading": True})
     line = opened(early, path, "Accept: text/event-stream\r\n")
     assert "data:" not in parse_answer(line.received()).text
     early.sdk.first_fetch_ended(early.snapshot)
     early.hub.publish(early.snapshot)
     assert early.hub.work(lambda: False)
     assert b"refetchEvaluation" in line.received()
-    assert 500 == parse_answer(opened(Memory(config("DE"), sdk={"snapshot": None}), path).received()).status
+    assert 500 == parse_answer(opened(MemorySite(config("DE"), sdk={"snapshot": None}), path).received()).status
 
 
-def test_the_named_config_is_waited_for(site: Memory) -> None:
+def test_the_named_config_is_waited_for(site: MemorySite) -> None:
     """``flagConfigEtag`` of a config that is on its way: the answer is of that one; else it comes a second later."""
     newer = load(json.dumps(config("FR")).encode(), '"FR"')
     request = f"POST {BULK}?flagConfigEtag=%22FR%22 HTTP/1.1\r\nHost: g\r\nX-ConfigCat-SdkId: sdk1\r\nContent-Length: "
     body = json.dumps({"context": {"Country": "FR"}})
-    first, second = site.line(), site.line()
+    first, second = site.connect(), site.connect()
     first.send(f"{request}{len(body)}\r\n\r\n{body}".encode())
     assert b"" == first.received()
     site.sdk.snapshot = newer
@@ -222,13 +222,13 @@ def test_the_named_config_is_waited_for(site: Memory) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?flagConfigEtag=%22tag%22", "?flagConfigLastModified=17", "?flagConfigEtag="])
-def test_the_validator_does_not_depend_on_the_query(site: Memory, query: str) -> None:
+def test_the_validator_does_not_depend_on_the_query(site: MemorySite, query: str) -> None:
     """What an event said is passed on in the query; the answer and its validator are the same."""
     assert (bulk(site)["etag"], bulk(site).body) == (bulk(site, GERMAN, query)["etag"], bulk(site, GERMAN, query).body)
 
 
 def test_the_validator_depends_on_the_endpoint() -> None:
     """Other auth headers make another endpoint: a client must not keep the old one through a 304."""
-    open_site = Memory(config("DE"))
-    closed_site = Memory(config("DE"), {"http": {"ofrep": {"auth_headers": {"X-Key": "1"}}}})
+    open_site = MemorySite(config("DE"))
+    closed_site = MemorySite(config("DE"), {"http": {"ofrep": {"auth_headers": {"X-Key": "1"}}}})
     assert bulk(open_site)["etag"] != bulk(closed_site, GERMAN, **{"X-Key": "1"})["etag"]

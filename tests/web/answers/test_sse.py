@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.flags import load
-from web_memory import SDK_KEY, Line, Memory, parse_answer
+from web_memory import SDK_KEY, Connection, MemorySite, parse_answer
 
 CONFIG = {
     "f": {
@@ -27,8 +27,8 @@ BROWSER = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture
-def site() -> Memory:
-    return Memory(CONFIG)
+def site() -> MemorySite:
+    return MemorySite(CONFIG)
 
 
 def encoded(value: object, *, standard: bool = False, padded: bool = True, charset: str = "utf-8") -> str:
@@ -37,14 +37,14 @@ def encoded(value: object, *, standard: bool = False, padded: bool = True, chars
     return text if padded else text.rstrip("=")
 
 
-def opened(site: Memory, path: str, headers: dict[str, str] | None = None, peer: str = "192.0.2.7") -> Line:
-    line = site.line(peer)
+def opened(site: MemorySite, path: str, headers: dict[str, str] | None = None, peer: str = "192.0.2.7") -> Connection:
+    line = site.connect(peer)
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n{lines}\r\n".encode())
     return line
 
 
-def test_stream_begins_with_headers_and_the_current_values(site: Memory) -> None:
+def test_stream_begins_with_headers_and_the_current_values(site: MemorySite) -> None:
     """A stream tells when to come back, names its first event and carries the values; proxies are told."""
     answer = parse_answer(opened(site, "/sse/sdk1/eval-all").received())
     assert [200, "text/event-stream", "no-cache", "no", "keep-alive", "*"] == [
@@ -57,18 +57,20 @@ def test_stream_begins_with_headers_and_the_current_values(site: Memory) -> None
     assert answer.text.endswith(ALL)
 
 
-def test_head_of_a_stream_ends_at_once(site: Memory) -> None:
+def test_head_of_a_stream_ends_at_once(site: MemorySite) -> None:
     """HEAD gives the headers and holds nothing open."""
-    answer = site.ask("HEAD", "/sse/sdk1/eval-all")
+    answer = site.request("HEAD", "/sse/sdk1/eval-all")
     assert (200, "text/event-stream", b"") == (answer.status, answer["content-type"], answer.body)
-    assert 0 == site.site.page.web.context.memory.streams.total
+    assert 0 == site.site.page.dispatcher.context.state.streams.total
 
 
 @pytest.mark.parametrize("standard", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
 @pytest.mark.parametrize("escape", [False, True])
-def test_both_alphabets_padded_or_not(site: Memory, standard: bool, padded: bool, charset: str, escape: bool) -> None:
+def test_both_alphabets_padded_or_not(
+    site: MemorySite, standard: bool, padded: bool, charset: str, escape: bool
+) -> None:
     """Data may be URL-safe or standard base64, padded or not, escaped or raw, UTF-8 or ``btoa`` of accents."""
     data = encoded(
         {"key": "who", "user": {"Name": "é?>~ÿ", "More": "ÿÿÿ?~>ÿÿ"}}, standard=standard, padded=padded, charset=charset
@@ -82,7 +84,7 @@ def test_both_alphabets_padded_or_not(site: Memory, standard: bool, padded: bool
     assert 'data: {"value":"found","variationId":"w1"}\n\n' in answer.text
 
 
-def test_data_in_the_path_can_be_long(site: Memory) -> None:
+def test_data_in_the_path_can_be_long(site: MemorySite) -> None:
     """A user of 64 KiB and more fits into the path."""
     data = encoded({"sdkKey": SDK_KEY, "user": {"Long": "x" * 70_000}})
     assert ALL in parse_answer(opened(site, f"/sse/eval-all/k/{data}").received()).text
@@ -109,7 +111,7 @@ def test_data_in_the_path_can_be_long(site: Memory) -> None:
 )
 @pytest.mark.parametrize("headers", [{}, BROWSER])
 def test_faults_of_the_caller_are_told(
-    site: Memory, path: str, status: int, text: str, headers: dict[str, str]
+    site: MemorySite, path: str, status: int, text: str, headers: dict[str, str]
 ) -> None:
     """What the client got wrong is told with its status, browser or not, under the headers of a stream."""
     answer = parse_answer(opened(site, path, headers).received())
@@ -121,16 +123,16 @@ def test_faults_of_the_caller_are_told(
     )
 
 
-def test_bad_attribute_in_data(site: Memory) -> None:
+def test_bad_attribute_in_data(site: MemorySite) -> None:
     """An attribute of a wrong type is named in the words of a stream."""
-    answer = site.ask("GET", "/sse/sdk1/eval-all/" + encoded({"user": {"Age": True}}))
+    answer = site.request("GET", "/sse/sdk1/eval-all/" + encoded({"user": {"Age": True}}))
     expected = "failed to deserialize incoming 'data': 'Age' has an invalid type, only 'string', 'number', and "
     assert (400, expected + "'string[]' types are allowed\n") == (answer.status, answer.text)
 
 
 def test_browser_waits_on_an_open_stream_for_the_first_config() -> None:
     """Before the first config an EventSource gets 200 and comments, then the values as soon as they are known."""
-    site = Memory(CONFIG, sdk={"snapshot": None, "loading": True})
+    site = MemorySite(CONFIG, sdk={"snapshot": None, "loading": True})
     line = opened(site, "/sse/sdk1/eval-all", BROWSER)
     first = parse_answer(line.received())
     assert 200 == first.status
@@ -143,7 +145,7 @@ def test_browser_waits_on_an_open_stream_for_the_first_config() -> None:
 
 def test_browser_waits_even_when_the_sdk_never_loaded() -> None:
     """A failed first fetch is a temporary condition for an EventSource, and 500 for others."""
-    site = Memory(CONFIG, sdk={"snapshot": None})
+    site = MemorySite(CONFIG, sdk={"snapshot": None})
     assert 200 == parse_answer(opened(site, "/sse/sdk1/eval-all", BROWSER).received()).status
     assert 500 == parse_answer(opened(site, "/sse/sdk1/eval-all").received()).status
     assert 400 == parse_answer(opened(site, "/sse/sdk1/eval/" + encoded({}), BROWSER).received()).status
@@ -151,7 +153,7 @@ def test_browser_waits_even_when_the_sdk_never_loaded() -> None:
 
 def test_plain_client_waits_for_the_first_fetch() -> None:
     """Without the browser's header the status waits until the first fetch has ended."""
-    site = Memory(CONFIG, sdk={"snapshot": None, "loading": True})
+    site = MemorySite(CONFIG, sdk={"snapshot": None, "loading": True})
     line = opened(site, "/sse/sdk1/eval-all")
     assert b"" == line.received()
     site.hub.publish(site.snapshot)
@@ -162,7 +164,7 @@ def test_plain_client_waits_for_the_first_fetch() -> None:
 @pytest.mark.parametrize("option", ["max_connections", "max_connections_per_address"])
 def test_caps_on_open_streams(option: str) -> None:
     """Beyond a cap browsers get 200 with a time to come back, others 503; a stream that ends makes room."""
-    site = Memory(CONFIG, {"http": {"sse": {option: 1}}})
+    site = MemorySite(CONFIG, {"http": {"sse": {option: 1}}})
     first = opened(site, "/sse/sdk1/eval-all")
     browser = parse_answer(opened(site, "/sse/sdk1/eval-all", BROWSER).received())
     assert (200, "text/event-stream") == (browser.status, browser["content-type"])
@@ -176,7 +178,7 @@ def test_caps_on_open_streams(option: str) -> None:
     assert ALL in parse_answer(opened(site, "/sse/sdk1/eval-all").received()).text
 
 
-def test_change_is_pushed_and_a_gone_client_is_forgotten(site: Memory) -> None:
+def test_change_is_pushed_and_a_gone_client_is_forgotten(site: MemorySite) -> None:
     """A change reaches the open stream; a client that hangs up leaves the hub and the counts."""
     line = opened(site, "/sse/sdk1/eval-all")
     line.received()
@@ -188,12 +190,12 @@ def test_change_is_pushed_and_a_gone_client_is_forgotten(site: Memory) -> None:
     line.hang_up()
     assert ([], 0, {}) == (
         site.hub.subscribers(),
-        site.site.page.web.context.memory.streams.total,
-        site.site.page.web.context.memory.streams.by_address,
+        site.site.page.dispatcher.context.state.streams.total,
+        site.site.page.dispatcher.context.state.streams.by_address,
     )
 
 
-def test_paused_transport_pauses_the_subscriber(site: Memory) -> None:
+def test_paused_transport_pauses_the_subscriber(site: MemorySite) -> None:
     """While the transport is full nothing is written; when it drains, the latest value comes once."""
     line = opened(site, "/sse/sdk1/eval-all")
     line.received()
@@ -208,7 +210,7 @@ def test_paused_transport_pauses_the_subscriber(site: Memory) -> None:
     assert 1 == line.received().count(b"data: ")
 
 
-def test_outlet_ends_in_an_orderly_way_and_swallows_what_comes_later(site: Memory) -> None:
+def test_outlet_ends_in_an_orderly_way_and_swallows_what_comes_later(site: MemorySite) -> None:
     """When the hub ends a stream its response is complete and the connection closed; later writes harm nobody."""
     line = opened(site, "/sse/sdk1/eval-all")
     outlet: Any = site.hub.subscribers()[0].outlet
@@ -220,16 +222,16 @@ def test_outlet_ends_in_an_orderly_way_and_swallows_what_comes_later(site: Memor
     assert (b"", [], True) == (line.received(), site.hub.subscribers(), line.closed)
 
 
-def test_abort_drops_the_connection(site: Memory) -> None:
+def test_abort_drops_the_connection(site: MemorySite) -> None:
     """A stalled reader's connection is dropped with what is unsent."""
     line = opened(site, "/sse/sdk1/eval-all")
     site.hub.subscribers()[0].outlet.abort()
     assert line.closed
 
 
-def test_http_1_0_streams_without_chunks(site: Memory) -> None:
+def test_http_1_0_streams_without_chunks(site: MemorySite) -> None:
     """An HTTP/1.0 client gets the same stream, delimited by the end of the connection."""
-    line = site.line()
+    line = site.connect()
     line.send(b"GET /sse/sdk1/eval-all HTTP/1.0\r\n\r\n")
     received = line.received()
     assert received.endswith(ALL.encode())
@@ -237,7 +239,7 @@ def test_http_1_0_streams_without_chunks(site: Memory) -> None:
     assert b"keep-alive" not in received
 
 
-def test_stream_of_an_sdk_that_went_away(site: Memory) -> None:
+def test_stream_of_an_sdk_that_went_away(site: MemorySite) -> None:
     """An SDK without a hub answers 500 instead of opening a stream to nowhere."""
-    site.site.page.web.context.hubs.clear()
-    assert 500 == site.ask("GET", "/sse/sdk1/eval-all").status
+    site.site.page.dispatcher.context.hubs.clear()
+    assert 500 == site.request("GET", "/sse/sdk1/eval-all").status

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.flags import load
 from gateway.web.answers.wait_for_config import WAITING_LIMIT
-from web_memory import Line, Memory, parse_answer
+from web_memory import Connection, MemorySite, parse_answer
 
 ALL = "/sse/sdk1/eval-all"
 UNKNOWN_ID = "00000000000000ff.0123456789abcdef"
@@ -20,12 +20,12 @@ def config(value: bool) -> dict[str, Any]:
 
 
 @pytest.fixture
-def site() -> Memory:
-    return Memory(config(True))
+def site() -> MemorySite:
+    return MemorySite(config(True))
 
 
-def opened(site: Memory, query: str = "", peer: str = "192.0.2.7", **headers: str) -> Line:
-    line = site.line(peer)
+def opened(site: MemorySite, query: str = "", peer: str = "192.0.2.7", **headers: str) -> Connection:
+    line = site.connect(peer)
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     line.send(f"GET {ALL}{query} HTTP/1.1\r\nHost: g\r\n{lines}\r\n".encode())
     return line
@@ -42,13 +42,13 @@ def unchunked(data: bytes) -> str:
     return parse_answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data).text
 
 
-def publish(site: Memory, value: bool) -> None:
+def publish(site: MemorySite, value: bool) -> None:
     site.sdk.snapshot = load(json.dumps(config(value)).encode(), f'"{value}"', site.sdk.snapshot)
     site.hub.publish(site.sdk.snapshot)
     assert site.hub.work(lambda: False)
 
 
-def test_delta_over_the_wire(site: Memory) -> None:
+def test_delta_over_the_wire(site: MemorySite) -> None:
     """``?mode=delta`` gives ``put``, then ``patch`` with what changed alone."""
     line = opened(site, "?mode=delta")
     first = events(line.received())
@@ -69,20 +69,20 @@ def test_delta_over_the_wire(site: Memory) -> None:
         ("?resume=loud", "'resume' must be 'quiet'\n"),
     ],
 )
-def test_unknown_values_are_refused(site: Memory, query: str, text: str) -> None:
+def test_unknown_values_are_refused(site: MemorySite, query: str, text: str) -> None:
     """A mode or a way of resuming that there is not is 400, under the headers of a stream."""
-    answer = site.ask("GET", ALL + query)
+    answer = site.request("GET", ALL + query)
     assert (400, text, "no-cache") == (answer.status, answer.text, answer["cache-control"])
 
 
-def test_what_else_is_in_the_query_is_ignored(site: Memory) -> None:
+def test_what_else_is_in_the_query_is_ignored(site: MemorySite) -> None:
     """Other fields, and ``mode=plain``, change nothing; an endless query neither."""
     for query in ("?mode=plain&x=1", "?v", "?" + "&".join(f"x{number}=1" for number in range(200))):
         assert ["id", "data"] == list(events(opened(site, query).received())[0])
 
 
 @pytest.mark.parametrize("way", ["header", "query", "header over query"])
-def test_delta_recovers(site: Memory, way: str) -> None:
+def test_delta_recovers(site: MemorySite, way: str) -> None:
     """The last id, in the header or else in the query, gives ``recovered`` and nothing else."""
     last = events(opened(site, "?mode=delta").received())[0]["id"]
     if way == "query":
@@ -94,7 +94,7 @@ def test_delta_recovers(site: Memory, way: str) -> None:
     assert [{"event": "recovered", "id": last, "data": "{}"}] == events(line.received())
 
 
-def test_plain_is_quiet_on_request_only(site: Memory) -> None:
+def test_plain_is_quiet_on_request_only(site: MemorySite) -> None:
     """With the last id: the data again, unless ``resume=quiet`` and nothing changed."""
     last = events(opened(site).received())[0]["id"]
     assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=last).received())[0])
@@ -103,48 +103,48 @@ def test_plain_is_quiet_on_request_only(site: Memory) -> None:
     assert ["id", "data"] == list(events(opened(site, "?resume=quiet", Last_Event_ID=last).received())[0])
 
 
-def test_a_config_that_is_not_here_yet_is_waited_for(site: Memory) -> None:
+def test_a_config_that_is_not_here_yet_is_waited_for(site: MemorySite) -> None:
     """Who saw a newer config elsewhere is answered when it arrives here, with nothing older before."""
-    newer = Memory(config(False))
+    newer = MemorySite(config(False))
     last = events(opened(newer, "?mode=delta").received())[0]["id"]
     line = opened(site, "?mode=delta", Last_Event_ID=last)
     assert b"" == line.received()
     publish(site, False)
     assert [{"event": "recovered", "id": last, "data": "{}"}] == events(line.received())
-    assert 0 == site.site.page.web.context.memory.waiting
+    assert 0 == site.site.page.dispatcher.context.state.waiting
 
 
-def test_waiting_ends_after_a_second(site: Memory) -> None:
+def test_waiting_ends_after_a_second(site: MemorySite) -> None:
     """A tag that never comes delays the answer by one second and no more."""
     line = opened(site, "", Last_Event_ID=UNKNOWN_ID)
     site.clock.advance(0.9)
     assert b"" == line.received()
     site.clock.advance(0.2)
     assert ["id", "data"] == list(events(line.received())[0])
-    assert (0, []) == (site.site.page.web.context.memory.waiting, site.clock.getDelayedCalls()[:0])
+    assert (0, []) == (site.site.page.dispatcher.context.state.waiting, site.clock.getDelayedCalls()[:0])
 
 
-def test_an_older_config_is_not_waited_for(site: Memory) -> None:
+def test_an_older_config_is_not_waited_for(site: MemorySite) -> None:
     """A tag that this process has had is known, whatever is current."""
     last = events(opened(site).received())[0]["id"]
     publish(site, False)
     assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=last).received())[0])
 
 
-def test_no_more_than_a_bounded_number_waits(site: Memory) -> None:
+def test_no_more_than_a_bounded_number_waits(site: MemorySite) -> None:
     """Beyond the bound made-up tags are answered at once."""
-    site.site.page.web.context.memory.waiting = WAITING_LIMIT
+    site.site.page.dispatcher.context.state.waiting = WAITING_LIMIT
     assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=UNKNOWN_ID).received())[0])
-    assert WAITING_LIMIT == site.site.page.web.context.memory.waiting
+    assert WAITING_LIMIT == site.site.page.dispatcher.context.state.waiting
 
 
-def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: Memory) -> None:
+def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: MemorySite) -> None:
     """Nothing is counted and nothing raised when its turn comes."""
     line = opened(site, "", Last_Event_ID=UNKNOWN_ID)
     line.hang_up()
     site.clock.advance(1.1)
-    memory = site.site.page.web.context.memory
-    assert (0, 0, []) == (memory.waiting, memory.streams.total, site.hub.subscribers())
+    state = site.site.page.dispatcher.context.state
+    assert (0, 0, []) == (state.waiting, state.streams.total, site.hub.subscribers())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: Memory) -> N
 )
 def test_refusals_are_counted_by_reason(option: str, reason: str) -> None:
     """Each stream that a cap refuses is counted, browser or not."""
-    site = Memory(config(True), {"http": {"sse": {option: 1}}})
+    site = MemorySite(config(True), {"http": {"sse": {option: 1}}})
     opened(site)
     opened(site, Accept="text/event-stream")
     opened(site)

@@ -24,7 +24,7 @@ from gateway.web.server.fast_stream import WireStream
 from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, HEADER_LIMIT, REQUEST_LINE_LIMIT
 from gateway.web.server.tls import Certificates, TlsError
 from gateway.web.server.write_batch import TlsLink
-from web_memory import SDK_KEY, FakeRegistry, Memory, parse_answer, request_bytes, settings_of
+from web_memory import SDK_KEY, FakeRegistry, MemorySite, parse_answer, request_bytes, settings_of
 from wire_memory import Carriers, Link, settled
 
 CONFIG = {
@@ -211,7 +211,7 @@ def test_long_stream_target_in_many_segments(carriers: Carriers) -> None:
 class Timed:
     """A factory that looks for late connections, on a clock that the test moves."""
 
-    def __init__(self, memory: Memory, **more: Any) -> None:
+    def __init__(self, memory: MemorySite, **more: Any) -> None:
         self.clock = memory.clock
         self.factory = WireFactory(memory.site, memory.clock)
         self.factory.startFactory()
@@ -449,7 +449,7 @@ def test_fault_of_ours_costs_one_request(carriers: Carriers, logged_errors: Any,
 def test_sdk_that_goes_away_as_its_stream_opens(carriers: Carriers) -> None:
     """A stream whose SDK has just been removed is told so, alike, and the connection lives on."""
     for memory in (carriers.klein, carriers.wire):
-        memory.site.page.web.context.hubs.clear()  # type: ignore[attr-defined]
+        memory.site.page.dispatcher.context.hubs.clear()  # type: ignore[attr-defined]
     klein, wire = carriers.said(OPEN + KEYS)
     assert (klein, [500, 200]) == (wire, statuses(wire.data))
 

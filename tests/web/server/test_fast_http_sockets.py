@@ -19,10 +19,11 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from eventually import eventually
 from gateway.flags import load
 from gateway.streams import HeartbeatWheel, Hub
+from gateway.web import Context
 from gateway.web.server.epoll import apart
 from gateway.web.server.fast_http_factory import WireFactory
 from gateway.web.server.write_batch import TlsLink
-from web_memory import FakeRegistry, FakeSdk, NoMeter, request_bytes, settings_of
+from web_memory import Counted, FakeRegistry, FakeSdk, NoMeter, request_bytes, settings_of
 from wire_memory import settled
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}, "long": {"t": 1, "v": {"s": "x" * 20_000}, "i": "v1"}}}
@@ -52,7 +53,7 @@ class Loopback:
         wheel = HeartbeatWheel(20, 60, lambda subscriber: subscriber.outlet.abort())
         self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMeter())
         registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
-        site = make_site(registry, {"sdk1": self.hub}, settings_of({}), clock=reactor)
+        site = make_site(Context(registry, {"sdk1": self.hub}, reactor, dict), settings_of({}), Counted())
         self.factory = WireFactory(site, reactor)
         self.encrypted = WireFactory(site, reactor, TlsLink())
         authority = trustme.CA()

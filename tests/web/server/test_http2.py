@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEADER_COUNT_LIMIT, HEADER_LIMIT, REQUEST_LINE_LIMIT
 from gateway.web.server.http2 import STREAM_LIMIT
-from web_memory import Memory
+from web_memory import MemorySite
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 EVALUATED = b'{"value":true,"variationId":"v1"}'
@@ -33,7 +33,7 @@ class Client:
     """One HTTP/2 connection to a site in memory."""
 
     def __init__(self) -> None:
-        self.memory = Memory(CONFIG)
+        self.memory = MemorySite(CONFIG)
         self.protocol = self.memory.site.buildProtocol(None)
         self.transport = Negotiated()
         self.protocol.makeConnection(self.transport)

@@ -18,23 +18,23 @@ from gateway.web.server.http1 import (
     REQUEST_LINE_LIMIT,
 )
 from gateway.web.server.site import IDLE_TIMEOUT
-from web_memory import Line, Memory
+from web_memory import Connection, MemorySite
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 KEYS = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n"
-SHARED = Memory(CONFIG)
+SHARED = MemorySite(CONFIG)
 
 
 @pytest.fixture
-def site() -> Memory:
-    return Memory(CONFIG)
+def site() -> MemorySite:
+    return MemorySite(CONFIG)
 
 
 def status_of(data: bytes) -> int:
     return int(data[9:12]) if data else 0
 
 
-def told(line: Line) -> int:
+def told(line: Connection) -> int:
     """Return the status of the refusal that came, which is whole, is the last thing, and closed the connection."""
     data = line.received()
     head, _, body = data.rpartition(b"\r\n\r\n")
@@ -47,8 +47,8 @@ def told(line: Line) -> int:
     return status_of(head[head.rindex(b"HTTP/1.1 ") :])
 
 
-def sent(site: Memory, data: bytes, piece: int = 0) -> Line:
-    line = site.line()
+def sent(site: MemorySite, data: bytes, piece: int = 0) -> Connection:
+    line = site.connect()
     for start in range(0, len(data), piece or len(data)):
         line.send(data[start : start + (piece or len(data))])
     return line
@@ -59,7 +59,7 @@ def post(*lines: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("piece", [0, 5000])
-def test_request_line_up_to_its_limit(site: Memory, piece: int) -> None:
+def test_request_line_up_to_its_limit(site: MemorySite, piece: int) -> None:
     """A request line of 128 KiB passes; a longer one is 414, ended or not."""
     path = b"/" + b"x" * (REQUEST_LINE_LIMIT - len("GET / HTTP/1.1"))
     assert 404 == status_of(sent(site, b"GET " + path + b" HTTP/1.1\r\nHost: g\r\n\r\n", piece).received())
@@ -68,7 +68,7 @@ def test_request_line_up_to_its_limit(site: Memory, piece: int) -> None:
 
 
 @pytest.mark.parametrize("piece", [0, 5000])
-def test_header_fields_up_to_their_limit(site: Memory, piece: int) -> None:
+def test_header_fields_up_to_their_limit(site: MemorySite, piece: int) -> None:
     """Header fields of 64 KiB in all pass; one byte more is 431, in one field or many, ended or not."""
     room = HEADER_LIMIT - len("Host: g\r\nX: \r\n")
     start = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n"
@@ -79,7 +79,7 @@ def test_header_fields_up_to_their_limit(site: Memory, piece: int) -> None:
     assert 431 == told(sent(site, start + many + b"\r\n", piece))
 
 
-def test_number_of_header_fields(site: Memory) -> None:
+def test_number_of_header_fields(site: MemorySite) -> None:
     """100 fields pass, 101 are 431."""
     fields = [b"X%d: y\r\n" % n for n in range(HEADER_COUNT_LIMIT)]
     start = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n"
@@ -87,13 +87,13 @@ def test_number_of_header_fields(site: Memory) -> None:
     assert 431 == told(sent(site, start + b"".join(fields) + b"\r\n"))
 
 
-def test_length_is_judged_before_the_body_comes(site: Memory) -> None:
+def test_length_is_judged_before_the_body_comes(site: MemorySite) -> None:
     """A Content-Length over 1 MiB is 413 at once; even a client that asks first is not told to go on."""
     for length in (b"1048577", b"1" * 19, b"1" * 5000):
         assert 413 == told(sent(site, post(b"Content-Length: " + length, b"Expect: 100-continue")))
 
 
-def test_body_of_exactly_the_limit_passes(site: Memory) -> None:
+def test_body_of_exactly_the_limit_passes(site: MemorySite) -> None:
     """A body of 1 MiB is read, by length or in chunks; one byte more in chunks is 413 as it arrives."""
     body = b'{"key":"on"}' + b" " * (BODY_LIMIT - 12)
     assert 200 == status_of(sent(site, post(b"Content-Length: %d" % len(body)) + body, 50_000).received())
@@ -136,12 +136,12 @@ BAD = {
 
 @pytest.mark.parametrize("fault", BAD)
 @pytest.mark.parametrize("piece", [0, 1])
-def test_malformed_bytes_are_400_and_close(site: Memory, fault: str, piece: int) -> None:
+def test_malformed_bytes_are_400_and_close(site: MemorySite, fault: str, piece: int) -> None:
     """What is malformed, or could be read in two ways, is refused and nothing after it is read."""
     assert 400 == told(sent(site, BAD[fault], piece))
 
 
-def test_answers_before_a_fault_are_given(site: Memory) -> None:
+def test_answers_before_a_fault_are_given(site: MemorySite) -> None:
     """A pipelined request before the malformed one is answered; then the refusal closes."""
     line = sent(site, KEYS + b"rubbish\r\n\r\n")
     data = line.received()
@@ -149,9 +149,9 @@ def test_answers_before_a_fault_are_given(site: Memory) -> None:
     assert line.closed
 
 
-def test_head_has_a_deadline(site: Memory) -> None:
+def test_head_has_a_deadline(site: MemorySite) -> None:
     """A head that is not complete after 10 s is 408, however steadily its bytes come."""
-    line = site.line()
+    line = site.connect()
     for byte in b"GET / HTTP/1.1":
         line.send(bytes([byte]))
         site.clock.advance(HEAD_DEADLINE / 20)
@@ -160,7 +160,7 @@ def test_head_has_a_deadline(site: Memory) -> None:
     assert 408 == told(line)
 
 
-def test_body_has_a_deadline(site: Memory) -> None:
+def test_body_has_a_deadline(site: MemorySite) -> None:
     """A body that does not come is 408; the time for the head does not count."""
     line = sent(site, post(b"Content-Length: 12"))
     site.clock.advance(HEAD_DEADLINE + 1)
@@ -171,9 +171,9 @@ def test_body_has_a_deadline(site: Memory) -> None:
     assert 408 == told(line)
 
 
-def test_complete_requests_leave_no_timer(site: Memory) -> None:
+def test_complete_requests_leave_no_timer(site: MemorySite) -> None:
     """A request in pieces within the deadline is answered, and only the idle timer remains; it closes in silence."""
-    line = site.line()
+    line = site.connect()
     for part in (KEYS[:10], KEYS[10:30], KEYS[30:]):
         line.send(part)
         site.clock.advance(1)
@@ -185,7 +185,7 @@ def test_complete_requests_leave_no_timer(site: Memory) -> None:
     assert [] == site.clock.getDelayedCalls()
 
 
-def test_refused_client_is_read_from_no_longer_than_needed(site: Memory, monkeypatch) -> None:
+def test_refused_client_is_read_from_no_longer_than_needed(site: MemorySite, monkeypatch) -> None:
     """A refused client that goes on sending is cut off, whatever is still unsent to it."""
     line = sent(site, b"rubbish\r\n\r\n")
     cut: list[bool] = []
@@ -199,7 +199,7 @@ def test_refused_client_is_read_from_no_longer_than_needed(site: Memory, monkeyp
     assert [] == site.clock.getDelayedCalls()
 
 
-def test_http_1_0_keep_alive_pipelining_and_continue(site: Memory) -> None:
+def test_http_1_0_keep_alive_pipelining_and_continue(site: MemorySite) -> None:
     """Plain HTTP goes on working: 1.0, kept-alive connections, pipelined requests, ``Expect: 100-continue``."""
     old = sent(site, b"GET /api/sdk1/keys HTTP/1.0\r\n\r\n")
     assert (200, True) == (status_of(old.received()), old.closed)
@@ -215,7 +215,7 @@ def test_http_1_0_keep_alive_pipelining_and_continue(site: Memory) -> None:
     assert (1, True) == (line.received().count(b"HTTP/1.1 200 OK"), line.closed)
 
 
-def test_upgrade_is_an_ordinary_request(site: Memory) -> None:
+def test_upgrade_is_an_ordinary_request(site: MemorySite) -> None:
     """A request that would like h2c is answered as HTTP/1.1."""
     ask = KEYS[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
     assert 200 == status_of(sent(site, ask).received())
@@ -276,7 +276,7 @@ PLAUSIBLE = st.builds(
 @given(st.lists(st.one_of(WORDS, PLAUSIBLE, st.binary(max_size=20)), max_size=14).map(b"".join), st.integers(0, 2**32))
 def test_any_bytes_in_any_pieces_are_answered_or_refused(data: bytes, seed: int) -> None:
     """Random bytes in random pieces never raise and log nothing (the fixture sees to that); others are still served."""
-    line, rng = SHARED.line(), random.Random(seed)
+    line, rng = SHARED.connect(), random.Random(seed)
     while data and not line.closed:
         size = rng.randint(1, 40)
         line.send(data[:size])
@@ -285,5 +285,5 @@ def test_any_bytes_in_any_pieces_are_answered_or_refused(data: bytes, seed: int)
     assert not received or received.startswith(b"HTTP/1.")
     assert b"Server:" not in received
     line.hang_up()
-    assert 200 == SHARED.ask("GET", "/api/sdk1/keys").status
+    assert 200 == SHARED.request("GET", "/api/sdk1/keys").status
     assert [] == SHARED.hub.subscribers()

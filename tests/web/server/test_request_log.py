@@ -9,7 +9,7 @@ import pytest
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from gateway.settings import load
-from web_memory import Memory
+from web_memory import MemorySite
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 
@@ -35,11 +35,11 @@ def settings(level: str) -> Any:
 
 def test_requests_are_told_only_while_the_settings_say_so(said: list[str]) -> None:
     """At any level but debug nobody pays for lines that nobody wants."""
-    memory = Memory(CONFIG)
+    memory = MemorySite(CONFIG)
     for level, count in (("info", 0), ("debug", 1), ("warn", 0)):
         memory.site.reconfigure(settings(level))
         said.clear()
-        line = memory.line()
+        line = memory.connect()
         line.send(b"GET /api/sdk1/keys?secret HTTP/1.1\r\nHost: g\r\n\r\n")
         assert b"200 OK" in line.received()
         assert count == len(said), level
@@ -48,12 +48,12 @@ def test_requests_are_told_only_while_the_settings_say_so(said: list[str]) -> No
 
 def test_streams_are_told_by_their_own_level(said: list[str]) -> None:
     """Opening and ending are lines with the number of open streams, and name nobody."""
-    memory = Memory(CONFIG)
+    memory = MemorySite(CONFIG)
     memory.site.reconfigure(settings("debug"))
-    streams = memory.site.page.web.context.memory.streams
+    streams = memory.site.page.dispatcher.context.state.streams
     said.clear()
     streams.opened("192.0.2.1")
     streams.closed("192.0.2.1")
     memory.site.reconfigure(settings("info"))
     streams.opened("192.0.2.1")
-    assert ["a stream opened, 1 are open", "a stream ended, 0 are open"] == said
+    assert ["stream opened, 1 open", "stream closed, 0 open"] == said
