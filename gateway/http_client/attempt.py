@@ -11,11 +11,11 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.defer import TimeoutError as AttemptTimeout
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError, UnsupportedAddressFamily
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.web._newclient import ParseError, RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.client import ResponseFailed
 from twisted.web.http import PotentialDataLoss
 
 from gateway.http_client.agent import AddressRefused
+from gateway.twisted_private import ParseError, RequestTransmissionFailed, ResponseNeverReceived
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

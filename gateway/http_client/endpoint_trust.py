@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from OpenSSL.crypto import Error as CertificateFault
-from twisted.internet._sslverify import IOpenSSLTrustRoot
-from twisted.internet.ssl import Certificate, platformTrust
+from twisted.internet.ssl import Certificate
 from twisted.web.client import BrowserLikePolicyForHTTPS
-from zope.interface import implementer
+
+from gateway.twisted_private import ExtraTrustRoot
 
 _END: Final = b"-----END CERTIFICATE-----"
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
@@ -17,22 +17,6 @@ _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 class TrustError(Exception):
     """A ``ca_file`` cannot be used; the text says why."""
-
-
-@implementer(IOpenSSLTrustRoot)
-class _Both:
-    """The platform's authorities and those of one file.
-
-    Twisted has ``trustRootFromCertificates`` for the second alone, and nothing public that adds to the first.
-    """
-
-    def __init__(self, own: list[Any]) -> None:
-        self._own = own
-
-    def _addCACertsToContext(self, context: Any) -> None:
-        platformTrust()._addCACertsToContext(context)  # noqa: SLF001 - twisted's own way
-        for authority in self._own:
-            context.get_cert_store().add_cert(authority)
 
 
 def policy(ca_file: str) -> BrowserLikePolicyForHTTPS:
@@ -49,4 +33,4 @@ def policy(ca_file: str) -> BrowserLikePolicyForHTTPS:
         raise TrustError("ca_file holds a certificate that cannot be read") from error
     if not own:
         raise TrustError("ca_file holds no certificate in PEM form")
-    return BrowserLikePolicyForHTTPS(trustRoot=_Both(own))
+    return BrowserLikePolicyForHTTPS(trustRoot=ExtraTrustRoot(own))

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from OpenSSL.crypto import Error as CertificateFault
-from twisted.internet._sslverify import IOpenSSLTrustRoot
-from twisted.internet.ssl import Certificate, platformTrust
+from twisted.internet.ssl import Certificate
 from twisted.web.client import BrowserLikePolicyForHTTPS
-from zope.interface import implementer
 
-if TYPE_CHECKING:
-    from OpenSSL.crypto import X509
+from gateway.twisted_private import ExtraTrustRoot
 
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
 
 class UpstreamError(Exception):
     """The upstream settings cannot be used; the text names the option and the remedy."""
-
-
-@implementer(IOpenSSLTrustRoot)
-class _Trust:
-    """The platform's authorities and some private ones."""
-
-    def __init__(self, extra: list[X509]) -> None:
-        self._platform = platformTrust()
-        self._extra = extra
-
-    def _addCACertsToContext(self, context: Any) -> None:
-        self._platform._addCACertsToContext(context)  # noqa: SLF001 - twisted's own way to combine trust roots
-        store = context.get_cert_store()
-        for certificate in self._extra:
-            store.add_cert(certificate)
 
 
 def read_authorities(path: str) -> bytes:
@@ -58,7 +39,7 @@ def policy(pem: bytes) -> BrowserLikePolicyForHTTPS:
         extra = [Certificate.loadPEM(part).original for part in parts]
     except (CertificateFault, ValueError) as error:
         raise UpstreamError("upstream.ca_file holds a certificate that cannot be read") from error
-    return BrowserLikePolicyForHTTPS(trustRoot=_Trust(extra))
+    return BrowserLikePolicyForHTTPS(trustRoot=ExtraTrustRoot(extra))
 
 
 def check_authorities(path: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.protocol import connectionDone
-from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
+
+from gateway.twisted_private import Http1Connection
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -26,13 +27,12 @@ class BoundedSite(Protocol):
     reactor: IReactorTime
 
 
-class BoundedChannel(HTTPChannel):
+class BoundedChannel(Http1Connection):
     """HTTP/1.1 with a deadline for each request and a bound for its body."""
 
     totalHeadersSize = HEADER_LIMIT
     maxHeaders = HEADER_COUNT
     site: BoundedSite
-    transport: Any  # a TCP connection; ITransport does not know how to abort
     _deadline: IDelayedCall | None = None  # not a Timer: one per connection, and the clock is the factory's
     _counted = False
     _given_up = False
@@ -50,7 +50,7 @@ class BoundedChannel(HTTPChannel):
         """Start the deadline with the first byte of a request."""
         if self._given_up:
             return
-        if self._deadline is None and not self._handlingRequest:
+        if self._deadline is None and not self.is_handling_request:
             self._deadline = self.site.reactor.callLater(REQUEST_DEADLINE, self.give_up)
         super().dataReceived(data)
 

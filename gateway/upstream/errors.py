@@ -9,13 +9,13 @@ from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.web._newclient import ParseError, RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.client import ResponseFailed
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 
 from gateway.http_client.bounded_body import BadEncoding, TooLarge, Truncated
 from gateway.http_client.connect_tunnel import TunnelRefused
+from gateway.twisted_private import ParseError, RequestTransmissionFailed, ResponseNeverReceived
 from gateway.upstream.outcome import Failed, Kind
 
 if TYPE_CHECKING:

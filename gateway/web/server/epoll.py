@@ -12,10 +12,10 @@ import select
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorFDSet
-from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
 from zope.interface import implementer
 
 from gateway.logger import component_logger
+from gateway.twisted_private import PollLike
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
@@ -38,23 +38,19 @@ def apart(port: IListeningPort, reactor: Any, link: PlainLink) -> IListeningPort
 
 
 @implementer(IReactorFDSet)
-class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
+class Descriptors(PollLike):
     """Stands for the reactor before connections: watches those itself, and leaves all else to the reactor.
 
     What is done for a descriptor that is ready is what Twisted's own reactors do; they share that code with their
     other sets of descriptors in this way.
     """
 
-    _POLL_IN = getattr(select, "EPOLLIN", 0)
-    _POLL_OUT = getattr(select, "EPOLLOUT", 0)
-    _POLL_DISCONNECTED = getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
-
     def __init__(self, reactor: Any, link: PlainLink) -> None:
+        super().__init__(select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR)
         self._reactor = reactor
         self._link = link
         self._epoll = select.epoll()
         self._watched: dict[int, Any] = {}  # by file descriptor
-        self._reads: set[int] = set()
         self._writes: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -70,7 +66,7 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
 
     def addReader(self, descriptor: Any) -> None:
         """Call ``descriptor.doRead`` when there is something to read."""
-        self._add(descriptor, self._reads)
+        self._add(descriptor, self.reads)
 
     def addWriter(self, descriptor: Any) -> None:
         """Call ``descriptor.doWrite`` when there is room."""
@@ -78,7 +74,7 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
 
     def removeReader(self, descriptor: Any) -> None:
         """Stop calling ``doRead``."""
-        if not self._remove(descriptor, self._reads):
+        if not self._remove(descriptor, self.reads):
             self._reactor.removeReader(descriptor)
 
     def removeWriter(self, descriptor: Any) -> None:
@@ -88,7 +84,7 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
 
     def doRead(self) -> None:
         """See to the connections that are ready, ``AT_ONCE`` at most; the others are still ready in the next turn."""
-        watched, readable = self._watched, self._POLL_IN
+        watched, readable = self._watched, select.EPOLLIN
         self._link.hold()
         try:
             for number, event in self._epoll.poll(0, AT_ONCE):
@@ -99,7 +95,7 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
                     if event == readable:
                         self._read(descriptor)
                     else:
-                        self._doReadOrWrite(descriptor, number, event)
+                        self.do_read_or_write(descriptor, number, event)
                 except Exception:  # noqa: BLE001  (the reactor would give up the whole epoll for one connection's fault)
                     _log.failure("a connection did not end well")
         finally:
@@ -113,7 +109,7 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
             _log.failure("a connection could not be read from and is dropped")
             why = fault
         if why:
-            self._disconnectSelectable(descriptor, why, True)
+            self.disconnect(descriptor, why, True)
 
     def connectionLost(self, reason: object) -> None:
         """Told when the reactor stops: whoever holds connections has ended them by then."""
@@ -150,9 +146,9 @@ class Descriptors(_PollLikeMixin, _DisconnectSelectableMixin):
         return True
 
     def _events(self, number: int) -> int:
-        return (self._POLL_IN if number in self._reads else 0) | (self._POLL_OUT if number in self._writes else 0)
+        return (select.EPOLLIN if number in self.reads else 0) | (select.EPOLLOUT if number in self._writes else 0)
 
     def _forget(self, number: int) -> None:
         self._watched.pop(number, None)
-        self._reads.discard(number)
+        self.reads.discard(number)
         self._writes.discard(number)

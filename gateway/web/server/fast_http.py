@@ -255,4 +255,4 @@ class Wire(Protocol):
         self.factory.link.give(transport, protocol)
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
-        return protocol._channel  # noqa: SLF001  (Twisted's generic protocol has no public name for it)
+        return protocol.connection

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import sys
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
-from twisted.logger import ILogObserver, LogEvent, Logger
-from twisted.web.http import HTTPChannel, datetimeToString
-from zope.interface import implementer
+from twisted.web.http import datetimeToString
+
+from gateway.twisted_private import Http1Connection, no_log
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -57,27 +57,16 @@ REFUSALS = {
 }
 
 
-@implementer(ILogObserver)
-class Silence:
-    """Drops log events: Twisted tells of each idle client that it closes."""
-
-    def __call__(self, event: LogEvent) -> None:
-        """Do nothing."""
-
-
-class Channel(HTTPChannel):
+class Channel(Http1Connection):
     """One connection of a client; what it judges malformed is so for both carriers.
 
     A refusal is the last answer of a connection, and comes after those of earlier requests.
     """
 
-    transport: Any
-    site: Any
-    _networkProducer: Any
     MAX_LENGTH = REQUEST_LINE_LIMIT
     totalHeadersSize = sys.maxsize
     maxHeaders = sys.maxsize
-    _log = Logger(observer=Silence())
+    _log = no_log
 
     _in_head = False
     _head_size = 0
@@ -123,7 +112,7 @@ class Channel(HTTPChannel):
         """Check one header field before it is parsed; False when the request was refused."""
         if self._refused:
             return False
-        if self._receivedHeaderCount >= HEADER_COUNT_LIMIT:
+        if self.field_count >= HEADER_COUNT_LIMIT:
             self.refuse(431)
             return False
         name, _, value = line.partition(b":")
@@ -145,7 +134,7 @@ class Channel(HTTPChannel):
             return
         # RFC 9112, 3.2: one Host, which HTTP/1.0 may leave out; and 6.1: chunks are of HTTP/1.1 only.
         hosts = len(self.requests[-1].requestHeaders.getRawHeaders(b"host", ()))
-        newest = self._version == b"HTTP/1.1"
+        newest = self.is_http_1_1
         if hosts > 1 or (newest and not hosts) or (self.length is None and not newest):
             self.refuse(400)
         elif self.length is not None and self.length > BODY_LIMIT:
@@ -184,7 +173,7 @@ class Channel(HTTPChannel):
         self.clearLineBuffer()
         self.transport.write(self._refusal(status))
         if ITCPTransport.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport):
-            self._networkProducer.unregisterProducer()
+            self.unregister_from_transport()
             self.transport.loseWriteConnection()
             self._deadline = self.callLater(LINGER, self._abort)
         else:
@@ -195,7 +184,7 @@ class Channel(HTTPChannel):
         self._cancel_deadline()
         super().connectionLost(reason)
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
+    def malformed(self) -> None:
         """Refuse what Twisted's parser found malformed."""
         self.refuse(400)
 
@@ -215,8 +204,8 @@ class Channel(HTTPChannel):
         """Set, move or drop the deadline, according to what is still missing of the current request."""
         if self._refused:
             return
-        body = not self.line_mode and not self._handlingRequest
-        if not body and not self._in_head and not (self.line_mode and self._buffer):
+        body = not self.line_mode and not self.is_handling_request
+        if not body and not self._in_head and not self.has_partial_line:
             self._cancel_deadline()
         elif self._deadline is None or body != self._deadline_of_body:
             self._cancel_deadline()

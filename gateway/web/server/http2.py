@@ -13,11 +13,9 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web._http2 import H2Connection
-from twisted.web.http import _GenericHTTPChannelProtocol
 
+from gateway.twisted_private import Http2Connection, NegotiatedConnection
 from gateway.web.server.http1 import (
     BODY_DEADLINE,
     HEADER_COUNT_LIMIT,
@@ -25,7 +23,6 @@ from gateway.web.server.http1 import (
     REFUSALS,
     REQUEST_LINE_LIMIT,
     Channel,
-    Silence,
 )
 
 if TYPE_CHECKING:
@@ -39,13 +36,8 @@ HEADER_LIST_LIMIT = 2 * (REQUEST_LINE_LIMIT + HEADER_LIMIT)
 STREAM_LIMIT = 100  # requests and event streams of one connection at a time: what RFC 9113 recommends at least
 
 
-class Connection(H2Connection):
+class Connection(Http2Connection):
     """One HTTP/2 connection of a client; a refusal ends one request, a breach of the protocol all of them."""
-
-    transport: Any
-    streams: dict[int, Any]
-    conn: Any
-    _log = Logger(observer=Silence())
 
     def __init__(self, reactor: Any = None) -> None:
         super().__init__(reactor)
@@ -90,46 +82,51 @@ class Connection(H2Connection):
             pass  # the stream is closed already
         if stream in self.streams:
             self.streams[stream].connectionLost(Failure(ConnectionLost()))
-            self._requestDone(stream)
-        self._tryToWriteControlData()
+            self.forget_request(stream)
+        self.flush_control_data()
 
-    def _requestReceived(self, event: Any) -> None:
+    def request_received(self, event: Any) -> None:
+        """Refuse a request beyond the limits; else begin it, with a deadline for its body."""
         if self._ended:  # by what came before it in the same bytes
             return
         status = _fault(event.headers)
         if status:
             self.refuse(event.stream_id, status)
             return
-        super()._requestReceived(event)
+        super().request_received(event)
         if event.stream_ended is None:
-            late = self._reactor.callLater(BODY_DEADLINE, self._late, event.stream_id)
+            late = self.call_later(BODY_DEADLINE, self._late, event.stream_id)
             self._deadlines[event.stream_id] = late
 
-    def _requestDataReceived(self, event: Any) -> None:
+    def request_data_received(self, event: Any) -> None:
+        """Drop the rest of a body whose request was refused."""
         if event.stream_id in self.streams:
-            super()._requestDataReceived(event)
+            super().request_data_received(event)
 
-    def _requestEnded(self, event: Any) -> None:
+    def request_ended(self, event: Any) -> None:
+        """Answer the request, unless it was refused or reset meanwhile."""
         if event.stream_id in self.streams and self._is_open(event.stream_id):
             self._in_time(event.stream_id)
-            super()._requestEnded(event)
+            super().request_ended(event)
 
-    def _requestAborted(self, event: Any) -> None:
+    def request_aborted(self, event: Any) -> None:
+        """End the request that the client has reset, unless it was refused."""
         if event.stream_id in self.streams:
             self._in_time(event.stream_id)
-            super()._requestAborted(event)
+            super().request_aborted(event)
 
     def _is_open(self, stream: int) -> bool:
         """Whether the client has not taken the request back in the same bytes, in which case nobody is answered."""
         known = self.conn.streams.get(stream)
         return known is not None and not known.closed
 
-    def _handlePriorityUpdate(self, event: Any) -> None:
+    def priority_updated(self, event: Any) -> None:
         """Serve all requests alike: RFC 9113 has no priorities any more, and the old ones were kept for good."""
 
-    def _terminate(self, reason: Failure) -> None:
+    def terminate(self, reason: Failure) -> None:
+        """End the connection; what was received together with the breach of protocol is not answered."""
         self._ended = True
-        super()._terminate(reason)
+        super().terminate(reason)
 
     def _late(self, stream: int) -> None:
         del self._deadlines[stream]
@@ -158,34 +155,8 @@ def _fault(headers: Sequence[tuple[bytes, bytes]]) -> int:
     return 431 if size > HEADER_LIMIT or count > HEADER_COUNT_LIMIT else 0
 
 
-class Negotiated(_GenericHTTPChannelProtocol):
+class Negotiated(NegotiatedConnection):
     """Speaks HTTP/1.1 through ``Channel``, or HTTP/2 where TLS has negotiated it."""
 
-    _channel: Any
-    _site: Any
-    _negotiatedProtocol: Any = None
-
-    def __init__(self) -> None:
-        super().__init__(Channel())
-
-    def dataReceived(self, data: bytes) -> None:
-        """Decide by the first bytes, before which the TLS handshake has not ended."""
-        if self._negotiatedProtocol is None:
-            transport = self._channel.transport
-            if getattr(transport, "negotiatedProtocol", None) == b"h2":
-                self._go_over(transport)
-                self._negotiatedProtocol = b"h2"
-        super().dataReceived(data)
-
-    def _go_over(self, transport: Any) -> None:
-        producer = self._channel._networkProducer  # noqa: SLF001 - what Twisted does at this point
-        producer.unregisterProducer()
-        self._channel.setTimeout(None)
-        old, self._channel = self._channel, Connection(self._site.reactor)
-        self._channel.requestFactory = old.requestFactory
-        self._channel.site = self._site
-        self._channel.factory = self._factory
-        self._channel.timeOut = self._timeOut
-        self._channel.callLater = self._callLater
-        self._channel.makeConnection(transport)
-        producer.registerProducer(self._channel, True)
+    http1 = Channel
+    http2 = Connection

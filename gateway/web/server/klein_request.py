@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.http import datetimeToString
 from twisted.web.server import Request
 
+from gateway.twisted_private import http2_connection
 from gateway.web.server.http1 import BODY_LIMIT, Channel
 from gateway.web.server.request_target import Target, parse
 from gateway.web.values import Reply
@@ -43,7 +44,7 @@ class WebRequest(Request):
         elif isinstance(self.channel, Channel):
             self.channel.refuse(413)
         else:
-            self.channel._conn.refuse(self.channel.streamID, 413)  # noqa: SLF001 - one stream of a ``http2.Connection``
+            http2_connection(self.channel).refuse(self.channel.streamID, 413)
 
     def process(self) -> None:
         """Route the request on its still escaped path."""

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from gateway.logger import component_logger
+from gateway.twisted_private import write_directly
 
 _log = component_logger("http")
 
@@ -51,7 +52,7 @@ class PlainLink:
         self._size = 0
         for transport, data in held:
             try:
-                self._write(transport, data)
+                write_directly(transport, data)
             except Exception:  # noqa: BLE001  (what waits behind it is other clients')
                 _log.failure("a connection could not be written to and is dropped")
                 transport.abortConnection()
@@ -59,7 +60,7 @@ class PlainLink:
     def send(self, transport: Any, data: bytes) -> None:
         """Write ``data``, in its turn."""
         if not self._holding:
-            self._write(transport, data)
+            write_directly(transport, data)
             return
         self._held.append((transport, data))
         self._size += len(data)
@@ -86,27 +87,6 @@ class PlainLink:
         """Whether HTTP/1.1 is spoken; known with the first bytes."""
         del transport
         return True
-
-    def _write(self, transport: Any, data: bytes) -> None:
-        """Write straight to the socket while nothing waits in front of it.
-
-        That saves the reactor two changes of its interest and one turn per write.
-        ``_tempDataBuffer`` has no public name; what is in it or in ``dataBuffer`` must leave first.
-        """
-        if (
-            transport.connected
-            and not transport.dataBuffer
-            and not transport._tempDataBuffer  # noqa: SLF001
-            and not transport.disconnecting
-        ):
-            try:
-                sent = transport.socket.send(data)
-            except OSError:
-                sent = 0  # full, or broken: the transport finds out in its turn, and tells the protocol
-            if sent == len(data):
-                return
-            data = data[sent:]
-        transport.write(data)
 
 
 class TlsLink(PlainLink):

@@ -1,0 +1,308 @@
+"""Smoke tests of ``gateway.twisted_private``: an upgrade of Twisted that changes a private name fails here."""
+
+import inspect
+import re
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import h2.config
+import h2.connection
+import pytest
+from OpenSSL import SSL
+from twisted.internet import posixbase, ssl
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web import _http2, _newclient, http
+from twisted.web.http import HTTPChannel
+
+import gateway
+import twisted
+from gateway import twisted_private as private
+
+CHANGED = (
+    f"Twisted {twisted.__version__} changed {{name}}, a private name that gateway/twisted_private.py uses: {{used}}. "
+    "Adapt that module, or lower the bound on Twisted in setup.cfg."
+)
+
+METHODS = [
+    (posixbase._PollLikeMixin, "_doReadOrWrite", "self selectable fd event", "a descriptor is ready"),
+    (
+        posixbase._DisconnectSelectableMixin,
+        "_disconnectSelectable",
+        "self selectable why isRead faildict",
+        "disconnect",
+    ),
+    (HTTPChannel, "_respondToBadRequestAndDisconnect", "self", "the hook for malformed requests"),
+    (_http2.H2Connection, "_requestReceived", "self event", "the hook for a request's head"),
+    (_http2.H2Connection, "_requestDataReceived", "self event", "the hook for a piece of a body"),
+    (_http2.H2Connection, "_requestEnded", "self event", "the hook for the end of a request"),
+    (_http2.H2Connection, "_requestAborted", "self event", "the hook for a reset request"),
+    (_http2.H2Connection, "_handlePriorityUpdate", "self event", "the hook for priorities"),
+    (_http2.H2Connection, "_terminate", "self reason", "the hook for the end of a connection"),
+    (_http2.H2Connection, "_requestDone", "self streamID", "a request's memory is freed"),
+    (_http2.H2Connection, "_tryToWriteControlData", "self", "frames are sent"),
+    (_http2.H2Connection, "connectionLost", "self reason _cancelTimeouts", "its timers are kept for a second"),
+    (type(ssl.platformTrust()), "_addCACertsToContext", "self context", "trust roots are combined"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "parameters", "used"), METHODS)
+def test_methods_have_their_signature(owner: type, name: str, parameters: str, used: str) -> None:
+    """Each private method that is called or overridden exists with the parameters that the gateway passes."""
+    method = getattr(owner, name, None)
+    problem = CHANGED.format(name=f"{owner.__qualname__}.{name}", used=used)
+    assert method is not None, problem
+    assert parameters.split() == list(inspect.signature(method).parameters), problem
+
+
+@pytest.mark.parametrize("name", ["ParseError", "RequestTransmissionFailed", "ResponseNeverReceived"])
+def test_client_errors(name: str) -> None:
+    """The client's errors are those that Twisted's HTTP client raises."""
+    assert getattr(_newclient, name, None) is getattr(private, name), CHANGED.format(name=name, used="errors by cause")
+
+
+class Pending(http.Request):
+    """A request that is never answered; its body is in memory."""
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+
+    def process(self) -> None: ...
+
+
+def test_attributes_of_http1() -> None:
+    """A connection's state is read from the attributes in which Twisted keeps it."""
+    connection = private.Http1Connection()
+    transport = StringTransport()
+    connection.makeConnection(transport)
+    assert transport.producer is connection, CHANGED.format(name="HTTPChannel._networkProducer", used="unregister")
+    connection.dataReceived(b"GET / HT")
+    assert connection.has_partial_line, CHANGED.format(name="LineReceiver._buffer", used="a deadline for the head")
+    assert not connection.is_handling_request
+    connection.dataReceived(b"TP/1.0\r\nA: 1\r\nB: 2\r\n")
+    assert not connection.is_http_1_1, CHANGED.format(name="HTTPChannel._version", used="rules by HTTP version")
+    assert connection.field_count == 1, CHANGED.format(name="HTTPChannel._receivedHeaderCount", used="a limit")
+    connection._version = b"HTTP/1.1"
+    assert connection.is_http_1_1
+    connection.unregister_from_transport()
+    assert transport.producer is None
+
+
+def test_a_request_is_being_handled() -> None:
+    """Between a complete request and its answer the connection reports a request in progress."""
+    connection = private.Http1Connection()
+    connection.requestFactory = Pending
+    connection.makeConnection(StringTransport())
+    connection.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert connection.is_handling_request, CHANGED.format(name="HTTPChannel._handlingRequest", used="deadlines")
+
+
+def test_malformed_requests_reach_the_hook() -> None:
+    """Twisted's parser calls the hook for a request that it cannot read."""
+    refused = []
+
+    class Refusing(private.Http1Connection):
+        def malformed(self) -> None:
+            refused.append(True)
+
+    connection = Refusing()
+    connection.makeConnection(StringTransport())
+    connection.dataReceived(b"GET / HTTP/1.1 and more\r\n")
+    assert refused == [True], CHANGED.format(name="_respondToBadRequestAndDisconnect", used="malformed requests")
+    connection = private.Http1Connection()
+    connection.makeConnection(transport := StringTransport())
+    connection.dataReceived(b"GET / HTTP/1.1 and more\r\n")
+    assert transport.value().startswith(b"HTTP/1.1 400")
+
+
+class Recorded(private.Http2Connection):
+    """Records the hooks that are called, then does what Twisted does."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor)
+        self.calls: list[str] = []
+
+    def request_received(self, event: Any) -> None:
+        self.calls.append("received")
+        super().request_received(event)
+
+    def request_data_received(self, event: Any) -> None:
+        self.calls.append("data")
+        super().request_data_received(event)
+
+    def request_ended(self, event: Any) -> None:
+        self.calls.append("ended")
+        super().request_ended(event)
+
+    def request_aborted(self, event: Any) -> None:
+        self.calls.append("aborted")
+        super().request_aborted(event)
+
+    def priority_updated(self, event: Any) -> None:
+        self.calls.append("priority")
+        super().priority_updated(event)
+
+    def terminate(self, reason: Any) -> None:
+        self.calls.append("terminated")
+        super().terminate(reason)
+
+
+class Http2Transport(StringTransport):
+    """A transport over which TLS has negotiated HTTP/2."""
+
+    negotiatedProtocol = b"h2"
+
+
+class Site:
+    """What a negotiated connection needs of its factory."""
+
+    def __init__(self) -> None:
+        self.reactor = Clock()
+
+
+class Negotiated(private.NegotiatedConnection):
+    http1 = private.Http1Connection
+    http2 = Recorded
+
+
+def test_http2_hooks() -> None:
+    """HTTP/2 is spoken where TLS has negotiated it, and each event of a connection reaches its hook."""
+    site = Site()
+    protocol = Negotiated()
+    protocol.site = site
+    protocol.requestFactory = Pending
+    protocol.timeOut = None
+    protocol.callLater = site.reactor.callLater
+    transport = Http2Transport()
+    protocol.makeConnection(transport)
+    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    client.initiate_connection()
+    protocol.dataReceived(client.data_to_send())
+    connection = protocol.connection
+    problem = CHANGED.format(name="_GenericHTTPChannelProtocol", used="HTTP/2 is negotiated")
+    assert isinstance(connection, Recorded), problem
+    assert transport.producer is connection, problem
+    head = [(":method", "POST"), (":path", "/"), (":scheme", "https"), (":authority", "a")]
+    client.send_headers(1, head)
+    client.send_data(1, b"body")
+    client.prioritize(1, 16)
+    client.reset_stream(1)
+    client.send_headers(3, head)
+    protocol.dataReceived(client.data_to_send())
+    site.reactor.advance(0)
+    assert connection.streams[3]._conn is private.http2_connection(connection.streams[3]) is connection
+    connection.forget_request(3)
+    assert 3 not in connection.streams
+    transport.clear()
+    connection.conn.ping(b"12345678")
+    connection.flush_control_data()
+    assert b"12345678" in transport.value()
+    later = connection.call_later(5, lambda: None)
+    assert later in site.reactor.getDelayedCalls()
+    protocol.dataReceived(b"\0\0\1\0\0\0\0\0\0.")  # DATA on stream 0, which ends an HTTP/2 connection
+    expected = ["received", "data", "priority", "aborted", "received", "terminated"]
+    assert expected == connection.calls, CHANGED.format(name="a hook of H2Connection", used="limits")
+
+
+def test_http1_where_nothing_was_negotiated() -> None:
+    """A connection without TLS speaks HTTP/1.1."""
+    protocol = Negotiated()
+    protocol.requestFactory = Pending
+    protocol.makeConnection(StringTransport())
+    protocol.dataReceived(b"GET")
+    assert isinstance(protocol.connection, private.Http1Connection)
+    assert protocol.connection.has_partial_line
+
+
+class Socket:
+    """Takes ``room`` bytes, or raises when nothing fits."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.sent = b""
+
+    def send(self, data: bytes) -> int:
+        if not self.room:
+            raise BlockingIOError
+        sent = data[: self.room]
+        self.room -= len(sent)
+        self.sent += sent
+        return len(sent)
+
+
+class Watching:
+    def addWriter(self, descriptor: object) -> None: ...
+
+
+def test_direct_writes_keep_their_order() -> None:
+    """Bytes go to the socket, those that do not fit to the transport's buffer, and later ones behind them."""
+    transport: Any = FileDescriptor(Watching())  # type: ignore[arg-type]
+    transport.connected = 1
+    transport.socket = Socket(3)
+    for data in (b"ab", b"cd", b"ef"):
+        private.write_directly(transport, data)
+    assert transport.socket.sent == b"abc"
+    problem = CHANGED.format(name="FileDescriptor._tempDataBuffer", used="direct writes")
+    assert transport._tempDataBuffer == [b"d", b"ef"], problem
+    transport.writeSomeData = lambda data: 1
+    transport.doWrite()
+    transport.socket.room = 10
+    private.write_directly(transport, b"gh")
+    assert (b"abc", b"def") == (transport.socket.sent, bytes(transport.dataBuffer)), problem
+
+
+def test_trust_roots_are_combined() -> None:
+    """A context trusts the platform's authorities and the extra ones."""
+    added = []
+
+    class Store:
+        def add_cert(self, certificate: object) -> None:
+            added.append(certificate)
+
+    class Context(SSL.Context):
+        platform = False
+
+        def set_default_verify_paths(self) -> None:
+            self.platform = True
+
+        def get_cert_store(self) -> Any:
+            return Store()
+
+    context = Context(SSL.TLS_CLIENT_METHOD)
+    private.ExtraTrustRoot([1, 2])._addCACertsToContext(context)  # type: ignore[list-item]
+    assert added == [1, 2]
+    assert context.platform, CHANGED.format(name="IOpenSSLTrustRoot", used="trust roots are combined")
+
+
+def test_closed_idle_clients_are_not_logged(capsys: Any) -> None:
+    """Twisted's HTTP connections log to ``_log``, which the gateway replaces."""
+    for owner in (HTTPChannel, _http2.H2Connection):
+        assert hasattr(owner, "_log"), CHANGED.format(name=f"{owner.__name__}._log", used="no line per idle client")
+    assert private.no_log.observer is not None
+
+
+PRIVATE_IMPORT = re.compile(r"from twisted\S*\._|import twisted\S*\._|from twisted\S* import [^\n]*\b_[a-zA-Z]")
+OUTSIDE_ACCESS = re.compile(r"SLF001")
+
+
+def test_no_other_module_uses_private_names() -> None:
+    """Only ``gateway.twisted_private`` imports private names of Twisted or reads them from its objects."""
+    root = Path(gateway.__file__).parent
+    found = [
+        f"{path.relative_to(root)}: {match[0]}"
+        for path in root.rglob("*.py")
+        if path.name != "twisted_private.py"
+        for pattern in (PRIVATE_IMPORT, OUTSIDE_ACCESS)
+        for match in pattern.finditer(path.read_text())
+    ]
+    assert [] == found
+
+
+def test_import_installs_no_reactor() -> None:
+    """The module can be imported before a reactor is chosen."""
+    code = "import gateway.twisted_private, sys; sys.exit('twisted.internet.reactor' in sys.modules)"
+    assert subprocess.run([sys.executable, "-Ic", code], check=False).returncode == 0
