@@ -16,10 +16,10 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver
@@ -29,6 +29,7 @@ from gateway import __version__
 from gateway.app.reload import Reload
 from gateway.app.reports import Reports, Serving
 from gateway.app.signals import catch_signals
+from gateway.deferreds import settle_all
 from gateway.export.pipeline import ExporterUnusable
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from gateway.settings import Loaded, Settings, SettingsFile
 
 _log = component_logger("gateway")
+
+CUT_SECONDS: Final = 1.0  # for each room to close after a second stop signal; what it leaves undone is on disk
 
 
 class Gateway(Service):
@@ -119,7 +122,9 @@ class Gateway(Service):
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
         self._source = source
         self._log_file = log_file  # empty: standard output
-        self._hurry = False
+        self._stopping = False
+        self._drain_cut = False  # a second stop signal arrived
+        self._cut_over: Deferred[None] = Deferred()  # fires ``CUT_SECONDS`` after it
 
     def setServiceParent(self, parent: Any) -> None:
         """Join the application, and give it our log format."""
@@ -139,7 +144,7 @@ class Gateway(Service):
             self._reactor,
             reload=lambda: reload() if self.running else None,
             stop=self._stop,
-            rotated=self._rotated,
+            reopen_log=self._reopen_log,
         )
         for warning in self._warnings:
             _log.warn("settings: {warning}", warning=str(warning))
@@ -163,14 +168,16 @@ class Gateway(Service):
         self._reactor.callWhenRunning(self._notifier.ready, self._summary())
 
     def _stop(self) -> None:
-        """Begin to drain; asked again, stop waiting for anybody."""
-        if self.running:
+        """Start the drain; a second call ends it at once, later ones change nothing."""
+        if not self._stopping:
+            self._stopping = True
             self._reactor.stop()
-        else:
-            _report("asked again: closing at once")
-            self._hurry = True
+        elif not self._drain_cut:
+            self._drain_cut = True
+            _report("second stop signal: closing without waiting for clients and endpoints")
+            self._reactor.callLater(CUT_SECONDS, self._cut_over.callback, None)
 
-    def _rotated(self) -> None:
+    def _reopen_log(self) -> None:
         """Go on in a new log file, in every process."""
         if open_again(self._log_file):
             self._server.log_to(self._log_file)
@@ -186,9 +193,9 @@ class Gateway(Service):
         self._concerns.stop()
         self._notifier.stopping("draining")
         # Clients, then what feeds them, then what records: the last answers' evaluations are kept, and sent.
-        await self._server.drain(lambda: self._hurry)
-        await self._registry.stop()
-        await self._outbound.stop()
+        await self._server.drain(lambda: self._drain_cut)
+        await self._unless_cut(self._registry.stop())
+        await self._unless_cut(self._outbound.stop())
         self._server.stop()
         self._lag.stop()
         if self._diagnostics_port is not None:
@@ -196,6 +203,10 @@ class Gateway(Service):
         self._threads.stop()
         self._notifier.stop_watchdog()
         _report("shutdown complete")
+
+    async def _unless_cut(self, step: Deferred[Any]) -> None:
+        """Wait until ``step`` has ended; after a second stop signal for at most ``CUT_SECONDS``."""
+        await DeferredList([settle_all([step]), self._cut_over], fireOnOneCallback=True)
 
     def _make_server(self, settings: Settings) -> Server:
         """Return what serves: this process, unless the settings ask for several."""

@@ -150,6 +150,31 @@ def test_a_stop_spreads_the_ends_of_streams_over_the_drain_window_and_exits_zero
     assert all(stream.buffer.endswith(b"\r\n") or stream.buffer == b"" for stream in streams.all)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("pauses", [(0.0,), (0.0, 0.0), (0.05, 0.05), (0.5, 0.0, 0.05), (0.2, 0.2, 0.2, 0.2)])
+def test_a_second_stop_signal_ends_the_drain_and_later_ones_change_nothing(
+    gateway_process: Start, config: Path, streams: Streams, pauses: tuple[float, ...], workers: int
+) -> None:
+    """However soon they follow: exit status 0, no traceback, and no wait for the drain window after the second."""
+    window = 20
+    settings = {"sdks": {"shop": local(config)}, "http": {"sse": {"drain_window": window}}, "workers": workers}
+    gateway = gateway_process(settings)
+    for number in range(10):
+        streams.open(gateway.port, stream_path("shop", {"Identifier": str(number)}))
+    streams.read_until(lambda: all(stream.payloads for stream in streams.all))
+    os.kill(gateway.pid, signal.SIGTERM)
+    began = time.monotonic()
+    for number, seconds in enumerate(pauses):
+        pause(seconds)
+        if gateway.returncode is None:
+            os.kill(gateway.pid, signal.SIGINT if number % 2 else signal.SIGTERM)
+    assert 0 == gateway.wait()
+    assert time.monotonic() - began < window / 2
+    assert "Traceback" not in gateway.logs()
+    assert "ReactorNotRunning" not in gateway.logs()
+    assert 1 == gateway.logs().count("second stop signal")
+
+
 def test_a_request_in_flight_is_answered_before_the_exit(gateway_process: Start, tmp_path: Path) -> None:
     """A stop waits for a refresh whose upstream takes its time."""
     with slow_upstream() as port:

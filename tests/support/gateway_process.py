@@ -113,6 +113,11 @@ class GatewayProcess:
         """Ask it to end, wait, and return the exit status."""
         assert self._process is not None
         self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until it has ended, and return the exit status."""
+        assert self._process is not None
         return self._process.wait(STOP_SECONDS)
 
     def kill(self) -> None:
