@@ -151,7 +151,7 @@ def test_a_stop_spreads_the_ends_of_streams_over_the_drain_window_and_exits_zero
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("pauses", [(0.0,), (0.0, 0.0), (0.05, 0.05), (0.5, 0.0, 0.05), (0.2, 0.2, 0.2, 0.2)])
+@pytest.mark.parametrize("pauses", [(0.0,), (0.05, 0.0, 0.05), (0.5, 0.2, 0.2)])
 def test_a_second_stop_signal_ends_the_drain_and_later_ones_change_nothing(
     gateway_process: Start, config: Path, streams: Streams, pauses: tuple[float, ...], workers: int
 ) -> None:
