@@ -9,6 +9,7 @@ import pytest
 import gateway
 from gateway.app.reload import Reload
 from gateway.app.service import Gateway
+from gateway.app.shared_database import SharedDatabase
 from gateway.export.batch_sender import Export
 from gateway.export.file_sink import EventFile
 from gateway.export.forwarder import Haul
@@ -39,7 +40,7 @@ from gateway.webhooks.delivery.endpoint_health import Standing
 from gateway.webhooks.delivery.endpoint_queue import Lane
 from gateway.webhooks.maintenance import Upkeep
 from gateway.webhooks.recorder import Recorder
-from gateway.webhooks.service import Outbound
+from gateway.webhooks.service import Webhooks
 from gateway.workers.leader import Crew
 from gateway.workers.link import Link
 from gateway.workers.pool import Roll
@@ -64,12 +65,13 @@ LOGGED_AS = [
     (Lane, "gateway"),
     (Link, "gateway"),
     (Member, "gateway"),
-    (Outbound, "gateway"),
     (Recorder, "gateway"),
     (Reload, "gateway"),
     (Roll, "gateway"),
+    (SharedDatabase, "gateway"),
     (Standing, "gateway"),
     (Upkeep, "gateway"),
+    (Webhooks, "gateway"),
     (Worker, "gateway"),
     (open_again, "gateway"),
     (PlainLink, "http"),

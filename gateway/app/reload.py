@@ -17,11 +17,11 @@ from gateway.web.server.tls import TlsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.app.shared_database import SharedDatabase
     from gateway.serving import Server
     from gateway.settings import Settings, SettingsFile
     from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
     from gateway.upstream import Registry
-    from gateway.webhooks import Outbound
 
 _log = component_logger("gateway")
 
@@ -34,7 +34,7 @@ class Reload:
     settings: Settings
     registry: Registry
     server: Server
-    outbound: Outbound
+    database: SharedDatabase
     diagnostics: DiagnosticsSite
     levels: LogLevels
     metrics: Metrics
@@ -68,11 +68,11 @@ class Reload:
         try:
             self.server.check(settings)
             self.registry.check(settings)
-            self.outbound.check(settings)
+            self.database.check(settings)
             self.server.apply(settings)
         except (ExporterUnusable, OutboxUnusable, TlsError, UpstreamError, ValueError) as error:
             return [str(error)]
-        self.outbound.reconfigure(settings)  # before the registry: what a new SDK fetches is told as these settings say
+        self.database.configure(settings)  # before the registry: what a new SDK fetches is told as these settings say
         self.registry.reconfigure(settings)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))

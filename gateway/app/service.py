@@ -28,12 +28,13 @@ from twisted.python.threadpool import ThreadPool
 from gateway import __version__
 from gateway.app.reload import Reload
 from gateway.app.reports import Reports, Serving
+from gateway.app.shared_database import SharedDatabase
 from gateway.app.signals import catch_signals
 from gateway.deferreds import settle_all
-from gateway.export.pipeline import ExporterUnusable
+from gateway.export.pipeline import ExporterUnusable, Exports
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
-from gateway.storage import OutboxUnusable
+from gateway.storage import OutboxUnusable, outbox_path
 from gateway.telemetry import (
     Concerns,
     LagMonitor,
@@ -53,7 +54,7 @@ from gateway.telemetry import (
 )
 from gateway.upstream import Registry, Sdk, UpstreamError
 from gateway.web.server.tls import TlsError
-from gateway.webhooks import Outbound
+from gateway.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
@@ -86,28 +87,24 @@ class Gateway(Service):
             self._metrics = PrometheusMetrics(reactor.seconds, __version__)
         self._vitals = Vitals(__version__, time.time(), lambda: self._server.stream_count)
         self._status = Status(reactor.seconds, self._vitals)
-        self._outbound = Outbound(
-            reactor,
-            settings,
-            wall=time.time,
-            rng=self._rng,
-            environ=os.environ,
-            home=Path.home(),
-            hostname=socket.gethostname(),
-            metrics=self._metrics.deliveries,
-            export_metrics=self._metrics.evaluations,
+        host = socket.gethostname()
+        self._webhooks = Webhooks(
+            reactor, settings, wall=time.time, rng=self._rng, hostname=host, metrics=self._metrics.deliveries
         )
-        self._concerns = Concerns(reactor, self._outbound.problems, self._concerned)
+        self._exporter = Exports(reactor, time.time, self._rng, host, self._metrics.evaluations)
+        path = outbox_path(settings.outbox.path, os.environ, Path.home())
+        self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter)
+        self._concerns = Concerns(reactor, self._problems, self._concerned)
         self._registry = Registry(
             reactor,
             settings,
-            # On disk before anybody acts on it; without web hooks, and after 250 ms, at once.
-            admit=lambda sdk, new: self._outbound.record(sdk.id, new),
+            # On disk before it is published; without a database, and after 250 ms, at once.
+            admit=lambda sdk, new: self._webhooks.record(sdk.id, new),
             on_change=self._config_changed,
             on_added=self._sdk_began,
             on_removed=self._sdk_ended,
             on_attributes=self._end_streams,
-            on_credit=self._outbound.credit,
+            on_credit=self._webhooks.attribute,
             rng=self._rng,
             reporter=Reports(self._status, self._metrics),
             environ=os.environ,
@@ -116,7 +113,7 @@ class Gateway(Service):
         self._server = self._make_server(settings)
         self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._server.serving)
         self._diagnostics = make_diagnostics_site(
-            self._status, self._metrics, self._readiness, settings, reactor, lambda: self._outbound.desk
+            self._status, self._metrics, self._readiness, settings, reactor, lambda: self._webhooks.admin
         )
         self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
@@ -150,12 +147,12 @@ class Gateway(Service):
             _log.warn("settings: {warning}", warning=str(warning))
         raise_file_limit(settings.http.sse.max_connections)
         try:
-            self._outbound.check(settings)
+            self._database.check(settings)
             self._server.open()
             self._open_diagnostics(settings)
             self._threads.start()
             self._registry.start()
-            self._outbound.start()  # in the turn in which the fetches begin, so none has ended unrecorded
+            self._database.configure(settings)  # in the turn in which the fetches begin, so none has ended unrecorded
         except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, UpstreamError) as error:
             reason = listen_error_text(error) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)
@@ -195,7 +192,7 @@ class Gateway(Service):
         # Clients, then what feeds them, then what records: the last answers' evaluations are kept, and sent.
         await self._server.drain(lambda: self._drain_cut)
         await self._unless_cut(self._registry.stop())
-        await self._unless_cut(self._outbound.stop())
+        await self._unless_cut(self._database.stop())
         self._server.stop()
         self._lag.stop()
         if self._diagnostics_port is not None:
@@ -213,7 +210,7 @@ class Gateway(Service):
         options: Any = {
             "metrics": self._metrics,
             "status_document": self._status.document,
-            "keep": self._outbound.keep,
+            "keep": self._exporter.keep,
         }
         count = worker_count(settings)
         if count > 1:
@@ -233,7 +230,7 @@ class Gateway(Service):
             settings=self._settings,
             registry=self._registry,
             server=self._server,
-            outbound=self._outbound,
+            database=self._database,
             diagnostics=self._diagnostics,
             levels=self._levels,
             metrics=self._metrics,
@@ -247,6 +244,9 @@ class Gateway(Service):
         """Return what ``systemctl status`` shows while we serve."""
         serving, problems = f"serving {len(self._registry.sdks)} SDKs", self._concerns.now
         return serving if not problems else f"{serving}, degraded: {'; '.join(problems)}"
+
+    def _problems(self) -> list[str]:
+        return [*self._exporter.problems(), *self._webhooks.problems()]
 
     def _concerned(self, problems: tuple[str, ...]) -> None:
         self._status.concern(problems)

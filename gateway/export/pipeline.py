@@ -19,7 +19,7 @@ from gateway.export.file_sink import EventFile
 from gateway.export.sink import DISK_FAULTS, Trouble
 from gateway.export.spool import EventSpool
 from gateway.http_client.endpoint_trust import TrustError, policy
-from gateway.http_client.post import MakeSender, Route
+from gateway.http_client.post import MakeSender, Route, make_sender
 from gateway.logger import component_logger
 from gateway.storage import LockTaken
 from gateway.text.timestamps import iso
@@ -62,7 +62,7 @@ class Exports:
 
     def __init__(
         self, reactor: Any, wall: Callable[[], float], rng: Random, hostname: str, metrics: ExportMetrics,
-        sender: MakeSender,
+        sender: MakeSender = make_sender,
     ) -> None:  # fmt: skip
         self._reactor = reactor
         self._wall = wall

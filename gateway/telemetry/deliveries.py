@@ -16,7 +16,7 @@ ATTEMPT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class DeliverySeries:
-    """The ``OutboundMetrics`` of ``gateway.outbound``; ``now`` gives seconds, and only differences of it are used.
+    """The ``WebhookMetrics`` of ``gateway.webhooks``; ``now`` gives seconds, and only differences of it are used.
 
     An endpoint of which ``endpoints`` did not tell counts under ``[OTHER]``, and so does a word from no closed set.
     """

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.telemetry.deliveries import DeliverySeries
+from gateway.telemetry.evaluations import EvaluationSeries
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from gateway.telemetry.deliveries import DeliverySeries
-    from gateway.telemetry.evaluations import EvaluationSeries
 
 
 class StreamMetrics(Protocol):
@@ -74,20 +74,18 @@ class Exposition(Protocol):
 
 
 class Metrics(StreamMetrics, UpstreamMetrics, ProcessMetrics, Exposition, Protocol):
-    """Everything that is counted; ``deliveries`` by outbound, ``evaluations`` by the exporter, None where nothing is.
+    """Everything that is counted; ``deliveries`` by ``gateway.webhooks``, ``evaluations`` by ``gateway.export``."""
 
-    What they must understand is said in ``gateway.outbound``; the types are compared where the gateway hands them over.
-    """
-
-    deliveries: DeliverySeries | None
-    evaluations: EvaluationSeries | None
+    deliveries: DeliverySeries
+    evaluations: EvaluationSeries
 
 
 class NoMetrics(Metrics):
-    """Counts nothing, for gateways whose metrics are off."""
+    """Shows nothing, for gateways whose metrics are off."""
 
-    deliveries = None
-    evaluations = None
+    def __init__(self) -> None:
+        self.deliveries = DeliverySeries(lambda: 0.0)
+        self.evaluations = EvaluationSeries()
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
         """Count nothing."""

@@ -1,20 +1,16 @@
-"""What leaves the gateway: each change as signed messages, recorded before it is published, delivered until it arrives.
+"""Records each change of a config, and delivers it as signed messages until the receivers have it.
 
-    ChangeSet ──► messages ──► outbox (SQLite) ──► courier (HTTP) ──► receivers
-    evaluations ──► spool (SQLite) ──► batches ──► receiver,   or ──► a file
+    change ──► Recorder ──► outbox (SQLite) ──► Courier ──► HTTP ──► receivers
 
-Pure: what is said to whom, signatures, the schedule.  With I/O: the database, the connections.
+``formats`` makes the messages, ``store`` is the tables of the outbox, ``delivery`` sends what they hold.
 """
 
 from __future__ import annotations
 
-from gateway.webhooks.formats.change import Author, read_credit
-from gateway.webhooks.metrics import OutboundMetrics
-from gateway.webhooks.service import Outbound
+from gateway.webhooks.metrics import WebhookMetrics
+from gateway.webhooks.service import Webhooks
 
 __all__ = (
-    "Author",
-    "Outbound",
-    "OutboundMetrics",
-    "read_credit",
+    "WebhookMetrics",
+    "Webhooks",
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.webhooks.delivery.courier import Courier
     from gateway.webhooks.delivery.endpoint_policy import Voice
-    from gateway.webhooks.metrics import OutboundMetrics
+    from gateway.webhooks.metrics import WebhookMetrics
     from gateway.webhooks.store.outbox import Outbox, Wish
 
 _log = component_logger("gateway")
@@ -38,7 +38,7 @@ class Upkeep:
     outbox: Outbox
     courier: Courier
     voice: Voice
-    metrics: OutboundMetrics
+    metrics: WebhookMetrics
     recording: Callable[[], bool]
     _loops: list[LoopingCall] = field(factory=list, init=False)
 

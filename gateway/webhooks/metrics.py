@@ -1,4 +1,4 @@
-"""What outbound tells a metrics page; labels are endpoint names and words from closed sets, never URLs or users."""
+"""What webhooks count; labels are endpoint names and words from closed sets, never URLs or users."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-class OutboundMetrics(Protocol):
+class WebhookMetrics(Protocol):
     """Called in the reactor thread; must not raise."""
 
     def endpoints(self, names: Collection[str]) -> None:
@@ -28,25 +28,3 @@ class OutboundMetrics(Protocol):
 
     def recording(self, ok: bool) -> None:  # noqa: FBT001
         """The database takes changes, or does not."""
-
-
-class Uncounted:
-    """Counts nothing."""
-
-    def endpoints(self, names: Collection[str]) -> None:
-        """Count nothing."""
-
-    def attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """Count nothing."""
-
-    def given_up(self, endpoint: str) -> None:
-        """Count nothing."""
-
-    def waiting(self, endpoint: str, count: int, age: float) -> None:
-        """Count nothing."""
-
-    def dropped(self, endpoint: str, reason: str, total: int) -> None:
-        """Count nothing."""
-
-    def recording(self, ok: bool) -> None:  # noqa: FBT001
-        """Count nothing."""

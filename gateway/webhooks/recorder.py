@@ -109,6 +109,21 @@ class Recorder:
         self._work()
         return fire_within(self._clock, recorded, PATIENCE)
 
+    def record_sdks(self, configured: Collection[str]) -> Deferred[Collection[str]]:
+        """Record which SDKs the settings gained and lost since the last call, also one of an earlier run.
+
+        Fires with the names of the endpoints that have something to do; fails with ``sqlite3.Error``.
+        """
+        teller, now = self._teller, self._wall()
+
+        def work(connection: sqlite3.Connection) -> Collection[str]:
+            ids = teller.numbers(connection, now)
+            acts = history.sdk_acts(connection, configured)
+            messages = [each for sdk_id, act, count in acts for each in teller.tell_sdk(sdk_id, act, count, now, ids)]
+            return ledger.add_messages(connection, messages, None, room=True)
+
+        return self._store.run(work)
+
     def idle(self) -> Deferred[None]:
         """Fire when nothing waits any more, or the database is in trouble; never errs."""
         done: Deferred[None] = Deferred()

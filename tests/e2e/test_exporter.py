@@ -215,7 +215,7 @@ def test_a_reload_begins_changes_and_ends_the_export(gateway_process: Start, fla
 
         def reload(exporter: dict[str, Any]) -> None:
             before = gateway.logs().count("settings reloaded")
-            gateway.app.reload({**plain, "exporter": exporter})
+            gateway.reload({**plain, "exporter": exporter})
             eventually(lambda: gateway.logs().count("settings reloaded") > before, gateway.logs)
             eventually(lambda: json.loads(gateway.get("/status", diag=True)[1])["gateway"]["reloads"] > before)
 

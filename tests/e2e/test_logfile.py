@@ -35,7 +35,7 @@ def test_a_log_file_takes_every_line_those_of_workers_included(gateway_process: 
     told = settings(tmp_path, workers=2, log={"level": "debug"})
     gateway = gateway_process(told, twistd_options=(f"--logfile={file}",))
     assert 200 == gateway.post("/api/shop/eval", b'{"key":"on"}')[0]
-    gateway.app.reload()
+    gateway.reload()
     eventually(lambda: "settings reloaded" in file.read_text("utf-8"))
     assert 0 == gateway.stop()
     text = file.read_text("utf-8")

@@ -87,7 +87,7 @@ def test_a_hundred_streams_survive_ten_reloads_on_the_same_sockets(
     streams.read_until(lambda: all(stream.payloads for stream in streams.all))
     for turn in range(1, 11):
         more = {"sdks": {"shop": local(config), "other": local(other)}, "http": {"sse": {"headers": {"X-Turn": "1"}}}}
-        gateway.app.reload(more if turn % 2 else plain)
+        gateway.reload(more if turn % 2 else plain)
         told = await_reloads(gateway, turn)
         assert told["reload_errors"] == []
         assert gateway.post("/api/other/eval", b'{"key":"number"}')[0] == (200 if turn % 2 else 404)
@@ -100,7 +100,7 @@ def test_a_hundred_streams_survive_ten_reloads_on_the_same_sockets(
 def test_a_bad_file_changes_nothing_and_says_why(gateway_process: Start, config: Path) -> None:
     """Every problem is in the log and on the status page, and the old settings go on serving."""
     gateway = gateway_process({"sdks": {"shop": local(config)}})
-    gateway.app.reload({"sdks": {"shop": local(config)}, "log": {"level": "loud"}, "tls": {"min_version": "9"}})
+    gateway.reload({"sdks": {"shop": local(config)}, "log": {"level": "loud"}, "tls": {"min_version": "9"}})
     told = await_reloads(gateway, 1)
     assert len(told["reload_errors"]) == 2
     assert "log.level" in gateway.logs()
@@ -110,7 +110,7 @@ def test_a_bad_file_changes_nothing_and_says_why(gateway_process: Start, config:
 def test_options_that_need_a_restart_are_named(gateway_process: Start, config: Path) -> None:
     """A reload says what it could not apply."""
     gateway = gateway_process({"sdks": {"shop": local(config)}})
-    gateway.app.reload({"sdks": {"shop": local(config)}, "log": {"format": "json", "level": "info"}})
+    gateway.reload({"sdks": {"shop": local(config)}, "log": {"format": "json", "level": "info"}})
     await_reloads(gateway, 1)
     assert "take a restart: log.format" in gateway.logs()
 
@@ -122,7 +122,7 @@ def test_changed_default_attributes_end_the_streams_they_were_opened_with(
     gateway = gateway_process({"sdks": {"shop": local(config)}})
     stream = streams.open(gateway.port, stream_path("shop"))
     streams.read_until(lambda: stream.payloads)
-    gateway.app.reload({"sdks": {"shop": local(config, default_user_attributes={"Country": "DE"})}})
+    gateway.reload({"sdks": {"shop": local(config, default_user_attributes={"Country": "DE"})}})
     streams.read_until(lambda: stream.ended)
 
 
@@ -283,7 +283,7 @@ def test_no_secret_or_user_data_reaches_logs_metrics_status_or_errors(
         with socket.create_connection(("127.0.0.1", gateway.port)) as rude:
             rude.sendall(f"GET /{canary} HTTP/9.9\r\nHost: {canary}\r\n{canary}\r\n\r\n".encode())
             replies.append((400, rude.recv(4096)))
-        gateway.app.reload({**settings, "sdks": {**settings["sdks"], "more": {"key": f"k-{canary}"}}})
+        gateway.reload({**settings, "sdks": {**settings["sdks"], "more": {"key": f"k-{canary}"}}})
         await_reloads(gateway, 1)
         seen = {
             "status": gateway.get("/status", diag=True)[1],

@@ -95,10 +95,10 @@ def test_a_client_without_alpn_is_served_the_certificate_it_asks_for(gateway, au
 def test_a_reload_replaces_the_certificate_and_a_bad_one_changes_nothing(gateway, authority, tmp_path):
     """New connections see the new certificate; a key that does not fit is refused and the old one stays."""
     fresh = write(authority, tmp_path / "fresh", "localhost", "127.0.0.1", "renewed.example")
-    gateway.app.reload({**gateway.settings, "tls": {"enabled": True, "certificates": [fresh]}})
+    gateway.reload({**gateway.settings, "tls": {"enabled": True, "certificates": [fresh]}})
     eventually(lambda: "renewed.example" in presented(gateway, authority, "localhost"))
     broken = {**fresh, "key": write(authority, tmp_path / "other", "localhost")["key"]}
-    gateway.app.reload({**gateway.settings, "tls": {"enabled": True, "certificates": [broken]}})
+    gateway.reload({**gateway.settings, "tls": {"enabled": True, "certificates": [broken]}})
     eventually(lambda: "reload refused" in gateway.logs())
     assert "renewed.example" in presented(gateway, authority, "localhost")
 

@@ -178,16 +178,16 @@ def test_a_reload_adds_and_removes_receivers(gateway_process: Start, tmp_path: P
     with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
         gateway = gateway_process(settings(cdn, database))
         hook = {"name": "new", "url": receiver.url, "format": "notifier"}
-        gateway.app.reload(settings(cdn, database, hook))
+        gateway.reload(settings(cdn, database, hook))
         eventually(lambda: database.exists() and rows(database, "SELECT 1 FROM configs"))
         change(gateway, cdn, 1)
         eventually(lambda: receiver.taken)
         dead = {"name": "new", "url": "http://127.0.0.1:1/", "format": "notifier"}
-        gateway.app.reload(settings(cdn, database, dead))
+        gateway.reload(settings(cdn, database, dead))
         eventually(lambda: "settings reloaded" in gateway.logs())
         change(gateway, cdn, 2)
         eventually(lambda: rows(database, "SELECT 1 FROM messages WHERE state = 'pending'"))
-        gateway.app.reload(settings(cdn, database))
+        gateway.reload(settings(cdn, database))
         eventually(lambda: rows(database, "SELECT 1 FROM messages WHERE state = 'skipped'"))
 
 

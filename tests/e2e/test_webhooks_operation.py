@@ -132,7 +132,7 @@ def test_an_outbox_that_cannot_be_used_ends_the_start_with_one_line(
         with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*not started: outbox.path: "):
             gateway_process(settings(cdn, database, ops))
         gateway = gateway_process(settings(cdn, database))
-        gateway.app.reload(settings(cdn, database, ops))
+        gateway.reload(settings(cdn, database, ops))
         eventually(lambda: "reload refused, the old settings stay: outbox.path: " in gateway.logs())
         assert 200 == gateway.get("/api/shop/keys")[0]
 
@@ -158,7 +158,7 @@ def test_what_does_not_get_on_degrades_the_status_until_it_does(gateway_process:
         (problem,) = document["gateway"]["problems"]
         assert ("degraded", True) == (document["status"], problem.startswith("endpoint ops cannot be called: "))
         assert 200 == gateway.get("/readyz", diag=True)[0]
-        gateway.app.reload(settings(cdn, tmp_path / "outbox.sqlite3", {"name": "ops", "url": "https://127.0.0.1:1/"}))
+        gateway.reload(settings(cdn, tmp_path / "outbox.sqlite3", {"name": "ops", "url": "https://127.0.0.1:1/"}))
         eventually(lambda: json.loads(gateway.get("/status", diag=True)[1])["status"] == "healthy")
         heard("STATUS=serving 1 SDKs", "SDKs")
         lines = gateway.logs()

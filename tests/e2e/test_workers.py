@@ -201,7 +201,7 @@ def test_workers_speak_tls(gateway_process: Start, config: Path, tmp_path: Path)
     gateway = gateway_process(settings(config) | {"tls": tls})
     assert [True] * 20 == [b"first.example" in shown_certificate(gateway) for _ in range(20)]
     issue()
-    gateway.app.reload()
+    gateway.reload()
     eventually(lambda: told(gateway)["reloads"] == 1, gateway.logs)
     assert [True] * 20 == [b"second.example" in shown_certificate(gateway) for _ in range(20)]
 
@@ -308,12 +308,12 @@ def test_a_reload_reaches_every_worker_and_keeps_the_streams(
     open_streams(streams, gateway, 100)
     visits = [Visit(gateway, pid) for pid in workers(gateway)]
     for turn in range(1, 7):
-        gateway.app.reload(more if turn % 2 else plain)
+        gateway.reload(more if turn % 2 else plain)
         eventually(lambda turn=turn: told(gateway)["reloads"] >= turn, gateway.logs)
         assert [] == told(gateway)["reload_errors"]
         expected = 200 if turn % 2 else 404
         assert [expected] * 2 == [visit.ask("POST", "/api/other/eval", EVAL)[0] for visit in visits]
-    gateway.app.reload(plain | {"log": {"level": "loud"}})
+    gateway.reload(plain | {"log": {"level": "loud"}})
     eventually(lambda: told(gateway)["reloads"] >= 7, gateway.logs)
     assert 1 == len(told(gateway)["reload_errors"])
     write(config, 1)
@@ -327,7 +327,7 @@ def test_a_successor_serves_under_the_reloaded_settings(gateway_process: Start, 
     """A worker that starts after a reload knows it, but keeps to the port the gateway was started with."""
     plain = settings(config)
     gateway = gateway_process(plain)
-    gateway.app.reload(plain | {"http": plain["http"] | {"api": {"headers": {"X-Turn": "two"}, "enabled": False}}})
+    gateway.reload(plain | {"http": plain["http"] | {"api": {"headers": {"X-Turn": "two"}, "enabled": False}}})
     eventually(lambda: told(gateway)["reloads"] == 1, gateway.logs)
     before = workers(gateway)
     os.kill(before[1], signal.SIGKILL)

@@ -13,9 +13,8 @@ from gateway.settings import Delivery, Endpoint, Settings
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_policy import EndpointRules, Voice
 from gateway.webhooks.formats.message import Message
-from gateway.webhooks.metrics import Uncounted
 from gateway.webhooks.store.outbox import Outbox
-from outbound_memory import DirectStore, FakeSender
+from outbound_memory import DirectStore, FakeSender, WebhookCounts
 
 START = 1_700_000_000.0
 FINE, BROKEN = Attempt(204, "", 0.0), Attempt(503, "", 0.0)
@@ -39,7 +38,7 @@ class Scene:
         self.outbox = Outbox(self.store, self.clock.seconds)
         self.senders = {endpoint.url: FakeSender() for endpoint in endpoints}
         self.courier = Courier(
-            self.clock, self.clock.seconds, self.outbox, Uncounted(), lambda _, route: self.senders[route.url]
+            self.clock, self.clock.seconds, self.outbox, WebhookCounts(), lambda _, route: self.senders[route.url]
         )
         self.configure(*endpoints)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -117,3 +118,35 @@ class Noted:
     def attempts(self) -> list[str]:
         """How each attempt ended."""
         return [value for told, value in self.told if told == "attempted"]
+
+
+@define
+class WebhookCounts:
+    """A ``WebhookMetrics`` that keeps what it is called with."""
+
+    attempts: Counter[tuple[str, str]] = field(factory=Counter)
+    failed: Counter[str] = field(factory=Counter)
+    queues: dict[str, tuple[int, float]] = field(factory=dict)
+    drops: dict[tuple[str, str], int] = field(factory=dict)
+
+    def endpoints(self, names: Collection[str]) -> None:
+        """See ``WebhookMetrics``."""
+
+    def attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
+        """See ``WebhookMetrics``."""
+        self.attempts[endpoint, outcome] += 1
+
+    def given_up(self, endpoint: str) -> None:
+        """See ``WebhookMetrics``."""
+        self.failed[endpoint] += 1
+
+    def waiting(self, endpoint: str, count: int, age: float) -> None:
+        """See ``WebhookMetrics``."""
+        self.queues[endpoint] = (count, age)
+
+    def dropped(self, endpoint: str, reason: str, total: int) -> None:
+        """See ``WebhookMetrics``."""
+        self.drops[endpoint, reason] = total
+
+    def recording(self, ok: bool) -> None:
+        """See ``WebhookMetrics``."""

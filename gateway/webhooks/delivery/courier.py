@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gateway.settings import Delivery, Endpoint
-    from gateway.webhooks.metrics import OutboundMetrics
+    from gateway.webhooks.metrics import WebhookMetrics
     from gateway.webhooks.store.outbox import Outbox
 
 _log = component_logger("gateway")
@@ -27,7 +27,7 @@ class Courier:
     """Delivers what is due at every endpoint; all methods belong to the reactor thread."""
 
     def __init__(
-        self, reactor: Any, wall: Callable[[], float], outbox: Outbox, metrics: OutboundMetrics,
+        self, reactor: Any, wall: Callable[[], float], outbox: Outbox, metrics: WebhookMetrics,
         sender: MakeSender = make_sender,
     ) -> None:  # fmt: skip
         self._reactor = reactor

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from gateway.http_client.attempt import Attempt
-    from gateway.webhooks.metrics import OutboundMetrics
+    from gateway.webhooks.metrics import WebhookMetrics
     from gateway.webhooks.store.message_table import Letter
 
 _log = component_logger("gateway")
@@ -26,7 +26,7 @@ class Standing:
     """One endpoint's; the lane tells everything that happens."""
 
     name: str
-    _metrics: OutboundMetrics
+    _metrics: WebhookMetrics
     failing_since: float | None = field(default=None, init=False)  # of the first failure after the last success
     failed_at: float | None = field(default=None, init=False)  # the last failure of this run
     trouble: str = field(default="", init=False)  # why the outbox cannot be read or written; empty while it can

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.http_client.post import Sender
     from gateway.webhooks.delivery.recovery import Early
     from gateway.webhooks.formats.message import Message
-    from gateway.webhooks.metrics import OutboundMetrics
+    from gateway.webhooks.metrics import WebhookMetrics
     from gateway.webhooks.store.message_table import Letter
     from gateway.webhooks.store.outbox import Outbox
 
@@ -66,7 +66,7 @@ class Lane:
 
     def __init__(
         self, clock: Any, wall: Callable[[], float], outbox: Outbox, rules: Rules, sender: Sender,
-        metrics: OutboundMetrics, news: Callable[[Any], None],
+        metrics: WebhookMetrics, news: Callable[[Any], None],
     ) -> None:  # fmt: skip
         self._clock = clock
         self._wall = wall

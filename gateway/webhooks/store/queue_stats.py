@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Mapping
 
-    from gateway.webhooks.metrics import OutboundMetrics
+    from gateway.webhooks.metrics import WebhookMetrics
 
 METER_SECONDS: Final = 10.0  # between two looks; scrapers come every 15 s or more
 
@@ -44,7 +44,7 @@ class Reading:
     depths: Mapping[str, Depth]
     drops: Mapping[tuple[str, str], int]  # endpoint and word of ``DROPS``
 
-    def tell(self, metrics: OutboundMetrics, names: Collection[str], now: float) -> None:
+    def tell(self, metrics: WebhookMetrics, names: Collection[str], now: float) -> None:
         """Put it on the metrics page."""
         for name in names:
             depth = self.depths.get(name)

@@ -15,12 +15,13 @@ import pytest
 import pytest_twisted
 import trustme
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from gateway.flags import Snapshot, load
-from gateway.settings import Endpoint, Outbox, Sdk, Settings
-from gateway.webhooks import Outbound
+from gateway.settings import Endpoint, Sdk, Settings
+from gateway.storage import Database
+from gateway.webhooks import Webhooks
+from outbound_memory import WebhookCounts
 from receiver import Receiver
 from tcp_server import server
 
@@ -170,22 +171,22 @@ async def test_each_of_them_is_an_orderly_attempt_with_its_reason(tmp_path: Path
             for name, url in urls.items()
         ]
         reactor = Names()
-        settings = Settings(
-            sdks={"one": Sdk(key="k")}, webhooks=hooks, outbox=Outbox(path=str(tmp_path / "outbox.sqlite3"))
+        settings = Settings(sdks={"one": Sdk(key="k")}, webhooks=hooks)
+        database = Database(reactor, tmp_path / "outbox.sqlite3")
+        webhooks = Webhooks(
+            reactor, settings, wall=reactor.seconds, rng=random.Random(1), hostname="host", metrics=WebhookCounts()
         )
-        outbound = Outbound(
-            reactor, settings, wall=reactor.seconds, rng=random.Random(1), environ={}, home=tmp_path, hostname="host"
-        )
-        await outbound.start()
-        await outbound.record("one", config(0))
-        await outbound.record("one", config(1))
+        database.open()
+        await webhooks.configure(settings, database)
+        await webhooks.record("one", config(0))
+        await webhooks.record("one", config(1))
         seen: dict[str, tuple[int | None, str]] = {}
         for _ in range(400):
             seen = recorded(tmp_path / "outbox.sqlite3")
             if seen.keys() == urls.keys():
                 break
             await deferLater(reactor, 0.05)
-        stopped: Deferred[None] = outbound.stop()
-        await stopped
+        await webhooks.stop()
+        await database.close()
     assert seen == EXPECTED | {"well": (204, "answered 204")}
     assert len(well.taken) == len(rebinding.taken) == reactor.asked["rebinding.test"] == 1

@@ -5,32 +5,28 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import define, field
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import globalLogPublisher
 
 from gateway.flags import Snapshot, load
 from gateway.http_client.attempt import Attempt
 from gateway.settings import Delivery, Endpoint, Sdk, Settings
-from gateway.settings import Outbox as OutboxSettings
-from gateway.storage import count_drop
-from gateway.webhooks import Outbound
+from gateway.storage import Database, count_drop
+from gateway.webhooks import Webhooks
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_health import FAILING_LONG
 from gateway.webhooks.delivery.endpoint_policy import EndpointRules, Voice
 from gateway.webhooks.formats.message import Message
-from gateway.webhooks.metrics import Uncounted
 from gateway.webhooks.store import message_table as ledger
 from gateway.webhooks.store import queue_stats as meter
 from gateway.webhooks.store.outbox import Outbox
-from outbound_memory import DirectStore, FakeSender
+from outbound_memory import DirectStore, FakeSender, WebhookCounts
 
 START = 1_700_000_000.0
 FINE, BROKEN = Attempt(204, "", 0.1), Attempt(503, "", 0.1)
@@ -39,32 +35,6 @@ FINE, BROKEN = Attempt(204, "", 0.1), Attempt(503, "", 0.1)
 def message(name: str, number: int, at: float = START) -> Message:
     """A message to an endpoint."""
     return Message(f"{name}-{number}", name, "envelope", "FLAG_UPDATED", "a", b"{}", at)
-
-
-@define
-class Told(Uncounted):
-    """What a metrics page is told."""
-
-    attempts: Counter[tuple[str, str]] = field(factory=Counter)
-    failed: Counter[str] = field(factory=Counter)
-    queues: dict[str, tuple[int, float]] = field(factory=dict)
-    drops: dict[tuple[str, str], int] = field(factory=dict)
-
-    def attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """Count it."""
-        self.attempts[endpoint, outcome] += 1
-
-    def given_up(self, endpoint: str) -> None:
-        """Count it."""
-        self.failed[endpoint] += 1
-
-    def waiting(self, endpoint: str, count: int, age: float) -> None:
-        """Keep it."""
-        self.queues[endpoint] = (count, age)
-
-    def dropped(self, endpoint: str, reason: str, total: int) -> None:
-        """Keep it."""
-        self.drops[endpoint, reason] = total
 
 
 @pytest.fixture
@@ -88,7 +58,7 @@ class Scene:
         self.clock = Clock()
         self.clock.advance(START)
         self.store = DirectStore()
-        self.told = Told()
+        self.told = WebhookCounts()
         self.sender = FakeSender()
         outbox = Outbox(self.store, self.clock.seconds)
         self.courier = Courier(self.clock, self.clock.seconds, outbox, self.told, lambda *_: self.sender)
@@ -142,7 +112,7 @@ def test_a_reading_tells_queue_age_and_drops() -> None:
     ledger.add_messages(store.connection, [message("ops", 9)], None, room=False)
     for reason, count in (("purged", 3), ("purged: older than outbox.keep", 4), ("something else", 5)):
         count_drop(store.connection, "ops", reason, count)
-    told = Told()
+    told = WebhookCounts()
     meter.read(store.connection).tell(told, ["ops", "idle"], START + 100)
     assert {"ops": (2, 100.0), "idle": (0, 0.0)} == told.queues
     assert {("ops", "refused"): 1, ("ops", "purged"): 7} == told.drops
@@ -228,35 +198,36 @@ async def test_an_endpoint_that_fails_for_ten_minutes_is_a_problem(tmp_path: Pat
     settings = Settings(
         sdks={"one": Sdk(key="k")},
         webhooks=[Endpoint(name="ops", url="http://ops/", format="notifier")],
-        outbox=OutboxSettings(path=str(tmp_path / "outbox.sqlite3")),
     )
-    outbound = Outbound(
+    database = Database(reactor, tmp_path / "outbox.sqlite3")
+    webhooks = Webhooks(
         reactor,
         settings,
         wall=lambda: reactor.seconds() + ahead[0],
         rng=random.Random(1),
-        environ={},
-        home=tmp_path,
         hostname="host",
+        metrics=WebhookCounts(),
         sender=lambda *_: sender,
     )
-    await outbound.start()
+    database.open()
+    await webhooks.configure(settings, database)
     for number in range(2):
-        await outbound.record("one", config(number))
+        await webhooks.record("one", config(number))
     for _ in range(100):
         if sender.sent:
             break
         await deferLater(reactor, 0.05)
-    assert [] == outbound.problems()
+    assert [] == webhooks.problems()
     ahead[0] = FAILING_LONG + 10
-    (problem,) = outbound.problems()
+    (problem,) = webhooks.problems()
     assert problem.startswith("endpoint ops has taken nothing since 20")
-    assert (problem,) == tuple(outbound.problems())
+    assert (problem,) == tuple(webhooks.problems())
     sender.answer = lambda *_: FINE
-    await outbound.record("one", config(2))
+    await webhooks.record("one", config(2))
     for _ in range(100):
-        if not outbound.problems():
+        if not webhooks.problems():
             break
         await deferLater(reactor, 0.05)
-    assert [] == outbound.problems()
-    await outbound.stop()
+    assert [] == webhooks.problems()
+    await webhooks.stop()
+    await database.close()

@@ -1,0 +1,72 @@
+"""The SQLite file at ``outbox.path``, which webhooks and exporter share: opened once, when the first of them needs it.
+
+    settings ──► SharedDatabase ──► Database ──► Webhooks, Pipeline
+
+An outbox that is open records changes even where only the exporter needed it, and stays open until the gateway stops.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from gateway.logger import component_logger
+from gateway.storage import Database, check_database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.export.pipeline import Exports
+    from gateway.settings import Settings
+    from gateway.webhooks import Webhooks
+
+_log = component_logger("gateway")
+
+
+class SharedDatabase:
+    """Opens and closes the file at ``path``; applies settings to ``webhooks`` and ``exporter``, which write to it."""
+
+    def __init__(self, reactor: Any, path: Path, webhooks: Webhooks, exporter: Exports) -> None:
+        self._reactor = reactor
+        self._path = path
+        self._webhooks = webhooks
+        self._exporter = exporter
+        self._database: Database | None = None
+
+    def check(self, settings: Settings) -> None:
+        """Raise ``ExporterUnusable`` or ``OutboxUnusable`` if ``configure`` would fail; creates missing files."""
+        self._exporter.check(settings)
+        if self._database is None and _needed(settings):
+            check_database(self._path)
+
+    def configure(self, settings: Settings) -> Deferred[None]:
+        """Apply the settings at start and at each reload; ``outbox.path`` needs a restart.
+
+        Changes are recorded from this call on.  The Deferred fires when the settings are applied, and never fails: what
+        a busy database refuses is logged, and repeated at the next start or reload.
+
+        :raises OutboxUnusable: if the database has to be opened and cannot be; nothing is open then.
+        """
+        if self._database is None and _needed(settings):
+            database = Database(self._reactor, self._path)
+            database.open()
+            self._database = database
+            _log.info("outbox open: {path}", path=str(self._path))
+        self._exporter.configure(settings, self._database)
+        return self._webhooks.configure(settings, self._database)
+
+    def stop(self) -> Deferred[None]:
+        """Stop exporter and webhooks, both at once and within some seconds; then close the database."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        exported: Deferred[None] = Deferred.fromCoroutine(self._exporter.stop())
+        await self._webhooks.stop()
+        await exported
+        if self._database is not None:
+            await self._database.close()
+
+
+def _needed(settings: Settings) -> bool:
+    return bool(settings.webhooks) or settings.exporter.spools
