@@ -1,14 +1,12 @@
-"""Drives the hubs: short slices of pushing, requests served in between, and the turning of the heartbeat wheel."""
+"""The loop that runs the hubs: pushes in short slices, between which requests are answered, and heartbeats."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
-from gateway.streams import Exposure, HeartbeatWheel, Hub, Subscriber
+from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, Subscriber
 from gateway.web.server.write_batch import PlainLink
 
 if TYPE_CHECKING:
@@ -23,56 +21,45 @@ if TYPE_CHECKING:
 
 _log = component_logger("http.sse")
 
-SLICE_SECONDS = 0.002  # of reactor time per turn: what arrives during a push waits no longer; a turn costs some 30 µs
-LATE_TICK_SECONDS = 0.005  # postponed calls go out in groups this far apart, so that each does not cost a timer
-DRAIN_TICK_SECONDS = 0.05  # streams are closed in groups this far apart, so that their clients do not return together
-
-
-@attrs.define
-class _Push:
-    """A push that is under way; ``began`` is None when only calls whose turn has come are left of it."""
-
-    hub: Hub
-    began: float | None
+SLICE_SECONDS = 0.002  # of a push per reactor turn: a request waits no longer for it; a turn costs some 30 µs
+PACED_TICK_SECONDS = 0.005  # least time between two pushes to paced cohorts: groups of them share a timer
+DRAIN_TICK_SECONDS = 0.05  # between two groups of streams that a drain ends, so that clients do not return at once
 
 
 class PushLoop:
-    """The hubs of all SDKs and the one loop that works for them.
-
-    What they write by ``link`` in a slice may leave together.
-    """
+    """The hubs of all SDKs, and the loop that works for them; frames of one slice leave through ``link`` together."""
 
     def __init__(
         self, clock: IReactorTime, rng: random.Random, metrics: Metrics, sse: Sse, link: PlainLink | None = None
     ) -> None:
+        self.hubs: dict[str, Hub] = {}
         self._clock = clock
         self._link = PlainLink() if link is None else link
         self._rng = rng
         self._metrics = metrics
-        self._wheel = HeartbeatWheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
-        self._pushes: dict[str, _Push] = {}
+        self._wheel = self._new_wheel(sse)
+        self._exposures: ExposureRecorder | None = None
+        self._pushes: dict[str, float | None] = {}  # by SDK: when its push started; None: for paced cohorts only
         self._work_timer = Timer(clock)
-        self._turn_timer = Timer(clock)
-        self._late_timer = Timer(clock)
-        self._exposure: Exposure | None = None
-        self.hubs: dict[str, Hub] = {}
+        self._wheel_timer = Timer(clock)
+        self._paced_timer = Timer(clock)
 
     @property
     def stream_count(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return len(self._wheel)
 
     def start(self) -> None:
-        """Begin to turn the heartbeat wheel."""
-        self._turn_timer.start(self._wheel.tick, self._turn)
+        """Start the heartbeats."""
+        self._wheel_timer.start(self._wheel.tick, self._turn_wheel)
 
     def stop(self) -> None:
-        """Stop turning and pushing; open streams stay as they are."""
-        for timer in (self._turn_timer, self._work_timer, self._late_timer):
+        """Stop heartbeats and pushes; open streams stay open."""
+        for timer in (self._wheel_timer, self._work_timer, self._paced_timer):
             timer.cancel()
 
     def add(self, sdk_id: str, snapshot: Snapshot | None) -> None:
-        """Make a hub for an SDK; one that it has must be removed first, or its streams hear nothing any more."""
+        """Create the hub of an SDK that has none."""
         hub = self.hubs[sdk_id] = Hub(
             sdk_id,
             snapshot,
@@ -80,112 +67,112 @@ class PushLoop:
             now=self._clock.seconds,
             rng=self._rng,
             metrics=self._metrics,
-            fault=self._drop_faulty,
+            on_write_error=self._drop_faulty,
         )
-        hub.exposure = self._exposure
+        hub.exposures = self._exposures
 
     def remove(self, sdk_id: str) -> None:
-        """End the streams of an SDK that is no longer configured."""
+        """Remove the hub of an SDK and end its streams."""
         hub = self.hubs.pop(sdk_id)
         self._pushes.pop(sdk_id, None)
         for subscriber in hub.subscribers():
             subscriber.outlet.finish()
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
-        """Push what ``snapshot`` changes, beginning in the next turn of the reactor.
+        """Push what ``snapshot`` changes, from the next reactor turn on.
 
-        While an earlier push is under way both become one, and each reader gets what is newest when its turn comes.
+        If a push is in progress it continues with ``snapshot``.
         """
-        hub = self.hubs[sdk_id]
-        hub.publish(snapshot)
-        known = self._pushes.get(sdk_id)
-        if known is None or known.began is None:
-            self._pushes[sdk_id] = _Push(hub, self._clock.seconds())
-        self._go_on()
+        self.hubs[sdk_id].publish(snapshot)
+        if self._pushes.get(sdk_id) is None:
+            self._pushes[sdk_id] = self._clock.seconds()
+        self._schedule_work()
 
-    def retime(self, sse: Sse) -> None:
-        """Use other heartbeat and stall times for the streams that are open and those to come."""
-        wheel = HeartbeatWheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
-        for subscriber in self._wheel.everyone():
+    def reconfigure(self, sse: Sse) -> None:
+        """Use other heartbeat and stall times, for open streams too."""
+        wheel = self._new_wheel(sse)
+        for subscriber in self._wheel.subscribers():
             wheel.add(subscriber)
         self._wheel = wheel
         for hub in self.hubs.values():
-            hub.ride(wheel)
+            hub.wheel = wheel
 
-    def expose(self, exposure: Exposure | None) -> None:
-        """Have ``exposure`` told what the events of all streams show from now on; None tells nobody."""
-        self._exposure = exposure
+    def record_exposures(self, recorder: ExposureRecorder | None) -> None:
+        """Report what the events of all streams show to ``recorder`` from now on."""
+        self._exposures = recorder
         for hub in self.hubs.values():
-            hub.exposure = exposure
+            hub.exposures = recorder
 
     def drain(self, window: float) -> None:
-        """End every stream that is open now, spread evenly over ``window`` seconds; returns at once."""
-        waiting = self._wheel.everyone()
-        # A group each tick; where there are fewer streams than ticks, a stream each, further apart.
-        groups = max(1, min(int(window / DRAIN_TICK_SECONDS), len(waiting)))
+        """End the streams that are open now, spread evenly over ``window`` seconds; return at once."""
+        subscribers = self._wheel.subscribers()
+        # One group per tick; with fewer streams than ticks one stream each, further apart.
+        groups = max(1, min(int(window / DRAIN_TICK_SECONDS), len(subscribers)))
         for number in range(groups):
-            self._clock.callLater(number * window / groups, self._finish, waiting[number::groups])
+            self._clock.callLater(number * window / groups, self._finish, subscribers[number::groups])
 
     def _finish(self, group: list[Subscriber]) -> None:
         for subscriber in group:
             if subscriber.is_open:
                 subscriber.outlet.finish()
 
+    def _schedule_work(self) -> None:
+        if not self._work_timer.active:
+            self._work_timer.start(0, self._work)
+
     def _work(self) -> None:
         until = self._clock.seconds() + SLICE_SECONDS
 
-        def spent() -> bool:
+        def out_of_time() -> bool:
             return self._clock.seconds() >= until
 
         self._link.hold()
         try:
-            self._slice(spent)
+            self._work_slice(out_of_time)
         finally:
             self._link.release()
         if self._pushes:
-            self._go_on()
-        self._wait_for_late()
+            self._schedule_work()
+        self._schedule_paced()
 
-    def _slice(self, spent: Callable[[], bool]) -> None:
+    def _work_slice(self, out_of_time: Callable[[], bool]) -> None:
         for sdk_id in list(self._pushes):
-            push = self._pushes.pop(sdk_id)
-            if self._advance(sdk_id, push, spent):
-                if push.began is not None:
-                    self._metrics.pushed(sdk_id, self._clock.seconds() - push.began)
-            else:
-                self._pushes[sdk_id] = push  # at the end: the next slice goes to another SDK that waits
-            if spent():
+            started = self._pushes.pop(sdk_id)
+            if not self._advance(sdk_id, out_of_time):
+                self._pushes[sdk_id] = started  # last: the next slice is for another SDK with a push
+            elif started is not None:
+                self._metrics.pushed(sdk_id, self._clock.seconds() - started)
+            if out_of_time():
                 break
 
-    def _advance(self, sdk_id: str, push: _Push, spent: Callable[[], bool]) -> bool:
-        """Do a slice of a push; a cohort that cannot be served is given up, the rest of the push is not."""
+    def _advance(self, sdk_id: str, out_of_time: Callable[[], bool]) -> bool:
+        """Work for the push of an SDK, and return whether it is complete."""
         try:
-            return push.hub.work(spent)
-        except Exception as error:  # noqa: BLE001  (what is wrong with one user's values must not stop the others')
-            # The message may quote a user; where it happened is in the type and in the flag's own errors.
-            _log.error("SDK {sdk}: a push failed for one user: {kind}", sdk=sdk_id, kind=type(error).__name__)
+            return self.hubs[sdk_id].work(out_of_time)
+        except Exception as error:  # noqa: BLE001  (a fault in one user's values must not stop the other users' push)
+            # The exception's text may contain values of the user.
+            text = "SDK {sdk}: a change could not be evaluated for one user, whose streams miss it: {kind}"
+            _log.error(text, sdk=sdk_id, kind=type(error).__name__)
             return False
 
-    def _go_on(self) -> None:
-        if not self._work_timer.active:
-            self._work_timer.start(0, self._work)
-
-    def _wait_for_late(self) -> None:
-        """Come back when the next postponed call of any hub is due."""
+    def _schedule_paced(self) -> None:
         dues = [due for hub in self.hubs.values() if (due := hub.next_due()) is not None]
-        self._late_timer.cancel()
+        self._paced_timer.cancel()
         if dues:
-            wait = max(LATE_TICK_SECONDS, min(dues) - self._clock.seconds())
-            self._late_timer.start(wait, self._late)
+            wait = max(PACED_TICK_SECONDS, min(dues) - self._clock.seconds())
+            self._paced_timer.start(wait, self._push_paced)
 
-    def _late(self) -> None:
+    def _push_paced(self) -> None:
         for sdk_id, hub in self.hubs.items():
             if hub.next_due() is not None:
-                self._pushes.setdefault(sdk_id, _Push(hub, None))
-        self._go_on()
+                self._pushes.setdefault(sdk_id, None)
+        self._schedule_work()
 
-    def _turn(self) -> None:
-        self._turn_timer.start(self._wheel.tick, self._turn)
+    def _new_wheel(self, sse: Sse) -> HeartbeatWheel:
+        return HeartbeatWheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
+
+    def _turn_wheel(self) -> None:
+        self._wheel_timer.start(self._wheel.tick, self._turn_wheel)
         self._wheel.turn(self._clock.seconds())
 
     def _drop_stalled(self, subscriber: Subscriber) -> None:
@@ -193,5 +180,5 @@ class PushLoop:
         subscriber.outlet.abort()
 
     def _drop_faulty(self, subscriber: Subscriber, error: Exception) -> None:
-        _log.error("a stream could not be written to and is dropped: {kind}", kind=type(error).__name__)
+        _log.error("a stream is dropped, because writing to it failed: {kind}", kind=type(error).__name__)
         subscriber.outlet.abort()

@@ -1,8 +1,7 @@
-"""What answers clients: the main port, the site behind it, and the streams of every SDK.
+"""Serves clients: the main port, the site behind it, and the streams of all SDKs.
 
     Registry ──► add_sdk, publish, remove_sdk ──► Server ──► hubs, site ──► clients
 
-What was evaluated for them leaves by ``keep``.
 ``LocalServer`` does this in one process; ``gateway.workers.Crew`` has the same methods and uses several processes.
 """
 
@@ -11,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorFDSet, IReactorTCP, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -19,7 +19,7 @@ from gateway.export.forwarder import Haul
 from gateway.logger import component_logger
 from gateway.serving.listening import listen
 from gateway.serving.push_loop import PushLoop
-from gateway.streams import Exposure
+from gateway.streams import ExposureRecorder
 from gateway.web import Context
 from gateway.web.server.epoll import apart
 from gateway.web.server.fast_http_factory import WireFactory
@@ -31,76 +31,82 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
+    from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+
     from gateway import upstream
     from gateway.export import Parcel
     from gateway.flags import Snapshot
-    from gateway.settings import Exporter, Settings
+    from gateway.settings import Settings
     from gateway.telemetry import Metrics
     from gateway.web import Registry, Sdk
 
 _log = component_logger("gateway")
 
-IN_FLIGHT_SECONDS = 5.0  # how long a stop waits for requests that are being answered; the peer's figure
-TICK = 0.05  # seconds between two looks at what a stop waits for
+IN_FLIGHT_SECONDS = 5.0  # time limit for answers in progress when the server stops, as in ConfigCat Proxy
+POLL_SECONDS = 0.05  # between two checks whether streams and answers have ended
+
+
+class IServerReactor(IReactorFDSet, IReactorTCP, IReactorTime):
+    """The parts of the reactor that a server uses."""
 
 
 class Server(Protocol):
-    """What the running gateway asks of whatever answers its clients; every method is for the reactor thread."""
+    """Serves clients, in this process or in others; all methods must be called in the reactor thread."""
 
     @property
     def stream_count(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
 
     @property
     def serving(self) -> bool:
-        """Whether clients are answered."""
+        """Whether requests are answered."""
 
     def open(self) -> None:
-        """Take the main port; raises ``CannotListenError`` or ``TlsError``."""
+        """Open the main port; raises ``CannotListenError`` or ``TlsError``."""
 
     def start(self) -> None:
-        """Begin to work for the streams, once every SDK is known."""
+        """Start to serve streams; to be called once all SDKs are added."""
 
     def add_sdk(self, sdk: upstream.Sdk) -> None:
-        """Serve an SDK; nothing happens when it is served already."""
+        """Serve an SDK; no effect if it is served already."""
 
     def remove_sdk(self, sdk_id: str) -> None:
-        """Serve an SDK no longer: its streams end."""
+        """Stop serving an SDK, and end its streams."""
 
     def restart_streams(self, sdk: upstream.Sdk) -> None:
-        """End the streams of an SDK, so that its clients come back under its new default attributes."""
+        """End the streams of an SDK: its clients reconnect, and get its new default attributes."""
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
-        """Tell the streams of an SDK what its new config changes."""
+        """Push the changes of an SDK's new config to its streams."""
 
     def check(self, settings: Settings) -> None:
-        """Raise ``TlsError`` or ``ValueError`` where ``apply`` would."""
+        """Raise ``TlsError`` or ``ValueError`` if ``apply`` would."""
 
     def apply(self, settings: Settings) -> None:
-        """Answer under other settings from now on; streams stay, and on an error everything does."""
+        """Use other settings from now on; open streams stay open. An exception leaves everything as it was."""
 
     def log_to(self, path: str) -> None:
-        """Have the lines of its own processes, if it has any, go to this file from now on."""
+        """Write the log of the server's own processes, if it has any, to this file from now on."""
 
     def settled(self) -> Deferred[None]:
-        """Return a Deferred that fires when everything said so far holds for every client; it never errs."""
+        """Return a Deferred that fires when all calls so far have taken effect for all clients; it never fails."""
 
     async def drain(self, cut_short: Callable[[], bool]) -> None:
-        """Accept nobody new, end the streams over the drain window, let requests in flight end; or ``cut_short()``."""
+        """Close the port, end streams over the drain window, and finish answers; stop waiting once ``cut_short()``."""
 
     def stop(self) -> None:
-        """Stop working for the streams."""
+        """Stop serving streams."""
 
 
 class LocalServer:
-    """Serves in this process; closed until ``open`` takes the port, or ``adopt_port`` is given one.
+    """Serves in this process, on the port that ``open`` opens or ``adopt_port`` is given.
 
-    ``keep`` takes what was evaluated; its Deferred never errs.
+    :param keep: stores evaluations; its Deferred fires once they are stored and never fails.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         registry: Registry,
         settings: Settings,
         *,
@@ -112,35 +118,30 @@ class LocalServer:
         from gateway.web.server.site import make_site  # imports klein, which installs the reactor
 
         self._reactor = reactor
-        self._settings = settings
-        self._tls = settings.tls
-        self._stall_timeout = settings.http.sse.stall_timeout
-        self._ports: list[Any] = []
+        self._settings = settings  # of the start; ports and whether TLS is used take a restart
+        self._current = settings
+        self._ports: list[IListeningPort] = []
         self._certificates: Certificates | None = None
         self._collector = Collector(reactor.seconds, rng.random)
-        self._haul = Haul(reactor, self._collector, keep)
+        self._forwarder = Haul(reactor, self._collector, keep)
         self._link = TlsLink() if settings.tls.enabled else PlainLink()
         self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._link)
-        self.site = make_site(
-            Context(registry, self.push_loop.hubs, reactor, status_document, collector=self._collector),
-            settings,
-            metrics,
-            rng=rng,
-        )
-        self._export(settings.exporter)
+        context = Context(registry, self.push_loop.hubs, reactor, status_document, collector=self._collector)
+        self.site = make_site(context, settings, metrics, rng=rng)
+        self._configure_export(settings)
 
     @property
     def stream_count(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return self.push_loop.stream_count
 
     @property
     def serving(self) -> bool:
-        """Always: the port is open before anybody can ask."""
+        """True, because the port is open before the first request for this value."""
         return True
 
     def open(self) -> None:
-        """Listen, where the main server is enabled."""
+        """Listen on the main port if the settings enable it."""
         http = self._settings.http
         if not http.enabled:
             return
@@ -148,93 +149,97 @@ class LocalServer:
         scheme = "HTTP" if self._certificates is None else "HTTPS"
         _log.info("{scheme} server listening on port: {port}", scheme=scheme, port=http.port, report=True)
 
-    def factory(self) -> Any:
+    def factory(self) -> IProtocolFactory:
         """Return the factory of the main port's connections; raises ``TlsError``."""
-        if not self._settings.tls.enabled:
-            return WireFactory(self.site, self._reactor, self._link)
-        self._certificates = Certificates(self._tls)
-        wire = WireFactory(self.site, self._reactor, self._link)
-        return TLSMemoryBIOFactory(self._certificates, False, wire, self._reactor)
+        factory: IProtocolFactory = WireFactory(self.site, self._reactor, self._link)
+        if self._settings.tls.enabled:
+            self._certificates = Certificates(self._current.tls)
+            factory = TLSMemoryBIOFactory(self._certificates, False, factory, self._reactor)
+        return factory
 
-    def adopt_port(self, port: Any) -> None:
-        """Take over an open port: see to its connections, and close it when draining."""
-        hand_down(port.socket, self._stall_timeout)
+    def adopt_port(self, port: IListeningPort) -> None:
+        """Serve the connections of an open port of ``factory``, and close it when draining."""
+        self._set_socket_options(port)
         self._ports.append(apart(port, self._reactor, self._link))
 
     def start(self) -> None:
-        """Begin to turn the heartbeat wheel, and to carry evaluations away."""
+        """Start heartbeats and the forwarding of evaluations."""
         self.push_loop.start()
-        self._haul.start()
+        self._forwarder.start()
 
     def add_sdk(self, sdk: Sdk) -> None:
-        """Make the SDK's hub, if it has none."""
+        """Create the SDK's hub if it has none."""
         if sdk.id not in self.push_loop.hubs:
             self.push_loop.add(sdk.id, sdk.snapshot)
 
     def remove_sdk(self, sdk_id: str) -> None:
-        """End the SDK's streams and forget its hub."""
+        """Remove the SDK's hub and end its streams."""
         self.push_loop.remove(sdk_id)
 
     def restart_streams(self, sdk: Sdk) -> None:
-        """End the SDK's streams and begin with a new hub."""
+        """End the SDK's streams and replace its hub."""
         self.push_loop.remove(sdk.id)
         self.push_loop.add(sdk.id, sdk.snapshot)
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
-        """Push what the new config changes."""
+        """Push the changes of the SDK's new config."""
         self.push_loop.publish(sdk_id, snapshot)
 
     def check(self, settings: Settings) -> None:
-        """Read the certificates; ``apply`` checks the rest before it changes anything."""
+        """Read the certificates; ``apply`` checks everything else before it changes anything."""
         if self._certificates is not None:
             build_context(settings.tls)
 
     def apply(self, settings: Settings) -> None:
-        """Answer, encrypt and beat as ``settings`` say."""
-        # Both raise before they have changed anything; certificates may be others than when they were checked.
+        """Use other settings from now on."""
+        # These two raise before they change anything; the certificate files may have changed since ``check``.
         context = None if self._certificates is None else build_context(settings.tls)
         self.site.reconfigure(settings)
         if self._certificates is not None and context is not None:
             self._certificates.use(context)
-        self._tls = settings.tls
-        self._stall_timeout = settings.http.sse.stall_timeout
+        self._current = settings
         for port in self._ports:
-            hand_down(port.socket, self._stall_timeout)
-        self.push_loop.retime(settings.http.sse)
-        self._export(settings.exporter)
+            self._set_socket_options(port)
+        self.push_loop.reconfigure(settings.http.sse)
+        self._configure_export(settings)
 
     def log_to(self, path: str) -> None:
-        """There is no other process."""
+        """Do nothing: there is no other process."""
 
     def settled(self) -> Deferred[None]:
-        """Everything holds at once."""
+        """Return a Deferred that has fired: all calls take effect at once."""
         return succeed(None)
 
     async def drain(self, cut_short: Callable[[], bool]) -> None:
-        """Close the port, then the streams over the drain window, then wait for the answers."""
+        """Close the port, end the streams over the drain window, then wait for answers in progress."""
         while self._ports:
             await maybeDeferred(self._ports.pop().stopListening)
         window = self._settings.http.sse.drain_window if self.stream_count else 0.0
         self.push_loop.drain(window)
-        await self._wait(lambda: self.stream_count == 0 or cut_short(), window + 2 * TICK)
+        await self._wait(lambda: self.stream_count == 0 or cut_short(), window + 2 * POLL_SECONDS)
         await self._wait(lambda: self.site.answering == 0 or cut_short(), IN_FLIGHT_SECONDS)
-        self._haul.empty()
+        self._forwarder.empty()
 
     def stop(self) -> None:
-        """Stop turning and pushing, and carrying."""
+        """Stop heartbeats, pushes and the forwarding of evaluations."""
         self.push_loop.stop()
-        self._haul.stop()
+        self._forwarder.stop()
 
-    def _export(self, exporter: Exporter) -> None:
-        """Count the evaluations that the settings ask for; the site sees to those of its answers."""
+    def _set_socket_options(self, port: Any) -> None:
+        hand_down(port.socket, self._current.http.sse.stall_timeout)  # IListeningPort lacks ``socket``
+
+    def _configure_export(self, settings: Settings) -> None:
+        """Record the events of streams; ``site`` applies the settings for answers."""
+        exporter = settings.exporter
         self._collector.configure(
             sampling=exporter.sampling, aggregate=exporter.aggregate, batch=exporter.max_event_in_memory
         )
-        self.push_loop.expose(Exposure(self._collector.many, whole=exporter.bulk) if exporter.on else None)
+        recorder = ExposureRecorder(self._collector.many, exporter.bulk) if exporter.on else None
+        self.push_loop.record_exposures(recorder)
 
     async def _wait(self, done: Callable[[], bool], seconds: float) -> None:
-        """Return once ``done()``, after one more turn in which what was written leaves; ``seconds`` at most."""
+        """Return once ``done()``, or after ``seconds``; then one more interval, in which written data leaves."""
         until = self._reactor.seconds() + seconds
         while not done() and self._reactor.seconds() < until:
-            await deferLater(self._reactor, TICK, lambda: None)
-        await deferLater(self._reactor, TICK, lambda: None)
+            await deferLater(self._reactor, POLL_SECONDS, lambda: None)
+        await deferLater(self._reactor, POLL_SECONDS, lambda: None)

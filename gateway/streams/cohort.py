@@ -1,65 +1,79 @@
-"""Cohorts and their members: equal users who watch the same thing share one state and one encoded frame.
+"""Cohorts and subscribers: subscribers with equal users and the same stream share one state and one encoded frame.
 
-Rule 1: equality of users is on their full attributes (``gateway.flags.User``), never on a hash alone.
-Rule 2: a member never holds a queue. A paused member holds the digest of what it was sent, nothing else;
-when it resumes it gets one frame with what is current, if that differs (latest wins).
+Rule 1: users are equal when all their attributes are equal (``gateway.flags.User``); a hash alone never decides.
+Rule 2: a subscriber has no queue. While paused it keeps only the digest of what it was last sent; when it resumes,
+it gets one frame with the current values, if they differ.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     from gateway.flags import User
-    from gateway.streams.hub import Hub
-    from gateway.streams.modes import Mode
 
-NEVER_SENT = ""
+Mode = Literal["plain", "delta", "ofrep"]
+NOTHING_SENT = ""  # the digest before the first event
 
 
 class Outlet(Protocol):
-    """One connection, as the hub sees it.
+    """The connection of one subscriber.
 
-    The implementation never blocks and never raises: a connection that is gone swallows what it is given until
-    ``Subscriber.close`` is called.
+    Methods neither block nor raise: once the connection is gone, data is discarded until ``Subscriber.close``.
     """
 
     def write(self, data: bytes) -> None:
-        """Send ``data``; calls ``Subscriber.pause`` itself when the transport is full."""
+        """Send ``data``; calls ``Subscriber.pause`` when the transport is full."""
 
     def finish(self) -> None:
-        """End the response in an orderly way, so that the client comes back after its ``retry``."""
+        """End the response regularly: the client reconnects after its ``retry`` time."""
 
     def abort(self) -> None:
-        """Drop the connection with whatever is still unsent."""
+        """Drop the connection, unsent data included."""
+
+
+class Owner(Protocol):
+    """The methods of the hub that its subscribers call."""
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+
+    def keep_base(self, subscriber: Subscriber) -> None:
+        """Keep the config that a delta subscriber was last sent; called when it pauses."""
+
+    def catch_up(self, subscriber: Subscriber) -> None:
+        """Unpause ``subscriber`` and send it the current values if they differ from what it was last sent."""
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Forget a closed subscriber."""
 
 
 class Cohort:
-    """The members that are shown the same in the same way: one flag (or all), one user, one mode."""
+    """Subscribers of one stream: one flag (``key``) or all flags (None), one user, one mode."""
 
-    __slots__ = ("key", "members", "seen", "user")
-    mode: ClassVar[Mode] = "plain"  # a class per mode: thousands of cohorts need no slot for it
+    __slots__ = ("digest", "key", "members", "user")
+    mode: ClassVar[Mode] = "plain"  # a subclass per mode instead of a slot: there are thousands of cohorts
 
     def __init__(self, key: str | None, user: User | None) -> None:
         self.key = key
         self.user = user
-        self.seen = NEVER_SENT
+        self.digest = NOTHING_SENT  # of the values that the members have which are not paused
         self.members: list[Subscriber] = []
 
-    def place(self) -> object:
-        """Return what this cohort is found by, among those of its key."""
+    def index_key(self) -> object:
+        """Return the key of this cohort among the cohorts of the same flag."""
         return self.user if self.mode == "plain" else (self.mode, self.user)
 
 
 class DeltaCohort(Cohort):
-    """Members that are sent patches."""
+    """Subscribers in delta mode."""
 
     __slots__ = ()
     mode = "delta"
 
 
 class OfrepCohort(Cohort):
-    """Members that are told to ask again."""
+    """Subscribers of OFREP event streams."""
 
     __slots__ = ()
     mode = "ofrep"
@@ -69,52 +83,39 @@ COHORTS: dict[Mode, type[Cohort]] = {kind.mode: kind for kind in (Cohort, DeltaC
 
 
 class Subscriber:
-    """One open stream. The skin tells it when the transport pauses, resumes and goes away."""
+    """One open stream. The web room calls ``pause``, ``resume`` and ``close`` as the transport changes."""
 
-    __slots__ = ("_cohort", "_hub", "_open", "active", "outlet", "paused_since", "sent", "slot")
+    __slots__ = ("_hub", "active", "cohort", "is_open", "outlet", "paused_since", "sent_digest", "slot")
 
-    def __init__(self, hub: Hub, cohort: Cohort, outlet: Outlet) -> None:
+    def __init__(self, hub: Owner, cohort: Cohort, outlet: Outlet) -> None:
         self._hub = hub
-        self._cohort = cohort
-        self._open = True
+        self.is_open = True  # until ``close``
+        self.cohort = cohort
         self.outlet = outlet
-        self.sent = NEVER_SENT
-        self.active = True
+        self.sent_digest = NOTHING_SENT
+        self.active = True  # written to since its last heartbeat
         self.paused_since: float | None = None
-        self.slot = 0  # kept for the wheel
-
-    @property
-    def cohort(self) -> Cohort:
-        """The cohort this stream belongs to, for as long as it is open."""
-        return self._cohort
-
-    @property
-    def is_open(self) -> bool:
-        """Whether ``close`` has not been called yet."""
-        return self._open
+        self.slot = 0  # of the heartbeat wheel
 
     def write(self, data: bytes) -> None:
-        """Send ``data`` now; the next heartbeat is skipped, because this shows that the stream is alive."""
+        """Send ``data`` and skip the next heartbeat."""
         self.active = True
         self.outlet.write(data)
 
     def pause(self) -> None:
-        """Stop writing: the transport is full."""
-        if self.paused_since is None:
+        """Stop sending: the transport is full."""
+        if self.is_open and self.paused_since is None:
             self.paused_since = self._hub.now()
-            if self._open and self._cohort.mode == "delta":
-                self._hub.hold(self)
+            if self.cohort.mode == "delta":
+                self._hub.keep_base(self)
 
     def resume(self) -> None:
-        """Write again; what changed meanwhile is sent as one frame, at once."""
-        if self.paused_since is not None:
-            if self._open:
-                self._hub.catch_up(self)
-            else:
-                self.paused_since = None
+        """Send again; what changed during the pause is sent at once, as one frame."""
+        if self.is_open and self.paused_since is not None:
+            self._hub.catch_up(self)
 
     def close(self) -> None:
-        """Forget this stream; safe to call twice."""
-        if self._open:
-            self._open = False
-            self._hub.leave(self)
+        """Forget this stream; a second call has no effect."""
+        if self.is_open:
+            self.is_open = False
+            self._hub.remove(self)

@@ -1,4 +1,4 @@
-"""Who watches what: the cohorts of one SDK, found by what they are shown."""
+"""The cohorts of one SDK, indexed by flag."""
 
 from __future__ import annotations
 
@@ -11,47 +11,46 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gateway.flags import Snapshot, User
-    from gateway.streams.cohort import Subscriber
-    from gateway.streams.modes import Mode
+    from gateway.streams.cohort import Mode, Subscriber
 
-UNNAMED = "[OTHER]"  # counted in place of a flag that no config has shown yet: a caller's words become no label
+UNKNOWN_FLAG = "[OTHER]"  # metric label of flags that are in no config: text of a client never becomes a label
 
 
-class Audience:
-    """Cohorts come with their first member and go with their last."""
+class CohortIndex:
+    """Finds cohorts by flag, user and mode; a cohort is created for its first member and removed with its last."""
 
     def __init__(self) -> None:
-        self._all: dict[object, Cohort] = {}
-        self._single: dict[str, dict[object, Cohort]] = {}
-        self._unnamed: set[Cohort] = set()
+        self._all_flags: dict[object, Cohort] = {}
+        self._by_flag: dict[str, dict[object, Cohort]] = {}
+        self._unknown: set[Cohort] = set()
 
-    def cohort(self, key: str | None, user: User | None, mode: Mode, snapshot: Snapshot | None) -> Cohort:
-        """Return the cohort that watches one flag, or all when ``key`` is None; ``snapshot`` is the current config."""
-        made = COHORTS[mode](key, user)
-        cohorts = self._all if key is None else self._single.setdefault(key, {})
-        cohort = cohorts.setdefault(made.place(), made)
-        if cohort is made and key is not None and (snapshot is None or key not in snapshot.flags):
-            self._unnamed.add(cohort)
+    def get(self, key: str | None, user: User | None, mode: Mode, snapshot: Snapshot | None) -> Cohort:
+        """Return the cohort of flag ``key``, or of all flags for None; ``snapshot`` is the current config."""
+        new = COHORTS[mode](key, user)
+        cohorts = self._all_flags if key is None else self._by_flag.setdefault(key, {})
+        cohort = cohorts.setdefault(new.index_key(), new)
+        if cohort is new and key is not None and (snapshot is None or key not in snapshot.flags):
+            self._unknown.add(cohort)
         return cohort
 
-    def forget(self, cohort: Cohort) -> None:
-        """Let a cohort go that has no members any more."""
-        self._unnamed.discard(cohort)
-        watchers = self._all if cohort.key is None else self._single[cohort.key]
-        del watchers[cohort.place()]
-        if cohort.key is not None and not watchers:
-            del self._single[cohort.key]
+    def remove(self, cohort: Cohort) -> None:
+        """Remove a cohort without members."""
+        self._unknown.discard(cohort)
+        cohorts = self._all_flags if cohort.key is None else self._by_flag[cohort.key]
+        del cohorts[cohort.index_key()]
+        if cohort.key is not None and not cohorts:
+            del self._by_flag[cohort.key]
 
     def label(self, cohort: Cohort) -> str | None:
-        """Return the flag that ``cohort`` is counted under: the same one from its first member to its last."""
-        return UNNAMED if cohort in self._unnamed else cohort.key
+        """Return the flag that metrics count ``cohort`` under; it does not change during the cohort's life."""
+        return UNKNOWN_FLAG if cohort in self._unknown else cohort.key
 
-    def watchers(self, affected: Sequence[str]) -> Iterable[Cohort]:
-        """Return the cohorts that a change of these flags may concern, each once; to be read before anybody leaves."""
-        watched = [self._single[key].values() for key in affected if key in self._single]
-        return chain(*watched, self._all.values() if affected else ())
+    def affected_by(self, flags: Sequence[str]) -> Iterable[Cohort]:
+        """Yield each cohort that a change of these flags may concern once; invalid once a cohort is removed."""
+        single = [self._by_flag[key].values() for key in flags if key in self._by_flag]
+        return chain(*single, self._all_flags.values() if flags else ())
 
-    def members(self) -> list[Subscriber]:
-        """Return every member of every cohort."""
-        single = [cohort for cohorts in self._single.values() for cohort in cohorts.values()]
-        return [member for cohort in (*self._all.values(), *single) for member in cohort.members]
+    def subscribers(self) -> list[Subscriber]:
+        """Return the members of all cohorts."""
+        single = [cohort for cohorts in self._by_flag.values() for cohort in cohorts.values()]
+        return [member for cohort in (*self._all_flags.values(), *single) for member in cohort.members]

@@ -1,50 +1,61 @@
-"""The diff engine of one SDK: from "the config changed" to frames for exactly the users whose values changed.
+"""The streams of one SDK: turns a new config into one frame for each cohort whose values it changes.
 
-    publish(new) ──► difference(old, new) ──► Backlog ──► work() in slices ──► one frame per changed cohort
+    publish(new) ──► difference(old, new) ──► PushQueue ──► work() in slices ──► one frame per changed cohort
 
-Rule 1: every cohort is current with ``snapshot`` unless it is in the backlog, which remembers the Snapshot it is at.
-Rule 2: every member that is not paused was sent what its cohort has ``seen``; a paused one is caught up as it resumes.
-Rule 3: a cohort whose payload did not change sends nothing; a member that already has the payload is not written to.
-Rule 4: a change that arrives during a push replaces the target; nobody is shown the Snapshot in between.
+Rule 1: every cohort is at ``snapshot``, unless it is in the queue, which has the Snapshot that it is at.
+Rule 2: every member that is not paused has the values of its cohort's ``digest``; paused ones catch up on resuming.
+Rule 3: a cohort whose values did not change is sent nothing, nor is a member that has the values already.
+Rule 4: a change during a push replaces its target; the Snapshot in between is not sent to the remaining cohorts.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.flags import difference
-from gateway.streams.cohort import Cohort, Outlet, Subscriber
-from gateway.streams.cohort_index import Audience
-from gateway.streams.impact import OFF, SAME, SHOWN, Touch
+from gateway.streams.cohort import Cohort, Mode, Outlet, Subscriber
+from gateway.streams.cohort_index import CohortIndex
+from gateway.streams.impact import TURNED_OFF, UNCHANGED, VALUE_CHANGED, Impact
 from gateway.streams.known_configs import KnownConfigs
-from gateway.streams.meter import Meter, ignore
-from gateway.streams.modes import DEFAULT_OPTIONS, Delta, Mode, Plain, Refetch, StreamOptions, View, onward
-from gateway.streams.push_queue import Backlog
-from gateway.streams.sse import comment, first_frame, refetch
+from gateway.streams.modes import DEFAULT_OPTIONS, DeltaEvents, Events, OfrepEvents, PlainEvents, StreamOptions
+from gateway.streams.push_queue import PushQueue
+from gateway.streams.sse import WAITING, first_frame, refetch_payload
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
     from gateway.flags import Snapshot, User
-    from gateway.streams.exposure import Exposure
     from gateway.streams.heartbeat import HeartbeatWheel
+    from gateway.streams.modes import ExposureRecorder
 
-RETRY_MILLISECONDS = (2_000, 10_000)  # a restart brings browsers back spread over 8 s; a known client gives up after 30
-WAITING = comment("waiting for the first config")
-HELD_LIMIT = 4  # Snapshots kept for patches to readers that are paused; one that fell further behind gets a put
-RECENT_SECONDS = 30.0  # how long after a change a new OFREP stream may belong to values that were asked for before it
-JUDGED_AT_ONCE = 128  # cohorts between two looks at the clock; 30 µs, where a change touches few
+RETRY_MILLISECONDS = (2_000, 10_000)  # spreads the browsers' return after a restart; one known client gives up at 30 s
+KEPT_SNAPSHOTS = 4  # for patches to paused subscribers; one that is further behind is sent all values
+RECENT_SECONDS = 30.0  # after a change, in which a new OFREP stream may have results from before it
+CHECKED_AT_ONCE = 128  # cohorts compared between two looks at the clock; 30 µs if the change concerns few of them
+
+
+class HubMetrics(Protocol):
+    """Counts streams and events; ``flag`` is None for streams of all flags. Methods must not raise."""
+
+    def stream_opened(self, sdk: str, flag: str | None) -> None:
+        """Count a new stream."""
+
+    def stream_closed(self, sdk: str, flag: str | None) -> None:
+        """Count a closed stream."""
+
+    def frames_sent(self, sdk: str, flag: str | None, count: int) -> None:
+        """Count ``count`` events that were sent, heartbeats excluded."""
 
 
 class Hub:
     """The streams of one SDK.
 
     :param snapshot: the config to start with; None until the first one is published.
-    :param wheel: beats for these streams, and notices the stalled ones; hubs share it.
-    :param now: the clock that stalls are measured on, in seconds; OFREP is told it as seconds since 1970.
-    :param rng: chance for the ``retry`` jitter and the pace of OFREP's events.
-    :param fault: told of a member whose outlet broke its promise and raised; the others are served.
+    :param wheel: sends the heartbeats; the hubs of a process share it. To replace it, add the open streams first.
+    :param now: returns the time in seconds; OFREP events show it as seconds since 1970.
+    :param rng: jitter of ``retry`` times and of OFREP events.
+    :param on_write_error: called if writing to a subscriber raises; the others are served. None: ``work`` raises.
     """
 
     def __init__(
@@ -55,227 +66,227 @@ class Hub:
         wheel: HeartbeatWheel,
         now: Callable[[], float],
         rng: random.Random,
-        metrics: Meter,
-        fault: Callable[[Subscriber, Exception], None] = ignore,
+        metrics: HubMetrics,
+        on_write_error: Callable[[Subscriber, Exception], None] | None = None,
     ) -> None:
         self.sdk_id = sdk_id
-        self._fault = fault
         self.snapshot = snapshot
         self.known_configs = KnownConfigs()
         self.now = now
-        self.exposure: Exposure | None = None  # who is told what the events show
-        self._wheel = wheel
+        self.exposures: ExposureRecorder | None = None
+        self._on_write_error = on_write_error
+        self.wheel = wheel
         self._rng = rng
         self._metrics = metrics
-        self._audience = Audience()
-        self._backlog = Backlog()
-        self._touches: dict[Snapshot, Touch] = {}
-        self._held: dict[Subscriber, str] = {}  # paused readers of patches, and the tag of what each was sent
-        self._held_at: dict[str, Snapshot] = {}
+        self._index = CohortIndex()
+        self._queue = PushQueue()
+        self._impacts: dict[Snapshot, Impact] = {}  # from each base in the queue to ``snapshot``
+        self._kept_tags: dict[Subscriber, str] = {}  # paused delta subscribers, with the config that each was last sent
+        self._kept: dict[str, Snapshot] = {}
         self._changed_at = now()
-        self._call = b""
-        self._views: dict[Mode, View] = {
-            "plain": Plain(sdk_id),
-            "delta": Delta(sdk_id),
-            "ofrep": Refetch(sdk_id, lambda: self._call),
+        self._ofrep = OfrepEvents(sdk_id)
+        self._events: dict[Mode, Events] = {
+            "plain": PlainEvents(sdk_id),
+            "delta": DeltaEvents(sdk_id),
+            "ofrep": self._ofrep,
         }
         if snapshot is not None:
-            self._arrived(snapshot)
+            self._announce(snapshot)
 
     def subscribe(
         self, key: str | None, user: User | None, outlet: Outlet, options: StreamOptions = DEFAULT_OPTIONS
     ) -> Subscriber:
-        """Open a stream of one flag, or of all when ``key`` is None, and write its first frame.
+        """Open a stream of flag ``key``, or of all flags for None, and write its first frame.
 
-        Before the first config the frame is a comment; the values follow as soon as they are known.
-        Raises what making the first frame raises, with nobody subscribed.
+        Without a config that is a comment; the values follow with the first config.
+        An exception from building the frame is raised, and the stream is not opened.
         """
-        cohort = self._audience.cohort(key, user, options.mode, self.snapshot)
-        self._settle(cohort)
+        cohort = self._index.get(key, user, options.mode, self.snapshot)
+        self._push_now(cohort)
         subscriber = Subscriber(self, cohort, outlet)
         cohort.members.append(subscriber)
-        self._wheel.add(subscriber)
-        self._metrics.stream_opened(self.sdk_id, self._audience.label(cohort))
+        self.wheel.add(subscriber)
+        self._metrics.stream_opened(self.sdk_id, self._index.label(cohort))
         milliseconds = self._rng.randint(*RETRY_MILLISECONDS)
         if self.snapshot is None:
-            self._backlog.fresh.setdefault(cohort, None)
+            self._queue.unchecked.setdefault(cohort, None)
             subscriber.write(first_frame(milliseconds, WAITING))
             return subscriber
         recent = self.now() - self._changed_at < RECENT_SECONDS
-        view = self._views[options.mode]
         try:
-            seen, frame, is_event = view.opening(self.snapshot, key, user, options, recent=recent)
+            digest, frame, is_event = self._events[options.mode].first(self.snapshot, cohort, options, recent=recent)
         except Exception:
             subscriber.close()
             raise
-        cohort.seen = subscriber.sent = seen
+        cohort.digest = subscriber.sent_digest = digest
         subscriber.write(first_frame(milliseconds, frame))
         if is_event:
-            # ``recovered`` is an event that shows nothing.
-            self._sent(cohort, None, 1, showing=options.mode == "plain" or options.last_digest != seen)
+            # A ``recovered`` event shows no values.
+            self._count(cohort, None, 1, shows_values=options.mode == "plain" or options.last_digest != digest)
         return subscriber
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Make ``snapshot`` the target; the cohorts that the change can touch are pushed to by ``work``."""
+        """Make ``snapshot`` the current config; ``work`` pushes to the cohorts that the change may concern."""
         old, self.snapshot = self.snapshot, snapshot
-        self._touches.clear()
+        self._impacts.clear()
         if old is not None:
             changes = difference(old, snapshot)
-            self._backlog.begin(self._audience.watchers(changes.affected), old)
-            self._touches[old] = Touch(old, snapshot, changes)
+            self._queue.add(self._index.affected_by(changes.affected), old)
+            self._impacts[old] = Impact(old, snapshot, changes)
         self._changed_at = self.now()
-        self._arrived(snapshot)
+        self._announce(snapshot)
 
-    def work(self, spent: Callable[[], bool]) -> bool:
-        """Push until nothing is left (True) or ``spent()`` says that the slice of time is used up (False).
+    def work(self, out_of_time: Callable[[], bool]) -> bool:
+        """Push until no cohort is left (True) or ``out_of_time()`` (False); paced cohorts wait for ``next_due``.
 
-        Those for whom a flag turns off come first; those whose turn is later (``next_due``) are not waited for.
-        Raises what one cohort's values or frame raise: that cohort is left as it is until the next change, and the
-        next call goes on with the others.
+        Cohorts for which a flag turns off come first.
+        An exception from one cohort's values or frame is raised: it is left as it is until the next change, and the
+        next call continues with the others.
         """
         target = self.snapshot
         if target is None:
             return True
-        backlog = self._backlog
+        queue = self._queue
         while True:
-            late = backlog.pop_due(self.now()) if backlog.late else None
-            if late is not None:
-                self._bring_up(*late, target)
-            elif backlog.first:
-                self._bring_up(*backlog.first.popitem(), target)
-            elif backlog.fresh:
-                self._sift(target)
-            elif backlog.rest:
-                self._bring_up(*backlog.rest.popitem(), target)
+            due = queue.pop_due(self.now()) if queue.paced else None
+            if due is not None:
+                self._push(*due, target)
+            elif queue.urgent:
+                self._push(*queue.urgent.popitem(), target)
+            elif queue.unchecked:
+                self._check(target)
+            elif queue.normal:
+                self._push(*queue.normal.popitem(), target)
             else:
                 break
-            if spent():
+            if out_of_time():
                 break
-        if not backlog:
-            self._touches.clear()
-        return not (backlog.first or backlog.fresh or backlog.rest)
+        if not queue:
+            self._impacts.clear()
+        return not (queue.urgent or queue.unchecked or queue.normal)
 
     def next_due(self) -> float | None:
-        """Return the time, on the hub's clock, at which ``work`` has something to do again; None: at a change."""
-        return self._backlog.next_due()
+        """Return the time by ``now`` at which to call ``work`` for a paced cohort; None: not before a change."""
+        return self._queue.next_due()
 
-    def hold(self, subscriber: Subscriber) -> None:
-        """Remember which config a reader of patches was sent, as it pauses."""
-        base = self._backlog.base(subscriber.cohort, self.snapshot)
+    def keep_base(self, subscriber: Subscriber) -> None:
+        """Keep the config that a delta subscriber was last sent; called when it pauses."""
+        base = self._queue.base(subscriber.cohort, self.snapshot)
         if base is None:
             return
-        self._held[subscriber] = base.tag
-        self._held_at[base.tag] = base
-        if len(self._held_at) > HELD_LIMIT:
-            del self._held_at[next(iter(self._held_at))]
+        self._kept_tags[subscriber] = base.tag
+        self._kept[base.tag] = base
+        if len(self._kept) > KEPT_SNAPSHOTS:
+            del self._kept[next(iter(self._kept))]
 
     def catch_up(self, subscriber: Subscriber) -> None:
-        """Send ``subscriber``, which is still paused, what is current, if that is not what it was last sent."""
+        """Unpause ``subscriber`` and send it the current values if they differ from what it was last sent."""
         cohort = subscriber.cohort
-        tag = self._held.pop(subscriber, "")
-        self._settle(cohort)
-        subscriber.paused_since = None  # from here on it may be paused again, by the very frame it is sent
-        if self.snapshot is not None and subscriber.sent != cohort.seen:
-            base = self._held_at.get(tag)
-            touch = None if base is None else self._touch(base, self.snapshot)
-            _, frame = onward(self._views[cohort.mode], cohort, self.snapshot, touch, subscriber.sent)
-            subscriber.sent = cohort.seen
+        tag = self._kept_tags.pop(subscriber, "")
+        self._push_now(cohort)
+        subscriber.paused_since = None  # before the write, which may pause it again
+        if self.snapshot is not None and subscriber.sent_digest != cohort.digest:
+            base = self._kept.get(tag)
+            impact = None if base is None else self._impact(base, self.snapshot)
+            _, frame = self._update(cohort, self.snapshot, impact, subscriber.sent_digest)
+            subscriber.sent_digest = cohort.digest
             subscriber.write(frame)
-            self._sent(cohort, touch, 1)
-        self._let_go()
+            self._count(cohort, impact, 1)
+        self._release()
 
-    def leave(self, subscriber: Subscriber) -> None:
-        """Forget ``subscriber``; a cohort without members is forgotten too."""
+    def remove(self, subscriber: Subscriber) -> None:
+        """Forget a closed subscriber, and its cohort if it was the last member."""
         cohort = subscriber.cohort
         cohort.members.remove(subscriber)
-        self._wheel.discard(subscriber)
-        self._metrics.stream_closed(self.sdk_id, self._audience.label(cohort))
-        if self._held.pop(subscriber, None) is not None:
-            self._let_go()
-        if cohort.members:
-            return
-        self._backlog.discard(cohort)
-        self._audience.forget(cohort)
+        self.wheel.discard(subscriber)
+        self._metrics.stream_closed(self.sdk_id, self._index.label(cohort))
+        if self._kept_tags.pop(subscriber, None) is not None:
+            self._release()
+        if not cohort.members:
+            self._queue.remove(cohort)
+            self._index.remove(cohort)
 
     def subscribers(self) -> list[Subscriber]:
-        """Return every open stream of this SDK."""
-        return self._audience.members()
+        """Return all open streams."""
+        return self._index.subscribers()
 
-    def ride(self, wheel: HeartbeatWheel) -> None:
-        """Use ``wheel`` from now on; the open streams are on it already."""
-        self._wheel = wheel
-
-    def _arrived(self, snapshot: Snapshot) -> None:
-        self._call = refetch(snapshot.etag, int(self._changed_at))
+    def _announce(self, snapshot: Snapshot) -> None:
+        self._ofrep.payload = refetch_payload(snapshot.etag, int(self._changed_at))
         self.known_configs.add(snapshot.tag, snapshot.etag)
 
-    def _touch(self, base: Snapshot, target: Snapshot) -> Touch:
-        touch = self._touches.get(base)
-        if touch is None:
-            touch = self._touches[base] = Touch(base, target)
-        return touch
+    def _impact(self, base: Snapshot, target: Snapshot) -> Impact:
+        impact = self._impacts.get(base)
+        if impact is None:
+            impact = self._impacts[base] = Impact(base, target)
+        return impact
 
-    def _sift(self, target: Snapshot) -> None:
-        """Judge fresh cohorts: those that the change concerns are brought up first, or have their place."""
-        backlog = self._backlog
-        base, cohorts = backlog.take(JUDGED_AT_ONCE)
+    def _update(self, cohort: Cohort, target: Snapshot, impact: Impact | None, digest: str) -> tuple[str, bytes]:
+        events = self._events[cohort.mode]
+        return events.full(target, cohort) if impact is None else events.update(impact, target, cohort, digest)
+
+    def _check(self, target: Snapshot) -> None:
+        """Compare unchecked cohorts, and queue those that the change concerns."""
+        queue = self._queue
+        base, cohorts = queue.take_unchecked(CHECKED_AT_ONCE)
         if base is None:
-            backlog.first.update(dict.fromkeys(cohorts))
+            queue.urgent.update(dict.fromkeys(cohorts))
             return
-        touch = self._touch(base, target)
+        impact = self._impact(base, target)
         kinds: Sequence[int]
         try:
-            kinds = touch.judge(cohorts)
-        except Exception:  # noqa: BLE001  (one of them cannot be evaluated; brought up one by one, it stands alone)
-            kinds = [SHOWN] * len(cohorts)
+            kinds = impact.kinds(cohorts)
+        except Exception:  # noqa: BLE001  (one user's evaluation fails; pushing one by one, it fails for that user only)
+            kinds = [VALUE_CHANGED] * len(cohorts)
         for cohort, kind in zip(cohorts, kinds, strict=True):
-            if kind == SAME:
+            if kind == UNCHANGED:
                 continue
-            view = self._views[cohort.mode]
-            if kind < view.least:
+            events = self._events[cohort.mode]
+            if kind < events.threshold:
                 continue
-            if view.paced:
-                backlog.postpone(cohort, base, self.now(), self._rng.random())
-            elif touch.may_turn_off and kind != OFF:
-                backlog.rest[cohort] = base
+            if events.paced:
+                queue.add_paced(cohort, base, self.now(), self._rng.random())
+            elif impact.can_turn_off and kind != TURNED_OFF:
+                queue.normal[cohort] = base
             else:
-                backlog.first[cohort] = base
+                queue.urgent[cohort] = base
 
-    def _settle(self, cohort: Cohort) -> None:
-        """Bring ``cohort`` up out of turn: somebody joins it, or reads again."""
-        behind, base = self._backlog.discard(cohort)
-        if behind and self.snapshot is not None:
-            self._bring_up(cohort, base, self.snapshot)
-        elif behind:
-            self._backlog.fresh[cohort] = None
+    def _push_now(self, cohort: Cohort) -> None:
+        """Push to ``cohort`` before its turn, because a member joins or resumes."""
+        queued, base = self._queue.remove(cohort)
+        if queued and self.snapshot is not None:
+            self._push(cohort, base, self.snapshot)
+        elif queued:
+            self._queue.unchecked[cohort] = None
 
-    def _bring_up(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> None:
-        touch = None if base is None else self._touch(base, target)
-        seen, frame = onward(self._views[cohort.mode], cohort, target, touch, cohort.seen)
-        if seen == cohort.seen:
+    def _push(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> None:
+        impact = None if base is None else self._impact(base, target)
+        digest, frame = self._update(cohort, target, impact, cohort.digest)
+        if digest == cohort.digest:
             return
-        cohort.seen = seen
+        cohort.digest = digest
         count = 0
         for member in tuple(cohort.members):
             if member.paused_since is None:
-                member.sent = seen
+                member.sent_digest = digest
                 try:
                     member.write(frame)
-                except Exception as error:  # noqa: BLE001  (one connection's fault is not the others')
-                    self._fault(member, error)
+                except Exception as error:
+                    if self._on_write_error is None:
+                        raise
+                    self._on_write_error(member, error)
                 else:
                     count += 1
         if count:
-            self._sent(cohort, touch, count)
+            self._count(cohort, impact, count)
 
-    def _sent(self, cohort: Cohort, touch: Touch | None, count: int, *, showing: bool = True) -> None:
-        self._metrics.frames_sent(self.sdk_id, self._audience.label(cohort), count)
-        if showing and self.exposure is not None and self.snapshot is not None:
-            self.exposure.sent(cohort, self.snapshot, touch, count)
+    def _count(self, cohort: Cohort, impact: Impact | None, count: int, *, shows_values: bool = True) -> None:
+        self._metrics.frames_sent(self.sdk_id, self._index.label(cohort), count)
+        if shows_values and self.exposures is not None and self.snapshot is not None:
+            self.exposures.event_sent(cohort, self.snapshot, impact, count)
 
-    def _let_go(self) -> None:
-        """Keep no old Snapshot for readers that are not paused any more."""
-        if not self._held:
-            self._held_at.clear()
-            if not self._backlog:
-                self._touches.clear()
+    def _release(self) -> None:
+        """Drop the kept Snapshots once no subscriber needs them."""
+        if not self._kept_tags:
+            self._kept.clear()
+            if not self._queue:
+                self._impacts.clear()

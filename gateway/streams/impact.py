@@ -1,6 +1,7 @@
-"""What a change does to a user: only affected flags are evaluated, once per distinct projection.
+"""What a change of the config changes for each user.
 
-A flag that reads only ``Country`` is evaluated once per country and push, not once per user.
+Only the affected flags are evaluated, and each once per distinct set of the attribute values that it reads: a flag
+that reads only ``Country`` is evaluated once per country, not once per user.
 """
 
 from __future__ import annotations
@@ -15,71 +16,72 @@ if TYPE_CHECKING:
     from gateway.flags import ChangeSet, Flag, Result, Snapshot, User
     from gateway.streams.cohort import Cohort
 
-    Judge = Callable[[Sequence[Cohort]], Sequence[int]]
+    KindsOf = Callable[[Sequence[Cohort]], Sequence[int]]
 
-MANY_FLAGS = 32  # beyond this, encoding the whole payload and comparing digests costs less than comparing flag by flag
+MANY_FLAGS = 32  # above it, encoding all flags and comparing digests is cheaper than comparing flag by flag
 
-SAME = 0
-REASON = 1  # only the reason of OFREP differs, not the value or the variation id
-SHOWN = 2  # the value or the variation id differs, or the flag came or went
-OFF = 3  # as SHOWN, and it was on before and is not now
+# Kinds of change, ordered by weight.
+UNCHANGED = 0
+REASON_CHANGED = 1  # the reason of the OFREP result only, neither value nor variation id
+VALUE_CHANGED = 2  # the value or the variation id, or the flag was added or removed
+TURNED_OFF = 3  # the value was true and no longer is
 
 
-class Step(NamedTuple):
-    """One flag for one user: what kind of change it is, and the outcomes around it (None: there is no such flag)."""
+class FlagChange(NamedTuple):
+    """The change of one flag for one user, with the results around it (None: the flag does not exist)."""
 
     kind: int
     old: Result | None
     new: Result | None
 
 
-class Touch:
-    """The step from one Snapshot to another; remembers what it found out, so one is made per step and push."""
+class Impact:
+    """The effect of the change from one Snapshot to another; caches results, so one is made per change and push."""
 
     def __init__(self, old: Snapshot, new: Snapshot, changes: ChangeSet | None = None) -> None:
         changes = difference(old, new) if changes is None else changes
-        self._tests = {key: FlagTouch(old, new, key) for key in changes.affected}
-        self._flags = tuple(self._tests.values())
-        switches = tuple(test for test in self._flags if test.may_turn_off)
-        sweeping = bool(changes.added or changes.removed) or len(self._flags) > MANY_FLAGS
-        self._floor = SHOWN if sweeping else SAME
-        if len(switches) > MANY_FLAGS:  # a new salt, say: that is no kill switch, and finding out would delay all
+        self._by_key = {key: FlagImpact(old, new, key) for key in changes.affected}
+        self._flags = tuple(self._by_key.values())
+        switches = tuple(flag for flag in self._flags if flag.can_turn_off)
+        all_changed = bool(changes.added or changes.removed) or len(self._flags) > MANY_FLAGS
+        self._least = VALUE_CHANGED if all_changed else UNCHANGED
+        if len(switches) > MANY_FLAGS:  # a new salt for example, no kill switch; to check all would delay all
             switches = ()
-        self.may_turn_off = bool(switches)
-        self._judges = switches if sweeping else self._flags
-        self.judge = self._chosen()
-        """Return the gravest kind of change of what each cohort sees, in their order.
+        self.can_turn_off = bool(switches)
+        self._compared = switches if all_changed else self._flags
+        self.kinds = self._choose()
+        """Return the weightiest kind of change for each cohort, in their order.
 
-        Never less than it is; SHOWN may turn out to be less when very many flags are affected.
+        Never too light a kind; when very many flags are affected, VALUE_CHANGED may be too weighty.
         """
 
-    def _chosen(self) -> Judge:
-        """Return the way to judge: most changes are of one flag that reads one attribute, and most users untouched."""
-        if len(self._flags) == 1 and self._floor == SAME:
-            return self._flags[0].judge()
-        return lambda cohorts: [self._gravest(cohort) for cohort in cohorts]
+    def _choose(self) -> KindsOf:
+        # The usual change is of one flag that reads one attribute, and concerns few users.
+        if len(self._flags) == 1 and self._least == UNCHANGED:
+            return self._flags[0].kinds()
+        return lambda cohorts: [self._kind(cohort) for cohort in cohorts]
 
-    def _gravest(self, cohort: Cohort) -> int:
+    def _kind(self, cohort: Cohort) -> int:
         key, user = cohort.key, cohort.user
         if key is not None:
-            test = self._tests.get(key)
-            return SAME if test is None else test.look(user).kind
-        worst = self._floor
-        for test in self._judges:
-            kind = test.look(user).kind
+            flag = self._by_key.get(key)
+            return UNCHANGED if flag is None else flag.change_for(user).kind
+        worst = self._least
+        for flag in self._compared:
+            kind = flag.change_for(user).kind
             worst = max(worst, kind) if worst else kind
         return worst
 
-    def steps(self, key: str | None, user: User | None) -> Sequence[Step]:
-        """Return what each affected flag does for ``user``, in the order of the keys; SAME ones may be among them."""
+    def changes_for(self, key: str | None, user: User | None) -> Sequence[FlagChange]:
+        """Return the change of each affected flag, or of flag ``key``, in the order of keys; some may be UNCHANGED."""
         if key is None:
-            return [test.look(user) for test in self._flags]
-        test = self._tests.get(key)
-        return () if test is None else (test.look(user),)
+            return [flag.change_for(user) for flag in self._flags]
+        flag = self._by_key.get(key)
+        return () if flag is None else (flag.change_for(user),)
 
 
-class FlagTouch:
-    """One affected flag: its outcomes for a user before and after."""
+class FlagImpact:
+    """The effect of a change on one affected flag."""
 
     def __init__(self, old: Snapshot, new: Snapshot, key: str) -> None:
         self._old = old if key in old.flags else None
@@ -87,30 +89,31 @@ class FlagTouch:
         self._key = key
         flags = [snapshot.flags[key] for snapshot in (self._old, self._new) if snapshot is not None]
         self._attributes = tuple(sorted({name for flag in flags for name in flag.attributes}))
-        # Where hardly two users have the same projection, remembering would only cost.
-        self._known: dict[object, Step] | None = None if PERSONAL_ATTRIBUTES.intersection(self._attributes) else {}
+        # No cache where hardly two users have the same values of these attributes.
+        self._cache: dict[object, FlagChange] | None = (
+            None if PERSONAL_ATTRIBUTES.intersection(self._attributes) else {}
+        )
 
     @property
-    def may_turn_off(self) -> bool:
-        """Whether somebody could see ``true`` before and something else after."""
+    def can_turn_off(self) -> bool:
+        """Whether some user may have seen ``true`` before and something else now."""
         if self._old is None or not any(result.value is True for result in self._old.flags[self._key].results):
             return False
         return self._new is None or any(result.value is not True for result in self._new.flags[self._key].results)
 
-    def judge(self) -> Judge:
-        """Return a quick way to the kinds of change where this flag is the only one."""
-        if self._known is not None and len(self._attributes) == 1:
-            return self._judge_by(self._attributes[0])
-        if self._known is None and self._old is not None and self._new is not None:
-            return self._judge_each(self._old.flags[self._key], self._new.flags[self._key])
+    def kinds(self) -> KindsOf:
+        """Return a fast ``Impact.kinds`` for a change that affects this flag only."""
+        if self._cache is not None and len(self._attributes) == 1:
+            return self._kinds_by_attribute(self._attributes[0])
+        if self._cache is None and self._old is not None and self._new is not None:
+            return self._kinds_by_user(self._old.flags[self._key], self._new.flags[self._key])
         return lambda cohorts: [self._kind(cohort) for cohort in cohorts]
 
-    def _judge_by(self, name: str) -> Judge:
-        """Judge by the one attribute that is read, which users share."""
-        kinds: dict[object, int] = {}
+    def _kinds_by_attribute(self, name: str) -> KindsOf:
+        kinds: dict[object, int] = {}  # by the value of the one attribute that the flag reads
         kind_of = self._kind
 
-        def judged(cohorts: Sequence[Cohort]) -> list[int]:
+        def known(cohorts: Sequence[Cohort]) -> list[int]:
             return [
                 kind_of(cohort)
                 if cohort.key is not None or (user := cohort.user) is None
@@ -118,50 +121,51 @@ class FlagTouch:
                 for cohort in cohorts
             ]
 
-        def judge(cohorts: Sequence[Cohort]) -> list[int]:
+        def kinds_of(cohorts: Sequence[Cohort]) -> list[int]:
             try:
-                return judged(cohorts)
+                return known(cohorts)
             except KeyError:
                 for cohort in cohorts:
                     user = cohort.user
                     if user is not None and user.given.get(name) not in kinds:
-                        kinds[user.given.get(name)] = self.look(user).kind
-                return judged(cohorts)
+                        kinds[user.given.get(name)] = self.change_for(user).kind
+                return known(cohorts)
 
-        return judge
+        return kinds_of
 
-    def _judge_each(self, before: Flag, after: Flag) -> Judge:
-        """Judge each user: nobody shares what is read."""
+    def _kinds_by_user(self, before: Flag, after: Flag) -> KindsOf:
         same = unmoved(before, after)
         kind_of = self._kind
 
-        def judge(cohorts: Sequence[Cohort]) -> list[int]:
-            return [SAME if (user := cohort.user) is not None and same(user) else kind_of(cohort) for cohort in cohorts]
+        def kinds_of(cohorts: Sequence[Cohort]) -> list[int]:
+            return [
+                UNCHANGED if (user := cohort.user) is not None and same(user) else kind_of(cohort) for cohort in cohorts
+            ]
 
-        return judge
+        return kinds_of
 
     def _kind(self, cohort: Cohort) -> int:
-        return self.look(cohort.user).kind if cohort.key is None or cohort.key == self._key else SAME
+        return self.change_for(cohort.user).kind if cohort.key is None or cohort.key == self._key else UNCHANGED
 
-    def look(self, user: User | None) -> Step:
-        """Return what the change does to this flag for ``user``."""
-        if self._known is None:
+    def change_for(self, user: User | None) -> FlagChange:
+        """Return the change of this flag for ``user``."""
+        if self._cache is None:
             return self._compare(user)
-        projection = None
+        values = None
         if user is not None:
             given = user.given
-            projection = tuple([given.get(name) for name in self._attributes])
-        known = self._known.get(projection)
-        if known is None:
-            known = self._known[projection] = self._compare(user)
-        return known
+            values = tuple([given.get(name) for name in self._attributes])
+        change = self._cache.get(values)
+        if change is None:
+            change = self._cache[values] = self._compare(user)
+        return change
 
-    def _compare(self, user: User | None) -> Step:
+    def _compare(self, user: User | None) -> FlagChange:
         old = None if self._old is None else self._old.evaluate(self._key, user)
         new = None if self._new is None else self._new.evaluate(self._key, user)
         if old is new:
-            return Step(SAME, old, new)
+            return FlagChange(UNCHANGED, old, new)
         if old is not None and new is not None and old.json == new.json:
-            return Step(SAME if old.ofrep == new.ofrep else REASON, old, new)
+            return FlagChange(UNCHANGED if old.ofrep == new.ofrep else REASON_CHANGED, old, new)
         off = old is not None and old.value is True and (new is None or new.value is not True)
-        return Step(OFF if off else SHOWN, old, new)
+        return FlagChange(TURNED_OFF if off else VALUE_CHANGED, old, new)

@@ -1,35 +1,36 @@
-"""The ways a stream can show the same flags: whole each time, as patches, or as a mere call to ask again.
+"""The events of each mode: all values each time, changes only, or the OFREP call to evaluate again.
 
-A view knows what a reader is sent first, and what the step from one config to the next is for it.
-``seen`` is always the digest of what the reader then knows; SDK, route and mode are part of it.
+A digest identifies the values that a client has after an event; it depends on SDK, route and mode, too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
+from attrs import frozen
 from msgspec import Struct
 
 from gateway.flags import number_of, text_of
-from gateway.streams.impact import REASON, SHOWN
-from gateway.streams.sse import NULL_PAYLOAD, event, mark
+from gateway.streams.impact import REASON_CHANGED, VALUE_CHANGED
+from gateway.streams.sse import DELETED_FLAG, event, id_only
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from gateway.flags import Snapshot, User
-    from gateway.streams.cohort import Cohort
-    from gateway.streams.impact import Touch
+    from gateway.flags import Result, Snapshot, User
+    from gateway.streams.cohort import Cohort, Mode
+    from gateway.streams.impact import Impact
 
-Mode = Literal["plain", "delta", "ofrep"]
-Shown = tuple[str, bytes]  # ``seen``, and the frame that brings a reader there
+Update = tuple[str, bytes]  # the client's digest after the frame, and the frame
+First = tuple[str, bytes, bool]  # the same of a new stream, and whether the frame is an event
 
 
 class StreamOptions(Struct, frozen=True):
-    """How a client wants its stream.
+    """What a client requests of its stream.
 
-    ``last_digest`` is the digest in the last event id it had, empty when it had none; ``quiet`` asks for no data again
-    where that is still what it would see.
+    ``last_digest`` is from the last event id that it received, empty without one; with ``quiet`` it wants no data
+    if that digest is current.
     """
 
     mode: Mode = "plain"
@@ -40,94 +41,92 @@ class StreamOptions(Struct, frozen=True):
 DEFAULT_OPTIONS = StreamOptions()
 
 
-class View(Protocol):
-    """One way of showing; ``least`` is the least kind of change that matters to it, ``paced`` asks to be spread."""
+class Events(ABC):
+    """Builds the events of one mode for one SDK."""
 
-    least: int
-    paced: bool
-
-    def whole(self, snapshot: Snapshot, key: str | None, user: User | None) -> Shown:
-        """Return what brings any reader up to ``snapshot``."""
-
-    def opening(
-        self, snapshot: Snapshot, key: str | None, user: User | None, options: StreamOptions, *, recent: bool
-    ) -> tuple[str, bytes, bool]:
-        """Return ``seen``, the first frame, and whether it is an event; ``recent``: the config has just changed."""
-
-    def step(self, touch: Touch, snapshot: Snapshot, key: str | None, user: User | None, before: str) -> Shown:
-        """Return what brings a reader that sees ``before`` over ``touch`` to ``snapshot``; ``before`` if nothing."""
-
-
-class Plain:
-    """Every event is the full payload."""
-
-    least = SHOWN
-    paced = False
+    mode: ClassVar[Mode]
+    threshold: ClassVar[int] = VALUE_CHANGED  # the lightest kind of change that causes an event
+    paced: ClassVar[bool] = False  # whether the events of a push are spread over time
 
     def __init__(self, sdk_id: str) -> None:
         self._sdk_id = sdk_id
-        self._all = number_of(scope(sdk_id, None, "plain"))
+        self._all_flags = number_of(self._scope(None))
 
-    def whole(self, snapshot: Snapshot, key: str | None, user: User | None) -> Shown:
-        """Return the full payload."""
+    def _scope(self, key: str | None) -> bytes:
+        """Return the part of a digest's input that differs between SDKs, routes and modes."""
+        route = "eval-all" if key is None else "eval/" + key
+        return f"{self._sdk_id}\n{route}\n{self.mode}\n".encode()
+
+    @abstractmethod
+    def full(self, snapshot: Snapshot, cohort: Cohort) -> Update:
+        """Return the update to ``snapshot`` for a client with any earlier values."""
+
+    @abstractmethod
+    def first(self, snapshot: Snapshot, cohort: Cohort, options: StreamOptions, *, recent: bool) -> First:
+        """Return what a new stream begins with; ``recent``: the config changed a moment ago."""
+
+    @abstractmethod
+    def update(self, impact: Impact, snapshot: Snapshot, cohort: Cohort, digest: str) -> Update:
+        """Return the update from ``digest`` to ``snapshot`` across ``impact``; the same digest if nothing changed."""
+
+
+class PlainEvents(Events):
+    """All values in each event."""
+
+    mode = "plain"
+
+    def full(self, snapshot: Snapshot, cohort: Cohort) -> Update:
+        """Return all values."""
+        key = cohort.key
         if key is None:
-            payload, number = snapshot.show_all(user)
-            seen = text_of(self._all + number)
+            payload, number = snapshot.show_all(cohort.user)
+            digest = text_of(self._all_flags + number)
         else:
-            payload = snapshot.evaluate(key, user).json if key in snapshot.flags else NULL_PAYLOAD
-            # Of the payload alone: a flag that fails and one that is deleted look the same.
-            seen = text_of(number_of(scope(self._sdk_id, key, "plain") + payload))
-        return seen, event(snapshot.tag, seen, payload)
+            payload = snapshot.evaluate(key, cohort.user).json if key in snapshot.flags else DELETED_FLAG
+            # Of the payload only: a failing flag and a deleted one are equal to the client.
+            digest = text_of(number_of(self._scope(key) + payload))
+        return digest, event(snapshot.tag, digest, payload)
 
-    def opening(
-        self, snapshot: Snapshot, key: str | None, user: User | None, options: StreamOptions, *, recent: bool
-    ) -> tuple[str, bytes, bool]:
-        """Return the full payload; only the id to a reader that has it and asked for quiet."""
+    def first(self, snapshot: Snapshot, cohort: Cohort, options: StreamOptions, *, recent: bool) -> First:
+        """Return all values, or only the id to a quiet client that has them."""
         del recent
-        seen, frame = self.whole(snapshot, key, user)
-        if options.quiet and options.last_digest == seen:
-            return seen, mark(snapshot.tag, seen), False
-        return seen, frame, True
+        digest, frame = self.full(snapshot, cohort)
+        if options.quiet and options.last_digest == digest:
+            return digest, id_only(snapshot.tag, digest), False
+        return digest, frame, True
 
-    def step(self, touch: Touch, snapshot: Snapshot, key: str | None, user: User | None, before: str) -> Shown:
-        """Return the full payload."""
-        del touch, before
-        return self.whole(snapshot, key, user)
+    def update(self, impact: Impact, snapshot: Snapshot, cohort: Cohort, digest: str) -> Update:
+        """Return all values."""
+        del impact, digest
+        return self.full(snapshot, cohort)
 
 
-class Delta:
-    """The first event is the full map, every further one what changed in it."""
+class DeltaEvents(Events):
+    """All values in the first event (``put``), then changes only (``patch``)."""
 
-    least = SHOWN
-    paced = False
+    mode = "delta"
 
-    def __init__(self, sdk_id: str) -> None:
-        self._sdk_id = sdk_id
-        self._all = number_of(scope(sdk_id, None, "delta"))
+    def full(self, snapshot: Snapshot, cohort: Cohort) -> Update:
+        """Return a ``put``."""
+        digest, payload = self._values(snapshot, cohort.key, cohort.user)
+        return digest, event(snapshot.tag, digest, payload, b"put")
 
-    def whole(self, snapshot: Snapshot, key: str | None, user: User | None) -> Shown:
-        """Return the full map as a ``put``."""
-        seen, payload = self._outlook(snapshot, key, user)
-        return seen, event(snapshot.tag, seen, payload, b"put")
-
-    def opening(
-        self, snapshot: Snapshot, key: str | None, user: User | None, options: StreamOptions, *, recent: bool
-    ) -> tuple[str, bytes, bool]:
-        """Return a ``put``, or ``recovered`` to a reader that has it."""
+    def first(self, snapshot: Snapshot, cohort: Cohort, options: StreamOptions, *, recent: bool) -> First:
+        """Return a ``put``, or ``recovered`` to a client that has the values."""
         del recent
-        seen, payload = self._outlook(snapshot, key, user)
-        if options.last_digest == seen:
-            # Data, though there is none: without it an EventSource would not call the listener.
-            return seen, event(snapshot.tag, seen, b"{}", b"recovered"), True
-        return seen, event(snapshot.tag, seen, payload, b"put"), True
+        digest, payload = self._values(snapshot, cohort.key, cohort.user)
+        if options.last_digest == digest:
+            # EventSource calls no listener for an event without data.
+            return digest, event(snapshot.tag, digest, b"{}", b"recovered"), True
+        return digest, event(snapshot.tag, digest, payload, b"put"), True
 
-    def step(self, touch: Touch, snapshot: Snapshot, key: str | None, user: User | None, before: str) -> Shown:
+    def update(self, impact: Impact, snapshot: Snapshot, cohort: Cohort, digest: str) -> Update:
         """Return a ``patch``."""
-        number = int(before, 16)
+        number = int(digest, 16)
         changed: list[bytes] = []
         removed: list[bytes] = []
-        for kind, old, new in touch.steps(key, user):
-            if kind < SHOWN:
+        for kind, old, new in impact.changes_for(cohort.key, cohort.user):
+            if kind < VALUE_CHANGED:
                 continue
             if old is not None:
                 number -= old.number
@@ -137,73 +136,85 @@ class Delta:
                 number += new.number
                 changed.append(new.entry)
         if not changed and not removed:
-            return before, b""
-        seen = text_of(number)
+            return digest, b""
+        digest = text_of(number)
         patch = b'{"changed":{%b},"removed":[%b]}' % (b",".join(changed), b",".join(removed))
-        return seen, event(snapshot.tag, seen, patch, b"patch")
+        return digest, event(snapshot.tag, digest, patch, b"patch")
 
-    def _outlook(self, snapshot: Snapshot, key: str | None, user: User | None) -> tuple[str, bytes]:
-        """Return ``seen`` and the map."""
+    def _values(self, snapshot: Snapshot, key: str | None, user: User | None) -> tuple[str, bytes]:
+        """Return the digest and the map of values."""
         if key is None:
             payload, number = snapshot.show_all(user)
-            return text_of(self._all + number), payload
-        start = number_of(scope(self._sdk_id, key, "delta"))
+            return text_of(self._all_flags + number), payload
+        start = number_of(self._scope(key))
         if key not in snapshot.flags:
             return text_of(start), b"{}"
         result = snapshot.evaluate(key, user)
         return text_of(start + result.number), b"{%b}" % result.entry
 
 
-class Refetch:
-    """OFREP: no values, only the call to ask for them again; reasons count as well as values."""
+class OfrepEvents(Events):
+    """No values, only the call to evaluate again, for changed values and changed reasons."""
 
-    least = REASON
+    mode = "ofrep"
+    threshold = REASON_CHANGED
     paced = True
+    payload = b""  # of the call, for the current config
 
-    def __init__(self, sdk_id: str, call: Callable[[], bytes]) -> None:
-        self._sdk_id = sdk_id
-        self._all = number_of(scope(sdk_id, None, "ofrep"))
-        self._call = call
-
-    def whole(self, snapshot: Snapshot, key: str | None, user: User | None) -> Shown:
+    def full(self, snapshot: Snapshot, cohort: Cohort) -> Update:
         """Return the call."""
-        seen = self._outlook(snapshot, key, user)
-        return seen, event(snapshot.tag, seen, self._call())
+        digest = self._digest(snapshot, cohort)
+        return digest, event(snapshot.tag, digest, self.payload)
 
-    def opening(
-        self, snapshot: Snapshot, key: str | None, user: User | None, options: StreamOptions, *, recent: bool
-    ) -> tuple[str, bytes, bool]:
-        """Return the id alone; the call to a reader that saw something else, or may have asked just before a change."""
-        seen = self._outlook(snapshot, key, user)
-        if options.last_digest == seen or (not options.last_digest and not recent):
-            return seen, mark(snapshot.tag, seen), False
-        return seen, event(snapshot.tag, seen, self._call()), True
+    def first(self, snapshot: Snapshot, cohort: Cohort, options: StreamOptions, *, recent: bool) -> First:
+        """Return only the id; the call if the client has, or may have, results from before a change."""
+        digest = self._digest(snapshot, cohort)
+        if options.last_digest == digest or (not options.last_digest and not recent):
+            return digest, id_only(snapshot.tag, digest), False
+        return digest, event(snapshot.tag, digest, self.payload), True
 
-    def step(self, touch: Touch, snapshot: Snapshot, key: str | None, user: User | None, before: str) -> Shown:
-        """Return the call when a value or a reason differs."""
-        number = int(before, 16)
-        for kind, old, new in touch.steps(key, user):
-            if kind >= REASON:
+    def update(self, impact: Impact, snapshot: Snapshot, cohort: Cohort, digest: str) -> Update:
+        """Return the call if a value or a reason differs."""
+        number = int(digest, 16)
+        for kind, old, new in impact.changes_for(cohort.key, cohort.user):
+            if kind >= REASON_CHANGED:
                 number -= 0 if old is None else old.ofrep_number
                 number += 0 if new is None else new.ofrep_number
-        seen = text_of(number)
-        return (before, b"") if seen == before else (seen, event(snapshot.tag, seen, self._call()))
+        after = text_of(number)
+        return after, b"" if after == digest else event(snapshot.tag, after, self.payload)
 
-    def _outlook(self, snapshot: Snapshot, key: str | None, user: User | None) -> str:
+    def _digest(self, snapshot: Snapshot, cohort: Cohort) -> str:
+        key, user = cohort.key, cohort.user
         if key is None:
-            return text_of(self._all + snapshot.ofrep_number(user))
-        start = number_of(scope(self._sdk_id, key, "ofrep"))
+            return text_of(self._all_flags + snapshot.ofrep_number(user))
+        start = number_of(self._scope(key))
         return text_of(start + (snapshot.evaluate(key, user).ofrep_number if key in snapshot.flags else 0))
 
 
-def onward(view: View, cohort: Cohort, target: Snapshot, touch: Touch | None, before: str) -> Shown:
-    """Return what brings a cohort's readers to ``target``: over ``touch``, or from anywhere when it is None."""
-    if touch is None:
-        return view.whole(target, cohort.key, cohort.user)
-    return view.step(touch, target, cohort.key, cohort.user, before)
+@frozen
+class ExposureRecorder:
+    """Reports the evaluation results that events show.
 
+    :param record: called with the results, the user and the number of subscribers; must not raise.
+    :param all_flags: whether events of all-flags streams are reported, too.
+    """
 
-def scope(sdk_id: str, key: str | None, mode: Mode) -> bytes:
-    """Return what makes digests of one SDK, route and mode differ from all others."""
-    route = "eval-all" if key is None else "eval/" + key
-    return f"{sdk_id}\n{route}\n{mode}\n".encode()
+    record: Callable[[Sequence[Result], User | None, int], None]
+    all_flags: bool = False
+
+    def event_sent(self, cohort: Cohort, snapshot: Snapshot, impact: Impact | None, count: int) -> None:
+        """Report an event that ``count`` members were sent; it shows the changes of ``impact``, or all values."""
+        key, user = cohort.key, cohort.user
+        if cohort.mode == "ofrep" or (key is None and not self.all_flags):
+            return
+        results: Sequence[Result]
+        if key is not None:
+            results = [snapshot.evaluate(key, user)] if key in snapshot.flags else []
+        elif impact is None or cohort.mode == "plain":
+            results = snapshot.outcomes(user)
+        else:
+            results = [
+                new for kind, _, new in impact.changes_for(None, user) if kind >= VALUE_CHANGED and new is not None
+            ]
+        if results:
+            self.record(results, user, count)

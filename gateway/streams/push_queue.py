@@ -1,8 +1,8 @@
-"""Who is not current yet, and in which order they are seen to.
+"""The cohorts that are not current yet, in the order in which they are pushed to.
 
-    fresh ──judged──► first (a flag turns off) │ rest │ late (paced, each with its time)
+    unchecked ──compared──► urgent (a flag turns off) │ normal │ paced (each at its own time)
 
-Each cohort is in one place at most, with the Snapshot it is at (None: it was sent nothing yet).
+A cohort is in one of these places at most, with its base: the Snapshot that it was last pushed (None: nothing yet).
 """
 
 from __future__ import annotations
@@ -16,90 +16,86 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.streams.cohort import Cohort
 
-PACE = 2_000  # calls to ask again per second: a process answers several times as many, and has other work
-PACE_LIMIT_SECONDS = 5.0  # nobody's call is put off for longer; beyond 10,000 contexts the calls come closer together
+PACED_PER_SECOND = 2_000  # each causes one bulk request; a process answers several times as many, and has other work
+MAX_DELAY_SECONDS = 5.0  # of a paced cohort; with more than 10,000 of them the rate rises instead
 
 
-class Backlog:
-    """The cohorts a push still has to reach."""
+class PushQueue:
+    """The cohorts that a push has yet to reach."""
 
     def __init__(self) -> None:
-        self.fresh: dict[Cohort, Snapshot | None] = {}
-        self.first: dict[Cohort, Snapshot | None] = {}
-        self.rest: dict[Cohort, Snapshot | None] = {}
-        self.late: dict[Cohort, Snapshot | None] = {}
+        self.unchecked: dict[Cohort, Snapshot | None] = {}
+        self.urgent: dict[Cohort, Snapshot | None] = {}
+        self.normal: dict[Cohort, Snapshot | None] = {}
+        self.paced: dict[Cohort, Snapshot | None] = {}
         self._due: list[tuple[float, int, Cohort]] = []
-        self._turn = 0
-
-    def __contains__(self, cohort: object) -> bool:
-        """Whether ``cohort`` is not current."""
-        return any(cohort in place for place in self._places())
+        self._paced_count = 0
 
     def __bool__(self) -> bool:
-        """Whether anybody is not current."""
+        """Whether any cohort is not current."""
         return any(self._places())
 
-    def begin(self, cohorts: Iterable[Cohort], base: Snapshot) -> None:
-        """A change: ``cohorts`` were at ``base`` unless they are here already; all that were judged must be again."""
-        if not self.rest and not self.first and not self.late:
-            self._turn = 0
-        for judged in (self.first, self.rest):
-            self.fresh.update(judged)
-            judged.clear()
-        begun: dict[Cohort, Snapshot | None] = dict.fromkeys(cohorts, base)
-        if self.fresh:
-            begun.update(self.fresh)
-        for cohort in self.late:
-            begun.pop(cohort, None)
-        self.fresh = begun
+    def add(self, cohorts: Iterable[Cohort], base: Snapshot) -> None:
+        """Add the ``cohorts`` of a change, with ``base`` unless they have one; all but paced ones are checked again."""
+        if not self.normal and not self.urgent and not self.paced:
+            self._paced_count = 0
+        for checked in (self.urgent, self.normal):
+            self.unchecked.update(checked)
+            checked.clear()
+        added: dict[Cohort, Snapshot | None] = dict.fromkeys(cohorts, base)
+        if self.unchecked:
+            added.update(self.unchecked)
+        for cohort in self.paced:
+            added.pop(cohort, None)
+        self.unchecked = added
 
     def base(self, cohort: Cohort, current: Snapshot | None) -> Snapshot | None:
-        """Return the Snapshot that ``cohort`` is at; ``current`` when it is not here."""
+        """Return the base of ``cohort``, or ``current`` if it is not queued."""
         for place in self._places():
             if cohort in place:
                 return place[cohort]
         return current
 
-    def take(self, limit: int) -> tuple[Snapshot | None, list[Cohort]]:
-        """Take fresh cohorts, of which there are some: ``limit`` at most, all at the Snapshot that is returned."""
-        fresh = self.fresh
-        cohort, base = fresh.popitem()
+    def take_unchecked(self, limit: int) -> tuple[Snapshot | None, list[Cohort]]:
+        """Remove ``limit`` unchecked cohorts of one base at most, and return the base and them; needs at least one."""
+        unchecked = self.unchecked
+        cohort, base = unchecked.popitem()
         taken = [cohort]
-        while fresh and len(taken) < limit:
-            cohort, at = fresh.popitem()
-            if at is not base:
-                fresh[cohort] = at
+        while unchecked and len(taken) < limit:
+            cohort, other = unchecked.popitem()
+            if other is not base:
+                unchecked[cohort] = other
                 break
             taken.append(cohort)
         return base, taken
 
-    def postpone(self, cohort: Cohort, base: Snapshot | None, now: float, chance: float) -> None:
-        """See to ``cohort`` later, each in its turn; ``chance`` (0 to 1) shifts it within that turn."""
-        delay = ((self._turn + chance) / PACE) % PACE_LIMIT_SECONDS
-        self._turn += 1
-        self.late[cohort] = base
-        heappush(self._due, (now + delay, self._turn, cohort))
+    def add_paced(self, cohort: Cohort, base: Snapshot | None, now: float, jitter: float) -> None:
+        """Queue ``cohort`` for its own time; ``jitter`` (0 to 1) varies it between its neighbours'."""
+        delay = ((self._paced_count + jitter) / PACED_PER_SECOND) % MAX_DELAY_SECONDS
+        self._paced_count += 1
+        self.paced[cohort] = base
+        heappush(self._due, (now + delay, self._paced_count, cohort))
 
     def next_due(self) -> float | None:
-        """Return when the next postponed cohort is due; None when there is none."""
-        while self._due and self._due[0][2] not in self.late:
+        """Return the time of the next paced cohort, or None without one."""
+        while self._due and self._due[0][2] not in self.paced:
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def pop_due(self, now: float) -> tuple[Cohort, Snapshot | None] | None:
-        """Take a postponed cohort whose time has come."""
+        """Remove and return a paced cohort whose time has come, with its base."""
         due = self.next_due()
         if due is None or due > now:
             return None
         cohort = heappop(self._due)[2]
-        return cohort, self.late.pop(cohort)
+        return cohort, self.paced.pop(cohort)
 
-    def discard(self, cohort: Cohort) -> tuple[bool, Snapshot | None]:
-        """Take ``cohort`` out; return whether it was here, and the Snapshot it was at."""
+    def remove(self, cohort: Cohort) -> tuple[bool, Snapshot | None]:
+        """Remove ``cohort``; return whether it was queued, and its base."""
         for place in self._places():
             if cohort in place:
                 return True, place.pop(cohort)
         return False, None
 
     def _places(self) -> tuple[dict[Cohort, Snapshot | None], ...]:
-        return self.fresh, self.first, self.rest, self.late
+        return self.unchecked, self.urgent, self.normal, self.paced

@@ -1,7 +1,7 @@
-"""The wire format of every stream: one file owns the bytes that an ``EventSource`` reads.
+"""The wire format of all streams.
 
 Format: WHATWG HTML, section "Server-sent events".
-A payload is JSON without raw line feeds, so one ``data:`` line always carries it whole.
+Payloads are JSON without line feeds, so one ``data:`` line is enough.
 """
 
 from __future__ import annotations
@@ -10,51 +10,40 @@ import re
 
 import msgspec
 
-NULL_PAYLOAD = b'{"value":null,"variationId":""}'
-"""What a single-flag stream shows once its flag is deleted."""
+DELETED_FLAG = b'{"value":null,"variationId":""}'  # payload of a stream in plain mode whose flag is deleted
+# Comments: EventSource ignores them, proxies in between see traffic.
+HEARTBEAT = b":\n\n"
+WAITING = b": waiting for the first config\n\n"
 
-COMMENT_BEAT = b":\n\n"
-"""A heartbeat: a comment line, invisible to ``EventSource`` but alive for every proxy on the way."""
-
-# ``<config tag>.<digest>``; a tag of another length may come from another version of the gateway, and names no config.
-ID = re.compile(r"([0-9a-f]{1,64})\.([0-9a-f]{16})")
-
-
-def comment(text: str) -> bytes:
-    """Return a comment frame; ``text`` has no line break."""
-    return b": " + text.encode() + b"\n\n"
+# ``<config tag>.<digest>``. Other versions of the gateway may have tags of another length: no config here has them.
+EVENT_ID = re.compile(r"([0-9a-f]{1,64})\.([0-9a-f]{16})")
 
 
-def retry(milliseconds: int) -> bytes:
-    """Return the field that tells a browser how long to wait before it connects again."""
-    return b"retry: %d\n\n" % milliseconds
+def event(tag: str, digest: str, payload: bytes, name: bytes = b"") -> bytes:
+    """Return an event with the id of a config ``tag`` and the ``digest`` of the client's values after the event.
 
-
-def event(tag: str, seen: str, payload: bytes, name: bytes = b"") -> bytes:
-    """Return an event: ``tag`` names the config, ``seen`` is the digest of what the reader then sees.
-
-    Without a ``name`` it is what ``EventSource.onmessage`` gets.
+    ``EventSource.onmessage`` receives events without a ``name``.
     """
     head = b"event: %b\n" % name if name else b""
-    return b"%bid: %b.%b\ndata: %b\n\n" % (head, tag.encode(), seen.encode(), payload)
+    return b"%bid: %b.%b\ndata: %b\n\n" % (head, tag.encode(), digest.encode(), payload)
 
 
-def mark(tag: str, seen: str) -> bytes:
-    """Return the id alone: a browser remembers it and, as there is no ``data``, calls no listener."""
-    return b"id: %b.%b\n\n" % (tag.encode(), seen.encode())
+def id_only(tag: str, digest: str) -> bytes:
+    """Return an id without data: a browser stores it and calls no listener."""
+    return b"id: %b.%b\n\n" % (tag.encode(), digest.encode())
 
 
-def refetch(etag: str, modified: int) -> bytes:
-    """Return the payload with which OFREP calls a client to ask again; ``modified`` is in seconds since 1970."""
+def refetch_payload(etag: str, modified: int) -> bytes:
+    """Return the payload that makes an OFREP provider evaluate again; ``modified`` is in seconds since 1970."""
     return msgspec.json.encode({"type": "refetchEvaluation", "etag": etag, "lastModified": modified})
 
 
 def parse_event_id(text: str) -> tuple[str, str]:
-    """Return the config tag and the digest of an event id that came back; two empty texts when it is none of ours."""
-    found = ID.fullmatch(text)
+    """Return the config tag and the digest of an event id, both empty if the gateway cannot have made it."""
+    found = EVENT_ID.fullmatch(text)
     return (found[1], found[2]) if found else ("", "")
 
 
 def first_frame(milliseconds: int, frame: bytes) -> bytes:
-    """Return what a new connection is sent: the ``retry`` field, then ``frame``, in one write."""
-    return retry(milliseconds) + frame
+    """Return what a stream begins with: the time that a browser waits before it reconnects, and ``frame``."""
+    return b"retry: %d\n\n%b" % (milliseconds, frame)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import CannotListenError
 
-from gateway.serving.listening import BACKLOG, EVERYWHERE
+from gateway.serving import ALL_ADDRESSES, BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def _everywhere(port: int, bind: str, make: Callable[[int, str], socket.socket])
     """Make a socket on the address ``bind``, or on every address when it is empty, IPv6 as well where there is any."""
     try:
         try:
-            return make(port, bind or EVERYWHERE)
+            return make(port, bind or ALL_ADDRESSES)
         except OSError as error:
             if bind or error.errno == EADDRINUSE:
                 raise

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.streams import COMMENT_BEAT, HeartbeatWheel
-from gateway.streams.heartbeat import LAP_SECONDS, SHORTEST_TICK_SECONDS
+from gateway.streams import HeartbeatWheel
+from gateway.streams.heartbeat import MAX_LAP_SECONDS, MIN_INTERVAL_SECONDS
+from gateway.streams.sse import HEARTBEAT
 
 
 class Stream:
@@ -38,7 +39,7 @@ def test_each_idle_stream_beats_once_per_interval() -> None:
     for stream in streams:
         wheel.add(stream)  # type: ignore[arg-type]
     whole_turn(wheel, 20)
-    assert all(stream.written == [COMMENT_BEAT] for stream in streams)
+    assert all(stream.written == [HEARTBEAT] for stream in streams)
 
 
 def test_beats_are_spread_over_the_interval() -> None:
@@ -64,7 +65,7 @@ def test_activity_skips_the_next_beat_and_keeps_the_phase() -> None:
     whole_turn(wheel, 20)
     assert stream.written == []
     wheel.turn(20)
-    assert stream.written == [COMMENT_BEAT]
+    assert stream.written == [HEARTBEAT]
 
 
 def test_a_paused_reader_gets_no_heartbeat() -> None:
@@ -110,7 +111,7 @@ def test_a_long_interval_costs_nothing_and_hides_no_stall(interval: float) -> No
     stream = Stream()
     stream.paused_since = 0
     wheel.add(stream)  # type: ignore[arg-type]
-    whole_turn(wheel, LAP_SECONDS, now=60)
+    whole_turn(wheel, MAX_LAP_SECONDS, now=60)
     assert stream in stalled
 
 
@@ -133,7 +134,7 @@ def test_a_long_interval_is_beaten_once_and_evenly() -> None:
 
 def test_no_interval_keeps_the_process_busy() -> None:
     """A nonsensically short interval is taken for the shortest there is."""
-    assert HeartbeatWheel(1e-9, 60, ignore).tick == SHORTEST_TICK_SECONDS
+    assert HeartbeatWheel(1e-9, 60, ignore).tick == MIN_INTERVAL_SECONDS
 
 
 def test_a_discarded_stream_is_left_alone() -> None:

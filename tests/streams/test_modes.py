@@ -8,8 +8,8 @@ from typing import Any
 
 from gateway.flags import Snapshot, User, load
 from gateway.streams import HeartbeatWheel, Hub, StreamOptions, Subscriber, parse_event_id
-from gateway.streams.cohort_index import UNNAMED
-from gateway.streams.hub import HELD_LIMIT
+from gateway.streams.cohort_index import UNKNOWN_FLAG
+from gateway.streams.hub import KEPT_SNAPSHOTS
 
 DELTA = StreamOptions("delta")
 OFREP = StreamOptions("ofrep")
@@ -192,16 +192,16 @@ def test_a_reader_paused_for_too_long_gets_a_put() -> None:
     """Old configs are not kept without end: beyond the bound everything is sent again, and the state is exact."""
     world = World({"n": {"t": 2, "v": {"i": 0}, "i": "v"}, "a": on(True)})
     readers = []
-    for number in range(HELD_LIMIT + 1):
+    for number in range(KEPT_SNAPSHOTS + 1):
         reader, subscriber = world.watch(DELTA, Identifier=str(number))
         subscriber.pause()
         readers.append((reader, subscriber))
         world.change({"n": {"t": 2, "v": {"i": number + 1}, "i": "v"}, "a": on(True)})
     for _, subscriber in readers:
         subscriber.resume()
-    expected = {"a": shown(True), "n": shown(HELD_LIMIT + 1)}
+    expected = {"a": shown(True), "n": shown(KEPT_SNAPSHOTS + 1)}
     assert [expected] * len(readers) == [reader.state for reader, _ in readers]
-    assert ["put"] + ["patch"] * HELD_LIMIT == [reader.events[-1][0] for reader, _ in readers]
+    assert ["put"] + ["patch"] * KEPT_SNAPSHOTS == [reader.events[-1][0] for reader, _ in readers]
 
 
 def test_a_reader_that_resumes_during_a_push_is_not_left_behind() -> None:
@@ -351,9 +351,9 @@ def test_a_stream_before_the_first_config_names_no_metric() -> None:
     _, more = world.watch(StreamOptions(), "junk")
     for subscriber in (junk, more, known):
         subscriber.close()
-    assert [UNNAMED, None, "a", UNNAMED] == world.meter.opened
-    assert [UNNAMED, UNNAMED, "a"] == world.meter.closed
-    assert {UNNAMED, None, "a"} == set(world.meter.sent)
+    assert [UNKNOWN_FLAG, None, "a", UNKNOWN_FLAG] == world.meter.opened
+    assert [UNKNOWN_FLAG, UNKNOWN_FLAG, "a"] == world.meter.closed
+    assert {UNKNOWN_FLAG, None, "a"} == set(world.meter.sent)
 
 
 def test_ofrep_is_called_when_a_value_or_a_reason_changes() -> None:
@@ -446,4 +446,4 @@ def test_the_memory_of_names_is_bounded() -> None:
     for number in range(3_000):
         names.add(f"tag{number}", "x" * 1_000)
     assert ("tag0" in names, "tag2999" in names, "x" * 1_000 in names) == (False, True, False)
-    assert 1_000 == len(names._known)
+    assert 1_000 == len(names._names)

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.streams import comment, event, first_frame, retry
+from gateway.streams.sse import HEARTBEAT, WAITING, event, first_frame
 
 
 def parse(stream: bytes) -> list[dict[str, str]]:
@@ -34,10 +34,10 @@ def test_a_parsed_event_gives_back_id_and_payload(values: dict[str, object]) -> 
 
 
 def test_comments_and_retry_are_no_events() -> None:
-    """A heartbeat or a retry field alone dispatches nothing."""
-    assert parse(comment("waiting") + retry(3000) + b":\n\n") == []
+    """A comment or a retry field alone dispatches nothing."""
+    assert parse(first_frame(3000, WAITING) + HEARTBEAT) == []
 
 
 def test_retry_carries_milliseconds() -> None:
     """The retry field is a bare number of milliseconds."""
-    assert retry(2000) == b"retry: 2000\n\n"
+    assert first_frame(2000, b"") == b"retry: 2000\n\n"

@@ -221,7 +221,7 @@ class Streams(RuleBasedStateMachine):
             now=lambda: self.now,
             rng=random.Random(1),
             metrics=Silent(),
-            fault=fail,
+            on_write_error=fail,
         )
 
     def compile(self) -> Any:
@@ -344,7 +344,7 @@ class Streams(RuleBasedStateMachine):
         for subscriber, reader in self.readers.items():
             reader.narrow = False
             reader.empty()
-            assert parse_event_id(reader.id)[1] == subscriber.sent == subscriber.cohort.seen
+            assert parse_event_id(reader.id)[1] == subscriber.sent_digest == subscriber.cohort.digest
             if reader.mode == "ofrep":
                 assert reader.asked() == reader.answer
             else:

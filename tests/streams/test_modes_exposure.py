@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.flags import Result, Snapshot, User, load
-from gateway.streams import Exposure, HeartbeatWheel, Hub, StreamOptions, Subscriber
+from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, StreamOptions, Subscriber
 from web_memory import NoMeter
 
 ANNA = User({"Identifier": "anna"})
@@ -42,12 +42,12 @@ class Nowhere:
 class Scene:
     """A hub whose exposures are noted: keys and readers."""
 
-    def __init__(self, *, whole: bool = True) -> None:
+    def __init__(self, *, all_flags: bool = True) -> None:
         self.hub = Hub(
             "sdk", config(a=True, b=True), wheel=HeartbeatWheel(20, 60, lambda _: None), now=lambda: 0.0,
-            rng=random.Random(1), metrics=NoMeter(),
+            rng=random.Random(1), metrics=NoMeter(), on_write_error=lambda *_: None,
         )  # fmt: skip
-        self.hub.exposure = Exposure(self._tell, whole=whole)
+        self.hub.exposures = ExposureRecorder(self._tell, all_flags=all_flags)
         self._told: Shown = []
 
     def _tell(self, results: Sequence[Result], user: User | None, times: int) -> None:
@@ -119,7 +119,7 @@ def test_who_could_not_be_written_to_does_not_count() -> None:
 @pytest.mark.parametrize(("key", "mode"), [(None, "plain"), (None, "delta"), (None, "ofrep")])
 def test_streams_of_all_flags_count_only_where_that_is_asked_for(key: str | None, mode: str) -> None:
     """Calls to ask again never do."""
-    scene = Scene(whole=False)
+    scene = Scene(all_flags=False)
     scene.open(key, mode)
     scene.publish(a=False, b=True)
     assert [] == scene.told()
