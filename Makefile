@@ -18,6 +18,7 @@ help:
 	@echo "make nightly      run property tests with many more examples, webhook and exporter tests with many more faults"
 	@echo "make bench        measure against a plain Klein program (about seven minutes) and rewrite docs/benchmarks"
 	@echo "make bench-quick  measure only the main rows (about a minute)"
+	@echo "make bench-compare BASE=v0.1  processor time of this checkout beside another revision (about four minutes)"
 	@echo "make soak         test streams under churn, faults and kills for MINUTES=10"
 	@echo "make format       format the sources with ruff"
 	@echo "make clean        delete environments, builds and caches of the other commands"
@@ -98,7 +99,8 @@ clean:
 
 # --- measurements ---------------------------------------------------------------------------------------------------
 
-.PHONY: bench bench-quick soak
+.PHONY: bench bench-quick bench-compare soak
+BASE ?= HEAD
 MINUTES ?= 10
 
 bench: .venv/installed
@@ -108,6 +110,11 @@ bench: .venv/installed
 bench-quick: .venv/installed
 	@etc/setup/debian wrk
 	@$(BIN)/python -m bench --quick
+
+# Fails if a row of this checkout takes 5 % more than the same row of the revision BASE.
+bench-compare: .venv/installed
+	@etc/setup/debian wrk
+	@$(BIN)/python -m bench.compare $(BASE)
 
 # tests/e2e/test_soak.py describes the checks; `make test` runs it for a minute.
 soak: .venv/installed

@@ -32,10 +32,16 @@ def free_port() -> int:
 
 
 class Server:
-    """One server with its own config file; ``available`` is False if this version cannot run with two workers."""
+    """One server with its own config file, run from the checkout ``root``.
 
-    def __init__(self, kind: str, home: Path, config: bytes, *, guarded: bool = False, **settings: Any) -> None:
+    ``available`` is False if this version cannot run with two workers.
+    """
+
+    def __init__(
+        self, kind: str, home: Path, config: bytes, *, guarded: bool = False, root: Path = ROOT, **settings: Any
+    ) -> None:
         self.kind = kind
+        self._root = root
         self.home = home / f"{kind.replace(' ', '-')}-{time.monotonic_ns()}"
         self.home.mkdir(parents=True)
         self.file = self.home / "config.json"
@@ -52,7 +58,7 @@ class Server:
     def __enter__(self) -> Self:
         log = (self.home / "log").open("wb")
         env = {name: value for name, value in os.environ.items() if not name.startswith("CONFIGCAT_")}
-        env["PYTHONPATH"] = str(ROOT)
+        env["PYTHONPATH"] = str(self._root)
         self._process = subprocess.Popen(self._command(), cwd=self.home, stdout=log, stderr=log, env=env)
         log.close()
         try:
