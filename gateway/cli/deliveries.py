@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from gateway.webhooks.store.queries import Full, State
+    from gateway.storage import MessageState
+    from gateway.webhooks.store.queries import Full
 
-_STATES = ("pending", "delivered", "failed", "skipped")
+_STATES = ("pending", "delivered", "failed", "skipped")  # ``MessageState``, whose import takes longer than ``--help``
 TAKEN_SECONDS = 4.0  # a running gateway looks for wishes every second; one that is there after that has no taker
 TEST_SECONDS = 15.0  # for which a test is waited for; a call may take 10 s
 _LOOK_SECONDS = 0.1
@@ -72,7 +73,7 @@ def list_(
 
     with opened(place) as connection:
         listed = queries.deliveries(
-            connection, endpoint=endpoint, state=cast("State | None", state), since=since or 0.0, limit=limit
+            connection, endpoint=endpoint, state=cast("MessageState | None", state), since=since or 0.0, limit=limit
         )
     if as_json:
         views.print_json([views.plain(each) for each in listed.found])

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -49,8 +51,6 @@ def print_table(found: list[Delivery], now: float) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from gateway.telemetry import printable
 
     console = Console(width=max(Console().width, LEAST) if sys.stdout.isatty() else WIDE)
     wide = console.width >= ROOMY
@@ -89,7 +89,7 @@ def print_full(full: Full, now: float) -> None:
     _field("endpoint", f"{each.endpoint} (message {each.sequence})" if each.sequence else each.endpoint)
     _field("format", f"{each.format}, {each.type}")
     _field("subject", each.subject if each.sdk_id in {None, each.subject} else f"{each.subject}, SDK {each.sdk_id}")
-    _field("state", f"{state}{_line(_more(each, now))}", raw=True)
+    _field("state", f"{state}{printable(_more(each, now))}", raw=True)
     _field("created", when(each.created))
     if each.due is not None:
         _field("due", when(each.due))
@@ -103,31 +103,25 @@ def print_full(full: Full, now: float) -> None:
 def print_try(one: Try) -> None:
     """Print one attempt, with the beginning of the answer."""
     fine = one.status is not None and 200 <= one.status <= 299
-    outcome = click.style(_line(one.outcome), fg="green" if fine else "red")
+    outcome = click.style(printable(one.outcome), fg="green" if fine else "red")
     click.echo(f"attempt {one.number}: {when(one.at)}, {one.duration:.3f} s, {outcome}")
     for line in one.answer.splitlines():
-        click.echo(f"           {_line(line)}")
+        click.echo(f"           {printable(line)}")
 
 
 def _field(name: str, value: str, *, raw: bool = False) -> None:
-    click.echo(f"{name + ':':<10} {value if raw else _line(value)}")
+    click.echo(f"{name + ':':<10} {value if raw else printable(value)}")
 
 
 def _pretty(body: str) -> str:
     """Return JSON over several lines in a terminal, and as it was sent elsewhere."""
     if not sys.stdout.isatty():
-        return _line(body)
+        return printable(body)
     try:
         text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
-        return _line(body)
-    return "\n           ".join(map(_line, text.splitlines()))
-
-
-def _line(text: str) -> str:
-    from gateway.telemetry import printable
-
-    return printable(text)
+        return printable(body)
+    return "\n           ".join(map(printable, text.splitlines()))
 
 
 def when(at: float) -> str:

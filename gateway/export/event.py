@@ -8,19 +8,18 @@ The line feed parts a line from the one before, and is no part of the first one.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway.flags.encoding import encode_text, encode_value
+from gateway.flags.encoding import encode_value
+from gateway.text import json_digest, json_string
 
 if TYPE_CHECKING:
     from gateway.flags import Result, User
 
 IDENTIFIER: Final = "Identifier"
 KNOWN_LIMIT: Final = 20_000  # outcomes whose tail is remembered: two each of 10,000 flags, some 3 MB
-_DIGEST_LENGTH: Final = 32  # hex digits: 128 bits tell any two users apart
 _USER: Final = b'\n{"kind":"feature","contextKind":"user","userKey":'
 _ANONYMOUS: Final = b'\n{"kind":"feature","contextKind":"anonymousUser","userKey":"%b"'
 _MOMENT: Final = b',"creationDate":%d,'
@@ -42,8 +41,8 @@ class Tails(dict["Result", bytes]):
 def tail_of(result: Result) -> bytes:
     """Return what is told of an outcome; ``default`` is true, and the value null, when evaluation failed."""
     return _TAIL % (
-        encode_text(result.key),
-        encode_text(result.variation_id),
+        json_string(result.key),
+        json_string(result.variation_id),
         encode_value(result.value),
         b"false" if result.error is None else b"true",
     )
@@ -55,7 +54,7 @@ def who_of(user: User | None) -> bytes:
         name = user.text.get(IDENTIFIER)
         if name:
             return _USER + _encode(name)
-    return _ANONYMOUS % _digest(user)
+    return _ANONYMOUS % json_digest({} if user is None else dict(user.attributes)).encode()
 
 
 def moment_of(at: float) -> bytes:
@@ -66,9 +65,3 @@ def moment_of(at: float) -> bytes:
 def counted(minute: int, tail: bytes, count: int) -> bytes:
     """Return the event of ``count`` equal evaluations in the minute that began at ``minute``, whoever asked."""
     return b'%b""%b%b,"count":%d}' % (_USER[1:], moment_of(minute), tail[:-1], count)
-
-
-def _digest(user: User | None) -> bytes:
-    attributes = {} if user is None else dict(user.attributes)
-    plain = msgspec.json.encode(attributes, order="sorted")
-    return sha256(plain, usedforsecurity=False).hexdigest()[:_DIGEST_LENGTH].encode()

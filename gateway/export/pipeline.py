@@ -22,7 +22,7 @@ from gateway.http_client.endpoint_trust import TrustError, policy
 from gateway.http_client.post import MakeSender, Route, make_sender
 from gateway.logger import component_logger
 from gateway.storage import LockTaken
-from gateway.text.timestamps import iso
+from gateway.text import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable

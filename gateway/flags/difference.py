@@ -9,10 +9,10 @@ import attrs
 
 from gateway.flags.config_json import read_piece
 from gateway.flags.definition import Fault
-from gateway.flags.encoding import canonical
 from gateway.flags.graph import affected_by
 from gateway.flags.percentage import Share, same_share
 from gateway.flags.snapshot import Snapshot, changed_positions
+from gateway.text import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,7 +67,7 @@ def difference(old: Snapshot, new: Snapshot) -> ChangeSet:
         affected=_sorted(touched | reached),
         segments=_changed_names(old.groups, new.groups),
         salt_changed=salted,
-        preferences_changed=canonical(dict(old.preferences)) != canonical(dict(new.preferences)),
+        preferences_changed=canonical_json(dict(old.preferences)) != canonical_json(dict(new.preferences)),
     )
 
 
@@ -88,7 +88,7 @@ def _updated(old: Flag, new: Flag, moved: frozenset[int], *, salted: bool) -> bo
 
 
 def _same(old: bytes, new: bytes) -> bool:
-    return old == new or canonical(read_piece(old)) == canonical(read_piece(new))
+    return old == new or canonical_json(read_piece(old)) == canonical_json(read_piece(new))
 
 
 def _same_group(old: tuple[Group, ...], new: tuple[Group, ...]) -> bool:
@@ -105,7 +105,7 @@ def _by_name(groups: Iterable[Group]) -> dict[str, list[bytes]]:
     found: dict[str, list[bytes]] = defaultdict(list)
     for group in groups:
         name = "" if isinstance(group.segment, Fault) else group.segment.name
-        found[name].append(canonical(read_piece(group.source)))
+        found[name].append(canonical_json(read_piece(group.source)))
     return found
 
 

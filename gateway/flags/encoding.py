@@ -7,30 +7,13 @@ from __future__ import annotations
 
 import math
 
-import msgspec
+from gateway.text import json_string
 
-# ``<``, ``>`` and ``&`` never occur in JSON syntax, and the two separators only inside strings: replacing is safe.
-_ESCAPES = (
-    (b"<", b"\\u003c"),
-    (b">", b"\\u003e"),
-    (b"&", b"\\u0026"),
-    (b"\xe2\x80\xa8", b"\\u2028"),
-    (b"\xe2\x80\xa9", b"\\u2029"),
-)
 Value = bool | str | int | float
 """What a flag can serve; the type is part of the value: ``1``, ``1.0`` and ``True`` are three."""
 
 _SMALLEST_PLAIN = 1e-6  # below it a number takes an exponent
 _SMALLEST_EXPONENT = 1e21  # from it on a number takes an exponent
-
-
-def encode_text(text: str) -> bytes:
-    """Return ``text`` as a JSON string, safe to stand inside HTML; raises UnicodeEncodeError on lone surrogates."""
-    encoded = msgspec.json.encode(text)
-    for plain, escaped in _ESCAPES:
-        if plain in encoded:
-            encoded = encoded.replace(plain, escaped)
-    return encoded
 
 
 def encode_number(number: float) -> bytes:
@@ -64,12 +47,7 @@ def encode_value(value: Value | None) -> bytes:
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if isinstance(value, str):
-        return encode_text(value)
+        return json_string(value)
     if isinstance(value, int):
         return str(value).encode()
     return encode_number(value)
-
-
-def canonical(value: object) -> bytes:
-    """Return bytes that are equal exactly when two plain JSON values are, types included (``1`` is not ``1.0``)."""
-    return msgspec.json.encode(value, order="sorted")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.flags.encoding import Value, encode_text, encode_value
+from gateway.flags.encoding import Value, encode_value
 from gateway.flags.fingerprint import number_of
+from gateway.text import json_string
 
 FAILURES_SHARED = 100  # failures of one flag, over all its configs, beyond which the next config starts anew
 
@@ -34,14 +35,14 @@ class Result:
         self.variation_id: Final = variation_id
         self.matched: Final = matched
         self.error: Final = error
-        name, shown, variant = encode_text(key), encode_value(value), encode_text(variation_id)
+        name, shown, variant = json_string(key), encode_value(value), json_string(variation_id)
         self.json: Final = b'{"value":%b,"variationId":%b}' % (shown, variant)
         self.entry: Final = b"%b:%b" % (name, self.json)
         reason = b"TARGETING_MATCH" if matched else b"DEFAULT"
         self.ofrep: Final = (
             b'{"key":%b,"reason":"%b","variant":%b,"value":%b}' % (name, reason, variant, shown)
             if error is None
-            else b'{"key":%b,"errorCode":"GENERAL","errorDetails":%b}' % (name, encode_text(error))
+            else b'{"key":%b,"errorCode":"GENERAL","errorDetails":%b}' % (name, json_string(error))
         )
         self.number: Final = number_of(self.entry)
         self.ofrep_number: Final = number_of(self.ofrep)

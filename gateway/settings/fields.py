@@ -10,8 +10,8 @@ import msgspec
 from msgspec import inspect
 
 from gateway.settings.marks import Later, Marks, Secret, marks_in
-from gateway.settings.problems import printable
 from gateway.settings.schema.root import Section, Settings
+from gateway.text import replace_unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,4 +112,4 @@ def dotted(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return printable(text)
+    return replace_unprintable(text)

@@ -14,7 +14,8 @@ import attrs
 
 from gateway.settings.loading import Loaded, load
 from gateway.settings.parsing.yaml_text import TEXT_LIMIT
-from gateway.settings.problems import Problem, printable
+from gateway.settings.problems import Problem
+from gateway.text import replace_unprintable
 
 if TYPE_CHECKING:
     from gateway.settings.rules.general import Exists
@@ -81,4 +82,4 @@ class SettingsFile:
 
 
 def _failed(path: str, text: str) -> Loaded:
-    return Loaded(settings=None, problems=(Problem(path="", text=printable(text)),), path=path)
+    return Loaded(settings=None, problems=(Problem(path="", text=replace_unprintable(text)),), path=path)

@@ -16,11 +16,12 @@ from gateway.settings.fields import PREFIX, Path, dotted, fields, options
 from gateway.settings.parsing.raw import Raw, Unreadable
 from gateway.settings.parsing.reading import Place, Reader
 from gateway.settings.parsing.yaml_text import read_yaml
-from gateway.settings.problems import Problem, printable, shortened
+from gateway.settings.problems import Problem, shortened
 from gateway.settings.rules.general import Exists, Finding, errors
 from gateway.settings.rules.outgoing import outbound_errors, outbound_notices
 from gateway.settings.rules.unsupported import later_errors
 from gateway.settings.sdk_keys import valid_key
+from gateway.text import replace_unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -121,7 +122,7 @@ def _unknown(reader: Reader) -> Iterator[Problem]:
         found += 1
         if found <= UNKNOWN_LIMIT:
             near = _nearest(name, sorted(reader.variables))
-            yield _warning((), "unknown environment variable, ignored", Place(printable(name)), near)
+            yield _warning((), "unknown environment variable, ignored", Place(replace_unprintable(name)), near)
     if found > UNKNOWN_LIMIT:
         yield Problem(path="", text=f"{found - UNKNOWN_LIMIT} more unknown options, ignored")
 
@@ -169,7 +170,7 @@ def _warning(path: Path, text: str, place: Place, near: str = "") -> Problem:
     meant = f"; did you mean {near}?" if near else ""
     return Problem(
         path=dotted(path),
-        text=printable(text) + meant,
+        text=replace_unprintable(text) + meant,
         variable=place.variable,
         line=place.line,
         column=place.column,

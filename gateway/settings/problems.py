@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from gateway.text import replace_unprintable
+
 SHOWN = 60  # characters of a found value; longer ones are cut.
 
 
@@ -45,12 +47,7 @@ class Problem:
         return {name: value for name, value in attrs.asdict(self).items() if value not in ("", None)}
 
 
-def printable(text: str) -> str:
-    """Return a text whose control characters cannot disturb a terminal or forge a line of log."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def shortened(text: str) -> str:
     """Return a text in quotes, cut to ``SHOWN`` characters, without control characters."""
-    clean = printable(text)
+    clean = replace_unprintable(text)
     return f"'{clean}'" if len(clean) <= SHOWN else f"'{clean[:SHOWN]}…'"

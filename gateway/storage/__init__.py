@@ -7,7 +7,15 @@ The tables belong to the rooms that use them, except the count of drops, which b
 
 from __future__ import annotations
 
-from gateway.storage.database import DISK_ERRORS, Database, OutboxUnusable, Store, check_database, count_drop
+from gateway.storage.database import (
+    DISK_ERRORS,
+    Database,
+    MessageState,
+    OutboxUnusable,
+    Store,
+    check_database,
+    count_drop,
+)
 from gateway.storage.lock_file import LockFile, LockTaken
 from gateway.storage.migrations import APPLICATION_ID, SCHEMA_VERSION
 from gateway.storage.paths import outbox_path
@@ -19,6 +27,7 @@ __all__ = (
     "Database",
     "LockFile",
     "LockTaken",
+    "MessageState",
     "OutboxUnusable",
     "Store",
     "check_database",

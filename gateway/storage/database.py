@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
+MessageState = Literal["pending", "delivered", "failed", "skipped"]  # in the table of messages
 
 DISK_ERRORS: Final = (sqlite3.Error, OSError)  # disk full, locked, read-only or gone: such a write is retried
 BUSY_SECONDS: Final = 2.0  # how long a transaction waits for the lock of another process; a change waits 0.25 s anyway

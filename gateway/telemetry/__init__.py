@@ -23,7 +23,6 @@ from gateway.telemetry.readiness import Readiness, SdkState, Serving, Verdict
 from gateway.telemetry.rlimits import FileLimit, raise_file_limit
 from gateway.telemetry.status import Status
 from gateway.telemetry.vitals import Vitals
-from gateway.text.redact import printable, redact
 
 __all__ = (
     "REQUEST_BUCKETS",
@@ -52,7 +51,5 @@ __all__ = (
     "log_observer",
     "make_diagnostics_site",
     "open_again",
-    "printable",
     "raise_file_limit",
-    "redact",
 )

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.telemetry.components import component, level_of
-from gateway.text.redact import printable, redact
+from gateway.text import iso, printable, redact
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -92,7 +92,7 @@ def _text(event: LogEvent, name: str, level: Any) -> str:
 def _json(event: LogEvent, name: str, level: Any) -> str:
     """Return one JSON object: time, level, component, message, the event's own fields, and a failure's traceback."""
     line: dict[str, object] = {
-        "time": _moment(event).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": iso(event.get("log_time") or 0.0),
         "level": _WORDS[level],
         "component": _encodable(redact(name)),
         "message": _encodable(_message(event)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.text.redact import printable, redact
+from gateway.text import printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,13 +11,14 @@ import re
 import sqlite3
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from gateway.logger import component_logger
+from gateway.storage import MessageState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
 
 _log = component_logger("diag")
 
-State = Literal["pending", "delivered", "failed", "skipped"]
 Answer = tuple[int, bytes]  # status, JSON
 
-STATES: Final = ("pending", "delivered", "failed", "skipped")
+STATES: Final = get_args(MessageState)
 PATHS: Final = ("/changes", "/deliveries")
 LIMIT: Final = 100  # entries where the caller does not say
 MOST: Final = 1000  # entries of one answer
@@ -48,7 +48,7 @@ class Desk(Protocol):
     """Who answers about an open outbox; every Deferred errs with ``sqlite3.Error`` when there is no answer now."""
 
     def deliveries(
-        self, *, endpoint: str | None, state: State | None, since: float, before: int | None, limit: int
+        self, *, endpoint: str | None, state: MessageState | None, since: float, before: int | None, limit: int
     ) -> Deferred[bytes]:
         """Return a part of the list as JSON, the newest first."""
 
@@ -160,11 +160,11 @@ def _parameters(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, value in asked.items() if value}
 
 
-def _state(asked: dict[str, str]) -> State | None:
+def _state(asked: dict[str, str]) -> MessageState | None:
     state = asked.get("state")
     if state is not None and state not in STATES:
         raise Refused(400, f"state '{state}' is not one of: {', '.join(STATES)}")
-    return cast("State | None", state)
+    return cast("MessageState | None", state)
 
 
 def _window(asked: dict[str, str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import Factory, define
 
 from gateway.settings import mask_sdk_key
-from gateway.text.redact import printable, redact
+from gateway.text import printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from gateway.text.redact import printable, redact
+from gateway.text import printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,1 +1,22 @@
-"""Text without dependencies: timestamps, escapes, masking of secrets."""
+"""Functions of text that every room may use: timestamps, JSON strings, printable text, masked secrets.
+
+A leaf of the import graph: pure, and without imports of other rooms.
+"""
+
+from __future__ import annotations
+
+from gateway.text.json_encoding import canonical_json, json_digest, json_string
+from gateway.text.printable import printable, replace_unprintable
+from gateway.text.redact import redact
+from gateway.text.timestamps import iso, milliseconds
+
+__all__ = (
+    "canonical_json",
+    "iso",
+    "json_digest",
+    "json_string",
+    "milliseconds",
+    "printable",
+    "redact",
+    "replace_unprintable",
+)

@@ -1,4 +1,4 @@
-"""Moments as the formats spell them."""
+"""Timestamps of messages, in the two forms that receivers expect."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ def milliseconds(at: float) -> int:
 
 
 def iso(at: float, *, precise: bool = False) -> str:
-    """Return Unix seconds as ISO 8601 in UTC, ending in ``Z``: to the millisecond, or to the microsecond."""
+    """Return Unix seconds as ISO 8601 in UTC with ``Z``, in milliseconds, or in microseconds if ``precise``."""
     moment = datetime.fromtimestamp(at, UTC)
     return moment.isoformat(timespec="microseconds" if precise else "milliseconds").replace("+00:00", "Z")

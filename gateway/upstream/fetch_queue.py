@@ -41,11 +41,6 @@ class Turns:
         self._free_at = float("-inf")  # when the next limited fetch may begin
         self._timer = Timer(clock)
 
-    @property
-    def busy(self) -> bool:
-        """Whether a fetch is under way."""
-        return self._current is not None
-
     def ask(self, *, limited: bool = False) -> Deferred[Refreshed]:
         """The result of a fetch that begins after this call; cancelling it disturbs nobody else."""
         caller: Deferred[Refreshed] = Deferred(self._forget)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from gateway.storage import Store
-    from gateway.webhooks.store.queries import Retried, State
+    from gateway.storage import MessageState, Store
+    from gateway.webhooks.store.queries import Retried
 
 READ_SECONDS: Final = 5.0  # that one look may take; 100,000 messages of 1 KB take 0.2
 LOOKS: Final = 20  # that may wait for the thread; the next is refused
@@ -62,7 +62,7 @@ class Desk:
         self._thread.stop()
 
     def deliveries(
-        self, *, endpoint: str | None, state: State | None, since: float, before: int | None, limit: int
+        self, *, endpoint: str | None, state: MessageState | None, since: float, before: int | None, limit: int
     ) -> Deferred[bytes]:
         """Return ``{"deliveries": […], "next": …}``; see ``queries.deliveries``."""
 

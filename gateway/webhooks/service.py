@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from gateway.deferreds import supervise
 from gateway.http_client.post import MakeSender, make_sender
 from gateway.logger import component_logger
-from gateway.text.timestamps import iso
+from gateway.text import iso
 from gateway.webhooks.admin import Desk
 from gateway.webhooks.attribution import Credits
 from gateway.webhooks.delivery.courier import Courier

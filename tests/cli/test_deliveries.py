@@ -11,12 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Event, Thread
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.deliveries import deliveries
 from gateway.http_client.attempt import Attempt
+from gateway.storage import MessageState
 from gateway.webhooks.formats.message import Message
 from gateway.webhooks.store import message_table as ledger
 from outbound_memory import DirectStore
@@ -57,6 +59,12 @@ def states(database: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT id, state FROM messages").fetchall())
     finally:
         connection.close()
+
+
+def test_the_states_of_the_option_are_those_of_messages() -> None:
+    """The command has a list of its own, so that it starts without importing Twisted."""
+    (option,) = [each for each in deliveries.commands["list"].params if each.name == "state"]
+    assert get_args(MessageState) == tuple(option.type.choices)
 
 
 def test_list_shows_the_newest_first(database: Path) -> None:

@@ -14,10 +14,11 @@ from gateway.settings.fields import PREFIX, Field, Path, dotted, fields, inherit
 from gateway.settings.marks import Later, Marks
 from gateway.settings.parsing.coercion import Misfit, allowed, scalar, sort_of
 from gateway.settings.parsing.raw import Entries, Items, Raw, Scalar, Unreadable, is_null, read_json
-from gateway.settings.problems import Problem, printable, shortened
+from gateway.settings.problems import Problem, shortened
 from gateway.settings.schema.root import Section, Settings
 from gateway.settings.sdk_ids import collisions, environment_prefix, looks_like_key
 from gateway.settings.sdk_keys import mask_sdk_key
+from gateway.text import replace_unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +80,7 @@ class Reader:
         self.problems.append(
             Problem(
                 path=dotted(path),
-                text=printable(text),
+                text=replace_unprintable(text),
                 variable=place.variable,
                 found=found,
                 allowed=allowed,

@@ -7,9 +7,10 @@ import os.path
 import re
 from typing import TYPE_CHECKING, Final
 
-from gateway.settings.problems import printable, shortened
+from gateway.settings.problems import shortened
 from gateway.settings.rules.general import Exists, Finding, check_file, check_networks, check_url
 from gateway.settings.schema.root import Exporter
+from gateway.text import replace_unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,10 +65,10 @@ def outbound_errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
 def _endpoint(path: Path, endpoint: Endpoint, settings: Settings, exists: Exists) -> Iterator[Finding]:
     if not endpoint.name:
         yield Finding((*path, "name"), "webhooks: a web hook needs a name", allowed="a unique name")
-    elif endpoint.name != printable(endpoint.name).strip() or len(endpoint.name) > NAME_LIMIT:
+    elif endpoint.name != replace_unprintable(endpoint.name).strip() or len(endpoint.name) > NAME_LIMIT:
         text = "webhooks: the name is too long, or has blanks around it, or characters that nobody can read"
         allowed = f"at most {NAME_LIMIT} characters"
-        yield Finding((*path, "name"), text, found=shortened(printable(endpoint.name)), allowed=allowed)
+        yield Finding((*path, "name"), text, found=shortened(replace_unprintable(endpoint.name)), allowed=allowed)
     if not endpoint.url:
         yield Finding((*path, "url"), "webhooks: a web hook needs an address", allowed="http://… or https://…")
     yield from check_url((*path, "url"), endpoint.url)

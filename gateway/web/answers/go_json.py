@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.text import json_string
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,14 +23,6 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
 
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
-ESCAPES = (
-    (b"<", b"\\u003c"),
-    (b">", b"\\u003e"),
-    (b"&", b"\\u0026"),
-    ("\u2028".encode(), b"\\u2028"),
-    ("\u2029".encode(), b"\\u2029"),
-)
 
 
 class Unreadable(Exception):
@@ -77,11 +71,7 @@ def parse(text: bytes) -> object:
 
 def quoted(text: str) -> bytes:
     """Return ``text`` as a JSON string with the escapes that Go adds for the sake of HTML."""
-    encoded = _encode(SURROGATE.sub("\ufffd", text))
-    for plain, escaped in ESCAPES:
-        if plain in encoded:
-            encoded = encoded.replace(plain, escaped)
-    return encoded
+    return json_string(SURROGATE.sub("\ufffd", text))
 
 
 def _parse_leniently(text: bytes, complaint: str) -> object:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-FIELD_OVERHEAD = 32  # bytes that HTTP/2 adds to each field when it counts a header list
 HEADER_LIST_LIMIT = 2 * (REQUEST_LINE_LIMIT + HEADER_LIMIT)
 """Bytes of a header list that end the whole connection; below it, only the request that is too large is refused."""
 STREAM_LIMIT = 100  # requests and event streams of one connection at a time: what RFC 9113 recommends at least

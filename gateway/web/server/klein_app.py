@@ -6,7 +6,6 @@ only the tap imports that.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, cast
 
 from klein import Klein
@@ -16,6 +15,7 @@ from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
 from gateway.web.server.klein_stream import EventStream
 from gateway.web.server.request_target import decoded
+from gateway.web.server.route_matcher import PARAMETER
 from gateway.web.values import Call, Reply, StreamReply, text
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 NOT_FOUND = text(404, "404 page not found")
 NOT_ALLOWED = text(405, "Method Not Allowed")
-PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
 
 
 def resource(dispatcher: Dispatcher) -> KleinResource:

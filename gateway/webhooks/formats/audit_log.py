@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from gateway.text.timestamps import iso
-from gateway.webhooks.formats.definition import SegmentEdit, canonical, segment_edits
+from gateway.text import canonical_json, iso
+from gateway.webhooks.formats.definition import SegmentEdit, segment_edits
 from gateway.webhooks.formats.message import Message
 from gateway.webhooks.formats.message_ids import message_id, sdk_act_id
 
@@ -111,7 +111,7 @@ def _segment_log(edit: SegmentEdit) -> str:
 
 def _unsalted(preferences: Mapping[str, object]) -> bytes:
     # The salt is one of the preferences in a config JSON (``p.s``), and an act of its own here.
-    return canonical({name: value for name, value in preferences.items() if name != "s"})
+    return canonical_json({name: value for name, value in preferences.items() if name != "s"})
 
 
 def sdk_act(endpoint: Endpoint, sdk_id: str, ids: Ids, at: float, count: int, *, added: bool) -> Message:

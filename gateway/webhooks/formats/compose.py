@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.text.timestamps import iso
+from gateway.text import iso
 from gateway.webhooks.formats import audit_log, chat, envelope, environment, notifier
 from gateway.webhooks.formats.message import Feature, Ids, Message, Skipped, Told
 from gateway.webhooks.formats.message_ids import message_id

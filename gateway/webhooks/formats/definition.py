@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
+from gateway.text import canonical_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -109,7 +111,7 @@ def segment_edits(change: Change) -> list[SegmentEdit]:
         olds, news = before.get(name, {}), after.get(name, {})
         users = tuple(sorted(_users(change.old, olds) | _users(change.new, news)))
         for position, (old, new) in enumerate(zip_longest(olds.values(), news.values())):
-            if canonical(old) != canonical(new):
+            if canonical_json(old) != canonical_json(new):
                 edits.append(SegmentEdit(name, position, old, new, users))
     return edits
 
@@ -124,8 +126,3 @@ def _named_segments(snapshot: Snapshot) -> dict[str, dict[int, object]]:
 
 def _users(snapshot: Snapshot, numbers: Mapping[int, object]) -> set[str]:
     return {key for key, flag in snapshot.flags.items() if not flag.segments.isdisjoint(numbers)}
-
-
-def canonical(value: object) -> bytes:
-    """Return bytes that are equal exactly when two plain JSON values are; 1 and 1.0 are not, true and 1 neither."""
-    return msgspec.json.encode(value, order="sorted")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from gateway.text.timestamps import milliseconds
+from gateway.text import milliseconds
 from gateway.webhooks.formats.definition import segment_edits, told
 from gateway.webhooks.formats.message import Message, Skipped, Told
 from gateway.webhooks.formats.message_ids import failure_id, message_id

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.text.timestamps import iso
+from gateway.text import iso
 from gateway.webhooks.formats.definition import Value, default_value, is_boolean
 from gateway.webhooks.formats.message import Message, Skipped, Told
 from gateway.webhooks.formats.message_ids import message_id

@@ -6,11 +6,12 @@ Receivers know messages by them, over restarts and versions: what goes into one 
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 import msgspec
+
+from gateway.text import json_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from gateway.webhooks.formats.change import Change
 
 NAMESPACE = UUID("5b9c1c3e-0f0d-5a5e-9a52-6f1d3a7c4e21")  # ours; changing it would change every id
-_DIGEST_LENGTH = 32  # hex digits: 128 bits tell any two watched users apart
 
 
 def message_id(change: Change, style: str, kind: str, *target: str) -> str:
@@ -39,8 +39,7 @@ def failure_id(receiver: str, endpoint: str, failed_id: str, at: float) -> str:
 
 def user_digest(attributes: Mapping[str, Attribute]) -> str:
     """Return a short name of a watched user, equal exactly when all attributes are; it does not show them."""
-    encoded = msgspec.json.encode(dict(attributes), order="sorted")
-    return sha256(encoded, usedforsecurity=False).hexdigest()[:_DIGEST_LENGTH]
+    return json_digest(dict(attributes))
 
 
 def _named(*parts: str | int | list[str]) -> str:

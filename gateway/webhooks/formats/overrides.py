@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from gateway.text import canonical_json
 from gateway.webhooks.formats.definition import (
     Value,
-    canonical,
     default_value,
     items,
     segment_at,
@@ -55,7 +55,7 @@ def overrides(snapshot: Snapshot, key: str) -> dict[Target, Override]:
     for priority, rule in enumerate(items(definition, "r")):
         value, served = _served(definition, rule)
         for target, basis in _targets(snapshot, priority, rule):
-            found.setdefault(target, Override(priority, value, canonical([*basis, value, served])))
+            found.setdefault(target, Override(priority, value, canonical_json([*basis, value, served])))
     return found
 
 

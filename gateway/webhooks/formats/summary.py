@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from gateway.webhooks.formats.definition import canonical, default_value, items, segment_edits, value_of, value_text
+from gateway.text import canonical_json
+from gateway.webhooks.formats.definition import default_value, items, segment_edits, value_of, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,14 +76,14 @@ def _update(old: Snapshot, new: Snapshot, key: str, segments: tuple[str, ...]) -
     before, after = old.flags[key].definition, new.flags[key].definition
     parts: list[list[Span]] = []
     earlier, later = default_value(before), default_value(after)
-    if canonical(earlier) != canonical(later):
+    if canonical_json(earlier) != canonical_json(later):
         parts.append([_code(value_text(earlier)), Span(" → "), _code(value_text(later))])
     parts.extend(_rules(before, after))
-    if canonical(items(before, "p")) != canonical(items(after, "p")):
+    if canonical_json(items(before, "p")) != canonical_json(items(after, "p")):
         parts.append([Span("percentage options "), _code(_shares(before)), Span(" → "), _code(_shares(after))])
     if not parts:
         unchanged = [Span("still "), _code(value_text(later)), Span(", ")]
-        same = canonical(before) == canonical(after)
+        same = canonical_json(before) == canonical_json(after)
         why = "a segment that it uses changed" if segments and same else "its definition changed"
         parts.append([*unchanged, Span("the salt changed" if same and not segments else why)])
     spans = parts[0]
@@ -94,7 +95,7 @@ def _update(old: Snapshot, new: Snapshot, key: str, segments: tuple[str, ...]) -
 def _rules(before: object, after: object) -> Iterator[list[Span]]:
     # By place, since rules have no names: one that is put in front changes all behind it, hence ``RULES_SHOWN``.
     pairs = enumerate(zip_longest(items(before, "r"), items(after, "r")), 1)
-    different = [(number, was, now) for number, (was, now) in pairs if canonical(was) != canonical(now)]
+    different = [(number, was, now) for number, (was, now) in pairs if canonical_json(was) != canonical_json(now)]
     for number, was, now in different[:RULES_SHOWN]:
         earlier, later = _served(before, was), _served(after, now)
         if earlier == later:

@@ -5,7 +5,7 @@ The command line runs them on the file of a running or a stopped gateway, the di
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 from attrs import evolve, frozen
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
 
-State = Literal["pending", "delivered", "failed", "skipped"]
+    from gateway.storage import MessageState
+
 T = TypeVar("T")
 
 LIST_LIMIT: Final = 1000  # entries in one list; who wants more asks for those before the last one
@@ -36,7 +37,7 @@ class Delivery:
     type: str
     subject: str
     sdk_id: str | None
-    state: State
+    state: MessageState
     reason: str
     tries: int
     created: float
@@ -93,7 +94,7 @@ def deliveries(
     connection: sqlite3.Connection,
     *,
     endpoint: str | None = None,
-    state: State | None = None,
+    state: MessageState | None = None,
     since: float = 0.0,
     before: int | None = None,
     limit: int = LIST_LIMIT,
