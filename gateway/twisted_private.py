@@ -13,7 +13,7 @@ from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixi
 from twisted.internet.ssl import platformTrust
 from twisted.logger import Logger, LogPublisher
 from twisted.web._http2 import H2Connection
-from twisted.web._newclient import ParseError, RequestTransmissionFailed, ResponseNeverReceived
+from twisted.web._newclient import ParseError
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
 from zope.interface import implementer
 
@@ -31,8 +31,6 @@ __all__ = (
     "NegotiatedConnection",
     "ParseError",  # of an HTTP client: the answer is not HTTP
     "PollLike",
-    "RequestTransmissionFailed",  # of an HTTP client: the request did not leave
-    "ResponseNeverReceived",  # of an HTTP client: the connection ended before the answer
     "http2_connection",
     "no_log",
     "write_directly",

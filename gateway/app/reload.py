@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from gateway.export.pipeline import ExporterUnusable
+from gateway.http_client import TrustError
 from gateway.logger import component_logger
 from gateway.settings import restart_needed
 from gateway.storage import OutboxUnusable
 from gateway.telemetry import LogLevels
-from gateway.upstream import UpstreamError
 from gateway.web.server.tls import TlsError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Reload:
             self.registry.check(settings)
             self.database.check(settings)
             self.server.apply(settings)
-        except (ExporterUnusable, OutboxUnusable, TlsError, UpstreamError, ValueError) as error:
+        except (ExporterUnusable, OutboxUnusable, TlsError, TrustError, ValueError) as error:
             return [str(error)]
         self.database.configure(settings)  # before the registry: what a new SDK fetches is told as these settings say
         self.registry.reconfigure(settings)

@@ -32,6 +32,7 @@ from gateway.app.shared_database import SharedDatabase
 from gateway.app.signals import catch_signals
 from gateway.deferreds import settle_all
 from gateway.export.pipeline import ExporterUnusable, Exports
+from gateway.http_client import TrustError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
 from gateway.storage import OutboxUnusable, outbox_path
@@ -52,7 +53,7 @@ from gateway.telemetry import (
     open_again,
     raise_file_limit,
 )
-from gateway.upstream import Registry, Sdk, UpstreamError
+from gateway.upstream import Registry, Sdk
 from gateway.web.server.tls import TlsError
 from gateway.webhooks import Webhooks
 
@@ -153,7 +154,7 @@ class Gateway(Service):
             self._threads.start()
             self._registry.start()
             self._database.configure(settings)  # in the turn in which the fetches begin, so none has ended unrecorded
-        except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, UpstreamError) as error:
+        except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, TrustError) as error:
             reason = listen_error_text(error) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)
             raise SystemExit(1) from None

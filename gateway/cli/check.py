@@ -43,19 +43,16 @@ def check(config: str | None, *, as_json: bool) -> None:
 
 def _unusable(settings: Settings) -> Iterator[Problem]:
     """Yield what a start would stumble over when it opens the files that the settings name; no outbox, no port."""
-    from gateway import upstream
-    from gateway.export.pipeline import ExporterUnusable, check_authorities
+    from gateway.http_client import TrustError, load_trust
     from gateway.settings import Problem
     from gateway.web.server.tls import TlsError, build_context
 
-    try:
-        upstream.check_authorities(settings.upstream.ca_file)
-    except upstream.UpstreamError as error:
-        yield Problem(path="", text=str(error))
-    try:
-        check_authorities(settings.exporter)
-    except ExporterUnusable as error:
-        yield Problem(path="", text=str(error))
+    ca_files = {"upstream.ca_file": settings.upstream.ca_file, "exporter.ca_file": settings.exporter.ca_file}
+    for option, path in ca_files.items():
+        try:
+            load_trust(path, option)
+        except TrustError as error:
+            yield Problem(path="", text=str(error))
     try:
         if settings.http.enabled and settings.tls.enabled:
             build_context(settings.tls)

@@ -18,7 +18,7 @@ from gateway.deferreds import Timer, settle_all, supervise
 from gateway.export import batch_head
 from gateway.export.sink import DISK_FAULTS, Trouble
 from gateway.export.spool import EXPORTER
-from gateway.http_client.signing import extra_headers, headers_for
+from gateway.http_client import extra_headers, headers_for
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.export import Parcel
     from gateway.export.metrics import ExportMetrics
     from gateway.export.spool import Batch, EventSpool, Held
-    from gateway.http_client.post import Sender
+    from gateway.http_client import Sender
     from gateway.settings import Exporter
 
 _log = component_logger("gateway")

@@ -18,8 +18,7 @@ from gateway.export.batch_sender import Export
 from gateway.export.file_sink import EventFile
 from gateway.export.sink import DISK_FAULTS, Trouble
 from gateway.export.spool import EventSpool
-from gateway.http_client.endpoint_trust import TrustError, policy
-from gateway.http_client.post import MakeSender, Route, make_sender
+from gateway.http_client import MakeSender, Route, load_trust, make_sender
 from gateway.logger import component_logger
 from gateway.storage import LockTaken
 from gateway.text import iso
@@ -49,14 +48,6 @@ class ExporterUnusable(Exception):
     """The exporter of the settings cannot work; the text names the option."""
 
 
-def check_authorities(exporter: Exporter) -> None:
-    """Raise ``ExporterUnusable`` if ``exporter.ca_file`` cannot be used."""
-    try:
-        policy(exporter.ca_file)
-    except TrustError as error:
-        raise ExporterUnusable(f"exporter.ca_file: {error}") from error
-
-
 class Exports:
     """The exporter of the settings, none included; ``wall`` gives seconds since 1970."""
 
@@ -83,7 +74,7 @@ class Exports:
         self._unsaid, self._said_at = 0, float("-inf")  # dropped events that no line of the log has told of yet
 
     def check(self, settings: Settings) -> None:
-        """Raise ``ExporterUnusable`` if the exporter of the settings cannot work."""
+        """Raise ``ExporterUnusable`` or ``TrustError`` if the exporter of the settings cannot work."""
         exporter = settings.exporter
         if not exporter.on:
             return
@@ -97,7 +88,7 @@ class Exports:
             raise ExporterUnusable(f"exporter.path: {taken}") from error
         except OSError as error:
             raise ExporterUnusable(f"exporter.path: {exporter.path} cannot be written: {error.strerror}") from error
-        check_authorities(exporter)
+        load_trust(exporter.ca_file, "exporter.ca_file")
 
     def configure(self, settings: Settings, store: Store | None) -> None:
         """Export as the settings say, once what is under way has ended; ``store`` is there where they want a spool."""

@@ -1,6 +1,6 @@
-"""Which addresses outgoing calls may reach; pure.
+"""Which addresses outgoing requests may reach; pure.
 
-What is checked is the address that is connected to, never the name: see ``gateway.http_client.agent``.
+The address that is connected to is checked, never the name: see ``gateway.http_client.agent``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     Address = IPv4Address | IPv6Address
     Network = IPv4Network | IPv6Network
 
-# Where clouds answer credentials to whoever asks; link-local ones (AWS, GCP, Azure, …) are refused as such.
+# Cloud services that return credentials to any caller; those on link-local addresses (AWS, GCP, Azure, …) are refused
+# as link-local.
 METADATA: Final = tuple(
     ip_address(text)
     for text in (
@@ -29,30 +30,37 @@ METADATA: Final = tuple(
         "168.63.129.16",  # Azure's wire server
     )
 )
-_NAT64: Final = IPv6Network("64:ff9b::/96")  # the last 32 bits are an IPv4 address that a gateway connects to
-_COMPATIBLE: Final = IPv6Network("::/96")  # long deprecated, and some systems still connect
+_NAT64: Final = IPv6Network("64:ff9b::/96")  # the last 32 bits are the IPv4 address that a NAT64 connects to
+_COMPATIBLE: Final = IPv6Network("::/96")  # deprecated, but some systems still connect to the IPv4 address in it
 _LOOPBACK: Final = IPv6Address("::1")
+
+
+class AddressRefused(Exception):
+    """No address of a host may be connected to; the text is the reason."""
 
 
 @frozen
 class Guard:
-    """The rules; ``allowed`` empty means all."""
+    """The rules; an empty ``allowed`` means all."""
 
     allowed: tuple[Network, ...] = ()
     denied: tuple[Network, ...] = ()
 
     @classmethod
     def from_settings(cls, allowed: Sequence[str], denied: Sequence[str]) -> Guard:
-        """Read networks such as ``10.0.0.0/8``; raises ValueError."""
+        """Parse networks such as ``10.0.0.0/8``.
+
+        :raises ValueError: for a text that is no network
+        """
         return cls(
             tuple(ip_network(text, strict=False) for text in allowed),
             tuple(ip_network(text, strict=False) for text in denied),
         )
 
     def refusal(self, address: str) -> str | None:
-        """Return why ``address`` (a literal, a zone allowed) must not be connected to; None when it may.
+        """Return why ``address`` (a literal, also with a zone) must not be connected to; None when it may.
 
-        An IPv6 address that carries an IPv4 one is judged as both: denied if either is, allowed if either is.
+        An IPv6 address that embeds an IPv4 address counts as both: denied if either is, allowed if either is.
         """
         try:
             given = ip_address(address.partition("%")[0])
@@ -71,10 +79,10 @@ class Guard:
 
 
 def _meanings(address: Address) -> list[Address]:
-    """Return the address, and the IPv4 address that it carries, if it does.
+    """Return the address, and the IPv4 address embedded in it, if any.
 
-    Mapped and compatible (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052): a host or a gateway on the
-    way may connect to the inner one.
+    Mapped and compatible (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052): a host or a router on the
+    way may connect to the inner address.
     """
     found: list[Address] = [address]
     if isinstance(address, IPv6Address):

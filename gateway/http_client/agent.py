@@ -1,128 +1,168 @@
-"""Connections to one receiver: resolve, check, connect to what was checked; and count what comes back.
+"""The agent of all outgoing requests: trust, proxies, checked addresses, bounded responses, connections to close.
 
-    name ──► addresses ──► Guard ──► TCP to that very address ──► TLS for the name ──► Meter ──► HTTP
+    host ──► addresses ──► Guard ──► TCP ──► CONNECT ──► TLS for the host ──► _Connection (counts bytes) ──► HTTP
 
-Nothing is resolved twice, so a name that changes its mind between check and connection changes nothing.
+A name is resolved once per connection, so an answer of the resolver that changes after the check has no effect.
 """
 
 from __future__ import annotations
 
+from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from attrs import frozen
+from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IProtocolFactory, IResolutionReceiver, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ProxyAgent
 from twisted.web.error import SchemeNotSupported
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
+
+from gateway.http_client.address_guard import AddressRefused
+from gateway.http_client.connect_tunnel import TunnelEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from twisted.web.http_headers import Headers
+    from hyperlink import EncodedURL
 
     from gateway.http_client.address_guard import Guard
+    from gateway.http_client.proxies import Proxy, ProxyRules
+    from gateway.http_client.trust import Trust
 
-ANSWER_LIMIT: Final = 1024 * 1024  # bytes of one answer, its head included; receivers say a line or nothing
-ADDRESS_LIMIT: Final = 4  # addresses of one name that are tried; more would not fit into one attempt's time
-IDLE_SECONDS: Final = 4  # a connection is kept; many servers close theirs after 5, and a POST must not meet that
+Reactor = Any  # IReactorTime, IReactorTCP and IReactorPluggableNameResolver in one, which annotations cannot express
+
+ENCODING_HEADER: Final = b"X-Received-Content-Encoding"
+ADDRESS_LIMIT: Final = 4  # addresses of one name that are tried; more would not fit into the time of one request
+# No server may leave a cookie; treq would make two jars per request otherwise.
+_NO_COOKIES: Final = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
-class AddressRefused(Exception):
-    """Every address of the receiver is one that must not be called; the text says why."""
+@frozen
+class Limits:
+    """The bounds of one agent's connections."""
+
+    response_bytes: int  # of one response, its head included; beyond it the connection is aborted
+    connect_seconds: float  # for TCP, and again for a proxy's answer to CONNECT
+    idle_connections: int  # that are kept per host
+    idle_seconds: int
 
 
-class _Metered(ProtocolWrapper):
-    """One connection; cut when more comes back after a request than any honest answer has.
+class _Connection(ProtocolWrapper):
+    """One connection; aborted when the response to a request has more bytes than the agent's limit.
 
-    Counted below HTTP, so that heads count as well, however many an answer has.
+    It counts below HTTP, so heads count as well, however many a response has.
     """
 
+    factory: _ConnectionFactory
     _received = 0
 
     def write(self, data: bytes) -> None:
-        """Count anew with each request."""
+        """Count from zero for each request."""
         self._received = 0
         super().write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Count anew with each request."""
+        """Count from zero for each request."""
         self._received = 0
         super().writeSequence(data)
 
     def stopProducing(self) -> None:
-        """Cut, when whoever reads a body has enough: a receiver that drips must not hold a descriptor."""
-        self.transport.abortConnection()  # type: ignore[union-attr]
+        """Abort when the reader of a body stops: a server that sends slowly must not hold a descriptor."""
+        self.abort()
 
     def dataReceived(self, data: bytes) -> None:
         """See ``IProtocol``."""
         self._received += len(data)
-        if self._received > ANSWER_LIMIT:
-            self.transport.abortConnection()  # type: ignore[union-attr]
+        if self._received > self.factory.limit:
+            self.abort()
         else:
             super().dataReceived(data)
 
+    def abort(self) -> None:
+        """Close at once, whatever is buffered."""
+        self.transport.abortConnection()  # type: ignore[union-attr]  # set for as long as the connection lives
 
-class _Meter(WrappingFactory):
-    protocol = _Metered
+
+class _ConnectionFactory(WrappingFactory):
+    """Wraps the connections of ``target`` and keeps them in the agent's set for as long as they live."""
+
+    protocol = _Connection
     noisy = False
 
-    def __init__(self, target: IProtocolFactory, opened: set[Any]) -> None:
+    def __init__(self, target: IProtocolFactory, agent: HttpAgent) -> None:
         super().__init__(target)
-        self._opened = opened
+        self.limit = agent.limits.response_bytes
+        self._agent = agent
 
     def registerProtocol(self, p: Any) -> None:
         """See ``WrappingFactory``."""
-        self._opened.add(p)
+        self._agent.opened.add(p)
 
     def unregisterProtocol(self, p: Any) -> None:
         """See ``WrappingFactory``."""
-        self._opened.discard(p)
+        self._agent.opened.discard(p)
+        self._agent.connection_closed()
 
 
 @implementer(IStreamClientEndpoint)
-class _Checked:
-    """Connects to the first address of ``host`` that may be called and answers."""
+@frozen
+class _CountedEndpoint:
+    """An endpoint whose connections belong to an agent."""
 
-    def __init__(self, reactor: Any, guard: Guard, host: str, port: int, bind: str | None, timeout: float) -> None:
-        self._reactor = reactor
-        self._guard = guard
-        self._host = host
-        self._port = port
-        self._bind = bind
-        self._timeout = timeout
+    endpoint: IStreamClientEndpoint
+    agent: HttpAgent
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        """See ``IStreamClientEndpoint``."""
+        connected: Deferred[Any] = self.endpoint.connect(_ConnectionFactory(protocolFactory, self.agent))
+        return connected.addCallback(lambda connection: connection.wrappedProtocol)
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class _GuardedEndpoint:
+    """Connects to the first address of ``host`` that the guard allows and that answers."""
+
+    reactor: Reactor
+    guard: Guard
+    host: str
+    port: int
+    bind: tuple[str, int] | None
+    seconds: float
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """See ``IStreamClientEndpoint``."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> Any:
-        addresses = await resolved(self._reactor, self._host, self._port)
+        addresses = await _resolve(self.reactor, self.host, self.port)
         if not addresses:
-            raise DNSLookupError(self._host)
-        refusals = [self._guard.refusal(address) for address in addresses]
-        usable = [address for address, why in zip(addresses, refusals, strict=True) if why is None]
-        if not usable:
+            raise DNSLookupError(self.host)
+        refusals = [self.guard.refusal(address) for address in addresses]
+        allowed = [address for address, why in zip(addresses, refusals, strict=True) if why is None]
+        if not allowed:
             raise AddressRefused(next(why for why in refusals if why is not None))
-        # The others share the time, so that one that is dead leaves some for the next; the attempt's own timer runs on.
-        *others, last = usable[:ADDRESS_LIMIT]
+        # Each address but the last has a share of the time, so that one without an answer leaves time for the next.
+        *others, last = allowed[:ADDRESS_LIMIT]
         for address in others:
             try:
-                return await self._to(address, factory, self._timeout / (len(others) + 1))
+                return await self._to(address, factory, self.seconds / (len(others) + 1))
             except ConnectError:
                 continue
-        return await self._to(last, factory, self._timeout)
+        return await self._to(last, factory, self.seconds)
 
-    def _to(self, address: str, factory: IProtocolFactory, timeout: float) -> Deferred[Any]:
+    def _to(self, address: str, factory: IProtocolFactory, seconds: float) -> Deferred[Any]:
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        bind = (self._bind, 0) if self._bind else None
-        endpoint = kind(self._reactor, address, self._port, timeout=timeout, bindAddress=bind)
-        return endpoint.connect(factory)
+        return kind(self.reactor, address, self.port, timeout=seconds, bindAddress=self.bind).connect(factory)
 
 
 @implementer(IResolutionReceiver)
@@ -141,14 +181,14 @@ class _Addresses:
 
     def resolutionComplete(self) -> None:
         """See ``IResolutionReceiver``."""
-        if not self.done.called:  # a look-up in a thread goes on after whoever waited was cancelled
+        if not self.done.called:  # a lookup in a thread goes on after its caller was cancelled
             self.done.callback(self.found)
 
 
-def resolved(reactor: Any, host: str, port: int) -> Deferred[list[str]]:
-    """Return the addresses of ``host``, in the resolver's order, each once; empty when there is no such name.
+def _resolve(reactor: Reactor, host: str, port: int) -> Deferred[list[str]]:
+    """Return the addresses of ``host``, in the resolver's order, each once; empty for an unknown name.
 
-    Errs only when cancelled, and has no bound on time of its own.  A literal address is not looked up.
+    It fails only when cancelled, and has no time limit of its own.  A literal address is not looked up.
     """
     receiver = _Addresses()
     try:
@@ -161,70 +201,138 @@ def resolved(reactor: Any, host: str, port: int) -> Deferred[list[str]]:
 
 
 @implementer(IAgent, IAgentEndpointFactory)
-class Connections:
-    """The agent of one receiver, with a pool of its own; it follows no redirects and unpacks nothing."""
+class HttpAgent:
+    """Requests to one server, over a connection pool of its own; it follows no redirects and decompresses nothing.
+
+    With ``guard`` it connects to allowed addresses only; with ``proxies`` a request goes direct, in absolute form
+    through a proxy (http) or through its CONNECT (https), and the guard then checks the address of the proxy.
+    ``bind`` is the local address of its connections.  With ``retry`` the pool repeats a GET whose kept connection
+    turns out to be closed.
+    """
 
     def __init__(
         self,
-        reactor: Any,
-        guard: Guard,
-        policy: BrowserLikePolicyForHTTPS,
+        reactor: Reactor,
+        trust: Trust,
+        limits: Limits,
         *,
-        bind: str | None,
-        idle: int,
-        timeout: float,
+        guard: Guard | None = None,
+        proxies: ProxyRules | None = None,
+        bind: str | None = None,
+        retry: bool = False,
     ) -> None:
+        self.limits = limits
+        self.opened: set[_Connection] = set()
         self._reactor = reactor
+        self._tls = trust.policy
         self._guard = guard
-        self._policy = policy
-        self._bind = bind
-        self._timeout = timeout
-        self._opened: set[Any] = set()
+        self._proxies = proxies
+        self._bind = (bind, 0) if bind else None
         self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = idle
-        self._pool.cachedConnectionTimeout = IDLE_SECONDS
-        self._pool.retryAutomatically = False  # each attempt is counted, so nobody below may repeat one
-        self._agent = Agent.usingEndpointFactory(reactor, self, self._pool)
+        self._pool.maxPersistentPerHost = limits.idle_connections
+        self._pool.cachedConnectionTimeout = limits.idle_seconds
+        self._pool.retryAutomatically = retry
+        self._direct = Agent.usingEndpointFactory(reactor, self, self._pool)
+        self._forwarders: dict[Proxy, ProxyAgent] = {}
+        self._closing: list[Deferred[None]] = []
+        self._client = HTTPClient(self, _NO_COOKIES)
+
+    def send(
+        self, method: Literal["GET", "POST"], url: str | EncodedURL, headers: Headers, body: bytes | None = None
+    ) -> Deferred[IResponse]:
+        """Send one request; fires when the head of the response is here.  No cookie is sent or kept.
+
+        treq adds ``Accept-Encoding: gzip``; a response's Content-Encoding is in ``ENCODING_HEADER``.
+        """
+        return self._client.request(  # type: ignore[return-value]  # treq's response proxies IResponse
+            method,
+            url,
+            headers=headers,
+            data=body,
+            cookies=_NO_COOKIES,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self._reactor,
+        )
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
         """See ``IAgent``."""
-        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_packed)  # type: ignore[no-any-return]
+        agent = self._direct
+        proxy = self._proxy(URI.fromBytes(uri)) if self._proxies is not None and uri.startswith(b"http:") else None
+        if proxy is not None:
+            agent = self._forwarder(proxy)
+            if proxy.authorization:
+                headers = headers.copy() if headers is not None else Headers()
+                headers.setRawHeaders(b"Proxy-Authorization", [proxy.authorization])
+        response = agent.request(method, uri, headers, bodyProducer)
+        return response.addCallback(_hide_encoding)  # type: ignore[no-any-return]  # Agent is not annotated
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """See ``IAgentEndpointFactory``."""
         if uri.scheme not in (b"http", b"https"):
-            raise SchemeNotSupported("only http and https receivers are supported")
-        host = uri.host.decode("ascii").strip("[]")
-        endpoint: IStreamClientEndpoint = _Checked(
-            self._reactor, self._guard, host, uri.port, self._bind, self._timeout
-        )
+            raise SchemeNotSupported("only http and https are supported")
+        host = uri.host.decode("ascii")
+        proxy = self._proxy(uri)
+        endpoint: IStreamClientEndpoint
+        if proxy is None:
+            endpoint = self._tcp(host, uri.port)
+        else:
+            seconds = self.limits.connect_seconds
+            endpoint = TunnelEndpoint(self._reactor, self._to(proxy), host, uri.port, proxy.authorization, seconds)
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        return _Counted(endpoint, self._opened)
+            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
+        return _CountedEndpoint(endpoint, self)
 
-    def close(self) -> Deferred[None]:
-        """Close idle connections, and cut the rest: requests in flight err.  Fires when the idle ones are closed."""
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        for line in list(self._opened):
-            line.transport.abortConnection()
-        return closed.addCallback(lambda _: None)
+    def close_connections(self) -> Deferred[None]:
+        """Abort every connection, busy or idle; fires when all are closed, and never fails.
+
+        Requests in flight fail; a later request opens a new connection.
+        """
+        closed: Deferred[None] = Deferred()
+        self._closing.append(closed)
+        self._pool.closeCachedConnections()
+        for connection in list(self.opened):
+            connection.abort()
+        self.connection_closed()
+        return closed
+
+    def connection_closed(self) -> None:
+        """Fire what waits for the last connection, if this was the last."""
+        if not self.opened:
+            closing, self._closing = self._closing, []
+            for closed in closing:
+                if not closed.called:
+                    closed.callback(None)
+
+    def _proxy(self, uri: URI) -> Proxy | None:
+        if self._proxies is None:
+            return None
+        return self._proxies.choose(uri.scheme.decode("ascii"), uri.host.decode("ascii"), uri.port)
+
+    def _tcp(self, host: str, port: int) -> IStreamClientEndpoint:
+        seconds = self.limits.connect_seconds
+        if self._guard is not None:
+            return _GuardedEndpoint(self._reactor, self._guard, host, port, self._bind, seconds)
+        return HostnameEndpoint(self._reactor, host, port, timeout=seconds, bindAddress=self._bind)
+
+    def _to(self, proxy: Proxy) -> IStreamClientEndpoint:
+        endpoint = self._tcp(proxy.host, proxy.port)
+        if proxy.tls:
+            endpoint = wrapClientTLS(self._tls.creatorForNetloc(proxy.host.encode("ascii"), proxy.port), endpoint)
+        return endpoint
+
+    def _forwarder(self, proxy: Proxy) -> ProxyAgent:
+        if proxy not in self._forwarders:
+            endpoint = _CountedEndpoint(self._to(proxy), self)
+            self._forwarders[proxy] = ProxyAgent(endpoint, self._reactor, self._pool)
+        return self._forwarders[proxy]
 
 
-@implementer(IStreamClientEndpoint)
-class _Counted:
-    def __init__(self, endpoint: IStreamClientEndpoint, opened: set[Any]) -> None:
-        self._endpoint = endpoint
-        self._opened = opened
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
-        """See ``IStreamClientEndpoint``."""
-        connected: Deferred[Any] = self._endpoint.connect(_Meter(protocolFactory, self._opened))
-        return connected.addCallback(lambda line: line.wrappedProtocol)
-
-
-def _packed(response: IResponse) -> IResponse:
-    """Hide a Content-Encoding from the layers above: a small answer must not unfold into a large one."""
-    response.headers.removeHeader(b"content-encoding")
+def _hide_encoding(response: IResponse) -> IResponse:
+    """Keep treq from decompressing without a bound: a small response could unfold to a large one."""
+    values = response.headers.getRawHeaders(b"Content-Encoding", [])
+    response.headers.setRawHeaders(ENCODING_HEADER, [b",".join(values).strip().lower()])
+    response.headers.removeHeader(b"Content-Encoding")
     return response

@@ -1,29 +1,41 @@
-"""The result of one POST as a value, and the words for each network error."""
+"""The result of one POST as a value, and the words for each network error of this direction."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
-from OpenSSL.SSL import Error as TlsError
-from service_identity import CertificateError, VerificationError
-from twisted.internet.defer import CancelledError
-from twisted.internet.defer import TimeoutError as AttemptTimeout
-from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError, UnsupportedAddressFamily
-from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.web.client import ResponseFailed
-from twisted.web.http import PotentialDataLoss
 
-from gateway.http_client.agent import AddressRefused
-from gateway.twisted_private import ParseError, RequestTransmissionFailed, ResponseNeverReceived
+from gateway.http_client.errors import NetworkError, classify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
 Label = Literal["delivered", "refused", "timeout", "broken"]
 
 TIMED_OUT: Final = "timed out"
 ANSWER_KEPT: Final = 1024  # bytes of each answer that ``deliveries show`` can print
+
+_LOST: Final = "the connection was lost"
+_WORDS: Final[Mapping[NetworkError, str]] = {
+    NetworkError.TOO_LARGE: "the answer is too long",
+    NetworkError.BAD_ENCODING: "the answer cannot be decompressed",
+    NetworkError.TRUNCATED: _LOST,
+    NetworkError.ADDRESS_REFUSED: "not called: {detail}",
+    NetworkError.PROXY: "{detail}",
+    NetworkError.WRONG_HOST: "the receiver's certificate is for another host",
+    NetworkError.TLS: "the TLS handshake failed",
+    NetworkError.TIMED_OUT: TIMED_OUT,
+    NetworkError.CANCELLED: "the request was cancelled",
+    NetworkError.UNKNOWN_HOST: "the host name cannot be resolved",
+    NetworkError.ADDRESS_FAMILY: "the address family is not supported",
+    NetworkError.CONNECT: "the connection failed",
+    NetworkError.NOT_HTTP: "the receiver does not speak HTTP",
+    NetworkError.SCHEME: "only http and https receivers are supported",
+    NetworkError.LOST: _LOST,
+    NetworkError.BAD_URL: "unexpected {detail}",
+    NetworkError.UNEXPECTED: "unexpected {detail}",
+}
 
 
 @frozen
@@ -59,39 +71,7 @@ class Attempt:
         return self.fault or f"answered {self.status}"
 
 
-class AnswerTooLong(Exception):
-    """The answer went on beyond ``ANSWER_LIMIT``."""
-
-
-# The first line that fits any of an error's causes counts, so what is special stands above what comes along with it:
-# a failed handshake, for one, is a lost connection as well.
-_TABLE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((AnswerTooLong,), "the answer is too long"),
-    ((CertificateError, VerificationError), "the receiver's certificate is for another host"),
-    ((TlsError,), "the TLS handshake failed"),
-    ((ConnectTimeout, AttemptTimeout, CancelledError), TIMED_OUT),  # only the attempt's own timer, or a stop, cancels
-    ((DNSLookupError,), "the host name cannot be resolved"),
-    ((UnsupportedAddressFamily,), "the address family is not supported"),
-    ((ConnectError,), "the connection failed"),
-    ((ParseError,), "the receiver does not speak HTTP"),
-    ((ConnectionLost, PotentialDataLoss), "the connection was lost"),
-    ((ResponseNeverReceived, RequestTransmissionFailed, ResponseFailed), "the connection was lost"),
-)
-
-
 def fault_text(error: BaseException) -> str:
-    """Return ``error`` in words that hold no URL and no secret; what nobody foresaw is told by its type."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, AddressRefused):
-            return f"not called: {cause}"
-    for types, words in _TABLE:
-        if any(isinstance(cause, types) for cause in causes):
-            return words
-    return f"unexpected {type(error).__name__}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    yield error
-    for reason in getattr(error, "reasons", ()):
-        yield from _causes(reason.value)
+    """Return ``error`` in words that hold no URL and no secret."""
+    cause, detail = classify(error)
+    return _WORDS[cause].format(detail=detail)

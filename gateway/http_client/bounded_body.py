@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.iweb import IResponse
 
-_GZIP = 16 + zlib.MAX_WBITS
-_NOISE = b"\r\n\t \0"  # padding that some servers add after the last gzip member
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_PADDING: Final = b"\r\n\t \0"  # some servers add these after the last gzip member
 
 
 class TooLarge(Exception):
@@ -30,11 +31,43 @@ class BadEncoding(Exception):
     """The body is not what its Content-Encoding says, or the encoding is unknown."""
 
 
-class Inflater:
-    """Bytes as received in, decoded bytes out, never more than *limit* of either; sans-IO.
+class Sink(Protocol):
+    """Takes the bytes of a body as received; useless after an exception.
 
-    ``feed`` and ``finish`` raise ``TooLarge``, ``BadEncoding`` or ``Truncated``; afterwards the object is useless.
+    Both methods raise ``TooLarge``, ``BadEncoding`` or ``Truncated``.
     """
+
+    def feed(self, data: bytes) -> None:
+        """Add the next bytes of the body."""
+
+    def finish(self) -> bytes:
+        """Return what is to be kept of a body that has ended."""
+
+
+class Excerpt:
+    """The first ``kept`` bytes of a body of at most ``limit`` bytes, as received; readable at any time."""
+
+    def __init__(self, limit: int, kept: int) -> None:
+        self._limit = limit
+        self._kept = kept
+        self._size = 0
+        self.start = b""
+
+    def feed(self, data: bytes) -> None:
+        """See ``Sink``."""
+        self._size += len(data)
+        if len(self.start) < self._kept:
+            self.start = (self.start + data)[: self._kept]
+        if self._size > self._limit:
+            raise TooLarge
+
+    def finish(self) -> bytes:
+        """See ``Sink``."""
+        return self.start
+
+
+class Inflater:
+    """The whole body, decompressed; never more than ``limit`` bytes of input or output."""
 
     def __init__(self, limit: int, encoding: str) -> None:
         if encoding not in ("", "identity", "gzip", "x-gzip"):
@@ -46,7 +79,7 @@ class Inflater:
         self._chunks: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body."""
+        """See ``Sink``."""
         self._received += len(data)
         if self._received > self._limit:
             raise TooLarge
@@ -61,11 +94,11 @@ class Inflater:
     def _inflate(self, data: bytes) -> None:
         while data:
             if self._stream.eof:
-                if not data.strip(_NOISE):
+                if not data.strip(_PADDING):
                     return
                 # RFC 1952: a file may be several members, one after the other.
                 self._stream = zlib.decompressobj(_GZIP)
-            # One byte more than allowed is enough to know, however much a small input would unfold to.
+            # One byte above the limit proves that the body is too large, however much a small input would unfold to.
             self._keep(self._stream.decompress(data, self._limit - self._size + 1))
             data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
 
@@ -76,56 +109,53 @@ class Inflater:
         self._chunks.append(chunk)
 
     def finish(self) -> bytes:
-        """The whole decoded body."""
+        """See ``Sink``."""
         if self._gzip and self._received and not self._stream.eof:
             raise Truncated
         return b"".join(self._chunks)
 
 
-class _Collector(Protocol):
-    def __init__(self, inflater: Inflater, done: Deferred[bytes]) -> None:
-        self._inflater = inflater
-        self._done: Deferred[bytes] | None = done
+class _Reader(StreamProtocol):
+    """Feeds a sink; aborts the connection when the sink raises or the reading is cancelled."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
 
     def dataReceived(self, data: bytes) -> None:
-        if self._done is None:
+        if self.done.called:
             return
         try:
-            self._inflater.feed(data)
+            self._sink.feed(data)
         except (TooLarge, BadEncoding) as error:
-            self._end(error)
+            self._abort()
+            self.done.errback(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._done is None:
+        if self.done.called:
             return
-        # Data loss is only "potential" without a length: then a parser has to tell whether the end is missing.
+        # Without a length, the end of the connection is the end of the body as far as HTTP can tell.
         if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
-            self._end(Truncated())
+            self.done.errback(Truncated())
             return
         try:
-            self._end(self._inflater.finish())
+            body = self._sink.finish()
         except Truncated as error:
-            self._end(error)
+            self.done.errback(error)
+        else:
+            self.done.callback(body)
 
-    def _end(self, result: bytes | Exception) -> None:
-        done, self._done = self._done, None
-        if done is not None and not done.called:
-            if isinstance(result, Exception):
-                done.errback(result)
-            else:
-                done.callback(result)
+    def _abort(self) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            transport.stopProducing()
 
 
-def collect(response: IResponse, limit: int, encoding: str) -> Deferred[bytes]:
-    """The decoded body, at most *limit* bytes; errs with ``TooLarge``, ``Truncated`` or ``BadEncoding``.
+def read_body(response: IResponse, sink: Sink) -> Deferred[bytes]:
+    """Return what ``sink`` makes of the body; after an error or a cancellation the connection is aborted.
 
-    After an error, or when cancelled, the rest of the body is ignored; the caller closes the connection.
+    :raises TooLarge, BadEncoding, Truncated: as the Deferred's failure
     """
-    done: Deferred[bytes] = Deferred()
-    try:
-        inflater = Inflater(limit, encoding)
-    except BadEncoding as error:
-        done.errback(error)
-        return done
-    response.deliverBody(_Collector(inflater, done))
-    return done
+    reader = _Reader(sink)
+    response.deliverBody(reader)
+    return reader.done

@@ -5,7 +5,7 @@ proxy endpoint ──► CONNECT host:port ──► 200 ──► the caller's 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
@@ -15,20 +15,16 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-HEAD_LIMIT = 16 * 1024  # bytes of the proxy's answer to CONNECT; more is no proxy (twisted's own line limit is 16 KiB)
-_END = b"\r\n\r\n"
+HEAD_LIMIT: Final = 16 * 1024  # bytes of the proxy's answer to CONNECT (Twisted's limit of one header line)
+_END: Final = b"\r\n\r\n"
 
 
 class TunnelRefused(Exception):
-    """The proxy did not open the tunnel; ``reason`` is fit for logs."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """The proxy did not open the tunnel; the text is the reason, without URL or secret."""
 
 
 class _Tunnel(Protocol):
-    """Asks for the tunnel, then hands every byte on to the protocol that wanted it."""
+    """Requests the tunnel, then passes every byte to the protocol of ``factory``."""
 
     def __init__(self, request: bytes, factory: IProtocolFactory, address: IAddress | None) -> None:
         self._request = request
@@ -36,7 +32,6 @@ class _Tunnel(Protocol):
         self._address = address
         self._head = b""
         self._inner: IProtocol | None = None
-        self._reason: TunnelRefused | None = None
         self.opened: Deferred[IProtocol] = Deferred(lambda _: self._abort())
 
     def connectionMade(self) -> None:
@@ -52,23 +47,23 @@ class _Tunnel(Protocol):
         self._head += data
         head, end, rest = self._head.partition(_END)
         if len(head) > HEAD_LIMIT:
-            self.refuse("the proxy's answer to CONNECT is too long")
+            self._refuse("the proxy's answer to CONNECT is too long")
         elif end:
             self._answered(head, rest)
 
     def _answered(self, head: bytes, rest: bytes) -> None:
         words = head.split(b"\r\n", 1)[0].split(b" ", 2)
         if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-            self.refuse("the proxy does not speak HTTP")
+            self._refuse("the proxy does not speak HTTP")
         elif not words[1].startswith(b"2") or len(words[1]) != 3:
-            self.refuse(f"the proxy refused to connect: {words[1][:3].decode('ascii')}")
+            self._refuse(f"the proxy refused to connect: {words[1][:3].decode('ascii')}")
         else:
             self._open(rest)
 
     def _open(self, rest: bytes) -> None:
         inner = self._factory.buildProtocol(self._address)  # type: ignore[arg-type]
         if inner is None:
-            self.refuse("the connection is not wanted any more")
+            self._refuse("the connection is not wanted any more")
             return
         self._inner = inner
         self._head = b""
@@ -77,10 +72,7 @@ class _Tunnel(Protocol):
         if rest:
             inner.dataReceived(rest)
 
-    def refuse(self, reason: str) -> None:
-        """Give the tunnel up, if it is not open yet."""
-        if self._inner is not None:
-            return
+    def _refuse(self, reason: str) -> None:
         self._abort()
         if not self.opened.called:
             self.opened.errback(TunnelRefused(reason))
@@ -98,9 +90,9 @@ class _Tunnel(Protocol):
 
 @implementer(IStreamClientEndpoint)
 class TunnelEndpoint:
-    """Connects to *host*:*port* through the proxy at *endpoint*.
+    """Connects to ``host``:``port`` through the proxy at ``endpoint``.
 
-    ``connect`` errs with ``TunnelRefused`` when the proxy answers anything but 2xx, or nothing for *timeout* seconds.
+    ``connect`` fails with ``TunnelRefused`` when the proxy does not answer 2xx within ``timeout`` seconds.
     """
 
     def __init__(
@@ -127,8 +119,7 @@ class TunnelEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        tunnels = _Tunnels(self._request, factory)
-        tunnel = await self._endpoint.connect(tunnels)
+        tunnel = await self._endpoint.connect(_TunnelFactory(self._request, factory))
         assert isinstance(tunnel, _Tunnel)
         return await tunnel.opened.addTimeout(self._timeout, self._clock, _unanswered)
 
@@ -137,7 +128,7 @@ def _unanswered(_result: object, _seconds: float) -> NoReturn:
     raise TunnelRefused("the proxy did not answer in time")
 
 
-class _Tunnels(Factory):
+class _TunnelFactory(Factory):
     noisy = False
 
     def __init__(self, request: bytes, factory: IProtocolFactory) -> None:

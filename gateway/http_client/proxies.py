@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
@@ -12,7 +12,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_PORTS = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @frozen
@@ -30,7 +30,10 @@ class BadProxy(ValueError):
 
 
 def parse_proxy(url: str) -> Proxy:
-    """Read ``http://user:password@host:port``; a scheme may be missing.  Raises ``BadProxy``."""
+    """Parse ``http://user:password@host:port``; the scheme may be missing.
+
+    :raises BadProxy: when ``url`` is not of that form
+    """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
@@ -45,56 +48,62 @@ def parse_proxy(url: str) -> Proxy:
     return Proxy(parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "https", authorization)
 
 
-def route(
-    configured: str, environ: Mapping[str, str], complain: Callable[[str, str], None]
-) -> Callable[[str, str, int], Proxy | None]:
-    """A function of scheme, host and port that gives the proxy to use, or None for a direct connection.
+@frozen
+class ProxyRules:
+    """The proxy of each request: ``fixed`` for all of them, else by scheme and host; equal rules choose alike."""
 
-    A usable *configured* URL serves every request; else HTTP_PROXY, HTTPS_PROXY and NO_PROXY of *environ*
-    (lower case too) decide, and loopback is always direct, as with the standard clients of the peer.
-    Unusable URLs are ignored after ``complain(where, why)``.
-    """
-    fixed = _try("http_proxy.url", configured, complain)
-    if fixed is not None:
-        return lambda _scheme, _host, _port: fixed
-    by_scheme = {
-        scheme: _try(f"{scheme.upper()}_PROXY", _either(environ, f"{scheme}_proxy"), complain) for scheme in _PORTS
-    }
-    exceptions = [rule.strip().lower() for rule in _either(environ, "no_proxy").split(",") if rule.strip()]
+    fixed: Proxy | None
+    by_scheme: Mapping[str, Proxy | None]
+    exceptions: tuple[str, ...]
 
-    def choose(scheme: str, host: str, port: int) -> Proxy | None:
-        if _loopback(host) or any(_excepts(rule, host.lower().rstrip("."), port) for rule in exceptions):
+    @classmethod
+    def from_settings(cls, url: str, environ: Mapping[str, str], warn: Callable[[str, str], None]) -> ProxyRules:
+        """Use ``url`` for every request if it can be used, else the environment.
+
+        The environment's rules are those of ConfigCat Proxy's HTTP clients: HTTP_PROXY, HTTPS_PROXY and NO_PROXY,
+        also in lower case, and no proxy for loopback.  A URL that cannot be used is ignored after ``warn(where, why)``.
+        """
+        fixed = _usable("http_proxy.url", url, warn)
+        if fixed is not None:
+            return cls(fixed, {}, ())
+        by_scheme = {
+            scheme: _usable(f"{scheme.upper()}_PROXY", _variable(environ, f"{scheme}_proxy"), warn) for scheme in _PORTS
+        }
+        rules = (rule.strip().lower() for rule in _variable(environ, "no_proxy").split(","))
+        return cls(None, by_scheme, tuple(rule for rule in rules if rule))
+
+    def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
+        """Return the proxy for a request; None for a direct connection."""
+        if self.fixed is not None:
+            return self.fixed
+        if _is_loopback(host) or any(_matches(rule, host.lower().rstrip("."), port) for rule in self.exceptions):
             return None
-        return by_scheme.get(scheme)
-
-    return choose
+        return self.by_scheme.get(scheme)
 
 
-def _try(where: str, url: str, complain: Callable[[str, str], None]) -> Proxy | None:
+def _usable(where: str, url: str, warn: Callable[[str, str], None]) -> Proxy | None:
     if not url:
         return None
     try:
         return parse_proxy(url)
     except BadProxy as bad:
-        complain(where, str(bad))
+        warn(where, str(bad))
         return None
 
 
-def _either(environ: Mapping[str, str], name: str) -> str:
+def _variable(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name.upper(), "") or environ.get(name, "")
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower().rstrip(".") == "localhost"
 
 
-def _excepts(rule: str, host: str, port: int) -> bool:
-    if rule == "*":
-        return True
-    if _in_network(rule, host):
+def _matches(rule: str, host: str, port: int) -> bool:
+    if rule == "*" or _in_network(rule, host):
         return True
     # A port may follow one colon, or brackets; more colons are an IPv6 address.
     name, _, wanted_port = rule.rpartition(":") if rule.count(":") == 1 or rule.startswith("[") else (rule, "", "")

@@ -1,47 +1,48 @@
-"""Which certificate authorities an upstream's certificate may come from."""
+"""The certificate authorities that a server's certificate may come from: the platform's and those of one PEM file."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
+from attrs import field, frozen
 from OpenSSL.crypto import Error as CertificateFault
 from twisted.internet.ssl import Certificate
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
 from gateway.twisted_private import ExtraTrustRoot
 
-_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_END: Final = b"-----END CERTIFICATE-----"
 
 
-class UpstreamError(Exception):
-    """The upstream settings cannot be used; the text names the option and the remedy."""
+class TrustError(Exception):
+    """A CA file cannot be used; the text names the option."""
 
 
-def read_authorities(path: str) -> bytes:
-    """The bytes of ``upstream.ca_file``, or nothing when it is not set; raises ``UpstreamError``."""
+@frozen
+class Trust:
+    """What a CA file holds; equal for equal bytes, whatever the path."""
+
+    pem: bytes
+    policy: BrowserLikePolicyForHTTPS = field(eq=False)
+
+
+def load_trust(path: str, option: str) -> Trust:
+    """Read the CA file at ``path`` once; an empty path means the platform's authorities alone.
+
+    :raises TrustError: with the name of ``option``, when the file cannot be read or holds no usable certificate
+    """
     if not path:
-        return b""
+        return Trust(b"", BrowserLikePolicyForHTTPS())
     try:
         pem = Path(path).read_bytes()
+        blocks = [part[part.index(_BEGIN) :] + _END + b"\n" for part in pem.split(_END) if _BEGIN in part]
+        own = [Certificate.loadPEM(block).original for block in blocks]
     except OSError as error:
-        raise UpstreamError(f"upstream.ca_file cannot be read: {error.strerror}") from error
-    if _BEGIN not in pem:
-        raise UpstreamError("upstream.ca_file holds no certificate in PEM form")
-    return pem
-
-
-def policy(pem: bytes) -> BrowserLikePolicyForHTTPS:
-    """Trust the platform's authorities and those in *pem*; raises ``UpstreamError`` for a broken certificate."""
-    parts = [part[part.index(_BEGIN) :] + _END + b"\n" for part in pem.split(_END) if _BEGIN in part]
-    if not parts:
-        return BrowserLikePolicyForHTTPS()
-    try:
-        extra = [Certificate.loadPEM(part).original for part in parts]
+        raise TrustError(f"{option} cannot be read: {error.strerror}") from error
     except (CertificateFault, ValueError) as error:
-        raise UpstreamError("upstream.ca_file holds a certificate that cannot be read") from error
-    return BrowserLikePolicyForHTTPS(trustRoot=ExtraTrustRoot(extra))
-
-
-def check_authorities(path: str) -> None:
-    """Raise ``UpstreamError`` if ``upstream.ca_file`` cannot be used."""
-    policy(read_authorities(path))
+        raise TrustError(f"{option} holds a certificate that cannot be read") from error
+    if not own:
+        raise TrustError(f"{option} holds no certificate in PEM form")
+    return Trust(pem, BrowserLikePolicyForHTTPS(trustRoot=ExtraTrustRoot(own)))

@@ -5,7 +5,6 @@
 Data leaves this room as immutable Snapshots only; a fault of an upstream leaves the last good one in place.
 """
 
-from gateway.http_client.trust import UpstreamError, check_authorities
 from gateway.upstream.outcome import Kind, Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.reporter import NoReporter, Reporter
@@ -18,6 +17,4 @@ __all__ = (
     "Registry",
     "Reporter",
     "Sdk",
-    "UpstreamError",
-    "check_authorities",
 )

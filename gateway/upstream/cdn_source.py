@@ -5,28 +5,41 @@ fetch ─► GET, If-None-Match ─► 3xx? again ─► 304 / 200 ─► body n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urljoin, urlsplit
 
-from treq.client import HTTPClient
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.web.http import RESPONSES
+from twisted.web.http_headers import Headers
 
 import gateway
 from gateway.deferreds import Timer
-from gateway.http_client.bounded_body import collect
-from gateway.http_client.network import ENCODING_HEADER, Network
+from gateway.http_client import (
+    ENCODING_HEADER,
+    HttpAgent,
+    Inflater,
+    Limits,
+    NetworkError,
+    ProxyRules,
+    Trust,
+    classify,
+    load_trust,
+    read_body,
+)
 from gateway.logger import component_logger
 from gateway.upstream import reporter
-from gateway.upstream.errors import explained
 from gateway.upstream.governance import FETCH_LIMIT, Accept, Refuse, judge
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, made_etag
 from gateway.upstream.polling import delay, interval
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from twisted.python.failure import Failure
     from twisted.web.iweb import IResponse
 
+    from gateway.settings.schema.root import Upstream
     from gateway.upstream.source import Tools, Wake
 
 _log = component_logger("sdks")
@@ -35,6 +48,57 @@ CDN = {"global": "https://cdn-global.configcat.com", "eu": "https://cdn-eu.confi
 REDIRECT_LIMIT = 10  # 3xx answers followed in one fetch; Go's client and browsers stop at 10 to 20
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _AGENT = f"flaggateway/{gateway.__version__}"
+RESPONSE_OVERHEAD = 1024 * 1024  # bytes of one response beyond twice max_bytes, for heads; chunks can double a body
+IDLE_SECONDS = 240  # that a connection is kept, as in Twisted's pools
+
+# The texts are those of ConfigCat Proxy where it has one.
+_WORDS: Final[Mapping[NetworkError, tuple[Kind, str]]] = {
+    NetworkError.TOO_LARGE: (Kind.TOO_LARGE, "the config JSON is larger than upstream.max_bytes"),
+    NetworkError.BAD_ENCODING: (Kind.ENCODING, "the config JSON cannot be decompressed"),
+    NetworkError.TRUNCATED: (Kind.TRUNCATED, "the config JSON ended early"),
+    NetworkError.ADDRESS_REFUSED: (Kind.CONNECT, "not called: {detail}"),
+    NetworkError.PROXY: (Kind.PROXY, "{detail}"),
+    NetworkError.WRONG_HOST: (Kind.TLS, "the upstream's certificate is for another host"),
+    NetworkError.TLS: (Kind.TLS, "the TLS handshake with the upstream failed"),
+    NetworkError.TIMED_OUT: (Kind.TIMEOUT, "the connection timed out"),
+    NetworkError.CANCELLED: (Kind.STOPPED, "the fetch was given up"),
+    NetworkError.UNKNOWN_HOST: (Kind.CONNECT, "the host name cannot be resolved"),
+    NetworkError.ADDRESS_FAMILY: (Kind.CONNECT, "the address family is not supported"),
+    NetworkError.CONNECT: (Kind.CONNECT, "the connection failed"),
+    NetworkError.NOT_HTTP: (Kind.PROTOCOL, "the upstream does not speak HTTP"),
+    NetworkError.SCHEME: (Kind.PROTOCOL, "only http and https upstreams are supported"),
+    NetworkError.LOST: (Kind.CONNECT, "the connection was lost"),
+    NetworkError.BAD_URL: (Kind.REDIRECT, "the upstream redirects to an address that cannot be read"),
+    NetworkError.UNEXPECTED: (Kind.PROTOCOL, "{detail}"),
+}
+
+
+@frozen
+class Network:
+    """How upstreams are reached; equal for equal settings, environment and bytes of the CA file."""
+
+    reactor: Any = field(eq=False)
+    limits: Upstream
+    trust: Trust
+    proxies: ProxyRules
+
+    def agent(self) -> HttpAgent:
+        """Return a new agent for one SDK."""
+        limits = self.limits
+        # One idle connection, since an SDK has one fetch at a time.
+        bounds = Limits(2 * limits.max_bytes + RESPONSE_OVERHEAD, limits.connect_timeout, 1, IDLE_SECONDS)
+        return HttpAgent(self.reactor, self.trust, bounds, proxies=self.proxies, retry=True)
+
+
+def open_network(
+    reactor: Any, limits: Upstream, proxy: str, environ: Mapping[str, str], warn: Callable[[str, str], None]
+) -> Network:
+    """Read the CA file; a proxy URL that cannot be used is ignored after ``warn(where, why)``.
+
+    :raises TrustError: when ``upstream.ca_file`` cannot be used
+    """
+    trust = load_trust(limits.ca_file, "upstream.ca_file")
+    return Network(reactor, limits, trust, ProxyRules.from_settings(proxy, environ, warn))
 
 
 class CdnSource:
@@ -70,7 +134,7 @@ class CdnSource:
         """See ``Source``."""
         self._poll.cancel()
         self._wake = _nothing
-        return self._agent.cut()
+        return self._agent.close_connections()
 
     def settled(self, outcome: Outcome) -> None:
         """See ``Source``: keep the ETag of what was accepted, and arm the next poll."""
@@ -85,11 +149,10 @@ class CdnSource:
     async def fetch(self) -> Outcome:
         """See ``Source``; takes at most ``upstream.timeout`` seconds, redirects included."""
         self._poll.cancel()
-        self._agent.begin()
         outcome = await self._within(self._network.limits.timeout)
         if isinstance(outcome, Failed):
-            # Whatever is left on the wire is of no use, and a peer that never closes must not hold a descriptor.
-            await self._agent.cut()
+            # The rest of a response is of no use, and an upstream that never closes must not hold a descriptor.
+            await self._agent.close_connections()
         return outcome
 
     async def _within(self, seconds: float) -> Outcome:
@@ -98,7 +161,7 @@ class CdnSource:
         try:
             return await work
         except Exception as error:  # noqa: BLE001 - the border between the network's exceptions and our values
-            return explained(error)
+            return _failed(error)
 
     async def _attempt(self) -> Outcome:
         base = self._base
@@ -126,38 +189,30 @@ class CdnSource:
     async def _get(self, url: str) -> Outcome:
         """One GET, its 3xx answers followed."""
         for _ in range(REDIRECT_LIMIT + 1):
-            # A new client each time: no cookie outlives a request.
-            response: Any = await HTTPClient(self._agent).get(
-                url,
-                headers=self._headers(),
-                allow_redirects=False,
-                unbuffered=True,
-                reactor=self._network.reactor,
-            )
+            response = await self._agent.send("GET", url, self._headers())
             location = response.headers.getRawHeaders(b"location", [b""])[0]
             if response.code not in _MOVED or not location:
                 return await self._answer(response)
-            await self._agent.cut()  # its body is not read, so the connection is of no more use
+            await self._agent.close_connections()  # the body is not read, so the connection cannot be used again
             url = urljoin(url, location.decode("ascii", "replace"))
             if not url.startswith(("http://", "https://")):
                 return Failed(Kind.REDIRECT, "the upstream redirects to something that is no http or https URL")
         return Failed(Kind.REDIRECT, f"the upstream redirected more than {REDIRECT_LIMIT} times")
 
-    def _headers(self) -> dict[bytes | str, bytes | str]:
-        # No Accept-Encoding: treq asks for gzip by itself, and ``Connections`` keeps it from unpacking what comes.
-        headers: dict[bytes | str, bytes | str] = {"User-Agent": _AGENT, "X-ConfigCat-UserAgent": _AGENT}
+    def _headers(self) -> Headers:
+        headers = Headers({"User-Agent": [_AGENT], "X-ConfigCat-UserAgent": [_AGENT]})
         if self._etag:
-            headers["If-None-Match"] = self._etag
+            headers.setRawHeaders("If-None-Match", [self._etag])
         return headers
 
     async def _answer(self, response: IResponse) -> Outcome:
         encoding = response.headers.getRawHeaders(ENCODING_HEADER, [b""])[0].decode("ascii", "replace")
         if response.code == 304 and self._etag:
-            await collect(response, 0, "")
+            await read_body(response, Inflater(0, ""))
             return NotModified()
         if response.code != 200:
             return _unexpected(response.code)
-        body = await collect(response, self._network.limits.max_bytes, encoding)
+        body = await read_body(response, Inflater(self._network.limits.max_bytes, encoding))
         etag = response.headers.getRawHeaders(b"etag", [b""])[0].decode("latin-1").strip()
         self._offered = etag
         return Fetched(body, etag or made_etag(body))
@@ -184,6 +239,13 @@ def _timed_out(result: Outcome | Failure, seconds: float) -> Outcome:
         return result  # it came at the last moment
     text = f"request timed out while trying to fetch config JSON. Timeout value: {seconds * 1000:.0f}ms"
     return Failed(Kind.TIMEOUT, text)
+
+
+def _failed(error: BaseException) -> Failed:
+    cause, detail = classify(error)
+    kind, words = _WORDS[cause]
+    text = words.format(detail=detail)
+    return Failed(kind, f"unexpected error occurred while trying to fetch config JSON: {text}")
 
 
 def _unexpected(code: int) -> Failed:

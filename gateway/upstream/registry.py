@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 
 from gateway import flags
-from gateway.http_client.network import Network, open_network
 from gateway.logger import component_logger
-from gateway.upstream.cdn_source import CdnSource
+from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
 from gateway.upstream.reporter import NoReporter, Reporter
@@ -129,7 +128,7 @@ class Registry:
         return self._keys.get(key)
 
     def start(self) -> None:
-        """Read the CA file and begin to fetch; raises ``UpstreamError`` before anything has begun."""
+        """Read the CA file and begin to fetch; raises ``TrustError`` before anything has begun."""
         self._network = self._open(self._settings)
         for sdk in self._sdks.values():
             self._begin(sdk)
@@ -139,11 +138,11 @@ class Registry:
         return _all([sdk.stop() for sdk in self._sdks.values()])
 
     def check(self, settings: Settings) -> None:
-        """Raise ``UpstreamError`` if ``reconfigure`` would."""
+        """Raise ``TrustError`` if ``reconfigure`` would."""
         self._open(settings)
 
     def reconfigure(self, settings: Settings) -> Deferred[None]:
-        """Go over to *settings*; raises ``UpstreamError``, with nothing changed, when they cannot be used.
+        """Go over to *settings*; raises ``TrustError``, with nothing changed, when they cannot be used.
 
         What did not change is not touched: same object, same Snapshot, same timers.
         An SDK that changed keeps its Snapshot until its new source delivers, unless its key changed:
@@ -151,7 +150,7 @@ class Registry:
         The new state holds on return; the Deferred fires when what was given up is closed.
         """
         network = self._open(settings)
-        fresh_network = self._network is None or network.identity != self._network.identity
+        fresh_network = network != self._network
         if fresh_network:
             self._network = network
         self._settings = settings
@@ -199,11 +198,11 @@ class Registry:
         return None if plan.refused else self._make_source(plan, self._tools, self._network)
 
     def _open(self, settings: Settings) -> Network:
-        def complain(where: str, why: str) -> None:
+        def warn(where: str, why: str) -> None:
             _log.warn("{where} is ignored: {why}", where=where, why=why)
 
         limits, proxy = settings.upstream, settings.http_proxy.url
-        return open_network(self._tools.clock, limits, proxy, self._environ, complain)
+        return open_network(self._tools.clock, limits, proxy, self._environ, warn)
 
     def _index(self) -> None:
         self._keys = {}

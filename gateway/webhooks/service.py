@@ -13,7 +13,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
 from gateway.deferreds import supervise
-from gateway.http_client.post import MakeSender, make_sender
+from gateway.http_client import MakeSender, make_sender
 from gateway.logger import component_logger
 from gateway.text import iso
 from gateway.webhooks.admin import Desk

@@ -103,5 +103,5 @@ def test_files_that_cannot_be_used_are_problems_too(check, tmp_path):
     assert 1 == result.exit_code
     assert "error: upstream.ca_file holds no certificate in PEM form" in result.stdout
     assert "error: tls.certificates: failed to load" in result.stdout
-    assert "error: exporter.ca_file: ca_file holds no certificate in PEM form" in result.stdout
+    assert "error: exporter.ca_file holds no certificate in PEM form" in result.stdout
     assert "3 errors: the gateway would not start" in result.stdout

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.deliveries import deliveries
-from gateway.http_client.attempt import Attempt
+from gateway.http_client import Attempt
 from gateway.storage import MessageState
 from gateway.webhooks.formats.message import Message
 from gateway.webhooks.store import message_table as ledger

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from gateway.cli.deliveries import deliveries
-from gateway.http_client.signing import headers_for
+from gateway.http_client import headers_for
 from gateway.telemetry.outbox_pages import LIMIT, MOST
 from gateway.webhooks.admin import BODY_LIMIT, READ_SECONDS
 from gateway.webhooks.delivery.schedule import DELAYS, LONGEST_DELAY

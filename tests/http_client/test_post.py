@@ -12,6 +12,8 @@ import pytest
 import pytest_twisted
 import trustme
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 
 from gateway.http_client.attempt import ANSWER_KEPT, Attempt
 from gateway.http_client.post import Route, make_sender
@@ -349,3 +351,38 @@ async def test_tls_is_for_the_name_whatever_address_it_has(authority: trustme.CA
         assert done.fault in {"the receiver's certificate is for another host", "the TLS handshake failed"}
         done = await attempt(f"https://hooks.test:{port}/", reactor=rebinding)
         assert done.fault == "the TLS handshake failed"
+
+
+def test_a_cancellation_while_connecting_is_no_timeout() -> None:
+    """The attempt's own timer is a timeout; a stop that cancels the attempt is none, and still gives an attempt."""
+    reactor = MemoryReactorClock()  # its connections are never made
+    sender = make_sender(reactor, Route("http://192.0.2.1/", "", 1, 5.0, Delivery()))
+    faults: list[tuple[str, float]] = []
+    sender.send(HEADERS, BODY).addCallback(lambda done: faults.append((done.fault, done.duration)))
+    reactor.advance(5)
+    sent = sender.send(HEADERS, BODY).addCallback(lambda done: faults.append((done.fault, done.duration)))
+    reactor.advance(1)
+    sent.cancel()
+    assert [("timed out", 5.0), ("the request was cancelled", 1.0)] == faults
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cancelled_attempt_is_no_timeout() -> None:
+    """Cancelled while the receiver is silent; its connection is gone when the sender is closed."""
+    from twisted.internet import reactor  # noqa: TID251 - real sockets
+
+    heard: Deferred[None] = Deferred()
+
+    def act(connection: socket.socket) -> None:
+        connection.recv(65536)
+        reactor.callFromThread(heard.callback, None)
+        connection.recv(65536)
+
+    with server(act) as port:
+        sender = make_sender(reactor, Route(f"http://127.0.0.1:{port}/", "", 1, 20.0, Delivery()))
+        sent = sender.send(HEADERS, BODY)
+        await heard
+        sent.cancel()
+        done = await sent
+        await sender.close()
+    assert (done.status, done.fault, done.label) == (None, "the request was cancelled", "broken")

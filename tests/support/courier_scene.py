@@ -8,7 +8,7 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from gateway.http_client.attempt import Attempt
+from gateway.http_client import Attempt
 from gateway.settings import Delivery, Endpoint, Settings
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_policy import EndpointRules, Voice

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from gateway.http_client.attempt import Attempt
+from gateway.http_client import Attempt
 from gateway.storage.database import prepare, transact
 from gateway.storage.migrations import migrate
 
@@ -58,7 +58,7 @@ class FakeSender:
         attempt = self.answer(listed, body)
         if attempt is not None:
             return succeed(attempt)
-        flying: Deferred[Attempt] = Deferred(lambda d: d.callback(Attempt(None, "timed out", 0.0)))
+        flying: Deferred[Attempt] = Deferred(lambda d: d.callback(Attempt(None, "the request was cancelled", 0.0)))
         self.flying.append(flying)
         return flying
 

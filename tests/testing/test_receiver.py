@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from eventually import eventually
-from gateway.http_client.signing import headers_for
+from gateway.http_client import headers_for
 from gateway.testing.receiver import Receiver
 
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="

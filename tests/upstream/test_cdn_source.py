@@ -14,7 +14,7 @@ import gateway
 from gateway.settings.schema.root import Settings
 from gateway.testing.cdn import FakeCdn
 from gateway.upstream import Registry
-from gateway.upstream.cdn_source import CDN
+from gateway.upstream.cdn_source import CDN, config_url
 
 KEY = "a" * 22 + "/" + "b" * 22
 PATH = f"/configuration-files/{KEY}/config_v6.json"
@@ -397,3 +397,10 @@ async def test_keys_and_urls_stay_out_of_the_log(upstream):
         globalLogPublisher.removeObserver(events.append)
     assert any("reason" in event for event in events)
     assert not any(KEY[:22] in repr(event) for event in events)
+
+
+@pytest.mark.parametrize("base", ["http://h/p", "http://h/p/", "http://h/p//"])
+def test_config_url_tolerates_slashes(base):
+    """Slashes at the end of a base URL make no difference, and odd characters of a key are escaped."""
+    expected = "http://h/p/configuration-files/configcat-proxy/a%20b%3F/config_v6.json"
+    assert expected == config_url(base, "configcat-proxy/a b?")

@@ -7,7 +7,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 
-from gateway.upstream import Registry, UpstreamError
+from gateway.http_client import TrustError
+from gateway.upstream import Registry
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified
 
 KEY = "a" * 22 + "/" + "b" * 22
@@ -359,10 +360,10 @@ def test_an_unusable_ca_file_changes_nothing(stage, tmp_path, content):
     bad = settings_of({"two": {}}, upstream={"ca_file": str(path)})
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
-    with pytest.raises(UpstreamError, match=r"upstream\.ca_file"):
+    with pytest.raises(TrustError, match=r"upstream\.ca_file"):
         registry.reconfigure(bad)
     assert ["one"] == [sdk.id for sdk in registry.sdks]
-    with pytest.raises(UpstreamError, match=r"upstream\.ca_file"):
+    with pytest.raises(TrustError, match=r"upstream\.ca_file"):
         Registry(stage.clock, bad, rng=None, on_change=print).start()
 
 

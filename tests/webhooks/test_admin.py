@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 
 from gateway.flags import difference, load
-from gateway.http_client.attempt import Attempt
+from gateway.http_client import Attempt
 from gateway.webhooks import admin as desks
 from gateway.webhooks.admin import Desk
 from gateway.webhooks.formats.change import Author, Change

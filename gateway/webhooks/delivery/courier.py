@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from gateway.http_client.endpoint_trust import TrustError
-from gateway.http_client.post import MakeSender, Route, make_sender
+from gateway.http_client import MakeSender, Route, TrustError, make_sender
 from gateway.logger import component_logger
 from gateway.webhooks.delivery.endpoint_queue import Lane, Rules
 

@@ -12,7 +12,7 @@ from gateway.logger import component_logger
 if TYPE_CHECKING:
     import sqlite3
 
-    from gateway.http_client.attempt import Attempt
+    from gateway.http_client import Attempt
     from gateway.webhooks.metrics import WebhookMetrics
     from gateway.webhooks.store.message_table import Letter
 

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from gateway import __version__
 from gateway.flags import attributes_from_json
-from gateway.http_client.signing import extra_headers, headers_for
+from gateway.http_client import extra_headers, headers_for
 from gateway.webhooks.delivery.retry import Step, follow
 from gateway.webhooks.formats.compose import compose, failure_message, sdk_message, test_message
 from gateway.webhooks.formats.message import secrets_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gateway.flags import Attribute, Snapshot
-    from gateway.http_client.attempt import Attempt
+    from gateway.http_client import Attempt
     from gateway.settings import Endpoint, Settings
     from gateway.webhooks.formats.change import Change
     from gateway.webhooks.formats.message import Ids, Message, Told

@@ -25,8 +25,7 @@ from gateway.webhooks.delivery.retry import Again, Done, Expired, Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.http_client.attempt import Attempt
-    from gateway.http_client.post import Sender
+    from gateway.http_client import Attempt, Sender
     from gateway.webhooks.delivery.recovery import Early
     from gateway.webhooks.formats.message import Message
     from gateway.webhooks.metrics import WebhookMetrics

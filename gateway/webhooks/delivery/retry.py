@@ -12,7 +12,7 @@ import attrs
 from gateway.webhooks.delivery.schedule import next_attempt, parse_retry_after
 
 if TYPE_CHECKING:
-    from gateway.http_client.attempt import Attempt
+    from gateway.http_client import Attempt
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable
 
-    from gateway.http_client.attempt import Attempt
+    from gateway.http_client import Attempt
     from gateway.webhooks.delivery.recovery import Early
     from gateway.webhooks.formats.message import Skipped
 

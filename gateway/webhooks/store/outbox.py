@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from gateway.http_client.attempt import Attempt
+    from gateway.http_client import Attempt
     from gateway.storage import Store
     from gateway.webhooks.delivery.recovery import Early
     from gateway.webhooks.formats.message import Message

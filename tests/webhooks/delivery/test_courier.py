@@ -10,8 +10,7 @@ from itertools import pairwise
 import pytest
 
 from courier_scene import BROKEN, FINE, START, Scene, endpoint
-from gateway.http_client.attempt import Attempt
-from gateway.http_client.endpoint_trust import TrustError
+from gateway.http_client import Attempt, TrustError
 from gateway.settings import Endpoint
 from gateway.webhooks.delivery.courier import GRACE
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from courier_scene import BROKEN, FINE, START, FarReceiver, Scene, endpoint
-from gateway.http_client.attempt import Attempt
+from gateway.http_client import Attempt
 from gateway.webhooks.delivery.recovery import OUTAGE, CatchingUp, Early
 from gateway.webhooks.delivery.schedule import DELAYS
 

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import globalLogPublisher
 
 from gateway.flags import Snapshot, load
-from gateway.http_client.attempt import Attempt
+from gateway.http_client import Attempt
 from gateway.settings import Delivery, Endpoint, Sdk, Settings
 from gateway.storage import Database, count_drop
 from gateway.webhooks import Webhooks
