@@ -1,4 +1,4 @@
-"""Minutes of churn and faults; ``make soak MINUTES=10`` runs the long form, which also judges memory."""
+"""Minutes of reconnecting clients and faults; ``make soak MINUTES=10`` runs longer and checks memory, too."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gateway_process import GatewayProcess
 from soak import Soak, Upstream, config, descriptors, family
 
 MINUTES = float(os.environ.get("SOAK_MINUTES") or 1)
-WARM_UP = 120.0  # seconds before memory is judged
-LONG = 5.0  # minutes from which memory is judged
-SLOPE = 1.0  # percent in ten minutes
+WARM_UP = 120.0  # seconds before memory is measured
+LONG = 5.0  # minutes; shorter runs do not check memory
+SLOPE = 1.0  # percent per 10 minutes
 KILLS_PER_MINUTE = 100
-OWN = 2  # descriptors that come and go by themselves: the pooled connection to the upstream, and one being opened
+OWN = 2  # descriptors that may be open or not: the pooled connection to the upstream, and a new one
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(MINUTES * 60 + 180)]
 
 
-def test_nobody_is_left_with_a_wrong_or_older_value_and_nothing_leaks(
+def test_no_client_ends_with_a_wrong_or_older_value_and_nothing_leaks(
     gateway_process: Callable[..., GatewayProcess], tmp_path: Path
 ) -> None:
-    """After churn, faults, stalls and kills each reader has what evaluating again gives, and saw no older value."""
+    """After all faults each client has the values of a fresh evaluation, and never got an older value."""
     file = tmp_path / "upstream.json"
     file.write_text(json.dumps(config(0)), "utf-8")
     upstream = Upstream(file)
@@ -43,24 +43,24 @@ def test_nobody_is_left_with_a_wrong_or_older_value_and_nothing_leaks(
             wrong = soak.finish()
         finally:
             soak.close()
-        older = [(number, pair) for number, reader in enumerate(soak.readers) for pair in reader.older]
-        frames = sum(reader.frames for reader in soak.readers)
+        older = [(number, pair) for number, client in enumerate(soak.clients) for pair in client.older]
+        frames = sum(client.frames for client in soak.clients)
         slope = soak.slope(WARM_UP if MINUTES >= LONG else MINUTES * 30)
         eventually(lambda: descriptors(gateway.pid) <= before + OWN, lambda: f"{descriptors(gateway.pid)} > {before}")
         after = descriptors(gateway.pid)
-        readers = f"{len(soak.readers)} readers, {frames} frames"
-        print(f"\nsoak of {MINUTES:g} min, {workers or 'no'} worker processes, {readers}")
+        clients = f"{len(soak.clients)} clients, {frames} frames"
+        print(f"\nsoak of {MINUTES:g} min, {workers or 'no'} worker processes, {clients}")
         for name, count in sorted(soak.counts.items()):
             print(f"  {name}: {count}")
         print(f"  descriptors: {before} before, {after} after")
-        print(f"  memory: {soak.memory[0][1] / 1024:.1f} MB, at last {soak.memory[-1][1] / 1024:.1f} MB", end="; ")
-        print("too short to tell its slope" if slope is None else f"slope {slope:+.2f} % per 10 minutes")
+        print(f"  memory: {soak.memory[0][1] / 1024:.1f} MB, at the end {soak.memory[-1][1] / 1024:.1f} MB", end="; ")
+        print("too short for a slope" if slope is None else f"slope {slope:+.2f} % per 10 minutes")
         print(f"  wrong at the end: {len(wrong)}; older after newer: {len(older)}")
     finally:
         upstream.stop()
     assert wrong == []
     assert older == []
-    assert soak.counts["readers killed"] >= KILLS_PER_MINUTE * MINUTES
+    assert soak.counts["clients killed"] >= KILLS_PER_MINUTE * MINUTES
     assert workers == 0 or soak.counts["workers killed"] >= max(1, int(MINUTES))
     if MINUTES >= LONG:
         assert slope is not None

@@ -1,4 +1,4 @@
-"""The loop over the hubs: slices, calls whose turn comes later, and what a push is measured by."""
+"""The push loop: slices, paced events, and the duration of a push."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gateway.streams import StreamOptions
 from gateway.telemetry import NoMetrics
 
 
-class Reader:
-    """An outlet that keeps when it was written to."""
+class Client:
+    """An outlet that keeps the times of its events."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -34,8 +34,8 @@ class Reader:
     abort = finish
 
 
-class Measured(NoMetrics):
-    """Keeps how long each push took."""
+class MeasuredPushes(NoMetrics):
+    """Keeps the duration of each push."""
 
     def __init__(self) -> None:
         self.pushes: list[float] = []
@@ -60,56 +60,56 @@ def run(clock: Clock, seconds: float) -> None:
         clock.advance(0.001)
 
 
-def test_postponed_calls_leave_in_their_turn_and_no_timer_is_left(clock: Clock) -> None:
-    """Calls of OFREP go out over time, others at once; then the loop rests, and a push was measured once."""
-    metrics = Measured()
+def test_paced_events_are_sent_at_their_times_and_no_timer_is_left(clock: Clock) -> None:
+    """OFREP events are sent over time, others at once; the duration of the push is reported once."""
+    metrics = MeasuredPushes()
     push_loop = PushLoop(clock, random.Random(1), metrics, Sse())
     push_loop.add("shop", config(True))
     clock.advance(60)
-    plain = Reader(clock)
+    plain = Client(clock)
     push_loop.hubs["shop"].subscribe(None, None, plain)
-    called = [Reader(clock) for _ in range(400)]
-    for number, reader in enumerate(called):
-        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader, StreamOptions("ofrep"))
+    ofrep = [Client(clock) for _ in range(400)]
+    for number, client in enumerate(ofrep):
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), client, StreamOptions("ofrep"))
     push_loop.publish("shop", config(False))
     run(clock, 1)
     assert [60, pytest.approx(60.001)] == plain.times
-    times = sorted(time for reader in called for time in reader.times)
+    times = sorted(time for client in ofrep for time in client.times)
     assert (400, True) == (len(times), 60 < times[200] < 60.15 < times[-1] < 60.25)
     assert [pytest.approx(0.001)] == metrics.pushes
     assert [] == clock.getDelayedCalls()
 
 
-def test_a_stop_ends_what_was_postponed(clock: Clock) -> None:
-    """After a stop no timer is left, whatever had not been sent."""
+def test_a_stop_cancels_paced_events(clock: Clock) -> None:
+    """After a stop no timer is left."""
     push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
     push_loop.add("shop", config(True))
     push_loop.start()
     clock.advance(60)
     for number in range(10):
-        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), Reader(clock), StreamOptions("ofrep"))
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), Client(clock), StreamOptions("ofrep"))
     push_loop.publish("shop", config(False))
     clock.advance(0)
     push_loop.stop()
     assert [] == clock.getDelayedCalls()
 
 
-def test_an_sdk_that_is_removed_takes_its_postponed_calls_along(clock: Clock) -> None:
-    """Nothing is raised when the time of a removed SDK's calls comes."""
+def test_removing_an_sdk_cancels_its_paced_events(clock: Clock) -> None:
+    """The loop continues without an error when they would have been due."""
     push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
     push_loop.add("shop", config(True))
     clock.advance(60)
-    reader = Reader(clock)
-    push_loop.hubs["shop"].subscribe(None, None, reader, StreamOptions("ofrep"))
+    client = Client(clock)
+    push_loop.hubs["shop"].subscribe(None, None, client, StreamOptions("ofrep"))
     push_loop.publish("shop", config(False))
     clock.advance(0)
     push_loop.remove("shop")
     run(clock, 0.1)
-    assert ([], []) == (reader.times, clock.getDelayedCalls())
+    assert ([], []) == (client.times, clock.getDelayedCalls())
 
 
-class Broken(Reader):
-    """An outlet that breaks its promise once it is open."""
+class Broken(Client):
+    """An outlet that raises on all writes but the first."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -117,21 +117,21 @@ class Broken(Reader):
         self.open = False
 
     def write(self, data: bytes) -> None:
-        """Raise, but for the first frame."""
+        """Raise once the first frame is written."""
         if self.open:
             raise RuntimeError("out of order")
         self.open = True
 
     def abort(self) -> None:
-        """Note that the hub gave up."""
+        """Record the call."""
         self.aborted = True
 
 
-def test_an_outlet_that_raises_is_dropped_and_everybody_else_is_served(clock: Clock, logged_errors: Any) -> None:
-    """One connection's fault stops neither its cohort nor the push."""
+def test_an_outlet_that_raises_is_dropped_and_all_others_are_served(clock: Clock, logged_errors: Any) -> None:
+    """A fault of one connection stops neither its cohort nor the push."""
     push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
     push_loop.add("shop", config(True))
-    outlets: list[Reader] = [Broken(clock) if number == 2 else Reader(clock) for number in range(5)]
+    outlets: list[Client] = [Broken(clock) if number == 2 else Client(clock) for number in range(5)]
     for number, outlet in enumerate(outlets):
         push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number // 3)}), outlet)
     push_loop.publish("shop", config(False))
@@ -144,12 +144,12 @@ def test_an_outlet_that_raises_is_dropped_and_everybody_else_is_served(clock: Cl
 def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
     clock: Clock, logged_errors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of ours costs one user an update, not the others."""
+    """A fault in the evaluation for one user costs this user the update, not the others."""
     push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
     push_loop.add("shop", config(True))
-    readers = [Reader(clock) for _ in range(4)]
-    for number, reader in enumerate(readers):
-        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), reader)
+    clients = [Client(clock) for _ in range(4)]
+    for number, client in enumerate(clients):
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), client)
     changed = config(False)
     encode = type(changed).show_all
 
@@ -161,29 +161,29 @@ def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
     monkeypatch.setattr(type(changed), "show_all", failing)
     push_loop.publish("shop", changed)
     run(clock, 0.1)
-    assert [2, 1, 2, 2] == [len(reader.times) for reader in readers]
+    assert [2, 1, 2, 2] == [len(client.times) for client in clients]
     assert 1 == len(logged_errors.flush())
     with pytest.raises(ZeroDivisionError):
-        push_loop.hubs["shop"].subscribe(None, User({"Identifier": "1"}), Reader(clock))
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": "1"}), Client(clock))
     assert 4 == push_loop.stream_count
 
 
 @pytest.mark.parametrize(("window", "last"), [(0, 0), (3, 2), (1e15, 1e15 * 2 / 3)])
-def test_a_drain_takes_one_timer_per_stream_at_most(clock: Clock, window: float, last: float) -> None:
-    """Streams end evenly over the window, and a window without measure costs no more than a short one."""
+def test_a_drain_uses_one_timer_per_stream_at_most(clock: Clock, window: float, last: float) -> None:
+    """Streams end evenly over the window; an extremely long window needs no more timers than a short one."""
 
-    class Ending(Reader):
+    class Ending(Client):
         def finish(self) -> None:
             self.times.append(self.clock.seconds())
 
     push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
     push_loop.add("shop", config(True))
-    readers = [Ending(clock) for _ in range(3)]
-    for reader in readers:
-        push_loop.hubs["shop"].subscribe(None, None, reader)
-        reader.times.clear()
+    clients = [Ending(clock) for _ in range(3)]
+    for client in clients:
+        push_loop.hubs["shop"].subscribe(None, None, client)
+        client.times.clear()
     push_loop.drain(window)
     assert len(clock.getDelayedCalls()) <= 3
     for _ in range(3):
         clock.advance(window / 3)
-    assert [pytest.approx(last)] == sorted(time for reader in readers for time in reader.times)[-1:]
+    assert [pytest.approx(last)] == sorted(time for client in clients for time in client.times)[-1:]

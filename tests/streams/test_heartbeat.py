@@ -12,7 +12,7 @@ from gateway.streams.sse import HEARTBEAT
 
 
 class Stream:
-    """The part of a subscriber that the wheel looks at."""
+    """The attributes of a subscriber that the wheel uses."""
 
     def __init__(self) -> None:
         self.active = False
@@ -23,7 +23,7 @@ class Stream:
 
 
 def ignore(_: object) -> None:
-    """Stand in for a stall callback that must not matter."""
+    """Ignore a stall."""
 
 
 def whole_turn(wheel: HeartbeatWheel, interval: float, now: float = 0) -> None:
@@ -32,8 +32,8 @@ def whole_turn(wheel: HeartbeatWheel, interval: float, now: float = 0) -> None:
         wheel.turn(now)
 
 
-def test_each_idle_stream_beats_once_per_interval() -> None:
-    """One comment per stream and round, never two, never none."""
+def test_each_idle_stream_gets_one_heartbeat_per_interval() -> None:
+    """Each stream gets exactly one comment per round."""
     wheel = HeartbeatWheel(20, 60, ignore)
     streams = [Stream() for _ in range(500)]
     for stream in streams:
@@ -42,8 +42,8 @@ def test_each_idle_stream_beats_once_per_interval() -> None:
     assert all(stream.written == [HEARTBEAT] for stream in streams)
 
 
-def test_beats_are_spread_over_the_interval() -> None:
-    """No tick carries more than its even share of the beats."""
+def test_heartbeats_are_spread_over_the_interval() -> None:
+    """Each tick sends an equal share."""
     wheel = HeartbeatWheel(20, 60, ignore)
     streams = [Stream() for _ in range(800)]
     for stream in streams:
@@ -56,8 +56,8 @@ def test_beats_are_spread_over_the_interval() -> None:
     assert set(shares) == {10}
 
 
-def test_activity_skips_the_next_beat_and_keeps_the_phase() -> None:
-    """A stream that was written to is skipped once and then beats in its old slot."""
+def test_activity_skips_the_next_heartbeat_and_keeps_the_slot() -> None:
+    """A stream that was written to is skipped once, and then gets its heartbeat in the same slot."""
     wheel = HeartbeatWheel(20, 60, ignore)
     stream = Stream()
     wheel.add(stream)  # type: ignore[arg-type]
@@ -68,8 +68,8 @@ def test_activity_skips_the_next_beat_and_keeps_the_phase() -> None:
     assert stream.written == [HEARTBEAT]
 
 
-def test_a_paused_reader_gets_no_heartbeat() -> None:
-    """What is paused is not written to."""
+def test_a_paused_subscriber_gets_no_heartbeat() -> None:
+    """A paused subscriber is not written to."""
     wheel = HeartbeatWheel(20, 60, ignore)
     stream = Stream()
     stream.paused_since = 0
@@ -78,8 +78,8 @@ def test_a_paused_reader_gets_no_heartbeat() -> None:
     assert stream.written == []
 
 
-def test_a_reader_stalled_for_the_timeout_is_reported() -> None:
-    """The callback gets the stalled stream, not before its time."""
+def test_a_subscriber_stalled_for_the_timeout_is_reported() -> None:
+    """The callback gets the stalled stream once the timeout is over."""
     stalled: list[object] = []
     wheel = HeartbeatWheel(20, 60, stalled.append)
     stream = Stream()
@@ -91,8 +91,8 @@ def test_a_reader_stalled_for_the_timeout_is_reported() -> None:
     assert stalled == [stream]
 
 
-def test_an_interval_of_zero_sends_no_beats_but_still_finds_stalls() -> None:
-    """Heartbeats off is a choice about comments only."""
+def test_an_interval_of_zero_sends_no_heartbeats_but_still_finds_stalls() -> None:
+    """Switching heartbeats off does not switch off the stall timeout."""
     stalled: list[object] = []
     wheel = HeartbeatWheel(0, 60, stalled.append)
     idle, stuck = Stream(), Stream()
@@ -104,8 +104,8 @@ def test_an_interval_of_zero_sends_no_beats_but_still_finds_stalls() -> None:
 
 
 @pytest.mark.parametrize("interval", [90, 3_600, 1e15])
-def test_a_long_interval_costs_nothing_and_hides_no_stall(interval: float) -> None:
-    """However rare the beats are, the wheel stays small and a stall is noticed within one lap of it."""
+def test_with_a_long_interval_the_wheel_stays_small_and_finds_stalls_in_time(interval: float) -> None:
+    """A stall is noticed within one lap of at most 20 s."""
     stalled: list[object] = []
     wheel = HeartbeatWheel(interval, 60, stalled.append)
     stream = Stream()
@@ -115,8 +115,8 @@ def test_a_long_interval_costs_nothing_and_hides_no_stall(interval: float) -> No
     assert stream in stalled
 
 
-def test_a_long_interval_is_beaten_once_and_evenly() -> None:
-    """Several laps make one interval; each stream beats in one of them, and every tick has its share."""
+def test_heartbeats_of_a_long_interval_are_sent_once_and_evenly() -> None:
+    """An interval is several laps; each stream has its heartbeat in one of them, and all ticks send equally many."""
     wheel = HeartbeatWheel(90, 60, ignore)
     ticks = round(90 / wheel.tick)
     streams = [Stream() for _ in range(2 * ticks)]
@@ -133,12 +133,12 @@ def test_a_long_interval_is_beaten_once_and_evenly() -> None:
 
 
 def test_no_interval_keeps_the_process_busy() -> None:
-    """A nonsensically short interval is taken for the shortest there is."""
+    """Shorter intervals are replaced by the minimum."""
     assert HeartbeatWheel(1e-9, 60, ignore).tick == MIN_INTERVAL_SECONDS
 
 
 def test_a_discarded_stream_is_left_alone() -> None:
-    """Leaving the wheel is final, and doing it twice is harmless."""
+    """It gets no heartbeat; a second discard has no effect."""
     wheel = HeartbeatWheel(20, 60, ignore)
     stream = Stream()
     wheel.add(stream)  # type: ignore[arg-type]

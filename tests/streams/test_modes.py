@@ -1,4 +1,4 @@
-"""Patches, resuming, the order of a push and calls to ask again."""
+"""Patches, resuming, the order of a push and OFREP events."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OFREP = StreamOptions("ofrep")
 NOW = 1_700_000_000.0
 
 
-class Reader:
-    """An outlet that reads events as an EventSource does, and applies patches."""
+class Client:
+    """An outlet that parses events as an EventSource does, and applies patches."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -25,7 +25,7 @@ class Reader:
         self.state: dict[str, Any] = {}
 
     def write(self, data: bytes) -> None:
-        """Read whole events."""
+        """Parse whole events."""
         for block in data.decode().split("\n\n"):
             fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
             self.id = fields.get("id", self.id)
@@ -33,7 +33,7 @@ class Reader:
                 self.take(fields.get("event", "message"), json.loads(fields["data"]))
 
     def take(self, name: str, data: Any) -> None:
-        """Take one event."""
+        """Keep and apply one event."""
         self.events.append((name, data))
         if name == "put":
             self.state = dict(data)
@@ -48,8 +48,8 @@ class Reader:
     abort = finish
 
 
-class Meter:
-    """Keeps every flag that streams are counted under."""
+class CountedMetrics:
+    """Keeps the flag labels."""
 
     def __init__(self) -> None:
         self.opened: list[str | None] = []
@@ -69,19 +69,19 @@ class Meter:
         self.sent += [flag] * count
 
 
-class World:
-    """A hub with a clock that the test moves; ``order`` keeps which country was written to when."""
+class Scene:
+    """A hub with a clock that the test changes."""
 
     def __init__(self, flags: dict[str, Any] | None, sdk: str = "shop") -> None:
         self.now = NOW
-        self.meter = Meter()
+        self.metrics = CountedMetrics()
         self.hub = Hub(
             sdk,
             None if flags is None else config(flags),
             wheel=HeartbeatWheel(20, 60, lambda _: None),
             now=lambda: self.now,
             rng=random.Random(1),
-            metrics=self.meter,
+            metrics=self.metrics,
         )
 
     def publish(self, flags: dict[str, Any]) -> None:
@@ -89,14 +89,14 @@ class World:
         self.hub.publish(config(flags, self.hub.snapshot))
 
     def change(self, flags: dict[str, Any]) -> None:
-        """Publish a config and push all that is due."""
+        """Publish a config and push to all cohorts that are due."""
         self.publish(flags)
         assert self.hub.work(lambda: False)
 
-    def watch(self, options: StreamOptions, key: str | None = None, **attributes: Any) -> tuple[Reader, Subscriber]:
+    def watch(self, options: StreamOptions, key: str | None = None, **attributes: Any) -> tuple[Client, Subscriber]:
         """Open a stream."""
-        reader = Reader()
-        return reader, self.hub.subscribe(key, User(attributes) if attributes else None, reader, options)
+        client = Client()
+        return client, self.hub.subscribe(key, User(attributes) if attributes else None, client, options)
 
 
 def config(flags: dict[str, Any], previous: Snapshot | None = None) -> Snapshot:
@@ -120,159 +120,159 @@ BROKEN = on(True) | {"r": [{"c": [{"p": {"f": "nope", "c": 0, "v": {"b": True}}}
 
 
 def shown(value: object, variation: str = "v") -> dict[str, object]:
-    """Return what a reader sees of a flag."""
+    """Return the values of a flag."""
     return {"value": value, "variationId": variation}
 
 
 def test_delta_begins_with_everything_and_goes_on_with_what_changed() -> None:
     """First a ``put`` of all flags, then a ``patch`` with changed, added and removed keys, each list sorted."""
-    world = World({"a": on(True), "b": on(True), "c": on(True)})
-    reader, _ = world.watch(DELTA)
-    world.change({"b": on(False), "c": on(True), "z": on(True), "d": BROKEN})
+    scene = Scene({"a": on(True), "b": on(True), "c": on(True)})
+    client, _ = scene.watch(DELTA)
+    scene.change({"b": on(False), "c": on(True), "z": on(True), "d": BROKEN})
     changed = {"b": shown(False), "d": shown(None, ""), "z": shown(True)}
     assert [
         ("put", {"a": shown(True), "b": shown(True), "c": shown(True)}),
         ("patch", {"changed": changed, "removed": ["a"]}),
-    ] == reader.events
-    assert list(changed) == list(reader.events[1][1]["changed"])
+    ] == client.events
+    assert list(changed) == list(client.events[1][1]["changed"])
 
 
 def test_delta_of_one_flag_is_the_same_with_one_key() -> None:
     """A single flag's deltas: changed, failing as null, removed, and back."""
-    world = World({"a": on(True), "b": on(True)})
-    reader, _ = world.watch(DELTA, "a")
+    scene = Scene({"a": on(True), "b": on(True)})
+    client, _ = scene.watch(DELTA, "a")
     for flags in ({"a": on(False)}, {"a": BROKEN}, {"b": on(False)}, {"a": on(True)}):
-        world.change({"b": on(True)} | flags)
+        scene.change({"b": on(True)} | flags)
         if "a" not in flags:
-            world.change({"b": on(False)})
-            world.change({"b": on(True)})
+            scene.change({"b": on(False)})
+            scene.change({"b": on(True)})
     assert [
         ("put", {"a": shown(True)}),
         ("patch", {"changed": {"a": shown(False)}, "removed": []}),
         ("patch", {"changed": {"a": shown(None, "")}, "removed": []}),
         ("patch", {"changed": {}, "removed": ["a"]}),
         ("patch", {"changed": {"a": shown(True)}, "removed": []}),
-    ] == reader.events
+    ] == client.events
 
 
-def test_the_digest_does_not_depend_on_the_way() -> None:
-    """After patches a reader has the id that a new one gets for the same view, on another node too."""
-    world = World({"a": for_country("DE"), "b": on(True)})
-    old, _ = world.watch(DELTA, Country="DE")
-    world.change({"a": for_country("FR"), "c": on(True)})
-    world.change({"a": for_country("FR"), "b": on(False), "c": on(True)})
-    new, _ = World({"c": on(True), "b": on(False), "a": for_country("FR")}).watch(DELTA, Country="DE")
+def test_the_digest_does_not_depend_on_earlier_configs() -> None:
+    """After patches a client has the id that a new client gets for the same values, also from another node."""
+    scene = Scene({"a": for_country("DE"), "b": on(True)})
+    old, _ = scene.watch(DELTA, Country="DE")
+    scene.change({"a": for_country("FR"), "c": on(True)})
+    scene.change({"a": for_country("FR"), "b": on(False), "c": on(True)})
+    new, _ = Scene({"c": on(True), "b": on(False), "a": for_country("FR")}).watch(DELTA, Country="DE")
     assert parse_event_id(old.id)[1] == parse_event_id(new.id)[1]
     assert old.state == new.state
 
 
-def test_views_of_other_sdks_routes_and_modes_have_other_digests() -> None:
-    """An id is good for one SDK, route and mode only."""
+def test_digests_differ_between_sdks_routes_and_modes() -> None:
+    """An id is valid for one SDK, route and mode only."""
     flags = {"a": on(True)}
     ids = {
-        parse_event_id(World(flags, sdk).watch(StreamOptions(mode), key)[0].id)[1]
+        parse_event_id(Scene(flags, sdk).watch(StreamOptions(mode), key)[0].id)[1]
         for sdk in ("shop", "other")
         for mode, key in (("plain", None), ("plain", "a"), ("delta", None), ("delta", "a"), ("ofrep", None))
     }
     assert 10 == len(ids - {""})
 
 
-def test_a_paused_reader_of_deltas_gets_one_patch() -> None:
-    """What happened during a pause arrives as one patch from what was sent to what is current."""
-    world = World({"a": on(True), "b": on(True), "c": on(True)})
-    reader, subscriber = world.watch(DELTA)
+def test_a_paused_delta_subscriber_gets_one_patch() -> None:
+    """The changes during a pause are one patch from the values last sent to the current ones."""
+    scene = Scene({"a": on(True), "b": on(True), "c": on(True)})
+    client, subscriber = scene.watch(DELTA)
     subscriber.pause()
-    world.change({"a": on(False), "b": on(True), "c": on(True)})
-    world.change({"a": on(True), "b": on(False), "c": on(True)})
+    scene.change({"a": on(False), "b": on(True), "c": on(True)})
+    scene.change({"a": on(True), "b": on(False), "c": on(True)})
     subscriber.resume()
-    assert [("patch", {"changed": {"b": shown(False)}, "removed": []})] == reader.events[1:]
+    assert [("patch", {"changed": {"b": shown(False)}, "removed": []})] == client.events[1:]
 
 
-def test_a_reader_paused_for_too_long_gets_a_put() -> None:
-    """Old configs are not kept without end: beyond the bound everything is sent again, and the state is exact."""
-    world = World({"n": {"t": 2, "v": {"i": 0}, "i": "v"}, "a": on(True)})
-    readers = []
+def test_a_delta_subscriber_paused_for_too_many_configs_gets_a_put() -> None:
+    """Above the limit of kept configs all values are sent again."""
+    scene = Scene({"n": {"t": 2, "v": {"i": 0}, "i": "v"}, "a": on(True)})
+    clients = []
     for number in range(KEPT_SNAPSHOTS + 1):
-        reader, subscriber = world.watch(DELTA, Identifier=str(number))
+        client, subscriber = scene.watch(DELTA, Identifier=str(number))
         subscriber.pause()
-        readers.append((reader, subscriber))
-        world.change({"n": {"t": 2, "v": {"i": number + 1}, "i": "v"}, "a": on(True)})
-    for _, subscriber in readers:
+        clients.append((client, subscriber))
+        scene.change({"n": {"t": 2, "v": {"i": number + 1}, "i": "v"}, "a": on(True)})
+    for _, subscriber in clients:
         subscriber.resume()
     expected = {"a": shown(True), "n": shown(KEPT_SNAPSHOTS + 1)}
-    assert [expected] * len(readers) == [reader.state for reader, _ in readers]
-    assert ["put"] + ["patch"] * KEPT_SNAPSHOTS == [reader.events[-1][0] for reader, _ in readers]
+    assert [expected] * len(clients) == [client.state for client, _ in clients]
+    assert ["put"] + ["patch"] * KEPT_SNAPSHOTS == [client.events[-1][0] for client, _ in clients]
 
 
-def test_a_reader_that_resumes_during_a_push_is_not_left_behind() -> None:
-    """Behind its cohort by one change, and the cohort about to be told of the next, which does not concern it."""
-    world = World({"a": on(True), "b": for_country("DE")})
+def test_a_subscriber_that_resumes_during_a_push_gets_the_current_values() -> None:
+    """It missed one change, and its cohort is queued for the next, which does not concern it."""
+    scene = Scene({"a": on(True), "b": for_country("DE")})
     for options in (DELTA, StreamOptions()):
-        reader, subscriber = world.watch(options, Country="FR")
+        client, subscriber = scene.watch(options, Country="FR")
         subscriber.pause()
-        world.change({"a": on(False), "b": for_country("DE")})
-        world.publish({"a": on(False), "b": for_country("US")})
+        scene.change({"a": on(False), "b": for_country("DE")})
+        scene.publish({"a": on(False), "b": for_country("US")})
         subscriber.resume()
-        assert world.hub.work(lambda: False)
-        assert shown(False) == (reader.state or reader.events[-1][1])["a"]
-        world.change({"a": on(True), "b": for_country("DE")})
+        assert scene.hub.work(lambda: False)
+        assert shown(False) == (client.state or client.events[-1][1])["a"]
+        scene.change({"a": on(True), "b": for_country("DE")})
 
 
-def test_who_joins_during_a_push_that_is_taken_back_is_not_left_behind() -> None:
-    """Joined at the second config while the cohort is at the first; the third is like the first."""
-    world = World({"a": on(True)})
+def test_a_subscriber_that_joins_before_a_change_is_reverted_gets_the_current_values() -> None:
+    """It joins at the second config while its cohort is at the first; the third equals the first."""
+    scene = Scene({"a": on(True)})
     for options in (DELTA, StreamOptions()):
-        world.watch(options)
-        world.publish({"a": on(False)})
-        late, _ = world.watch(options)
-        world.change({"a": on(True)})
+        scene.watch(options)
+        scene.publish({"a": on(False)})
+        late, _ = scene.watch(options)
+        scene.change({"a": on(True)})
         assert shown(True) == (late.state or late.events[-1][1])["a"]
 
 
 def test_delta_resumes_with_recovered_when_nothing_changed() -> None:
-    """The digest of what it sees is enough, whatever config it had it from; data is there for EventSource's sake."""
-    reader, _ = World({"a": on(True)}).watch(DELTA)
-    seen = parse_event_id(reader.id)[1]
-    again, _ = World({"a": on(True)}).watch(StreamOptions("delta", seen))
-    other, _ = World({"a": on(False)}).watch(StreamOptions("delta", seen))
-    assert ([("recovered", {})], reader.id) == (again.events, again.id)
+    """Equal digests suffice, whatever the config; the event has data because EventSource requires it."""
+    client, _ = Scene({"a": on(True)}).watch(DELTA)
+    seen = parse_event_id(client.id)[1]
+    again, _ = Scene({"a": on(True)}).watch(StreamOptions("delta", seen))
+    other, _ = Scene({"a": on(False)}).watch(StreamOptions("delta", seen))
+    assert ([("recovered", {})], client.id) == (again.events, again.id)
     assert [("put", {"a": shown(False)})] == other.events
 
 
-def test_a_recovered_reader_goes_on_with_patches() -> None:
-    """After ``recovered`` it is in step: the next change is one patch."""
-    world = World({"a": on(True), "b": on(True)})
-    seen = parse_event_id(world.watch(DELTA)[0].id)[1]
-    again, _ = world.watch(StreamOptions("delta", seen))
-    world.change({"a": on(False), "b": on(True)})
+def test_a_recovered_client_continues_with_patches() -> None:
+    """After ``recovered`` the next change is one patch."""
+    scene = Scene({"a": on(True), "b": on(True)})
+    seen = parse_event_id(scene.watch(DELTA)[0].id)[1]
+    again, _ = scene.watch(StreamOptions("delta", seen))
+    scene.change({"a": on(False), "b": on(True)})
     assert [("recovered", {}), ("patch", {"changed": {"a": shown(False)}, "removed": []})] == again.events
 
 
-def test_plain_gets_its_data_again_unless_it_asks_for_quiet() -> None:
-    """Existing clients expect the first event; ``quiet`` gets the id alone, and the next change as ever."""
-    world = World({"a": on(True)})
-    seen = parse_event_id(world.watch(StreamOptions())[0].id)[1]
-    loud, _ = world.watch(StreamOptions(last_digest=seen))
-    quiet, _ = world.watch(StreamOptions(last_digest=seen, quiet=True))
+def test_a_plain_client_gets_the_data_again_unless_it_resumes_quietly() -> None:
+    """Existing clients expect the first event; with ``quiet`` only the id is sent, then the next change."""
+    scene = Scene({"a": on(True)})
+    seen = parse_event_id(scene.watch(StreamOptions())[0].id)[1]
+    loud, _ = scene.watch(StreamOptions(last_digest=seen))
+    quiet, _ = scene.watch(StreamOptions(last_digest=seen, quiet=True))
     assert [("message", {"a": shown(True)})] == loud.events
     assert ([], loud.id) == (quiet.events, quiet.id)
-    world.change({"a": on(False)})
+    scene.change({"a": on(False)})
     assert [("message", {"a": shown(False)})] == quiet.events
 
 
-def test_only_ids_of_ours_are_read() -> None:
-    """An id from elsewhere resumes nothing."""
+def test_only_ids_made_by_the_gateway_are_parsed() -> None:
+    """Any other id is treated as none."""
     assert ("ab12", "0123456789abcdef") == parse_event_id("ab12.0123456789abcdef")
     for text in ("", "1", "a.b", "AB12.0123456789ABCDEF", "a" * 65 + ".0123456789abcdef", "ab12.0123456789abcdef\n"):
         assert ("", "") == parse_event_id(text)
 
 
-def test_users_who_lose_a_flag_are_told_first() -> None:
-    """Kill switch: all for whom the flag turns off are written to before anybody for whom something turns on."""
-    world = World({"a": for_country("DE")})
+def test_users_for_whom_a_flag_turns_off_get_their_event_first() -> None:
+    """As with a kill switch: they come before all users for whom the flag turns on."""
+    scene = Scene({"a": for_country("DE")})
     order: list[str] = []
 
-    class Ordered(Reader):
+    class Ordered(Client):
         def __init__(self, country: str) -> None:
             super().__init__()
             self.country = country
@@ -283,167 +283,141 @@ def test_users_who_lose_a_flag_are_told_first() -> None:
     for number in range(200):
         for options in (StreamOptions(), DELTA):
             country = "DE" if number % 2 else "FR"
-            world.hub.subscribe(
+            scene.hub.subscribe(
                 "a" if number % 3 else None, User({"Country": country, "n": f"{number}"}), Ordered(country), options
             )
     del order[:]
-    world.publish({"a": for_country("FR")})
-    while not world.hub.work(lambda: True):
+    scene.publish({"a": for_country("FR")})
+    while not scene.hub.work(lambda: True):
         pass
     assert ["DE"] * 200 + ["FR"] * 200 == order
 
 
 def test_a_deleted_flag_counts_as_turned_off() -> None:
-    """Who had it on is told before who only sees a new flag come."""
-    world = World({"a": for_country("DE")})
-    german, _ = world.watch(StreamOptions(), Country="DE")
-    french, _ = world.watch(StreamOptions(), Country="FR")
-    world.publish({"b": on(True)})
-    assert not world.hub.work(lambda: bool(german.events[1:]))
+    """Users who had the flag on come before those who only get a new flag."""
+    scene = Scene({"a": for_country("DE")})
+    german, _ = scene.watch(StreamOptions(), Country="DE")
+    french, _ = scene.watch(StreamOptions(), Country="FR")
+    scene.publish({"b": on(True)})
+    assert not scene.hub.work(lambda: bool(german.events[1:]))
     assert (2, 1) == (len(german.events), len(french.events))
 
 
-def test_a_change_during_the_second_half_of_a_push_is_judged_again() -> None:
-    """Those put off because nothing turned off for them may lose a flag by the next change."""
-    world = World({"a": for_country("DE"), "b": on(True)})
-    german, _ = world.watch(StreamOptions(), Country="DE")
-    french, _ = world.watch(StreamOptions(), Country="FR")
-    world.publish({"a": for_country("FR"), "b": on(True)})
-    world.hub.work(lambda: len(german.events) == 2)
-    world.change({"a": for_country("FR"), "b": on(False)})
+def test_a_change_during_the_second_half_of_a_push_is_compared_again() -> None:
+    """For cohorts that wait because nothing turned off for them, the next change may turn a flag off."""
+    scene = Scene({"a": for_country("DE"), "b": on(True)})
+    german, _ = scene.watch(StreamOptions(), Country="DE")
+    french, _ = scene.watch(StreamOptions(), Country="FR")
+    scene.publish({"a": for_country("FR"), "b": on(True)})
+    scene.hub.work(lambda: len(german.events) == 2)
+    scene.change({"a": for_country("FR"), "b": on(False)})
     assert [shown(True, "in"), shown(False)] == list(french.events[-1][1].values())
     assert (3, 2) == (len(german.events), len(french.events))
 
 
 def test_only_affected_flags_are_evaluated_for_deltas() -> None:
-    """One affected flag in 5,000: the others are not asked again."""
+    """One flag of 5,000 is affected: the others are not evaluated."""
     flags = {f"f{number:04}": on(True) for number in range(5_000)}
-    world = World(flags)
-    readers = [world.watch(DELTA, Country=country)[0] for country in ("DE", "FR")]
-    world.publish(flags | {"f0007": for_country("DE", value=False)})
-    assert world.hub.snapshot is not None
-    asked: list[str] = []
+    scene = Scene(flags)
+    clients = [scene.watch(DELTA, Country=country)[0] for country in ("DE", "FR")]
+    scene.publish(flags | {"f0007": for_country("DE", value=False)})
+    assert scene.hub.snapshot is not None
+    evaluated: list[str] = []
     evaluate = Snapshot.evaluate
 
     def spy(snapshot: Snapshot, key: str, user: User | None) -> Any:
-        asked.append(key)
+        evaluated.append(key)
         return evaluate(snapshot, key, user)
 
     Snapshot.evaluate, everything = spy, Snapshot.show_all  # type: ignore[method-assign]
     Snapshot.show_all = None  # type: ignore[assignment,method-assign]
     try:
-        assert world.hub.work(lambda: False)
+        assert scene.hub.work(lambda: False)
     finally:
         Snapshot.evaluate, Snapshot.show_all = evaluate, everything  # type: ignore[method-assign]
-    assert {"f0007"} == set(asked)
+    assert {"f0007"} == set(evaluated)
     assert [{"f0007": shown(False, "in")}, {"f0007": shown(True, "out")}] == [
-        reader.events[1][1]["changed"] for reader in readers
+        client.events[1][1]["changed"] for client in clients
     ]
 
 
 def test_a_stream_before_the_first_config_names_no_metric() -> None:
-    """A flag that no config has shown is no label, not when it is counted in and not when it is counted out."""
-    world = World(None)
-    _, junk = world.watch(StreamOptions(), "junk")
-    world.watch(DELTA)
-    world.change({"a": on(True)})
-    _, known = world.watch(StreamOptions(), "a")
-    _, more = world.watch(StreamOptions(), "junk")
+    """A flag that was in no config is never a label, neither on opening nor on closing."""
+    scene = Scene(None)
+    _, junk = scene.watch(StreamOptions(), "junk")
+    scene.watch(DELTA)
+    scene.change({"a": on(True)})
+    _, known = scene.watch(StreamOptions(), "a")
+    _, more = scene.watch(StreamOptions(), "junk")
     for subscriber in (junk, more, known):
         subscriber.close()
-    assert [UNKNOWN_FLAG, None, "a", UNKNOWN_FLAG] == world.meter.opened
-    assert [UNKNOWN_FLAG, UNKNOWN_FLAG, "a"] == world.meter.closed
-    assert {UNKNOWN_FLAG, None, "a"} == set(world.meter.sent)
+    assert [UNKNOWN_FLAG, None, "a", UNKNOWN_FLAG] == scene.metrics.opened
+    assert [UNKNOWN_FLAG, UNKNOWN_FLAG, "a"] == scene.metrics.closed
+    assert {UNKNOWN_FLAG, None, "a"} == set(scene.metrics.sent)
 
 
-def test_ofrep_is_called_when_a_value_or_a_reason_changes() -> None:
-    """Only contexts whose OFREP result differs are told, with the config's ETag and the time it came."""
-    world = World({"a": for_country("DE"), "b": on(True, "in")})
-    world.now += 60
-    readers = {country: world.watch(OFREP, Country=country)[0] for country in ("DE", "FR", "US")}
-    assert [[], [], []] == [reader.events for reader in readers.values()]
-    assert all(reader.id for reader in readers.values())
+def test_an_ofrep_event_is_sent_when_a_value_or_a_reason_changes() -> None:
+    """Only contexts with a changed OFREP result get it, with the ETag of the config and the time of its arrival."""
+    scene = Scene({"a": for_country("DE"), "b": on(True, "in")})
+    scene.now += 60
+    clients = {country: scene.watch(OFREP, Country=country)[0] for country in ("DE", "FR", "US")}
+    assert [[], [], []] == [client.events for client in clients.values()]
+    assert all(client.id for client in clients.values())
     ruled = on(True, "in") | {"r": for_country("FR")["r"]}
-    world.publish({"a": for_country("DE"), "b": ruled})
-    push_late(world)
-    assert world.hub.snapshot is not None
-    call = {"type": "refetchEvaluation", "etag": world.hub.snapshot.etag, "lastModified": int(NOW + 60)}
-    assert {"DE": [], "FR": [("message", call)], "US": []} == {name: got.events for name, got in readers.items()}
+    scene.publish({"a": for_country("DE"), "b": ruled})
+    push_late(scene)
+    assert scene.hub.snapshot is not None
+    payload = {"type": "refetchEvaluation", "etag": scene.hub.snapshot.etag, "lastModified": int(NOW + 60)}
+    assert {"DE": [], "FR": [("message", payload)], "US": []} == {name: got.events for name, got in clients.items()}
 
 
-def test_ofrep_calls_are_spread_and_bounded() -> None:
-    """Calls leave at the pace that the bulk route answers; none is put off beyond the bound; order of time is kept."""
-    world = World({"a": on(True)})
-    readers = [world.watch(OFREP, Identifier=str(number))[0] for number in range(1000)]
-    for reader in readers:
-        del reader.events[:]
-    world.change({"a": on(False)})
-    assert 100 > sum(bool(reader.events) for reader in readers)
-    world.now += 0.25
-    assert world.hub.work(lambda: False)
-    assert 400 < sum(bool(reader.events) for reader in readers) < 600
-    world.now += 0.26
-    assert world.hub.work(lambda: False)
-    assert 1000 == sum(len(reader.events) for reader in readers)
-    assert world.hub.next_due() is None
+def test_ofrep_events_are_spread_over_a_limited_time() -> None:
+    """1,000 events take half a second: 2,000 a second."""
+    scene = Scene({"a": on(True)})
+    clients = [scene.watch(OFREP, Identifier=str(number))[0] for number in range(1000)]
+    for client in clients:
+        del client.events[:]
+    scene.change({"a": on(False)})
+    assert 100 > sum(bool(client.events) for client in clients)
+    scene.now += 0.25
+    assert scene.hub.work(lambda: False)
+    assert 400 < sum(bool(client.events) for client in clients) < 600
+    scene.now += 0.26
+    assert scene.hub.work(lambda: False)
+    assert 1000 == sum(len(client.events) for client in clients)
+    assert scene.hub.next_due() is None
 
 
-def test_an_ofrep_change_that_is_taken_back_in_time_calls_nobody() -> None:
-    """Before its turn has come the context's results are what they were."""
-    world = World({"a": on(True)})
-    world.now += 60
-    reader, _ = world.watch(OFREP)
-    world.publish({"a": on(False)})
-    world.hub.work(lambda: False)
-    world.publish({"a": on(True)})
-    push_late(world)
-    assert [] == reader.events
+def test_an_ofrep_change_that_is_reverted_in_time_causes_no_event() -> None:
+    """The results of the context are back before its paced event is due."""
+    scene = Scene({"a": on(True)})
+    scene.now += 60
+    client, _ = scene.watch(OFREP)
+    scene.publish({"a": on(False)})
+    scene.hub.work(lambda: False)
+    scene.publish({"a": on(True)})
+    push_late(scene)
+    assert [] == client.events
 
 
-def test_an_ofrep_stream_that_may_have_missed_a_change_is_called_at_once() -> None:
-    """Opened right after a change without an id, or with the id of other results: ask again. Else: only the id."""
-    world = World({"a": on(True)})
-    seen = parse_event_id(world.watch(OFREP)[0].id)[1]
-    fresh, _ = world.watch(OFREP)
-    back, _ = world.watch(StreamOptions("ofrep", seen))
-    behind, _ = world.watch(StreamOptions("ofrep", "0" * 16))
-    world.now += 60
-    calm, _ = world.watch(OFREP)
-    assert [1, 0, 1, 0] == [len(reader.events) for reader in (fresh, back, behind, calm)]
-    assert {f"{seen}"} == {parse_event_id(reader.id)[1] for reader in (fresh, back, behind, calm)}
+def test_an_ofrep_stream_that_may_have_missed_a_change_begins_with_an_event() -> None:
+    """One opened right after a change without an id, or with the id of other results; others begin with the id."""
+    scene = Scene({"a": on(True)})
+    seen = parse_event_id(scene.watch(OFREP)[0].id)[1]
+    fresh, _ = scene.watch(OFREP)
+    back, _ = scene.watch(StreamOptions("ofrep", seen))
+    behind, _ = scene.watch(StreamOptions("ofrep", "0" * 16))
+    scene.now += 60
+    calm, _ = scene.watch(OFREP)
+    assert [1, 0, 1, 0] == [len(client.events) for client in (fresh, back, behind, calm)]
+    assert {f"{seen}"} == {parse_event_id(client.id)[1] for client in (fresh, back, behind, calm)}
 
 
-def push_late(world: World) -> None:
-    """Push, and let the time of everything that is postponed come."""
-    world.hub.work(lambda: False)
-    due = world.hub.next_due()
+def push_late(scene: Scene) -> None:
+    """Push, and let time pass until all paced cohorts have been pushed to."""
+    scene.hub.work(lambda: False)
+    due = scene.hub.next_due()
     while due is not None:
-        world.now = max(world.now, due)
-        world.hub.work(lambda: False)
-        due = world.hub.next_due()
-
-
-def test_names_of_configs_are_remembered_and_waited_for() -> None:
-    """Tags and ETags of every config so far are known; who waits for the next is called once, unless it gave up."""
-    world = World({"a": on(True)})
-    first = world.hub.snapshot
-    assert first is not None
-    second = config({"a": on(False)}, first)
-    called: list[str] = []
-    world.hub.known_configs.wait_for(second.tag, lambda: called.append("tag"))
-    world.hub.known_configs.wait_for(second.etag, lambda: called.append("etag"))
-    world.hub.known_configs.wait_for(second.tag, lambda: called.append("gave up"))()
-    world.hub.publish(second)
-    world.hub.publish(first)
-    assert ["tag", "etag"] == called
-    assert all(name in world.hub.known_configs for name in (first.tag, first.etag, second.tag, second.etag))
-    assert "other" not in world.hub.known_configs
-
-
-def test_the_memory_of_names_is_bounded() -> None:
-    """Thousands of configs later the oldest are forgotten and the newest known; an endless ETag is never kept."""
-    names = World(None).hub.known_configs
-    for number in range(3_000):
-        names.add(f"tag{number}", "x" * 1_000)
-    assert ("tag0" in names, "tag2999" in names, "x" * 1_000 in names) == (False, True, False)
-    assert 1_000 == len(names._names)
+        scene.now = max(scene.now, due)
+        scene.hub.work(lambda: False)
+        due = scene.hub.next_due()

@@ -1,4 +1,4 @@
-"""What is told of events of streams: the outcomes they show, for each reader that got them."""
+"""The evaluation results that are reported for events of streams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, StreamOptions
 from web_memory import NoMeter
 
 ANNA = User({"Identifier": "anna"})
-Shown = list[tuple[list[str], int]]
+Reports = list[tuple[list[str], int]]  # results as text, and the number of subscribers
 
 
 def config(**flags: bool) -> Snapshot:
@@ -22,14 +22,14 @@ def config(**flags: bool) -> Snapshot:
     return load(json.dumps(body).encode(), "")
 
 
-class Nowhere:
-    """An outlet that swallows everything, or breaks."""
+class Discarding:
+    """An outlet that discards everything, or raises."""
 
     def __init__(self, *, broken: bool = False) -> None:
         self.broken = broken
 
     def write(self, data: bytes) -> None:
-        """Swallow."""
+        """Discard."""
         if self.broken and b"data" in data:
             raise OSError
 
@@ -40,86 +40,86 @@ class Nowhere:
 
 
 class Scene:
-    """A hub whose exposures are noted: keys and readers."""
+    """A hub that reports to the test."""
 
     def __init__(self, *, all_flags: bool = True) -> None:
         self.hub = Hub(
             "sdk", config(a=True, b=True), wheel=HeartbeatWheel(20, 60, lambda _: None), now=lambda: 0.0,
             rng=random.Random(1), metrics=NoMeter(), on_write_error=lambda *_: None,
         )  # fmt: skip
-        self.hub.exposures = ExposureRecorder(self._tell, all_flags=all_flags)
-        self._told: Shown = []
+        self.hub.exposures = ExposureRecorder(self._record, all_flags=all_flags)
+        self._reports: Reports = []
 
-    def _tell(self, results: Sequence[Result], user: User | None, times: int) -> None:
+    def _record(self, results: Sequence[Result], user: User | None, times: int) -> None:
         assert user == ANNA
-        self._told.append((sorted(f"{result.key}={result.value}" for result in results), times))
+        self._reports.append((sorted(f"{result.key}={result.value}" for result in results), times))
 
     def open(self, key: str | None = None, mode: str = "plain", **outlet: bool) -> Subscriber:
         """Open a stream."""
-        return self.hub.subscribe(key, ANNA, Nowhere(**outlet), StreamOptions(mode))
+        return self.hub.subscribe(key, ANNA, Discarding(**outlet), StreamOptions(mode))
 
     def publish(self, **flags: bool) -> None:
-        """Push a new config to everybody."""
+        """Push a new config to all streams."""
         self.hub.publish(config(**flags))
         assert self.hub.work(lambda: False)
 
-    def told(self) -> Shown:
-        """What was told since last asked."""
-        told, self._told = self._told, []
-        return told
+    def reports(self) -> Reports:
+        """Return the reports since the last call."""
+        reports, self._reports = self._reports, []
+        return reports
 
 
-def test_one_event_for_several_readers_is_told_once_with_their_number() -> None:
-    """The first event of each is its own."""
+def test_an_event_to_several_subscribers_is_reported_once_with_their_number() -> None:
+    """The first event of each stream is reported for itself."""
     scene = Scene()
     for _ in range(3):
         scene.open("a")
-    assert [(["a=True"], 1)] * 3 == scene.told()
+    assert [(["a=True"], 1)] * 3 == scene.reports()
     scene.publish(a=False, b=True)
-    assert [(["a=False"], 3)] == scene.told()
+    assert [(["a=False"], 3)] == scene.reports()
 
 
-def test_patches_tell_what_they_hold() -> None:
-    """A flag that is gone has no outcome."""
+def test_a_patch_reports_the_changed_flags() -> None:
+    """A deleted flag has no result."""
     scene = Scene()
     scene.open(None, "delta")
-    assert [(["a=True", "b=True"], 1)] == scene.told()
+    assert [(["a=True", "b=True"], 1)] == scene.reports()
     scene.publish(b=False)
-    assert [(["b=False"], 1)] == scene.told()
+    assert [(["b=False"], 1)] == scene.reports()
     scene.publish()
-    assert [] == scene.told()
+    assert [] == scene.reports()
 
 
-def test_a_reader_that_was_paused_is_told_of_what_it_got_in_the_end() -> None:
-    """Not of what it missed."""
+def test_a_paused_subscriber_is_reported_with_what_it_gets_on_resuming() -> None:
+    """The values that it missed are not reported."""
     scene = Scene()
-    readers = [scene.open(None, "delta"), scene.open("a")]
-    scene.told()
-    for reader in readers:
-        reader.pause()
+    clients = [scene.open(None, "delta"), scene.open("a")]
+    scene.reports()
+    for client in clients:
+        client.pause()
     scene.publish(a=False, b=True)
     scene.publish(a=False, b=False)
-    assert [] == scene.told()
-    for reader in readers:
-        reader.resume()
-    assert [(["a=False", "b=False"], 1), (["a=False"], 1)] == scene.told()
+    assert [] == scene.reports()
+    for client in clients:
+        client.resume()
+    assert [(["a=False", "b=False"], 1), (["a=False"], 1)] == scene.reports()
 
 
-def test_who_could_not_be_written_to_does_not_count() -> None:
-    """The others do."""
+def test_a_subscriber_whose_write_fails_is_not_counted() -> None:
+    """The others are."""
     scene = Scene()
     scene.open("a")
     broken = scene.open("a")
-    scene.told()
+    scene.reports()
     broken.outlet.broken = True
     scene.publish(a=False, b=True)
-    assert [(["a=False"], 1)] == scene.told()
+    assert [(["a=False"], 1)] == scene.reports()
 
 
 @pytest.mark.parametrize(("key", "mode"), [(None, "plain"), (None, "delta"), (None, "ofrep")])
-def test_streams_of_all_flags_count_only_where_that_is_asked_for(key: str | None, mode: str) -> None:
-    """Calls to ask again never do."""
+def test_streams_of_all_flags_are_reported_only_if_configured(key: str | None, mode: str) -> None:
+    """OFREP events never are."""
     scene = Scene(all_flags=False)
     scene.open(key, mode)
     scene.publish(a=False, b=True)
-    assert [] == scene.told()
+    assert [] == scene.reports()

@@ -1,4 +1,4 @@
-"""The wire format: what is written is what an independent reading of the event-stream format gives back."""
+"""The wire format, checked with an independent parser of the event-stream format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.streams.sse import HEARTBEAT, WAITING, event, first_frame
 
 
 def parse(stream: bytes) -> list[dict[str, str]]:
-    """Read a stream as the WHATWG text says, written apart from the product's code."""
+    """Parse a stream by the WHATWG text; shares no code with the product."""
     events: list[dict[str, str]] = []
     current: dict[str, str] = {}
     for line in stream.decode().split("\n"):
@@ -26,15 +26,15 @@ def parse(stream: bytes) -> list[dict[str, str]]:
 
 
 @given(st.dictionaries(st.text(), st.text() | st.booleans() | st.integers()))
-def test_a_parsed_event_gives_back_id_and_payload(values: dict[str, object]) -> None:
-    """Any JSON payload survives the way through the frame."""
+def test_parsing_an_event_returns_id_and_payload(values: dict[str, object]) -> None:
+    """Any JSON payload is transmitted unchanged."""
     payload = json.dumps(values).encode()
     frame = first_frame(2500, event("abc", "0123", payload))
     assert [{"id": "abc.0123", "data": payload.decode()}] == parse(frame)
 
 
 def test_comments_and_retry_are_no_events() -> None:
-    """A comment or a retry field alone dispatches nothing."""
+    """A comment or a retry field alone causes no event."""
     assert parse(first_frame(3000, WAITING) + HEARTBEAT) == []
 
 

@@ -1,4 +1,4 @@
-"""Random edits, subscriptions, disconnections and pauses: every stream ends where the official SDK says it should."""
+"""Random edits, subscriptions, disconnections and pauses: all streams end with the official SDK's values."""
 
 from __future__ import annotations
 
@@ -86,50 +86,52 @@ flag_definitions = st.one_of(
 subscriptions = st.tuples(st.sampled_from([None, *KEYS]), st.sampled_from(USERS), st.sampled_from(MODES))
 
 
-class Reader:
-    """An outlet that keeps the decoded payloads, and what they add up to."""
+class Client:
+    """An outlet that keeps the decoded payloads and the resulting values."""
 
-    def __init__(self, key: str | None, attributes: dict[str, Any] | None, mode: str, asked: Callable[[], Any]) -> None:
+    def __init__(
+        self, key: str | None, attributes: dict[str, Any] | None, mode: Mode, evaluate: Callable[[], Any]
+    ) -> None:
         self.key = key
         self.attributes = attributes
         self.mode = mode
-        self.asked = asked  # what OFREP would answer now; a call, or the beginning, is when a client asks
+        self.evaluate = evaluate  # returns the OFREP results of the moment; used at the first id and at each event
         self.answer: Any = None
         self.payloads: list[Any] = []
         self.state: Any = None
         self.id = ""
         self.subscriber: Subscriber | None = None
-        self.narrow = False  # whether whatever is written fills the transport
+        self.narrow = False  # whether each write fills the transport
         self.full = False
 
     def write(self, data: bytes) -> None:
-        """Decode what is written; a heartbeat or a comment has no data."""
+        """Decode the events; heartbeats and comments have no data."""
         assert not self.full
         for block in data.decode().split("\n\n"):
             fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
             self.id = fields.get("id", self.id)
             if self.mode == "ofrep" and ("data" in fields or ("id" in fields and self.answer is None)):
-                self.answer = self.asked()
+                self.answer = self.evaluate()
             if "data" in fields:
                 self.take(fields.get("event"), json.loads(fields["data"]))
         if self.narrow:
             self.fill()
 
     def fill(self) -> None:
-        """Take no more until there is room."""
+        """Pause until ``empty``."""
         assert self.subscriber is not None
         self.full = True
         self.subscriber.pause()
 
     def empty(self) -> None:
-        """There is room again."""
+        """Resume."""
         assert self.subscriber is not None
         if self.full:
             self.full = False
             self.subscriber.resume()
 
     def take(self, name: str | None, payload: Any) -> None:
-        """Keep one event."""
+        """Keep and apply one event."""
         self.payloads.append(payload)
         if name == "patch":
             assert payload["changed"].keys().isdisjoint(payload["removed"])
@@ -148,12 +150,12 @@ class Reader:
 
 
 def fail(_: Subscriber, error: Exception) -> None:
-    """What a reader found wrong is wrong."""
+    """Raise what a client found wrong."""
     raise error
 
 
-class Silent:
-    """A meter that does not count."""
+class NoMetrics:
+    """Metrics that count nothing."""
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
         """Ignore."""
@@ -165,15 +167,15 @@ class Silent:
 
 
 class Oracle:
-    """The official SDK's evaluator over the config of the moment."""
+    """The official SDK's evaluator."""
 
     def __init__(self) -> None:
         logger = logging.getLogger("oracle")
         logger.setLevel(logging.CRITICAL + 1)
         self._evaluator = RolloutEvaluator(Adapter())
 
-    def look(self, config: dict[str, Any], key: str, attributes: dict[str, Any] | None) -> dict[str, Any]:
-        """Return what a stream of ``key`` should show."""
+    def evaluate(self, config: dict[str, Any], key: str, attributes: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the value that a stream of ``key`` should have."""
         if key not in config["f"]:
             return {"value": None, "variationId": ""}
         prepared = copy.deepcopy(config)
@@ -188,7 +190,7 @@ class Oracle:
 
 
 class Adapter:
-    """A logger that says nothing."""
+    """A logger that logs nothing."""
 
     def error(self, *args: Any, **more: Any) -> None:
         """Ignore."""
@@ -200,7 +202,7 @@ class Streams(RuleBasedStateMachine):
     """A hub under random use."""
 
     open_streams = Bundle("open_streams")
-    telling = 0  # quiet points, over all examples, that could tell users apart
+    distinguishing = 0  # quiet points, over all examples, at which users had different values
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,7 +214,7 @@ class Streams(RuleBasedStateMachine):
         self.version = 0
         self.now = 0.0
         self.oracle = Oracle()
-        self.readers: dict[Subscriber, Reader] = {}
+        self.clients: dict[Subscriber, Client] = {}
         self.unquiet = False  # whether anything happened since the last quiet point
         self.hub = Hub(
             "sdk",
@@ -220,7 +222,7 @@ class Streams(RuleBasedStateMachine):
             wheel=HeartbeatWheel(20, 60, lambda _: None),
             now=lambda: self.now,
             rng=random.Random(1),
-            metrics=Silent(),
+            metrics=NoMetrics(),
             on_write_error=fail,
         )
 
@@ -237,7 +239,7 @@ class Streams(RuleBasedStateMachine):
 
     @initialize(definitions=st.fixed_dictionaries(dict.fromkeys(KEYS, targeted)))
     def begin(self, definitions: dict[str, Any]) -> None:
-        """Begin with rules that tell users apart: Hypothesis alone hardly ever gets to where two of them differ."""
+        """Begin with targeting rules: without them Hypothesis hardly ever finds users with different values."""
         self.config["f"] = definitions
         self.publish()
 
@@ -270,30 +272,30 @@ class Streams(RuleBasedStateMachine):
         return self.subscribed(*wanted)
 
     def subscribed(self, key: str | None, attributes: dict[str, Any] | None, mode: Mode) -> Subscriber:
-        """Open a stream and keep its reader."""
+        """Open a stream and keep its client."""
         self.unquiet = True
         user = None if attributes is None else User(attributes)
         key = None if mode == "ofrep" else key
 
-        def asked() -> Any:
+        def evaluate() -> Any:
             assert self.hub.snapshot is not None
             return [result.ofrep for result in self.hub.snapshot.evaluate_all(user)]
 
-        reader = Reader(key, attributes, mode, asked)
-        subscriber = reader.subscriber = self.hub.subscribe(key, user, reader, StreamOptions(mode))
-        self.readers[subscriber] = reader
+        client = Client(key, attributes, mode, evaluate)
+        subscriber = client.subscriber = self.hub.subscribe(key, user, client, StreamOptions(mode))
+        self.clients[subscriber] = client
         return subscriber
 
     @rule(target=open_streams, subscriber=consumes(open_streams))
     def come_back(self, subscriber: Subscriber) -> Subscriber:
         """Close a stream and open it again with its last id."""
         self.unquiet = True
-        reader = self.readers.pop(subscriber)
+        client = self.clients.pop(subscriber)
         subscriber.close()
-        reader.full = reader.narrow = False
-        options = StreamOptions(subscriber.cohort.mode, parse_event_id(reader.id)[1], quiet=True)
-        again = reader.subscriber = self.hub.subscribe(reader.key, subscriber.cohort.user, reader, options)
-        self.readers[again] = reader
+        client.full = client.narrow = False
+        options = StreamOptions(subscriber.cohort.mode, parse_event_id(client.id)[1], quiet=True)
+        again = client.subscriber = self.hub.subscribe(client.key, subscriber.cohort.user, client, options)
+        self.clients[again] = client
         return again
 
     @rule(seconds=st.floats(0, 60))
@@ -305,23 +307,23 @@ class Streams(RuleBasedStateMachine):
     def disconnect(self, subscriber: Subscriber) -> None:
         """Close a stream."""
         subscriber.close()
-        del self.readers[subscriber]
+        del self.clients[subscriber]
 
     @rule(subscriber=open_streams)
     def pause(self, subscriber: Subscriber) -> None:
-        """Stall a reader."""
-        self.readers[subscriber].fill()
+        """Let a client stall."""
+        self.clients[subscriber].fill()
 
     @rule(subscriber=open_streams)
     def narrow(self, subscriber: Subscriber) -> None:
-        """Have each frame fill a reader's transport from now on."""
+        """Have each frame fill a client's transport from now on."""
         self.unquiet = True
-        self.readers[subscriber].narrow = True
+        self.clients[subscriber].narrow = True
 
     @rule(subscriber=open_streams)
     def resume(self, subscriber: Subscriber) -> None:
-        """Let a reader go on."""
-        self.readers[subscriber].empty()
+        """Let a client continue."""
+        self.clients[subscriber].empty()
 
     @rule()
     def slice(self) -> None:
@@ -329,53 +331,53 @@ class Streams(RuleBasedStateMachine):
         self.hub.work(lambda: True)
 
     def teardown(self) -> None:
-        """End with a comparison, whatever came last."""
+        """End with a comparison."""
         self.quiet_point()
 
     @precondition(lambda self: self.unquiet)
     @rule()
     def quiet_point(self) -> None:
-        """Push to the end, resume everybody, and compare every stream with a fresh evaluation."""
+        """Complete the push, resume all clients, and compare all streams with a fresh evaluation."""
         self.unquiet = False
         assert self.hub.work(lambda: False)
         self.now += 10
         assert self.hub.work(lambda: False)
         assert self.hub.next_due() is None
-        for subscriber, reader in self.readers.items():
-            reader.narrow = False
-            reader.empty()
-            assert parse_event_id(reader.id)[1] == subscriber.sent_digest == subscriber.cohort.digest
-            if reader.mode == "ofrep":
-                assert reader.asked() == reader.answer
+        for subscriber, client in self.clients.items():
+            client.narrow = False
+            client.empty()
+            assert parse_event_id(client.id)[1] == subscriber.sent_digest == subscriber.cohort.digest
+            if client.mode == "ofrep":
+                assert client.evaluate() == client.answer
             else:
-                assert self.expected(reader) == reader.state
-        shown: dict[str, set[str]] = {}
-        for reader in self.readers.values():
-            if reader.mode != "ofrep":
-                shown.setdefault(f"{reader.key} {reader.mode}", set()).add(json.dumps(reader.state, sort_keys=True))
-        Streams.telling += any(len(states) > 1 for states in shown.values())
+                assert self.expected(client) == client.state
+        states: dict[str, set[str]] = {}
+        for client in self.clients.values():
+            if client.mode != "ofrep":
+                states.setdefault(f"{client.key} {client.mode}", set()).add(json.dumps(client.state, sort_keys=True))
+        Streams.distinguishing += any(len(distinct) > 1 for distinct in states.values())
 
-    def expected(self, reader: Reader) -> Any:
-        """Return what a reader should know, by the official SDK."""
-        keys = self.config["f"] if reader.key is None else [reader.key]
-        values = {key: self.oracle.look(self.config, key, reader.attributes) for key in keys}
-        if reader.mode == "delta":
+    def expected(self, client: Client) -> Any:
+        """Return the values that a client should have by the official SDK."""
+        keys = self.config["f"] if client.key is None else [client.key]
+        values = {key: self.oracle.evaluate(self.config, key, client.attributes) for key in keys}
+        if client.mode == "delta":
             return {key: value for key, value in values.items() if key in self.config["f"]}
-        return values if reader.key is None else values[reader.key]
+        return values if client.key is None else values[client.key]
 
     @invariant()
     def no_event_without_a_change(self) -> None:
-        """Two events in a row at one reader are never equal."""
-        for reader in self.readers.values():
-            if reader.mode != "plain":
+        """No client gets two equal events in a row."""
+        for client in self.clients.values():
+            if client.mode != "plain":
                 continue
-            assert all(one != two for one, two in zip(reader.payloads, reader.payloads[1:], strict=False))
+            assert all(one != two for one, two in zip(client.payloads, client.payloads[1:], strict=False))
 
 
 @pytest.mark.timeout(900)  # a failure is made small first, which takes minutes
-def test_every_stream_ends_where_the_official_sdk_says() -> None:
-    """After each quiet point every stream shows a fresh evaluation by the official SDK, and had no event in vain."""
-    Streams.telling = 0
+def test_every_stream_ends_with_the_values_of_the_official_sdk() -> None:
+    """At each quiet point all streams have the values of the official SDK, and had no event without a change."""
+    Streams.distinguishing = 0
     run_state_machine_as_test(Streams, settings=settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None))
-    print(f"{Streams.telling} quiet points at which users of one flag or of all were shown different values")
-    assert Streams.telling * 2 >= EXAMPLES
+    print(f"{Streams.distinguishing} quiet points at which users had different values")
+    assert Streams.distinguishing * 2 >= EXAMPLES

@@ -1,4 +1,4 @@
-"""A gateway under everything that goes wrong in production at once: churn, faults of the upstream, kills, stalls."""
+"""A gateway under many faults at once: reconnecting clients, faults of the upstream, killed workers, stalls."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from typing import Any
 
 from gateway.flags import User, attributes_from_json, load
 from gateway_process import GatewayProcess
-from soak_reader import SERIAL, SoakReader
+from soak_client import SERIAL, SoakClient
 
-READERS = 240
+CLIENTS = 240
 COUNTRIES = ("DE", "FR", "US", "GB", "JP")
-FILLER = 30  # flags that nobody changes: frames of 3 KB, so that a stalled reader's buffers fill within seconds
-SOMETIMES = 7  # every config of so many lacks a flag, and refuses those who ask for it alone
+FILLER = 30  # flags that never change: they make frames of 3 KB, which fill a stalled client's buffers in seconds
+SOMETIMES = 7  # every 7th config lacks a flag; the streams of this flag are refused then
 CHANGE_SECONDS = 1.0
-KILL_SECONDS = 0.25  # between two readers that hang up; three in four with a reset
-STALL_SECONDS = 1.5  # between two readers that stop reading
+KILL_SECONDS = 0.25  # between two disconnecting clients; three of four reset the connection
+STALL_SECONDS = 1.5  # between two clients that stop reading
 FAULT_SECONDS = 15.0  # between two faults of the upstream
 FAULT_LASTS = 4.0
 FAULTS = ("gone", "500", "malformed", "hang", "truncated")
 WORKER_SECONDS = 60.0
 SAMPLE_SECONDS = 2.0
-SETTLE_SECONDS = 40.0  # for everybody to have the last value; the stalled come back and the upstream is asked again
+SETTLE_SECONDS = 40.0  # until all clients have the last value: stalled ones read again, and the upstream is polled
 RECEIVE_BUFFER = 4096
 
 
 def config(number: int) -> dict[str, Any]:
-    """Return the config of that number: its serial, flags that differ by country, share and plan, and filler."""
+    """Return config ``number``: a serial number, flags that differ by country and percentage, and filler flags."""
 
     def text(value: str) -> dict[str, Any]:
         return {"v": {"s": value}, "i": value}
@@ -59,7 +59,7 @@ def config(number: int) -> dict[str, Any]:
 
 
 class Upstream:
-    """The fake CDN as a process, which can be gone or ill."""
+    """The fake CDN in a process of its own, with faults."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -68,13 +68,13 @@ class Upstream:
         self.port = int(self._process.stdout.readline())
 
     def become(self, mode: str) -> None:
-        """Answer like this from now on; ``gone`` does not answer."""
+        """Answer in this mode from now on; with ``gone`` there is no process."""
         self.stop()
         if mode != "gone":
             self._process = self._start(mode, self.port)
 
     def stop(self) -> None:
-        """Be gone."""
+        """End the process."""
         self._process.kill()
         self._process.wait()
         assert self._process.stdout is not None
@@ -86,7 +86,7 @@ class Upstream:
 
 
 class Soak:
-    """``run`` for a while, then ``finish``; what happened is in ``counts``, ``older``, ``memory``."""
+    """Call ``run`` once, then ``finish``; ``counts`` and ``memory`` have the results."""
 
     def __init__(self, gateway: GatewayProcess, upstream: Upstream, file: Path, seed: int = 11) -> None:
         self.counts: Counter[str] = Counter()
@@ -96,29 +96,29 @@ class Soak:
         self._file = file
         self._rng = random.Random(seed)
         self._number = 0
-        self._stable = family(gateway.pid)[:2]  # the leader and the worker that is never killed
+        self._stable = family(gateway.pid)[:2]  # the leader and the first worker, which is never killed
         self._epoll = select.epoll()
-        self._reading: dict[int, SoakReader] = {}
+        self._reading: dict[int, SoakClient] = {}
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self._stalled: set[int] = set()
-        self.readers = [self._reader(number) for number in range(READERS)]
+        self.clients = [self._client(number) for number in range(CLIENTS)]
 
-    def _reader(self, number: int) -> SoakReader:
-        person = number - number % 2 if number < 40 else number  # the first forty share their user with a neighbour
+    def _client(self, number: int) -> SoakClient:
+        person = number - number % 2 if number < 40 else number  # the first 40 share a user in pairs
         user = {"Identifier": f"soak-{person}", "Country": COUNTRIES[person % len(COUNTRIES)], "Plan": f"p{person % 3}"}
         key = (None, None, SERIAL, "local", None, "sometimes")[number % 6]
-        return SoakReader(self._gateway.port, user, key=key, delta=number % 4 == 1)
+        return SoakClient(self._gateway.port, user, key=key, delta=number % 4 == 1)
 
     def run(self, seconds: float) -> None:
-        """Let it all happen; call once."""
+        """Run for ``seconds``."""
         end = time.monotonic() + seconds
-        for reader in self.readers:
-            self._open(reader)
+        for client in self.clients:
+            self._open(client)
         repeated = (
             (CHANGE_SECONDS, self.change),
-            (KILL_SECONDS, self._kill_reader),
-            (STALL_SECONDS, self._stall_reader),
+            (KILL_SECONDS, self._kill_client),
+            (STALL_SECONDS, self._stall_client),
             (FAULT_SECONDS, self._fault),
             (SAMPLE_SECONDS, self._sample),
         )
@@ -129,7 +129,7 @@ class Soak:
             self._turn()
 
     def change(self) -> None:
-        """Put the next config in place."""
+        """Publish the next config."""
         self._number += 1
         self.counts["changes"] += 1
         fresh = self._file.with_suffix(".new")
@@ -137,30 +137,30 @@ class Soak:
         fresh.replace(self._file)
 
     def finish(self) -> list[str]:
-        """Let the upstream be well, make a last change, and return what readers see that they should not."""
+        """Repair the upstream, make a last change, and return the clients that do not get its values."""
         self._upstream.become("ok")
         self.change()
         if self._number % SOMETIMES == 0:
             self.change()
-        for reader in self.readers:
-            self._wake(reader, reader.socket)
+        for client in self.clients:
+            self._wake(client, client.socket)
         until = time.monotonic() + SETTLE_SECONDS
-        wrong = ["not looked at"]
+        wrong = ["not checked"]
         while wrong and time.monotonic() < until:
-            next_look = time.monotonic() + 0.5
-            while time.monotonic() < next_look:
+            next_check = time.monotonic() + 0.5
+            while time.monotonic() < next_check:
                 self._turn()
             wrong = self._wrong()
         return wrong
 
     def close(self) -> None:
-        """Hang up everywhere."""
-        for reader in self.readers:
-            reader.close()
+        """Close all connections."""
+        for client in self.clients:
+            client.close()
         self._epoll.close()
 
     def slope(self, warm_up: float) -> float | None:
-        """Percent by which memory grows in ten minutes, after the warm-up; None without samples."""
+        """Return the growth of memory in percent per 10 minutes after ``warm_up`` seconds; None without samples."""
         begin = self.memory[0][0] + warm_up if self.memory else 0.0
         late = [(at, size) for at, size in self.memory if at >= begin]
         if len(late) < 5:
@@ -168,18 +168,16 @@ class Soak:
         return linear_regression(*zip(*late, strict=True)).slope * 600 / fmean(size for _, size in late) * 100
 
     def _wrong(self) -> list[str]:
-        """Readers whose last value is not what evaluating again gives."""
+        """Return the clients whose values differ from a fresh evaluation."""
         snapshot = load(self._file.read_bytes(), "soak")
         wrong = []
-        for number, reader in enumerate(self.readers):
-            expected = json.loads(snapshot.encode_all(User(attributes_from_json(reader.user))))
-            if reader.key is not None:
-                expected = {reader.key: expected[reader.key]}
-            if reader.state != expected:
-                wrong.append(f"reader {number} (flag {reader.key}, delta {reader.delta}) is at {reader.number}")
+        for number, client in enumerate(self.clients):
+            expected = json.loads(snapshot.encode_all(User(attributes_from_json(client.user))))
+            if client.key is not None:
+                expected = {client.key: expected[client.key]}
+            if client.state != expected:
+                wrong.append(f"client {number} (flag {client.key}, delta {client.delta}) is at {client.number}")
         return wrong
-
-    # --- what happens ---------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -187,11 +185,11 @@ class Soak:
             heapq.heappop(self._due)[2]()
         wait = self._due[0][0] - time.monotonic() if self._due else 0.1
         for number, _ in self._epoll.poll(max(0.0, min(wait, 0.1)), 256):
-            reader = self._reading[number]
-            if not reader.take():
+            client = self._reading[number]
+            if not client.take():
                 self.counts["streams refused or ended"] += 1
-                self._hang_up(reader)
-                self._later(self._rng.uniform(0.5, 1.5), lambda reader=reader: self._open(reader))
+                self._hang_up(client)
+                self._later(self._rng.uniform(0.5, 1.5), lambda client=client: self._open(client))
 
     def _later(self, seconds: float, what: Callable[[], None]) -> None:
         self._order += 1
@@ -205,47 +203,47 @@ class Soak:
 
         self._later(first, once)
 
-    def _open(self, reader: SoakReader, receive_buffer: int | None = None) -> None:
-        link = reader.connect(receive_buffer)
-        if link is None:
-            self._later(0.5, lambda: self._open(reader))
+    def _open(self, client: SoakClient, receive_buffer: int | None = None) -> None:
+        connection = client.connect(receive_buffer)
+        if connection is None:
+            self._later(0.5, lambda: self._open(client))
             return
-        self._reading[link.fileno()] = reader
-        self._epoll.register(link.fileno(), select.EPOLLIN)
+        self._reading[connection.fileno()] = client
+        self._epoll.register(connection.fileno(), select.EPOLLIN)
 
-    def _hang_up(self, reader: SoakReader, *, abruptly: bool = False) -> None:
-        assert reader.socket is not None
-        number = reader.socket.fileno()
+    def _hang_up(self, client: SoakClient, *, abruptly: bool = False) -> None:
+        assert client.socket is not None
+        number = client.socket.fileno()
         del self._reading[number]
         if number in self._stalled:
             self._stalled.discard(number)
         else:
             self._epoll.unregister(number)
-        reader.close(abruptly=abruptly)
+        client.close(abruptly=abruptly)
 
-    def _kill_reader(self) -> None:
-        reader = self._rng.choice(self.readers)
-        if reader.socket is None:
+    def _kill_client(self) -> None:
+        client = self._rng.choice(self.clients)
+        if client.socket is None:
             return
-        self._hang_up(reader, abruptly=self._rng.random() < 0.75)
-        self.counts["readers killed"] += 1
+        self._hang_up(client, abruptly=self._rng.random() < 0.75)
+        self.counts["clients killed"] += 1
         small = RECEIVE_BUFFER if self._rng.random() < 0.3 else None
-        self._later(self._rng.uniform(0.0, 0.5), lambda: self._open(reader, small))
+        self._later(self._rng.uniform(0.0, 0.5), lambda: self._open(client, small))
 
-    def _stall_reader(self) -> None:
-        reader = self._rng.choice(self.readers)
-        link = reader.socket
-        if link is None or link.fileno() in self._stalled:
+    def _stall_client(self) -> None:
+        client = self._rng.choice(self.clients)
+        connection = client.socket
+        if connection is None or connection.fileno() in self._stalled:
             return
-        self.counts["readers stalled"] += 1
-        self._epoll.unregister(link.fileno())
-        self._stalled.add(link.fileno())
-        self._later(self._rng.uniform(3.0, 25.0), lambda: self._wake(reader, link))
+        self.counts["clients stalled"] += 1
+        self._epoll.unregister(connection.fileno())
+        self._stalled.add(connection.fileno())
+        self._later(self._rng.uniform(3.0, 25.0), lambda: self._wake(client, connection))
 
-    def _wake(self, reader: SoakReader, link: Any) -> None:
-        if link is not None and reader.socket is link and link.fileno() in self._stalled:
-            self._stalled.discard(link.fileno())
-            self._epoll.register(link.fileno(), select.EPOLLIN)
+    def _wake(self, client: SoakClient, connection: Any) -> None:
+        if connection is not None and client.socket is connection and connection.fileno() in self._stalled:
+            self._stalled.discard(connection.fileno())
+            self._epoll.register(connection.fileno(), select.EPOLLIN)
 
     def _fault(self) -> None:
         fault = FAULTS[self.counts["faults of the upstream"] % len(FAULTS)]
@@ -270,10 +268,10 @@ def family(pid: int) -> list[int]:
 
 
 def resident(pid: int) -> int:
-    """Return the kilobytes of memory that a process has."""
+    """Return the resident memory of a process in KB."""
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
 
 
 def descriptors(pid: int) -> int:
-    """Return how many descriptors a process and its children have open."""
+    """Return the number of open descriptors of a process and its children."""
     return sum(len(list(Path(f"/proc/{member}/fd").iterdir())) for member in family(pid))

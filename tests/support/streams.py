@@ -1,4 +1,4 @@
-"""Many event streams from one thread, over plain sockets: opened, read, stalled and closed as a test wants."""
+"""Many event streams in one thread, over plain sockets: a test opens, reads, stalls and closes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def stream_path(sdk: str, attributes: dict[str, Any] | None = None, key: str | None = None) -> str:
-    """Return the path of a stream, as the seed's browser example builds it."""
+    """Return the path of a stream of flag ``key``, or of all flags."""
     data: dict[str, Any] = {}
     if key is not None:
         data["key"] = key
@@ -23,10 +23,10 @@ def stream_path(sdk: str, attributes: dict[str, Any] | None = None, key: str | N
 
 
 class Stream:
-    """One connection; ``payloads`` are the decoded events in order, ``arrivals`` when each came (monotonic)."""
+    """One connection; ``payloads`` are the decoded events in order, ``arrivals`` their times (monotonic)."""
 
     def __init__(self, port: int, path: str, *, receive_buffer: int | None = None, headers: str = "") -> None:
-        """Connect and ask; nothing is read yet."""
+        """Connect and send the request; nothing is read yet."""
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -41,7 +41,7 @@ class Stream:
         self.ended = False
 
     def take(self) -> None:
-        """Read what is there and decode the events that are complete."""
+        """Read available data and decode complete events."""
         try:
             data = self.socket.recv(1 << 20)
         except BlockingIOError:
@@ -59,7 +59,7 @@ class Stream:
                 return
             self.status = int(head.split()[1])
             self.buffer = rest
-        # Chunk sizes stand on lines of their own between CRLFs; events hold none, so lines can be read apart.
+        # Chunk sizes are on lines of their own, and events contain no CRLF, so each line can be parsed separately.
         *lines, self.buffer = self.buffer.split(b"\n")
         for line in lines:
             if line.startswith(b"data: "):
@@ -69,7 +69,7 @@ class Stream:
                 self.comments += 1
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.socket.close()
 
 
@@ -77,23 +77,23 @@ class Streams:
     """A group of streams that are read together."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start without streams."""
         self._selector = selectors.DefaultSelector()
         self.all: list[Stream] = []
 
     def open(self, port: int, path: str, **options: Any) -> Stream:
-        """Open one more and read it from now on."""
+        """Open a stream; ``read_until`` reads it, too."""
         stream = Stream(port, path, **options)
         self.all.append(stream)
         self._selector.register(stream.socket, selectors.EVENT_READ, stream)
         return stream
 
     def read_until(self, done: Any, seconds: float = 15.0) -> None:
-        """Read until ``done()``; an AssertionError after ``seconds``."""
+        """Read until ``done()``; fail after ``seconds``."""
         until = time.monotonic() + seconds
         while not done():
             left = until - time.monotonic()
-            assert left > 0, f"streams did not get there in {seconds} s"
+            assert left > 0, f"not done within {seconds} s"
             for key, _ in self._selector.select(min(left, 0.5)):
                 stream: Stream = key.data
                 stream.take()
@@ -101,7 +101,7 @@ class Streams:
                     self._selector.unregister(stream.socket)
 
     def close(self) -> None:
-        """Hang up everywhere."""
+        """Close all streams."""
         for stream in self.all:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(stream.socket)

@@ -1,4 +1,4 @@
-"""One subscriber of a soak: it keeps what it was shown, over reconnects, and notices when that is older than before."""
+"""One client of a soak test: it keeps its values over reconnects, and notices values older than previous ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection, as 
 SERIAL = "serial"  # the flag whose number grows with every config
 
 
-class SoakReader:
-    """A reader of all flags, or of the one named ``key``; ``delta`` asks for patches.
+class SoakClient:
+    """A client of all flags, or of flag ``key``; ``delta`` selects delta mode.
 
-    ``state`` maps keys to what was shown last; ``older`` counts numbers that went back.
+    ``state`` maps keys to their last values; ``older`` has the serial numbers that decreased, with their predecessors.
     """
 
     def __init__(self, port: int, user: dict[str, Any], *, key: str | None = None, delta: bool = False) -> None:
@@ -37,42 +37,42 @@ class SoakReader:
         self._data = b""
 
     def connect(self, receive_buffer: int | None = None) -> socket.socket | None:
-        """Connect, saying what was seen last; None when nobody listens at the moment."""
-        link = socket.socket()
+        """Connect with the last event id; return None if the port is closed."""
+        connection = socket.socket()
         if receive_buffer is not None:
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         data: dict[str, Any] = {"user": self.user} | ({"key": self.key} if self.key is not None else {})
         encoded = base64.urlsafe_b64encode(json.dumps(data).encode()).rstrip(b"=")
         route = b"eval-all" if self.key is None else b"eval"
         query = b"?mode=delta" if self.delta else b""
         seen = b"Last-Event-ID: " + self._id + b"\r\n" if self._id else b""
         try:
-            link.connect(("127.0.0.1", self._port))
-            link.sendall(
+            connection.connect(("127.0.0.1", self._port))
+            connection.sendall(
                 b"GET /sse/soak/%b/%b%b HTTP/1.1\r\nHost: soak\r\nAccept: text/event-stream\r\n%b\r\n"
                 % (route, encoded, query, seen)
             )
         except OSError:
-            link.close()
+            connection.close()
             self.refused += 1
             return None
-        link.setblocking(False)
+        connection.setblocking(False)
         self._buffer = self._event = self._data = b""
         self._head = False
-        self.socket = link
-        return link
+        self.socket = connection
+        return connection
 
     def close(self, *, abruptly: bool = False) -> None:
-        """Hang up; ``abruptly`` with a reset."""
-        link, self.socket = self.socket, None
-        if link is not None:
+        """Close the connection; ``abruptly`` resets it."""
+        connection, self.socket = self.socket, None
+        if connection is not None:
             if abruptly:
                 with contextlib.suppress(OSError):
-                    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            link.close()
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            connection.close()
 
     def take(self) -> bool:
-        """Read what is there; False when the connection has ended."""
+        """Read available data; return False when the connection has ended."""
         assert self.socket is not None
         try:
             data = self.socket.recv(1 << 18)
@@ -89,7 +89,7 @@ class SoakReader:
                 self.refused += 1
                 return False
             self._buffer, self._head = rest, True
-        # Chunk sizes stand on lines of their own between CRLFs; events hold none, so lines can be read apart.
+        # Chunk sizes are on lines of their own, and events contain no CRLF, so each line can be parsed separately.
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
             self._line(line)
