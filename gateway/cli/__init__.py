@@ -1,4 +1,4 @@
-"""The ``flaggateway`` command: start the gateway, check its settings, describe them, explain a flag's value."""
+"""The ``flaggateway`` command; one module per sub-command."""
 
 from gateway.cli.command import main
 

@@ -1,4 +1,4 @@
-"""``flaggateway check``: what the settings amount to, and everything that is wrong with them."""
+"""``flaggateway check``: print the effective settings and every problem in them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from gateway.settings import Loaded, Problem, Settings
 
 
-@click.command(short_help="Validate the settings and print what they amount to.")
+@click.command(short_help="Validate the settings and print the effective ones.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def check(config: str | None, *, as_json: bool) -> None:
-    """Validate the settings and print what they amount to, secrets masked.
+    """Validate the settings and print the effective ones, with secrets masked.
 
-    Reads the file and the environment as the gateway would, certificates included; nothing is started.
-    The exit status is 1 when the gateway would refuse to start.
+    Reads the file, the environment and the certificates as the gateway does at its start; starts nothing.
+    The exit status is 1 if the gateway would refuse to start.
     """
     from gateway.settings import SettingsFile
 
     loaded = SettingsFile(config, os.environ).read()
     if loaded.settings is not None:
-        loaded = attrs.evolve(loaded, problems=tuple(_unusable(loaded.settings)))
+        loaded = attrs.evolve(loaded, problems=tuple(_unusable_files(loaded.settings)))
     if as_json:
         click.echo(json.dumps(_plain(loaded), indent=2, ensure_ascii=False))
     else:
@@ -41,8 +41,8 @@ def check(config: str | None, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _unusable(settings: Settings) -> Iterator[Problem]:
-    """Yield what a start would stumble over when it opens the files that the settings name; no outbox, no port."""
+def _unusable_files(settings: Settings) -> Iterator[Problem]:
+    """Yield the problems of the certificate files that the settings name; the outbox and ports are not tried."""
     from gateway.http_client import TrustError, load_trust
     from gateway.settings import Problem
     from gateway.web.server.tls import TlsError, build_context

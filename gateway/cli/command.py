@@ -1,4 +1,4 @@
-"""The command group; each command is a module of its own and imports what it needs when it runs."""
+"""The command group.  Each command is a module and imports the rooms that it needs only when it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.cli.schema import schema
 def main() -> None:
     """A streaming gateway for feature flags.
 
-    Settings come from a YAML file and from CONFIGCAT_... environment variables, which win.
+    Settings come from a YAML file and from CONFIGCAT_... environment variables; the variables have priority.
     """
 
 

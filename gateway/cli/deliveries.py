@@ -1,18 +1,19 @@
-"""``flaggateway deliveries``: what was told to whom, what waits, and another try; on a running or a stopped gateway.
+"""``flaggateway deliveries``: list, show, retry, test and purge webhook messages.
 
-It reads and writes the outbox's file itself; a running gateway sees what it left within a second.
+The commands read and write the outbox file directly.  A running gateway reads their requests once a second.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from gateway.cli import delivery_views as views
-from gateway.cli.outbox_file import Place, in_transaction, opened
+from gateway.cli.outbox_file import OutboxFile, in_transaction, opened
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,24 +23,24 @@ if TYPE_CHECKING:
     from gateway.webhooks.store.queries import Full
 
 _STATES = ("pending", "delivered", "failed", "skipped")  # ``MessageState``, whose import takes longer than ``--help``
-TAKEN_SECONDS = 4.0  # a running gateway looks for wishes every second; one that is there after that has no taker
-TEST_SECONDS = 15.0  # for which a test is waited for; a call may take 10 s
-_LOOK_SECONDS = 0.1
+ACCEPT_SECONDS = 4.0  # a running gateway reads requests every second; one left after this has no gateway
+TEST_SECONDS = 15.0  # wait for a test message; an attempt may take 10 s
+_POLL_SECONDS = 0.1
 
 
-@click.group(short_help="List, show, retry, test and purge what was told.")
+@click.group(short_help="List, show, retry, test and purge webhook messages.")
 @click.option("-c", "--config", "config", metavar="FILE", help="Settings file of the gateway.")
 @click.option(
-    "--database", type=click.Path(dir_okay=False, path_type=Path), help="Outbox file; by default as the settings say."
+    "--database", type=click.Path(dir_okay=False, path_type=Path), help="Outbox file; by default that of the settings."
 )
 @click.pass_context
 def deliveries(context: click.Context, config: str | None, database: Path | None) -> None:
-    """Look into the outbox: messages to web hooks, delivered or not.
+    """List, show and resend webhook messages from the outbox, delivered or not.
 
-    Works on the file of a running gateway, which takes notice within a second, and of a stopped one.
-    Called by root, nothing that it makes belongs to anybody but the file's owner.
+    Works on the file of a running or a stopped gateway; a running one reads requests within a second.
+    Called by root, it creates files only as the owner of the outbox file.
     """
-    context.obj = Place(config, database)
+    context.obj = OutboxFile(config, database)
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -55,23 +56,23 @@ def _date(_: click.Context, __: click.Parameter, value: str | None) -> float | N
         raise click.BadParameter("not a date such as 2026-05-01 or 2026-05-01T12:00+02:00") from None
 
 
-@deliveries.command("list", short_help="List deliveries, the newest first.")
-@click.option("--endpoint", help="Only those to this endpoint.")
-@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
-@click.option("--since", callback=_date, metavar="DATE", help="Only those made since then.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most.")
+@deliveries.command("list", short_help="List messages, newest first.")
+@click.option("--endpoint", help="Only messages to this endpoint.")
+@click.option("--state", type=click.Choice(_STATES), help="Only messages in this state.")
+@click.option("--since", callback=_date, metavar="DATE", help="Only messages created since then.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number.")
 @_json_option
 @click.pass_obj
 def list_(
-    place: Place, endpoint: str | None, state: str | None, since: float | None, limit: int, *, as_json: bool
+    file: OutboxFile, endpoint: str | None, state: str | None, since: float | None, limit: int, *, as_json: bool
 ) -> None:
-    """List deliveries, the newest first.
+    """List messages, newest first.
 
-    A date without a zone is in local time; what is printed is in UTC.
+    A DATE without a time zone is local time; times are printed in UTC.
     """
     from gateway.webhooks.store import queries
 
-    with opened(place) as connection:
+    with opened(file) as connection:
         listed = queries.deliveries(
             connection, endpoint=endpoint, state=cast("MessageState | None", state), since=since or 0.0, limit=limit
         )
@@ -83,21 +84,21 @@ def list_(
         return
     views.print_table(listed.found, _now())
     if listed.next is not None:
-        click.echo(f"the newest {limit}; there are more, see --limit, --endpoint, --state and --since", err=True)
+        click.echo(f"these are the newest {limit}; for others use --limit, --endpoint, --state or --since", err=True)
 
 
 @deliveries.command(short_help="Show one message and its attempts.")
 @click.argument("message_id", metavar="ID")
 @_json_option
 @click.pass_obj
-def show(place: Place, message_id: str, *, as_json: bool) -> None:
+def show(file: OutboxFile, message_id: str, *, as_json: bool) -> None:
     """Show the message ID: its body, and each attempt with the first 1 KiB of the answer.
 
-    Endpoints of one format get a change under one ID: each is shown.
+    Endpoints with the same format get a change under the same ID; all of these messages are shown.
     """
     from gateway.webhooks.store import queries
 
-    with opened(place) as connection:
+    with opened(file) as connection:
         found = queries.full(connection, message_id)
     if not found:
         raise click.ClickException(f"the outbox holds no message {message_id}")
@@ -110,28 +111,28 @@ def show(place: Place, message_id: str, *, as_json: bool) -> None:
         views.print_full(each, _now())
 
 
-@deliveries.command(short_help="Try again what failed or was skipped.")
+@deliveries.command(short_help="Send failed or skipped messages again.")
 @click.argument("message_id", metavar="ID", required=False)
-@click.option("--failed", is_flag=True, help="Every message that was given up.")
+@click.option("--failed", is_flag=True, help="Every failed message.")
 @_json_option
 @click.pass_obj
-def retry(place: Place, message_id: str | None, *, failed: bool, as_json: bool) -> None:
-    """Make the message ID, or with --failed every one that was given up, due now and for its full time.
+def retry(file: OutboxFile, message_id: str | None, *, failed: bool, as_json: bool) -> None:
+    """Send the message ID again, or with --failed every failed message, with the full retry schedule.
 
-    What was delivered is not sent again.
+    Delivered messages are not sent again.
     """
     from gateway.webhooks.store import queries
 
     if (message_id is None) == (not failed):
-        raise click.UsageError("say which: an ID, or --failed")
-    names = place.names()
-    with opened(place) as connection:
+        raise click.UsageError("give either an ID or --failed")
+    names = file.endpoints()
+    with opened(file) as connection:
         if message_id is None:
             total = connection.execute("SELECT count(*) FROM messages WHERE state = 'failed'").fetchone()[0]
             count = _in_steps(
                 connection,
                 lambda: queries.retry_failed(connection, _now(), names),
-                ("making due again", total),
+                ("scheduling", total),
                 shown=not as_json,
             )
         else:
@@ -141,31 +142,31 @@ def retry(place: Place, message_id: str | None, *, failed: bool, as_json: bool) 
             if not retried.count:
                 raise click.ClickException(f"not sent again: {'; '.join(retried.refused)}")
             count = retried.count
-    _done(count, "made due again", as_json=as_json)
+    _done(count, "scheduled again", as_json=as_json)
 
 
 @deliveries.command(short_help="Send a test message to an endpoint.")
 @click.argument("name")
-@click.option("--no-wait", is_flag=True, help="Do not wait for what becomes of it.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the first attempt.")
 @_json_option
 @click.pass_obj
-def test(place: Place, name: str, *, no_wait: bool, as_json: bool) -> None:
-    """Have the running gateway, or the next one that starts, send a WEBHOOK_TEST to the endpoint NAME.
+def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
+    """Make the running gateway, or the next one that starts, send a WEBHOOK_TEST to the endpoint NAME.
 
-    Waits for the first attempt; the exit status is 1 when that failed.
+    Waits for the first attempt; the exit status is 1 if it failed.
     """
     from gateway.webhooks.store import queries
 
-    known = place.names()
+    known = file.endpoints()
     if known is not None and name not in known:
         names = ", ".join(known) or "none"
-        raise click.ClickException(f"the settings have no web hook '{name}'; there are: {names}")
-    with opened(place) as connection:
+        raise click.ClickException(f"the settings have no webhook '{name}'; they have: {names}")
+    with opened(file) as connection:
         last = connection.execute("SELECT coalesce(max(row), 0) FROM messages").fetchone()[0]
         in_transaction(connection, lambda: queries.wake(connection, "test", name))
         found = None if no_wait else _await_test(connection, name, last)
     if found is None:
-        _done(1, f"asked for, see: flaggateway deliveries list --endpoint {name}", as_json=as_json)
+        _done(1, f"requested; for the result: flaggateway deliveries list --endpoint {name}", as_json=as_json)
         return
     if as_json:
         views.print_json(views.whole(found))
@@ -176,48 +177,49 @@ def test(place: Place, name: str, *, no_wait: bool, as_json: bool) -> None:
 
 
 def _await_test(connection: sqlite3.Connection, name: str, last: int) -> Full | None:
-    """Return the test made after row ``last`` once it was tried; None when nobody makes it, or it takes long."""
+    """Return the test message made after row ``last`` once an attempt has ended; None if that takes too long."""
     from threading import Event
 
     from gateway.webhooks.store import queries
 
-    wish = "SELECT 1 FROM wakes WHERE act = 'test' AND argument = ? LIMIT 1"
+    request = "SELECT 1 FROM wakes WHERE act = 'test' AND argument = ? LIMIT 1"
     made = "SELECT id FROM messages WHERE row > ? AND endpoint = ? AND type = 'WEBHOOK_TEST' AND tries > 0"
     began = _now()
     while (passed := _now() - began) < TEST_SECONDS:
         row = connection.execute(made, (last, name)).fetchone()
         if row is not None:
             return queries.full(connection, row[0])[0]
-        if passed > TAKEN_SECONDS and connection.execute(wish, (name,)).fetchone() is not None:
-            click.echo("no gateway is running on this outbox; the next one that starts sends the test", err=True)
+        if passed > ACCEPT_SECONDS and connection.execute(request, (name,)).fetchone() is not None:
+            click.echo("no gateway is running with this outbox; the next one that starts sends the test", err=True)
             return None
-        Event().wait(_LOOK_SECONDS)
+        Event().wait(_POLL_SECONDS)
     click.echo(f"no attempt has ended within {TEST_SECONDS:.0f} s", err=True)
     return None
 
 
-@deliveries.command(short_help="Delete finished deliveries.")
-@click.option("--before", callback=_date, required=True, metavar="DATE", help="Those that were finished before.")
+@deliveries.command(short_help="Delete finished messages.")
+@click.option("--before", callback=_date, required=True, metavar="DATE", help="Finished before this date.")
 @_json_option
 @click.pass_obj
-def purge(place: Place, before: float, *, as_json: bool) -> None:
-    """Delete deliveries and changes that were finished before a date; what waits is never deleted.
+def purge(file: OutboxFile, before: float, *, as_json: bool) -> None:
+    """Delete messages and changes that were finished before a date; pending messages are never deleted.
 
-    A gateway deletes by itself what was finished longer ago than outbox.keep.
+    A gateway deletes what was finished longer ago than outbox.keep on its own.
     """
-    from gateway.webhooks.store import message_table as ledger
+    from gateway.webhooks.store import message_table
 
     finished = "SELECT count(*) FROM messages WHERE state <> 'pending' AND finished < ?"
-    with opened(place) as connection:
+    with opened(file) as connection:
         total = connection.execute(finished, (before,)).fetchone()[0]
-        count = _in_steps(connection, lambda: ledger.purge(connection, before), ("deleting", total), shown=not as_json)
-        while in_transaction(connection, lambda: ledger.purge_changes(connection, before)):
+        step = partial(message_table.purge, connection, before)
+        count = _in_steps(connection, step, ("deleting", total), shown=not as_json)
+        while in_transaction(connection, lambda: message_table.purge_changes(connection, before)):
             pass
     _done(count, "deleted", as_json=as_json)
 
 
 def _in_steps(connection: sqlite3.Connection, step: Callable[[], int], work: tuple[str, int], *, shown: bool) -> int:
-    """Do long work in transactions that a running gateway waits for only briefly; returns the sum of the steps."""
+    """Run ``step`` in short transactions until it returns 0, and return the sum; a running gateway waits briefly."""
     done = 0
     with views.progress(*work, shown=shown) as advance:
         while count := in_transaction(connection, step):

@@ -1,6 +1,6 @@
-"""Deliveries as people and programs read them: tables and colour in a terminal, whole lines elsewhere, JSON on request.
+"""Output of ``flaggateway deliveries``: tables and colour in a terminal, whole lines elsewhere, JSON on request.
 
-What receivers answered and what flags are called is other people's text: none of it may command a terminal.
+Answers of receivers and names of flags are foreign text, so control characters are escaped before they are printed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from gateway.webhooks.store.queries import Delivery, Full, Try
 
 STYLES = {"pending": "yellow", "delivered": "green", "failed": "red", "skipped": "bright_black"}
-WIDE = 250  # columns where nobody looks: a file or a pipe gets whole lines
-LEAST = 120  # columns of a table; a narrower terminal breaks its lines, which reads better than narrow columns
-ROOMY = 160  # columns of a terminal that has room for reasons
-LONG = 2000  # entries; less work is over before anybody wonders
+WIDE = 250  # columns of a file or a pipe, so that lines stay whole
+LEAST = 120  # columns of a table; in a narrower terminal lines break, which reads better than narrow columns
+ROOMY = 160  # columns from which a table shows reasons
+LONG = 2000  # entries from which a progress bar is shown
 
 
 def plain(delivery: Delivery) -> dict[str, Any]:
@@ -42,12 +42,12 @@ def whole(full: Full) -> dict[str, Any]:
 
 
 def print_json(value: object) -> None:
-    """Print JSON; in a terminal without any character that could command it."""
+    """Print JSON; to a terminal in ASCII, since foreign text may hold control characters."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty()))
 
 
 def print_table(found: list[Delivery], now: float) -> None:
-    """Print one line each; in a narrow terminal without what ``show`` tells as well."""
+    """Print one line for each delivery; a narrow terminal gets fewer columns."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -61,7 +61,7 @@ def print_table(found: list[Delivery], now: float) -> None:
         table.add_column(heading, no_wrap=whole, justify=justify, overflow="fold")
     for each in found:
         state = Text(each.state, style=STYLES[each.state])
-        state.append(printable(_more(each, now)) if wide else "")
+        state.append(printable(_detail(each, now)) if wide else "")
         row = (
             when(each.created),
             each.endpoint,
@@ -74,8 +74,8 @@ def print_table(found: list[Delivery], now: float) -> None:
     console.print(table)
 
 
-def _more(delivery: Delivery, now: float) -> str:
-    """Return what there is to say beside the state."""
+def _detail(delivery: Delivery, now: float) -> str:
+    """Return the next attempt or the reason, to print after the state."""
     if delivery.due is not None and delivery.due > now:
         return f": next in {span(delivery.due - now)}"
     return f": {delivery.reason}" if delivery.reason else ""
@@ -89,19 +89,19 @@ def print_full(full: Full, now: float) -> None:
     _field("endpoint", f"{each.endpoint} (message {each.sequence})" if each.sequence else each.endpoint)
     _field("format", f"{each.format}, {each.type}")
     _field("subject", each.subject if each.sdk_id in {None, each.subject} else f"{each.subject}, SDK {each.sdk_id}")
-    _field("state", f"{state}{printable(_more(each, now))}", raw=True)
+    _field("state", f"{state}{printable(_detail(each, now))}", raw=True)
     _field("created", when(each.created))
     if each.due is not None:
         _field("due", when(each.due))
     if each.finished is not None:
         _field("finished", when(each.finished))
-    _field("body", _pretty(full.body) or "(none was made)", raw=True)
+    _field("body", _pretty(full.body) or "(none)", raw=True)
     for one in full.attempts:
         print_try(one)
 
 
 def print_try(one: Try) -> None:
-    """Print one attempt, with the beginning of the answer."""
+    """Print one attempt and the beginning of its answer."""
     fine = one.status is not None and 200 <= one.status <= 299
     outcome = click.style(printable(one.outcome), fg="green" if fine else "red")
     click.echo(f"attempt {one.number}: {when(one.at)}, {one.duration:.3f} s, {outcome}")
@@ -114,7 +114,7 @@ def _field(name: str, value: str, *, raw: bool = False) -> None:
 
 
 def _pretty(body: str) -> str:
-    """Return JSON over several lines in a terminal, and as it was sent elsewhere."""
+    """Return JSON indented for a terminal, and as it was sent elsewhere."""
     if not sys.stdout.isatty():
         return printable(body)
     try:
@@ -125,12 +125,12 @@ def _pretty(body: str) -> str:
 
 
 def when(at: float) -> str:
-    """Return a moment in UTC."""
+    """Format Unix seconds in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def span(seconds: float) -> str:
-    """Return a duration in its largest unit."""
+    """Format seconds in their largest unit."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
@@ -139,7 +139,7 @@ def span(seconds: float) -> str:
 
 @contextmanager
 def progress(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Show how far long work is, on standard error and only in a terminal; yields what takes the next step."""
+    """Show a progress bar on standard error if that is a terminal; yields a function that advances it."""
     if not shown or total < LONG or not sys.stderr.isatty():
         yield lambda _: None
         return

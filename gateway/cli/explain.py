@@ -1,4 +1,4 @@
-"""``flaggateway explain``: why a user gets a flag's value, from a config JSON file and without a gateway."""
+"""``flaggateway explain``: show how a flag of a config JSON file is decided for a user; needs no gateway."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.argument("flag")
 def explain(config_json: Path, user: str | None, flag: str, *, as_json: bool) -> None:
-    """Explain which rule decides FLAG for a user, and why the others do not."""
+    """Show which rule decides FLAG for a user, and why the other rules do not."""
     from gateway import flags
 
     try:

@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ config_option = click.option(
     "--config",
     "config",
     metavar="FILE",
-    help="Settings file; without it /etc/flaggateway/flaggateway.yml is read, where it exists.",
+    help="Settings file; without it /etc/flaggateway/flaggateway.yml is read, if it exists.",
 )

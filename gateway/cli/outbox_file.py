@@ -1,4 +1,4 @@
-"""The outbox's file as a command finds and opens it: as its owner, and whether a gateway has it open or not."""
+"""Find the outbox file and open it as its owner, beside a running gateway or without one."""
 
 from __future__ import annotations
 
@@ -16,35 +16,41 @@ if TYPE_CHECKING:
 
     from gateway.settings import Settings
 
-BUSY_SECONDS = 10.0  # how long a command waits for a transaction of the gateway
-UNIT_FILE = Path("/var/lib/flaggateway/outbox.sqlite3")  # where the systemd unit's StateDirectory has it
+BUSY_SECONDS = 10.0  # wait of a command for a transaction of the gateway
+UNIT_FILE = Path("/var/lib/flaggateway/outbox.sqlite3")  # in the StateDirectory of the systemd unit
 
 
 @frozen
-class Place:
-    """Where the outbox is, as the command line says: by the settings, or by its file."""
+class OutboxFile:
+    """The outbox that the command line names: by settings file, or by path."""
 
     config: str | None
     database: Path | None
 
     def settings(self) -> Settings:
-        """Return the gateway's settings; ends the command when they cannot be used."""
+        """Return the gateway's settings.
+
+        :raises click.ClickException: if they cannot be used.
+        """
         from gateway.settings import SettingsFile
 
         loaded = SettingsFile(self.config, os.environ).read()
         if loaded.settings is None:
-            text = "the settings are not usable, see: flaggateway check; or name the outbox's file with --database"
+            text = "the settings cannot be used, see: flaggateway check; or name the outbox file with --database"
             raise click.ClickException(text)
         return loaded.settings
 
-    def names(self) -> list[str] | None:
-        """Return the names of the web hooks; None where only the file is known."""
+    def endpoints(self) -> list[str] | None:
+        """Return the names of the configured endpoints; None if only the path is known."""
         if self.database is not None and self.config is None:
             return None
         return [endpoint.name for endpoint in self.settings().webhooks]
 
     def path(self) -> Path:
-        """Return the file; ends the command when there is none."""
+        """Return the path of an existing file.
+
+        :raises click.ClickException: if there is none, or this user may not look for it.
+        """
         if self.database is not None:
             path = self.database
         else:
@@ -55,25 +61,30 @@ class Place:
             if not configured and not _exists(path) and _exists(UNIT_FILE):
                 return UNIT_FILE
         if not _exists(path):
-            raise click.ClickException(f"no outbox at {path}; a gateway with web hooks makes one when it starts")
+            raise click.ClickException(f"no outbox at {path}; a gateway with webhooks creates one when it starts")
         return path
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is such a file; ends the command where this user may not even look."""
+    """Return whether the file exists.
+
+    :raises click.ClickException: if this user may not look for it.
+    """
     try:
         return path.exists()
     except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}; call it as root or as the gateway's user") from None
+        raise click.ClickException(
+            f"{path}: {error.strerror}; run the command as root or as the user of the gateway"
+        ) from None
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[sqlite3.Connection]:
-    """Open the outbox, as its owner; ends the command with one line when that cannot be done.
+def opened(file: OutboxFile) -> Iterator[sqlite3.Connection]:
+    """Open the outbox as its owner; the process keeps that user.  The caller begins transactions: ``in_transaction``.
 
-    The process stays that owner's until it ends.  Transactions are the caller's to begin: see ``in_transaction``.
+    :raises click.ClickException: if it cannot be opened, or has another schema.
     """
-    path = place.path()
+    path = file.path()
     _become_owner(path)
     try:
         with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
@@ -81,7 +92,11 @@ def opened(place: Place) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA foreign_keys = ON")
             yield connection
     except sqlite3.Error as error:
-        hint = "" if os.access(path, os.R_OK | os.W_OK, effective_ids=True) else "; call it as root or as its owner"
+        hint = (
+            ""
+            if os.access(path, os.R_OK | os.W_OK, effective_ids=True)
+            else "; run the command as root or as the owner of the file"
+        )
         raise click.ClickException(f"{path}: {error}{hint}") from None
 
 
@@ -93,30 +108,30 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise click.ClickException(f"{path} is not an outbox of flaggateway")
     if version != SCHEMA_VERSION:
         raise click.ClickException(
-            f"{path} has schema {version}, this command supports {SCHEMA_VERSION}: use the flaggateway of the gateway"
+            f"{path} has schema {version}, this command supports {SCHEMA_VERSION}; use the one of the gateway"
         )
 
 
 def _become_owner(path: Path) -> None:
-    """Act as the file's owner when called by root: SQLite makes files beside it, and the gateway must own them."""
+    """Switch from root to the file's owner: SQLite creates files beside it, and the gateway must own them."""
     owner = path.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
     group = os.getegid()
-    # The group first, and back last: only root may change it.
+    # The group changes first and back last, since only root may change it.
     os.setegid(owner.st_gid)
     os.seteuid(owner.st_uid)
     try:
         path.stat()
     except PermissionError:
-        # Below a directory for root alone, as systemd's DynamicUser has it: stay root.  SQLite gives what root makes
-        # beside a database to the database's owner.
+        # The directory is open to root alone, as with systemd's DynamicUser: stay root.  SQLite gives files that root
+        # creates beside a database to the owner of the database.
         os.seteuid(0)
         os.setegid(group)
 
 
 def in_transaction(connection: sqlite3.Connection, work: Callable[[], Any]) -> Any:
-    """Do ``work`` wholly or not at all; waits up to ``BUSY_SECONDS`` for a gateway's transaction to end."""
+    """Run ``work`` in a transaction; waits up to ``BUSY_SECONDS`` for a transaction of the gateway."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = work()

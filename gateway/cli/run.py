@@ -1,4 +1,4 @@
-"""``flaggateway run``: what ``twistd --nodaemon flaggateway`` does, from any directory and without its files."""
+"""``flaggateway run``: ``twistd --nodaemon flaggateway`` without a pid file, from any directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.cli.options import config_option
 def run(config: str | None) -> None:
     """Run the gateway in the foreground, logging to standard output.
 
-    Ctrl-C and SIGTERM stop it gracefully, SIGHUP reads the settings again.
+    Ctrl-C and SIGTERM stop it gracefully; SIGHUP reads the settings again.
     """
     sys.argv = arguments(config)
     from twisted.scripts import twistd
@@ -24,7 +24,7 @@ def run(config: str | None) -> None:
 
 
 def arguments(config: str | None) -> list[str]:
-    """Return the command line of twistd: no daemon, no pid file in whatever directory this is, log to the terminal."""
-    # Absolute, because the meaning of a relative path should not hang on what twistd does with directories.
+    """Return the command line of twistd: no daemon, no pid file, log to standard output."""
+    # Absolute, so that the path does not depend on the directory that twistd changes to.
     file = ["--config", os.path.abspath(config)] if config else []  # noqa: PTH100 - must not fail on odd paths
     return ["flaggateway", "--nodaemon", "--pidfile=", "--logfile=-", "flaggateway", *file]

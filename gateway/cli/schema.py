@@ -1,4 +1,4 @@
-"""``flaggateway schema``: the JSON Schema of the settings file, for editors."""
+"""``flaggateway schema``: print the JSON Schema of the settings file, for editors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import click
     "root",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     hidden=True,
-    help="Write the generated documents of the project into this directory instead.",
+    help="Write the generated documents of the project into this directory.",
 )
 def schema(root: Path | None) -> None:
-    """Print the JSON Schema of the settings file, for editors that complete and check YAML."""
+    """Print the JSON Schema of the settings file, with which editors complete and check YAML."""
     from gateway.settings import documents, json_schema
 
     if root is None:

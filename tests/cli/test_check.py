@@ -67,8 +67,8 @@ def test_json_holds_the_same(check):
     )
 
 
-def test_a_file_that_is_not_there_is_told(runner):
-    """A file that was asked for must exist."""
+def test_a_missing_file_is_reported(runner):
+    """The file that the option names must exist."""
     result = runner.invoke(main, ["check", "--config", "/nowhere/x.yml"])
     assert 1 == result.exit_code
     assert (

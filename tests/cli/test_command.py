@@ -16,8 +16,8 @@ def test_help_names_every_command(runner):
     """Each command has a line that is not cut off."""
     text = runner.invoke(main, ["--help"]).stdout
     for line in (
-        "check       Validate the settings and print what they amount to.",
-        "deliveries  List, show, retry, test and purge what was told.",
+        "check       Validate the settings and print the effective ones.",
+        "deliveries  List, show, retry, test and purge webhook messages.",
         "explain     Explain why a user gets a flag's value.",
         "run         Run the gateway in the foreground.",
         "schema      Print the JSON Schema of the settings file.",

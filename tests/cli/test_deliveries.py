@@ -20,7 +20,7 @@ from gateway.cli.deliveries import deliveries
 from gateway.http_client import Attempt
 from gateway.storage import MessageState
 from gateway.webhooks.formats.message import Message
-from gateway.webhooks.store import message_table as ledger
+from gateway.webhooks.store import message_table
 from outbound_memory import DirectStore
 
 
@@ -35,14 +35,14 @@ def database(tmp_path: Path) -> Path:
     path = tmp_path / "outbox.sqlite3"
     store = DirectStore(str(path))
     connection = store.connection
-    ledger.add_messages(connection, [message(1), message(2), message(3), message(4)], None, room=True)
-    ledger.add_messages(connection, [message(5, "gone")], None, room=True)
-    letters, _ = ledger.due_letters(connection, "ops", 2e9, (), 10)
-    for letter, attempt in zip(letters, (Attempt(204, "", 0.1), Attempt(503, "", 0.2, b"busy")), strict=False):
-        ledger.add_attempt(connection, letter, attempt, 1_700_000_010.0)
-    ledger.finish(connection, letters[0].row, "delivered", "", 1_700_000_011.0)
-    ledger.finish(connection, letters[1].row, "failed", "answered 503", 1_700_000_011.0)
-    ledger.skip_orphans(connection, {"ops"}, 1_700_000_012.0)
+    message_table.add_messages(connection, [message(1), message(2), message(3), message(4)], None, room=True)
+    message_table.add_messages(connection, [message(5, "gone")], None, room=True)
+    pending, _ = message_table.due_letters(connection, "ops", 2e9, (), 10)
+    for queued, attempt in zip(pending, (Attempt(204, "", 0.1), Attempt(503, "", 0.2, b"busy")), strict=False):
+        message_table.add_attempt(connection, queued, attempt, 1_700_000_010.0)
+    message_table.finish(connection, pending[0].row, "delivered", "", 1_700_000_011.0)
+    message_table.finish(connection, pending[1].row, "failed", "answered 503", 1_700_000_011.0)
+    message_table.skip_orphans(connection, {"ops"}, 1_700_000_012.0)
     connection.close()
     return path
 
@@ -75,7 +75,7 @@ def test_list_shows_the_newest_first(database: Path) -> None:
     assert found[0]["reason"] == "the endpoint was removed from the settings"
 
 
-def test_list_narrows(database: Path) -> None:
+def test_list_filters(database: Path) -> None:
     """By endpoint, state, time and number."""
     for arguments, expected in (
         (("--endpoint", "gone"), ["id-5"]),
@@ -94,7 +94,7 @@ def test_list_is_a_table_for_people(database: Path) -> None:
     assert "2023-11-14 22:13:21Z" in output
 
 
-def test_show_tells_body_and_attempts(database: Path) -> None:
+def test_show_prints_body_and_attempts(database: Path) -> None:
     """With the beginning of the answer."""
     (found,) = json.loads(ask(database, "show", "id-2", "--json").output)
     assert (found["body"], found["state"]) == ('{"n":1}', "failed")
@@ -104,7 +104,7 @@ def test_show_tells_body_and_attempts(database: Path) -> None:
     assert "state:     failed: answered 503\n" in output
 
 
-def test_retry_makes_one_due_again_and_wakes_the_gateway(database: Path) -> None:
+def test_retry_schedules_one_message_and_wakes_the_gateway(database: Path) -> None:
     """A skipped one too; a delivered one is not sent twice."""
     assert ask(database, "retry", "id-5").exit_code == 0
     assert states(database)["id-5"] == "pending"
@@ -116,7 +116,7 @@ def test_retry_makes_one_due_again_and_wakes_the_gateway(database: Path) -> None
     connection.close()
 
 
-def test_retry_failed_takes_those_that_were_given_up(database: Path) -> None:
+def test_retry_failed_takes_every_failed_message(database: Path) -> None:
     """And no others."""
     assert json.loads(ask(database, "retry", "--failed", "--json").output) == {"count": 1}
     assert states(database) == {
@@ -124,7 +124,7 @@ def test_retry_failed_takes_those_that_were_given_up(database: Path) -> None:
     }  # fmt: skip
 
 
-def test_retry_wants_to_know_which(database: Path) -> None:
+def test_retry_needs_an_id_or_failed(database: Path) -> None:
     """Neither and both are refused."""
     assert ask(database, "retry").exit_code == 2
     assert ask(database, "retry", "id-1", "--failed").exit_code == 2
@@ -137,7 +137,7 @@ def test_purge_deletes_what_is_finished(database: Path) -> None:
     assert ask(database, "purge", "--before", "yesterday-ish").exit_code == 2
 
 
-def test_test_leaves_a_wish(database: Path) -> None:
+def test_test_leaves_a_request(database: Path) -> None:
     """The gateway makes the message: it knows the settings and the secrets."""
     assert ask(database, "test", "ops", "--no-wait").exit_code == 0
     connection = sqlite3.connect(database)
@@ -155,11 +155,11 @@ def test_the_file_is_found_by_the_settings(database: Path, tmp_path: Path) -> No
     found = CliRunner().invoke(deliveries, ["-c", str(settings), "list", "--json"])
     assert len(json.loads(found.output)) == 5
     refused = CliRunner().invoke(deliveries, ["-c", str(settings), "test", "other"])
-    assert "no web hook 'other'; there are: ops" in refused.output
+    assert "no webhook 'other'; they have: ops" in refused.output
 
 
 def test_no_outbox_is_one_clear_line(tmp_path: Path) -> None:
-    """Nothing is created by looking."""
+    """No file is created."""
     missing = tmp_path / "outbox.sqlite3"
     refused = ask(missing, "list")
     assert refused.exit_code == 1
@@ -167,16 +167,16 @@ def test_no_outbox_is_one_clear_line(tmp_path: Path) -> None:
     assert not missing.exists()
 
 
-def test_a_test_that_nobody_sends_is_said_to_wait(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wish is still there after a gateway would have taken it."""
-    monkeypatch.setattr("gateway.cli.deliveries.TAKEN_SECONDS", 0.2)
+def test_a_test_without_a_running_gateway_waits(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is still there after a gateway would have accepted it."""
+    monkeypatch.setattr("gateway.cli.deliveries.ACCEPT_SECONDS", 0.2)
     asked = ask(database, "test", "ops")
     assert asked.exit_code == 0
-    assert "no gateway is running on this outbox; the next one that starts sends the test" in asked.output
+    assert "no gateway is running with this outbox; the next one that starts sends the test" in asked.output
 
 
 @pytest.mark.parametrize(("answer", "status", "code"), [("", 204, 0), ("go away", 503, 1)])
-def test_a_test_shows_what_became_of_it(database: Path, answer: str, status: int, code: int) -> None:
+def test_a_test_shows_its_first_attempt(database: Path, answer: str, status: int, code: int) -> None:
     """Once the gateway has tried; a failed attempt is exit status 1."""
     over = Event()
 
@@ -185,11 +185,13 @@ def test_a_test_shows_what_became_of_it(database: Path, answer: str, status: int
         while not over.wait(0.05):
             if connection.execute("DELETE FROM wakes WHERE act = 'test'").rowcount:
                 test = Message("the-test", "ops", "envelope", "WEBHOOK_TEST", "ops", b"{}", 1_700_000_100.0)
-                ledger.add_messages(connection, [test], None, room=True)
-                letter = ledger.due_letters(connection, "ops", 2e9, (), 10)[0][-1]
-                ledger.add_attempt(connection, letter, Attempt(status, "", 0.1, answer.encode()), 1_700_000_100.0)
+                message_table.add_messages(connection, [test], None, room=True)
+                queued = message_table.due_letters(connection, "ops", 2e9, (), 10)[0][-1]
+                message_table.add_attempt(
+                    connection, queued, Attempt(status, "", 0.1, answer.encode()), 1_700_000_100.0
+                )
                 if status < 300:
-                    ledger.finish(connection, letter.row, "delivered", "", 1_700_000_101.0)
+                    message_table.finish(connection, queued.row, "delivered", "", 1_700_000_101.0)
         connection.close()
 
     running = Thread(target=gateway)
@@ -204,7 +206,7 @@ def test_a_test_shows_what_became_of_it(database: Path, answer: str, status: int
     assert answer in asked.output
 
 
-def test_other_peoples_text_commands_no_terminal(database: Path) -> None:
+def test_foreign_text_is_escaped(database: Path) -> None:
     """Escapes in a subject, a reason or an answer are shown, not sent."""
     connection = sqlite3.connect(database)
     connection.execute("UPDATE messages SET subject = char(27) || '[2J', reason = char(155) || '31m'")
@@ -217,16 +219,16 @@ def test_other_peoples_text_commands_no_terminal(database: Path) -> None:
         assert not set("\x1b\x07\x9b") & set(output)
 
 
-def test_a_list_says_when_there_is_more(database: Path) -> None:
+def test_a_cut_list_is_announced(database: Path) -> None:
     """And when there is nothing; neither goes to standard output."""
-    assert "there are more" in ask(database, "list", "--limit", "2").stderr
-    assert "there are more" not in ask(database, "list", "--limit", "5").stderr
+    assert "these are the newest" in ask(database, "list", "--limit", "2").stderr
+    assert "these are the newest" not in ask(database, "list", "--limit", "5").stderr
     nothing = ask(database, "list", "--endpoint", "nobody")
     assert (nothing.stdout, nothing.stderr, nothing.exit_code) == ("", "no deliveries\n", 0)
 
 
 def test_retry_refuses_an_endpoint_that_the_settings_do_not_have(database: Path, tmp_path: Path) -> None:
-    """It would wait for ever; by the file alone nobody can know."""
+    """It would wait for ever; without settings the endpoints are unknown."""
     settings = tmp_path / "settings.yml"
     settings.write_text(
         f"sdks: {{one: {{key: local, offline: {{enabled: true, local: {{file_path: {settings}}}}}}}}}\n"
@@ -239,7 +241,7 @@ def test_retry_refuses_an_endpoint_that_the_settings_do_not_have(database: Path,
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
 def test_a_file_that_is_no_outbox_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
-    """Neither made one nor touched."""
+    """The file is not changed."""
     file = tmp_path / "file"
     file.write_bytes(content)
     refused = ask(file, "list")
@@ -248,7 +250,7 @@ def test_a_file_that_is_no_outbox_is_one_clear_line(tmp_path: Path, content: byt
 
 
 def test_another_schema_is_one_clear_line(database: Path) -> None:
-    """A newer gateway's file is not understood by guessing."""
+    """The file of a newer version is refused."""
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -323,16 +325,16 @@ def test_a_terminal_gets_colour_and_a_table_that_fits(database: Path) -> None:
     assert '{\r\n             "n": 1\r\n           }' in shown
 
 
-def test_long_work_shows_how_far_it_is(tmp_path: Path) -> None:
+def test_long_work_shows_progress(tmp_path: Path) -> None:
     """In a terminal; what is printed in the end is the same."""
     path = tmp_path / "outbox.sqlite3"
     store = DirectStore(str(path))
     store.connection.execute("BEGIN")
-    ledger.add_messages(store.connection, [message(number) for number in range(2500)], None, room=True)
+    message_table.add_messages(store.connection, [message(number) for number in range(2500)], None, room=True)
     store.connection.execute("UPDATE messages SET state = 'failed', finished = 1")
     store.connection.commit()
     store.connection.close()
     retried = terminal("--database", str(path), "retry", "--failed")
-    assert "making due again" in retried
-    assert retried.endswith("2500 made due again\r\n")
+    assert "scheduling" in retried
+    assert retried.endswith("2500 scheduled again\r\n")
     assert set(states(path).values()) == {"pending"}

@@ -20,8 +20,8 @@ def explain(runner, tmp_path):
 
 
 @pytest.mark.parametrize(("country", "value"), [("DE", True), ("FR", False)])
-def test_the_deciding_rule_is_told(explain, country, value):
-    """The value depends on the user, and both forms say it."""
+def test_the_deciding_rule_is_named(explain, country, value):
+    """The value depends on the user; text and JSON name the rule."""
     user = json.dumps({"Country": country})
     shown, plain = explain("--user", user, "theFlag"), explain("--user", user, "--json", "theFlag")
     assert (0, 0, value) == (shown.exit_code, plain.exit_code, json.loads(plain.stdout)["value"])
@@ -45,7 +45,7 @@ def test_a_user_is_optional(explain):
         (["--user", "7", "theFlag"], 2, "--user: "),
     ],
 )
-def test_what_cannot_be_explained_is_said_in_one_line(explain, arguments, status, words):
+def test_wrong_input_gets_one_line(explain, arguments, status, words):
     """Wrong input gives a message and a status, and no traceback."""
     result = explain(*arguments)
     assert (status, True) == (result.exit_code, words in result.stderr)
@@ -53,7 +53,7 @@ def test_what_cannot_be_explained_is_said_in_one_line(explain, arguments, status
 
 
 def test_a_file_that_is_no_config_json_is_named(runner, tmp_path):
-    """The message names the file, be it missing or of another kind."""
+    """The message names the file, whether it is missing or not a config JSON."""
     file = tmp_path / "x.json"
     missing = runner.invoke(main, ["explain", "--config-json", str(file), "f"])
     file.write_text("nonsense")

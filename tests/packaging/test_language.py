@@ -8,8 +8,10 @@ import pytest
 
 from tracked import ROOT, tracked_files
 
-# What is right of "instead of": webhook; ConfigCat Proxy; notified or sent; the plain relative clause.
-REPLACED = re.compile(r"web hooks?|\bthe peer\b|\btold\b|\bwhom\b|\bwhoever\b|\banew\b|\bby and by\b|that there (is|are)\b", re.I)
+# Instead: webhook; ConfigCat Proxy; notified, sent or logged; a plain relative clause.
+REPLACED = re.compile(
+    r"web hooks?|\bthe peer\b|\btold\b|\bwhom\b|\bwhoever\b|\banew\b|\bby and by\b|that there (is|are)\b", re.IGNORECASE
+)
 KEPT = re.compile(r"--kill-whom")  # an option of systemctl
 PLACES = ("gateway", "docs", "README.md")
 
@@ -27,6 +29,16 @@ def test_replaced_terms_are_not_used(place):
 
 def test_the_check_finds_each_term():
     """The pattern matches what it is for, in any case, and leaves longer words alone."""
-    samples = ["a web hook", "Web hooks", "the peer", "was told", "whom", "whoever", "anew", "by and by", "that there is"]
+    samples = [
+        "a web hook",
+        "Web hooks",
+        "the peer",
+        "was told",
+        "whom",
+        "whoever",
+        "anew",
+        "by and by",
+        "that there is",
+    ]
     assert samples == [text for text in samples if REPLACED.search(text)]
     assert [] == [text for text in ["webhook", "the peers", "toldo", "whomever", "newanew"] if REPLACED.search(text)]
