@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.flags import difference
-from gateway.streams.cohort import Cohort, Mode, Outlet, Subscriber
-from gateway.streams.cohort_index import CohortIndex
+from gateway.streams.cohort import Cohort, CohortIndex, Mode, Outlet, Subscriber
 from gateway.streams.impact import TURNED_OFF, UNCHANGED, VALUE_CHANGED, Impact
 from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.modes import DEFAULT_OPTIONS, DeltaEvents, Events, OfrepEvents, PlainEvents, StreamOptions

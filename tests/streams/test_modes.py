@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.flags import Snapshot, User, load
 from gateway.streams import HeartbeatWheel, Hub, StreamOptions, Subscriber, parse_event_id
-from gateway.streams.cohort_index import UNKNOWN_FLAG
+from gateway.streams.cohort import UNKNOWN_FLAG
 from gateway.streams.hub import KEPT_SNAPSHOTS
 
 DELTA = StreamOptions("delta")
