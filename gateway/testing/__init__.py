@@ -1,4 +1,4 @@
-"""Public fakes and strategies: an upstream CDN, a receiver of web hooks, configs and users for Hypothesis.
+"""Public test tools: a fake upstream CDN, a webhook receiver, Hypothesis strategies for configs and users.
 
-The gateway never imports this room; ``strategies`` and ``damage`` need Hypothesis, which it does not install.
+The gateway does not import this room.  ``strategies`` and ``damage`` need Hypothesis, which is not installed with it.
 """

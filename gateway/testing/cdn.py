@@ -1,4 +1,4 @@
-"""A fake upstream CDN: one config JSON for every key, served well or badly.
+"""A fake upstream CDN: one config JSON for every key, served correctly or in one of many faulty ways.
 
 In a test: ``cdn = FakeCdn(); port = cdn.listen(reactor)``, then set ``cdn.mode``, ``cdn.body``, ``cdn.etag``.
 Stand-alone: ``python -m gateway.testing.cdn --port 0 --file config.json`` prints its port and then serves the file,
@@ -45,18 +45,18 @@ Mode = Literal[
     "brotli",
 ]
 _SUFFIX = b"/config_v6.json"
-_BOMB = 256 * 1024 * 1024  # bytes that the "bomb" unfolds to; about 256 KiB on the wire
+_BOMB = 256 * 1024 * 1024  # decompressed bytes of the "bomb"; about 256 KiB on the wire
 _NOISE = (b"X-Noise: " + b"y" * 1000 + b"\r\n") * 4000  # about 4 MB of header fields
 
 
 class FakeCdn(Resource):
-    """Serves ``/configuration-files/<any key>/config_v6.json`` in the current ``mode``; all else is 404.
+    """Serves ``/configuration-files/<any key>/config_v6.json`` in the current ``mode``; other paths get 404.
 
     Any attribute may be set at any time, in the reactor thread, and holds from the next request on.
     ``requests`` counts requests by path; ``seen`` keeps each one's headers and ``peers`` its sender, oldest first.
     ``redirect`` is (base URL, kind) for the mode ``redirect-in-body``; ``location`` is for ``moved``.
     ``babble`` sends 4 MB of header fields, ``bomb`` 256 MB of zeros as gzip.
-    ``oversize`` bytes are sent in the mode ``oversized``; None means without end; ``sent`` counts what went out.
+    ``oversize`` bytes are sent in the mode ``oversized``; None means no end; ``sent`` counts the bytes sent.
     """
 
     isLeaf = True
@@ -80,11 +80,11 @@ class FakeCdn(Resource):
 
     @property
     def count(self) -> int:
-        """How many requests came in all."""
+        """Number of all requests."""
         return sum(self.requests.values())
 
     def listen(self, reactor: Any, tls: Any = None) -> int:
-        """Begin to listen on a free port of 127.0.0.1, which is returned; *tls* is a context factory for https."""
+        """Listen on a free port of 127.0.0.1 and return it; ``tls`` is a context factory for https."""
         site = _QuietSite(self)
         self._connections = WrappingFactory(site)
         if tls is None:
@@ -94,20 +94,20 @@ class FakeCdn(Resource):
         return int(self._port.getHost().port)
 
     def close(self) -> Deferred[Any]:
-        """Stop listening and cut every connection; fires when the port is free."""
+        """Stop listening and abort every connection; fires when the port is free."""
         for connection in list(self._connections.protocols):
             connection.transport.abortConnection()
         return maybeDeferred(self._port.stopListening)
 
     def release(self) -> None:
-        """Answer everybody who hangs, as in the mode ``ok``."""
+        """Answer all hanging requests as in the mode ``ok``."""
         hanging, self.hanging = self.hanging, []
         for request in hanging:
             request.write(self._ok(request))
             request.finish()
 
     def next_request(self) -> Deferred[None]:
-        """Fires when the next request has arrived and was answered, or hangs; never errs."""
+        """Return a Deferred that fires when the next request was answered, or hangs; it never fails."""
         waiting: Deferred[None] = Deferred()
         self.arrived.append(waiting)
         return waiting
@@ -173,7 +173,7 @@ class FakeCdn(Resource):
         return NOT_DONE_YET
 
     def _babble(self, request: Any) -> int:
-        request.transport.write(b"HTTP/1.1 200 OK\r\n" + _NOISE)  # and never the end of the head
+        request.transport.write(b"HTTP/1.1 200 OK\r\n" + _NOISE)  # without the end of the head
         return NOT_DONE_YET
 
     def _redirect_in_body(self, request: Any) -> bytes:
@@ -209,7 +209,7 @@ class FakeCdn(Resource):
 
 @implementer(IPullProducer)
 class _Flood:
-    """Writes blanks until ``oversize`` is reached or the reader is gone."""
+    """Writes spaces until ``oversize`` is reached or the client has disconnected."""
 
     _CHUNK = bytes(16 * 1024).replace(b"\0", b" ")
 
@@ -233,7 +233,7 @@ class _Flood:
         self._request.write(piece)
 
     def stopProducing(self) -> None:
-        """The reader is gone."""
+        """Stop, because the client has disconnected."""
 
 
 class _QuietSite(Site):
@@ -245,7 +245,7 @@ class _QuietSite(Site):
         super().__init__(resource)
 
     def log(self, request: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _FileCdn(FakeCdn):

@@ -1,4 +1,4 @@
-"""A Hypothesis strategy that damages a config JSON: what an upstream might send one bad day."""
+"""A Hypothesis strategy that damages a config JSON, as a broken upstream might."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Draw = st.DrawFn
 
 _JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, -1, 7, 99, 2**70, 1.5, 1e300, "", "x", [], {}, [None], [[]], {"c": []}, {"v": {"b": 1}}]
-).map(deepcopy)  # what is put in may be damaged in its turn
+).map(deepcopy)  # a copy, since inserted values may be damaged as well
 
 
 @st.composite
 def damaged(draw: Draw, config: Json) -> Json:
-    """A copy of a config with one to three members replaced, removed or doubled somewhere."""
+    """A copy of ``config`` with one to three members replaced or removed."""
     copy: Json = json.loads(json.dumps(config))
     for _ in range(draw(st.integers(1, 3))):
         _damage(draw, copy)

@@ -1,6 +1,6 @@
-"""A receiver of web hooks that shows what arrives, and whether its signature is good.
+"""A webhook receiver that prints each message and whether its signature is valid.
 
-Stand-alone: ``python -m gateway.testing.receiver --port 0 --secret whsec_…`` prints its port, then each call.
+Stand-alone: ``python -m gateway.testing.receiver --port 0 --secret whsec_…`` prints its port, then each message.
 In a test: ``with Receiver(secret) as receiver: … receiver.url, receiver.calls``.
 """
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from http.server import BaseHTTPRequestHandler
 
-BODY_LIMIT = 16 * 1024 * 1024  # bytes of one call; beyond it 413
-CALLS_KEPT = 1000  # the oldest go first
-PARENT_SECONDS = 0.3  # between two looks whether the parent process lives
+BODY_LIMIT = 16 * 1024 * 1024  # bytes of one message; a larger one is answered with 413
+CALLS_KEPT = 1000  # the oldest are dropped first
+PARENT_SECONDS = 0.3  # between two checks that the parent process lives
 
 
 @frozen
 class Call:
-    """One call as it arrived; header names in lower case."""
+    """One request as it arrived; header names in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
 
     @property
     def id(self) -> str:
-        """The message's id, equal for every attempt."""
+        """The message id, equal for every attempt."""
         return self.headers.get("x-flaggateway-delivery", "")
 
     def signed_with(self, secret: str) -> bool | None:
-        """Whether every signature that the call carries is good; None when it carries none."""
+        """Return whether every signature of the request is valid; None if it has none."""
         found = []
         hub = self.headers.get("x-hub-signature-256")
         if hub is not None:
@@ -57,18 +57,18 @@ class Call:
 
 
 class Receiver(ThreadedServer):
-    """Answers every POST with ``status``, in threads of its own; ``calls`` are the latest, the oldest first."""
+    """Answers every POST with ``status`` and passes it to ``on_call``; ``calls`` holds the latest, oldest first."""
 
-    def __init__(self, port: int = 0, status: int = 204, told: Callable[[Call], None] = lambda _: None) -> None:
+    def __init__(self, port: int = 0, status: int = 204, on_call: Callable[[Call], None] = lambda _: None) -> None:
         self.calls: list[Call] = []
         self.status = status
-        self._told = told
+        self._on_call = on_call
         super().__init__(self._handler(), port)
         self.url = f"http://127.0.0.1:{self.port}/"
 
-    def _take(self, call: Call) -> None:
+    def _accept(self, call: Call) -> None:
         self.calls = [*self.calls[-CALLS_KEPT + 1 :], call]
-        self._told(call)
+        self._on_call(call)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         receiver = self
@@ -84,7 +84,7 @@ class Receiver(ThreadedServer):
                     self._answer(413)
                     return
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver._take(Call(headers, self.rfile.read(size)))
+                receiver._accept(Call(headers, self.rfile.read(size)))
                 self._answer(receiver.status)
 
             def _answer(self, status: int) -> None:
@@ -96,17 +96,17 @@ class Receiver(ThreadedServer):
 
 
 def _show(call: Call, secret: str) -> None:
-    verdict = {True: "signature good", False: "SIGNATURE BAD", None: "not signed"}[call.signed_with(secret)]
+    verdict = {True: "signature valid", False: "SIGNATURE INVALID", None: "not signed"}[call.signed_with(secret)]
     print(f"\n{call.id}: {verdict}\n{call.body.decode('utf-8', 'replace')}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Serve until interrupted, or until the parent process ends."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--secret", default="", help="what signatures are checked with")
-    parser.add_argument("--status", type=int, default=204, help="how each call is answered")
-    parser.add_argument("--parent", type=int, help="end when this process is not, or no longer, the parent")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
+    parser.add_argument("--secret", default="", help="secret to check signatures with")
+    parser.add_argument("--status", type=int, default=204, help="status of each answer")
+    parser.add_argument("--parent", type=int, help="exit as soon as this process is not the parent")
     chosen = parser.parse_args(arguments)
     forever = Event()
     with Receiver(chosen.port, chosen.status, lambda call: _show(call, chosen.secret)) as receiver:

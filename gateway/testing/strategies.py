@@ -1,11 +1,11 @@
-"""Hypothesis strategies for config JSON and for users whom its rules concern.
+"""Hypothesis strategies for config JSON and for users that its rules match.
 
-    case = data.draw(strategies.cases())     # a config and users whom its rules really concern
+    case = data.draw(strategies.cases())     # a config, and users that its rules match
     snapshot = load(case.body, "etag")
     snapshot.evaluate_all(case.users[0])
 
-Random rules hardly ever match random users, so comparison values are taken from the users' own values:
-equal ones, prefixes, suffixes, neighbours.
+Random rules rarely match random users, so comparison values are derived from the values of the users:
+equal values, prefixes, suffixes, neighbours.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Json = dict[str, Any]
 Draw = st.DrawFn
 
 ATTRIBUTES = ("Identifier", "Email", "Country", "Plan", "Version", "Age", "When", "Tags")
-KEYS = ("alpha", "beta", "gamma-ü", "δ", "<html>&", "zeta")  # keys of flags: escapes and non-ASCII included
-SALTS = ("c2FsdA==", "c2FsdA==", "other salt", "sältχ", "")  # of the config; hashed comparison values carry it
+KEYS = ("alpha", "beta", "gamma-ü", "δ", "<html>&", "zeta")  # flag keys, with escapes and non-ASCII
+SALTS = ("c2FsdA==", "c2FsdA==", "other salt", "sältχ", "")  # of the config; part of hashed comparison values
 
-_ODD = 12  # one in so many values is of an unexpected form
+_ODD = 12  # one of so many values has an unexpected form
 
 
 @attrs.frozen
@@ -46,7 +46,7 @@ class Case:
 
 
 def _rarely(draw: Draw, one_in: int) -> bool:
-    # Hypothesis favours the ends and likes small numbers: what lies between is drawn about as often as it should be.
+    # Hypothesis prefers small numbers and the ends of a range; a number in between is drawn about evenly.
     return draw(st.integers(0, one_in)) == one_in * 2 // 3
 
 
@@ -79,7 +79,7 @@ ODD_TEXTS = ("", " ", "\u2028", "1_000", "1e400", "0x1p4", "1.2", "[1]", "null",
 
 @st.composite
 def attributes(draw: Draw) -> Json:
-    """Attributes as a decoded JSON object: each name with the kind of value that its name suggests, as a rule."""
+    """Attributes as a decoded JSON object; most values have the type that the name suggests."""
     found: Json = {}
     for name in ATTRIBUTES:
         if not _rarely(draw, 8):
@@ -114,7 +114,7 @@ _any_value = st.one_of(
 
 
 def users() -> st.SearchStrategy[User]:
-    """Users with such attributes."""
+    """Users with ``attributes``."""
     return attributes().map(lambda found: User(attributes_from_json(found)))
 
 
@@ -139,7 +139,7 @@ def _hashed_chunk(draw: Draw, text: str, context: str, *, start: bool) -> str:
 
 
 def _suited(draw: Draw, comparator: int) -> str:
-    """Choose the attribute whose values fit a comparator, as a rule."""
+    """Choose an attribute whose values mostly fit the comparator."""
     if _rarely(draw, 3 * _ODD):
         return str(_pick(draw, *ATTRIBUTES, "Missing"))
     if 4 <= comparator <= 9:
@@ -233,7 +233,7 @@ def _rule(draw: Draw, kind: int, make: Any) -> Json:
 
 @st.composite
 def configs(draw: Draw, people: Sequence[User]) -> Json:
-    """A config JSON v6 whose rules concern these users: every comparator, segments, prerequisites, percentages."""
+    """A config JSON v6 whose rules match some of the users: every comparator, segments, prerequisites, percentages."""
     salt = _pick(draw, *SALTS)
     segments = [
         {"n": name, "r": [_condition(draw, people, salt + name) for _ in range(draw(st.integers(1, 2)))]}
@@ -278,6 +278,6 @@ def _asked_value(draw: Draw, asked: Json | None) -> Json:
 
 @st.composite
 def cases(draw: Draw) -> Case:
-    """A config together with a few users whom it concerns."""
+    """A config and a few users that its rules match."""
     people = draw(st.lists(users(), min_size=2, max_size=5))
     return Case(draw(configs(people)), tuple(people))

@@ -1,4 +1,4 @@
-"""An HTTP server in threads of its own: the base of what stands at the far end of a real socket."""
+"""An HTTP server that runs in its own threads; base of the fakes that are reached through real sockets."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Self
 
 
 class QuietHandler(BaseHTTPRequestHandler):
-    """HTTP/1.1, and no line per call: calls are shown by whoever wants them shown."""
+    """HTTP/1.1 without the log line that the base class writes for each request."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two writes; the second would wait 40 ms for an ACK
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing: a peer that is killed in the middle of a call is no fault of ours."""
+        """Log nothing: a client that is killed during a request is not an error of the server."""
 
 
 class ThreadedServer:
-    """Answers on loopback as ``handler`` does, while it is entered as a context manager; a ``port`` of 0 is any."""
+    """A server on loopback that answers with ``handler`` while its context is open; port 0 takes a free port."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
         self._server = _Server(("127.0.0.1", port), handler)
         self.port = self._server.server_port
 
     def __enter__(self) -> Self:
-        """Start to answer."""
+        """Start to serve."""
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop to answer."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()

@@ -94,8 +94,8 @@ def test_the_printed_commands_show_an_evaluation_a_stream_a_push_and_a_delivery(
         assert 29 == next(data)
         reader.kill()
     eventually(lambda: demo.told(deliveries) >= {"FLAG_UPDATED", "USER_FLAGS_UPDATED"}, demo.said.read_text)
-    assert "SIGNATURE BAD" not in demo.received
-    assert 2 == demo.received.count("signature good")
+    assert "SIGNATURE INVALID" not in demo.received
+    assert 2 == demo.received.count("signature valid")
 
 
 def test_ctrl_c_ends_the_demo_well(demo):

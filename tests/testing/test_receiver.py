@@ -65,7 +65,7 @@ def test_it_shows_what_arrives_and_ends_with_its_parent(tmp_path):
         (port,) = map(int, re.findall(r"receiving on port ([0-9]+)", said.read_text()))
         assert 204 == post(port, signed(SECRET))
         assert 204 == post(port, signed("another"))
-        text = f"\nan-id: signature good\n{BODY.decode()}\n\nan-id: SIGNATURE BAD\n{BODY.decode()}\n"
+        text = f"\nan-id: signature valid\n{BODY.decode()}\n\nan-id: SIGNATURE INVALID\n{BODY.decode()}\n"
         eventually(lambda: said.read_text().endswith(text), said.read_text)
         parent.stdin.close()
 
