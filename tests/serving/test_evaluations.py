@@ -1,4 +1,4 @@
-"""Which answers and which events of streams are told to the exporter, through a whole server over memory."""
+"""Which answers and which stream events are exported, through a whole server in memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def config(value: bool = True, **flags: Any) -> dict[str, Any]:
 
 
 class Scene:
-    """A server that serves one SDK and gives away what was evaluated."""
+    """A server with one SDK, whose exported evaluations the test reads."""
 
     def __init__(self, exporter: dict[str, Any], document: dict[str, Any] | None = None, **sdk: Any) -> None:
         from gateway.serving import LocalServer
@@ -58,7 +58,7 @@ class Scene:
         self._parcels.append(parcel)
         return succeed(None)
 
-    def ask(self, path: str, body: Any, **headers: str) -> Answer:
+    def post(self, path: str, body: Any, **headers: str) -> Answer:
         """POST a body and return the answer."""
         line = Connection(self.server.site)
         line.send(request_bytes("POST", path, headers, json.dumps(body)))
@@ -74,13 +74,13 @@ class Scene:
         return line
 
     def publish(self, document: dict[str, Any]) -> None:
-        """Have a new config pushed."""
+        """Push a new config."""
         self.sdk.snapshot = load(json.dumps(document).encode(), "", self.sdk.snapshot)
         self.server.publish("sdk1", self.sdk.snapshot)
         self.clock.advance(0.001)
 
-    def told(self) -> list[dict[str, Any]]:
-        """The events since last asked."""
+    def events(self) -> list[dict[str, Any]]:
+        """Return the exported events since the last call."""
         self.clock.advance(TICK_SECONDS)
         parcels, self._parcels = self._parcels, []
         lines = [line for parcel in parcels if parcel.count for line in parcel.lines.split(b"\n")]
@@ -88,82 +88,82 @@ class Scene:
         return [json.loads(line) for line in lines]
 
     def keys(self) -> list[str]:
-        """The flags of the events since last asked, in their order within the config."""
-        return sorted(event["key"] for event in self.told())
+        """Return the flags of the exported events since the last call, sorted."""
+        return sorted(event["key"] for event in self.events())
 
 
-def test_eval_is_told_with_user_flag_variation_value_and_second() -> None:
-    """As the answer has it."""
+def test_an_eval_is_exported_with_user_flag_variation_value_and_second() -> None:
+    """The event has the values of the answer."""
     scene = Scene(HOOK)
-    assert {"value": True, "variationId": "v-on"} == scene.ask("/api/sdk1/eval", {"key": "on", "user": ANNA}).json
+    assert {"value": True, "variationId": "v-on"} == scene.post("/api/sdk1/eval", {"key": "on", "user": ANNA}).json
     assert [
         {
             "kind": "feature", "contextKind": "user", "userKey": "anna", "creationDate": int(NOW), "key": "on",
             "variation": "v-on", "value": True, "default": False, "source": "SERVER",
         }
-    ] == scene.told()  # fmt: skip
+    ] == scene.events()  # fmt: skip
 
 
-def test_a_flag_that_fails_is_told_as_default_without_a_value() -> None:
-    """Though the answer is an error."""
+def test_a_failing_flag_is_exported_as_default_without_a_value() -> None:
+    """It is exported although the answer is an error."""
     scene = Scene(HOOK)
-    assert 500 == scene.ask("/api/sdk1/eval", {"key": "failing", "user": ANNA}).status
-    assert 500 == scene.ask(f"{OFREP}/failing", {"context": ANNA}, **BY_ID).status
-    assert [(None, True)] * 2 == [(event["value"], event["default"]) for event in scene.told()]
+    assert 500 == scene.post("/api/sdk1/eval", {"key": "failing", "user": ANNA}).status
+    assert 500 == scene.post(f"{OFREP}/failing", {"context": ANNA}, **BY_ID).status
+    assert [(None, True)] * 2 == [(event["value"], event["default"]) for event in scene.events()]
 
 
-def test_ofrep_names_its_user_by_the_targeting_key() -> None:
-    """As evaluation does."""
+def test_the_user_of_an_ofrep_evaluation_is_its_targeting_key() -> None:
+    """The event has the same identifier as the evaluation."""
     scene = Scene(HOOK)
-    assert 200 == scene.ask(f"{OFREP}/on", {"context": {"targetingKey": "zoe"}}, **BY_ID).status
-    assert [("on", "zoe")] == [(event["key"], event["userKey"]) for event in scene.told()]
+    assert 200 == scene.post(f"{OFREP}/on", {"context": {"targetingKey": "zoe"}}, **BY_ID).status
+    assert [("on", "zoe")] == [(event["key"], event["userKey"]) for event in scene.events()]
 
 
-def test_users_without_an_identifier_are_anonymous_and_told_apart() -> None:
-    """Nobody at all, too; default attributes count as the user's."""
+def test_users_without_an_identifier_are_anonymous_and_distinct() -> None:
+    """So is no user at all; default attributes count as the user's."""
     scene = Scene(HOOK)
     for body in ({"key": "on"}, {"key": "on", "user": {"Country": "DE"}}, {"key": "on", "user": {"Country": "FR"}}):
-        scene.ask("/api/sdk1/eval", body)
-    told = scene.told()
-    assert ["anonymousUser"] * 3 == [event["contextKind"] for event in told]
-    assert 3 == len({event["userKey"] for event in told})
+        scene.post("/api/sdk1/eval", body)
+    events = scene.events()
+    assert ["anonymousUser"] * 3 == [event["contextKind"] for event in events]
+    assert 3 == len({event["userKey"] for event in events})
     named = Scene(HOOK, defaults={"Identifier": "kiosk"})
-    named.ask("/api/sdk1/eval", {"key": "on"})
-    assert ["kiosk"] == [event["userKey"] for event in named.told()]
+    named.post("/api/sdk1/eval", {"key": "on"})
+    assert ["kiosk"] == [event["userKey"] for event in named.events()]
 
 
-def test_what_is_refused_is_not_told() -> None:
+def test_a_refused_request_is_not_exported() -> None:
     """No flag was evaluated."""
     scene = Scene(BULK)
-    assert 400 == scene.ask("/api/sdk1/eval", {"key": "nowhere"}).status
-    assert 404 == scene.ask(f"{OFREP}/nowhere", {}, **BY_ID).status
-    assert 404 == scene.ask("/api/sdk2/eval", {"key": "on"}).status
-    assert 400 == scene.ask("/api/sdk1/eval-all", {"user": 1}).status
-    assert [] == scene.told()
+    assert 400 == scene.post("/api/sdk1/eval", {"key": "nowhere"}).status
+    assert 404 == scene.post(f"{OFREP}/nowhere", {}, **BY_ID).status
+    assert 404 == scene.post("/api/sdk2/eval", {"key": "on"}).status
+    assert 400 == scene.post("/api/sdk1/eval-all", {"user": 1}).status
+    assert [] == scene.events()
 
 
 @pytest.mark.parametrize(("exporter", "expected"), [(HOOK, []), (BULK, ["changing", "failing", "on"])])
-def test_all_flags_at_once_are_told_if_asked_for(exporter: dict[str, Any], expected: list[str]) -> None:
-    """And the answers are the same either way."""
+def test_bulk_evaluations_are_exported_if_configured(exporter: dict[str, Any], expected: list[str]) -> None:
+    """The answers do not depend on it."""
     scene, plain = Scene(exporter), Scene({})
     for path, body in (("/api/sdk1/eval-all", {"user": ANNA}), (OFREP, {"context": ANNA})):
-        assert plain.ask(path, body, **BY_ID).body == scene.ask(path, body, **BY_ID).body
+        assert plain.post(path, body, **BY_ID).body == scene.post(path, body, **BY_ID).body
         assert expected == scene.keys()
-        assert [] == plain.told()
+        assert [] == plain.events()
 
 
-def test_a_bulk_answer_that_has_not_changed_is_not_evaluated_and_not_told() -> None:
+def test_an_unchanged_bulk_answer_is_neither_evaluated_nor_exported() -> None:
     """304 shows no values."""
     scene = Scene(BULK)
-    etag = scene.ask(OFREP, {"context": ANNA}, **BY_ID)["Etag"]
-    scene.told()
-    assert 304 == scene.ask(OFREP, {"context": ANNA}, **BY_ID, **{"If-None-Match": etag}).status
-    assert [] == scene.told()
+    etag = scene.post(OFREP, {"context": ANNA}, **BY_ID)["Etag"]
+    scene.events()
+    assert 304 == scene.post(OFREP, {"context": ANNA}, **BY_ID, **{"If-None-Match": etag}).status
+    assert [] == scene.events()
 
 
 @pytest.mark.parametrize("query", ["", "?mode=delta"])
-def test_each_event_of_a_stream_of_one_flag_is_told(query: str) -> None:
-    """The first one, and each one that a change brings; for each reader."""
+def test_each_event_of_a_stream_of_one_flag_is_exported(query: str) -> None:
+    """The first event and each event after a change, once per stream."""
     scene = Scene(HOOK)
     for _ in range(2):
         scene.open("changing", query)
@@ -171,40 +171,40 @@ def test_each_event_of_a_stream_of_one_flag_is_told(query: str) -> None:
     assert ["changing", "changing", "on"] == scene.keys()
     scene.publish(config(False))
     assert [("changing", False, "anna")] * 2 == [
-        (event["key"], event["value"], event["userKey"]) for event in scene.told()
+        (event["key"], event["value"], event["userKey"]) for event in scene.events()
     ]
     scene.publish({"f": {"on": config()["f"]["on"]}})
-    assert [] == scene.told()  # the flag is gone: nothing was evaluated
+    assert [] == scene.events()  # the flag is gone: nothing was evaluated
 
 
-def test_a_stream_whose_flag_fails_is_told_so() -> None:
-    """A null that failed is not one that was deleted."""
+def test_a_flag_of_a_stream_that_fails_is_exported_as_default() -> None:
+    """The event of a deleted flag, which has the same payload, is not exported."""
     scene = Scene(HOOK)
     scene.open("changing")
-    scene.told()
+    scene.events()
     scene.publish(config(changing={"t": 0, "v": {"s": "x"}, "i": "v"}))
-    assert [(None, True)] == [(event["value"], event["default"]) for event in scene.told()]
+    assert [(None, True)] == [(event["value"], event["default"]) for event in scene.events()]
 
 
-def test_a_reader_that_is_told_nothing_new_is_not_told_of() -> None:
-    """``recovered`` and the id alone are no evaluations; the same data again is one."""
+def test_a_stream_that_resumes_without_data_is_not_exported() -> None:
+    """``recovered`` and the id alone show no values; the same data again does."""
     scene = Scene(HOOK)
     seen = {}
     for query in ("?mode=delta", "?resume=quiet"):
         line = Connection(scene.server.site)
         line.send(f"GET {stream_path('sdk1', ANNA, 'on')}{query} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
         seen[query] = parse_answer(line.received()).text.split("id: ")[1].split("\n")[0]
-    assert 2 == len(scene.told())
+    assert 2 == len(scene.events())
     for query, last in seen.items():
         scene.open("on", query, headers=f"Last-Event-ID: {last}\r\n")
-    assert [] == scene.told()
+    assert [] == scene.events()
     scene.open("on", headers=f"Last-Event-ID: {seen['?resume=quiet']}\r\n")
     assert ["on"] == scene.keys()
 
 
 @pytest.mark.parametrize("exporter", [HOOK, BULK])
-def test_streams_of_all_flags_are_told_if_asked_for(exporter: dict[str, Any]) -> None:
-    """Plain ones tell all flags with each event, patches what they hold."""
+def test_streams_of_all_flags_are_exported_if_configured(exporter: dict[str, Any]) -> None:
+    """Each plain event counts for all flags, a patch for the flags in it."""
     scene = Scene(exporter)
     wanted = exporter is BULK
     scene.open(None)
@@ -215,54 +215,54 @@ def test_streams_of_all_flags_are_told_if_asked_for(exporter: dict[str, Any]) ->
     assert (["changing"] * 2 + ["failing", "on"] if wanted else []) == scene.keys()
 
 
-def test_streams_that_only_call_to_ask_again_are_not_told() -> None:
-    """OFREP's events show no values."""
+def test_ofrep_event_streams_are_not_exported() -> None:
+    """Their events show no values."""
     scene = Scene(BULK)
-    answer = scene.ask(OFREP, {"context": ANNA}, **BY_ID).json
-    scene.told()
+    answer = scene.post(OFREP, {"context": ANNA}, **BY_ID).json
+    scene.events()
     line = Connection(scene.server.site)
     path = answer["eventStreams"][0]["endpoint"]["requestUri"]
     line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
     scene.publish(config(False))
     scene.clock.advance(60)
     assert b"refetchEvaluation" in line.received()
-    assert [] == scene.told()
+    assert [] == scene.events()
 
 
-def test_a_stream_that_waited_for_its_first_config_is_told_when_it_comes() -> None:
-    """Not before."""
+def test_a_stream_that_waits_for_the_first_config_is_exported_with_it() -> None:
+    """Nothing is exported before."""
     scene = Scene(HOOK, snapshot=None)
     scene.open("on", headers="Accept: text/event-stream\r\n")
-    assert [] == scene.told()
+    assert [] == scene.events()
     scene.publish(config())
     assert ["on"] == scene.keys()
 
 
 def test_sampling_and_aggregate_hold_for_every_route() -> None:
-    """Counts have no user."""
+    """Aggregated events have no user."""
     scene = Scene(BULK | {"aggregate": True})
-    scene.ask("/api/sdk1/eval", {"key": "on", "user": ANNA})
-    scene.ask("/api/sdk1/eval-all", {"user": {"Identifier": "zoe"}})
+    scene.post("/api/sdk1/eval", {"key": "on", "user": ANNA})
+    scene.post("/api/sdk1/eval-all", {"user": {"Identifier": "zoe"}})
     scene.open("on")
-    told = {event["key"]: (event["count"], event["userKey"]) for event in scene.told()}
-    assert {"on": (3, ""), "changing": (1, ""), "failing": (1, "")} == told
+    events = {event["key"]: (event["count"], event["userKey"]) for event in scene.events()}
+    assert {"on": (3, ""), "changing": (1, ""), "failing": (1, "")} == events
     nothing = Scene(BULK | {"sampling": 0})
-    nothing.ask("/api/sdk1/eval", {"key": "on", "user": ANNA})
+    nothing.post("/api/sdk1/eval", {"key": "on", "user": ANNA})
     nothing.open(None)
-    assert [] == nothing.told()
+    assert [] == nothing.events()
 
 
-def test_a_reload_begins_and_ends_the_telling() -> None:
+def test_a_reload_switches_the_export_on_and_off() -> None:
     """For answers and for streams that are open already."""
     scene = Scene({})
     scene.open("changing")
-    scene.ask("/api/sdk1/eval", {"key": "on"})
-    assert [] == scene.told()
+    scene.post("/api/sdk1/eval", {"key": "on"})
+    assert [] == scene.events()
     scene.server.apply(settings_of({"exporter": HOOK}))
     scene.publish(config(False))
-    scene.ask("/api/sdk1/eval", {"key": "on"})
+    scene.post("/api/sdk1/eval", {"key": "on"})
     assert ["changing", "on"] == scene.keys()
     scene.server.apply(settings_of({}))
     scene.publish(config(True))
-    scene.ask("/api/sdk1/eval", {"key": "on"})
-    assert [] == scene.told()
+    scene.post("/api/sdk1/eval", {"key": "on"})
+    assert [] == scene.events()
