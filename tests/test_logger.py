@@ -23,9 +23,9 @@ from gateway.telemetry.logfile import open_again
 from gateway.telemetry.outbox_pages import OutboxPages
 from gateway.telemetry.rlimits import raise_file_limit
 from gateway.upstream.cdn_source import CdnSource
-from gateway.upstream.fetch_queue import Turns
+from gateway.upstream.fetch_queue import FetchQueue
 from gateway.upstream.file_source import FileSource
-from gateway.upstream.flag_warnings import Complaints
+from gateway.upstream.flag_warnings import FlagWarnings
 from gateway.upstream.inotify import open_watch
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
@@ -83,10 +83,10 @@ LOGGED_AS = [
     (FileSource, "offline"),
     (open_watch, "offline"),
     (CdnSource, "sdks"),
-    (Complaints, "sdks"),
+    (FlagWarnings, "sdks"),
     (Registry, "sdks"),
     (Sdk, "sdks"),
-    (Turns, "sdks"),
+    (FetchQueue, "sdks"),
 ]
 
 

@@ -67,13 +67,13 @@ class Reload:
         # All that can refuse comes first, ``server.apply`` last among it; what follows was checked and does not fail.
         try:
             self.server.check(settings)
-            self.registry.check(settings)
+            network = self.registry.check(settings)
             self.database.check(settings)
             self.server.apply(settings)
         except (ExporterUnusable, OutboxUnusable, TlsError, TrustError, ValueError) as error:
             return [str(error)]
         self.database.configure(settings)  # before the registry: what a new SDK fetches is told as these settings say
-        self.registry.reconfigure(settings)
+        self.registry.reconfigure(settings, network)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))
         for warning in loaded.warnings:

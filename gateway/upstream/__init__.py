@@ -1,18 +1,18 @@
-"""Where config JSON comes from: the CDN or a local file, one source per SDK, kept current.
+"""Config JSON from the CDN or from local files: one source per SDK, kept current.
 
     CDN or file ──► Source ──► Sdk ──► Snapshot ──► on_change (streams) · by_id, by_key (web)
 
-Data leaves this room as immutable Snapshots only; a fault of an upstream leaves the last good one in place.
+Only immutable Snapshots leave this room; a failing upstream leaves the last good one in place.
 """
+
+from __future__ import annotations
 
 from gateway.upstream.outcome import Kind, Refreshed
 from gateway.upstream.registry import Registry
-from gateway.upstream.reporter import NoReporter, Reporter
-from gateway.upstream.sdk import Sdk
+from gateway.upstream.sdk import Reporter, Sdk
 
 __all__ = (
     "Kind",
-    "NoReporter",
     "Refreshed",
     "Registry",
     "Reporter",

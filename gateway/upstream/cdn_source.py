@@ -1,14 +1,14 @@
-"""One SDK's config JSON from the CDN: conditional requests, redirects of both kinds, every fault as a value.
+"""One SDK's config JSON from the CDN: conditional requests, redirects of both kinds, every error as a value.
 
 fetch ─► GET, If-None-Match ─► 3xx? again ─► 304 / 200 ─► body names another CDN? again ─► Outcome
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urljoin, urlsplit
 
-from attrs import field, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
@@ -28,9 +28,19 @@ from gateway.http_client import (
     read_body,
 )
 from gateway.logger import component_logger
-from gateway.upstream import reporter
-from gateway.upstream.governance import FETCH_LIMIT, Accept, Refuse, judge
-from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome, made_etag
+from gateway.upstream.governance import FETCH_LIMIT, Accept, Refuse, check_preferences
+from gateway.upstream.outcome import (
+    CDN_FAILED,
+    CDN_FETCHED,
+    CDN_NOT_MODIFIED,
+    CDN_STATUS,
+    Failed,
+    Fetched,
+    Kind,
+    NotModified,
+    Outcome,
+    etag_of,
+)
 from gateway.upstream.polling import delay, interval
 
 if TYPE_CHECKING:
@@ -39,17 +49,18 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.iweb import IResponse
 
+    from gateway.http_client import Reactor
     from gateway.settings.schema.root import Upstream
-    from gateway.upstream.source import Tools, Wake
+    from gateway.upstream.source import SourceContext, Wake
 
 _log = component_logger("sdks")
 
-CDN = {"global": "https://cdn-global.configcat.com", "eu": "https://cdn-eu.configcat.com"}
-REDIRECT_LIMIT = 10  # 3xx answers followed in one fetch; Go's client and browsers stop at 10 to 20
-_MOVED = frozenset({301, 302, 303, 307, 308})
-_AGENT = f"flaggateway/{gateway.__version__}"
-RESPONSE_OVERHEAD = 1024 * 1024  # bytes of one response beyond twice max_bytes, for heads; chunks can double a body
-IDLE_SECONDS = 240  # that a connection is kept, as in Twisted's pools
+CDN: Final = {"global": "https://cdn-global.configcat.com", "eu": "https://cdn-eu.configcat.com"}
+REDIRECT_LIMIT: Final = 10  # 3xx answers followed in one fetch; Go's client and browsers stop at 10 to 20
+_MOVED: Final = frozenset({301, 302, 303, 307, 308})
+_AGENT: Final = f"flaggateway/{gateway.__version__}"
+RESPONSE_OVERHEAD: Final = 1024 * 1024  # bytes of one response above twice max_bytes; chunks can double a body
+IDLE_SECONDS: Final = 240  # that a connection is kept, as in Twisted's pools
 
 # The texts are those of ConfigCat Proxy where it has one.
 _WORDS: Final[Mapping[NetworkError, tuple[Kind, str]]] = {
@@ -77,53 +88,58 @@ _WORDS: Final[Mapping[NetworkError, tuple[Kind, str]]] = {
 class Network:
     """How upstreams are reached; equal for equal settings, environment and bytes of the CA file."""
 
-    reactor: Any = field(eq=False)
     limits: Upstream
     trust: Trust
     proxies: ProxyRules
 
-    def agent(self) -> HttpAgent:
+    def agent(self, reactor: Reactor) -> HttpAgent:
         """Return a new agent for one SDK."""
         limits = self.limits
         # One idle connection, since an SDK has one fetch at a time.
         bounds = Limits(2 * limits.max_bytes + RESPONSE_OVERHEAD, limits.connect_timeout, 1, IDLE_SECONDS)
-        return HttpAgent(self.reactor, self.trust, bounds, proxies=self.proxies, retry=True)
+        return HttpAgent(reactor, self.trust, bounds, proxies=self.proxies, retry=True)
 
 
-def open_network(
-    reactor: Any, limits: Upstream, proxy: str, environ: Mapping[str, str], warn: Callable[[str, str], None]
-) -> Network:
+def open_network(limits: Upstream, proxy: str, environ: Mapping[str, str], warn: Callable[[str, str], None]) -> Network:
     """Read the CA file; a proxy URL that cannot be used is ignored after ``warn(where, why)``.
 
     :raises TrustError: when ``upstream.ca_file`` cannot be used
     """
     trust = load_trust(limits.ca_file, "upstream.ca_file")
-    return Network(reactor, limits, trust, ProxyRules.from_settings(proxy, environ, warn))
+    return Network(limits, trust, ProxyRules.from_settings(proxy, environ, warn))
 
 
 class CdnSource:
     """Fetches one SDK's config JSON and wakes its SDK when the next poll is due; see ``Source``."""
 
     remote = True
-    fetched = reporter.CDN_FETCHED
-    not_modified = reporter.CDN_NOT_MODIFIED
-    unreadable = unparsable = reporter.CDN_FAILED
+    fetched = CDN_FETCHED
+    not_modified = CDN_NOT_MODIFIED
+    unreadable = unparsable = CDN_FAILED
 
     def __init__(
-        self, tools: Tools, network: Network, *, sdk_id: str, key: str, base: str, governance: str, every: float
+        self,
+        context: SourceContext,
+        network: Network,
+        *,
+        sdk_id: str,
+        key: str,
+        base: str,
+        governance: str,
+        every: float,
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._network = network
         self._sdk_id = sdk_id
         self._key = key
         self._custom = bool(base)
         self._base = base or CDN[governance]
         self._every = interval(every)
-        self._agent = network.agent()
+        self._agent = network.agent(context.reactor)
         self._etag = self._offered = ""
         self._failures = 0
         self._wake: Wake = _nothing
-        self._poll = Timer(tools.clock)
+        self._poll = Timer(context.reactor)
         self.place = _host(self._base)
 
     def start(self, wake: Wake) -> None:
@@ -137,13 +153,13 @@ class CdnSource:
         return self._agent.close_connections()
 
     def settled(self, outcome: Outcome) -> None:
-        """See ``Source``: keep the ETag of what was accepted, and arm the next poll."""
+        """See ``Source``: keep the ETag of a config that was accepted, and start the timer of the next poll."""
         failed = isinstance(outcome, Failed)
         self._failures = self._failures + 1 if failed else 0
         if isinstance(outcome, Fetched):
-            # Not before: with the ETag of a config that was refused, a 304 would hide that it is still refused.
+            # Only now: after a config that was refused, its ETag would get a 304, which hides that it is still refused.
             self._etag = self._offered
-        wait = delay(self._every, self._failures, self._tools.rng.random())
+        wait = delay(self._every, self._failures, self._context.rng.random())
         self._poll.start(wait, self._wake)
 
     async def fetch(self) -> Outcome:
@@ -157,7 +173,7 @@ class CdnSource:
 
     async def _within(self, seconds: float) -> Outcome:
         work: Deferred[Outcome] = Deferred.fromCoroutine(self._attempt())
-        work.addTimeout(seconds, self._tools.clock, _timed_out)
+        work.addTimeout(seconds, self._context.reactor, _timed_out)
         try:
             return await work
         except Exception as error:  # noqa: BLE001 - the border between the network's exceptions and our values
@@ -171,7 +187,7 @@ class CdnSource:
                 if isinstance(outcome, NotModified):
                     self._base = base
                 return outcome
-            verdict = judge(outcome.body, base, custom=self._custom)
+            verdict = check_preferences(outcome.body, base, custom=self._custom)
             if isinstance(verdict, Refuse):
                 return Failed(Kind.REDIRECT, verdict.reason)
             if verdict.advised:
@@ -187,7 +203,7 @@ class CdnSource:
         return Failed(Kind.REDIRECT, "redirection loop encountered while trying to fetch config JSON")
 
     async def _get(self, url: str) -> Outcome:
-        """One GET, its 3xx answers followed."""
+        """Send one GET and follow its 3xx answers."""
         for _ in range(REDIRECT_LIMIT + 1):
             response = await self._agent.send("GET", url, self._headers())
             location = response.headers.getRawHeaders(b"location", [b""])[0]
@@ -215,16 +231,16 @@ class CdnSource:
         body = await read_body(response, Inflater(self._network.limits.max_bytes, encoding))
         etag = response.headers.getRawHeaders(b"etag", [b""])[0].decode("latin-1").strip()
         self._offered = etag
-        return Fetched(body, etag or made_etag(body))
+        return Fetched(body, etag or etag_of(body))
 
 
 def config_url(base: str, key: str) -> str:
-    """Where the config JSON of *key* lies under *base*, with or without slashes at the end of *base*."""
+    """Return the URL of the config JSON of ``key``; ``base`` may end in slashes."""
     return f"{base.rstrip('/')}/configuration-files/{quote(key, safe='/')}/config_v6.json"
 
 
 def _nothing() -> None:
-    """Wakes nobody."""
+    """Stand in for ``wake`` while the source is not started or stopped."""
 
 
 def _host(url: str) -> str:
@@ -236,7 +252,7 @@ def _host(url: str) -> str:
 
 def _timed_out(result: Outcome | Failure, seconds: float) -> Outcome:
     if isinstance(result, (Fetched, NotModified, Failed)):
-        return result  # it came at the last moment
+        return result  # it came at the same moment as the timeout
     text = f"request timed out while trying to fetch config JSON. Timeout value: {seconds * 1000:.0f}ms"
     return Failed(Kind.TIMEOUT, text)
 
@@ -249,7 +265,7 @@ def _failed(error: BaseException) -> Failed:
 
 
 def _unexpected(code: int) -> Failed:
-    phrase = RESPONSES.get(code, b"").decode("ascii")  # ours, not the upstream's: nothing foreign in the log
+    phrase = RESPONSES.get(code, b"").decode("ascii")  # Twisted's: the upstream's own phrase could hold anything
     line = f"{code} {phrase}".strip()
     text = f"unexpected HTTP response was received while trying to fetch config JSON: {line}"
-    return Failed(Kind.STATUS, text, reporter.CDN_STATUS + line)
+    return Failed(Kind.STATUS, text, CDN_STATUS + line)

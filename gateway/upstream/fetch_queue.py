@@ -1,13 +1,13 @@
-"""Who gets which fetch: one runs, one may wait, and nobody is answered by a fetch older than the question.
+"""Which fetch answers which caller: one runs, one may wait, and a fetch never answers a call made after its begin.
 
-ask ──► idle: begin now ─────────────► answers everybody who waited for it
-    └─► busy: wait for the next one ──► begins when the running one ends
-ask(limited) within a second of the last limited one ──► held until the second is over
+request ──► idle: begin now ─────────────► answers every caller that waited for it
+        └─► busy: wait for the next one ──► begins when the running one ends
+request(limited) within a second of the last limited fetch ──► held until the second is over
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -18,31 +18,35 @@ from gateway.upstream.outcome import Refreshed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+
 _log = component_logger("sdks")
 
-LIMITED_INTERVAL = 1.0  # seconds between fetches that callers without credentials can cause per SDK
-WAITING_LIMIT = 10_000  # callers waiting per SDK; each is an open request; the next one is told so at once
-_CROWDED = Refreshed("too many callers are waiting for a refresh of this SDK")
-_STOPPED = Refreshed("the SDK was stopped")
+LIMITED_INTERVAL: Final = 1.0  # seconds between fetches that callers without credentials can cause per SDK
+WAITING_LIMIT: Final = 10_000  # callers waiting per SDK, each an open request; the next one gets an error at once
+_CROWDED: Final = Refreshed("too many callers are waiting for a refresh of this SDK")
+_STOPPED: Final = Refreshed("the SDK was stopped")
+GIVEN_UP: Final = Refreshed("config fetch failed: the fetch was given up")
 
 
-class Turns:
-    """Coalesces callers of *run*, which does one fetch and never errs unless cancelled."""
+class FetchQueue:
+    """Coalesces the callers of ``run``, which makes one fetch and fails only when cancelled."""
 
-    def __init__(self, clock: Any, run: Callable[[], Deferred[Refreshed]]) -> None:
+    def __init__(self, clock: IReactorTime, run: Callable[[], Deferred[Refreshed]]) -> None:
         self._clock = clock
         self._run = run
         self._current: Deferred[Refreshed] | None = None
-        self._served: list[Deferred[Refreshed]] = []
-        self._waiting: list[Deferred[Refreshed]] = []
-        self._held: list[Deferred[Refreshed]] = []
-        self._again = False
+        self._served: list[Deferred[Refreshed]] = []  # callers of the running fetch
+        self._waiting: list[Deferred[Refreshed]] = []  # callers of the next one
+        self._held: list[Deferred[Refreshed]] = []  # limited callers
+        self._due = False  # another fetch begins even without callers
         self._stopped = False
-        self._free_at = float("-inf")  # when the next limited fetch may begin
+        self._limited_at = float("-inf")  # when the next limited fetch may begin
         self._timer = Timer(clock)
 
-    def ask(self, *, limited: bool = False) -> Deferred[Refreshed]:
-        """The result of a fetch that begins after this call; cancelling it disturbs nobody else."""
+    def request(self, *, limited: bool = False) -> Deferred[Refreshed]:
+        """Return the result of a fetch that begins after this call; cancelling it affects no other caller."""
         caller: Deferred[Refreshed] = Deferred(self._forget)
         if self._stopped:
             caller.callback(_STOPPED)
@@ -56,21 +60,21 @@ class Turns:
             self._begin()
         return caller
 
-    def nudge(self) -> None:
-        """A fetch that begins after this call is wanted, but nobody waits for its result."""
-        self._again = True
+    def wake(self) -> None:
+        """Make a fetch that begins after this call, without a caller."""
+        self._due = True
         self._begin()
 
     def restart(self) -> None:
-        """Give up the running fetch, if any; its callers are served by a new one that begins at once."""
+        """Cancel the running fetch, if any, and begin a new one, which also answers its callers."""
         self._waiting[:0], self._served = self._served, []
-        self._again = True
+        self._due = True
         if self._current is not None:
             self._current.cancel()
         self._begin()
 
     def stop(self) -> Deferred[None]:
-        """Answer everybody, begin nothing any more; fires when the running fetch has ended."""
+        """Answer every caller and begin no further fetch; fires when the running one has ended."""
         self._stopped = True
         self._timer.cancel()
         callers = self._served + self._waiting + self._held
@@ -85,15 +89,15 @@ class Turns:
         return ended
 
     def _begin(self) -> None:
-        if self._stopped or self._current is not None or not (self._again or self._waiting):
+        if self._stopped or self._current is not None or not (self._due or self._waiting):
             return
         if self._held:
-            self._free_at = self._clock.seconds() + LIMITED_INTERVAL
-        self._served = self._waiting + self._held  # a fetch that begins now is new enough for those held back, too
-        self._waiting, self._held, self._again = [], [], False
+            self._limited_at = self._clock.seconds() + LIMITED_INTERVAL
+        self._served = self._waiting + self._held  # a fetch that begins now is new enough for limited callers, too
+        self._waiting, self._held, self._due = [], [], False
         self._timer.cancel()
         current = self._current = self._run()
-        current.addErrback(_mishap).addCallback(self._ended)
+        current.addErrback(_given_up).addCallback(self._ended)
 
     def _ended(self, result: Refreshed) -> None:
         served, self._served = self._served, []
@@ -103,13 +107,12 @@ class Turns:
         self._begin()
 
     def _release(self) -> None:
-        """Let those held back wait with the others as soon as their second is over."""
+        """Begin a fetch for limited callers as soon as their second is over."""
         if not self._held or self._timer.active or self._stopped:
             return
-        wait = self._free_at - self._clock.seconds()
+        wait = self._limited_at - self._clock.seconds()
         if wait <= 0:
-            self._again = True
-            self._begin()
+            self.wake()
         else:
             self._timer.start(wait, self._release)
 
@@ -125,7 +128,7 @@ def _answer(callers: list[Deferred[Refreshed]], result: Refreshed) -> None:
             caller.callback(result)
 
 
-def _mishap(failure: Any) -> Refreshed:
+def _given_up(failure: Failure) -> Refreshed:
     if failure.check(CancelledError) is None:
-        _log.failure("a fetch ended in an unforeseen way", failure)
-    return Refreshed("config fetch failed: the fetch was given up")
+        _log.failure("a fetch failed unexpectedly; the last good config stays in place", failure)
+    return GIVEN_UP

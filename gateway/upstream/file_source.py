@@ -1,32 +1,41 @@
-"""One SDK's config JSON from a local file: bounded reads, watched by inotify or by looking."""
+"""One SDK's config JSON from a local file: bounded reads, changes found by inotify or by polling."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
 
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
-from gateway.upstream import reporter
-from gateway.upstream.inotify import Tell, Watch, open_watch
-from gateway.upstream.outcome import Failed, Fetched, Kind, Outcome, made_etag
-from gateway.upstream.symlinks import Sight, look
+from gateway.upstream.inotify import OnEvent, Watch, open_watch
+from gateway.upstream.outcome import (
+    FILE_NOT_MODIFIED,
+    FILE_RELOADED,
+    FILE_UNPARSABLE,
+    FILE_UNREADABLE,
+    Failed,
+    Fetched,
+    Kind,
+    Outcome,
+    etag_of,
+)
+from gateway.upstream.symlinks import PathState, path_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.upstream.source import Tools, Wake
+    from gateway.upstream.source import SourceContext, Wake
 
 _log = component_logger("offline")
 
-SAFETY_INTERVAL = 15.0  # seconds between looks where inotify is at work: for network mounts and lost events
-QUIET = 0.1  # seconds without an event before a file is read: editors and copies write in several steps
-LONGEST = 1.0  # seconds after the first event when it is read anyway, should events never end
-_CHUNK = 1024 * 1024
+SAFETY_INTERVAL: Final = 15.0  # seconds between polls beside inotify: for network mounts and lost events
+QUIET: Final = 0.1  # seconds without an event before a file is read: editors and copies write in several steps
+LONGEST: Final = 1.0  # seconds after the first event when it is read anyway, should events never end
+_CHUNK: Final = 1024 * 1024
 
 
 class FileSource:
@@ -36,22 +45,22 @@ class FileSource:
     """
 
     remote = False
-    fetched = reporter.FILE_RELOADED
-    not_modified = reporter.FILE_NOT_MODIFIED
-    unreadable = reporter.FILE_UNREADABLE
-    unparsable = reporter.FILE_UNPARSABLE
+    fetched = FILE_RELOADED
+    not_modified = FILE_NOT_MODIFIED
+    unreadable = FILE_UNREADABLE
+    unparsable = FILE_UNPARSABLE
 
     def __init__(
         self,
-        tools: Tools,
+        context: SourceContext,
         path: str,
         *,
         max_bytes: int,
         polling: bool,
         every: float,
-        watching: Callable[[Any, Tell], Watch | None] = open_watch,
+        watching: Callable[[Any, OnEvent], Watch | None] = open_watch,
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._path = path
         self._max_bytes = max_bytes
         self._polling = polling
@@ -59,25 +68,22 @@ class FileSource:
         self._watching = watching
         self._watch: Watch | None = None
         self._wake: Wake | None = None
-        self._seen: Sight | None = None
-        self._look_again = self._fresh = False
+        self._seen: PathState | None = None
+        self._read_again = self._fresh = False
         self._first_event: float | None = None
-        self._poll = Timer(tools.clock)
-        self._pending = Timer(tools.clock)
+        self._poll = Timer(context.reactor)
+        self._pending = Timer(context.reactor)
         self.place = Path(path).name or path
 
     def start(self, wake: Wake) -> None:
         """See ``Source``."""
         self._wake = wake
         if not self._polling:
-            self._watch = self._watching(self._tools.clock, self._event)
+            self._watch = self._watching(self._context.reactor, self._event)
             if self._watch is None:
-                _log.warn(
-                    "inotify is not available; {place} is looked at every {every} s",
-                    place=self.place,
-                    every=self._every,
-                )
-        self._arm()
+                message = "inotify is not available; {place} is polled every {every} s"
+                _log.warn(message, place=self.place, every=self._every)
+        self._start_timer()
 
     def stop(self) -> Deferred[None]:
         """See ``Source``."""
@@ -91,49 +97,49 @@ class FileSource:
 
     async def fetch(self) -> Outcome:
         """See ``Source``."""
-        before, self._seen = self._seen, look(self._path)  # not after the read: a change during it must be seen
+        before, self._seen = self._seen, path_state(self._path)  # before the read, so that a change during it is seen
         if self._watch is not None:
-            self._watch.follow(self._seen.directories)
-            self._seen = look(self._path)  # what was switched before the watches stood
-            self._watch.follow(self._seen.directories)
+            self._watch.set_directories(self._seen.directories)
+            self._seen = path_state(self._path)  # for what was switched before the watches were set
+            self._watch.set_directories(self._seen.directories)
         self._fresh = self._seen != before
-        return await self._tools.in_thread(lambda: read(self._path, self._max_bytes))
+        return await self._context.in_thread(lambda: read(self._path, self._max_bytes))
 
     def settled(self, outcome: Outcome) -> None:
-        """See ``Source``: decide whether the next look reads the file even if it looks the same.
+        """See ``Source``: decide whether the next poll reads the file even if its state is the same.
 
-        One that could not be read is tried at each look.
+        A file that could not be read is read at each poll.
         One that just changed is read once more: two writes can fall into one tick of the file system's clock.
         """
         unread = isinstance(outcome, Failed) and outcome.kind is not Kind.CONFIG
-        self._look_again = self._fresh or unread
+        self._read_again = self._fresh or unread
 
-    def _arm(self) -> None:
+    def _start_timer(self) -> None:
         every = self._every if self._watch is None else max(self._every, SAFETY_INTERVAL)
-        self._poll.start(every, self._look)
+        self._poll.start(every, self._poll_once)
 
-    def _look(self) -> None:
-        self._arm()
-        if self._look_again or look(self._path) != self._seen:
-            self._change()
+    def _poll_once(self) -> None:
+        self._start_timer()
+        if self._read_again or path_state(self._path) != self._seen:
+            self._changed()
 
     def _event(self, path: str | None) -> None:
         if path is not None and self._seen is not None and path not in self._seen.names:
-            return  # a neighbour's change
-        now = self._tools.clock.seconds()
+            return  # another file of the directory
+        now = self._context.reactor.seconds()
         if self._first_event is None:
             self._first_event = now
         wait = max(0.0, min(QUIET, self._first_event + LONGEST - now))
-        self._pending.start(wait, self._change)
+        self._pending.start(wait, self._changed)
 
-    def _change(self) -> None:
+    def _changed(self) -> None:
         self._first_event = None
         if self._wake is not None:
             self._wake()
 
 
 def read(path: str, limit: int) -> Outcome:
-    """The whole file, at most *limit* bytes; blocks, and never waits for a pipe's writer."""
+    """Read the whole file, at most ``limit`` bytes; blocks, but never waits for the writer of a pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -148,7 +154,7 @@ def read(path: str, limit: int) -> Outcome:
         os.close(descriptor)
     if body is None:
         return Failed(Kind.TOO_LARGE, "the file is larger than upstream.max_bytes")
-    return Fetched(body, made_etag(body))
+    return Fetched(body, etag_of(body))
 
 
 def _read_all(descriptor: int, limit: int) -> bytes | None:

@@ -1,11 +1,8 @@
-"""What is wrong with the flags of a config that is served all the same, said once and not per request.
-
-Whoever gets a 500 or a null is sent to the log; this is what stands there.
-"""
+"""Log lines about flags of a served config that cannot be evaluated: one per change, not one per request."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.flags import faults
 from gateway.logger import component_logger
@@ -17,19 +14,19 @@ if TYPE_CHECKING:
 
 _log = component_logger("sdks")
 
-SHOWN = 5  # flags that one line names; a broken publication may break hundreds
-SHOWN_OF_KEY = 60  # characters of a flag's key in that line
+SHOWN: Final = 5  # flags that one line names; a broken publication may break hundreds
+SHOWN_OF_KEY: Final = 60  # characters of a flag's key in that line
 
 
-class Complaints:
+class FlagWarnings:
     """The faults of one SDK's current config."""
 
     def __init__(self, sdk_id: str) -> None:
         self._sdk_id = sdk_id
         self._known: Mapping[str, str] = {}
 
-    def look(self, snapshot: Snapshot, previous: Snapshot | None) -> None:
-        """Log which flags of a new config cannot serve everybody, if others or for other reasons than before."""
+    def update(self, snapshot: Snapshot, previous: Snapshot | None) -> None:
+        """Log the flags of a new config that fail, unless all of them failed for the same reasons before."""
         found = faults(snapshot, previous, self._known)
         fresh = {key: why for key, why in found.items() if self._known.get(key) != why}
         had, self._known = bool(self._known), found

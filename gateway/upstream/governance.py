@@ -1,17 +1,18 @@
 """Data governance: a config JSON can name the CDN that it should have been fetched from (pure).
 
-A *custom* base is one that the operator set; the config must not lead away from it unless it insists.
+A *custom* base is one that the operator set; only a forced redirect of the config leads away from it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from attrs import frozen
 
-FETCH_LIMIT = 3  # fetches of one refresh, the first included; a fourth would be a loop (official SDKs: 3)
-_WANTED, _FORCED = 1, 2  # of ``p.r`` in config JSON v6; 0 means that the CDN is right; ``p.u`` is the base meant
+FETCH_LIMIT: Final = 3  # fetches of one refresh, the first included; a fourth would be a loop (official SDKs: 3)
+_WANTED: Final = 1  # of ``p.r`` in config JSON v6; 0 means that the CDN is right; ``p.u`` is the base
+_FORCED: Final = 2
 
 
 class _Root(msgspec.Struct):
@@ -28,11 +29,11 @@ class Accept:
     """The body is the config; the next refresh begins at ``base``."""
 
     base: str
-    advised: bool = False  # the config would rather be fetched elsewhere: worth a warning
+    advised: bool = False  # the config names another base than the settings: worth a warning
 
 
 @frozen
-class Again:
+class FetchAgain:
     """Fetch now from ``base``."""
 
     base: str
@@ -41,13 +42,13 @@ class Again:
 
 @frozen
 class Refuse:
-    """The redirect cannot be followed; ``reason`` says why."""
+    """The redirect cannot be followed; ``reason`` is for log and caller."""
 
     reason: str
 
 
-def judge(body: bytes, base: str, *, custom: bool) -> Accept | Again | Refuse:
-    """What to do with a body that came from *base*; a body that is no JSON is accepted here and refused later."""
+def check_preferences(body: bytes, base: str, *, custom: bool) -> Accept | FetchAgain | Refuse:
+    """Return what to do with a body from ``base``; one that is no JSON is accepted here and refused by the compiler."""
     try:
         preferences = msgspec.json.decode(msgspec.json.decode(body, type=_Root).p, type=_Preferences | None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -62,7 +63,7 @@ def judge(body: bytes, base: str, *, custom: bool) -> Accept | Again | Refuse:
     if not wanted.startswith(("https://", "http://")):
         return Refuse("the config JSON redirects to something that is no http or https URL")
     if mode == _FORCED:
-        return Again(wanted)
+        return FetchAgain(wanted)
     if custom:
         return Refuse("refusing to redirect from custom URL without forced redirection") if mode else Accept(base)
-    return Again(wanted, advised=True) if mode == _WANTED else Accept(wanted, advised=True)
+    return FetchAgain(wanted, advised=True) if mode == _WANTED else Accept(wanted, advised=True)

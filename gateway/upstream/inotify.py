@@ -11,28 +11,27 @@ from twisted.python.filepath import FilePath
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
-    from gateway.upstream.symlinks import Place
+    from gateway.upstream.symlinks import Directory
 
 _log = component_logger("offline")
 
-
-Tell = Callable[[str | None], None]
+OnEvent = Callable[[str | None], None]
 
 
 class Watch(Protocol):
-    """Tells of changes in a set of directories; may tell too often, and hears nothing of other machines' changes."""
+    """Reports changes in a set of directories, sometimes more than there were; other machines' changes never."""
 
-    def follow(self, directories: Sequence[Place]) -> None:
-        """Watch exactly these from now on; nothing happens when they are the same as before."""
+    def set_directories(self, directories: Sequence[Directory]) -> None:
+        """Watch exactly these from now on; no effect when they are the same as before."""
 
     def close(self) -> None:
-        """Stop telling and give the descriptor back."""
+        """Report nothing more and close the descriptor."""
 
 
-def open_watch(reactor: Any, tell: Tell) -> Watch | None:
-    """A watch, or None where inotify does not work.
+def open_watch(reactor: Any, on_event: OnEvent) -> Watch | None:
+    """Return a watch, or None where inotify does not work.
 
-    It calls *tell* in the reactor thread with the full path that changed; None when a directory itself went away.
+    It calls ``on_event`` in the reactor thread with the full path that changed; None when a directory was removed.
     """
     try:
         from twisted.internet.inotify import INotify
@@ -40,7 +39,7 @@ def open_watch(reactor: Any, tell: Tell) -> Watch | None:
         return None
 
     class Notifier(INotify):
-        """Closes once: twisted's own closes the descriptor again for each watched directory that goes away."""
+        """Closes once: Twisted's own closes the descriptor again for each watched directory that was removed."""
 
         _closing = False
 
@@ -49,50 +48,47 @@ def open_watch(reactor: Any, tell: Tell) -> Watch | None:
                 self._closing = True
                 super().loseConnection()
 
-    watch = Inotify(lambda: Notifier(reactor), tell)
-    return watch if watch.works() else None
+    watch = InotifyWatch(lambda: Notifier(reactor), on_event)
+    return watch if watch.available() else None
 
 
-class Inotify:
-    """One inotify descriptor; a new one whenever the directories to watch are others than before."""
+class InotifyWatch:
+    """One inotify descriptor; a new one whenever the directories to watch change."""
 
-    def __init__(self, make: Callable[[], Any], tell: Tell) -> None:
+    def __init__(self, make: Callable[[], Any], on_event: OnEvent) -> None:
         self._make = make
-        self._tell = tell
+        self._on_event = on_event
         self._notifier: Any = None
-        self._following: tuple[Place, ...] = ()
+        self._directories: tuple[Directory, ...] = ()
 
-    def works(self) -> bool:
-        """Whether the system gives us a descriptor at all."""
+    def available(self) -> bool:
+        """Open a descriptor; return whether that worked."""
         try:
             self._notifier = self._make()
         except Exception:  # noqa: BLE001 - INotifyError, or OSError at the limit of descriptors
             return False
         return True
 
-    def follow(self, directories: Sequence[Place]) -> None:
+    def set_directories(self, directories: Sequence[Directory]) -> None:
         """See ``Watch``."""
         wanted = tuple(directories)
-        if wanted == self._following and self._notifier is not None:
+        if wanted == self._directories and self._notifier is not None:
             return
-        self._drop()
+        self.close()
         try:
             self._notifier = self._make()
             for path, _, _ in wanted:
                 self._notifier.watch(FilePath(path), callbacks=[self._event])
             self._notifier.startReading()
-            self._following = wanted
-        except Exception as error:  # noqa: BLE001 - at a limit of the system, the slow look has to do
-            _log.warn("a directory cannot be watched: {kind}", kind=type(error).__name__)
-            self._following = ()
+            self._directories = wanted
+        except Exception as error:  # noqa: BLE001 - at a limit of the system; polling finds the changes
+            _log.warn("a directory cannot be watched, its files are polled: {kind}", kind=type(error).__name__)
+            self._directories = ()
 
     def close(self) -> None:
         """See ``Watch``."""
-        self._drop()
-
-    def _drop(self) -> None:
         notifier, self._notifier = self._notifier, None
-        self._following = ()
+        self._directories = ()
         if notifier is not None:
             notifier.loseConnection()
 
@@ -102,7 +98,7 @@ class Inotify:
         from twisted.internet.inotify import IN_DELETE_SELF, IN_MOVE_SELF
 
         if mask & (IN_DELETE_SELF | IN_MOVE_SELF):
-            self._drop()  # the same path may soon be another directory: follow() makes new watches
-            self._tell(None)
+            self.close()  # the same path may soon be another directory: set_directories() opens a new descriptor
+            self._on_event(None)
         else:
-            self._tell(os.fsdecode(path.path))
+            self._on_event(os.fsdecode(path.path))

@@ -1,4 +1,4 @@
-"""What the settings want of one SDK, and which changes of it can be made without a new fetch (pure)."""
+"""The effective settings of one SDK, and which changes of them need a new source (pure)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Plan:
-    """One SDK's effective settings; two equal plans are the same SDK, untouched by a reload."""
+    """One SDK's effective settings; a reload with an equal plan does not touch the SDK."""
 
     id: str
     settings: SdkSettings
@@ -32,17 +32,17 @@ class Plan:
 
     @property
     def path(self) -> str:
-        """The local file, or empty when the CDN is asked."""
+        """The local file; empty for an SDK that is fetched from the CDN."""
         return self.settings.offline.local.file_path if self.settings.offline.enabled else ""
 
     @property
     def refused(self) -> bool:
-        """The key has a form that no CDN knows, so nothing may be fetched; a file goes with any key."""
+        """Whether the key has no valid form, so that nothing may be fetched; a local file allows any key."""
         return not self.path and not valid_key(self.key, custom_base=bool(self.settings.base_url))
 
     @property
     def origin(self) -> tuple[object, ...]:
-        """What a source is made from; while it is equal, the source keeps running."""
+        """The settings that a source is made from; while they are equal, the source keeps running."""
         if self.path:
             local = self.settings.offline.local
             return ("file", self.path, local.polling, local.poll_interval)
@@ -51,7 +51,7 @@ class Plan:
 
 
 def plans(settings: Settings) -> dict[str, Plan]:
-    """One plan per SDK, in the order of the settings."""
+    """Return one plan per SDK, in the order of the settings."""
     return {sdk_id: _plan(sdk_id, sdk, settings) for sdk_id, sdk in settings.sdks.items()}
 
 

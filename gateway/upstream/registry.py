@@ -1,4 +1,4 @@
-"""All SDKs of the settings, by id and by key; starts, stops and changes them.
+"""All SDKs of the settings, by id and by key; starts, stops and reconfigures them.
 
 settings ──► plans ──► Sdk each ──► Source each (CDN or file)
 reload   ──► equal plan: untouched · same key: same Sdk · new key: a new Sdk · gone: removed
@@ -7,7 +7,7 @@ reload   ──► equal plan: untouched · same key: same Sdk · new key: a new
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 
@@ -16,27 +16,26 @@ from gateway.logger import component_logger
 from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
-from gateway.upstream.reporter import NoReporter, Reporter
-from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, Sdk
-from gateway.upstream.source import InThread, Source, Tools
+from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, Reporter, Sdk
+from gateway.upstream.source import InThread, Source, SourceContext
 
 if TYPE_CHECKING:
     from random import Random
 
-    from gateway.flags import Snapshot
+    from gateway.http_client import Reactor
     from gateway.settings.schema.root import Settings
 
 _log = component_logger("sdks")
 
-MakeSource = Callable[[Plan, Tools, Network], Source]
+MakeSource = Callable[[Plan, SourceContext, Network], Source]
 
 
-def make_source(plan: Plan, tools: Tools, network: Network) -> Source:
-    """The source that *plan* asks for."""
+def make_source(plan: Plan, context: SourceContext, network: Network) -> Source:
+    """Return a new source for ``plan``."""
     if plan.path:
         local = plan.settings.offline.local
         return FileSource(
-            tools,
+            context,
             plan.path,
             max_bytes=network.limits.max_bytes,
             polling=local.polling,
@@ -44,7 +43,7 @@ def make_source(plan: Plan, tools: Tools, network: Network) -> Source:
         )
     settings = plan.settings
     return CdnSource(
-        tools,
+        context,
         network,
         sdk_id=plan.id,
         key=plan.key,
@@ -54,44 +53,32 @@ def make_source(plan: Plan, tools: Tools, network: Network) -> Source:
     )
 
 
-def _ignore(sdk: Sdk) -> None:
-    """Tells nobody."""
-
-
-def _at_once(_sdk: Sdk, _snapshot: Snapshot) -> Deferred[None]:
-    return succeed(None)
-
-
-def _anonymous(_sdk_id: str, _credit: bytes) -> Callable[[], None]:
-    return lambda: None
-
-
 class Registry:
-    """The SDKs.  All methods belong to the reactor thread.
+    """The SDKs.  All methods and callbacks belong to the reactor thread.
 
-    *reactor* gives time and connections; *environ* may name forward proxies; *in_thread* runs file reads.
-    *admit* is called with (sdk, new Snapshot) before anybody is served it, which is when its Deferred fires;
-    *on_change* is called with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
-    *on_added* with an Sdk before its source starts, and again when it goes over to a source of another kind;
-    *on_removed* with an Sdk that ended: it left the settings, or its key changed and another took its place;
-    *on_attributes* with an Sdk whose default user attributes changed while its config did not;
-    *on_credit* with an SDK id and what an authenticated call says of who changed the config, before its fetch begins;
-    the function that it returns is called when that fetch has ended.
+    ``environ`` may name forward proxies; ``in_thread`` runs file reads.
+    ``admit`` is called with (sdk, new Snapshot), which is published once its Deferred has fired;
+    ``on_change`` with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
+    ``on_added`` with an Sdk before its source starts, and again when it changes between CDN and file;
+    ``on_removed`` with an Sdk that ended: it left the settings, or its key changed and another Sdk has its id;
+    ``on_attributes`` with an Sdk whose default user attributes changed while its config did not;
+    ``on_credit`` with an SDK id and the body of an authenticated refresh, before its fetch begins; the function that
+    it returns is called when that fetch has ended.
     """
 
     def __init__(  # noqa: PLR0913 - keywords, and each one a seam
         self,
-        reactor: Any,
+        reactor: Reactor,
         settings: Settings,
         *,
         on_change: OnChange,
         rng: Random,
-        reporter: Reporter | None = None,
-        admit: Admit = _at_once,
-        on_added: Callable[[Sdk], None] = _ignore,
-        on_removed: Callable[[Sdk], None] = _ignore,
-        on_attributes: Callable[[Sdk], None] = _ignore,
-        on_credit: OnCredit = _anonymous,
+        reporter: Reporter,
+        admit: Admit = lambda _sdk, _snapshot: succeed(None),
+        on_added: Callable[[Sdk], None] = lambda _sdk: None,
+        on_removed: Callable[[Sdk], None] = lambda _sdk: None,
+        on_attributes: Callable[[Sdk], None] = lambda _sdk: None,
+        on_credit: OnCredit = lambda _sdk_id, _credit: lambda: None,
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
         load: Load = flags.load,
@@ -104,9 +91,9 @@ class Registry:
         self._on_removed = on_removed
         self._on_attributes = on_attributes
         self._on_credit = on_credit
-        self._reporter: Reporter = reporter if reporter is not None else NoReporter()
+        self._reporter = reporter
         self._environ = environ if environ is not None else {}
-        self._tools = Tools(reactor, rng, in_thread)
+        self._context = SourceContext(reactor, rng, in_thread)
         self._load = load
         self._make_source = source
         self._network: Network | None = None
@@ -120,36 +107,41 @@ class Registry:
         return tuple(self._sdks.values())
 
     def by_id(self, sdk_id: str) -> Sdk | None:
-        """The SDK of that name."""
+        """Return the SDK with that id."""
         return self._sdks.get(sdk_id)
 
     def by_key(self, key: str) -> Sdk | None:
-        """The SDK with that key; the empty key is nobody's, and a key used twice is the first SDK's."""
+        """Return the SDK with that key: never for the empty key, and the first of several with the same key."""
         return self._keys.get(key)
 
     def start(self) -> None:
-        """Read the CA file and begin to fetch; raises ``TrustError`` before anything has begun."""
+        """Read the CA file and begin to fetch.
+
+        :raises TrustError: when the CA file cannot be used; then nothing has begun
+        """
         self._network = self._open(self._settings)
         for sdk in self._sdks.values():
             self._begin(sdk)
 
     def stop(self) -> Deferred[None]:
-        """End every fetch, timer, watch and connection; fires when they are gone.  Snapshots stay readable."""
+        """End every fetch, timer, watch and connection; fires when they have ended.  Snapshots stay readable."""
         return _all([sdk.stop() for sdk in self._sdks.values()])
 
-    def check(self, settings: Settings) -> None:
-        """Raise ``TrustError`` if ``reconfigure`` would."""
-        self._open(settings)
+    def check(self, settings: Settings) -> Network:
+        """Read the CA file; the result is for ``reconfigure``.
 
-    def reconfigure(self, settings: Settings) -> Deferred[None]:
-        """Go over to *settings*; raises ``TrustError``, with nothing changed, when they cannot be used.
+        :raises TrustError: when the CA file cannot be used
+        """
+        return self._open(settings)
+
+    def reconfigure(self, settings: Settings, network: Network) -> Deferred[None]:
+        """Apply ``settings``, of which ``check`` has returned ``network``.
 
         What did not change is not touched: same object, same Snapshot, same timers.
         An SDK that changed keeps its Snapshot until its new source delivers, unless its key changed:
         another key may be another product's, so it starts empty and ``on_removed`` ends the old one's streams.
-        The new state holds on return; the Deferred fires when what was given up is closed.
+        The new state holds on return; the Deferred fires when the old sources and SDKs are closed.
         """
-        network = self._open(settings)
         fresh_network = network != self._network
         if fresh_network:
             self._network = network
@@ -166,7 +158,7 @@ class Registry:
             else:
                 self._sdks[plan.id] = self._build(plan)
         self._index()
-        # First those that go: a new key makes another SDK of the same id, and the old one's streams must end before.
+        # Removals first: a new key makes another SDK of the same id, and the streams of the old one must end before.
         for sdk in gone.values():
             closing.append(sdk.stop())
             self._on_removed(sdk)
@@ -190,19 +182,19 @@ class Registry:
         sdk.start(self._source(sdk.plan))
 
     def _build(self, plan: Plan) -> Sdk:
-        clock = self._tools.clock
+        clock = self._context.reactor
         return Sdk(plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit)
 
     def _source(self, plan: Plan) -> Source | None:
         assert self._network is not None
-        return None if plan.refused else self._make_source(plan, self._tools, self._network)
+        return None if plan.refused else self._make_source(plan, self._context, self._network)
 
     def _open(self, settings: Settings) -> Network:
         def warn(where: str, why: str) -> None:
             _log.warn("{where} is ignored: {why}", where=where, why=why)
 
         limits, proxy = settings.upstream, settings.http_proxy.url
-        return open_network(self._tools.clock, limits, proxy, self._environ, warn)
+        return open_network(limits, proxy, self._environ, warn)
 
     def _index(self) -> None:
         self._keys = {}

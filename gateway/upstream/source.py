@@ -1,4 +1,4 @@
-"""What an SDK asks of the place its config JSON comes from."""
+"""The place that an SDK's config JSON comes from, as ``Sdk`` uses it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ InThread = Callable[[Callable[[], Outcome]], Deferred[Outcome]]
 
 
 @frozen
-class Tools:
-    """What sources need from outside.
+class SourceContext:
+    """What every source gets.
 
-    ``clock`` provides IReactorTime (a source with sockets or inotify needs the whole reactor).
-    ``in_thread`` runs a blocking read and gives its result in the reactor thread.
+    ``reactor`` provides IReactorTime; a source with sockets or inotify needs the whole reactor.
+    ``in_thread`` runs a blocking read and returns its result in the reactor thread.
     """
 
-    clock: Any
+    reactor: Any
     rng: Random
     in_thread: InThread
 
 
 class Source(Protocol):
-    """One place, in the reactor thread.  Its SDK never has two fetches under way, and calls ``start`` once, first."""
+    """One place, in the reactor thread.  Its SDK calls ``start`` first and once, and runs one fetch at a time."""
 
-    remote: bool  # an upstream that sends bodies, rather than a file that is looked at
+    remote: bool  # an upstream that sends bodies, rather than a file
     place: str  # for logs: a host or a file name, never a URL
     fetched: str  # status records of the four ways a fetch can end
     not_modified: str
@@ -41,13 +41,13 @@ class Source(Protocol):
     unparsable: str
 
     def start(self, wake: Wake) -> None:
-        """Begin to call *wake* whenever a fetch is due; the first fetch is the caller's own affair."""
+        """Call ``wake`` from now on whenever a fetch is due; the SDK makes the first fetch without it."""
 
     def stop(self) -> Deferred[None]:
-        """End everything: never calls wake again; fires when descriptors and connections are closed."""
+        """Never call ``wake`` again; fires when descriptors and connections are closed."""
 
     async def fetch(self) -> Outcome:
-        """Ask once; ends within a bound, raises nothing but on cancellation."""
+        """Fetch once, within a bounded time; raises only when cancelled."""
 
     def settled(self, outcome: Outcome) -> None:
-        """Told after each fetch what became of it (a body that is no config counts as ``Failed``)."""
+        """Plan the next fetch; called after each fetch, with ``Failed`` for a body that is no config."""

@@ -1,40 +1,41 @@
-"""What a path looks like now: every directory in which a change could lead it to other bytes.
+"""The state of a path: the file at its end, and every directory in which a change could lead to another file.
 
 Kubernetes puts a ConfigMap at ``dir/file -> ..data/file`` and ``..data -> ..2026_01_01``, and switches ``..data``:
-so the directories of each link on the way matter, and not only that of the last one.
+so the directories of all links on the way matter, not only that of the last one.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
-LINK_LIMIT = 40  # symbolic links followed on one path, as in the Linux kernel
-_ROOT = Path("/")
+LINK_LIMIT: Final = 40  # symbolic links followed on one path, as in the Linux kernel
+_ROOT: Final = Path("/")
 
-Place = tuple[str, int, int]  # path, device, inode
+Directory = tuple[str, int, int]  # path, device, inode
 
 
 @frozen
-class Sight:
-    """Equal sights mean that the file most likely holds the same bytes.
+class PathState:
+    """Equal states mean that the file most likely holds the same bytes.
 
-    ``file`` is (device, inode, mtime ns, ctime ns, size) of the target, or None when there is none.
+    ``file`` is (device, inode, mtime ns, ctime ns, size) of the target, or None when it is missing.
     ``directories`` are those to watch, each with its identity; a missing one is replaced by its nearest ancestor.
-    ``names`` are the full paths of everything on the way, links and end included: nobody else's change matters.
+    ``names`` are the full paths of all links on the way and of the end; changes of other files do not matter.
     """
 
     file: tuple[int, ...] | None
-    directories: tuple[Place, ...]
+    directories: tuple[Directory, ...]
     names: frozenset[str]
 
 
-def look(path: str) -> Sight:
-    """Look at *path*; never raises."""
+def path_state(path: str) -> PathState:
+    """Return the state of ``path``; never raises."""
     directories, names = _way(Path(path).absolute())
-    places = {place for name in directories if (place := _existing(name)) is not None}
-    return Sight(_identity(path), tuple(sorted(places)), frozenset(map(str, names)))
+    found = {directory for name in directories if (directory := _existing(name)) is not None}
+    return PathState(_identity(path), tuple(sorted(found)), frozenset(map(str, names)))
 
 
 def _identity(path: str) -> tuple[int, ...] | None:
@@ -46,7 +47,7 @@ def _identity(path: str) -> tuple[int, ...] | None:
 
 
 def _way(path: Path) -> tuple[set[Path], set[Path]]:
-    """The directory of each symbolic link on the way to *path* and that of its end; and all names on the way."""
+    """Return the directories of all links on the way to ``path`` and of its end, and all names on the way."""
     found: set[Path] = set()
     names: set[Path] = set()
     todo = list(path.parts[:0:-1])
@@ -75,11 +76,11 @@ def _way(path: Path) -> tuple[set[Path], set[Path]]:
 def _target(link: Path) -> Path | None:
     try:
         return link.readlink()
-    except OSError:  # no link, or nothing at all
+    except OSError:  # not a link, or missing
         return None
 
 
-def _existing(name: Path) -> Place | None:
+def _existing(name: Path) -> Directory | None:
     for directory in (name, *name.parents):
         try:
             found = directory.stat()

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from gateway.flags import Snapshot
 from gateway.settings.schema.root import Settings
 from gateway.upstream import Registry
-from gateway.upstream.outcome import Fetched, made_etag
+from gateway.upstream.outcome import Fetched, etag_of
 
 KEY = "a" * 22 + "/" + "b" * 22
 OTHER_KEY = "c" * 22 + "/" + "d" * 22
@@ -84,7 +84,7 @@ class PlayedSource:
     def deliver(self, outcome) -> None:
         """End the oldest fetch under way; text becomes a config."""
         if isinstance(outcome, str):
-            outcome = Fetched(config(outcome), made_etag(config(outcome)))
+            outcome = Fetched(config(outcome), etag_of(config(outcome)))
         self.fetches.pop(0).callback(outcome)
 
 
@@ -114,7 +114,11 @@ class Stage:
         )
         return self.registry
 
-    def _make(self, plan, tools, network) -> PlayedSource:
+    def reload(self, settings: Settings) -> None:
+        """Check and apply other settings, as the gateway's reload does."""
+        self.registry.reconfigure(settings, self.registry.check(settings))
+
+    def _make(self, plan, context, network) -> PlayedSource:
         source = PlayedSource(plan)
         self.sources.setdefault(plan.id, []).append(source)
         return source

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
-from gateway.upstream.fetch_queue import WAITING_LIMIT, Turns
+from gateway.upstream.fetch_queue import WAITING_LIMIT, FetchQueue
 from gateway.upstream.outcome import Refreshed
 
 
@@ -17,7 +17,7 @@ class Runs:
         self.clock = Clock()
         self.begun: list[float] = []
         self.open: list[Deferred] = []
-        self.turns = Turns(self.clock, self.run)
+        self.queue = FetchQueue(self.clock, self.run)
 
     def run(self) -> Deferred:
         self.begun.append(self.clock.seconds())
@@ -42,7 +42,7 @@ def error_of(deferred: Deferred) -> str | None:
 
 def test_an_idle_sdk_fetches_at_once(runs):
     """Nobody waits for nothing."""
-    asked = runs.turns.ask()
+    asked = runs.queue.request()
     assert [0] == runs.begun
     runs.end()
     assert "1" == error_of(asked)
@@ -50,8 +50,8 @@ def test_an_idle_sdk_fetches_at_once(runs):
 
 def test_callers_during_a_fetch_share_the_next_one(runs):
     """One fetch runs and one waits, however many ask, and the running one answers none of the later callers."""
-    first = runs.turns.ask()
-    later = [runs.turns.ask() for _ in range(50)]
+    first = runs.queue.request()
+    later = [runs.queue.request() for _ in range(50)]
     runs.end()
     assert "1" == error_of(first)
     assert [None] * 50 == [error_of(d) for d in later]
@@ -63,9 +63,9 @@ def test_callers_during_a_fetch_share_the_next_one(runs):
 
 def test_a_nudge_during_a_fetch_makes_one_more(runs):
     """A change that is noticed during a read is read."""
-    runs.turns.nudge()
-    runs.turns.nudge()
-    runs.turns.nudge()
+    runs.queue.wake()
+    runs.queue.wake()
+    runs.queue.wake()
     runs.end()
     assert 2 == len(runs.begun)
     runs.end()
@@ -74,9 +74,9 @@ def test_a_nudge_during_a_fetch_makes_one_more(runs):
 
 def test_cancelling_a_caller_disturbs_nobody(runs):
     """A client that disconnects takes neither the fetch nor the others' answers with it."""
-    gone, stays = runs.turns.ask(), None
-    stays = runs.turns.ask()
-    late = runs.turns.ask()
+    gone, stays = runs.queue.request(), None
+    stays = runs.queue.request()
+    late = runs.queue.request()
     gone.cancel()
     late.cancel()
     gone.addErrback(lambda failure: failure.trap(CancelledError))
@@ -88,12 +88,12 @@ def test_cancelling_a_caller_disturbs_nobody(runs):
 
 def test_limited_callers_cause_one_fetch_a_second(runs):
     """A thousand unauthenticated refreshes within a second are two fetches: one at once, one when it is over."""
-    first = runs.turns.ask(limited=True)
+    first = runs.queue.request(limited=True)
     runs.end()
     rest = []
     for _ in range(10):
         runs.clock.advance(0.05)
-        rest += [runs.turns.ask(limited=True) for _ in range(100)]
+        rest += [runs.queue.request(limited=True) for _ in range(100)]
     assert 1 == len(runs.begun)
     runs.clock.advance(0.5)
     runs.end()
@@ -104,10 +104,10 @@ def test_limited_callers_cause_one_fetch_a_second(runs):
 
 def test_limited_callers_join_a_fetch_that_begins_anyway(runs):
     """A fetch that somebody with credentials causes is new enough for those held back."""
-    runs.turns.ask(limited=True)
+    runs.queue.request(limited=True)
     runs.end()
-    held = runs.turns.ask(limited=True)
-    trusted = runs.turns.ask()
+    held = runs.queue.request(limited=True)
+    trusted = runs.queue.request()
     runs.end()
     assert ("2", "2") == (error_of(held), error_of(trusted))
     runs.clock.advance(5)
@@ -116,8 +116,8 @@ def test_limited_callers_join_a_fetch_that_begins_anyway(runs):
 
 def test_limited_callers_during_a_slow_fetch_get_the_next(runs):
     """Even a limited caller never gets the result of a fetch that began before its call."""
-    runs.turns.ask()
-    limited = runs.turns.ask(limited=True)
+    runs.queue.request()
+    limited = runs.queue.request(limited=True)
     assert 1 == len(runs.begun)
     runs.end()
     assert None is error_of(limited)
@@ -128,16 +128,16 @@ def test_limited_callers_during_a_slow_fetch_get_the_next(runs):
 def test_unlimited_callers_never_wait_for_the_limit(runs):
     """The rate limit is not theirs."""
     for _ in range(5):
-        runs.turns.ask()
+        runs.queue.request()
         runs.end()
     assert [0] * 5 == runs.begun
 
 
 def test_waiting_callers_are_bounded(runs):
     """At the bound a caller is told at once, and nobody before it loses anything."""
-    runs.turns.ask()
-    waiting = [runs.turns.ask() for _ in range(WAITING_LIMIT)]
-    assert "too many callers are waiting for a refresh of this SDK" == error_of(runs.turns.ask())
+    runs.queue.request()
+    waiting = [runs.queue.request() for _ in range(WAITING_LIMIT)]
+    assert "too many callers are waiting for a refresh of this SDK" == error_of(runs.queue.request())
     runs.end()
     runs.end()
     assert "2" == error_of(waiting[-1])
@@ -145,19 +145,19 @@ def test_waiting_callers_are_bounded(runs):
 
 def test_stop_answers_everybody_and_begins_nothing(runs):
     """After stop there is no fetch, no timer and no waiting caller."""
-    served, waiting = runs.turns.ask(), runs.turns.ask()
-    stopped = runs.turns.stop()
+    served, waiting = runs.queue.request(), runs.queue.request()
+    stopped = runs.queue.stop()
     assert ("the SDK was stopped", "the SDK was stopped") == (error_of(served), error_of(waiting))
     assert stopped.called
-    assert "the SDK was stopped" == error_of(runs.turns.ask())
-    runs.turns.nudge()
+    assert "the SDK was stopped" == error_of(runs.queue.request())
+    runs.queue.wake()
     assert (1, []) == (len(runs.begun), runs.clock.getDelayedCalls())
 
 
 def test_restart_moves_callers_to_the_new_fetch(runs):
     """Callers of a fetch that is given up are answered by the one that follows."""
-    caller = runs.turns.ask()
-    runs.turns.restart()
+    caller = runs.queue.request()
+    runs.queue.restart()
     assert (2, None) == (len(runs.begun), error_of(caller))
     runs.open.pop(0)
     runs.end()
@@ -166,10 +166,10 @@ def test_restart_moves_callers_to_the_new_fetch(runs):
 
 def test_an_unforeseen_error_is_logged_and_answered(runs, logged_errors):
     """A fault of ours ends no loop and leaves no caller waiting."""
-    caller = runs.turns.ask()
+    caller = runs.queue.request()
     runs.open.pop(0).errback(ZeroDivisionError())
     assert "config fetch failed: the fetch was given up" == error_of(caller)
     assert 1 == len(logged_errors.flush(ZeroDivisionError))
-    again = runs.turns.ask()
+    again = runs.queue.request()
     runs.end()
     assert "2" == error_of(again)

@@ -13,10 +13,9 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
 from gateway.settings.schema.root import Settings
-from gateway.upstream import Registry
-from gateway.upstream import file_source as localfile
-from gateway.upstream.inotify import Inotify
-from gateway.upstream.symlinks import look
+from gateway.upstream import Registry, file_source
+from gateway.upstream.inotify import InotifyWatch
+from gateway.upstream.symlinks import path_state
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
 
@@ -281,8 +280,8 @@ async def test_polling_reads_once_more_after_a_change(files):
     seen = files.path.stat()
     files.path.write_bytes(config("pink"))
     os.utime(files.path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
-    assert look(str(files.path)) != files.sdk._source._seen
-    files.sdk._source._seen = look(str(files.path))
+    assert path_state(str(files.path)) != files.sdk._source._seen
+    files.sdk._source._seen = path_state(str(files.path))
     clock.advance(5)
     assert "pink" == files.values[-1]
     reads = len(files.reporter.messages)
@@ -306,7 +305,7 @@ async def test_polling_retries_an_unreadable_file(files):
 @pytest_twisted.ensureDeferred
 async def test_without_inotify_the_file_is_looked_at(files, monkeypatch):
     """Where the system has no inotify left, looking at the poll interval takes its place."""
-    monkeypatch.setattr(localfile.FileSource.__init__, "__kwdefaults__", {"watching": lambda clock, tell: None})
+    monkeypatch.setattr(file_source.FileSource.__init__, "__kwdefaults__", {"watching": lambda clock, tell: None})
     clock = Clock()
     await files.open(clock)
     files.replace(config("blue"))
@@ -321,7 +320,7 @@ class Bell:
         self.tell = tell
         self.followed = []
 
-    def follow(self, directories):
+    def set_directories(self, directories):
         self.followed.append(directories)
 
     def close(self):
@@ -337,7 +336,7 @@ async def test_events_are_gathered(files, monkeypatch):
         bells.append(Bell(tell))
         return bells[-1]
 
-    monkeypatch.setattr(localfile.FileSource.__init__, "__kwdefaults__", {"watching": ring})
+    monkeypatch.setattr(file_source.FileSource.__init__, "__kwdefaults__", {"watching": ring})
     clock = Clock()
     await files.open(clock)
     for _ in range(5):
@@ -361,16 +360,16 @@ def test_a_circle_of_links_ends(tmp_path):
     """Links that lead back to themselves are a missing file, found in bounded time."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    assert None is look(str(tmp_path / "a")).file
+    assert None is path_state(str(tmp_path / "a")).file
 
 
 def test_look_finds_every_directory_of_a_config_map(tmp_path):
     """The directories of both links and of the file itself are to be watched."""
     config_map(tmp_path, 0, "red")
     (tmp_path / "config.json").symlink_to("..data/config.json")
-    sight = look(str(tmp_path / "config.json"))
-    assert {str(tmp_path), str(tmp_path / "..0")} <= {path for path, _, _ in sight.directories}
-    assert {str(tmp_path / "..data"), str(tmp_path / "..0" / "config.json")} <= sight.names
+    state = path_state(str(tmp_path / "config.json"))
+    assert {str(tmp_path), str(tmp_path / "..0")} <= {path for path, _, _ in state.directories}
+    assert {str(tmp_path / "..data"), str(tmp_path / "..0" / "config.json")} <= state.names
 
 
 @pytest_twisted.ensureDeferred
@@ -390,14 +389,14 @@ async def test_a_watch_that_cannot_be_set_leaves_the_slow_look(files, reactor):
         def loseConnection(self):
             pass
 
-    watch = Inotify(Refusing, told.append)
-    assert watch.works()
-    places = look(str(files.path)).directories
-    watch.follow(places)
+    watch = InotifyWatch(Refusing, told.append)
+    assert watch.available()
+    places = path_state(str(files.path)).directories
+    watch.set_directories(places)
     assert [] == told
     refused[0] = False
-    watch.follow(places)
-    watch.follow(places)
+    watch.set_directories(places)
+    watch.set_directories(places)
     assert [path for path, _, _ in places] == told
 
 
@@ -407,4 +406,4 @@ def test_a_system_without_inotify_descriptors_is_noticed():
     def make():
         raise OSError("too many")
 
-    assert not Inotify(make, print).works()
+    assert not InotifyWatch(make, print).available()

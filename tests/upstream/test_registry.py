@@ -241,7 +241,7 @@ def test_reload_without_a_change_touches_nothing(stage):
     stage.source("one").deliver("red")
     before = [(sdk, sdk.snapshot, sdk.loading) for sdk in registry.sdks]
     for _ in range(10):
-        registry.reconfigure(settings_of({"one": {}, "two": {"key": OTHER_KEY}}))
+        stage.reload(settings_of({"one": {}, "two": {"key": OTHER_KEY}}))
     assert before == [(sdk, sdk.snapshot, sdk.loading) for sdk in registry.sdks]
     assert [1, 1] == [len(sources) for sources in stage.sources.values()]
     assert ([], []) == (stage.removed, stage.attributes)
@@ -253,7 +253,7 @@ def test_reload_adds_and_removes(stage):
     registry.start()
     two, gone = registry.by_id("two"), stage.source("one")
     waiting = registry.by_id("one").refresh()
-    registry.reconfigure(settings_of({"three": {}, "two": {"key": OTHER_KEY}}))
+    stage.reload(settings_of({"three": {}, "two": {"key": OTHER_KEY}}))
     assert ["three", "two"] == [sdk.id for sdk in registry.sdks]
     assert two is registry.by_id("two")
     assert (["one"], True, True) == ([sdk.id for sdk in stage.removed], gone.stopped, waiting.called)
@@ -268,9 +268,9 @@ def test_reload_of_attributes_keeps_the_source(stage):
     stage.source("one").deliver("red")
     sdk = registry.by_id("one")
     changed = {"webhook_signing_key": "s", "log": {"level": "debug"}}
-    registry.reconfigure(settings_of({"one": changed}))
+    stage.reload(settings_of({"one": changed}))
     assert [] == stage.attributes
-    registry.reconfigure(settings_of({"one": {**changed, "default_user_attributes": {"Country": "FR"}}}))
+    stage.reload(settings_of({"one": {**changed, "default_user_attributes": {"Country": "FR"}}}))
     assert (1, [sdk]) == (len(stage.sources["one"]), stage.attributes)
     assert ("red", "FR", "s") == (value_of(sdk), sdk.defaults["Country"], sdk.plan.settings.webhook_signing_key)
 
@@ -290,7 +290,7 @@ def test_reload_of_the_origin_serves_on(stage, change):
     registry.start()
     old, sdk = stage.source("one"), registry.by_id("one")
     old.deliver("red")
-    registry.reconfigure(settings_of({"one": change}))
+    stage.reload(settings_of({"one": change}))
     assert (sdk, "red", True) == (registry.by_id("one"), value_of(sdk), old.stopped)
     stage.source("one").deliver("blue")
     assert ("blue", []) == (value_of(sdk), stage.removed)
@@ -302,7 +302,7 @@ def test_reload_moves_callers_to_the_new_source(stage):
     registry.start()
     sdk, old = registry.by_id("one"), stage.source("one")
     refreshed = sdk.refresh()
-    registry.reconfigure(settings_of({"one": {"base_url": "http://other.example"}}))
+    stage.reload(settings_of({"one": {"base_url": "http://other.example"}}))
     assert (False, False) == (refreshed.called, sdk.when_loaded().called)
     assert [] == stage.reporter.records
     stage.source("one").deliver("blue")
@@ -316,7 +316,7 @@ def test_reload_with_another_key_starts_empty(stage):
     registry.start()
     old = registry.by_id("one")
     stage.source("one").deliver("red")
-    registry.reconfigure(settings_of({"one": {"key": OTHER_KEY}}))
+    stage.reload(settings_of({"one": {"key": OTHER_KEY}}))
     new = registry.by_id("one")
     assert new is not old
     assert ([old], None, None) == (stage.removed, registry.by_key(KEY), new.snapshot)
@@ -330,7 +330,7 @@ def test_reload_of_upstream_limits_renews_every_source(stage):
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
     stage.source("one").deliver("red")
-    registry.reconfigure(settings_of({"one": {}}, upstream={"timeout": 5}))
+    stage.reload(settings_of({"one": {}}, upstream={"timeout": 5}))
     assert (2, "red") == (len(stage.sources["one"]), value_of(registry.by_id("one")))
 
 
@@ -340,10 +340,10 @@ def test_reload_into_and_out_of_a_bad_key_form(stage, logged_errors):
     registry = stage.open(settings_of({"one": {**chained, "base_url": "http://up.example"}}))
     registry.start()
     stage.source("one").deliver("red")
-    registry.reconfigure(settings_of({"one": chained}))
+    stage.reload(settings_of({"one": chained}))
     assert ("red", True) == (value_of(registry.by_id("one")), stage.source("one").stopped)
     assert 1 == len(stage.sources["one"])
-    registry.reconfigure(settings_of({"one": {**chained, "base_url": "http://up.example"}}))
+    stage.reload(settings_of({"one": {**chained, "base_url": "http://up.example"}}))
     stage.source("one").deliver("blue")
     assert "blue" == value_of(registry.by_id("one"))
     logged_errors.flush()
@@ -361,10 +361,10 @@ def test_an_unusable_ca_file_changes_nothing(stage, tmp_path, content):
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
     with pytest.raises(TrustError, match=r"upstream\.ca_file"):
-        registry.reconfigure(bad)
+        stage.reload(bad)
     assert ["one"] == [sdk.id for sdk in registry.sdks]
     with pytest.raises(TrustError, match=r"upstream\.ca_file"):
-        Registry(stage.clock, bad, rng=None, on_change=print).start()
+        Registry(stage.clock, bad, rng=None, reporter=stage.reporter, on_change=print).start()
 
 
 class Gate:
@@ -412,7 +412,7 @@ def test_a_config_that_is_asked_to_be_admitted_is_served_whatever_becomes_of_its
     gate.open()
     registry.by_id("one").refresh()
     stage.source("one").deliver("blue")
-    registry.reconfigure(settings_of({"one": {"base_url": "https://elsewhere.example"}}))
+    stage.reload(settings_of({"one": {"base_url": "https://elsewhere.example"}}))
     stage.source("one").deliver("green")
     assert [("one", "red"), ("one", "blue"), ("one", "green")] == gate.asked
     gate.open()
