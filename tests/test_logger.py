@@ -32,9 +32,9 @@ from gateway.upstream.sdk import Sdk
 from gateway.web.answers.hook import hook
 from gateway.web.context import OpenStreams
 from gateway.web.errors import shield
-from gateway.web.server.epoll import Descriptors
-from gateway.web.server.request_log import traced
-from gateway.web.server.write_batch import PlainLink
+from gateway.web.server.epoll import ConnectionEpoll
+from gateway.web.server.request_log import with_request_log
+from gateway.web.server.write_batch import PlainWriter
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_health import Standing
 from gateway.webhooks.delivery.endpoint_queue import Lane
@@ -55,7 +55,7 @@ LOGGED_AS = [
     (raise_file_limit, "diag"),
     (Courier, "gateway"),
     (Crew, "gateway"),
-    (Descriptors, "gateway"),
+    (ConnectionEpoll, "gateway"),
     (EventFile, "gateway"),
     (Export, "gateway"),
     (Exports, "gateway"),
@@ -74,10 +74,10 @@ LOGGED_AS = [
     (Webhooks, "gateway"),
     (Worker, "gateway"),
     (open_again, "gateway"),
-    (PlainLink, "http"),
+    (PlainWriter, "http"),
     (hook, "http"),
     (shield, "http"),
-    (traced, "http"),
+    (with_request_log, "http"),
     (OpenStreams, "http.sse"),
     (PushLoop, "http.sse"),
     (FileSource, "offline"),
@@ -104,10 +104,10 @@ def test_every_module_that_logs_is_in_the_table():
 
 
 def test_no_module_derives_a_component_from_its_own_name():
-    """Only the two loggers that silence Twisted are made without a component."""
+    """Only the logger that silences Twisted is made without a component."""
     root = Path(gateway.__file__).parent
     plain = [path for path in root.rglob("*.py") if "Logger" in called(path) and path != root / "logger.py"]
-    assert ["http1.py", "http2.py"] == sorted(path.name for path in plain)
+    assert ["twisted_private.py"] == [path.name for path in plain]
 
 
 @pytest.mark.parametrize("component", ["", "web", "gateway.web", "sdks.production"])

@@ -12,7 +12,7 @@ from gateway.logger import component_logger
 from gateway.settings import restart_needed
 from gateway.storage import OutboxUnusable
 from gateway.telemetry import LogLevels
-from gateway.web.server.tls import TlsError
+from gateway.web.server import TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

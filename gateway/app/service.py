@@ -54,7 +54,7 @@ from gateway.telemetry import (
     raise_file_limit,
 )
 from gateway.upstream import Registry, Sdk
-from gateway.web.server.tls import TlsError
+from gateway.web.server import TlsError
 from gateway.webhooks import Webhooks
 
 if TYPE_CHECKING:

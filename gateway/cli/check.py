@@ -45,7 +45,7 @@ def _unusable_files(settings: Settings) -> Iterator[Problem]:
     """Yield the problems of the certificate files that the settings name; the outbox and ports are not tried."""
     from gateway.http_client import TrustError, load_trust
     from gateway.settings import Problem
-    from gateway.web.server.tls import TlsError, build_context
+    from gateway.web.server import TlsError, build_context
 
     ca_files = {"upstream.ca_file": settings.upstream.ca_file, "exporter.ca_file": settings.exporter.ca_file}
     for option, path in ca_files.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
 from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, Subscriber
-from gateway.web.server.write_batch import PlainLink
+from gateway.web.server import PlainWriter
 
 if TYPE_CHECKING:
     import random
@@ -27,14 +27,14 @@ DRAIN_TICK_SECONDS = 0.05  # between two groups of streams that a drain ends, so
 
 
 class PushLoop:
-    """The hubs of all SDKs, and the loop that works for them; frames of one slice leave through ``link`` together."""
+    """The hubs of all SDKs, and the loop that works for them; frames of one slice leave through ``writer`` together."""
 
     def __init__(
-        self, clock: IReactorTime, rng: random.Random, metrics: Metrics, sse: Sse, link: PlainLink | None = None
+        self, clock: IReactorTime, rng: random.Random, metrics: Metrics, sse: Sse, writer: PlainWriter | None = None
     ) -> None:
         self.hubs: dict[str, Hub] = {}
         self._clock = clock
-        self._link = PlainLink() if link is None else link
+        self._writer = PlainWriter() if writer is None else writer
         self._rng = rng
         self._metrics = metrics
         self._wheel = self._new_wheel(sse)
@@ -126,11 +126,11 @@ class PushLoop:
         def out_of_time() -> bool:
             return self._clock.seconds() >= until
 
-        self._link.hold()
+        self._writer.hold()
         try:
             self._work_slice(out_of_time)
         finally:
-            self._link.release()
+            self._writer.release()
         if self._pushes:
             self._schedule_work()
         self._schedule_paced()

@@ -21,11 +21,15 @@ from gateway.serving.listening import listen
 from gateway.serving.push_loop import PushLoop
 from gateway.streams import ExposureRecorder
 from gateway.web import Context
-from gateway.web.server.epoll import apart
-from gateway.web.server.fast_http_factory import WireFactory
-from gateway.web.server.socket_options import hand_down
-from gateway.web.server.tls import Certificates, build_context
-from gateway.web.server.write_batch import PlainLink, TlsLink
+from gateway.web.server import (
+    Certificates,
+    FastHttpFactory,
+    PlainWriter,
+    TlsWriter,
+    build_context,
+    configure_listener,
+    separate_epoll,
+)
 
 if TYPE_CHECKING:
     import random
@@ -124,8 +128,8 @@ class LocalServer:
         self._certificates: Certificates | None = None
         self._collector = Collector(reactor.seconds, rng.random)
         self._forwarder = Haul(reactor, self._collector, keep)
-        self._link = TlsLink() if settings.tls.enabled else PlainLink()
-        self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._link)
+        self._writer = TlsWriter() if settings.tls.enabled else PlainWriter()
+        self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._writer)
         context = Context(registry, self.push_loop.hubs, reactor, status_document, collector=self._collector)
         self.site = make_site(context, settings, metrics, rng=rng)
         self._configure_export(settings)
@@ -151,7 +155,7 @@ class LocalServer:
 
     def factory(self) -> IProtocolFactory:
         """Return the factory of the main port's connections; raises ``TlsError``."""
-        factory: IProtocolFactory = WireFactory(self.site, self._reactor, self._link)
+        factory: IProtocolFactory = FastHttpFactory(self.site, self._reactor, self._writer)
         if self._settings.tls.enabled:
             self._certificates = Certificates(self._current.tls)
             factory = TLSMemoryBIOFactory(self._certificates, False, factory, self._reactor)
@@ -160,7 +164,7 @@ class LocalServer:
     def adopt_port(self, port: IListeningPort) -> None:
         """Serve the connections of an open port of ``factory``, and close it when draining."""
         self._set_socket_options(port)
-        self._ports.append(apart(port, self._reactor, self._link))
+        self._ports.append(separate_epoll(port, self._reactor, self._writer))
 
     def start(self) -> None:
         """Start heartbeats and the forwarding of evaluations."""
@@ -226,7 +230,7 @@ class LocalServer:
         self._forwarder.stop()
 
     def _set_socket_options(self, port: Any) -> None:
-        hand_down(port.socket, self._current.http.sse.stall_timeout)  # IListeningPort lacks ``socket``
+        configure_listener(port.socket, self._current.http.sse.stall_timeout)  # IListeningPort lacks ``socket``
 
     def _configure_export(self, settings: Settings) -> None:
         """Record the events of streams; ``site`` applies the settings for answers."""

@@ -16,7 +16,7 @@ from gateway.logger import component_logger
 from gateway.telemetry import PrometheusMetrics
 from gateway.web.context import Context, RecentCallIds
 from gateway.web.dispatch import build_dispatcher
-from gateway.web.server.tls import build_context
+from gateway.web.server import build_context
 from gateway.workers import protocol as say
 from gateway.workers.ledger import Ledger
 from gateway.workers.pool import Roll

@@ -28,7 +28,7 @@ from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
 from gateway.telemetry import LagMonitor, LogLevels, log_observer, open_again
 from gateway.upstream import Refreshed
-from gateway.web.server.tls import TlsError
+from gateway.web.server import TlsError
 from gateway.workers import protocol as say
 from gateway.workers.framing import DOWN_LIMIT
 from gateway.workers.link import Link, connect

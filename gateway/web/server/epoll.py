@@ -1,6 +1,6 @@
 """The connections of a port, in an epoll of their own that the reactor watches as one descriptor.
 
-    reactor ──► Descriptors.doRead ──► doRead, doWrite of each connection that is ready
+    reactor ──► ConnectionEpoll.doRead ──► doRead, doWrite of each connection that is ready
 
 A reactor opens a logging context around every descriptor that is ready, at the cost of a tenth of a small answer.
 Nobody asks for that context here, so it is opened once around all that are ready together.
@@ -20,35 +20,35 @@ from gateway.twisted_private import PollLike
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
-    from gateway.web.server.write_batch import PlainLink
+    from gateway.web.server.write_batch import PlainWriter
 
 _log = component_logger("gateway")
 
 AT_ONCE: Final = 64  # connections that are seen to before timers, pushes and other descriptors have their turn
 
 
-def apart(port: IListeningPort, reactor: Any, link: PlainLink) -> IListeningPort:
+def separate_epoll(port: IListeningPort, reactor: Any, writer: PlainWriter) -> IListeningPort:
     """Have the connections that ``port`` accepts from now on watched apart, where the system has an epoll.
 
-    What is sent by ``link`` while several of them are seen to leaves afterwards.
+    What is sent by ``writer`` while several of them are seen to leaves afterwards.
     """
     if hasattr(select, "epoll"):
-        port.reactor = Descriptors(reactor, link)  # type: ignore[attr-defined]  # what a Port hands to its connections
+        port.reactor = ConnectionEpoll(reactor, writer)  # type: ignore[attr-defined]  # what a Port hands to its connections
     return port
 
 
 @implementer(IReactorFDSet)
-class Descriptors(PollLike):
+class ConnectionEpoll(PollLike):
     """Stands for the reactor before connections: watches those itself, and leaves all else to the reactor.
 
     What is done for a descriptor that is ready is what Twisted's own reactors do; they share that code with their
     other sets of descriptors in this way.
     """
 
-    def __init__(self, reactor: Any, link: PlainLink) -> None:
+    def __init__(self, reactor: Any, writer: PlainWriter) -> None:
         super().__init__(select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR)
         self._reactor = reactor
-        self._link = link
+        self._writer = writer
         self._epoll = select.epoll()
         self._watched: dict[int, Any] = {}  # by file descriptor
         self._writes: set[int] = set()
@@ -85,7 +85,7 @@ class Descriptors(PollLike):
     def doRead(self) -> None:
         """See to the connections that are ready, ``AT_ONCE`` at most; the others are still ready in the next turn."""
         watched, readable = self._watched, select.EPOLLIN
-        self._link.hold()
+        self._writer.hold()
         try:
             for number, event in self._epoll.poll(0, AT_ONCE):
                 descriptor = watched.get(number)
@@ -99,7 +99,7 @@ class Descriptors(PollLike):
                 except Exception:  # noqa: BLE001  (the reactor would give up the whole epoll for one connection's fault)
                     _log.failure("a connection did not end well")
         finally:
-            self._link.release()
+            self._writer.release()
 
     def _read(self, descriptor: Any) -> None:
         """Read, which nearly all events are for: without the questions that the shared code asks first."""

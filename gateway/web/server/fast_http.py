@@ -1,10 +1,10 @@
 """The fast carrier: HTTP/1.1 on a bare protocol, for the requests that come by the thousand.
 
-    bytes ──► head found ──► Plan ──► answer ──► bytes            streams ──► WireStream
+    bytes ──► head found ──► Plan ──► answer ──► bytes            streams ──► FastStream
                   └── anything unusual: the connection goes to the Klein site, bytes and all, for good
 
 It answers what is plain: one head, one Host, a Content-Length or no body, a route of the table. Whatever is malformed,
-too long, old or rare is judged by ``Channel`` alone, so the two carriers never read one request differently.
+too long, old or rare is judged by ``BoundedHttp1`` alone, so the two carriers never read one request differently.
 Answers are the same functions of values, and the same bytes, as the reference carrier's.
 """
 
@@ -13,34 +13,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gateway.deferreds import Timer
 from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
-from gateway.web.server.fast_stream import WireStream
+from gateway.web.server.fast_stream import FastStream
 from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT
 from gateway.web.server.request_head import plain_so_far
+from gateway.web.server.response_bytes import ResponseEncoder
+from gateway.web.server.route_matcher import RouteMatcher
+from gateway.web.server.write_batch import PlainWriter
 from gateway.web.values import Call, Reply, StreamReply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from gateway.web.server.fast_http_factory import WireFactory
+    from twisted.internet.interfaces import IReactorTime
+
     from gateway.web.server.route_matcher import Plan
+    from gateway.web.server.site import GatewaySite
     from gateway.web.values import Answered
 
+SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
 CLOSE_TIMEOUT = 15.0  # seconds after that in which a client may still read what was sent to it; as there
 PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; no more is read then
 
 
 @implementer(IPushProducer, IHandshakeListener)
-class Wire(Protocol):
+class FastHttp(Protocol):
     """One connection of a client, until it opens a stream or is handed over."""
 
     transport: Any
-    factory: WireFactory
+    factory: FastHttpFactory
 
     def __init__(self) -> None:
         self._held: list[bytes] = []  # received, but not answered yet
@@ -61,7 +68,7 @@ class Wire(Protocol):
         self._peer = transport.getPeer().host
         self.since = self.factory.clock.seconds()
         self.factory.open.add(self)
-        if self.factory.link.shakes_hands:
+        if self.factory.writer.has_handshake:
             self._shaking = True
             self.deadline = HEAD_DEADLINE  # a handshake that does not come to its end holds 50 KB
 
@@ -120,7 +127,7 @@ class Wire(Protocol):
         factory = self.factory
         now = factory.clock.seconds()
         matcher = factory.matcher
-        if not factory.link.is_plain(self.transport):
+        if not factory.writer.speaks_http1(self.transport):
             self._hand_over(data)
             return
         start, size = 0, len(data)
@@ -202,11 +209,11 @@ class Wire(Protocol):
     def _reply(self, plan: Plan, reply: Reply, began: float) -> None:
         factory = self.factory
         now = factory.clock.seconds()
-        factory.link.send(self.transport, factory.renderer.reply(reply, now))
+        factory.writer.write(self.transport, factory.renderer.reply(reply, now))
         factory.site.metrics.answered(plan.bound.route.pattern, plan.method, reply.status, now - began)
 
     def _stream(self, plan: Plan, reply: StreamReply, began: float) -> bool:
-        """Give the connection to a ``WireStream``; True when there is no stream and the connection goes on."""
+        """Give the connection to a ``FastStream``; True when there is no stream and the connection goes on."""
         factory = self.factory
         context = plan.bound.context
         hub = context.hubs.get(reply.sdk.id)
@@ -216,7 +223,7 @@ class Wire(Protocol):
         now = factory.clock.seconds()
         factory.site.metrics.answered(plan.bound.route.pattern, plan.method, 200, now - began)
         self._leave()
-        stream = WireStream(self.transport, factory.link, context.state.streams, reply.address)
+        stream = FastStream(self.transport, factory.writer, context.state.streams, reply.address)
         stream.open(hub, reply, factory.renderer.stream_head(reply.headers, now))
         return False
 
@@ -250,9 +257,52 @@ class Wire(Protocol):
         """Let the reference carrier serve this connection from here on; return its channel."""
         self._leave()
         transport = self.transport
-        self.factory.link.flush()  # the channel writes past it
+        self.factory.writer.flush()  # the channel writes past it
         protocol = self.factory.site.buildProtocol(transport.getPeer())
-        self.factory.link.give(transport, protocol)
+        self.factory.writer.switch_protocol(transport, protocol)
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
         return protocol.connection
+
+
+class FastHttpFactory(ServerFactory):
+    """The main port's factory: each connection begins on the wire; ``site`` takes what it hands over.
+
+    ``writer`` is a ``TlsWriter`` where a TLS factory is wrapped around this one.
+    """
+
+    noisy = False
+    protocol: Any = FastHttp
+
+    def __init__(self, site: GatewaySite, clock: IReactorTime, writer: PlainWriter | None = None) -> None:
+        self.site = site
+        self.clock = clock
+        self.renderer = ResponseEncoder()
+        self.writer = PlainWriter() if writer is None else writer
+        self.open: set[FastHttp] = set()
+        self._page: Any = None
+        self._matcher: RouteMatcher | None = None
+        self._sweep = Timer(clock)
+
+    @property
+    def matcher(self) -> RouteMatcher:
+        """The routes under the settings of the moment."""
+        page = self.site.page
+        if page is not self._page or self._matcher is None:
+            self._page = page
+            self._matcher = RouteMatcher(page.dispatcher)
+        return self._matcher
+
+    def startFactory(self) -> None:
+        """Begin to look for idle and late connections."""
+        self._sweep.start(SWEEP_SECONDS, self._look)
+
+    def stopFactory(self) -> None:
+        """Stop looking."""
+        self._sweep.cancel()
+
+    def _look(self) -> None:
+        self._sweep.start(SWEEP_SECONDS, self._look)
+        now = self.clock.seconds()
+        for wire in [wire for wire in self.open if now - wire.since > wire.deadline]:
+            wire.late()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from gateway.web.server.socket_options import settle
+from gateway.web.server.socket_options import configure_stream
 
 if TYPE_CHECKING:
     from gateway.web.context import OpenStreams
     from gateway.web.ports import Hub, Subscriber
-    from gateway.web.server.write_batch import PlainLink
+    from gateway.web.server.write_batch import PlainWriter
     from gateway.web.values import StreamReply
 
 TALK_LIMIT = 64 * 1024  # bytes that a client may send on an open stream, where it has nothing to say
@@ -20,14 +20,14 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 @implementer(IPushProducer)
-class WireStream:
+class FastStream:
     """Protocol and producer to the transport, outlet to the hub."""
 
-    __slots__ = ("_address", "_head", "_heard", "_link", "_streams", "_subscriber", "transport")
+    __slots__ = ("_address", "_head", "_heard", "_streams", "_subscriber", "_writer", "transport")
 
-    def __init__(self, transport: Any, link: PlainLink, streams: OpenStreams, address: str) -> None:
+    def __init__(self, transport: Any, writer: PlainWriter, streams: OpenStreams, address: str) -> None:
         self.transport = transport
-        self._link = link
+        self._writer = writer
         self._streams = streams
         self._address = address
         self._subscriber: Subscriber | None = None
@@ -37,8 +37,8 @@ class WireStream:
     def open(self, hub: Hub, reply: StreamReply, head: bytes) -> None:
         """Take the connection over and subscribe; head and first frame leave in one write."""
         transport = self.transport
-        self._link.give(transport, self)
-        settle(transport)
+        self._writer.switch_protocol(transport, self)
+        configure_stream(transport)
         transport.registerProducer(self, True)
         self._streams.opened(self._address)
         self._head = head
@@ -54,18 +54,18 @@ class WireStream:
         """Send ``data``; a connection that is gone, or has had its last chunk, swallows it."""
         transport = self.transport
         if transport is not None and not transport.disconnecting:
-            chunk = self._link.wrap(data)
+            chunk = self._writer.chunk(data)
             if self._head:
                 chunk, self._head = self._head + chunk, b""
-            self._link.send(transport, chunk)
+            self._writer.write(transport, chunk)
 
     def finish(self) -> None:
         """End the response in an orderly way, and the connection with it: its client may come back to another node."""
         transport = self.transport
         if transport is not None:
             transport.unregisterProducer()
-            self._link.send(transport, LAST_CHUNK)
-            self._link.end(transport)
+            self._writer.write(transport, LAST_CHUNK)
+            self._writer.close(transport)
 
     def abort(self) -> None:
         """Drop the connection with whatever is still unsent."""

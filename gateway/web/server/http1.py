@@ -57,7 +57,7 @@ REFUSALS = {
 }
 
 
-class Channel(Http1Connection):
+class BoundedHttp1(Http1Connection):
     """One connection of a client; what it judges malformed is so for both carriers.
 
     A refusal is the last answer of a connection, and comes after those of earlier requests.

@@ -1,4 +1,4 @@
-"""HTTP/2 connections with the bounds that ``Channel`` sets for HTTP/1.1.
+"""HTTP/2 connections with the bounds that ``BoundedHttp1`` sets for HTTP/1.1.
 
 Twisted's connection parses; this one refuses single requests, ends a connection that broke the protocol for good,
 and does not wait for ever for a body.
@@ -22,7 +22,7 @@ from gateway.web.server.http1 import (
     HEADER_LIMIT,
     REFUSALS,
     REQUEST_LINE_LIMIT,
-    Channel,
+    BoundedHttp1,
 )
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ def _fault(headers: Sequence[tuple[bytes, bytes]]) -> int:
     return 431 if size > HEADER_LIMIT or count > HEADER_COUNT_LIMIT else 0
 
 
-class Negotiated(NegotiatedConnection):
-    """Speaks HTTP/1.1 through ``Channel``, or HTTP/2 where TLS has negotiated it."""
+class NegotiatedHttp(NegotiatedConnection):
+    """Speaks HTTP/1.1 through ``BoundedHttp1``, or HTTP/2 where TLS has negotiated it."""
 
-    http1 = Channel
+    http1 = BoundedHttp1
     http2 = Connection

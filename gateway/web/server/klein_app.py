@@ -13,7 +13,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
-from gateway.web.server.klein_stream import EventStream
+from gateway.web.server.klein_stream import StreamResource
 from gateway.web.server.request_target import decoded
 from gateway.web.server.route_matcher import PARAMETER
 from gateway.web.values import Call, Reply, StreamReply, text
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from gateway.web.dispatch import BoundRoute, Dispatcher
-    from gateway.web.server.klein_request import WebRequest
+    from gateway.web.server.klein_request import KleinRequest
     from gateway.web.values import Answered
 
 NOT_FOUND = text(404, "404 page not found")
@@ -62,7 +62,7 @@ def _error_reply(route: str, failure: Failure) -> Reply:
 def _endpoint(bound: BoundRoute) -> Callable[..., Any]:
     """Return the Klein endpoint of one route."""
 
-    def endpoint(request: WebRequest, **parameters: str) -> object:
+    def endpoint(request: KleinRequest, **parameters: str) -> object:
         request.route = bound.route.pattern
         outcome = bound.answer(_call(request, parameters))
         if isinstance(outcome, (Reply, StreamReply)):
@@ -72,7 +72,7 @@ def _endpoint(bound: BoundRoute) -> Callable[..., Any]:
     return endpoint
 
 
-def _call(request: WebRequest, parameters: dict[str, str]) -> Call:
+def _call(request: KleinRequest, parameters: dict[str, str]) -> Call:
     target = request.target
     return Call(
         request.method.decode("ascii"),
@@ -85,10 +85,10 @@ def _call(request: WebRequest, parameters: dict[str, str]) -> Call:
     )
 
 
-def _delivered(bound: BoundRoute, request: WebRequest, answered: Answered) -> bytes | EventStream:
+def _delivered(bound: BoundRoute, request: KleinRequest, answered: Answered) -> bytes | StreamResource:
     if isinstance(answered, Reply):
         return request.reply(answered)
     hub = bound.context.hubs.get(answered.sdk.id)
     if hub is None:  # the SDK went away between the answer and now
         return request.reply(SDK_NOT_LOADED)
-    return EventStream(answered, hub, bound.context.state.streams)
+    return StreamResource(answered, hub, bound.context.state.streams)

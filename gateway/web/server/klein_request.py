@@ -9,7 +9,7 @@ from twisted.web.http import datetimeToString
 from twisted.web.server import Request
 
 from gateway.twisted_private import http2_connection
-from gateway.web.server.http1 import BODY_LIMIT, Channel
+from gateway.web.server.http1 import BODY_LIMIT, BoundedHttp1
 from gateway.web.server.request_target import Target, parse
 from gateway.web.values import Reply
 
@@ -22,7 +22,7 @@ BAD_TARGET = Reply(400, ((b"Content-Type", b"text/plain; charset=utf-8"),), b"40
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class WebRequest(Request):
+class KleinRequest(Request):
     """One request on its way to an answer; a shutdown waits for it until its head is written or its client is gone."""
 
     defaultContentType = None
@@ -41,7 +41,7 @@ class WebRequest(Request):
         self._body_size += len(data)
         if self._body_size <= BODY_LIMIT:
             super().handleContentChunk(data)
-        elif isinstance(self.channel, Channel):
+        elif isinstance(self.channel, BoundedHttp1):
             self.channel.refuse(413)
         else:
             http2_connection(self.channel).refuse(self.channel.streamID, 413)

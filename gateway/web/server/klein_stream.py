@@ -9,18 +9,18 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from gateway.web.server.socket_options import settle
+from gateway.web.server.socket_options import configure_stream
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from gateway.web.context import OpenStreams
     from gateway.web.ports import Hub, Subscriber
-    from gateway.web.server.klein_request import WebRequest
+    from gateway.web.server.klein_request import KleinRequest
     from gateway.web.values import StreamReply
 
 
-class EventStream(Resource):
+class StreamResource(Resource):
     """The leaf that Klein is given for a stream: it answers, and keeps the request."""
 
     isLeaf = True
@@ -31,7 +31,7 @@ class EventStream(Resource):
         self._hub = hub
         self._streams = streams
 
-    def render(self, request: WebRequest) -> int:
+    def render(self, request: KleinRequest) -> int:
         """Write the head, then hand the connection to the hub; ``HEAD`` gets the head only."""
         request.head(200, self._reply.headers)
         if request.method == b"HEAD":
@@ -47,8 +47,8 @@ class EventStream(Resource):
 class Stream:
     """One open stream: ``Outlet`` to the hub, push producer to the transport."""
 
-    def __init__(self, request: WebRequest, streams: OpenStreams, address: str) -> None:
-        self._request: WebRequest | None = request
+    def __init__(self, request: KleinRequest, streams: OpenStreams, address: str) -> None:
+        self._request: KleinRequest | None = request
         self._streams = streams
         self._address = address
         self._subscriber: Subscriber | None = None
@@ -60,7 +60,7 @@ class Stream:
         assert request is not None
         self._streams.opened(self._address)
         request.notifyFinish().addBoth(self._gone)
-        settle(request.transport)
+        configure_stream(request.transport)
         request.registerProducer(self, True)
         request.write(b"")
         subscriber = hub.subscribe(reply.key, reply.user, self, reply.options)

@@ -18,7 +18,7 @@ HANDED_OVER = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgra
 """Header fields that change how a message is framed or answered: such requests are the reference carrier's."""
 
 
-class Head:
+class RequestHead:
     """A request's head: ``url`` is the raw target, ``headers`` maps lower-case names to values, in their order."""
 
     __slots__ = ("headers", "plain", "url")
@@ -54,14 +54,14 @@ class Head:
         return length if length <= BODY_LIMIT else None
 
 
-def read_head(raw: bytes) -> Head | None:
+def parse_head(raw: bytes) -> RequestHead | None:
     """Return a request's head (blank line included), or None when it is anything but plain."""
     lines = raw.count(b"\n")
     if lines != raw.count(b"\r\n") or lines != raw.count(b"\r") or b"\r\n " in raw or b"\r\n\t" in raw:
         return None  # a bare CR or LF, or a folded line
     if not plain_so_far(raw) or lines - 2 > HEADER_COUNT_LIMIT:
         return None
-    head = Head()
+    head = RequestHead()
     try:
         httptools.HttpRequestParser(head).feed_data(raw)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):

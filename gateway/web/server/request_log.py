@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _log = component_logger("http")
 
 
-class Traced:
+class LoggedMetrics:
     """``WebMetrics`` that also writes a line per answer."""
 
     def __init__(self, counted: WebMetrics) -> None:
@@ -36,6 +36,6 @@ class Traced:
         )
 
 
-def traced(counted: WebMetrics, http: Http) -> WebMetrics:
+def with_request_log(counted: WebMetrics, http: Http) -> WebMetrics:
     """Return ``counted``, with a line per answer if the settings ask for it."""
-    return Traced(counted) if http.log.level == "debug" else counted
+    return LoggedMetrics(counted) if http.log.level == "debug" else counted

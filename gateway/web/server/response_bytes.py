@@ -15,7 +15,7 @@ BODILESS = frozenset({204, 304})
 STREAM_END: HeaderLines = ((b"Connection", b"keep-alive"), (b"Transfer-Encoding", b"chunked"))
 
 
-class Renderer:
+class ResponseEncoder:
     """Writes answers; remembers the heads of the current second, which come again and again."""
 
     def __init__(self) -> None:

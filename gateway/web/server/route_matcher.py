@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 
 from gateway.web.routes import Group
-from gateway.web.server.request_head import METHODS, read_head
+from gateway.web.server.request_head import METHODS, parse_head
 from gateway.web.server.request_target import decoded, parse
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Plan(Struct, frozen=True):
     length: int  # bytes of the body that follows
 
 
-class Matcher:
+class RouteMatcher:
     """The enabled routes under one state of the settings; a reload has another one, so nothing remembered is stale."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -76,7 +76,7 @@ class Matcher:
         return plan
 
     def _read(self, raw: bytes) -> Plan | None:
-        head = read_head(raw)
+        head = parse_head(raw)
         length = None if head is None else head.length
         if head is None or length is None:
             return None

@@ -15,10 +15,10 @@ from twisted.web.server import Site
 
 from gateway.web.dispatch import build_dispatcher
 from gateway.web.server.http1 import IDLE_TIMEOUT
-from gateway.web.server.http2 import Negotiated
+from gateway.web.server.http2 import NegotiatedHttp
 from gateway.web.server.klein_app import resource
-from gateway.web.server.klein_request import WebRequest
-from gateway.web.server.request_log import traced
+from gateway.web.server.klein_request import KleinRequest
+from gateway.web.server.request_log import with_request_log
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
@@ -42,8 +42,8 @@ class Page:
 class GatewaySite(Site):
     """``Site`` with our requests, limits and no access log: URLs carry keys and user data."""
 
-    protocol = Negotiated
-    requestFactory = WebRequest
+    protocol = NegotiatedHttp
+    requestFactory = KleinRequest
 
     def __init__(self, context: Context, settings: Settings, metrics: WebMetrics) -> None:
         page = _page(context, settings)
@@ -64,7 +64,7 @@ class GatewaySite(Site):
 
     def _set_logging(self, http: Http) -> None:
         """Log each answer, and each stream that opens or closes, where the level of their component is debug."""
-        self.metrics = traced(self._counted, http)
+        self.metrics = with_request_log(self._counted, http)
         self.page.dispatcher.context.state.streams.log_changes = http.sse.log.level == "debug"
 
     def getContentFile(self, _length: int | None) -> BytesIO:

@@ -23,7 +23,7 @@ NAME = "event stream"
 USER_TIMEOUT_LIMIT = 2**31 - 1  # milliseconds; what the socket option holds
 
 
-def hand_down(listening: socket.socket, stall_timeout: float) -> None:
+def configure_listener(listening: socket.socket, stall_timeout: float) -> None:
     """Set what the connections begin with that are accepted from now on; TCP only.
 
     What is sent and not acknowledged for ``stall_timeout`` seconds ends the connection: a reader that is gone without
@@ -38,7 +38,7 @@ def hand_down(listening: socket.socket, stall_timeout: float) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def settle(transport: Any) -> None:
+def configure_stream(transport: Any) -> None:
     """Make ``transport``, or what it wraps, small, and tell its producer early that the reader is slow.
 
     So the latest value wins. The two names that Twisted gives each connection take 150 bytes, and nobody reads them.

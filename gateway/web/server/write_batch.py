@@ -20,15 +20,15 @@ PIECE = 1300  # bytes of one TLS record: it fits a segment, and a connection kee
 LARGE = 16 * 1024  # bytes that are more than a frame as a rule: they leave in records as long as TLS has them
 
 
-class PlainLink:
+class PlainWriter:
     """The TCP connections of one port.
 
     Between ``hold`` and ``release`` writes wait, and leave one after the other: a client on this machine then wakes up
     once for several answers, not for each, which is what a large part of a write costs here.
-    What is written, or closed, past the link must come after ``flush``.
+    What is written, or closed, past the writer must come after ``flush``.
     """
 
-    shakes_hands = False  # whether there is anything before the first byte of a request
+    has_handshake = False  # whether there is anything before the first byte of a request
 
     def __init__(self) -> None:
         self._frame = b""
@@ -57,7 +57,7 @@ class PlainLink:
                 _log.failure("a connection could not be written to and is dropped")
                 transport.abortConnection()
 
-    def send(self, transport: Any, data: bytes) -> None:
+    def write(self, transport: Any, data: bytes) -> None:
         """Write ``data``, in its turn."""
         if not self._holding:
             write_directly(transport, data)
@@ -67,34 +67,34 @@ class PlainLink:
         if len(self._held) >= HELD or self._size >= HELD_BYTES:
             self.flush()
 
-    def wrap(self, frame: bytes) -> bytes:
+    def chunk(self, frame: bytes) -> bytes:
         """Return ``frame`` as one HTTP chunk; one that goes to many connections in a row is wrapped once."""
         if frame is not self._frame:
             self._frame = frame
             self._chunk = b"%x\r\n%b\r\n" % (len(frame), frame)
         return self._chunk
 
-    def give(self, transport: Any, protocol: Any) -> None:
-        """Let ``protocol`` receive from now on; if it writes by the link, what waits still leaves before."""
+    def switch_protocol(self, transport: Any, protocol: Any) -> None:
+        """Let ``protocol`` receive from now on; if it writes by the writer, what waits still leaves before."""
         transport.protocol = protocol
 
-    def end(self, transport: Any) -> None:
+    def close(self, transport: Any) -> None:
         """Close once everything is written."""
         self.flush()
         transport.loseConnection()
 
-    def is_plain(self, transport: Any) -> bool:
+    def speaks_http1(self, transport: Any) -> bool:
         """Whether HTTP/1.1 is spoken; known with the first bytes."""
         del transport
         return True
 
 
-class TlsLink(PlainLink):
+class TlsWriter(PlainWriter):
     """The same under TLS, whose transport looks through to the TCP one: nothing may be written past the encryption."""
 
-    shakes_hands = True
+    has_handshake = True
 
-    def send(self, transport: Any, data: bytes) -> None:
+    def write(self, transport: Any, data: bytes) -> None:
         """Encrypt and write ``data`` at once, a piece at a time.
 
         The transport's own ``write`` waits for more until the next turn, of which an answer in one piece has nothing.
@@ -103,15 +103,15 @@ class TlsLink(PlainLink):
         for start in range(0, len(data), piece):
             TLSMemoryBIOProtocol.write(transport, data[start : start + piece])
 
-    def give(self, transport: Any, protocol: Any) -> None:
+    def switch_protocol(self, transport: Any, protocol: Any) -> None:
         """Let ``protocol`` receive what was decrypted; setting the transport's ``protocol`` would be in vain."""
         transport.wrappedProtocol = protocol
 
-    def end(self, transport: Any) -> None:
+    def close(self, transport: Any) -> None:
         """Take leave, and close without waiting for the client's word: one that has nothing to ask does not read."""
         transport.loseConnection()
         transport.transport.loseConnection()
 
-    def is_plain(self, transport: Any) -> bool:
+    def speaks_http1(self, transport: Any) -> bool:
         """Whether client and server did not agree on HTTP/2."""
         return bool(transport.negotiatedProtocol != b"h2")

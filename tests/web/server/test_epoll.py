@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
-from gateway.web.server.epoll import Descriptors
-from gateway.web.server.write_batch import PlainLink
+from gateway.web.server.epoll import ConnectionEpoll
+from gateway.web.server.write_batch import PlainWriter
 
 
 class Reactor:
@@ -64,10 +64,10 @@ class End:
 
 
 @pytest.fixture
-def world() -> Iterator[tuple[Reactor, Descriptors, list[End]]]:
+def world() -> Iterator[tuple[Reactor, ConnectionEpoll, list[End]]]:
     reactor = Reactor()
     left, right = socket.socketpair()
-    yield reactor, Descriptors(reactor, PlainLink()), [End(left), End(right)]
+    yield reactor, ConnectionEpoll(reactor, PlainWriter()), [End(left), End(right)]
     left.close()
     right.close()
 
@@ -149,12 +149,12 @@ def test_one_that_does_not_take_its_end_well_ends_alone(world: Any, logged_error
 
 def test_a_connection_that_cannot_be_written_to_keeps_nothing_from_the_others(logged_errors: Any) -> None:
     """Of the writes that wait together only its own is lost; it is dropped."""
-    link = PlainLink()
+    writer = PlainWriter()
     transports = [Transport(), Transport(broken=True), Transport()]
-    link.hold()
+    writer.hold()
     for transport in transports:
-        link.send(transport, b"x")
-    link.release()
+        writer.write(transport, b"x")
+    writer.release()
     assert [b"x", b"", b"x"] == [transport.sent for transport in transports]
     assert [False, True, False] == [transport.aborted for transport in transports]
     assert 1 == len(logged_errors.flush(ZeroDivisionError))
@@ -232,7 +232,7 @@ def test_one_that_closes_another_which_was_ready_too(world: Any) -> None:
 class Closing(list[Any]):
     """Calls of an end that takes its peer out when it is called."""
 
-    def __init__(self, descriptors: Descriptors, peer: End) -> None:
+    def __init__(self, descriptors: ConnectionEpoll, peer: End) -> None:
         super().__init__()
         self._descriptors = descriptors
         self._peer = peer

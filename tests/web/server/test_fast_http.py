@@ -1,4 +1,4 @@
-"""A connection on the wire: order, segments, deadlines, slow readers, waiting, hand-over and streams."""
+"""A connection of the fast path: order, segments, deadlines, slow readers, waiting, hand-over and streams."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from gateway.settings import Certificate, Tls
 from gateway.telemetry import NoMetrics
-from gateway.web.server.fast_http import CLOSE_TIMEOUT, IDLE_TIMEOUT, PIPELINE_LIMIT
-from gateway.web.server.fast_http_factory import SWEEP_SECONDS, WireFactory
-from gateway.web.server.fast_stream import WireStream
+from gateway.web.server.fast_http import CLOSE_TIMEOUT, IDLE_TIMEOUT, PIPELINE_LIMIT, SWEEP_SECONDS, FastHttpFactory
+from gateway.web.server.fast_stream import FastStream
 from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, HEADER_LIMIT, REQUEST_LINE_LIMIT
 from gateway.web.server.tls import Certificates, TlsError
-from gateway.web.server.write_batch import TlsLink
+from gateway.web.server.write_batch import TlsWriter
+from server_paths import Client, ServerPaths, without_dates
 from web_memory import SDK_KEY, FakeRegistry, MemorySite, parse_answer, request_bytes, settings_of
-from wire_memory import Carriers, Link, settled
 
 CONFIG = {
     "f": {
@@ -58,18 +57,18 @@ CHUNKED = (
 
 
 @pytest.fixture
-def carriers() -> Carriers:
-    return Carriers(CONFIG)
+def paths() -> ServerPaths:
+    return ServerPaths(CONFIG)
 
 
-class Waiting(Carriers):
-    """Carriers whose SDK is still loading."""
+class Waiting(ServerPaths):
+    """Both paths, whose SDK is still loading."""
 
     def __init__(self) -> None:
         super().__init__(CONFIG, sdk={"snapshot": None, "loading": True})
 
     def loaded(self) -> None:
-        for memory in (self.klein, self.wire):
+        for memory in (self.klein, self.fast):
             memory.sdk.first_fetch_ended(memory.snapshot)
             memory.hub.publish(memory.snapshot)
 
@@ -117,23 +116,23 @@ OWN = {
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_split_at_every_byte(carriers: Carriers, name: str) -> None:
+def test_split_at_every_byte(paths: ServerPaths, name: str) -> None:
     """A request cut in two anywhere, or byte by byte, is answered with the bytes that Klein gives it whole."""
     request = OWN[name]
-    whole, wire = carriers.said(request)
-    assert whole == wire
+    whole, fast = paths.answers(request)
+    assert whole == fast
     assert b"" != whole.data
     for cut in range(1, len(request)):
-        link = Link(carriers.factory)
-        link.send(request[:cut])
-        link.send(request[cut:])
-        assert whole.data == settled(link.everything())
-        link.hang_up()
-    assert whole == carriers.said(request, piece=1)[1]
-    assert 0 == len(carriers.factory.open)
+        client = Client(paths.factory)
+        client.send(request[:cut])
+        client.send(request[cut:])
+        assert whole.data == without_dates(client.everything())
+        client.hang_up()
+    assert whole == paths.answers(request, piece=1)[1]
+    assert 0 == len(paths.factory.open)
 
 
-def test_pipelined_requests_are_answered_in_order(carriers: Carriers) -> None:
+def test_pipelined_requests_are_answered_in_order(paths: ServerPaths) -> None:
     """Hot and handed-over requests in one segment get their answers in order; the connection stays handed over."""
     for batch in (
         [EVALUATE, KEYS, FILE] * 3,
@@ -142,44 +141,44 @@ def test_pipelined_requests_are_answered_in_order(carriers: Carriers) -> None:
         [KEYS, OPEN],
         [REFRESH, EVALUATE, REFRESH, KEYS],  # an answer that might have been waited for, and was there at once
     ):
-        klein, wire = carriers.said(b"".join(batch))
-        assert klein == wire
-        assert len(batch) == wire.data.count(b"HTTP/1.1 200 OK")
+        klein, fast = paths.answers(b"".join(batch))
+        assert klein == fast
+        assert len(batch) == fast.data.count(b"HTTP/1.1 200 OK")
 
 
-def test_kept_alive(carriers: Carriers) -> None:
+def test_kept_alive(paths: ServerPaths) -> None:
     """One connection carries request after request, before and after it is handed over."""
-    link = Link(carriers.factory)
+    client = Client(paths.factory)
     for request, expected in ((EVALUATE, 200), (KEYS, 200), (HEAD, 200), (EVALUATE, 200), (OWN["no such route"], 404)):
-        link.send(request)
-        assert [expected] == statuses(link.received())
-    assert not link.closed
+        client.send(request)
+        assert [expected] == statuses(client.received())
+    assert not client.closed
 
 
-def test_asks_to_continue(carriers: Carriers) -> None:
+def test_asks_to_continue(paths: ServerPaths) -> None:
     """``Expect: 100-continue`` is answered before the body comes."""
-    link = Link(carriers.factory)
+    client = Client(paths.factory)
     head, _, body = EXPECTING.partition(b"\r\n\r\n")
-    link.send(head + b"\r\n\r\n")
-    assert b"HTTP/1.1 100 Continue\r\n\r\n" == link.received()
-    link.send(body)
-    assert [200] == statuses(link.received())
+    client.send(head + b"\r\n\r\n")
+    assert b"HTTP/1.1 100 Continue\r\n\r\n" == client.received()
+    client.send(body)
+    assert [200] == statuses(client.received())
 
 
-def test_body_up_to_its_limit(carriers: Carriers) -> None:
+def test_body_up_to_its_limit(paths: ServerPaths) -> None:
     """A body of 1 MiB in many segments is read; of one byte more the head is enough for a 413."""
     body = '{"key":"on"}' + " " * (BODY_LIMIT - 12)
-    klein, wire = carriers.said(request_bytes("POST", "/api/sdk1/eval", body=body), 1460)
-    assert klein == wire
-    assert [200] == statuses(wire.data)
+    klein, fast = paths.answers(request_bytes("POST", "/api/sdk1/eval", body=body), 1460)
+    assert klein == fast
+    assert [200] == statuses(fast.data)
     head = request_bytes("POST", "/api/sdk1/eval", {"Content-Length": str(BODY_LIMIT + 1)}, body="")
-    klein, wire = carriers.said(head)
-    assert (klein, [413], True) == (wire, statuses(wire.data), wire.closed)
+    klein, fast = paths.answers(head)
+    assert (klein, [413], True) == (fast, statuses(fast.data), fast.closed)
 
 
 @pytest.mark.parametrize("piece", [0, 1460])
-def test_heads_up_to_their_limits(carriers: Carriers, piece: int) -> None:
-    """Both carriers take request lines, fields and numbers of fields up to the same limits, and refuse alike beyond."""
+def test_heads_up_to_their_limits(paths: ServerPaths, piece: int) -> None:
+    """Both paths take request lines, fields and numbers of fields up to the same limits, and refuse alike beyond."""
     line = b"GET /" + b"x" * (REQUEST_LINE_LIMIT - len("GET / HTTP/1.1"))
     room = HEADER_LIMIT - len("Host: g\r\nX: \r\n")
     start = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n"
@@ -193,19 +192,19 @@ def test_heads_up_to_their_limits(carriers: Carriers, piece: int) -> None:
         (start + b"X: y\r\n" * 99 + b"\r\n", 200),
         (start + b"X: y\r\n" * 100 + b"\r\n", 431),
     ):
-        klein, wire = carriers.said(data, piece)
-        assert (klein, [expected]) == (wire, statuses(wire.data))
+        klein, fast = paths.answers(data, piece)
+        assert (klein, [expected]) == (fast, statuses(fast.data))
 
 
-def test_long_stream_target_in_many_segments(carriers: Carriers) -> None:
-    """A stream whose user fills 64 KiB of the target opens on the wire."""
+def test_long_stream_target_in_many_segments(paths: ServerPaths) -> None:
+    """A stream whose user fills 64 KiB of the target opens on the fast path."""
     request = request_bytes("GET", stream_target({"Identifier": "a", "Note": "n" * 49_500}))
     assert len(request) > 64 * 1024
-    klein, wire = carriers.said(request, 1460)
-    assert klein == wire
-    link = Link(carriers.factory)
-    link.send(request, 1460)
-    assert isinstance(link.protocol, WireStream)
+    klein, fast = paths.answers(request, 1460)
+    assert klein == fast
+    client = Client(paths.factory)
+    client.send(request, 1460)
+    assert isinstance(client.protocol, FastStream)
 
 
 class Timed:
@@ -213,84 +212,84 @@ class Timed:
 
     def __init__(self, memory: MemorySite, **more: Any) -> None:
         self.clock = memory.clock
-        self.factory = WireFactory(memory.site, memory.clock)
+        self.factory = FastHttpFactory(memory.site, memory.clock)
         self.factory.startFactory()
-        self.link = Link(self.factory, **more)
+        self.client = Client(self.factory, **more)
 
     def wait(self, seconds: float) -> None:
         self.clock.pump([SWEEP_SECONDS] * int(seconds))
-        self.link.turn()
+        self.client.turn()
 
 
 @pytest.fixture
-def timed(carriers: Carriers) -> Timed:
-    return Timed(carriers.wire)
+def timed(paths: ServerPaths) -> Timed:
+    return Timed(paths.fast)
 
 
-def test_a_handshake_has_the_time_of_a_head(carriers: Carriers, tmp_path: Path) -> None:
+def test_a_handshake_has_the_time_of_a_head(paths: ServerPaths, tmp_path: Path) -> None:
     """A client that does not end it is cut; one that has may then be silent for as long as on any connection."""
     authority = trustme.CA()
     authority.issue_cert("g").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "pem"))
     certificate = Certificate(str(tmp_path / "pem"), str(tmp_path / "pem"))
-    clock = carriers.wire.clock
-    wires = WireFactory(carriers.wire.site, clock, TlsLink())
+    clock = paths.fast.clock
+    wires = FastHttpFactory(paths.fast.site, clock, TlsWriter())
     wires.startFactory()
     certificates = Certificates(Tls(enabled=True, certificates=(certificate,)))
     factory = TLSMemoryBIOFactory(certificates, False, wires, clock)
-    silent, slow, done = [Link(factory) for _ in range(3)]
+    silent, slow, done = [Client(factory) for _ in range(3)]
     slow.send(b"\x16\x03\x01\x02\x00\x01")
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
-    heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = trust.wrap_bio(heard, said, server_hostname="g")
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(received, sent, server_hostname="g")
     with suppress(ssl.SSLWantReadError):
         client.do_handshake()
-    done.send(said.read())
-    heard.write(done.received())
+    done.send(sent.read())
+    received.write(done.received())
     client.do_handshake()
-    done.send(said.read())
+    done.send(sent.read())
     clock.pump([SWEEP_SECONDS] * int(HEAD_DEADLINE + 2))
-    assert [True, True, False] == [link.closed for link in (silent, slow, done)]
+    assert [True, True, False] == [client.closed for client in (silent, slow, done)]
     clock.pump([SWEEP_SECONDS] * int(IDLE_TIMEOUT - HEAD_DEADLINE - 4))
     client.write(KEYS)
-    done.send(said.read())
-    heard.write(done.received())
+    done.send(sent.read())
+    received.write(done.received())
     assert [200] == statuses(client.read(1000))
     wires.stopFactory()
 
 
 def test_slow_head_is_told(timed: Timed) -> None:
     """A head that is not whole in time is 408, however steadily its bytes drip; so is a second one."""
-    timed.link.send(KEYS)
-    assert [200] == statuses(timed.link.received())
+    timed.client.send(KEYS)
+    assert [200] == statuses(timed.client.received())
     timed.wait(IDLE_TIMEOUT - 5)
     for number in range(int(HEAD_DEADLINE)):
-        timed.link.send(KEYS[number : number + 1])
+        timed.client.send(KEYS[number : number + 1])
         timed.wait(1)
-    assert b"" == timed.link.received()
+    assert b"" == timed.client.received()
     timed.wait(2)
-    assert ([408], True) == (statuses(timed.link.received()), timed.link.closed)
+    assert ([408], True) == (statuses(timed.client.received()), timed.client.closed)
 
 
 def test_slow_body_is_told(timed: Timed) -> None:
     """A body that does not come in time is 408; the time for its head does not count."""
-    timed.link.send(EVALUATE[:20])
+    timed.client.send(EVALUATE[:20])
     timed.wait(HEAD_DEADLINE - 1)
-    timed.link.send(EVALUATE[20:-2])
+    timed.client.send(EVALUATE[20:-2])
     timed.wait(BODY_DEADLINE - 1)
-    assert (b"", False) == (timed.link.received(), timed.link.closed)
+    assert (b"", False) == (timed.client.received(), timed.client.closed)
     timed.wait(3)
-    assert ([408], True) == (statuses(timed.link.received()), timed.link.closed)
+    assert ([408], True) == (statuses(timed.client.received()), timed.client.closed)
 
 
 def test_idle_connection_is_closed_in_silence(timed: Timed) -> None:
     """A kept-alive connection that stays silent is closed, and no timer or connection is left behind."""
-    timed.link.send(KEYS)
-    timed.link.received()
+    timed.client.send(KEYS)
+    timed.client.received()
     timed.wait(IDLE_TIMEOUT - 1)
-    assert not timed.link.closed
+    assert not timed.client.closed
     timed.wait(3)
-    assert (b"", True, set()) == (timed.link.received(), timed.link.closed, timed.factory.open)
+    assert (b"", True, set()) == (timed.client.received(), timed.client.closed, timed.factory.open)
     timed.factory.stopFactory()
     assert [] == timed.clock.getDelayedCalls()
 
@@ -298,188 +297,188 @@ def test_idle_connection_is_closed_in_silence(timed: Timed) -> None:
 def test_answers_that_nobody_reads_do_not_pile_up() -> None:
     """A client that only sends is soon neither read nor answered; what it did not read arrives when it does."""
     config = {"f": {"on": {"t": 1, "v": {"s": "x" * 4_000}, "i": "v1"}}}
-    carriers = Carriers(config)
-    link = Link(carriers.factory, window=60_000)
-    link.send(FILE * 1000)
-    assert link.transport.unsent < 80_000
-    before = link.undelivered
-    link.send(FILE * 200)
-    assert link.undelivered - before == 200 * len(FILE)
-    assert link.protocol._held_size <= 64 * 1024
-    data = link.everything()
+    paths = ServerPaths(config)
+    client = Client(paths.factory, window=60_000)
+    client.send(FILE * 1000)
+    assert client.transport.unsent < 80_000
+    before = client.undelivered
+    client.send(FILE * 200)
+    assert client.undelivered - before == 200 * len(FILE)
+    assert client.protocol._held_size <= 64 * 1024
+    data = client.everything()
     assert 1200 == data.count(b"HTTP/1.1 200 OK")
-    link.send(KEYS)
-    assert [200] == statuses(link.received())
+    client.send(KEYS)
+    assert [200] == statuses(client.received())
 
 
-def test_client_that_never_reads_is_dropped(carriers: Carriers) -> None:
+def test_client_that_never_reads_is_dropped(paths: ServerPaths) -> None:
     """What nobody reads is kept for the idle time and a little longer, then the connection goes."""
-    timed = Timed(carriers.wire, window=100)
-    timed.link.send(FILE * 2000)
+    timed = Timed(paths.fast, window=100)
+    timed.client.send(FILE * 2000)
     timed.wait(IDLE_TIMEOUT + 2)
-    assert timed.link.transport.disconnecting
-    assert not timed.link.closed
+    assert timed.client.transport.disconnecting
+    assert not timed.client.closed
     timed.wait(CLOSE_TIMEOUT + 1)
-    assert (True, set()) == (timed.link.closed, timed.factory.open)
+    assert (True, set()) == (timed.client.closed, timed.factory.open)
 
 
-def test_last_answers_are_read_after_the_close(carriers: Carriers) -> None:
+def test_last_answers_are_read_after_the_close(paths: ServerPaths) -> None:
     """A slow reader that is being closed still gets what was sent to it, and then the end."""
-    timed = Timed(carriers.wire, window=100)
-    timed.link.send(KEYS)
+    timed = Timed(paths.fast, window=100)
+    timed.client.send(KEYS)
     timed.wait(IDLE_TIMEOUT + 2)
-    assert ([200], True) == (statuses(timed.link.everything()), timed.link.closed)
+    assert ([200], True) == (statuses(timed.client.everything()), timed.client.closed)
 
 
 def test_requests_behind_one_that_waits() -> None:
     """While an SDK loads nothing overtakes: what came behind is answered after it, in order."""
-    carriers = Waiting()
-    klein, wire = carriers.links()
+    paths = Waiting()
+    klein, fast = paths.clients()
     coffee = OWN["coffee"]
-    for link in (klein, wire):
-        link.send(EVALUATE + coffee)
-        link.send(KEYS[:30])
-        link.send(KEYS[30:] + HEAD)
-        assert b"" == link.received()
-    assert 1 == carriers.wire.site.answering
-    carriers.loaded()
-    assert 0 == carriers.wire.site.answering
-    answers = [settled(link.everything()) for link in (klein, wire)]
+    for client in (klein, fast):
+        client.send(EVALUATE + coffee)
+        client.send(KEYS[:30])
+        client.send(KEYS[30:] + HEAD)
+        assert b"" == client.received()
+    assert 1 == paths.fast.site.answering
+    paths.loaded()
+    assert 0 == paths.fast.site.answering
+    answers = [without_dates(client.everything()) for client in (klein, fast)]
     assert answers[0] == answers[1]
     assert [200, 418, 200, 200] == statuses(answers[1])
 
 
 def test_several_wait_on_one_connection() -> None:
     """Two requests that have to wait for the first fetch are both answered when it has ended badly."""
-    carriers = Waiting()
-    link = Link(carriers.factory)
-    link.send(EVALUATE + EVALUATE)
-    carriers.wire.sdk.first_fetch_ended(None)
-    assert [500, 500] == statuses(link.everything())
+    paths = Waiting()
+    client = Client(paths.factory)
+    client.send(EVALUATE + EVALUATE)
+    paths.fast.sdk.first_fetch_ended(None)
+    assert [500, 500] == statuses(client.everything())
 
 
 def test_no_deadline_while_waiting() -> None:
     """A connection that waits for us is not late, and gets its whole idle time afterwards."""
-    carriers = Waiting()
-    timed = Timed(carriers.wire)
-    timed.link.send(EVALUATE + KEYS[:10])
+    paths = Waiting()
+    timed = Timed(paths.fast)
+    timed.client.send(EVALUATE + KEYS[:10])
     timed.wait(2 * IDLE_TIMEOUT)
-    assert not timed.link.closed
-    carriers.loaded()
-    assert [200] == statuses(timed.link.received())
+    assert not timed.client.closed
+    paths.loaded()
+    assert [200] == statuses(timed.client.received())
     timed.wait(HEAD_DEADLINE - 1)
-    timed.link.send(KEYS[10:])
-    assert [200] == statuses(timed.link.received())
+    timed.client.send(KEYS[10:])
+    assert [200] == statuses(timed.client.received())
 
 
 def test_too_much_behind_a_waiting_request_is_not_read() -> None:
     """At most 64 KiB, and the segment that exceeds them, are read of what cannot be answered yet."""
-    carriers = Waiting()
-    link = Link(carriers.factory)
-    link.send(EVALUATE)
-    link.send(KEYS * 10_000)
-    assert link.protocol._held_size <= 2 * PIPELINE_LIMIT
-    assert link.undelivered > 0
-    carriers.loaded()
-    assert 10_001 == link.everything().count(b"HTTP/1.1 200 OK")
+    paths = Waiting()
+    client = Client(paths.factory)
+    client.send(EVALUATE)
+    client.send(KEYS * 10_000)
+    assert client.protocol._held_size <= 2 * PIPELINE_LIMIT
+    assert client.undelivered > 0
+    paths.loaded()
+    assert 10_001 == client.everything().count(b"HTTP/1.1 200 OK")
 
 
 def test_client_that_leaves_while_waiting() -> None:
     """The answer to a client that went away is dropped without a word; a shutdown does not wait for it."""
-    carriers = Waiting()
-    link = Link(carriers.factory)
-    link.send(EVALUATE + KEYS)
-    link.hang_up()
-    carriers.loaded()
-    assert (b"", 0, set()) == (link.received(), carriers.wire.site.answering, carriers.factory.open)
+    paths = Waiting()
+    client = Client(paths.factory)
+    client.send(EVALUATE + KEYS)
+    client.hang_up()
+    paths.loaded()
+    assert (b"", 0, set()) == (client.received(), paths.fast.site.answering, paths.factory.open)
 
 
 def test_stream_after_waiting_goes_on_reading() -> None:
     """A stream that had to wait opens; that its client then leaves is noticed, however much it had sent before."""
-    carriers = Waiting()
-    link = Link(carriers.factory)
-    link.send(OPEN)
-    link.send(KEYS * 10_000)
-    assert link.transport not in link.transport.interest.readers
-    carriers.loaded()
-    assert link.received().startswith(b"HTTP/1.1 200 OK")
-    assert link.transport in link.transport.interest.readers or link.closed
+    paths = Waiting()
+    client = Client(paths.factory)
+    client.send(OPEN)
+    client.send(KEYS * 10_000)
+    assert client.transport not in client.transport.interest.readers
+    paths.loaded()
+    assert client.received().startswith(b"HTTP/1.1 200 OK")
+    assert client.transport in client.transport.interest.readers or client.closed
 
 
-def test_bytes_behind_a_stream_are_ignored(carriers: Carriers) -> None:
+def test_bytes_behind_a_stream_are_ignored(paths: ServerPaths) -> None:
     """What a client sends behind the request of a stream is not answered, at once or later."""
-    klein, wire = carriers.links()
-    for link in (klein, wire):
-        link.send(OPEN + KEYS)
-        link.send(KEYS)
-    answers = [settled(link.everything()) for link in (klein, wire)]
+    klein, fast = paths.clients()
+    for client in (klein, fast):
+        client.send(OPEN + KEYS)
+        client.send(KEYS)
+    answers = [without_dates(client.everything()) for client in (klein, fast)]
     assert answers[0] == answers[1]
     assert [200] == statuses(answers[1])
-    assert isinstance(wire.protocol, WireStream)
-    assert set() == carriers.factory.open
-    wire.hang_up()
-    assert [] == carriers.wire.hub.subscribers()
+    assert isinstance(fast.protocol, FastStream)
+    assert set() == paths.factory.open
+    fast.hang_up()
+    assert [] == paths.fast.hub.subscribers()
 
 
-def test_reload_between_requests(carriers: Carriers) -> None:
+def test_reload_between_requests(paths: ServerPaths) -> None:
     """The next request on an open connection is answered under the new settings, though its head was seen before."""
-    link = Link(carriers.factory)
-    link.send(EVALUATE)
-    assert None is parse_answer(link.received())["X-New"]
-    carriers.wire.site.reconfigure(settings_of({"http": {"api": {"headers": {"X-New": "1"}}}}))
-    link.send(EVALUATE)
-    assert "1" == parse_answer(link.received())["X-New"]
-    carriers.wire.site.reconfigure(settings_of({"http": {"api": {"enabled": False}}}))
-    link.send(EVALUATE)
-    assert [404] == statuses(link.received())
+    client = Client(paths.factory)
+    client.send(EVALUATE)
+    assert None is parse_answer(client.received())["X-New"]
+    paths.fast.site.reconfigure(settings_of({"http": {"api": {"headers": {"X-New": "1"}}}}))
+    client.send(EVALUATE)
+    assert "1" == parse_answer(client.received())["X-New"]
+    paths.fast.site.reconfigure(settings_of({"http": {"api": {"enabled": False}}}))
+    client.send(EVALUATE)
+    assert [404] == statuses(client.received())
 
 
-def test_fault_of_ours_costs_one_request(carriers: Carriers, logged_errors: Any, monkeypatch: Any) -> None:
+def test_fault_of_ours_costs_one_request(paths: ServerPaths, logged_errors: Any, monkeypatch: Any) -> None:
     """An answer that raises is 500 and told in the log; the connection lives on."""
-    monkeypatch.setattr(carriers.wire.registry, "by_id", lambda _: 1 / 0)
-    link = Link(carriers.factory)
-    link.send(EVALUATE)
-    assert [500] == statuses(link.received())
+    monkeypatch.setattr(paths.fast.registry, "by_id", lambda _: 1 / 0)
+    client = Client(paths.factory)
+    client.send(EVALUATE)
+    assert [500] == statuses(client.received())
     assert 1 == len(logged_errors.flush())
     monkeypatch.undo()
-    link.send(EVALUATE)
-    assert [200] == statuses(link.received())
+    client.send(EVALUATE)
+    assert [200] == statuses(client.received())
 
 
-def test_sdk_that_goes_away_as_its_stream_opens(carriers: Carriers) -> None:
+def test_sdk_that_goes_away_as_its_stream_opens(paths: ServerPaths) -> None:
     """A stream whose SDK has just been removed is told so, alike, and the connection lives on."""
-    for memory in (carriers.klein, carriers.wire):
+    for memory in (paths.klein, paths.fast):
         memory.site.page.dispatcher.context.hubs.clear()  # type: ignore[attr-defined]
-    klein, wire = carriers.said(OPEN + KEYS)
-    assert (klein, [500, 200]) == (wire, statuses(wire.data))
+    klein, fast = paths.answers(OPEN + KEYS)
+    assert (klein, [500, 200]) == (fast, statuses(fast.data))
 
 
-def test_unusual_heads_do_not_crowd_out(carriers: Carriers) -> None:
+def test_unusual_heads_do_not_crowd_out(paths: ServerPaths) -> None:
     """More different heads than are remembered are all answered rightly, and the memory of them is bounded."""
-    link = Link(carriers.factory)
+    client = Client(paths.factory)
     for number in range(1200):
-        link.send(request_bytes("POST", f"/api/sdk{number % 7}/eval", {"X": str(number)}, body='{"key":"on"}'))
-        assert [200 if number % 7 == 1 else 404] == statuses(link.received())
-    assert len(carriers.factory.matcher._known) <= 512
+        client.send(request_bytes("POST", f"/api/sdk{number % 7}/eval", {"X": str(number)}, body='{"key":"on"}'))
+        assert [200 if number % 7 == 1 else 404] == statuses(client.received())
+    assert len(paths.factory.matcher._known) <= 512
 
 
-def test_stream_targets_are_not_remembered(carriers: Carriers) -> None:
+def test_stream_targets_are_not_remembered(paths: ServerPaths) -> None:
     """A target that carries a user is forgotten once its stream is open."""
-    link = Link(carriers.factory)
-    link.send(OPEN)
-    assert ({}, {}) == (carriers.factory.matcher._known, carriers.factory.matcher._targets)
+    client = Client(paths.factory)
+    client.send(OPEN)
+    assert ({}, {}) == (paths.factory.matcher._known, paths.factory.matcher._targets)
 
 
-def test_nothing_comes_after_the_last_chunk(carriers: Carriers) -> None:
+def test_nothing_comes_after_the_last_chunk(paths: ServerPaths) -> None:
     """A slow reader whose stream has been ended, and which is still reading, is sent no later event or heartbeat."""
-    link = Link(carriers.factory, window=400)
-    link.send(OPEN)
-    (subscriber,) = carriers.wire.hub.subscribers()
+    client = Client(paths.factory, window=400)
+    client.send(OPEN)
+    (subscriber,) = paths.fast.hub.subscribers()
     subscriber.write(b"x" * 500)
     subscriber.outlet.finish()
     subscriber.write(b"late")
-    assert link.everything().endswith(b"x\r\n0\r\n\r\n")
-    assert link.closed
+    assert client.everything().endswith(b"x\r\n0\r\n\r\n")
+    assert client.closed
 
 
 def test_certificates_that_broke_since_they_were_checked_leave_everything_as_it_was(

@@ -1,4 +1,4 @@
-"""The wire on real sockets: what memory cannot show of segments, pipelines, streams and readers that stop."""
+"""The fast path on real sockets: what memory cannot show of segments, pipelines, streams and readers that stop."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from eventually import eventually
 from gateway.flags import load
 from gateway.streams import HeartbeatWheel, Hub
 from gateway.web import Context
-from gateway.web.server.epoll import apart
-from gateway.web.server.fast_http_factory import WireFactory
-from gateway.web.server.write_batch import TlsLink
+from gateway.web.server.epoll import separate_epoll
+from gateway.web.server.fast_http import FastHttpFactory
+from gateway.web.server.write_batch import TlsWriter
+from server_paths import without_dates
 from web_memory import Counted, FakeRegistry, FakeSdk, NoMeter, request_bytes, settings_of
-from wire_memory import settled
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}, "long": {"t": 1, "v": {"s": "x" * 20_000}, "i": "v1"}}}
 EVALUATE = request_bytes("POST", "/api/sdk1/eval", body='{"key":"on"}')
@@ -39,7 +39,7 @@ Address = tuple[str, int]
 
 
 class Loopback:
-    """One world behind three loopback ports: Klein's, the wire's, and the wire's under TLS."""
+    """One world behind three loopback ports: the Klein path, the fast path, and the fast path under TLS."""
 
     def __init__(self, home: Path) -> None:
         from twisted.internet import reactor as real  # noqa: TID251
@@ -54,8 +54,8 @@ class Loopback:
         self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMeter())
         registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
         site = make_site(Context(registry, {"sdk1": self.hub}, reactor, dict), settings_of({}), Counted())
-        self.factory = WireFactory(site, reactor)
-        self.encrypted = WireFactory(site, reactor, TlsLink())
+        self.factory = FastHttpFactory(site, reactor)
+        self.encrypted = FastHttpFactory(site, reactor, TlsWriter())
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1")
         issued.private_key_and_cert_chain_pem.write_to_path(str(home / "pem"))
@@ -65,8 +65,8 @@ class Loopback:
         secure = TLSMemoryBIOFactory(certificates, False, self.encrypted, reactor)
         self.ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (site, self.factory, secure)]
         for port, factory in zip(self.ports[1:], (self.factory, self.encrypted), strict=True):
-            apart(port, reactor, factory.link)
-        self.klein, self.wire, self.secure = [("127.0.0.1", port.getHost().port) for port in self.ports]
+            separate_epoll(port, reactor, factory.writer)
+        self.klein, self.fast, self.secure = [("127.0.0.1", port.getHost().port) for port in self.ports]
         self.trust = ssl.create_default_context()
         authority.configure_trust(self.trust)
         self.trust.set_alpn_protocols(["http/1.1"])
@@ -86,7 +86,7 @@ class Loopback:
         with self.connect(address) as client:
             for start in range(0, len(data), piece or len(data)):
                 client.sendall(data[start : start + (piece or len(data))])
-            return settled(read_all(client))
+            return without_dates(read_all(client))
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def read_all(client: socket.socket) -> bytes:
 
 
 @pytest_twisted.inlineCallbacks
-def test_carriers_say_the_same_on_sockets(loopback: Loopback) -> Any:
+def test_both_paths_answer_alike_on_sockets(loopback: Loopback) -> Any:
     """Pipelined, split, handed-over and refused requests give the same bytes on all ports."""
     for data, piece in (
         (EVALUATE + KEYS + FILE + LAST, 0),
@@ -117,13 +117,13 @@ def test_carriers_say_the_same_on_sockets(loopback: Loopback) -> Any:
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 0),
     ):
         klein = yield deferToThread(loopback.talk, loopback.klein, data, piece)
-        wire = yield deferToThread(loopback.talk, loopback.wire, data, piece)
+        fast = yield deferToThread(loopback.talk, loopback.fast, data, piece)
         secure = yield deferToThread(loopback.talk, loopback.secure, data, piece)
-        assert klein == wire == secure
-        assert wire.startswith(b"HTTP/1.1 ")
+        assert klein == fast == secure
+        assert fast.startswith(b"HTTP/1.1 ")
 
 
-@pytest.mark.parametrize("port", ["wire", "secure"])
+@pytest.mark.parametrize("port", ["fast", "secure"])
 @pytest_twisted.inlineCallbacks
 def test_answers_that_are_read_late(loopback: Loopback, port: str) -> Any:
     """A client that asks for 3 MB before it reads any of it, through a small window, gets all of it in the end."""
@@ -137,7 +137,7 @@ def test_answers_that_are_read_late(loopback: Loopback, port: str) -> Any:
     assert 151 == answered
 
 
-@pytest.mark.parametrize("port", ["wire", "secure"])
+@pytest.mark.parametrize("port", ["fast", "secure"])
 @pytest_twisted.inlineCallbacks
 def test_stream_opens_and_ends_with_its_client(loopback: Loopback, port: str) -> Any:
     """A stream opens on a connection that was used before; when its client hangs up nothing of it is left."""
@@ -159,7 +159,7 @@ def test_stream_opens_and_ends_with_its_client(loopback: Loopback, port: str) ->
     assert ([], set(), set()) == (loopback.hub.subscribers(), loopback.factory.open, loopback.encrypted.open)
 
 
-@pytest.mark.parametrize("port", ["wire", "secure"])
+@pytest.mark.parametrize("port", ["fast", "secure"])
 @pytest_twisted.inlineCallbacks
 def test_a_stream_that_is_ended_waits_for_no_word_of_its_client(loopback: Loopback, port: str) -> Any:
     """One that keeps the connection and does not read is forgotten; when it does read, it finds the whole response."""

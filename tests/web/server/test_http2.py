@@ -20,7 +20,7 @@ CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 EVALUATED = b'{"value":true,"variationId":"v1"}'
 
 
-class Negotiated(StringTransport):
+class NegotiatedTransport(StringTransport):
     """What TLS gives after both sides have chosen HTTP/2."""
 
     negotiatedProtocol = b"h2"
@@ -35,7 +35,7 @@ class Client:
     def __init__(self) -> None:
         self.memory = MemorySite(CONFIG)
         self.protocol = self.memory.site.buildProtocol(None)
-        self.transport = Negotiated()
+        self.transport = NegotiatedTransport()
         self.protocol.makeConnection(self.transport)
         self.h2 = h2.connection.H2Connection(
             H2Configuration(client_side=True, header_encoding="latin-1", validate_outbound_headers=False)

@@ -1,4 +1,4 @@
-"""The two carriers give the same bytes: the recorded corpus and our own cases, but for the date and the retry time."""
+"""Both server paths give the same bytes: the recorded corpus and our own cases, but for the date and the retry time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from server_paths import ServerPaths
 from web_memory import parse_answer, request_bytes
-from wire_memory import Carriers
 
 RECORDED = json.loads(
     (Path(__file__).parents[2] / "conformance" / "answers.json").read_text(encoding="utf-8"),
@@ -18,24 +18,24 @@ RECORDED = json.loads(
 BULK = "/ofrep/v1/evaluate/flags"
 
 
-def carriers_for(variant: str) -> Carriers:
+def paths_for(variant: str) -> ServerPaths:
     body = json.dumps(RECORDED["config_json"]).encode()
     settings = {key: value for key, value in RECORDED["settings"][variant].items() if key in ("http", "sdks")}
-    return Carriers(body, settings, etag='"' + hashlib.sha1(body).hexdigest() + '"')
+    return ServerPaths(body, settings, etag='"' + hashlib.sha1(body).hexdigest() + '"')
 
 
-def etag(carriers: Carriers, method: str, request: dict[str, Any], headers: dict[str, str]) -> str:
+def etag(paths: ServerPaths, method: str, request: dict[str, Any], headers: dict[str, str]) -> str:
     plain = {name: value for name, value in headers.items() if name != "If-None-Match"}
-    both = carriers.said(request_bytes(method, request["path"], plain, request.get("body")))
+    both = paths.answers(request_bytes(method, request["path"], plain, request.get("body")))
     assert both[0] == both[1]
     return str(parse_answer(both[0].data)["etag"])
 
 
-def recorded_bytes(carriers: Carriers, request: dict[str, Any]) -> bytes:
+def recorded_bytes(paths: ServerPaths, request: dict[str, Any]) -> bytes:
     headers = dict(request.get("headers") or {})
     if headers.get("If-None-Match") in ("@ETAG", "@BULKETAG"):
         method = "GET" if headers["If-None-Match"] == "@ETAG" else "POST"
-        headers["If-None-Match"] = etag(carriers, method, request, headers)
+        headers["If-None-Match"] = etag(paths, method, request, headers)
     if request["method"] == "SSE":
         headers.setdefault("Accept", "*/*")
     method = "GET" if request["method"] == "SSE" else request["method"]
@@ -46,15 +46,15 @@ def test_the_whole_corpus_is_answered_alike(capsys: pytest.CaptureFixture[str]) 
     """Every recorded request gets equal bytes, is counted equally and leaves the connection equally open."""
     alike, faults = 0, []
     for variant in RECORDED["settings"]:
-        carriers = carriers_for(variant)
+        paths = paths_for(variant)
         for case in RECORDED["cases"]:
             if case["variant"] == variant:
-                klein, wire = carriers.said(recorded_bytes(carriers, case["request"]))
-                if klein == wire and klein.data:
+                klein, fast = paths.answers(recorded_bytes(paths, case["request"]))
+                if klein == fast and klein.data:
                     alike += 1
                 else:
-                    faults.append(f"{case['name']}: {klein} {wire}")
-        assert carriers.klein.metrics.answers == carriers.wire.metrics.answers
+                    faults.append(f"{case['name']}: {klein} {fast}")
+        assert paths.klein.metrics.answers == paths.fast.metrics.answers
     with capsys.disabled():
-        print(f" parity of the carriers: {alike} of {len(RECORDED['cases'])} recorded answers ", end="")
+        print(f" parity of the paths: {alike} of {len(RECORDED['cases'])} recorded answers ", end="")
     assert ([], 295) == (faults, alike)

@@ -15,7 +15,7 @@ CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 
 
 @pytest.fixture
-def said() -> Iterator[list[str]]:
+def lines() -> Iterator[list[str]]:
     """Every line that is logged during the test, whatever its level."""
     lines: list[str] = []
 
@@ -33,27 +33,27 @@ def settings(level: str) -> Any:
     return loaded
 
 
-def test_requests_are_told_only_while_the_settings_say_so(said: list[str]) -> None:
+def test_requests_are_told_only_while_the_settings_say_so(lines: list[str]) -> None:
     """At any level but debug nobody pays for lines that nobody wants."""
     memory = MemorySite(CONFIG)
     for level, count in (("info", 0), ("debug", 1), ("warn", 0)):
         memory.site.reconfigure(settings(level))
-        said.clear()
+        lines.clear()
         line = memory.connect()
         line.send(b"GET /api/sdk1/keys?secret HTTP/1.1\r\nHost: g\r\n\r\n")
         assert b"200 OK" in line.received()
-        assert count == len(said), level
-        assert ["GET /api/{sdkId}/keys answered 200 in 0.0 ms"] * count == said
+        assert count == len(lines), level
+        assert ["GET /api/{sdkId}/keys answered 200 in 0.0 ms"] * count == lines
 
 
-def test_streams_are_told_by_their_own_level(said: list[str]) -> None:
+def test_streams_are_told_by_their_own_level(lines: list[str]) -> None:
     """Opening and ending are lines with the number of open streams, and name nobody."""
     memory = MemorySite(CONFIG)
     memory.site.reconfigure(settings("debug"))
     streams = memory.site.page.dispatcher.context.state.streams
-    said.clear()
+    lines.clear()
     streams.opened("192.0.2.1")
     streams.closed("192.0.2.1")
     memory.site.reconfigure(settings("info"))
     streams.opened("192.0.2.1")
-    assert ["stream opened, 1 open", "stream closed, 0 open"] == said
+    assert ["stream opened, 1 open", "stream closed, 0 open"] == lines

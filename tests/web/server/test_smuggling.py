@@ -1,4 +1,4 @@
-"""What could be read in two ways is refused by the wire exactly as by the Klein carrier: 400, close, nothing more."""
+"""What could be read in two ways is refused by the fast path exactly as by the Klein path: 400, close, nothing more."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wire_memory import Carriers, settled
+from server_paths import ServerPaths, without_dates
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
-SHARED = Carriers(CONFIG)
+SHARED = ServerPaths(CONFIG)
 KEYS = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n"
 BODY = b'{"key":"on"}'
 
@@ -88,11 +88,11 @@ REFUSED = {
 @pytest.mark.parametrize("piece", [0, 1])
 @pytest.mark.parametrize("fault", REFUSED)
 def test_refused_alike(fault: str, piece: int) -> None:
-    """Both carriers say 400 and close; the request that was smuggled behind is never answered."""
-    klein, wire = SHARED.said(REFUSED[fault] + KEYS, piece)
-    assert klein == wire
-    assert wire.data.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert (1, True) == (wire.data.count(b"HTTP/1.1 "), wire.closed)
+    """Both paths answer 400 and close; the request that was smuggled behind is never answered."""
+    klein, fast = SHARED.answers(REFUSED[fault] + KEYS, piece)
+    assert klein == fast
+    assert fast.data.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert (1, True) == (fast.data.count(b"HTTP/1.1 "), fast.closed)
 
 
 JUDGED = {
@@ -145,10 +145,10 @@ JUDGED = {
 @pytest.mark.parametrize("piece", [0, 1])
 @pytest.mark.parametrize("oddity", JUDGED)
 def test_judged_alike(oddity: str, piece: int) -> None:
-    """What is odd but not malformed gets the same bytes from both carriers, and so does what comes behind it."""
-    klein, wire = SHARED.said(JUDGED[oddity] + KEYS, piece)
-    assert klein == wire
-    assert b"" != wire.data
+    """What is odd but not malformed gets the same bytes from both paths, and so does what comes behind it."""
+    klein, fast = SHARED.answers(JUDGED[oddity] + KEYS, piece)
+    assert klein == fast
+    assert b"" != fast.data
 
 
 LINES = st.sampled_from(
@@ -195,25 +195,25 @@ def mutated(draw: st.DrawFn) -> bytes:
     st.one_of(mutated(), st.binary(max_size=80), st.lists(REQUESTS, max_size=3).map(b"".join)), st.integers(0, 2**32)
 )
 def test_any_bytes_in_any_segments_are_answered_alike(data: bytes, seed: int) -> None:
-    """Whatever comes, in whatever pieces, nothing is raised or logged, and the two carriers say the same.
+    """Whatever comes, in whatever pieces, nothing is raised or logged, and both paths answer alike.
 
-    Where the wire waits for the end of a head that Klein has already refused, its deadline brings the same refusal.
+    Where the fast path waits for the end of a head that Klein has refused, its deadline brings the same refusal.
     """
     chance = random.Random(seed)
     cuts = sorted(chance.sample(range(len(data) + 1), min(chance.randrange(6), len(data) + 1)))
     segments = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    said = []
-    for link in SHARED.links():
+    answers = []
+    for client in SHARED.clients():
         for segment in segments:
-            link.send(segment)
-        said.append((link, link.everything()))
-    (klein, klein_data), (wire, wire_data) = said
-    if klein.closed and not wire.closed:
-        wire.protocol.deadline = -1.0
-        wire.protocol.late()
-        wire_data += wire.everything()
-    assert (settled(klein_data), klein.closed) == (settled(wire_data), wire.closed)
+            client.send(segment)
+        answers.append((client, client.everything()))
+    (klein, klein_data), (fast, fast_data) = answers
+    if klein.closed and not fast.closed:
+        fast.protocol.deadline = -1.0
+        fast.protocol.late()
+        fast_data += fast.everything()
+    assert (without_dates(klein_data), klein.closed) == (without_dates(fast_data), fast.closed)
     klein.hang_up()
-    wire.hang_up()
-    assert ([], []) == (SHARED.klein.hub.subscribers(), SHARED.wire.hub.subscribers())
+    fast.hang_up()
+    assert ([], []) == (SHARED.klein.hub.subscribers(), SHARED.fast.hub.subscribers())
     assert set() == SHARED.factory.open

@@ -18,7 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
 from gateway.telemetry import NoMetrics
-from gateway.web.server.socket_options import UNSENT_LIMIT, USER_TIMEOUT_LIMIT, hand_down, settle
+from gateway.web.server.socket_options import UNSENT_LIMIT, USER_TIMEOUT_LIMIT, configure_listener, configure_stream
 from web_memory import FakeRegistry, settings_of
 
 
@@ -56,8 +56,8 @@ def test_connections_begin_with_what_their_port_was_given(
     listening: socket.socket, seconds: float, milliseconds: int
 ) -> None:
     """The stall timeout is the kernel's too, in milliseconds and within what it can hold; 0 leaves it alone."""
-    hand_down(listening, 7)
-    hand_down(listening, seconds)
+    configure_listener(listening, 7)
+    configure_listener(listening, seconds)
     assert (1, UNSENT_LIMIT, milliseconds) == accepted_options(listening)
 
 
@@ -98,12 +98,12 @@ def test_a_socket_below_wrappers_is_found(connection: Connection) -> None:
     outer = ProtocolWrapper(WrappingFactory(None), Protocol())
     outer.transport = inner
     assert UNSENT_LIMIT != connection.bufferSize
-    settle(outer)
+    configure_stream(outer)
     assert UNSENT_LIMIT == connection.bufferSize
 
 
 def test_what_is_no_socket_is_left_alone() -> None:
     """A stream over HTTP/2, or in memory, has no socket of its own."""
     stands_for_one = object()
-    settle(stands_for_one)
+    configure_stream(stands_for_one)
     assert not hasattr(stands_for_one, "bufferSize")

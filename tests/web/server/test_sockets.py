@@ -16,7 +16,7 @@ from gateway.flags import load
 from gateway.streams import HeartbeatWheel, Hub
 from gateway.web import Context
 from gateway.web.server.http1 import BODY_LIMIT, REQUEST_LINE_LIMIT
-from gateway.web.server.socket_options import UNSENT_LIMIT, hand_down
+from gateway.web.server.socket_options import UNSENT_LIMIT, configure_listener
 from web_memory import Counted, FakeRegistry, FakeSdk, NoMeter, settings_of
 
 CONFIG = b'{"f":{"on":{"t":0,"v":{"b":true},"i":"v1"}}}'
@@ -40,7 +40,7 @@ class Loopback:
         registry = FakeRegistry(FakeSdk("sdk1", "key", self.snapshot))
         self.site = make_site(Context(registry, {"sdk1": self.hub}, reactor, dict), settings_of({}), Counted())
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
-        hand_down(self.port.socket, 60)
+        configure_listener(self.port.socket, 60)
         self.address = ("127.0.0.1", self.port.getHost().port)
 
 

@@ -1,4 +1,4 @@
-"""Both carriers over memory: Twisted's own buffering and producers, with a window instead of a socket.
+"""Both server paths over memory: Twisted's own buffering and producers, with a window instead of a socket.
 
 What a test sends is delivered as a reactor would deliver it: only while the transport reads, 64 KiB at a time.
 """
@@ -17,7 +17,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.web.server.fast_http_factory import WireFactory
+from gateway.web.server.fast_http import FastHttpFactory
 from web_memory import MemorySite
 
 DATE = re.compile(rb"Date: [^\r]*\r\n")
@@ -26,7 +26,7 @@ READ_SIZE = 64 * 1024  # bytes that a transport reads at once
 
 
 @define
-class Interest:
+class FakeReactor:
     """What a reactor is asked to watch."""
 
     readers: set[object] = field(factory=set)
@@ -46,11 +46,11 @@ class Interest:
 
 
 @implementer(ITCPTransport)
-class Pipe(FileDescriptor):
+class MemoryTransport(FileDescriptor):
     """A TCP transport whose socket is ``window`` bytes of memory (None: without bound)."""
 
     def __init__(self, peer: str, window: int | None) -> None:
-        self.interest = Interest()
+        self.interest = FakeReactor()
         super().__init__(self.interest)  # type: ignore[arg-type]
         self.client = (peer, 40000)
         self.connected = 1
@@ -113,11 +113,11 @@ class Pipe(FileDescriptor):
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
 
-class Link:
+class Client:
     """A client's connection to a factory."""
 
     def __init__(self, factory: Any, *, peer: str = "192.0.2.7", window: int | None = None) -> None:
-        self.transport = Pipe(peer, window)
+        self.transport = MemoryTransport(peer, window)
         self._inbox = b""
         protocol = factory.buildProtocol(self.transport.getPeer())
         self.transport.protocol = protocol
@@ -188,37 +188,37 @@ class Link:
         return outcome is not None or before != (len(transport.sent), transport.unsent)
 
 
-class Carriers:
-    """The same world twice: behind the Klein carrier alone, and behind the wire."""
+class ServerPaths:
+    """The same world twice: behind the Klein path alone, and behind the fast path."""
 
     def __init__(self, config: object, settings: Mapping[str, Any] | None = None, **more: Any) -> None:
         self.klein = MemorySite(config, settings, **more)
-        self.wire = MemorySite(config, settings, **more)
-        self.factory = WireFactory(self.wire.site, self.wire.clock)
+        self.fast = MemorySite(config, settings, **more)
+        self.factory = FastHttpFactory(self.fast.site, self.fast.clock)
 
-    def links(self, **more: Any) -> tuple[Link, Link]:
-        """Return a connection to each: Klein's, the wire's."""
-        return Link(self.klein.site, **more), Link(self.factory, **more)
+    def clients(self, **more: Any) -> tuple[Client, Client]:
+        """Return a connection to each path: the Klein path, the fast path."""
+        return Client(self.klein.site, **more), Client(self.factory, **more)
 
-    def said(self, data: bytes, piece: int = 0) -> tuple[Said, Said]:
+    def answers(self, data: bytes, piece: int = 0) -> tuple[Received, Received]:
         """Return what each answers to ``data`` on a new connection, and whether it then closed."""
         answers = []
-        for link in self.links():
-            link.send(data, piece)
-            answers.append(Said(settled(link.everything()), link.closed))
-            if not link.closed:
-                link.hang_up()
+        for client in self.clients():
+            client.send(data, piece)
+            answers.append(Received(without_dates(client.everything()), client.closed))
+            if not client.closed:
+                client.hang_up()
         return answers[0], answers[1]
 
 
 @define
-class Said:
+class Received:
     """All bytes of a connection, without date and retry time, and whether it was closed."""
 
     data: bytes
     closed: bool
 
 
-def settled(data: bytes) -> bytes:
+def without_dates(data: bytes) -> bytes:
     """Return ``data`` without what may differ from one run to the next."""
     return RETRY.sub(b"retry: 0", DATE.sub(b"Date: x\r\n", data))
