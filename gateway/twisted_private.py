@@ -31,6 +31,7 @@ __all__ = (
     "NegotiatedConnection",
     "ParseError",  # of an HTTP client: the answer is not HTTP
     "PollLike",
+    "forget_exit_signal",
     "http2_connection",
     "no_log",
     "write_directly",
@@ -38,6 +39,11 @@ __all__ = (
 
 no_log = Logger(observer=LogPublisher())
 """For ``_log`` of Twisted's HTTP connections, which logs each idle client that is closed."""
+
+
+def forget_exit_signal(reactor: Any) -> None:
+    """Have ``twistd`` exit with status 0 although a signal reached Twisted's own handlers, which it would die by."""
+    reactor._exitSignal = None  # noqa: SLF001  (Twisted has no public way to say that the signal was handled)
 
 
 def write_directly(transport: Any, data: bytes) -> None:

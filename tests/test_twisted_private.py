@@ -12,8 +12,10 @@ import h2.config
 import h2.connection
 import pytest
 from OpenSSL import SSL
+from twisted.application import app
 from twisted.internet import posixbase, ssl
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import ReactorBase
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web import _http2, _newclient, http
@@ -216,6 +218,16 @@ def test_http1_where_nothing_was_negotiated() -> None:
     protocol.dataReceived(b"GET")
     assert isinstance(protocol.connection, private.Http1Connection)
     assert protocol.connection.has_partial_line
+
+
+def test_exit_signal_is_forgotten() -> None:
+    """The reactor's exit signal, by which twistd ends the process, is unset."""
+    problem = CHANGED.format(name="ReactorBase._exitSignal", used="a drained gateway exits with status 0")
+    assert ReactorBase._exitSignal is None, problem
+    assert "_exitSignal" in inspect.getsource(app.ApplicationRunner), problem
+    reactor: Any = type("Reactor", (), {"_exitSignal": 15})()
+    private.forget_exit_signal(reactor)
+    assert reactor._exitSignal is None
 
 
 class Socket:

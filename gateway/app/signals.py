@@ -9,6 +9,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.twisted_private import forget_exit_signal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,4 +46,4 @@ def _ignore_stop_signals(reactor: Any) -> None:
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     # Set when a signal arrived between the installation of Twisted's handlers and ours: twistd would end by it.
-    reactor._exitSignal = None  # noqa: SLF001 - Twisted has no public way to say that the signal was handled
+    forget_exit_signal(reactor)
