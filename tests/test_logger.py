@@ -36,9 +36,9 @@ from gateway.web.server.epoll import ConnectionEpoll
 from gateway.web.server.request_log import with_request_log
 from gateway.web.server.write_batch import PlainWriter
 from gateway.webhooks.delivery.courier import Courier
-from gateway.webhooks.delivery.endpoint_health import Standing
-from gateway.webhooks.delivery.endpoint_queue import Lane
-from gateway.webhooks.maintenance import Upkeep
+from gateway.webhooks.delivery.endpoint_health import EndpointHealth
+from gateway.webhooks.delivery.endpoint_queue import EndpointQueue
+from gateway.webhooks.maintenance import Maintenance
 from gateway.webhooks.recorder import Recorder
 from gateway.webhooks.service import Webhooks
 from gateway.workers.leader import Crew
@@ -54,6 +54,9 @@ LOGGED_AS = [
     (OutboxPages, "diag"),
     (raise_file_limit, "diag"),
     (Courier, "gateway"),
+    (EndpointHealth, "gateway"),
+    (EndpointQueue, "gateway"),
+    (Maintenance, "gateway"),
     (Crew, "gateway"),
     (ConnectionEpoll, "gateway"),
     (EventFile, "gateway"),
@@ -62,15 +65,12 @@ LOGGED_AS = [
     (Server, "gateway"),
     (Gateway, "gateway"),
     (Haul, "gateway"),
-    (Lane, "gateway"),
     (Link, "gateway"),
     (Member, "gateway"),
     (Recorder, "gateway"),
     (Reload, "gateway"),
     (Roll, "gateway"),
     (SharedDatabase, "gateway"),
-    (Standing, "gateway"),
-    (Upkeep, "gateway"),
     (Webhooks, "gateway"),
     (Worker, "gateway"),
     (open_again, "gateway"),

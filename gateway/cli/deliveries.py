@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.storage import MessageState
-    from gateway.webhooks.store.queries import Full
+    from gateway.webhooks.store import DeliveryDetails
 
 _STATES = ("pending", "delivered", "failed", "skipped")  # ``MessageState``, whose import takes longer than ``--help``
 ACCEPT_SECONDS = 4.0  # a running gateway reads requests every second; one left after this has no gateway
@@ -70,10 +70,10 @@ def list_(
 
     A DATE without a time zone is local time; times are printed in UTC.
     """
-    from gateway.webhooks.store import queries
+    from gateway.webhooks import store
 
     with opened(file) as connection:
-        listed = queries.deliveries(
+        listed = store.list_deliveries(
             connection, endpoint=endpoint, state=cast("MessageState | None", state), since=since or 0.0, limit=limit
         )
     if as_json:
@@ -96,10 +96,10 @@ def show(file: OutboxFile, message_id: str, *, as_json: bool) -> None:
 
     Endpoints with the same format get a change under the same ID; all of these messages are shown.
     """
-    from gateway.webhooks.store import queries
+    from gateway.webhooks import store
 
     with opened(file) as connection:
-        found = queries.full(connection, message_id)
+        found = store.delivery_details(connection, message_id)
     if not found:
         raise click.ClickException(f"the outbox holds no message {message_id}")
     if as_json:
@@ -121,7 +121,7 @@ def retry(file: OutboxFile, message_id: str | None, *, failed: bool, as_json: bo
 
     Delivered messages are not sent again.
     """
-    from gateway.webhooks.store import queries
+    from gateway.webhooks import store
 
     if (message_id is None) == (not failed):
         raise click.UsageError("give either an ID or --failed")
@@ -131,12 +131,12 @@ def retry(file: OutboxFile, message_id: str | None, *, failed: bool, as_json: bo
             total = connection.execute("SELECT count(*) FROM messages WHERE state = 'failed'").fetchone()[0]
             count = _in_steps(
                 connection,
-                lambda: queries.retry_failed(connection, _now(), names),
+                lambda: store.retry_failed(connection, _now(), names),
                 ("scheduling", total),
                 shown=not as_json,
             )
         else:
-            retried = in_transaction(connection, lambda: queries.retry(connection, message_id, _now(), names))
+            retried = in_transaction(connection, lambda: store.retry(connection, message_id, _now(), names))
             if retried is None:
                 raise click.ClickException(f"the outbox holds no message {message_id}")
             if not retried.count:
@@ -155,7 +155,7 @@ def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
 
     Waits for the first attempt; the exit status is 1 if it failed.
     """
-    from gateway.webhooks.store import queries
+    from gateway.webhooks import store
 
     known = file.endpoints()
     if known is not None and name not in known:
@@ -163,7 +163,7 @@ def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
         raise click.ClickException(f"the settings have no webhook '{name}'; they have: {names}")
     with opened(file) as connection:
         last = connection.execute("SELECT coalesce(max(row), 0) FROM messages").fetchone()[0]
-        in_transaction(connection, lambda: queries.wake(connection, "test", name))
+        in_transaction(connection, lambda: store.add_request(connection, "test", name))
         found = None if no_wait else _await_test(connection, name, last)
     if found is None:
         _done(1, f"requested; for the result: flaggateway deliveries list --endpoint {name}", as_json=as_json)
@@ -176,11 +176,11 @@ def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _await_test(connection: sqlite3.Connection, name: str, last: int) -> Full | None:
+def _await_test(connection: sqlite3.Connection, name: str, last: int) -> DeliveryDetails | None:
     """Return the test message made after row ``last`` once an attempt has ended; None if that takes too long."""
     from threading import Event
 
-    from gateway.webhooks.store import queries
+    from gateway.webhooks import store
 
     request = "SELECT 1 FROM wakes WHERE act = 'test' AND argument = ? LIMIT 1"
     made = "SELECT id FROM messages WHERE row > ? AND endpoint = ? AND type = 'WEBHOOK_TEST' AND tries > 0"
@@ -188,7 +188,7 @@ def _await_test(connection: sqlite3.Connection, name: str, last: int) -> Full | 
     while (passed := _now() - began) < TEST_SECONDS:
         row = connection.execute(made, (last, name)).fetchone()
         if row is not None:
-            return queries.full(connection, row[0])[0]
+            return store.delivery_details(connection, row[0])[0]
         if passed > ACCEPT_SECONDS and connection.execute(request, (name,)).fetchone() is not None:
             click.echo("no gateway is running with this outbox; the next one that starts sends the test", err=True)
             return None
@@ -206,14 +206,14 @@ def purge(file: OutboxFile, before: float, *, as_json: bool) -> None:
 
     A gateway deletes what was finished longer ago than outbox.keep on its own.
     """
-    from gateway.webhooks.store import message_table
+    from gateway.webhooks import store
 
     finished = "SELECT count(*) FROM messages WHERE state <> 'pending' AND finished < ?"
     with opened(file) as connection:
         total = connection.execute(finished, (before,)).fetchone()[0]
-        step = partial(message_table.purge, connection, before)
+        step = partial(store.purge, connection, before)
         count = _in_steps(connection, step, ("deleting", total), shown=not as_json)
-        while in_transaction(connection, lambda: message_table.purge_changes(connection, before)):
+        while in_transaction(connection, lambda: store.purge_changes(connection, before)):
             pass
     _done(count, "deleted", as_json=as_json)
 

@@ -18,7 +18,7 @@ from gateway.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gateway.webhooks.store.queries import Delivery, Full, Try
+    from gateway.webhooks.store import AttemptRecord, Delivery, DeliveryDetails
 
 STYLES = {"pending": "yellow", "delivered": "green", "failed": "red", "skipped": "bright_black"}
 WIDE = 250  # columns of a file or a pipe, so that lines stay whole
@@ -34,7 +34,7 @@ def plain(delivery: Delivery) -> dict[str, Any]:
     return attrs.asdict(delivery)
 
 
-def whole(full: Full) -> dict[str, Any]:
+def whole(full: DeliveryDetails) -> dict[str, Any]:
     """Return a delivery with its body and attempts for JSON."""
     import attrs
 
@@ -81,7 +81,7 @@ def _detail(delivery: Delivery, now: float) -> str:
     return f": {delivery.reason}" if delivery.reason else ""
 
 
-def print_full(full: Full, now: float) -> None:
+def print_full(full: DeliveryDetails, now: float) -> None:
     """Print a delivery, its body and its attempts."""
     each = full.delivery
     state = click.style(each.state, fg=STYLES[each.state])
@@ -100,7 +100,7 @@ def print_full(full: Full, now: float) -> None:
         print_try(one)
 
 
-def print_try(one: Try) -> None:
+def print_try(one: AttemptRecord) -> None:
     """Print one attempt and the beginning of its answer."""
     fine = one.status is not None and 200 <= one.status <= 299
     outcome = click.style(printable(one.outcome), fg="green" if fine else "red")

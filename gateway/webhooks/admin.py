@@ -1,14 +1,14 @@
-"""The outbox of a running gateway, as people look at it through the diagnostics port: JSON, and another try.
+"""Deliveries and changes of a running gateway for its diagnostics port: JSON pages, and retries.
 
-lists, one in full ──► a connection of its own, which only reads ──► a thread of its own
-another try        ──► the database's one writer
+lists, details ──► a read-only connection in a thread of its own
+retry          ──► the database's writer thread
 """
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -24,120 +24,123 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.storage import MessageState, Store
-    from gateway.webhooks.store.queries import Retried
+    from gateway.webhooks.store.queries import DeliveryDetails, RetryResult
 
-READ_SECONDS: Final = 5.0  # that one look may take; 100,000 messages of 1 KB take 0.2
-LOOKS: Final = 20  # that may wait for the thread; the next is refused
-BODY_LIMIT: Final = 256 * 1024  # characters of a body that are shown; the command line shows them all
-STEPS: Final = 10_000  # of SQLite's virtual machine between two looks at the clock
+T = TypeVar("T")
 
-
-class Busy(sqlite3.OperationalError):
-    """Too many look at once."""
+READ_SECONDS: Final = 5.0  # for one query; 100,000 messages of 1 KB take 0.2
+QUERIES: Final = 20  # that may run or wait for the thread; the next is refused
+BODY_LIMIT: Final = 256 * 1024  # characters of a body that are shown; the command line shows all
+STEPS: Final = 10_000  # of SQLite's virtual machine between two checks of the time
 
 
-class Desk:
-    """Answers about one open outbox; every Deferred errs with ``sqlite3.Error`` when there is no answer now."""
+class TooManyQueries(sqlite3.OperationalError):
+    """``QUERIES`` queries run or wait already."""
+
+
+class WebhookAdmin:
+    """Reads and retries the deliveries of an open outbox at ``path``.
+
+    Each Deferred fails with ``sqlite3.Error`` if the database gives no answer.
+    """
 
     def __init__(
-        self, reactor: Any, path: Path, store: Store, wall: Callable[[], float], again: Callable[[], None]
+        self, reactor: Any, path: Path, store: Store, wall: Callable[[], float], wake: Callable[[], None]
     ) -> None:
         self._reactor = reactor
         self._path = path
         self._store = store
         self._wall = wall
-        self._again = again
-        self._thread = ThreadPool(0, 1, name="outbox-desk")
-        self._looks = 0
-        self._over = False
-        self.names: Collection[str] = ()  # of the web hooks that there are
+        self._wake = wake
+        self._thread = ThreadPool(0, 1, name="outbox-admin")
+        self._queries = 0
+        self._stopped = False
+        self.names: Collection[str] = ()  # endpoints of the settings
 
     def start(self) -> None:
-        """Begin to answer; opens no file before somebody asks."""
+        """Start to answer; the first query opens the file."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, and whatever it looks for: the caller waits for it, as a rule some milliseconds."""
-        self._over = True  # first: it is what makes SQLite give up
+        """Interrupt a running query and end the thread; blocks for some milliseconds as a rule."""
+        self._stopped = True  # interrupts the query
         self._thread.stop()
 
     def deliveries(
         self, *, endpoint: str | None, state: MessageState | None, since: float, before: int | None, limit: int
     ) -> Deferred[bytes]:
-        """Return ``{"deliveries": […], "next": …}``; see ``queries.deliveries``."""
+        """Return ``{"deliveries": […], "next": …}``; see ``queries.list_deliveries``."""
 
-        def look(connection: sqlite3.Connection) -> bytes:
-            listed = queries.deliveries(
+        def query(connection: sqlite3.Connection) -> bytes:
+            page = queries.list_deliveries(
                 connection, endpoint=endpoint, state=state, since=since, before=before, limit=limit
             )
-            return msgspec.json.encode(
-                {"deliveries": [attrs.asdict(each) for each in listed.found], "next": listed.next}
-            )
+            return msgspec.json.encode({"deliveries": [attrs.asdict(each) for each in page.found], "next": page.next})
 
-        return self._look(look)
+        return self._run(query)
 
     def delivery(self, message_id: str, *, whole: bool) -> Deferred[bytes | None]:
         """Return ``{"deliveries": […]}`` with bodies and attempts, one per endpoint; None for an unknown id.
 
-        Without ``whole`` what was sent, and what receivers answered, is null: both may name users.
+        Without ``whole`` bodies and answers are null, since both may name users.
         """
 
-        def look(connection: sqlite3.Connection) -> bytes | None:
-            found = queries.full(connection, message_id)
+        def query(connection: sqlite3.Connection) -> bytes | None:
+            found = queries.delivery_details(connection, message_id)
             if not found:
                 return None
-            return msgspec.json.encode({"deliveries": [_whole(each, whole=whole) for each in found]})
+            return msgspec.json.encode({"deliveries": [_shown(each, whole=whole) for each in found]})
 
-        return self._look(look)
+        return self._run(query)
 
     def changes(self, *, sdk_id: str | None, since: float, before: int | None, limit: int) -> Deferred[bytes]:
-        """Return ``{"changes": […], "next": …}``; see ``queries.changes``."""
+        """Return ``{"changes": […], "next": …}``; see ``queries.list_changes``."""
 
-        def look(connection: sqlite3.Connection) -> bytes:
-            listed = queries.changes(connection, sdk_id=sdk_id, since=since, before=before, limit=limit)
-            found = [attrs.asdict(each, recurse=False) for each in listed.found]
-            return msgspec.json.encode({"changes": found, "next": listed.next})
+        def query(connection: sqlite3.Connection) -> bytes:
+            page = queries.list_changes(connection, sdk_id=sdk_id, since=since, before=before, limit=limit)
+            found = [attrs.asdict(each, recurse=False) for each in page.found]
+            return msgspec.json.encode({"changes": found, "next": page.next})
 
-        return self._look(look)
+        return self._run(query)
 
     def retry(self, message_id: str) -> Deferred[tuple[int, tuple[str, ...]] | None]:
-        """Make the deliveries with this id due; return how many, and why others are not, None for an unknown id.
+        """Make the deliveries with this id due; return how many, and why others are not; None for an unknown id.
 
-        On disk when it fires; the attempts begin after that.
+        The change is on disk when the Deferred fires; the attempts follow.
         """
         names = tuple(self.names)
-        retried: Deferred[Any] = self._store.run(lambda c: queries.retry(c, message_id, self._wall(), names))
+        retried = self._store.run(lambda connection: queries.retry(connection, message_id, self._wall(), names))
 
-        def done(result: Retried | None) -> tuple[int, tuple[str, ...]] | None:
+        def done(result: RetryResult | None) -> tuple[int, tuple[str, ...]] | None:
             if result is None:
                 return None
-            self._again()
+            self._wake()
             return result.count, result.refused
 
         return retried.addCallback(done)
 
-    def _look(self, look: Callable[[sqlite3.Connection], Any]) -> Deferred[Any]:
-        if self._looks >= LOOKS:
-            return fail(Busy("too many look at the outbox at once"))
-        self._looks += 1
-        answer: Deferred[Any] = deferToThreadPool(self._reactor, self._thread, self._read, look)
-        return answer.addBoth(self._looked)
+    def _run(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        if self._queries >= QUERIES:
+            return fail(TooManyQueries("too many queries of the outbox at once"))
+        self._queries += 1
+        answer: Deferred[T] = deferToThreadPool(self._reactor, self._thread, self._read, query)
+        return answer.addBoth(self._answered)
 
-    def _looked(self, result: Any) -> Any:
-        self._looks -= 1
+    def _answered(self, result: Any) -> Any:
+        self._queries -= 1
         return result
 
-    def _read(self, look: Callable[[sqlite3.Connection], Any]) -> Any:
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         uri = f"file:{quote(str(self._path))}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=READ_SECONDS)) as connection:
-            until = self._wall() + READ_SECONDS
-            connection.set_progress_handler(lambda: self._over or self._wall() > until, STEPS)
-            # One picture of the database for all that is asked.
+            deadline = self._wall() + READ_SECONDS
+            connection.set_progress_handler(lambda: self._stopped or self._wall() > deadline, STEPS)
+            # One transaction, so that all statements of the query see the same state.
             connection.execute("BEGIN")
-            return look(connection)
+            return query(connection)
 
 
-def _whole(each: queries.Full, *, whole: bool) -> dict[str, Any]:
+def _shown(each: DeliveryDetails, *, whole: bool) -> dict[str, Any]:
     shown: dict[str, Any] = attrs.asdict(each.delivery)
     shown["body"] = each.body[:BODY_LIMIT] if whole else None
     shown["body_length"] = len(each.body)

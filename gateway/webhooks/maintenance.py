@@ -1,4 +1,4 @@
-"""What is done again and again while an outbox is open: grant the command line's wishes, tidy up, measure."""
+"""Periodic work while an outbox is open: requests of the command line, purging, metrics."""
 
 from __future__ import annotations
 
@@ -11,87 +11,91 @@ from twisted.internet.task import LoopingCall
 
 from gateway.deferreds import supervise
 from gateway.logger import component_logger
-from gateway.webhooks.store.queue_stats import METER_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Coroutine
     from random import Random
 
+    from gateway.webhooks.composer import Composer
     from gateway.webhooks.delivery.courier import Courier
-    from gateway.webhooks.delivery.endpoint_policy import Voice
     from gateway.webhooks.metrics import WebhookMetrics
-    from gateway.webhooks.store.outbox import Outbox, Wish
+    from gateway.webhooks.store.outbox import Outbox
 
 _log = component_logger("gateway")
 
-LOOK_SECONDS: Final = 1.0  # between two looks at what the command line wants
-TIDY_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``
+REQUEST_SECONDS: Final = 1.0  # between two reads of the command line's requests
+PURGE_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``
+MEASURE_SECONDS: Final = 10.0  # between two reads of the queues; scrapers come every 15 s or more
 
 
 @define
-class Upkeep:
-    """Goes by the settings of ``voice``; a database that is busy is asked again the next time."""
+class Maintenance:
+    """Works by the settings of ``composer``; what a busy database refuses is tried again the next time."""
 
     clock: Any
     wall: Callable[[], float]
     rng: Random
     outbox: Outbox
     courier: Courier
-    voice: Voice
+    composer: Composer
     metrics: WebhookMetrics
-    recording: Callable[[], bool]
     _loops: list[LoopingCall] = field(factory=list, init=False)
 
     def start(self) -> None:
-        """Begin; the first time is after the first pause."""
-        for seconds, act in ((LOOK_SECONDS, self.look), (TIDY_SECONDS, self.tidy), (METER_SECONDS, self.measure)):
-            loop = LoopingCall(_patiently, act)
+        """Start; each task runs for the first time after its pause."""
+        tasks = (REQUEST_SECONDS, self.handle_requests), (PURGE_SECONDS, self.purge), (MEASURE_SECONDS, self.measure)
+        for seconds, task in tasks:
+            loop = LoopingCall(_run, task)
             loop.clock = self.clock
             loop.start(seconds, now=False)
             self._loops.append(loop)
 
     def stop(self) -> None:
-        """Begin nothing more; what was begun ends."""
+        """Start no task; one that runs is finished."""
         for loop in self._loops:
             if loop.running:
                 loop.stop()
 
-    async def look(self) -> None:
-        """Do what the command line asked for."""
-        wishes = await self.outbox.wishes()
-        for wish in wishes:
-            await self._grant(wish)
-        if wishes:
-            # What was made due for an endpoint that there is not would wait for ever.
+    async def handle_requests(self) -> None:
+        """Send requested tests, and wake the endpoints if there was any request."""
+        requests = await self.outbox.take_requests()
+        for request in requests:
+            if request.action == "test":
+                await self._add_test(request.argument)
+            self.courier.wake_all()
+        if requests:
+            # A retry request may have made messages for an endpoint due that the settings no longer have.
             await self.outbox.skip_orphans(self._names())
 
-    async def tidy(self) -> None:
+    async def purge(self) -> None:
         """Delete what is older than ``outbox.keep``."""
-        while await self.outbox.purge(self.voice.settings.outbox.keep):
+        while await self.outbox.purge(self.composer.settings.outbox.keep):
             pass
 
     async def measure(self) -> None:
-        """Tell the metrics page what waits and what was dropped."""
-        self.metrics.recording(self.recording())
-        (await self.outbox.reading()).tell(self.metrics, self._names(), self.wall())
+        """Update the metrics of what waits and what was dropped."""
+        stats, now = await self.outbox.stats(), self.wall()
+        for name in self._names():
+            depth = stats.depths.get(name)
+            self.metrics.waiting(name, depth.pending if depth else 0, max(now - depth.oldest, 0.0) if depth else 0.0)
+        for (name, reason), total in stats.drops.items():
+            self.metrics.dropped(name, reason, total)
 
-    def _names(self) -> list[str]:
-        return [endpoint.name for endpoint in self.voice.settings.webhooks]
+    def _names(self) -> Collection[str]:
+        return [endpoint.name for endpoint in self.composer.settings.webhooks]
 
-    async def _grant(self, wish: Wish) -> None:
-        if wish.act == "test":
-            message = self.voice.test(wish.argument, self.wall(), self.rng)
-            if message is None:
-                _log.warn("a test was asked for of an endpoint that there is not: {endpoint}", endpoint=wish.argument)
-            else:
-                await self.outbox.add([message])
-        self.courier.wake_all()
+    async def _add_test(self, endpoint: str) -> None:
+        message = self.composer.test(endpoint, self.wall(), self.rng)
+        if message is None:
+            _log.warn("test requested for unknown endpoint {endpoint}", endpoint=endpoint)
+        else:
+            await self.outbox.add([message])
 
 
-def _patiently(act: Callable[[], Any]) -> Deferred[None]:
-    # A LoopingCall ends for good at the first error, and waits for a Deferred: no two rounds of one act at a time.
-    done: Deferred[None] = Deferred.fromCoroutine(act())
-    return supervise(done.addErrback(_busy), _log, "the outbox could not be looked after")
+def _run(task: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> Deferred[None]:
+    # The LoopingCall waits for the Deferred, so no task runs twice at a time, and ends at the first failure.
+    done: Deferred[None] = Deferred.fromCoroutine(task())
+    return supervise(done.addErrback(_busy), _log, "maintenance of the outbox failed")
 
 
 def _busy(failure: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What webhooks count; labels are endpoint names and words from closed sets, never URLs or users."""
+"""What webhooks count.  Labels are endpoint names and words from closed sets, never URLs or users."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class WebhookMetrics(Protocol):
     """Called in the reactor thread; must not raise."""
 
     def endpoints(self, names: Collection[str]) -> None:
-        """Web hooks have these names from now on; what was counted for others is of no interest any more."""
+        """Set the endpoints of the settings; the series of others end."""
 
     def attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """An attempt ended; ``outcome`` is one of ``outcome.Label``."""
+        """Count an attempt; ``outcome`` is an ``Attempt.label``."""
 
     def given_up(self, endpoint: str) -> None:
-        """A message has failed for good."""
+        """Count a message that failed for good."""
 
     def waiting(self, endpoint: str, count: int, age: float) -> None:
-        """So many messages wait, the oldest for ``age`` seconds."""
+        """Set how many messages wait, and the age of the oldest in seconds."""
 
     def dropped(self, endpoint: str, reason: str, total: int) -> None:
-        """So many messages were dropped since the outbox was made; ``reason`` is one of ``meter.DROPS``."""
+        """Set how many messages were dropped since the outbox was created; ``reason`` is a value of ``DROPS``."""
 
-    def recording(self, ok: bool) -> None:  # noqa: FBT001
-        """The database takes changes, or does not."""
+    def recording(self, ok: bool) -> None:  # noqa: FBT001 - a gauge of 1 or 0
+        """Set whether changes can be recorded."""

@@ -1,4 +1,4 @@
-"""The webhooks of the settings: what the rest of the gateway calls.
+"""The webhooks of the settings, as the rest of the gateway uses them.
 
 record ──► Recorder ──► database ──► Courier ──► receivers
               └── fires after the commit, or after 250 ms
@@ -16,12 +16,13 @@ from gateway.deferreds import supervise
 from gateway.http_client import MakeSender, make_sender
 from gateway.logger import component_logger
 from gateway.text import iso
-from gateway.webhooks.admin import Desk
-from gateway.webhooks.attribution import Credits
+from gateway.webhooks.admin import WebhookAdmin
+from gateway.webhooks.attribution import Attribution
+from gateway.webhooks.composer import Composer
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_health import FAILING_LONG
-from gateway.webhooks.delivery.endpoint_policy import EndpointRules, Voice
-from gateway.webhooks.maintenance import Upkeep
+from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
+from gateway.webhooks.maintenance import Maintenance
 from gateway.webhooks.recorder import Recorder
 from gateway.webhooks.store.outbox import Outbox
 
@@ -59,13 +60,13 @@ class Webhooks:
         self._rng = rng
         self._metrics = metrics
         self._sender = sender
-        self._voice = Voice(settings, hostname)
+        self._composer = Composer(settings, hostname)
         self._latest: dict[str, Snapshot] = {}  # by SDK; recorded when a reload opens the database
-        self._credits = Credits()
+        self._attribution = Attribution()
         self._running: _Running | None = None
 
     @property
-    def admin(self) -> Desk | None:
+    def admin(self) -> WebhookAdmin | None:
         """Lists and retries deliveries for the diagnostics port; None without a database."""
         return None if self._running is None else self._running.admin
 
@@ -75,18 +76,19 @@ class Webhooks:
         The Deferred fires when messages are sent as the settings demand, and never fails: what a busy database refuses
         is logged, and repeated by the next call.
         """
-        self._voice.settings = settings
+        self._composer.settings = settings
         for sdk_id in [sdk_id for sdk_id in self._latest if sdk_id not in settings.sdks]:
             del self._latest[sdk_id]
         if database is None:
             return succeed(None)
         if self._running is None:
             self._running = self._start(database)
-        return supervise(Deferred.fromCoroutine(self._running.configure()), _log, "webhooks could not be set up")
+        applied = Deferred.fromCoroutine(self._apply(self._running, settings))
+        return supervise(applied, _log, "applying the webhook settings failed")
 
     def attribute(self, sdk_id: str, body: bytes) -> Callable[[], None]:
-        """Take the author of changes from an authenticated hook's body; see ``Credits.add``."""
-        return self._credits.add(sdk_id, body)
+        """Take the author of changes from an authenticated hook's body; see ``Attribution.add``."""
+        return self._attribution.add(sdk_id, body)
 
     def record(self, sdk_id: str, new: Snapshot) -> Deferred[None]:
         """Record that ``new`` is now the config of an SDK; publish it when the Deferred fires.
@@ -97,11 +99,24 @@ class Webhooks:
         self._latest[sdk_id] = new
         if self._running is None:
             return succeed(None)
-        return self._running.recorder.record(sdk_id, new, *self._credits.of(sdk_id))
+        return self._running.recorder.record(sdk_id, new, *self._attribution.of(sdk_id))
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
-        return [] if self._running is None else self._running.problems()
+        if self._running is None:
+            return []
+        recorder, courier, found = self._running.recorder, self._running.courier, []
+        error = recorder.database_error or courier.database_error
+        if error:
+            found.append(f"the outbox cannot be written: {error}")
+        if recorder.full:
+            found.append("the outbox has reached outbox.max_bytes, new messages are refused")
+        found += [f"endpoint {name} cannot be called: {why}" for name, why in courier.unusable.items()]
+        now = self._wall()
+        for name, since in courier.failing().items():
+            if now - since > FAILING_LONG:
+                found.append(f"endpoint {name} has accepted no message since {iso(since)}")
+        return found
 
     async def stop(self) -> None:
         """Finish changes that wait and attempts in flight within some seconds; ``record`` then does nothing.
@@ -111,82 +126,48 @@ class Webhooks:
         running = self._running
         if running is None:
             return
-        running.upkeep.stop()
-        await running.recorder.idle()
+        running.maintenance.stop()
+        await running.recorder.stop()
         self._running = None
-        running.recorder.stop()
         running.admin.stop()
         await running.courier.stop()
+
+    async def _apply(self, running: _Running, settings: Settings) -> None:
+        names = [endpoint.name for endpoint in settings.webhooks]
+        running.admin.names = names
+        running.courier.configure([EndpointPolicy(each, self._composer, self._rng) for each in settings.webhooks])
+        self._metrics.endpoints(names)
+        try:
+            running.courier.restore_failing(await running.outbox.failing())
+            skipped = await running.outbox.skip_orphans(names)
+            changed = await running.recorder.record_sdks(tuple(settings.sdks))
+            await running.maintenance.measure()
+        except sqlite3.Error as error:
+            _log.warn("the outbox cannot be written: {reason}", reason=str(error))
+            return
+        if skipped:
+            _log.warn("{count} messages for endpoints that were removed are skipped", count=skipped)
+        running.courier.wake(changed)
 
     def _start(self, database: Database) -> _Running:
         outbox = Outbox(database, self._wall)
         courier = Courier(self._reactor, self._wall, outbox, self._metrics, self._sender)
-        recorder = Recorder(
-            self._reactor,
-            self._wall,
-            database,
-            self._voice,
-            lambda: self._voice.settings.outbox.max_bytes,
-            courier.wake,
-            self._metrics.recording,
-        )
+        recorder = Recorder(self._reactor, self._wall, database, self._composer, self._metrics, courier.wake)
         for sdk_id, snapshot in self._latest.items():
             recorder.record(sdk_id, snapshot, None, "")
-        admin = Desk(self._reactor, database.path, database, self._wall, courier.wake_all)
-        upkeep = Upkeep(
-            self._reactor, self._wall, self._rng, outbox, courier, self._voice, self._metrics,
-            lambda: not recorder.trouble,
-        )  # fmt: skip
+        admin = WebhookAdmin(self._reactor, database.path, database, self._wall, courier.wake_all)
         admin.start()
-        upkeep.start()
-        return _Running(self._wall, self._rng, self._voice, self._metrics, outbox, courier, recorder, admin, upkeep)
+        maintenance = Maintenance(self._reactor, self._wall, self._rng, outbox, courier, self._composer, self._metrics)
+        maintenance.start()
+        return _Running(outbox, courier, recorder, admin, maintenance)
 
 
 @frozen
 class _Running:
     """Everything that works on the open database."""
 
-    wall: Callable[[], float]
-    rng: random.Random
-    voice: Voice
-    metrics: WebhookMetrics
     outbox: Outbox
     courier: Courier
     recorder: Recorder
-    admin: Desk
-    upkeep: Upkeep
-
-    async def configure(self) -> None:
-        """Apply the settings of ``voice``; what the database refuses is logged."""
-        settings = self.voice.settings
-        names = [endpoint.name for endpoint in settings.webhooks]
-        self.admin.names = names
-        rules = [(endpoint, EndpointRules(endpoint, self.voice, self.rng)) for endpoint in settings.webhooks]
-        self.courier.configure(rules, settings.delivery)
-        self.metrics.endpoints(names)
-        try:
-            self.courier.remember(await self.outbox.failing())
-            skipped = await self.outbox.skip_orphans(names)
-            woken = await self.recorder.record_sdks(tuple(settings.sdks))
-            await self.upkeep.measure()
-        except sqlite3.Error as error:
-            _log.warn("the outbox cannot be written: {reason}", reason=str(error))
-            return
-        if skipped:
-            _log.warn("{count} messages for endpoints that were removed are skipped", count=skipped)
-        self.courier.wake(woken)
-
-    def problems(self) -> list[str]:
-        """See ``Webhooks``."""
-        found = []
-        trouble = self.recorder.trouble or self.courier.trouble
-        if trouble:
-            found.append(f"the outbox cannot be written: {trouble}")
-        if self.recorder.full:
-            found.append("the outbox has reached outbox.max_bytes, new messages are refused")
-        found += [f"endpoint {name} cannot be called: {why}" for name, why in self.courier.unusable.items()]
-        now = self.wall()
-        for name, since in self.courier.failing().items():
-            if now - since > FAILING_LONG:
-                found.append(f"endpoint {name} has taken nothing since {iso(since)}")
-        return found
+    admin: WebhookAdmin
+    maintenance: Maintenance

@@ -37,7 +37,7 @@ def database(tmp_path: Path) -> Path:
     connection = store.connection
     message_table.add_messages(connection, [message(1), message(2), message(3), message(4)], None, room=True)
     message_table.add_messages(connection, [message(5, "gone")], None, room=True)
-    pending, _ = message_table.due_letters(connection, "ops", 2e9, (), 10)
+    pending, _ = message_table.due_messages(connection, "ops", 2e9, (), 10)
     for queued, attempt in zip(pending, (Attempt(204, "", 0.1), Attempt(503, "", 0.2, b"busy")), strict=False):
         message_table.add_attempt(connection, queued, attempt, 1_700_000_010.0)
     message_table.finish(connection, pending[0].row, "delivered", "", 1_700_000_011.0)
@@ -109,7 +109,7 @@ def test_retry_schedules_one_message_and_wakes_the_gateway(database: Path) -> No
     assert ask(database, "retry", "id-5").exit_code == 0
     assert states(database)["id-5"] == "pending"
     refused = ask(database, "retry", "id-1")
-    assert (refused.exit_code, refused.output) == (1, "Error: not sent again: ops has taken it\n")
+    assert (refused.exit_code, refused.output) == (1, "Error: not sent again: ops has accepted it\n")
     assert states(database)["id-1"] == "delivered"
     connection = sqlite3.connect(database)
     assert connection.execute("SELECT act FROM wakes").fetchall() == [("look",)]
@@ -186,7 +186,7 @@ def test_a_test_shows_its_first_attempt(database: Path, answer: str, status: int
             if connection.execute("DELETE FROM wakes WHERE act = 'test'").rowcount:
                 test = Message("the-test", "ops", "envelope", "WEBHOOK_TEST", "ops", b"{}", 1_700_000_100.0)
                 message_table.add_messages(connection, [test], None, room=True)
-                queued = message_table.due_letters(connection, "ops", 2e9, (), 10)[0][-1]
+                queued = message_table.due_messages(connection, "ops", 2e9, (), 10)[0][-1]
                 message_table.add_attempt(
                     connection, queued, Attempt(status, "", 0.1, answer.encode()), 1_700_000_100.0
                 )
@@ -236,7 +236,7 @@ def test_retry_refuses_an_endpoint_that_the_settings_do_not_have(database: Path,
     )
     refused = CliRunner().invoke(deliveries, ["-c", str(settings), "retry", "id-5"])
     assert (1, "skipped") == (refused.exit_code, states(database)["id-5"])
-    assert "not sent again: the settings have no web hook 'gone'" in refused.output
+    assert "not sent again: the settings have no webhook 'gone'" in refused.output
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])

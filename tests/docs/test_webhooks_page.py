@@ -15,7 +15,7 @@ from gateway.cli.deliveries import deliveries
 from gateway.http_client import headers_for
 from gateway.telemetry.outbox_pages import LIMIT, MOST
 from gateway.webhooks.admin import BODY_LIMIT, READ_SECONDS
-from gateway.webhooks.delivery.schedule import DELAYS, LONGEST_DELAY
+from gateway.webhooks.delivery.retry import DELAYS, LONGEST_DELAY
 from gateway.webhooks.store.queries import CHANGE_LIMIT, Delivery
 from outbound_scene import FORMATS, CountedIds, change_of, check, config, tell
 

@@ -9,9 +9,10 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from gateway.http_client import Attempt
-from gateway.settings import Delivery, Endpoint, Settings
+from gateway.settings import Endpoint, Settings
+from gateway.webhooks.composer import Composer
 from gateway.webhooks.delivery.courier import Courier
-from gateway.webhooks.delivery.endpoint_policy import EndpointRules, Voice
+from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
 from gateway.webhooks.formats.message import Message
 from gateway.webhooks.store.outbox import Outbox
 from outbound_memory import DirectStore, FakeSender, WebhookCounts
@@ -36,9 +37,10 @@ class Scene:
         self.clock.advance(start)
         self.store = store or DirectStore()
         self.outbox = Outbox(self.store, self.clock.seconds)
+        self.metrics = WebhookCounts()
         self.senders = {endpoint.url: FakeSender() for endpoint in endpoints}
         self.courier = Courier(
-            self.clock, self.clock.seconds, self.outbox, WebhookCounts(), lambda _, route: self.senders[route.url]
+            self.clock, self.clock.seconds, self.outbox, self.metrics, lambda _, route: self.senders[route.url]
         )
         self.configure(*endpoints)
 
@@ -46,14 +48,20 @@ class Scene:
         """Apply settings with these endpoints."""
         for endpoint in endpoints:
             self.senders.setdefault(endpoint.url, FakeSender())
-        voice = Voice(Settings(webhooks=list(endpoints)), "host")
-        self.courier.configure([(each, EndpointRules(each, voice, Middling())) for each in endpoints], Delivery())
+        composer = Composer(Settings(webhooks=list(endpoints)), "host")
+        self.courier.configure([EndpointPolicy(each, composer, Middling()) for each in endpoints])
 
     def add(self, name: str, *ids: str, kind: str = "FLAG_UPDATED") -> None:
         """Write messages and wake."""
         now = self.clock.seconds()
         self.outbox.add([Message(each, name, "envelope", kind, "a", b"{}", now) for each in ids])
         self.courier.wake([name])
+
+    def deliver(self, answer: Attempt, *numbers: int) -> None:
+        """Add messages to the endpoint ``ops``, and give each attempt this answer."""
+        self.senders["http://ops/"].answer = lambda *_: answer
+        self.outbox.add([message("ops", number, self.clock.seconds()) for number in numbers])
+        self.courier.wake(["ops"])
 
     def sent(self, name: str) -> list[str]:
         """The ids that were sent, in order."""
@@ -120,3 +128,8 @@ class FarReceiver:
 def endpoint(name: str, **options) -> Endpoint:
     """An endpoint whose URL is its name."""
     return Endpoint(name=name, url=f"http://{name}/", **options)
+
+
+def message(name: str, number: int, at: float = START) -> Message:
+    """A message to an endpoint."""
+    return Message(f"{name}-{number}", name, "envelope", "FLAG_UPDATED", "a", b"{}", at)

@@ -1,1 +1,1 @@
-"""Sends recorded messages to their endpoints, with retries."""
+"""Sends queued messages: one ``EndpointQueue`` per endpoint, kept by the ``Courier``, with retries."""

@@ -1,19 +1,20 @@
-"""One lane per endpoint of the settings: made, changed and ended as the settings change."""
+"""Keeps one queue per endpoint of the settings: created, changed and stopped as the settings change."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, gatherResults
-
-from gateway.http_client import MakeSender, Route, TrustError, make_sender
+from gateway.deferreds import settle_all
+from gateway.http_client import MakeSender, TrustError, make_sender
 from gateway.logger import component_logger
-from gateway.webhooks.delivery.endpoint_queue import Lane, Rules
+from gateway.webhooks.delivery.endpoint_queue import EndpointQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from gateway.settings import Delivery, Endpoint
+    from twisted.internet.defer import Deferred
+
+    from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
     from gateway.webhooks.metrics import WebhookMetrics
     from gateway.webhooks.store.outbox import Outbox
 
@@ -23,7 +24,7 @@ GRACE: Final = 5.0  # seconds that a stop waits for attempts in flight; those th
 
 
 class Courier:
-    """Delivers what is due at every endpoint; all methods belong to the reactor thread."""
+    """Delivers the messages of every endpoint; all methods belong to the reactor thread."""
 
     def __init__(
         self, reactor: Any, wall: Callable[[], float], outbox: Outbox, metrics: WebhookMetrics,
@@ -34,64 +35,65 @@ class Courier:
         self._outbox = outbox
         self._metrics = metrics
         self._make_sender = sender
-        self._lanes: dict[str, tuple[Route, Lane]] = {}
-        self.unusable: dict[str, str] = {}  # endpoints that cannot be called as they are set, and why
+        self._queues: dict[str, EndpointQueue] = {}
+        self.unusable: dict[str, str] = {}  # endpoints that cannot be called with their settings, and why
 
-    def configure(self, endpoints: Sequence[tuple[Endpoint, Rules]], delivery: Delivery) -> None:
-        """Deliver to these endpoints and to no others; one that cannot be used is said so, and its messages wait.
+    def configure(self, policies: Sequence[EndpointPolicy]) -> None:
+        """Deliver to these endpoints and to no others; messages for one with unusable settings wait.
 
-        Attempts in flight end under the old settings, also those to endpoints that are gone.
+        Attempts in flight end under the old settings, also those to endpoints that are gone.  An endpoint whose route
+        is unchanged keeps its connections.
         """
-        before, self._lanes, self.unusable = self._lanes, {}, {}
-        for endpoint, rules in endpoints:
-            route = Route(endpoint.url, endpoint.ca_file, endpoint.concurrency, endpoint.timeout, delivery)
+        before, self._queues, self.unusable = self._queues, {}, {}
+        for policy in policies:
+            name = policy.endpoint.name
             try:
-                self._lanes[endpoint.name] = self._adapted(before.get(endpoint.name), route, rules)
+                self._queues[name] = self._configured(before.get(name), policy)
             except (TrustError, ValueError) as error:
-                self.unusable[endpoint.name] = str(error)
-                _log.error("endpoint {endpoint} cannot be called: {reason}", endpoint=endpoint.name, reason=str(error))
-        ended = [lane for name, (_, lane) in before.items() if name not in self._lanes]
-        for lane in ended:
-            lane.stop(GRACE)
+                self.unusable[name] = str(error)
+                _log.error("endpoint {endpoint} cannot be called: {reason}", endpoint=name, reason=str(error))
+        for name, queue in before.items():
+            if name not in self._queues:
+                queue.stop(GRACE)
 
-    def _adapted(self, old: tuple[Route, Lane] | None, route: Route, rules: Rules) -> tuple[Route, Lane]:
-        if old is not None:
-            was, lane = old
-            lane.replace(rules, None if was == route else self._make_sender(self._reactor, route))
-            return route, lane
-        sender = self._make_sender(self._reactor, route)
-        lane = Lane(self._reactor, self._wall, self._outbox, rules, sender, self._metrics, self.wake)
-        lane.wake()
-        return route, lane
+    def _configured(self, queue: EndpointQueue | None, policy: EndpointPolicy) -> EndpointQueue:
+        if queue is not None:
+            same = queue.policy.route == policy.route
+            queue.replace(policy, None if same else self._make_sender(self._reactor, policy.route))
+            return queue
+        sender = self._make_sender(self._reactor, policy.route)
+        queue = EndpointQueue(self._reactor, self._wall, self._outbox, policy, sender, self._metrics, self.wake)
+        queue.wake()
+        return queue
 
     def wake(self, names: Collection[str]) -> None:
-        """Look for what is due at these endpoints; unknown ones are no error."""
+        """Send what is due at these endpoints; unknown names are ignored."""
         for name in names:
-            if name in self._lanes:
-                self._lanes[name][1].wake()
+            if name in self._queues:
+                self._queues[name].wake()
 
     def wake_all(self) -> None:
-        """Look for what is due at every endpoint."""
-        self.wake(tuple(self._lanes))
+        """Send what is due at every endpoint."""
+        self.wake(tuple(self._queues))
 
-    def remember(self, failing: Mapping[str, float]) -> None:
-        """Take over what an earlier run knew of endpoints that fail."""
+    def restore_failing(self, failing: Mapping[str, float]) -> None:
+        """Take over from the database since when endpoints fail, unless this process has seen a failure itself."""
         for name, since in failing.items():
-            if name in self._lanes and self._lanes[name][1].standing.failing_since is None:
-                self._lanes[name][1].standing.failing_since = since
+            if name in self._queues and self._queues[name].health.failing_since is None:
+                self._queues[name].health.failing_since = since
 
     @property
-    def trouble(self) -> str:
+    def database_error(self) -> str:
         """Why the outbox cannot be read or written; empty while it can."""
-        return next((lane.standing.trouble for _, lane in self._lanes.values() if lane.standing.trouble), "")
+        return next((each.health.database_error for each in self._queues.values() if each.health.database_error), "")
 
     def failing(self) -> dict[str, float]:
-        """Return the endpoints that fail, and since when (seconds since 1970)."""
-        lanes = {name: lane.standing.failing_since for name, (_, lane) in self._lanes.items()}
-        return {name: since for name, since in lanes.items() if since is not None}
+        """Return the endpoints that fail, and since when (Unix seconds)."""
+        since = {name: queue.health.failing_since for name, queue in self._queues.items()}
+        return {name: at for name, at in since.items() if at is not None}
 
     def stop(self) -> Deferred[None]:
-        """Fire when nothing is in flight any more, ``GRACE`` seconds later at the latest."""
-        stopped = [lane.stop(GRACE) for _, lane in self._lanes.values()]
-        self._lanes = {}
-        return gatherResults(stopped, consumeErrors=True).addCallback(lambda _: None)
+        """Fire when nothing is in flight any more, after ``GRACE`` seconds at the latest."""
+        stopped = [queue.stop(GRACE) for queue in self._queues.values()]
+        self._queues = {}
+        return settle_all(stopped)

@@ -1,4 +1,4 @@
-"""How an endpoint does, as its lane sees it: counted, remembered, and logged when it changes."""
+"""The health of an endpoint as its queue sees it: counted, logged when it changes, and shown on the status page."""
 
 from __future__ import annotations
 
@@ -14,62 +14,65 @@ if TYPE_CHECKING:
 
     from gateway.http_client import Attempt
     from gateway.webhooks.metrics import WebhookMetrics
-    from gateway.webhooks.store.message_table import Letter
+    from gateway.webhooks.store.message_table import QueuedMessage
 
 _log = component_logger("gateway")
 
-FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails is a problem of the gateway
+FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails degrades the status
 
 
 @define
-class Standing:
-    """One endpoint's; the lane tells everything that happens."""
+class EndpointHealth:
+    """The health of the endpoint ``name``; its queue reports every result."""
 
     name: str
     _metrics: WebhookMetrics
-    failing_since: float | None = field(default=None, init=False)  # of the first failure after the last success
-    failed_at: float | None = field(default=None, init=False)  # the last failure of this run
-    trouble: str = field(default="", init=False)  # why the outbox cannot be read or written; empty while it can
+    failing_since: float | None = field(default=None, init=False)  # Unix seconds: first failure after the last success
+    failed_at: float | None = field(default=None, init=False)  # Unix seconds: last failure of this process
+    database_error: str = field(default="", init=False)  # why the outbox cannot be read or written; empty while it can
 
     @property
-    def silence(self) -> float:
+    def outage(self) -> float:
         """Seconds from the first to the last failure after the last success."""
         return 0.0 if self.failing_since is None else max((self.failed_at or 0.0) - self.failing_since, 0.0)
 
-    def took(self, letter: Letter, attempt: Attempt) -> None:
-        """Count and log a delivery."""
+    def delivered(self, queued: QueuedMessage, attempt: Attempt) -> None:
+        """Count and log a success."""
         failing, self.failing_since = self.failing_since is not None, None
         self._metrics.attempted(self.name, attempt.label, attempt.duration)
         if failing:
-            _log.info("endpoint {endpoint} takes messages again", endpoint=self.name)
-        _log.debug("endpoint {endpoint}: message {message} delivered", endpoint=self.name, message=letter.message.id)
+            _log.info("endpoint {endpoint} accepts messages again", endpoint=self.name)
+        _log.debug("endpoint {endpoint}: message {message} delivered", endpoint=self.name, message=queued.message.id)
 
-    def refused(self, at: float, letter: Letter, attempt: Attempt, due: float | None) -> None:
-        """Count and log an attempt that failed: loud when it begins, and when a message is given up (no ``due``)."""
+    def failed(self, at: float, queued: QueuedMessage, attempt: Attempt, due: float | None) -> None:
+        """Count and log the failure of an attempt that began at ``at``; without ``due`` it was the last one.
+
+        The first failure of an outage and each last attempt are warnings.
+        """
         first = self.failing_since is None
         self.failing_since = at if self.failing_since is None else self.failing_since
         self.failed_at = at
         self._metrics.attempted(self.name, attempt.label, attempt.duration)
         if due is None:
             self._metrics.given_up(self.name)
-            words = "endpoint {endpoint}: message {message} given up after attempt {number}: {reason}"
+            text = "endpoint {endpoint}: message {message} given up after attempt {number}: {reason}"
         else:
-            words = "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}"
+            text = "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}"
         _log.emit(
             LogLevel.warn if first or due is None else LogLevel.debug,
-            words,
+            text,
             endpoint=self.name,
-            message=letter.message.id,
+            message=queued.message.id,
             pause=0.0 if due is None else due - at,
-            number=letter.tries + 1,
+            number=queued.tries + 1,
             reason=attempt.text,
         )
 
-    def troubled(self, error: sqlite3.Error | None) -> None:
-        """Remember how the outbox does; one line per change of state."""
-        was, self.trouble = self.trouble, "" if error is None else str(error) or "unknown"
-        if self.trouble and not was:
-            words = "endpoint {endpoint}: the outbox cannot be used: {reason}"
-            _log.warn(words, endpoint=self.name, reason=self.trouble)
-        elif was and not self.trouble:
-            _log.warn("endpoint {endpoint}: the outbox can be used again", endpoint=self.name)
+    def database_result(self, error: sqlite3.Error | None) -> None:
+        """Take note of a transaction that failed, or that succeeded; logged when that changes."""
+        before, self.database_error = self.database_error, "" if error is None else str(error) or "unknown"
+        if self.database_error and not before:
+            text = "endpoint {endpoint}: the outbox cannot be read or written: {reason}"
+            _log.warn(text, endpoint=self.name, reason=self.database_error)
+        elif before and not self.database_error:
+            _log.warn("endpoint {endpoint}: the outbox can be read and written again", endpoint=self.name)

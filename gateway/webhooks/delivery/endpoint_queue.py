@@ -1,245 +1,239 @@
-"""Delivers to one endpoint: a bounded window of what is due, up to ``concurrency`` attempts in flight.
+"""Delivers to one endpoint: a bounded window of due messages, of which up to ``concurrency`` are in flight.
 
-    wake ──► due ──► window ──► in flight ──► delivered / postponed / failed, written ──► due …
+    wake ──► outbox: due messages ──► window ──► in flight ──► outbox: delivered, postponed or failed ──► wake …
 
-A lane shares nothing with another but the database's thread, so a dead receiver delays nobody.
-With one attempt in flight a lane is strict: a message waits until the one before it was taken or given up.
-What waits for its next attempt goes early when the endpoint takes messages again: see ``CatchingUp``.
+Queues share only the database's thread, so a receiver that fails delays no other.  With a concurrency of one a message
+waits until the one before it is delivered or given up.  ``Recovery`` says which messages are sent before they are due.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from gateway.deferreds import Timer, settle_all
 from gateway.logger import component_logger
-from gateway.webhooks.delivery.endpoint_health import Standing
-from gateway.webhooks.delivery.recovery import CatchingUp
-from gateway.webhooks.delivery.retry import Again, Done, Expired, Step
+from gateway.webhooks.delivery.endpoint_health import EndpointHealth
+from gateway.webhooks.delivery.recovery import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
-    from gateway.http_client import Attempt, Sender
-    from gateway.webhooks.delivery.recovery import Early
-    from gateway.webhooks.formats.message import Message
+    from gateway.http_client import Sender
+    from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
     from gateway.webhooks.metrics import WebhookMetrics
-    from gateway.webhooks.store.message_table import Letter
-    from gateway.webhooks.store.outbox import Outbox
+    from gateway.webhooks.store.message_table import EarlyRetries, QueuedMessage
+    from gateway.webhooks.store.outbox import Due, Outbox
 
 _log = component_logger("gateway")
 
-WINDOW: Final = 64  # letters of one endpoint in memory beyond those in flight; twenty dead endpoints cost little
-WRITE_AGAIN: Final = 1.0  # seconds between two tries to write down what an attempt came to
-LONGEST_SLEEP: Final = 3600.0  # seconds; clocks are set, and a look at the database costs nothing
+WINDOW: Final = 64  # messages of one endpoint in memory beyond those in flight
+WRITE_AGAIN: Final = 1.0  # seconds between two tries of a transaction that the database refused
+LONGEST_PAUSE: Final = 3600.0  # seconds; bounds the delay after the system clock was set
 
 
-class Rules(Protocol):
-    """What an endpoint's settings decide; moments are seconds since 1970, and nothing here may raise."""
+class State(Enum):
+    """What a queue does; attempts are in flight or not in each state."""
 
-    @property
-    def name(self) -> str:
-        """The endpoint's name."""
-
-    @property
-    def concurrency(self) -> int:
-        """How many attempts may be in flight."""
-
-    def headers(self, letter: Letter, now: float) -> Sequence[tuple[str, str]]:
-        """Return the headers of one attempt, signed at ``now``."""
-
-    def step(self, letter: Letter, attempt: Attempt, began: float, now: float) -> Step:
-        """Return what follows from an attempt that began at ``began`` and ended at ``now``."""
-
-    def notices(self, letter: Letter, attempt: Attempt, now: float) -> Sequence[Message]:
-        """Return the words to other endpoints that this message was given up."""
+    IDLE = "idle"  # waits for the timer, a wake-up, or the end of an attempt
+    LOADING = "loading"  # reads due messages
+    RELOADING = "reloading"  # reads due messages, and was woken meanwhile: reads once more
+    STOPPING = "stopping"  # starts nothing; attempts in flight may end
+    CUT = "cut"  # attempts in flight are cancelled and not recorded, so the next start repeats them
 
 
-class Lane:
-    """One endpoint's deliveries; ``news`` is called with the names of endpoints that were told of a failure."""
+class Event(Enum):
+    """What changes the state."""
+
+    WOKEN = "woken"
+    LOADED = "loaded"  # or the database refused
+    STOPPED = "stopped"  # at most once
+    GRACE_OVER = "grace over"
+
+
+TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
+    State.IDLE: {Event.WOKEN: State.LOADING, Event.STOPPED: State.STOPPING},
+    State.LOADING: {Event.WOKEN: State.RELOADING, Event.LOADED: State.IDLE, Event.STOPPED: State.STOPPING},
+    State.RELOADING: {Event.WOKEN: State.RELOADING, Event.LOADED: State.IDLE, Event.STOPPED: State.STOPPING},
+    State.STOPPING: {Event.WOKEN: State.STOPPING, Event.LOADED: State.STOPPING, Event.GRACE_OVER: State.CUT},
+    State.CUT: {Event.WOKEN: State.CUT, Event.LOADED: State.CUT},
+}
+
+
+class EndpointQueue:
+    """The messages of one endpoint; ``on_messages`` is called with the endpoints that got notices of a failure."""
 
     def __init__(
-        self, clock: Any, wall: Callable[[], float], outbox: Outbox, rules: Rules, sender: Sender,
-        metrics: WebhookMetrics, news: Callable[[Any], None],
+        self, clock: Any, wall: Callable[[], float], outbox: Outbox, policy: EndpointPolicy, sender: Sender,
+        metrics: WebhookMetrics, on_messages: Callable[[Collection[str]], None],
     ) -> None:  # fmt: skip
         self._clock = clock
         self._wall = wall
         self._outbox = outbox
-        self._rules = rules
         self._sender = sender
-        self._news = news
-        self._window: deque[Letter] = deque()
-        self._held: set[int] = set()  # rows in the window, in flight, or not yet written down
-        self._flights: dict[int, tuple[Sender, Deferred[None]]] = {}
-        self._asking = self._again = self._more = self._stopped = self._cut = False
-        self._timer = Timer(clock)  # the next look at the outbox
-        self._landed: list[Deferred[None]] = []
-        self._catching_up = CatchingUp(wall())
-        self.standing = Standing(rules.name, metrics)
+        self._on_messages = on_messages
+        self._state = State.IDLE
+        self._window: deque[QueuedMessage] = deque()
+        self._in_flight: dict[int, tuple[Sender, Deferred[None]]] = {}  # by row
+        self._held: set[int] = set()  # rows in the window or in flight, results not recorded included
+        self._window_filled = False  # by the last read, so there may be more to read
+        self._timer = Timer(clock)  # the next read, or the end of the grace period
+        self._recovery = Recovery(wall())
+        self.policy = policy
+        self.health = EndpointHealth(policy.endpoint.name, metrics)
 
     def wake(self) -> None:
-        """Look for what is due; may be called at any time and any number of times."""
-        if self._stopped or (self._strict and self._held):
-            return  # a strict lane looks again when it holds nothing
-        if self._asking:
-            self._again = True
-            return
-        self._asking = True
-        self._timer.cancel()
-        Deferred.fromCoroutine(self._ask()).addErrback(self._broken)
+        """Read due messages; may be called at any time and any number of times."""
+        if self.policy.in_order and self._held:
+            return  # reads again when nothing is held
+        before, after = self._state, self._move(Event.WOKEN)
+        if before is not after and after is State.LOADING:
+            self._timer.cancel()
+            self._load()
 
-    def replace(self, rules: Rules, sender: Sender | None) -> None:
-        """Go over to new settings; attempts in flight end under the old ones.  No ``sender`` keeps the old one."""
-        self._rules = rules
+    def replace(self, policy: EndpointPolicy, sender: Sender | None) -> None:
+        """Apply new settings to the next attempts, with the old sender if ``sender`` is None."""
+        self.policy = policy
         if sender is not None:
             old, self._sender = self._sender, sender
-            flying = [done for used, done in self._flights.values() if used is old]
-            settle_all(flying).addCallback(lambda _: old.close())
+            attempts = [attempt for used, attempt in self._in_flight.values() if used is old]
+            settle_all(attempts).addCallback(lambda _: old.close())
         self.wake()
 
     def stop(self, grace: float) -> Deferred[None]:
-        """Start nothing more, wait up to ``grace`` seconds for what is in flight, cut the rest; they are repeated.
+        """Start no attempt, wait up to ``grace`` seconds for those in flight, cut the rest; call it once.
 
-        Fires when all has ended, what came of it is written but for what was cut, and the connections are closed.
+        Fires when all attempts have ended, those not cut are recorded, and the connections are closed.
         """
-        self._stopped = True
-        self._timer.cancel()
+        self._move(Event.STOPPED)
         self._window.clear()
-        done: Deferred[None] = Deferred()
-        self._landed.append(done)
-        bound = Timer(self._clock)
-        bound.start(grace, self._abandon)
+        self._timer.start(grace, self._cut)
+        ended = settle_all([attempt for _, attempt in self._in_flight.values()])
+        return ended.addCallback(self._close)
 
-        def landed(_: None) -> Deferred[None]:
-            bound.cancel()
-            return self._sender.close()
+    def _move(self, event: Event) -> State:
+        self._state = TRANSITIONS[self._state][event]
+        return self._state
 
-        done.addCallback(landed)
-        self._land()
-        return done
+    def _cut(self) -> None:
+        self._move(Event.GRACE_OVER)
+        for _, attempt in list(self._in_flight.values()):
+            attempt.cancel()
 
-    def _abandon(self) -> None:
-        self._cut = True
-        for _, flight in list(self._flights.values()):
-            flight.cancel()
+    def _close(self, _: object) -> Deferred[None]:
+        self._timer.cancel()
+        return self._sender.close()
 
-    async def _ask(self) -> None:
-        room, early = WINDOW - len(self._window), self._early()
-        free = self._rules.concurrency - len(self._held)
-        try:
-            if self._strict:
-                due = await self._outbox.next(self._rules.name, room, early)
-            else:
-                due = await self._outbox.due(self._rules.name, self._held, room, early, min(free, room))
-        except sqlite3.Error as error:
-            self._asking = False
-            self.standing.troubled(error)
-            self._sleep(WRITE_AGAIN)
-            return
-        self._asking = False
-        self.standing.troubled(None)
-        if self._stopped:
+    def _load(self) -> None:
+        policy, room, early = self.policy, WINDOW - len(self._window), self._early()
+        free = min(policy.endpoint.concurrency - len(self._held), room)
+        due = self._outbox.due(policy.endpoint.name, self._held, room, in_order=policy.in_order, early=early, free=free)
+        due.addCallbacks(self._loaded, self._load_failed, callbackArgs=(room, early))
+        due.addErrback(self._unexpected)
+
+    def _loaded(self, due: Due, room: int, early: EarlyRetries | None) -> None:
+        woken = self._state is State.RELOADING
+        self.health.database_result(None)
+        if self._move(Event.LOADED) is not State.IDLE:
             return
         if early is not None:
-            self._catching_up.reached(early, due.early)
-        self._more = len(due.letters) == room  # fewer mean that nothing else is due
-        for letter in due.letters:
-            self._held.add(letter.row)
-            self._window.append(letter)
-        self._launch()
-        if self._again or self._early() is not None:
-            self._again = False
+            self._recovery.released(early, due.early)
+        self._window_filled = len(due.messages) == room
+        self._held.update(queued.row for queued in due.messages)
+        self._window.extend(due.messages)
+        self._start_attempts()
+        if woken or self._early() is not None:
             if len(self._window) < WINDOW:
                 self.wake()
         elif due.next_at is not None:
-            self._sleep(due.next_at - self._wall())
+            self._pause(due.next_at - self._wall())
 
-    def _launch(self) -> None:
-        while self._window and len(self._flights) < self._rules.concurrency and not self._stopped:
-            letter = self._window.popleft()
-            flight = Deferred.fromCoroutine(self._fly(letter, self._rules, self._sender))
-            self._flights[letter.row] = (self._sender, flight)
-            flight.addErrback(self._broken).addCallback(self._down, letter)
+    def _load_failed(self, failure: Any) -> Any:
+        self._move(Event.LOADED)
+        if not failure.check(sqlite3.Error):
+            return failure
+        self.health.database_result(failure.value)
+        self._pause(WRITE_AGAIN)
+        return None
 
-    def _down(self, _: object, letter: Letter) -> None:
-        """A flight has ended, and what came of it is written."""
-        del self._flights[letter.row]
-        self._held.discard(letter.row)
-        self._launch()
-        short = self._more and len(self._window) < WINDOW // 2
-        if not self._held or short or self._early() is not None:
-            self.wake()
-        self._land()
+    def _start_attempts(self) -> None:
+        while self._window and len(self._in_flight) < self.policy.endpoint.concurrency:
+            queued = self._window.popleft()
+            attempt = Deferred.fromCoroutine(self._send(queued, self.policy, self._sender))
+            self._in_flight[queued.row] = (self._sender, attempt)
+            attempt.addErrback(self._unexpected).addCallback(self._finished, queued)
 
-    async def _fly(self, letter: Letter, rules: Rules, sender: Sender) -> None:
+    async def _send(self, queued: QueuedMessage, policy: EndpointPolicy, sender: Sender) -> None:
+        """Make one attempt and record its result."""
         at = self._wall()
-        attempt = await sender.send(rules.headers(letter, at), letter.message.body)
-        if self._cut:
+        attempt = await sender.send(policy.headers(queued, at), queued.message.body)
+        if self._state is State.CUT:
             return
-        match rules.step(letter, attempt, at, self._wall()):
-            case Done():
-                # The silence is over once ``standing`` hears of it.
-                self._catching_up.took(self._wall(), self.standing.silence)
-                self.standing.took(letter, attempt)
-                await self._written(lambda: self._outbox.delivered(letter, attempt, at))
-            case Again(due, asked):
-                self.standing.refused(at, letter, attempt, due)
-                if self._strict:
-                    self._put_back()  # what is behind it in the window must not pass it
-                await self._written(lambda: self._outbox.postponed(letter, attempt, at, due, asked))
-                self._sleep(due - self._wall())
-            case Expired():
-                self.standing.refused(at, letter, attempt, None)
-                notices = rules.notices(letter, attempt, self._wall())
-                await self._written(lambda: self._outbox.failed(letter, attempt, at, notices))
-                self._news({notice.endpoint for notice in notices})
+        if attempt.delivered:
+            self._recovery.delivered(self._wall(), self.health.outage)  # before ``health`` ends the outage
+            self.health.delivered(queued, attempt)
+            await self._record(lambda: self._outbox.delivered(queued, attempt, at))
+            return
+        retry = policy.retry(queued, attempt, at, self._wall())
+        if retry is None:
+            self.health.failed(at, queued, attempt, None)
+            notices = policy.failure_notices(queued, attempt, self._wall())
+            await self._record(lambda: self._outbox.failed(queued, attempt, at, notices))
+            self._on_messages({notice.endpoint for notice in notices})
+            return
+        self.health.failed(at, queued, attempt, retry.at)
+        if self.policy.in_order:
+            # The messages behind it must not be sent before it.
+            self._held.difference_update(each.row for each in self._window)
+            self._window.clear()
+        await self._record(lambda: self._outbox.postponed(queued, attempt, at, retry.at, retry.not_before))
+        self._pause(retry.at - self._wall())
 
-    @property
-    def _strict(self) -> bool:
-        return self._rules.concurrency == 1
+    async def _record(self, write: Callable[[], Deferred[None]]) -> None:
+        """Repeat ``write`` until the database accepts it: a result that is not recorded would be sent again.
 
-    def _early(self) -> Early | None:
-        """Return what may go early now: there is room in flight, and the attempt that ended last was a success."""
-        idle = len(self._held) < self._rules.concurrency
-        return self._catching_up.early if idle and self.standing.failing_since is None else None
-
-    def _put_back(self) -> None:
-        """Hold nothing but what is in flight."""
-        self._held.difference_update(letter.row for letter in self._window)
-        self._window.clear()
-
-    async def _written(self, write: Callable[[], Deferred[Any]]) -> None:
-        """Write until it is written: an attempt that is forgotten would be repeated, and its slot is the bound."""
-        while not self._cut:
+        The attempt counts as in flight meanwhile, which bounds how many results wait.
+        """
+        while self._state is not State.CUT:
             try:
                 await write()
             except sqlite3.Error as error:
-                self.standing.troubled(error)
+                self.health.database_result(error)
                 await deferLater(self._clock, WRITE_AGAIN)
             else:
-                self.standing.troubled(None)
+                self.health.database_result(None)
                 return
 
-    def _broken(self, failure: Any) -> None:
-        if failure.check(CancelledError) and self._cut:
+    def _finished(self, _: object, queued: QueuedMessage) -> None:
+        """Go on after an attempt whose result is recorded."""
+        del self._in_flight[queued.row]
+        self._held.discard(queued.row)
+        self._start_attempts()
+        read_more = self._window_filled and len(self._window) < WINDOW // 2
+        if not self._held or read_more or self._early() is not None:
+            self.wake()
+
+    def _early(self) -> EarlyRetries | None:
+        """Return what may be sent early: if fewer are held than may be in flight, and the last attempt succeeded."""
+        free = len(self._held) < self.policy.endpoint.concurrency
+        return self._recovery.early if free and self.health.failing_since is None else None
+
+    def _unexpected(self, failure: Any) -> None:
+        if failure.check(CancelledError) and self._state is State.CUT:
             return
-        _log.failure("endpoint {endpoint}: a delivery broke", failure=failure, endpoint=self._rules.name)
-        self._sleep(WRITE_AGAIN)
+        _log.failure("endpoint {endpoint}: delivery failed unexpectedly", failure=failure, endpoint=self.health.name)
+        self._pause(WRITE_AGAIN)
 
-    def _sleep(self, seconds: float) -> None:
-        """Look again in so many seconds, or earlier, if that was said before."""
-        seconds = min(max(seconds, 0.0), LONGEST_SLEEP)
+    def _pause(self, seconds: float) -> None:
+        """Read again in ``seconds``, or when it is due already, whichever is earlier."""
+        if self._state in {State.STOPPING, State.CUT}:
+            return
+        seconds = min(max(seconds, 0.0), LONGEST_PAUSE)
         due = self._timer.due
-        if not self._stopped and (due is None or due > self._clock.seconds() + seconds):
+        if due is None or due > self._clock.seconds() + seconds:
             self._timer.start(seconds, self.wake)
-
-    def _land(self) -> None:
-        if self._landed and not self._flights:
-            landed, self._landed = self._landed, []
-            for done in landed:
-                done.callback(None)

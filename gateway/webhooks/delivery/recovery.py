@@ -1,50 +1,44 @@
-"""When waiting messages go before they are due: their endpoint takes messages again, after it took none.
+"""Early retries: when an endpoint accepts messages again after an outage, the others are sent before they are due.
 
-    took ──► Early ──► the next of them, in order, as many as may be in flight ──► took ──► Early …
+    success ──► EarlyRetries ──► the next of them, in order, as many as may be in flight ──► success ──► …
 
-Only a success lets more of them go, so an endpoint that falls again meets no more than it has in flight.  Pure.
+Only a success releases more of them, so an endpoint that fails again gets no more than it may have in flight.  Pure.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-import attrs
+from attrs import define, field
 
-# Seconds between two failures, with no success between them, that make an outage.  After a shorter one what was made in
-# it waits for some two minutes at most.  A message that is refused whenever it comes, among others that are taken, goes
-# early once for each failure of its own schedule at most: the early one alone makes no outage.  Several such make
-# outages for each other; then a success has as many of them tried as may be in flight, and their failures end it.
+from gateway.webhooks.store.message_table import EarlyRetries
+
+# Seconds between two failures, with no success between them, that make an outage.  After a shorter one the messages
+# wait for two minutes at most.  A single message that is refused at every attempt, while others are accepted, makes no
+# outage, so it is retried early at most once per failure of its own schedule.  Several such messages may make an outage
+# together; then a success releases as many of them as may be in flight, and their failures end the early retries.
 OUTAGE: Final = 60.0
 
 
-@attrs.frozen
-class Early:
-    """Messages that were made before ``before`` and stand behind row ``after`` may go early."""
+@define
+class Recovery:
+    """Which messages of one endpoint may be sent early; ``early`` is None while there are none.
 
-    before: float  # Unix seconds
-    after: int = 0
-
-
-@attrs.define
-class CatchingUp:
-    """One endpoint's, in a run that began at ``began``: of what was before, the first success is the end.
-
-    ``early`` is None while nothing goes early.
+    Messages created before ``_started``, the start of this process, may be sent early after the first success.
     """
 
-    _began: float | None  # Unix seconds; None after the first success
-    early: Early | None = attrs.field(default=None, init=False)
+    _started: float | None  # Unix seconds; None after the first success
+    early: EarlyRetries | None = field(default=None, init=False)
 
-    def took(self, now: float, silence: float) -> None:
-        """Hear that a message was taken, after failures over ``silence`` seconds."""
-        if silence >= OUTAGE:
-            self.early = Early(now)
-        elif self._began is not None:
-            self.early = Early(self._began)
-        self._began = None
+    def delivered(self, now: float, outage: float) -> None:
+        """Take note of a success at ``now``, after failures over ``outage`` seconds."""
+        if outage >= OUTAGE:
+            self.early = EarlyRetries(now)
+        elif self._started is not None:
+            self.early = EarlyRetries(self._started)
+        self._started = None
 
-    def reached(self, early: Early, rest: Early | None) -> None:
-        """Hear that of ``early`` only ``rest`` is left, or nothing."""
-        if self.early is early:  # else it has begun anew meanwhile
+    def released(self, early: EarlyRetries, rest: EarlyRetries | None) -> None:
+        """Take note that only ``rest`` of ``early`` is left."""
+        if self.early is early:  # otherwise a later success has replaced it
             self.early = rest

@@ -1,4 +1,4 @@
-"""The configs and changes that the outbox remembers, as functions of a connection inside a transaction."""
+"""The last config of each SDK and its recorded changes, as functions of a connection inside a transaction."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def last_config(connection: sqlite3.Connection, sdk_id: str) -> Snapshot | None:
-    """Return the config of an SDK that was recorded last; None when there is none, or it can no longer be read.
+    """Return the last recorded config of an SDK; None without one, and if this version cannot read it.
 
-    With None the next config counts as the first ever: nobody is told of it.
+    After None the next config counts as the first one: no message is sent about it.
     """
     row = connection.execute("SELECT body, etag FROM configs WHERE sdk_id = ?", (sdk_id,)).fetchone()
     try:
@@ -27,7 +27,7 @@ def last_config(connection: sqlite3.Connection, sdk_id: str) -> Snapshot | None:
         return None
 
 
-def keep_config(connection: sqlite3.Connection, sdk_id: str, snapshot: Snapshot, at: float) -> None:
+def save_config(connection: sqlite3.Connection, sdk_id: str, snapshot: Snapshot, at: float) -> None:
     """Make ``snapshot`` the last recorded config of an SDK."""
     connection.execute(
         "INSERT INTO configs (sdk_id, etag, body, at) VALUES (?, ?, ?, ?) ON CONFLICT (sdk_id) DO UPDATE"
@@ -36,8 +36,8 @@ def keep_config(connection: sqlite3.Connection, sdk_id: str, snapshot: Snapshot,
     )
 
 
-def next_round(connection: sqlite3.Connection, sdk_id: str, old_etag: str, new_etag: str) -> int:
-    """Count a transition, and return how often it was recorded, this time included."""
+def count_transition(connection: sqlite3.Connection, sdk_id: str, old_etag: str, new_etag: str) -> int:
+    """Return how often this transition was recorded, this time included."""
     row = connection.execute(
         "INSERT INTO transitions (sdk_id, old_etag, new_etag, rounds) VALUES (?, ?, ?, 1)"
         " ON CONFLICT (sdk_id, old_etag, new_etag) DO UPDATE SET rounds = rounds + 1 RETURNING rounds",
@@ -47,9 +47,9 @@ def next_round(connection: sqlite3.Connection, sdk_id: str, old_etag: str, new_e
 
 
 def add_change(connection: sqlite3.Connection, change: Change) -> int:
-    """Record a change with the definitions before and after; returns its number."""
+    """Record a change with the definitions before and after; return its number."""
     author = None if change.author is None else msgspec.json.encode(change.author).decode()
-    made = connection.execute(
+    number = connection.execute(
         "INSERT INTO changes (sdk_id, old_etag, new_etag, round, at, author, notes, detail)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -57,30 +57,30 @@ def add_change(connection: sqlite3.Connection, change: Change) -> int:
             msgspec.json.encode(_detail(change)).decode(),
         ),
     ).lastrowid  # fmt: skip
-    assert made is not None
-    return made
+    assert number is not None
+    return number
 
 
 def _detail(change: Change) -> dict[str, object]:
-    old, new, what = change.old.flags, change.new.flags, change.changes
+    old, new, keys = change.old.flags, change.new.flags, change.changes
     return {
-        "added": {key: new[key].definition for key in what.added},
-        "removed": {key: old[key].definition for key in what.removed},
-        "updated": {key: {"old_value": old[key].definition, "new_value": new[key].definition} for key in what.updated},
-        "segments": what.segments,
+        "added": {key: new[key].definition for key in keys.added},
+        "removed": {key: old[key].definition for key in keys.removed},
+        "updated": {key: {"old_value": old[key].definition, "new_value": new[key].definition} for key in keys.updated},
+        "segments": keys.segments,
     }
 
 
-def sdk_acts(connection: sqlite3.Connection, configured: Collection[str]) -> list[tuple[str, str, int]]:
-    """Compare the SDKs of the settings with those known; returns (id, ``added`` or ``removed``, how often so far).
+def update_sdks(connection: sqlite3.Connection, configured: Collection[str]) -> list[tuple[str, str, int]]:
+    """Record the SDKs of the settings; return each that is new or gone: id, ``added`` or ``removed``, how often so far.
 
-    An outbox that knows no SDK yet learns them all and tells nothing.
+    A new outbox records the SDKs and returns none of them.
     """
     known = dict(connection.execute("SELECT sdk_id, present FROM sdks").fetchall())
-    came = [sdk_id for sdk_id in configured if not known.get(sdk_id)]
-    went = [sdk_id for sdk_id, present in known.items() if present and sdk_id not in configured]
+    changed = [(sdk_id, "added") for sdk_id in configured if not known.get(sdk_id)]
+    changed += [(sdk_id, "removed") for sdk_id, present in known.items() if present and sdk_id not in configured]
     acts: list[tuple[str, str, int]] = []
-    for sdk_id, act in (*((each, "added") for each in came), *((each, "removed") for each in went)):
+    for sdk_id, act in changed:
         row = connection.execute(
             "INSERT INTO sdks (sdk_id, present, acts) VALUES (?, ?, 1)"
             " ON CONFLICT (sdk_id) DO UPDATE SET present = excluded.present, acts = acts + 1 RETURNING acts",

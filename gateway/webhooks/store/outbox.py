@@ -1,4 +1,4 @@
-"""What the courier asks of the database: what is due, what came of it, what the command line wants."""
+"""The transactions of delivery and maintenance on the outbox: due messages, results of attempts, operator requests."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from gateway.webhooks.store import message_table as ledger
-from gateway.webhooks.store import queue_stats as meter
+from gateway.webhooks.store import message_table, queries, queue_stats
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,36 +16,25 @@ if TYPE_CHECKING:
 
     from gateway.http_client import Attempt
     from gateway.storage import Store
-    from gateway.webhooks.delivery.recovery import Early
     from gateway.webhooks.formats.message import Message
-    from gateway.webhooks.store.message_table import Letter
-    from gateway.webhooks.store.queue_stats import Reading
-
-    Found = tuple[list[Letter], float | None]
-    Look = Callable[[sqlite3.Connection, float], Found]
+    from gateway.webhooks.store.message_table import EarlyRetries, QueuedMessage
+    from gateway.webhooks.store.queries import AdminRequest
+    from gateway.webhooks.store.queue_stats import QueueStats
 
 
 @frozen
 class Due:
-    """Letters that can go now, when the next one can (None when no other waits), and what else may go early."""
+    """Messages that can be sent now, when the next one is due (None if no other waits), and the rest of ``early``."""
 
-    letters: list[Letter]
+    messages: list[QueuedMessage]
     next_at: float | None
-    early: Early | None = None
-
-
-@frozen
-class Wish:
-    """What the command line asked for: ``look`` again at what is due, or ``test`` an endpoint."""
-
-    act: str
-    argument: str
+    early: EarlyRetries | None = None
 
 
 class Outbox:
-    """Every method is one transaction; a Deferred errs with ``sqlite3.Error`` when nothing was written.
+    """Each method is one transaction, on disk when its Deferred fires; ``wall`` returns Unix seconds.
 
-    Moments are seconds since 1970.  What was written is on disk when a Deferred fires.
+    A Deferred fails with ``sqlite3.Error`` if nothing was written.
     """
 
     def __init__(self, store: Store, wall: Callable[[], float]) -> None:
@@ -54,108 +42,92 @@ class Outbox:
         self._wall = wall
 
     def due(
-        self, endpoint: str, held: Collection[int], limit: int, early: Early | None = None, free: int = 0
+        self, endpoint: str, held: Collection[int], limit: int, *, in_order: bool, early: EarlyRetries | None, free: int
     ) -> Deferred[Due]:
-        """Return up to ``limit`` letters for ``endpoint``, without those that the caller holds already.
+        """Return up to ``limit`` due messages for ``endpoint``, except the rows ``held``.
 
-        Where fewer than ``free`` are due, the next of ``early`` are let go.
+        ``in_order`` ends the list at the first message that is not due yet.  If fewer than ``free`` are due, messages
+        of ``early`` become due to make up for it.
         """
-        holding = frozenset(held)
+        excluded = frozenset(held)  # the caller changes its set while this runs
 
-        def look(connection: sqlite3.Connection, now: float) -> Found:
-            return ledger.due_letters(connection, endpoint, now, holding, limit)
+        def look(connection: sqlite3.Connection, now: float) -> tuple[list[QueuedMessage], float | None]:
+            if in_order:
+                return message_table.next_in_order(connection, endpoint, now, limit)
+            return message_table.due_messages(connection, endpoint, now, excluded, limit)
 
-        return self._store.run(lambda c: self._due(c, endpoint, look, early, free))
-
-    def next(self, endpoint: str, limit: int, early: Early | None = None) -> Deferred[Due]:
-        """Return up to ``limit`` letters for ``endpoint`` in their order, up to the first that is not due yet.
-
-        Where none is due, the next of ``early`` is let go.
-        """
-
-        def look(connection: sqlite3.Connection, now: float) -> Found:
-            return ledger.next_letters(connection, endpoint, now, limit)
-
-        return self._store.run(lambda c: self._due(c, endpoint, look, early, 1))
-
-    def _due(self, connection: sqlite3.Connection, endpoint: str, look: Look, early: Early | None, free: int) -> Due:
-        now = self._wall()
-        letters, next_at = look(connection, now)
-        if early is not None and len(letters) < free:
-            early = ledger.let_go(connection, endpoint, early, now, free - len(letters))
-            letters, next_at = look(connection, now)
-        return Due(letters, next_at, early)
-
-    def delivered(self, letter: Letter, attempt: Attempt, at: float) -> Deferred[None]:
-        """Record the attempt that began at ``at``, and that the message arrived."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            ledger.add_attempt(connection, letter, attempt, at)
-            ledger.finish(connection, letter.row, "delivered", "", at + attempt.duration)
+        def work(connection: sqlite3.Connection) -> Due:
+            now, rest = self._wall(), early
+            messages, next_at = look(connection, now)
+            if early is not None and len(messages) < free:
+                rest = message_table.release_early(connection, endpoint, early, now, free - len(messages))
+                messages, next_at = look(connection, now)
+            return Due(messages, next_at, rest)
 
         return self._store.run(work)
 
-    def postponed(self, letter: Letter, attempt: Attempt, at: float, due: float, asked: float) -> Deferred[None]:
-        """Record a failed attempt, when the next one is due, and the moment before which it must not be made."""
+    def delivered(self, queued: QueuedMessage, attempt: Attempt, at: float) -> Deferred[None]:
+        """Record the attempt that began at ``at``, and that the message was delivered."""
 
         def work(connection: sqlite3.Connection) -> None:
-            ledger.add_attempt(connection, letter, attempt, at)
-            ledger.postpone(connection, letter.row, due, asked)
+            message_table.add_attempt(connection, queued, attempt, at)
+            message_table.finish(connection, queued.row, "delivered", "", at + attempt.duration)
+
+        return self._store.run(work)
+
+    def postponed(
+        self, queued: QueuedMessage, attempt: Attempt, at: float, due: float, not_before: float
+    ) -> Deferred[None]:
+        """Record a failed attempt and when the next one is due; see ``message_table.postpone``."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            message_table.add_attempt(connection, queued, attempt, at)
+            message_table.postpone(connection, queued.row, due, not_before)
 
         return self._store.run(work)
 
     def failed(
-        self, letter: Letter, attempt: Attempt, at: float, notices: Collection[Message]
-    ) -> Deferred[Collection[str]]:
-        """Record the last attempt and give the message up, and write the words about that to other endpoints.
+        self, queued: QueuedMessage, attempt: Attempt, at: float, notices: Collection[Message]
+    ) -> Deferred[None]:
+        """Record the last attempt of a message that is given up, and add ``notices`` of that to other endpoints."""
 
-        Fires with the names of the endpoints that have something to do.
-        """
-
-        def work(connection: sqlite3.Connection) -> Collection[str]:
-            ledger.add_attempt(connection, letter, attempt, at)
-            ledger.finish(connection, letter.row, "failed", attempt.text, at + attempt.duration)
-            return ledger.add_messages(connection, notices, None, room=True)
+        def work(connection: sqlite3.Connection) -> None:
+            message_table.add_attempt(connection, queued, attempt, at)
+            message_table.finish(connection, queued.row, "failed", attempt.text, at + attempt.duration)
+            message_table.add_messages(connection, notices, None, room=True)
 
         return self._store.run(work)
 
-    def add(self, messages: Collection[Message]) -> Deferred[Collection[str]]:
-        """Write messages that are about no change; fires with the names of the endpoints that have something to do."""
-        return self._store.run(lambda c: ledger.add_messages(c, messages, None, room=True))
+    def add(self, messages: Collection[Message]) -> Deferred[list[str]]:
+        """Add messages that belong to no change; fires with the names of the endpoints that got new messages."""
+        return self._store.run(lambda connection: message_table.add_messages(connection, messages, None, room=True))
 
     def skip_orphans(self, names: Collection[str]) -> Deferred[int]:
-        """Skip what waits for endpoints that are not among ``names``; fires with how many."""
+        """Mark pending messages for endpoints other than ``names`` as skipped; fires with how many."""
         kept = frozenset(names)
-        return self._store.run(lambda c: ledger.skip_orphans(c, kept, self._wall()))
+        return self._store.run(lambda connection: message_table.skip_orphans(connection, kept, self._wall()))
 
     def purge(self, keep: float) -> Deferred[int]:
-        """Delete what was finished more than ``keep`` seconds ago, a bounded number at a time; fires with how many."""
+        """Delete up to ``PURGE_STEP`` messages and changes finished more than ``keep`` seconds ago; see ``purge``."""
         before = self._wall() - keep
 
         def work(connection: sqlite3.Connection) -> int:
-            messages = ledger.purge(connection, before, reason="purged: older than outbox.keep")
-            return messages + ledger.purge_changes(connection, before)
+            messages = message_table.purge(connection, before, reason="purged: older than outbox.keep")
+            return messages + message_table.purge_changes(connection, before)
 
         return self._store.run(work)
 
-    def wishes(self) -> Deferred[list[Wish]]:
-        """Return what the command line asked for since the last call, in its order, and forget it.
+    def take_requests(self) -> Deferred[list[AdminRequest]]:
+        """Return and delete the requests of the command line, the oldest first.
 
-        Forgotten before it is granted: a crash in between loses a wish, and grants none twice.
+        They are deleted before they are carried out: a crash in between loses one, and repeats none.
         """
-        return self._store.run(_wishes)
+        return self._store.run(queries.take_requests)
 
-    def reading(self) -> Deferred[Reading]:
-        """Return what waits and what was dropped."""
-        return self._store.run(meter.read)
+    def stats(self) -> Deferred[QueueStats]:
+        """Return how many messages wait and were dropped."""
+        return self._store.run(queue_stats.read)
 
     def failing(self) -> Deferred[dict[str, float]]:
-        """Return the endpoints that took nothing since their last failures, and since when."""
-        return self._store.run(meter.failing)
-
-
-def _wishes(connection: sqlite3.Connection) -> list[Wish]:
-    rows = connection.execute("SELECT id, act, argument FROM wakes ORDER BY id").fetchall()
-    if rows:
-        connection.execute("DELETE FROM wakes WHERE id <= ?", (rows[-1][0],))
-    return [Wish(act, argument) for _, act, argument in rows]
+        """Return the endpoints that accepted nothing since their last failure, and since when."""
+        return self._store.run(queue_stats.failing)

@@ -1,7 +1,6 @@
-"""How the outbox is doing: what waits, since when an endpoint fails, what was dropped; as functions of a connection.
+"""How many messages wait, since when endpoints fail, how many were dropped, as functions of a connection.
 
-Everything is read from indexes that hold only what waits, or from small tables: cheap beside any number of messages.
-``failing`` alone looks through what was finished, the newest first, as far as each endpoint's last success.
+All but ``failing`` reads indexes of pending messages or small tables, so its cost does not grow with finished messages.
 """
 
 from __future__ import annotations
@@ -12,14 +11,10 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
-    from gateway.webhooks.metrics import WebhookMetrics
-
-METER_SECONDS: Final = 10.0  # between two looks; scrapers come every 15 s or more
-
-# Reasons in the table of drops, and the word for each on the metrics page.  They stay in files that live for years: a
-# text that changes here no longer counts what was dropped under the old one.
+# Metric label of each reason in the table of drops.  Files keep these reasons for years: after a change of one, drops
+# that an earlier version recorded are no longer counted.
 DROPS: Final = {
     "refused: the outbox is full": "refused",
     "a change could not be put into words": "wordless",
@@ -30,52 +25,45 @@ DROPS: Final = {
 
 
 @frozen
-class Depth:
-    """How much waits for one endpoint."""
+class QueueDepth:
+    """How many messages are pending for one endpoint, and when the oldest was created (Unix seconds)."""
 
     pending: int
-    oldest: float  # seconds since 1970: when the oldest was made
+    oldest: float
 
 
 @frozen
-class Reading:
-    """One look at the outbox: what waits, and what was dropped, per endpoint."""
+class QueueStats:
+    """What waits per endpoint, and how many messages were dropped so far per endpoint and label of ``DROPS``."""
 
-    depths: Mapping[str, Depth]
-    drops: Mapping[tuple[str, str], int]  # endpoint and word of ``DROPS``
-
-    def tell(self, metrics: WebhookMetrics, names: Collection[str], now: float) -> None:
-        """Put it on the metrics page."""
-        for name in names:
-            depth = self.depths.get(name)
-            metrics.waiting(name, depth.pending if depth else 0, max(now - depth.oldest, 0.0) if depth else 0.0)
-        for (name, word), total in self.drops.items():
-            metrics.dropped(name, word, total)
+    depths: Mapping[str, QueueDepth]
+    drops: Mapping[tuple[str, str], int]
 
 
-def read(connection: sqlite3.Connection) -> Reading:
-    """Look at what waits and at what was dropped."""
-    # Rows count up, so the smallest one is the oldest; the table itself is read once per endpoint.
+def read(connection: sqlite3.Connection) -> QueueStats:
+    """Return what waits and what was dropped."""
+    # Rows count up, so the smallest one is the oldest message; the table itself is read once per endpoint.
     waiting = "SELECT endpoint, count(*), min(row) FROM messages WHERE state = 'pending' GROUP BY endpoint"
     depths = {}
     for endpoint, count, row in connection.execute(waiting).fetchall():
-        made = connection.execute("SELECT created FROM messages WHERE row = ?", (row,)).fetchone()[0]
-        depths[endpoint] = Depth(count, made)
+        created = connection.execute("SELECT created FROM messages WHERE row = ?", (row,)).fetchone()[0]
+        depths[endpoint] = QueueDepth(count, created)
     drops: dict[tuple[str, str], int] = {}
     for endpoint, reason, count in connection.execute("SELECT endpoint, reason, count FROM drops"):
         if reason in DROPS:
             key = (endpoint, DROPS[reason])
             drops[key] = drops.get(key, 0) + count
-    return Reading(depths, drops)
+    return QueueStats(depths, drops)
 
 
 def failing(connection: sqlite3.Connection) -> dict[str, float]:
-    """Return the endpoints that took nothing since their last failures, and since when: a restart forgets no outage."""
+    """Return the endpoints whose first failure after their last success is recorded, and when it was (Unix seconds)."""
     found = {}
     tried = "SELECT DISTINCT endpoint FROM messages WHERE state = 'pending' AND tries > 0"
-    # From the newest on, as far as the endpoint's last success.  Left to itself SQLite would sort all that the endpoint
-    # ever took, which held the writer up for longer than a change waits; the second condition is what the index is of.
-    taken = (
+    # Reads backwards from the newest finished message to the last success of the endpoint.  Without the hint SQLite
+    # sorts all delivered messages of the endpoint, which blocks the writer for longer than a change waits.  The second
+    # condition on the state is the one of the partial index.
+    delivered = (
         "SELECT finished FROM messages INDEXED BY messages_finished"
         " WHERE state = 'delivered' AND state <> 'pending' AND endpoint = ? ORDER BY finished DESC LIMIT 1"
     )
@@ -83,7 +71,7 @@ def failing(connection: sqlite3.Connection) -> dict[str, float]:
         "SELECT min(first_try) FROM messages WHERE state = 'pending' AND endpoint = ? AND tries > 0 AND first_try > ?"
     )
     for (endpoint,) in connection.execute(tried).fetchall():
-        row = connection.execute(taken, (endpoint,)).fetchone()
+        row = connection.execute(delivered, (endpoint,)).fetchone()
         since = connection.execute(first, (endpoint, 0.0 if row is None else row[0])).fetchone()[0]
         if since is not None:
             found[endpoint] = since

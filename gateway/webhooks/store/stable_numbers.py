@@ -1,7 +1,4 @@
-"""The integers that receivers store, kept in the outbox's database: once assigned, never anything else's.
-
-Runs in the database's thread, inside a transaction.
-"""
+"""The integers that some formats need for flags, segments and SDKs: assigned once, and never reused."""
 
 from __future__ import annotations
 
@@ -21,10 +18,11 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Numbers:
-    """The ``Ids`` of messages; ``environments`` are the SDKs whose number the settings name; ``now`` is Unix seconds.
+class StableNumbers:
+    """The ``Ids`` of one transaction, in the database's thread; ``now`` is Unix seconds.
 
-    ``snapshots`` are looked at, in order, for the default value of a flag that was never seen before.
+    ``environments`` holds the numbers that the settings name, by SDK.  The initial value of a new flag is taken from
+    the first of ``snapshots`` that has it.
     """
 
     connection: sqlite3.Connection
@@ -54,8 +52,8 @@ class Numbers:
         """See ``Ids``."""
         return self._number("segment", sdk_id, name)[0]
 
-    def see(self, sdk_id: str, snapshot: Snapshot) -> None:
-        """Number every flag of ``snapshot`` that is new, so that "first seen" means now."""
+    def add_flags(self, sdk_id: str, snapshot: Snapshot) -> None:
+        """Assign a number to each new flag of ``snapshot``: it counts as first seen ``now``."""
         rows = self.connection.execute("SELECT key FROM numbers WHERE kind = 'feature' AND sdk_id = ?", (sdk_id,))
         known = {row[0] for row in rows}
         for key in snapshot.keys:

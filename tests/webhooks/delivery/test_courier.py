@@ -259,5 +259,5 @@ def test_a_large_queue_is_not_read_into_memory() -> None:
     scene = Scene(endpoint("ops"))
     scene.senders["http://ops/"].answer = lambda *_: None
     scene.add("ops", *(str(number) for number in range(1000)))
-    lane = scene.courier._lanes["ops"][1]
-    assert len(lane._held) <= 64 + 8
+    queue = scene.courier._queues["ops"]
+    assert len(queue._held) <= 64 + 8

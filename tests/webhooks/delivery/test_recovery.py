@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from courier_scene import BROKEN, FINE, START, FarReceiver, Scene, endpoint
 from gateway.http_client import Attempt
-from gateway.webhooks.delivery.recovery import OUTAGE, CatchingUp, Early
-from gateway.webhooks.delivery.schedule import DELAYS
+from gateway.webhooks.delivery.recovery import OUTAGE, Recovery
+from gateway.webhooks.delivery.retry import DELAYS
+from gateway.webhooks.store.message_table import EarlyRetries
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 MANY = [str(number) for number in range(40)]
@@ -199,19 +200,19 @@ def test_another_endpoint_has_no_part_in_it():
 
 def test_a_success_that_ends_an_outage_counts_from_then():
     """The rule by itself: the first success of a run, and one after a minute of failures."""
-    rule = CatchingUp(100.0)
-    rule.took(130.0, 0.0)
+    rule = Recovery(100.0)
+    rule.delivered(130.0, 0.0)
     first = rule.early
-    assert Early(100.0) == first
-    rule.reached(first, Early(100.0, 7))
-    assert Early(100.0, 7) == rule.early
-    rule.took(200.0, OUTAGE - 1)
-    assert Early(100.0, 7) == rule.early
-    rule.took(300.0, OUTAGE)
-    assert Early(300.0) == rule.early
-    rule.reached(first, None)
-    assert Early(300.0) == rule.early
-    rule.reached(rule.early, None)
+    assert EarlyRetries(100.0) == first
+    rule.released(first, EarlyRetries(100.0, 7))
+    assert EarlyRetries(100.0, 7) == rule.early
+    rule.delivered(200.0, OUTAGE - 1)
+    assert EarlyRetries(100.0, 7) == rule.early
+    rule.delivered(300.0, OUTAGE)
+    assert EarlyRetries(300.0) == rule.early
+    rule.released(first, None)
+    assert EarlyRetries(300.0) == rule.early
+    rule.released(rule.early, None)
     assert rule.early is None
 
 

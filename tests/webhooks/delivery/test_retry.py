@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http_client.attempt import TIMED_OUT, Attempt
-from gateway.webhooks.delivery.retry import Again, Done, Expired, follow
-from gateway.webhooks.delivery.schedule import DELAYS, JITTER, LONGEST_DELAY, delay, next_attempt, parse_retry_after
+from gateway.webhooks.delivery.retry import (
+    DELAYS,
+    JITTER,
+    LONGEST_DELAY,
+    Retry,
+    delay,
+    next_attempt,
+    next_retry,
+    parse_retry_after,
+)
 
 DAYS = 86400.0
 NOW = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
@@ -111,25 +119,21 @@ def test_any_retry_after_is_survived(value):
     assert found is None or 0 <= found <= 365 * DAYS
 
 
-# What follows from an attempt
-
-
 def refused(status, retry_after=None):
     """An attempt that was answered with ``status``."""
     return Attempt(status, "", 0.0, b"", retry_after)
 
 
 @pytest.mark.parametrize("failed", [refused(500), refused(301), Attempt(None, TIMED_OUT, 0.0), Attempt(200, "x", 0.0)])
-def test_every_failure_is_tried_again_until_it_expires(failed):
-    """Refusals of any kind, timeouts and connection errors are all retried, and expire with the last reason."""
-    assert follow(failed, 0.0, 100.0, 1, 3600.0, 0.5) == Again(105.0)
-    assert follow(failed, 0.0, 3600.0, 1, 3600.0, 0.5) == Expired(failed.text)
+def test_every_failure_is_retried_until_the_message_expires(failed):
+    """Refusals of any kind, timeouts and connection errors are retried alike."""
+    assert next_retry(failed, 0.0, 100.0, 1, 3600.0, 0.5) == Retry(105.0)
+    assert next_retry(failed, 0.0, 3600.0, 1, 3600.0, 0.5) is None
 
 
-def test_success_ends_it_and_retry_after_is_heeded():
-    """A delivery is done even at the end; a refusal that asks for time gets it, an attempt that broke does not."""
-    assert follow(Attempt(200, "", 0.0), 0.0, 9999.0, 1, 10.0, 0.5) == Done()
-    assert follow(refused(429, "60"), 0.0, 0.0, 1, 3600.0, 0.5) == Again(60.0, 60.0)
-    assert follow(refused(429, "60"), 0.0, 100.0, 9, 99999.0, 0.5) == Again(100.0 + LONGEST_DELAY, 160.0)
-    assert follow(refused(429, "600"), 0.0, 100.0, 9, 120.0, 0.5) == Again(120.0, 120.0)
-    assert follow(Attempt(503, TIMED_OUT, 0.0, b"", "600"), 0.0, 0.0, 1, 3600.0, 0.5) == Again(5.0)
+def test_retry_after_postpones_the_retry_and_bounds_early_ones():
+    """A refusal with the header is heeded up to the end of ``retry_for``; an attempt without a whole answer is not."""
+    assert next_retry(refused(429, "60"), 0.0, 0.0, 1, 3600.0, 0.5) == Retry(60.0, 60.0)
+    assert next_retry(refused(429, "60"), 0.0, 100.0, 9, 99999.0, 0.5) == Retry(100.0 + LONGEST_DELAY, 160.0)
+    assert next_retry(refused(429, "600"), 0.0, 100.0, 9, 120.0, 0.5) == Retry(120.0, 120.0)
+    assert next_retry(Attempt(503, TIMED_OUT, 0.0, b"", "600"), 0.0, 0.0, 1, 3600.0, 0.5) == Retry(5.0)
