@@ -11,24 +11,24 @@ from gateway.settings.marks import note
 Level = Literal["debug", "info", "warn", "error"]
 Attributes = dict[str, str | int | float | list[str]]
 
-SHORT_INTERVAL = 1  # second; the shortest pause between two looks at a file or a cache.
+SHORT_INTERVAL = 1  # second; the shortest interval at which a file or a cache is read
 
 
 class Section(Struct, frozen=True, kw_only=True):
     """Base of every group of options; compared by value.
 
-    Frozen, but its lists and mappings are plain ones: nobody may change them, since several rooms hold the same.
+    Its lists and mappings are shared by several rooms and must not be changed.
     """
 
 
 class Log(Section, frozen=True):
-    """Log level of one component; ``load`` fills in the one it falls back to."""
+    """Log level of one component; ``load`` replaces None by the level that applies."""
 
-    level: Annotated[Level | None, note("Lowest level that is logged; not set means that of `log.level`.")] = None
+    level: Annotated[Level | None, note("Lowest level that is logged; defaults to `log.level`.")] = None
 
 
 class RootLog(Section, frozen=True):
-    """Log level of all components that do not say otherwise."""
+    """Log level of all components without a level of their own."""
 
     level: Annotated[Level, note("Lowest level that is logged by components without a level of their own.")] = "warn"
     format: Annotated[
@@ -45,24 +45,24 @@ class Certificate(Section, frozen=True):
 
 
 class Tls(Section, frozen=True):
-    """TLS of a server, or towards a cache."""
+    """TLS of a server, or of the connections to a cache."""
 
-    enabled: Annotated[bool, note("Whether TLS is spoken.", restart=True)] = False
+    enabled: Annotated[bool, note("Whether TLS is on.", restart=True)] = False
     min_version: Annotated[
         Literal["1.0", "1.1", "1.2", "1.3"], note("Oldest version of TLS that is accepted; 1.0 and 1.1 are unsafe.")
     ] = "1.2"
-    server_name: Annotated[str, note("Host name that the certificate is for.")] = ""
+    server_name: Annotated[str, note("Host name of the certificate.")] = ""
     certificates: Annotated[
         list[Certificate],
         note(
-            "Certificates, chosen by the name that a client asks for; the first one is the default.",
+            "Certificates, chosen by the server name that a client sends; the first one is the default.",
             example="[{cert: /etc/flaggateway/tls/cert.pem, key: /etc/flaggateway/tls/key.pem}]",
         ),
     ] = field(default_factory=list)
 
 
 class BasicAuth(Section, frozen=True):
-    """A user and a password; both or none."""
+    """A user name and a password; both or neither."""
 
-    user: Annotated[str, note("User name that callers must give.")] = ""
-    password: Annotated[str, note("Password that callers must give.", hidden="all")] = ""
+    user: Annotated[str, note("User name that callers must send.")] = ""
+    password: Annotated[str, note("Password that callers must send.", hidden="all")] = ""

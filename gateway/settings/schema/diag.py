@@ -11,27 +11,27 @@ from gateway.settings.schema.base import Section
 
 
 class OnByDefault(Section, frozen=True):
-    """Something that is on unless told otherwise."""
+    """A part that is on by default."""
 
     enabled: Annotated[bool, note("Whether it is on.")] = True
 
 
 class Otlp(Section, frozen=True):
-    """Sending to an OpenTelemetry collector."""
+    """Export to an OpenTelemetry collector."""
 
-    enabled: Annotated[bool, note("Whether it is sent.")] = False
+    enabled: Annotated[bool, note("Whether the export is on.")] = False
     protocol: Annotated[str, note("Protocol of the collector: `http`, `https` or `grpc`.")] = "http"
     endpoint: Annotated[str, note("Host and port of the collector; empty means the protocol's default.")] = ""
 
 
 class Metrics(Section, frozen=True):
-    """Counting what happens."""
+    """Metrics of the gateway."""
 
-    enabled: Annotated[bool, note("Whether metrics are kept.", restart=True)] = True
+    enabled: Annotated[bool, note("Whether metrics are collected.", restart=True)] = True
     prometheus: Annotated[
-        OnByDefault, note("`/metrics` on the diagnostics port, for Prometheus to read.", restart=True)
+        OnByDefault, note("`/metrics` on the diagnostics port, in the format of Prometheus.", restart=True)
     ] = field(default_factory=OnByDefault)
-    otlp: Annotated[Otlp, note("Sending metrics to an OpenTelemetry collector.", restart=True, later="warn")] = field(
+    otlp: Annotated[Otlp, note("Export of metrics to an OpenTelemetry collector.", restart=True, later="warn")] = field(
         default_factory=Otlp
     )
 
@@ -40,7 +40,7 @@ class Traces(Section, frozen=True):
     """Spans of requests."""
 
     enabled: Annotated[bool, note("Whether spans are recorded.")] = False
-    otlp: Annotated[Otlp, note("Sending spans to an OpenTelemetry collector.")] = field(default_factory=Otlp)
+    otlp: Annotated[Otlp, note("Export of spans to an OpenTelemetry collector.")] = field(default_factory=Otlp)
 
 
 class Diag(Section, frozen=True):
@@ -52,13 +52,13 @@ class Diag(Section, frozen=True):
         note("TCP port to listen on.", ge=1, le=65535, restart=True, error="{section}: invalid port {found}"),
     ] = 8051
     bind: Annotated[
-        str, note("Address to listen on; empty means all.", ours=True, restart=True, example="127.0.0.1")
+        str, note("Address to listen on; empty means all addresses.", ours=True, restart=True, example="127.0.0.1")
     ] = ""
     auth_headers: Annotated[
         dict[str, str],
         note(
-            "Headers that a request must carry, with these values; without any, deliveries and changes are shown to"
-            " callers on the same machine only.",
+            "Headers and values that a request must have; if empty, deliveries and changes are shown only to"
+            " callers on the same machine.",
             ours=True,
             hidden="all",
             example="{Authorization: Bearer change-me}",

@@ -11,7 +11,7 @@ from gateway.settings.schema.base import BasicAuth, Log, Section
 
 
 class OriginRegex(Section, frozen=True):
-    """Origins that are allowed by pattern."""
+    """Origins allowed by pattern."""
 
     patterns: Annotated[
         list[str],
@@ -23,7 +23,7 @@ class OriginRegex(Section, frozen=True):
     if_no_match: Annotated[
         str,
         note(
-            "Origin that is answered when none matches; required with patterns.",
+            "Origin that is answered if no pattern matches; required with patterns.",
             example="https://example.com",
         ),
     ] = ""
@@ -35,9 +35,9 @@ class Cors(Section, frozen=True):
     enabled: Annotated[bool, note("Whether browsers on other origins may call these routes.")] = True
     allowed_origins: Annotated[
         list[str],
-        note("Origins that may call; none means every origin.", example="[https://app.example.com]"),
+        note("Origins that may call these routes; empty means every origin.", example="[https://app.example.com]"),
     ] = field(default_factory=list)
-    allowed_origins_regex: Annotated[OriginRegex, note("Origins that are allowed by pattern.")] = field(
+    allowed_origins_regex: Annotated[OriginRegex, note("Origins allowed by pattern.")] = field(
         default_factory=OriginRegex
     )
 
@@ -47,11 +47,11 @@ class Api(Section, frozen=True):
 
     enabled: Annotated[bool, note("Whether these routes exist.")] = True
     headers: Annotated[
-        dict[str, str], note("Headers that every reply of these routes carries.", example="{X-Served-By: flaggateway}")
+        dict[str, str], note("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
     ] = field(default_factory=dict)
     auth_headers: Annotated[
         dict[str, str],
-        note("Headers that a request must carry, with these values.", hidden="all", example="{X-API-KEY: change-me}"),
+        note("Headers and values that a request must have.", hidden="all", example="{X-API-KEY: change-me}"),
     ] = field(default_factory=dict)
     cors: Annotated[Cors, note("Cross-origin rules.")] = field(default_factory=Cors)
 
@@ -61,11 +61,11 @@ class Ofrep(Api, frozen=True):
 
 
 class CdnProxy(Section, frozen=True):
-    """Routes that hand config JSON to SDKs that evaluate by themselves."""
+    """Routes that serve the config JSON to SDKs that evaluate flags themselves."""
 
     enabled: Annotated[bool, note("Whether these routes exist.")] = True
     headers: Annotated[
-        dict[str, str], note("Headers that every reply of these routes carries.", example="{X-Served-By: flaggateway}")
+        dict[str, str], note("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
     ] = field(default_factory=dict)
     cors: Annotated[Cors, note("Cross-origin rules.")] = field(default_factory=Cors)
 
@@ -75,48 +75,48 @@ class Sse(Section, frozen=True):
 
     enabled: Annotated[bool, note("Whether these routes exist.")] = True
     headers: Annotated[
-        dict[str, str], note("Headers that every reply of these routes carries.", example="{X-Served-By: flaggateway}")
+        dict[str, str], note("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
     ] = field(default_factory=dict)
     cors: Annotated[Cors, note("Cross-origin rules.")] = field(default_factory=Cors)
     log: Annotated[Log, note("Log of the event streams.")] = field(default_factory=Log)
     heart_beat_interval: Annotated[
         float,
         note(
-            "Seconds between two comments on an idle stream, so that proxies keep it open; 0 sends none.",
+            "Seconds between comments on an idle stream, so that proxies keep it open; 0 turns them off.",
             ge=0,
             env=("HEARTBEAT_INTERVAL", "HEART_BEAT_INTERVAL"),
         ),
     ] = 20
     stall_timeout: Annotated[
-        float, note("Seconds after which a reader that takes nothing more is dropped.", gt=0, ours=True)
+        float, note("Seconds after which a stream whose client reads nothing is closed.", gt=0, ours=True)
     ] = 60
     drain_window: Annotated[
         float,
         note(
-            "Seconds over which streams are closed when the gateway stops, so that clients do not return all at once.",
+            "Seconds over which streams are closed at a stop, so that clients do not all reconnect at once.",
             ge=0,
             ours=True,
         ),
     ] = 5
-    max_connections: Annotated[int, note("Open streams at one time; 0 means no limit.", ge=0, ours=True)] = 0
+    max_connections: Annotated[int, note("Maximum number of open streams; 0 means no limit.", ge=0, ours=True)] = 0
     max_connections_per_address: Annotated[
-        int, note("Open streams at one time of one caller's address; 0 means no limit.", ge=0, ours=True)
+        int, note("Maximum number of open streams per client address; 0 means no limit.", ge=0, ours=True)
     ] = 0
 
 
 class Webhook(Section, frozen=True):
-    """The route that an upstream calls to say that a config has changed."""
+    """The route that an upstream calls when a config has changed."""
 
     enabled: Annotated[bool, note("Whether this route exists.")] = True
     auth: Annotated[BasicAuth, note("Basic authentication of callers.")] = field(default_factory=BasicAuth)
     auth_headers: Annotated[
         dict[str, str],
-        note("Headers that a request must carry, with these values.", hidden="all", example="{X-API-KEY: change-me}"),
+        note("Headers and values that a request must have.", hidden="all", example="{X-API-KEY: change-me}"),
     ] = field(default_factory=dict)
     allowed_networks: Annotated[
         list[str],
         note(
-            "Networks that callers must come from; none means every network.",
+            "Networks that callers must belong to; empty means every network.",
             ours=True,
             example="[192.0.2.0/24, '2001:db8::/32']",
         ),
@@ -124,7 +124,7 @@ class Webhook(Section, frozen=True):
 
 
 class Enabled(Section, frozen=True):
-    """Something that is off unless asked for."""
+    """A part that is off by default."""
 
     enabled: Annotated[bool, note("Whether it is on.")] = False
 
@@ -139,12 +139,12 @@ class Http(Section, frozen=True):
     ] = 8050
     bind: Annotated[
         str,
-        note("Address to listen on; empty means all.", ours=True, restart=True, example="127.0.0.1"),
+        note("Address to listen on; empty means all addresses.", ours=True, restart=True, example="127.0.0.1"),
     ] = ""
     trusted_proxies: Annotated[
         list[str],
         note(
-            "Networks of reverse proxies whose word about the caller's address is taken.",
+            "Networks of reverse proxies whose `X-Forwarded-For` header is trusted.",
             ours=True,
             example="[10.0.0.0/8]",
         ),
@@ -154,7 +154,7 @@ class Http(Section, frozen=True):
     webhook: Annotated[Webhook, note("The route that an upstream calls when a config has changed.")] = field(
         default_factory=Webhook
     )
-    cdn_proxy: Annotated[CdnProxy, note("Config JSON for SDKs that evaluate by themselves.")] = field(
+    cdn_proxy: Annotated[CdnProxy, note("The config JSON for SDKs that evaluate flags themselves.")] = field(
         default_factory=CdnProxy
     )
     api: Annotated[Api, note("Evaluation of flags as JSON.")] = field(default_factory=Api)

@@ -1,8 +1,7 @@
-"""The one declaration of every option: a field here is a YAML key, an environment name, a default and a docs row.
+"""All settings.  Each field declares a YAML key, an environment variable, a default and a row of docs/options.md.
 
-``load`` (loading.py) walks these structs; nothing else in the product names an option twice.
-Field names are the YAML keys of the system we replace; ours sit beside them and are marked ``ours``.
-The structs of each part live in modules of their own; everybody imports them from here.
+``load`` (loading.py) walks these structs, so an option is named nowhere else.
+Field names are the YAML keys of ConfigCat Proxy; options of flaggateway alone are marked ``ours``.
 """
 
 from __future__ import annotations
@@ -75,27 +74,27 @@ __all__ = (
 
 
 class Settings(Section, frozen=True):
-    """Everything an operator can set, after defaults, file and environment are merged and validated."""
+    """The settings, merged from defaults, file and environment, and validated."""
 
-    log: Annotated[RootLog, note("What is logged, and how.")] = field(default_factory=RootLog)
+    log: Annotated[RootLog, note("Level and format of the log.")] = field(default_factory=RootLog)
     sdks: Annotated[
         dict[str, Sdk],
         note(
-            "The served configs, one entry per SDK id, the name under which clients address it. "
+            "The served configs by SDK id, the name that clients use in URLs. "
             "The environment variable is a JSON object of SDK id to SDK key; "
-            "each further option of an SDK has a variable of its own.",
+            "every other option of an SDK has its own variable.",
         ),
     ] = field(default_factory=dict)
     default_user_attributes: Annotated[
         Attributes,
         note(
-            "User attributes that hold for every SDK; those of an SDK and of a request come before them.",
+            "User attributes for every SDK; those of an SDK and of a request have priority.",
             error="'{key}' has an invalid type, only 'string', 'number', and 'string[]' types are allowed",
             example="{Country: DE, Plans: [free, pro]}",
         ),
     ] = field(default_factory=dict)
     http: Annotated[Http, note("The main HTTP server.")] = field(default_factory=Http)
-    http_proxy: Annotated[HttpProxy, note("Forward proxy for the gateway's own calls to upstreams.")] = field(
+    http_proxy: Annotated[HttpProxy, note("Forward proxy for requests to upstreams.")] = field(
         default_factory=HttpProxy
     )
     upstream: Annotated[Upstream, note("How the gateway fetches config JSON.", ours=True)] = field(
@@ -115,23 +114,25 @@ class Settings(Section, frozen=True):
     ] = 1
     webhooks: Annotated[
         list[Endpoint],
-        note("Receivers that are told about changes; any number, each independent.", ours=True),
+        note("Endpoints that receive changes; any number, independent of each other.", ours=True),
     ] = field(default_factory=list)
-    exporter: Annotated[Exporter, note("Where evaluations are told.", ours=True)] = field(default_factory=Exporter)
-    outbox: Annotated[Outbox, note("Where messages wait until they are delivered.", ours=True)] = field(
+    exporter: Annotated[Exporter, note("Export of evaluations.", ours=True)] = field(default_factory=Exporter)
+    outbox: Annotated[Outbox, note("The database in which messages wait until they are delivered.", ours=True)] = field(
         default_factory=Outbox
     )
-    delivery: Annotated[Delivery, note("Where outgoing calls may go.", ours=True)] = field(default_factory=Delivery)
-    project: Annotated[Project, note("What environment and audit log web hooks say about the project.", ours=True)] = (
-        field(default_factory=Project)
+    delivery: Annotated[Delivery, note("Limits on the targets of outgoing requests.", ours=True)] = field(
+        default_factory=Delivery
     )
+    project: Annotated[
+        Project, note("The project in webhooks of the formats `environment` and `audit_log`.", ours=True)
+    ] = field(default_factory=Project)
     grpc: Annotated[Grpc, note("The gRPC server.", restart=True, later="warn")] = field(default_factory=Grpc)
     cache: Annotated[
-        Cache, note("Shared caches of config JSON; of several, redis comes before mongodb before dynamodb.")
+        Cache, note("Shared caches of config JSON; if several are enabled: redis before mongodb before dynamodb.")
     ] = field(default_factory=Cache)
-    profile: Annotated[
-        Profile, note("SDKs that come from a proxy profile of the dashboard.", restart=True, later="warn")
-    ] = field(default_factory=Profile)
+    profile: Annotated[Profile, note("SDKs from a proxy profile of the dashboard.", restart=True, later="warn")] = (
+        field(default_factory=Profile)
+    )
     offline: Annotated[
-        GlobalOffline, note("Serving every SDK from the cache, without calls to upstreams.", later="warn")
+        GlobalOffline, note("Serving every SDK from the cache, without requests to upstreams.", later="warn")
     ] = field(default_factory=GlobalOffline)

@@ -1,4 +1,4 @@
-"""Options of each served SDK, and of the way its config JSON is fetched."""
+"""Options of each served SDK and of fetching its config JSON."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ class LocalFile(Section, frozen=True):
     file_path: Annotated[
         str, note("Path of a config JSON file to serve.", example="/etc/flaggateway/production.json")
     ] = ""
-    polling: Annotated[bool, note("Look at the file at intervals instead of waiting for the kernel's word.")] = False
-    poll_interval: Annotated[float, note("Seconds between two looks; at least 1 where polling is on.")] = 5
+    polling: Annotated[bool, note("Check the file at intervals instead of using inotify.")] = False
+    poll_interval: Annotated[float, note("Seconds between checks of the file; at least 1 if polling is on.")] = 5
 
 
 class SdkOffline(Section, frozen=True):
-    """Serving an SDK without calls to its upstream."""
+    """Serving an SDK without requests to its upstream."""
 
     enabled: Annotated[
-        bool | None, note("Serve from a file or a cache, and never call the upstream; not set means `offline.enabled`.")
+        bool | None,
+        note("Serve from a file or a cache without requests to the upstream; defaults to `offline.enabled`."),
     ] = None
-    use_cache: Annotated[bool, note("Serve what the shared cache holds.", later="error", quiet=(False,))] = False
+    use_cache: Annotated[bool, note("Serve the config of the shared cache.", later="error", quiet=(False,))] = False
     cache_poll_interval: Annotated[
         float,
         note(
-            "Seconds between two looks into the cache.",
+            "Seconds between reads of the cache.",
             ge=SHORT_INTERVAL,
             later="warn",
             error="sdk-{id}: cache poll interval must be greater than 1 seconds",
@@ -46,48 +47,52 @@ class Sdk(Section, frozen=True):
     key: Annotated[
         str,
         note(
-            "SDK key of the config; clients may use it as an address too. It is usually given by `CONFIGCAT_SDKS`.",
+            "SDK key of the config, which clients may use in place of the SDK id. Usually set by `CONFIGCAT_SDKS`.",
             hidden="key",
         ),
     ] = ""
     base_url: Annotated[
         str,
         note(
-            "Address to fetch from instead of the CDN's.",
+            "Base URL to fetch from instead of the CDN.",
             hidden="userinfo",
             example="https://cdn.example.com",
         ),
     ] = ""
-    poll_interval: Annotated[float, note("Seconds between two fetches; 0 or less means 60.")] = 60
+    poll_interval: Annotated[float, note("Seconds between fetches; 0 or less means 60.")] = 60
     data_governance: Annotated[
         Literal["global", "eu"],
         note(
-            "Which CDN to fetch from: the one of all regions, or that of the European Union.",
+            "CDN to fetch from: `global`, or `eu` for the European Union.",
             error="sdk-{id}: invalid data governance value, it must be 'global' or 'eu'",
         ),
     ] = "global"
     webhook_signing_key: Annotated[
-        str, note("Key that calls of `/hook/<id>` must be signed with; empty means not signed.", hidden="all")
+        str,
+        note(
+            "Key with which requests to `/hook/<id>` must be signed; empty means no signature is required.",
+            hidden="all",
+        ),
     ] = ""
     webhook_signature_valid_for: Annotated[
-        float, note("Seconds for which a signature is valid; at least 5 where a key is set.")
+        float, note("Seconds for which a signature is valid; at least 5 if a key is set.")
     ] = 300
     default_user_attributes: Annotated[
         Attributes,
         note(
-            "User attributes of this SDK's requests that do not carry them.",
+            "User attributes for requests of this SDK that do not set them.",
             error="'{key}' has an invalid type, only 'string', 'number', and 'string[]' types are allowed",
             example="{Country: DE, Plans: [free, pro]}",
         ),
     ] = field(default_factory=dict)
     log: Annotated[Log, note("Log of this SDK.")] = field(default_factory=Log)
-    offline: Annotated[SdkOffline, note("Serving this SDK without calls to its upstream.")] = field(
+    offline: Annotated[SdkOffline, note("Serving this SDK without requests to its upstream.")] = field(
         default_factory=SdkOffline
     )
     environment_id: Annotated[
         int | None,
         note(
-            "Number of this SDK in environment and audit log web hooks; not set means assigned.",
+            "Number of this SDK in webhooks of the formats `environment` and `audit_log`; assigned if not set.",
             ours=True,
         ),
     ] = None
@@ -99,8 +104,8 @@ class HttpProxy(Section, frozen=True):
     url: Annotated[
         str,
         note(
-            "Address of a forward proxy for calls to upstreams; "
-            "empty means what `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say.",
+            "URL of a forward proxy for requests to upstreams; "
+            "if empty, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` decide.",
             hidden="userinfo",
             example="http://proxy.example.com:3128",
         ),
@@ -108,17 +113,17 @@ class HttpProxy(Section, frozen=True):
 
 
 class Upstream(Section, frozen=True):
-    """Ours: how the gateway fetches config JSON."""
+    """Fetching of config JSON; not in ConfigCat Proxy."""
 
-    timeout: Annotated[float, note("Seconds that one fetch may take in all.", gt=0)] = 30
+    timeout: Annotated[float, note("Seconds that one whole fetch may take.", gt=0)] = 30
     connect_timeout: Annotated[float, note("Seconds that a connection may take to open.", gt=0)] = 10
-    max_bytes: Annotated[
-        int, note("Largest config JSON that is accepted, in bytes, counted after decompression.", ge=1024)
-    ] = 64 * 1024 * 1024
+    max_bytes: Annotated[int, note("Largest accepted config JSON in bytes, also after decompression.", ge=1024)] = (
+        64 * 1024 * 1024
+    )
     ca_file: Annotated[
         str,
         note(
-            "PEM file of certificate authorities to trust beside the system's.",
+            "PEM file of certificate authorities to trust in addition to those of the system.",
             example="/etc/flaggateway/tls/ca.pem",
         ),
     ] = ""
