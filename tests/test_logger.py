@@ -41,10 +41,10 @@ from gateway.webhooks.delivery.endpoint_queue import EndpointQueue
 from gateway.webhooks.maintenance import Maintenance
 from gateway.webhooks.recorder import Recorder
 from gateway.webhooks.service import Webhooks
-from gateway.workers.leader import Crew
+from gateway.workers.leader import Leader
 from gateway.workers.link import Link
-from gateway.workers.pool import Roll
-from gateway.workers.process import Member
+from gateway.workers.pool import WorkerPool
+from gateway.workers.process import WorkerProcess
 from gateway.workers.worker import Worker
 
 # One public object of each module that logs: renaming a module changes an import above and nothing below.
@@ -57,7 +57,7 @@ LOGGED_AS = [
     (EndpointHealth, "gateway"),
     (EndpointQueue, "gateway"),
     (Maintenance, "gateway"),
-    (Crew, "gateway"),
+    (Leader, "gateway"),
     (ConnectionEpoll, "gateway"),
     (EventFile, "gateway"),
     (Export, "gateway"),
@@ -66,10 +66,10 @@ LOGGED_AS = [
     (Gateway, "gateway"),
     (Haul, "gateway"),
     (Link, "gateway"),
-    (Member, "gateway"),
+    (WorkerProcess, "gateway"),
     (Recorder, "gateway"),
     (Reload, "gateway"),
-    (Roll, "gateway"),
+    (WorkerPool, "gateway"),
     (SharedDatabase, "gateway"),
     (Webhooks, "gateway"),
     (Worker, "gateway"),

@@ -208,17 +208,29 @@ class Gateway(Service):
 
     def _make_server(self, settings: Settings) -> Server:
         """Return what serves: this process, unless the settings ask for several."""
-        options: Any = {
-            "metrics": self._metrics,
-            "status_document": self._status.document,
-            "keep": self._exporter.keep,
-        }
         count = worker_count(settings)
         if count > 1:
-            from gateway.workers import Crew
+            from gateway.workers import Leader
 
-            return Crew(self._reactor, self._registry, settings, count=count, environ=os.environ, **options)
-        return LocalServer(self._reactor, self._registry, settings, rng=self._rng, **options)
+            return Leader(
+                self._reactor,
+                self._registry,
+                settings,
+                count=count,
+                environ=os.environ,
+                metrics=self._metrics,
+                status_document=self._status.document,
+                keep=self._exporter.keep,
+            )
+        return LocalServer(
+            self._reactor,
+            self._registry,
+            settings,
+            metrics=self._metrics,
+            status_document=self._status.document,
+            rng=self._rng,
+            keep=self._exporter.keep,
+        )
 
     def _open_diagnostics(self, settings: Settings) -> None:
         if settings.diag.enabled:

@@ -2,7 +2,7 @@
 
     Registry ──► add_sdk, publish, remove_sdk ──► Server ──► hubs, site ──► clients
 
-``LocalServer`` does this in one process; ``gateway.workers.Crew`` has the same methods and uses several processes.
+``LocalServer`` does this in one process; ``gateway.workers.Leader`` has the same methods and uses several processes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.logger import component_logger
 from gateway.serving.listening import listen
 from gateway.serving.push_loop import PushLoop
 from gateway.streams import ExposureRecorder
-from gateway.web import Context
+from gateway.web import Context, WebState
 from gateway.web.server import (
     Certificates,
     FastHttpFactory,
@@ -118,6 +118,7 @@ class LocalServer:
         status_document: Callable[[], Mapping[str, object]],
         rng: random.Random,
         keep: Callable[[Parcel], Deferred[None]],
+        state: WebState | None = None,
     ) -> None:
         from gateway.web.server.site import make_site  # imports klein, which installs the reactor
 
@@ -130,7 +131,14 @@ class LocalServer:
         self._forwarder = Haul(reactor, self._collector, keep)
         self._writer = TlsWriter() if settings.tls.enabled else PlainWriter()
         self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._writer)
-        context = Context(registry, self.push_loop.hubs, reactor, status_document, collector=self._collector)
+        context = Context(
+            registry,
+            self.push_loop.hubs,
+            reactor,
+            status_document,
+            collector=self._collector,
+            state=WebState() if state is None else state,
+        )
         self.site = make_site(context, settings, metrics, rng=rng)
         self._configure_export(settings)
 

@@ -6,7 +6,8 @@ This facade is pure and importable anywhere. Only ``gateway.web.server.site`` (`
 klein, which installs Twisted's reactor, so only the tap does that, explicitly, after the reactor is chosen.
 """
 
-from gateway.web.context import Context
+from gateway.web.context import Context, OpenStreams, RecentCallIds, WebState
+from gateway.web.dispatch import build_dispatcher
 from gateway.web.ports import Hub, Registry, Sdk, Subscriber, WebMetrics
 from gateway.web.values import Call, Reply, StreamReply
 
@@ -14,10 +15,14 @@ __all__ = (
     "Call",
     "Context",
     "Hub",
+    "OpenStreams",
+    "RecentCallIds",
     "Registry",
     "Reply",
     "Sdk",
     "StreamReply",
     "Subscriber",
     "WebMetrics",
+    "WebState",
+    "build_dispatcher",
 )

@@ -1,13 +1,13 @@
 """Several processes behind one port: a leader that fetches, counts and decides, and workers that serve.
 
-    Registry ──► Crew ──► Member ══ socket pair ══ Worker ──► Mirror ──► LocalServer ──► clients
-                  ▲                                   │
-                  └── refresh, replay ids, counts ────┘
+    Registry ──► Leader ──► WorkerProcess ══ socket pair ══ Worker ──► RegistryReplica ──► LocalServer ──► clients
+                  ▲                                           │
+                  └──────── requests, metrics, streams ───────┘
 
-A worker knows what it was told over its socket pair and nothing else; its end is the worker's end.
+A worker has only the state that the leader has sent, and exits when the socket pair closes.
 Only a gateway with more than one worker imports this room.
 """
 
-from gateway.workers.leader import Crew
+from gateway.workers.leader import Leader
 
-__all__ = ("Crew",)
+__all__ = ("Leader",)

@@ -1,60 +1,65 @@
-"""The leader's side: tells the workers what changes, and answers what they ask.
+"""The leader: serves by worker processes, sends them what changes and answers their requests.
 
-Registry ──► Crew ──► Roll ──► Member ══► a worker
+Registry ──► Leader ──► WorkerPool ──► WorkerProcess ══► a worker
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
+from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import LoopingCall, deferLater
 
 from gateway.logger import component_logger
 from gateway.telemetry import PrometheusMetrics
-from gateway.web.context import Context, RecentCallIds
-from gateway.web.dispatch import build_dispatcher
+from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
-from gateway.workers import protocol as say
-from gateway.workers.ledger import Ledger
-from gateway.workers.pool import Roll
-from gateway.workers.process_metrics import Usage
-from gateway.workers.reuseport import hold
-from gateway.workers.stream_counts import Census
+from gateway.workers import protocol
+from gateway.workers.pool import WorkerPool
+from gateway.workers.process import IProcessReactor
+from gateway.workers.process_metrics import WorkerMetrics
+from gateway.workers.relay import MetricsReceiver
+from gateway.workers.reuseport import reserve_port
+from gateway.workers.stream_counts import ServiceStreams
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from twisted.internet.defer import Deferred
 
-    from gateway import upstream
     from gateway.export import Parcel
     from gateway.flags import Snapshot
     from gateway.settings import Settings
     from gateway.telemetry import Metrics
-    from gateway.workers.process import Member
+    from gateway.upstream import Refreshed, Registry, Sdk
+    from gateway.workers.process import WorkerProcess
 
 _log = component_logger("gateway")
 
-TICK_SECONDS = 1.0  # between two looks at the workers
+TICK_SECONDS = 1.0  # between two checks of the workers
 STOP_SECONDS = 8.0  # beyond the drain window: a worker waits 5 s for requests in flight; the rest is for a busy host
-KILL_SECONDS = 1.0  # until the system has ended a killed worker; in all less than systemd is told to wait
-LOOK_SECONDS = 0.05  # between two looks at whether all workers have ended
+KILL_SECONDS = 1.0  # until a killed worker has ended; the sum is below TimeoutStopSec of the systemd unit
+POLL_SECONDS = 0.05  # between two checks whether all workers have ended
 
 
-class Crew:
-    """``gateway.serving.Server`` over worker processes; all methods belong to the reactor thread.
+class ILeaderReactor(IProcessReactor, IReactorCore):
+    """A reactor that starts workers, and stops when they cannot serve."""
 
-    ``keep`` is given what workers evaluated; its Deferred never errs, and a worker may send more once it has fired.
+
+class Leader:
+    """``gateway.serving.Server`` by worker processes; all methods must be called in the reactor thread.
+
+    ``keep`` stores what workers evaluated; its Deferred never fails, and a worker may send more once it has fired.
     """
 
     def __init__(
         self,
-        reactor: Any,
-        registry: upstream.Registry,
+        reactor: ILeaderReactor,
+        registry: Registry,
         settings: Settings,
         *,
         count: int,
@@ -65,219 +70,221 @@ class Crew:
     ) -> None:
         self._reactor = reactor
         self._registry = registry
-        self._started = settings  # ports, and what else takes a restart
+        self._started = settings  # for ports and other options that need a restart
         self._settings = settings
         self._count = count
         self._metrics = metrics
         self._status_document = status_document
         self._keep = keep
-        self._roll = Roll(reactor, self, count, environ)
+        self._pool = WorkerPool(reactor, self, count, environ)
         if isinstance(metrics, PrometheusMetrics):
-            metrics.registry.register(Usage(self._roll))
-        self._sdks: dict[str, upstream.Sdk] = {}
-        self._census = Census()
+            metrics.registry.register(WorkerMetrics(self._pool))
+        self._sdks: dict[str, Sdk] = {}
+        self._streams = ServiceStreams()
         self._call_ids = RecentCallIds()
-        self._held: socket.socket | None = None
+        self._reserved: socket.socket | None = None
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = reactor
         self._failed = False
-        self._taking = 0  # first configs that the workers were told and have not all taken yet
+        self._unconfirmed = 0  # first configs that not all workers have confirmed
 
     @property
     def stream_count(self) -> int:
-        """How many streams the workers have."""
-        return self._census.total
+        """The number of open streams of all workers."""
+        return self._streams.total
 
     @property
     def serving(self) -> bool:
-        """Whether all workers have been ready once and have taken the first configs, and one is ready now."""
-        return self._roll.serving and not self._taking
+        """Whether all workers have been listening once and have the first configs, and one is listening now."""
+        return self._pool.serving and not self._unconfirmed
 
     def open(self) -> None:
-        """Make sure of port and certificates; the workers open the port."""
+        """Check the certificates and reserve the port; the workers listen on it."""
         self.check(self._started)
-        self._held = hold(self._started.http.port, self._started.http.bind)
+        self._reserved = reserve_port(self._started.http.port, self._started.http.bind)
 
     def start(self) -> None:
         """Start the workers."""
-        self._roll.start()
+        self._pool.start()
         self._ticks.start(TICK_SECONDS, now=False)
 
-    def add_sdk(self, sdk: upstream.Sdk) -> None:
+    def add_sdk(self, sdk: Sdk) -> None:
         """Have an SDK served."""
         if self._sdks.get(sdk.id) is sdk:
             return
         self._sdks[sdk.id] = sdk
-        for message in _told_of(sdk):
-            self._roll.tell(message)
+        for message in _messages_of(sdk):
+            self._pool.broadcast(message)
         if sdk.loading:
-            sdk.when_loaded().addCallback(lambda _: self._loaded(sdk))
+            sdk.when_loaded().addCallback(lambda _: self._first_fetch_ended(sdk))
 
     def remove_sdk(self, sdk_id: str) -> None:
-        """Have an SDK served no longer."""
+        """Stop serving an SDK."""
         del self._sdks[sdk_id]
-        self._roll.tell(say.Ended(sdk_id))
+        self._pool.broadcast(protocol.RemoveSdk(sdk_id))
 
-    def restart_streams(self, sdk: upstream.Sdk) -> None:
-        """Have the SDK's streams ended."""
-        self._roll.tell(_began(sdk))
+    def restart_streams(self, sdk: Sdk) -> None:
+        """Have an SDK's streams ended."""
+        self._pool.broadcast(_add_message(sdk))
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
-        """Hand on a config."""
-        self._roll.tell(say.Config(sdk_id, snapshot.etag, snapshot.body))
+        """Send a config to the workers."""
+        self._pool.broadcast(protocol.PublishConfig(sdk_id, snapshot.etag, snapshot.body))
 
     def check(self, settings: Settings) -> None:
-        """Read the certificates and build the routes, for nothing but the errors."""
+        """Raise if the workers could not read the certificates or build the routes."""
         if self._started.tls.enabled:
             build_context(settings.tls)
         build_dispatcher(Context(self._registry, {}, self._reactor, dict), settings)
 
     def apply(self, settings: Settings) -> None:
-        """Have the workers answer under other settings."""
+        """Have the workers serve under other settings."""
         self.check(settings)
         self._settings = settings
-        self._roll.tell(say.Apply(settings))
-        for member in self._roll.members.values():  # a cap may be new, and what counts towards it untold
-            member.link.send(self._others(member))
+        self._pool.broadcast(protocol.ApplySettings(settings))
+        for worker in self._pool.workers.values():  # a new cap needs counts that were not sent without one
+            worker.link.send(self._streams_of_others(worker))
 
     def log_to(self, path: str) -> None:
-        """Have the workers write their lines there; one that starts later inherits the place."""
-        self._roll.tell(say.LogTo(path))
+        """Have the workers write log lines to ``path``; workers that start later inherit it."""
+        self._pool.broadcast(protocol.ReopenLog(path))
 
     def settled(self) -> Deferred[None]:
-        """Fires when every worker has done what it was told, or is gone, or after 5 s."""
-        return self._roll.settled()
+        """Return a Deferred that fires when every worker has handled what was sent, or has ended, or after 5 s."""
+        return self._pool.settled()
 
     async def drain(self, cut_short: Callable[[], bool]) -> None:
         """Have every worker drain, wait until they have ended, and kill those that take too long."""
-        self._roll.dismiss()  # first: whoever ends from now on is not replaced
-        self._roll.tell(say.Drain())
-        await self._await_end(self._started.http.sse.drain_window + STOP_SECONDS, cut_short)
-        self._roll.kill()
-        await self._await_end(KILL_SECONDS, lambda: False)
+        self._pool.stop_replacing()
+        self._pool.broadcast(protocol.Drain())
+        await self._workers_ended(self._started.http.sse.drain_window + STOP_SECONDS, cut_short)
+        self._pool.kill()
+        await self._workers_ended(KILL_SECONDS, lambda: False)
 
     def stop(self) -> None:
-        """Stop looking after workers, and let the port go."""
+        """Stop checking the workers, and release the port."""
         if self._ticks.running:
             self._ticks.stop()
-        if self._held is not None:
-            self._held.close()
+        if self._reserved is not None:
+            self._reserved.close()
 
-    def account(self) -> Ledger:
-        """Return an account for a new worker."""
-        return Ledger(self._metrics, self._registry.by_id)
+    def new_metrics(self) -> MetricsReceiver:
+        """Return the receiver of a new worker's metrics."""
+        return MetricsReceiver(self._metrics, lambda sdk_id: self._registry.by_id(sdk_id) is not None)
 
-    def greeting(self, member: Member) -> Iterator[say.Down]:
-        """Yield the state of everything, and last that the worker may serve.
+    def initial_messages(self, worker: WorkerProcess) -> Iterator[protocol.ToWorker]:
+        """Yield the state of everything, then the order to listen.
 
-        It is asked for and sent in one turn, so nothing that changes can fall between it and what is told to all.
+        The pool sends them in one turn of the reactor, so no change falls between them and the next broadcast.
         """
-        yield say.Begin(member.number, self._started)
-        yield say.Apply(self._settings)
+        yield protocol.Initialize(worker.number, self._started)
+        yield protocol.ApplySettings(self._settings)
         for sdk in self._sdks.values():
-            yield from _told_of(sdk)
-        yield self._others(member)
+            yield from _messages_of(sdk)
+        yield self._streams_of_others(worker)
         if self._settings.http.status.enabled:
-            yield self._page()
-        yield say.Serve()
+            yield self._encoded_status()
+        yield protocol.Listen()
 
-    def said(self, member: Member, message: say.Up) -> None:
-        """Do what a worker asks."""
-        if isinstance(message, say.Tally):
-            member.ledger.enter(message)
-        elif isinstance(message, say.Open):
-            self._census.take(member, message)
-            self._tell_others(member, list(message.addresses))
-        elif isinstance(message, say.Refresh):
-            self._refresh(member, message)
-        elif isinstance(message, say.Accept):
-            now = self._reactor.seconds()
-            seen = self._call_ids.seen(message.sdk_id, message.call_id, message.until, now)
-            member.link.send(say.Seen(message.ask, seen))
-        elif isinstance(message, say.Evaluations):
-            ask = message.ask
-            self._keep(message.parcel).addCallback(lambda _: member.link.send(say.Kept(ask)))
-        elif isinstance(message, say.Ready):
-            if self._roll.ready(member):
-                self._report()
-        elif isinstance(message, say.Unable):
-            self._unable(member, message.reason)
+    def on_message(self, worker: WorkerProcess, message: protocol.ToLeader) -> None:
+        """Handle a message of a worker."""
+        match message:
+            case protocol.MetricsReport():
+                worker.metrics.add(message)
+            case protocol.OwnStreams():
+                self._streams.update(worker, message)
+                self._send_streams(worker, message.addresses)
+            case protocol.Refresh():
+                self._refresh(worker, message)
+            case protocol.CheckCallId(request_id, sdk_id, call_id, until):
+                seen = self._call_ids.seen(sdk_id, call_id, until, self._reactor.seconds())
+                worker.link.send(protocol.CallIdResult(request_id, seen))
+            case protocol.StoreEvaluations(request_id, parcel):
+                stored = protocol.EvaluationsStored(request_id)
+                self._keep(parcel).addCallback(lambda _: worker.link.send(stored))
+            case protocol.Listening():
+                if self._pool.listening(worker):
+                    self._log_listening()
+            case protocol.StartFailed(reason):
+                self._start_failed(worker, reason)
 
-    def gone(self, member: Member) -> None:
-        """Take a worker off the books."""
-        member.ledger.close()
-        self._tell_others(member, self._census.forget(member))
+    def on_end(self, worker: WorkerProcess) -> None:
+        """Stop counting the streams of a worker that has ended."""
+        worker.metrics.close()
+        self._send_streams(worker, self._streams.remove(worker))
 
-    def _report(self) -> None:
+    def _log_listening(self) -> None:
         scheme = "HTTPS" if self._started.tls.enabled else "HTTP"
         text = "{scheme} server listening on port: {port}, with {count} workers"
         _log.info(text, scheme=scheme, port=self._started.http.port, count=self._count, report=True)
 
-    def _unable(self, member: Member, reason: str) -> None:
-        """A worker cannot serve: at the first start that ends the gateway, later the others go on."""
-        if self._roll.complete:
-            _log.error("worker {number} cannot serve: {reason}", number=member.number, reason=reason)
+    def _start_failed(self, worker: WorkerProcess, reason: str) -> None:
+        """End the gateway if a worker cannot serve at the first start; later the other workers go on."""
+        if self._pool.complete:
+            _log.error("worker {number} cannot serve: {reason}", number=worker.number, reason=reason)
         elif not self._failed:
             self._failed = True
-            self._roll.dismiss()
+            self._pool.stop_replacing()
             _log.critical("not started: {reason}", reason=reason)
-            atexit.register(os._exit, 1)  # twistd would end with 0 after an orderly stop
+            atexit.register(os._exit, 1)  # after an orderly stop twistd would exit with 0
             self._reactor.stop()
 
-    def _refresh(self, member: Member, message: say.Refresh) -> None:
-        sdk = self._registry.by_id(message.sdk_id)
+    def _refresh(self, worker: WorkerProcess, request: protocol.Refresh) -> None:
+        sdk = self._registry.by_id(request.sdk_id)
         if sdk is None:
-            member.link.send(say.Refreshed(message.ask, "the SDK was stopped", False))
+            worker.link.send(protocol.RefreshResult(request.request_id, "the SDK was stopped", False))
             return
 
-        def answer(outcome: upstream.Refreshed) -> None:
-            member.link.send(say.Refreshed(message.ask, outcome.error, outcome.changed))
+        def reply(result: Refreshed) -> None:
+            worker.link.send(protocol.RefreshResult(request.request_id, result.error, result.changed))
 
-        sdk.refresh(limited=message.limited, credit=message.credit).addCallback(answer)
+        sdk.refresh(limited=request.limited, credit=request.credit).addCallback(reply)
 
-    def _loaded(self, sdk: upstream.Sdk) -> None:
+    def _first_fetch_ended(self, sdk: Sdk) -> None:
         if self._sdks.get(sdk.id) is sdk:
-            self._roll.tell(say.Loaded(sdk.id))
-            self._taking += 1
-            self._roll.settled().addCallback(self._taken)
+            self._pool.broadcast(protocol.FirstFetchEnded(sdk.id))
+            self._unconfirmed += 1
+            self._pool.settled().addCallback(self._confirmed)
 
-    def _taken(self, _: None) -> None:
-        self._taking -= 1
+    def _confirmed(self, _: None) -> None:
+        self._unconfirmed -= 1
 
-    def _tell_others(self, member: Member, addresses: list[str]) -> None:
-        """Tell all workers but one what changed in the numbers of streams."""
-        for other in self._roll.members.values():
-            if other is not member:
-                other.link.send(self._others(other, addresses))
+    def _send_streams(self, worker: WorkerProcess, addresses: Iterable[str]) -> None:
+        """Send all workers but ``worker`` the stream counts that it has changed."""
+        for other in self._pool.workers.values():
+            if other is not worker:
+                other.link.send(self._streams_of_others(other, addresses))
 
-    def _others(self, member: Member, addresses: list[str] | None = None) -> say.Others:
-        """Return what to tell a worker of the others' streams: by caller only where callers are capped."""
+    def _streams_of_others(
+        self, worker: WorkerProcess, addresses: Iterable[str] | None = None
+    ) -> protocol.OtherStreams:
+        """Return the streams of the other workers; by client address only if there is a cap per address."""
         capped = self._settings.http.sse.max_connections_per_address
-        return self._census.others(member, addresses if capped else [])
+        return self._streams.others(worker, addresses if capped else ())
 
     def _tick(self) -> None:
-        self._roll.tick()
+        self._pool.tick()
         if self._settings.http.status.enabled:
-            self._roll.tell(self._page())
+            self._pool.broadcast(self._encoded_status())
 
-    def _page(self) -> say.Page:
-        return say.Page(msgspec.json.encode(self._status_document()))
+    def _encoded_status(self) -> protocol.StatusDocument:
+        return protocol.StatusDocument(msgspec.json.encode(self._status_document()))
 
-    async def _await_end(self, seconds: float, cut_short: Callable[[], bool]) -> None:
+    async def _workers_ended(self, seconds: float, cut_short: Callable[[], bool]) -> None:
+        """Wait until all workers have ended, ``cut_short()`` is true or ``seconds`` have passed."""
         until = self._reactor.seconds() + seconds
-        while self._roll.members and self._reactor.seconds() < until and not cut_short():
-            await deferLater(self._reactor, LOOK_SECONDS, lambda: None)
+        while self._pool.workers and self._reactor.seconds() < until and not cut_short():
+            await deferLater(self._reactor, POLL_SECONDS, lambda: None)
 
 
-def _began(sdk: upstream.Sdk) -> say.Began:
-    return say.Began(sdk.id, sdk.key, dict(sdk.defaults))
+def _add_message(sdk: Sdk) -> protocol.AddSdk:
+    return protocol.AddSdk(sdk.id, sdk.key, dict(sdk.defaults))
 
 
-def _told_of(sdk: upstream.Sdk) -> list[say.Down]:
-    """Return everything there is to say of an SDK."""
-    said: list[say.Down] = [_began(sdk)]
+def _messages_of(sdk: Sdk) -> Iterator[protocol.ToWorker]:
+    """Yield the messages by which a worker gets the state of an SDK."""
+    yield _add_message(sdk)
     if sdk.snapshot is not None:
-        said.append(say.Config(sdk.id, sdk.snapshot.etag, sdk.snapshot.body))
+        yield protocol.PublishConfig(sdk.id, sdk.snapshot.etag, sdk.snapshot.body)
     if not sdk.loading:
-        said.append(say.Loaded(sdk.id))
-    return said
+        yield protocol.FirstFetchEnded(sdk.id)

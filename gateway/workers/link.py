@@ -1,93 +1,127 @@
-"""One end of the socket pair between leader and worker."""
+"""One end of the socket pair between leader and worker: messages, each with its length in front."""
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 
 from gateway.logger import component_logger
-from gateway.workers.framing import Frames, TooLong, framed
-from gateway.workers.protocol import NotUnderstood, encode
+from gateway.workers.protocol import DECODE_ERRORS, encode
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from msgspec.msgpack import Decoder
+    from twisted.internet.interfaces import IReactorSocket
     from twisted.python.failure import Failure
 
-    from gateway.workers.protocol import Down, Up
-
-    Decode = Callable[[bytes], "Said"]
+    from gateway.workers.protocol import ToLeader, ToWorker
 
 _log = component_logger("gateway")
 
-Said = TypeVar("Said")
+TO_WORKER_LIMIT = 2**31  # bytes of one message: a config of any size that `upstream.max_bytes` sensibly allows
+TO_LEADER_LIMIT = 16 * 1024 * 1024  # bytes of one message: a report of every flag of many SDKs is below 1 MiB
+
+_LENGTH = Struct(">I")
+
+M = TypeVar("M")
 
 
-class Link(Protocol, Generic[Said]):
-    """Gives ``received`` each message in order, and calls ``lost`` once when the other side is gone.
+class MessageTooLong(Exception):
+    """A message is longer than the limit of its direction."""
 
-    A message that cannot be understood ends the link: both sides are of one version, so it can only be a fault.
+
+def add_length(message: bytes) -> bytes:
+    """Return ``message`` with its length in front."""
+    return _LENGTH.pack(len(message)) + message
+
+
+class Splitter:
+    """Cuts received bytes into messages of at most ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the messages that ``data`` completes, in order.
+
+        :raises MessageTooLong: as soon as a length over the limit has been received
+        """
+        buffer = self._buffer
+        buffer += data
+        messages: list[bytes] = []
+        start = 0
+        while len(buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > self._limit:
+                raise MessageTooLong(f"message of {length} bytes, the limit is {self._limit}")
+            end = start + _LENGTH.size + length
+            if len(buffer) < end:
+                break
+            messages.append(bytes(memoryview(buffer)[start + _LENGTH.size : end]))
+            start = end
+        del buffer[:start]
+        return messages
+
+
+class Link(Protocol, Generic[M]):
+    """Calls ``on_message`` with each message in order, and ``on_lost`` once when the other side has closed.
+
+    A message that cannot be decoded closes the link: both sides are of one version, so it is a fault.
     """
 
     transport: Any
 
     def __init__(
-        self, decode: Decode[Said], limit: int, received: Callable[[Said], None], lost: Callable[[], None]
+        self, decoder: Decoder[M], limit: int, on_message: Callable[[M], None], on_lost: Callable[[], None]
     ) -> None:
-        self._decode = decode
-        self._frames = Frames(limit)
-        self._received = received
-        self._lost = lost
+        self._decoder = decoder
+        self._splitter = Splitter(limit)
+        self._on_message = on_message
+        self._on_lost = on_lost
 
-    def send(self, message: Down | Up) -> None:
-        """Say something; what is said to somebody who is gone is lost.
+    def send(self, message: ToWorker | ToLeader) -> None:
+        """Send a message; it is dropped when the link is closed.
 
-        What is said to somebody who does not read waits in memory: a worker that hangs is killed after 30 s.
+        What the other side does not read waits in memory: a worker that hangs is killed after 30 s.
         """
-        self.send_framed(framed(encode(message)))
+        self.send_encoded(add_length(encode(message)))
 
-    def send_framed(self, data: bytes) -> None:
-        """Say something that is encoded already."""
+    def send_encoded(self, data: bytes) -> None:
+        """Send a message that is encoded and has its length in front."""
         if self.transport is not None:
             self.transport.write(data)
 
     def close(self) -> None:
-        """Hang up once everything is written."""
+        """Close the link once everything is written."""
         if self.transport is not None:
             self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand on what is complete."""
+        """Handle the messages that are complete."""
         try:
-            for message in self._frames.feed(data):
-                self._received(self._decode(message))
-        except (TooLong, NotUnderstood) as error:
-            _log.error("leader and worker do not understand each other: {kind}", kind=type(error).__name__)
+            for message in self._splitter.feed(data):
+                self._on_message(self._decoder.decode(message))
+        except (MessageTooLong, *DECODE_ERRORS) as error:
+            _log.error(
+                "invalid message between leader and worker, the link is closed: {kind}", kind=type(error).__name__
+            )
             self.transport.abortConnection()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002  (Twisted's signature)
-        """Tell once."""
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted's signature
+        """Report the end of the link."""
         self.transport = None
-        self._lost()
+        self._on_lost()
 
 
-class LinkFactory(Factory):
-    """Makes the one link of an adopted socket."""
-
-    noisy = False
-
-    def __init__(self, link: Link[Any]) -> None:
-        self._link = link
-
-    def buildProtocol(self, _address: object) -> Link[Any]:
-        """Return the link."""
-        return self._link
-
-
-def connect(reactor: Any, end: socket.socket, link: Link[Any]) -> None:
-    """Speak over ``end`` from now on; the reactor has a descriptor of its own then, and ``end`` is closed."""
+def connect(reactor: IReactorSocket, end: socket.socket, link: Link[Any]) -> None:
+    """Use ``end`` as the transport of ``link``; the reactor duplicates the descriptor, and ``end`` is closed."""
+    factory: Any = Factory.forProtocol(lambda: link)
+    factory.noisy = False
     end.setblocking(False)
-    reactor.adoptStreamConnection(end.fileno(), end.family, LinkFactory(link))
+    reactor.adoptStreamConnection(end.fileno(), end.family, factory)
     end.close()

@@ -1,15 +1,15 @@
-"""Which workers there are: starts them, replaces those that die, and says the same to all of them."""
+"""The set of workers: starts them, replaces those that end, and sends messages to all of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from gateway.logger import component_logger
-from gateway.workers.framing import framed
-from gateway.workers.process import Member
+from gateway.workers.link import add_length
+from gateway.workers.process import WorkerProcess
 from gateway.workers.protocol import Echo, encode
 
 if TYPE_CHECKING:
@@ -17,150 +17,156 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from gateway.workers.ledger import Ledger
-    from gateway.workers.protocol import Down, Up
+    from gateway.workers.process import IProcessReactor
+    from gateway.workers.protocol import ToLeader, ToWorker
+    from gateway.workers.relay import MetricsReceiver
 
 _log = component_logger("gateway")
 
-YOUNG_SECONDS = 10.0  # a worker that dies younger than this is replaced after a growing pause
-FIRST_PAUSE = 0.1  # seconds; then twice as long each time
-LONGEST_PAUSE = 10.0  # seconds; what is broken for longer is still tried six times a minute
-SETTLE_SECONDS = 5.0  # how long is waited for every worker to have done what it was told
+SHORT_LIFE_SECONDS = 10.0  # a worker that ends within this time is replaced after a growing pause
+FIRST_PAUSE = 0.1  # seconds; each further pause is twice as long
+LONGEST_PAUSE = 10.0  # seconds: a persistent fault costs six starts a minute
+SETTLE_SECONDS = 5.0  # the longest wait for workers to handle what was sent to them
 
 
-class Leader(Protocol):
-    """Who decides what workers are told."""
+class PoolOwner(Protocol):
+    """Provides the state that workers start with, and handles their messages."""
 
-    def account(self) -> Ledger:
-        """Return an account for a new worker."""
+    def new_metrics(self) -> MetricsReceiver:
+        """Return the receiver of a new worker's metrics."""
 
-    def greeting(self, member: Member) -> Iterable[Down]:
-        """Return everything that a new worker has to know, in order."""
+    def initial_messages(self, worker: WorkerProcess) -> Iterable[ToWorker]:
+        """Return the messages with which a new worker begins."""
 
-    def said(self, member: Member, message: Up) -> None:
-        """A worker said something."""
+    def on_message(self, worker: WorkerProcess, message: ToLeader) -> None:
+        """Handle a message of a worker."""
 
-    def gone(self, member: Member) -> None:
-        """A worker is gone."""
+    def on_end(self, worker: WorkerProcess) -> None:
+        """Handle the end of a worker, before it is replaced."""
 
 
 @define
-class Roll:
-    """``count`` workers, numbered from 1, from ``start`` until ``dismiss``."""
+class WorkerPool:
+    """``count`` workers, numbered from 1, from ``start`` until ``stop_replacing``."""
 
-    _reactor: Any
-    _leader: Leader
+    _reactor: IProcessReactor
+    _owner: PoolOwner
     _count: int
     _environ: Mapping[str, str]
-    members: dict[int, Member] = field(factory=dict)
-    complete: bool = False  # whether all have been ready at one time
-    ends: int = 0  # workers that ended before they were dismissed
-    _failures: dict[int, int] = field(factory=dict)
-    _returns: dict[int, IDelayedCall] = field(factory=dict)
-    _dismissed: bool = False
-    _echoes: dict[int, tuple[Deferred[None], set[int]]] = field(factory=dict)
-    _echo: int = 0
+    workers: dict[int, WorkerProcess] = field(factory=dict)
+    complete: bool = False  # whether all workers have been listening at the same time
+    ends: int = 0  # workers that ended before ``stop_replacing``
+    _short_lives: dict[int, int] = field(factory=dict)  # by number: how many workers in a row ended early
+    _restarts: dict[int, IDelayedCall] = field(factory=dict)
+    _replacing: bool = True
+    _echoes: dict[int, tuple[Deferred[None], set[int]]] = field(factory=dict)  # the workers that have not replied
+    _last_echo: int = 0
 
     @property
     def serving(self) -> bool:
-        """Whether all have been ready, and one is now."""
-        return self.complete and any(member.ready for member in self.members.values())
+        """Whether all workers have been listening once, and one is now."""
+        return self.complete and any(worker.listening for worker in self.workers.values())
 
     def start(self) -> None:
-        """Start all of them."""
+        """Start all workers."""
         for number in range(1, self._count + 1):
             self._launch(number)
 
-    def dismiss(self) -> None:
-        """Replace nobody any more."""
-        self._dismissed = True
-        for call in self._returns.values():
+    def stop_replacing(self) -> None:
+        """Stop replacing workers that end."""
+        self._replacing = False
+        for call in self._restarts.values():
             call.cancel()
-        self._returns.clear()
+        self._restarts.clear()
 
     def kill(self) -> None:
-        """End those that are left, at once."""
-        for member in self.members.values():
-            member.kill()
+        """Kill the workers that still run."""
+        for worker in self.workers.values():
+            worker.kill()
 
     def tick(self) -> None:
-        """Another second has passed."""
-        for member in list(self.members.values()):
-            member.tick()
+        """Check the workers; called each second."""
+        for worker in list(self.workers.values()):
+            worker.tick()
 
-    def tell(self, message: Down) -> None:
-        """Say the same to every worker, encoded once."""
-        if self.members:
-            data = framed(encode(message))
-            for member in self.members.values():
-                member.link.send_framed(data)
+    def broadcast(self, message: ToWorker) -> None:
+        """Send a message, encoded once, to every worker."""
+        if self.workers:
+            data = add_length(encode(message))
+            for worker in self.workers.values():
+                worker.link.send_encoded(data)
 
     def settled(self) -> Deferred[None]:
-        """Fires when each of the workers of now has done what it was told, or is gone, or after 5 s; never errs."""
-        self._echo += 1
-        number = self._echo
-        done: Deferred[None] = Deferred(lambda _: self._echoed(number, None))
+        """Return a Deferred that fires when all current workers have handled what was sent, or after 5 s.
+
+        It never fails.  A worker that ends is not waited for.
+        """
+        self._last_echo += 1
+        number = self._last_echo
+        done: Deferred[None] = Deferred(lambda _: self._finish_echo(number))
         done.addTimeout(SETTLE_SECONDS, self._reactor)
-        self._echoes[number] = (done, set(self.members))
-        self.tell(Echo(number))
-        self._echoed(number, 0)  # fires at once where there is no worker
+        self._echoes[number] = (done, set(self.workers))
+        self.broadcast(Echo(number))
+        if not self.workers:
+            self._finish_echo(number)
         return done
 
-    def said(self, member: Member, message: Up) -> None:
-        """Take echoes; the rest is for the leader."""
-        if isinstance(message, Echo):
-            self._echoed(message.number, member.number)
-        else:
-            self._leader.said(member, message)
-
-    def gone(self, member: Member) -> None:
-        """Take a worker off, and have it replaced."""
-        del self.members[member.number]
-        self._leader.gone(member)
-        for number in list(self._echoes):
-            self._echoed(number, member.number)
-        if not self._dismissed:
-            self.ends += 1
-            young = self._reactor.seconds() - member.began < YOUNG_SECONDS
-            failures = self._failures[member.number] = self._failures.get(member.number, 0) + 1 if young else 0
-            self._return(member.number, pause(failures))
-
-    def ready(self, member: Member) -> bool:
-        """A worker serves; return whether that is the first time that all do."""
-        member.ready = True
-        if self.complete or sum(each.ready for each in self.members.values()) < self._count:
+    def listening(self, worker: WorkerProcess) -> bool:
+        """Note that a worker serves; return whether this is the first moment at which all do."""
+        worker.listening = True
+        if self.complete or sum(each.listening for each in self.workers.values()) < self._count:
             return False
         self.complete = True
         return True
 
-    def _return(self, number: int, seconds: float) -> None:
-        _log.error("worker {number} has ended; another one starts in {seconds:g} s", number=number, seconds=seconds)
-        self._returns[number] = self._reactor.callLater(seconds, self._launch, number)
+    def _received(self, worker: WorkerProcess, message: ToLeader) -> None:
+        if isinstance(message, Echo):
+            self._echoed(message.number, worker.number)
+        else:
+            self._owner.on_message(worker, message)
+
+    def _ended(self, worker: WorkerProcess) -> None:
+        del self.workers[worker.number]
+        self._owner.on_end(worker)
+        for number in list(self._echoes):
+            self._echoed(number, worker.number)
+        if self._replacing:
+            self.ends += 1
+            short = self._reactor.seconds() - worker.started < SHORT_LIFE_SECONDS
+            in_a_row = self._short_lives[worker.number] = self._short_lives.get(worker.number, 0) + 1 if short else 0
+            self._restart(worker.number, pause(in_a_row))
+
+    def _restart(self, number: int, seconds: float) -> None:
+        _log.error("worker {number} has ended; a new one starts in {seconds:g} s", number=number, seconds=seconds)
+        self._restarts[number] = self._reactor.callLater(seconds, self._launch, number)
 
     def _launch(self, number: int) -> None:
-        self._returns.pop(number, None)
-        member = Member(number, self._reactor.seconds(), self, self._leader.account())
+        self._restarts.pop(number, None)
+        metrics = self._owner.new_metrics()
+        worker = WorkerProcess(number, self._reactor.seconds(), metrics, self._received, self._ended)
         try:
-            member.launch(self._reactor, self._environ)
+            worker.launch(self._reactor, self._environ)
         except OSError as error:
             _log.error("worker {number} cannot be started: {reason}", number=number, reason=str(error))
-            self._return(number, LONGEST_PAUSE)
+            self._restart(number, LONGEST_PAUSE)
             return
-        self.members[number] = member
-        for message in self._leader.greeting(member):
-            member.link.send(message)
+        self.workers[number] = worker
+        for message in self._owner.initial_messages(worker):
+            worker.link.send(message)
 
-    def _echoed(self, number: int, worker: int | None) -> None:
-        """A worker has done what came before the echo; None stands for all of them, 0 for nobody."""
-        if number not in self._echoes:
-            return
-        done, waited = self._echoes[number]
-        waited.discard(worker or 0)
-        if worker is None or not waited:
-            del self._echoes[number]
-            done.callback(None)
+    def _echoed(self, number: int, worker: int) -> None:
+        """Handle that a worker has replied to an echo, or has ended."""
+        if number in self._echoes:
+            waiting_for = self._echoes[number][1]
+            waiting_for.discard(worker)
+            if not waiting_for:
+                self._finish_echo(number)
+
+    def _finish_echo(self, number: int) -> None:
+        done, _ = self._echoes.pop(number)
+        done.callback(None)
 
 
-def pause(failures: int) -> float:
-    """Return after how many seconds a worker is replaced that is the ``failures``-th in a row to die young."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10)) if failures else 0.0
+def pause(short_lives: int) -> float:
+    """Return the seconds until a worker is replaced, after so many in a row have ended early."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(short_lives - 1, 10)) if short_lives else 0.0

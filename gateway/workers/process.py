@@ -1,4 +1,4 @@
-"""One worker as the leader sees it: its process, its link and its account, from start to end."""
+"""One worker as the leader sees it: its process and its link, from start to end."""
 
 from __future__ import annotations
 
@@ -7,72 +7,77 @@ import socket
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IReactorProcess, IReactorSocket, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 
 from gateway.logger import component_logger
-from gateway.workers.framing import UP_LIMIT
-from gateway.workers.link import Link, connect
-from gateway.workers.protocol import decode_up
+from gateway.workers.link import TO_LEADER_LIMIT, Link, connect
+from gateway.workers.protocol import to_leader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from twisted.python.failure import Failure
 
-    from gateway.workers.ledger import Ledger
-    from gateway.workers.protocol import Up
+    from gateway.workers.protocol import ToLeader
+    from gateway.workers.relay import MetricsReceiver
 
 _log = component_logger("gateway")
 
-LINK_FD = 3  # where a worker finds its end of the socket pair
-SILENCE_TICKS = 30  # ticks of a second without a word before a worker counts as hung; it tallies every second
-ENDING_TICKS = 5  # ticks that a process may outlive its link
-# What a whole group may get; for the leader.
-HELD_BACK = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
+LINK_FD = 3  # the descriptor of the worker's end of the socket pair
+SILENCE_TICKS = 30  # seconds without a message after which a worker counts as hung; it reports every second
+EXIT_TICKS = 5  # seconds that a process may outlive its link
+# A signal to the process group reaches the workers too, but only the leader acts on it.
+GROUP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
 
 
-class Owner(Protocol):
-    """Who is told what a member says."""
-
-    def said(self, member: Member, message: Up) -> None:
-        """A worker said something; also after its process has ended, for what was under way."""
-
-    def gone(self, member: Member) -> None:
-        """A worker's process and link are both gone; said once, and nothing after it."""
+class IProcessReactor(IReactorTime, IReactorProcess, IReactorSocket):
+    """A reactor that can start workers."""
 
 
-class Member(ProcessProtocol):
-    """A worker process; ``number`` is its place, which its successor takes over."""
+class WorkerProcess(ProcessProtocol):
+    """A worker process; ``number`` (from 1) passes to its replacement, ``started`` is the reactor's time in seconds.
 
-    def __init__(self, number: int, began: float, owner: Owner, ledger: Ledger) -> None:
+    ``on_message`` may be called after the process has ended, but not after ``on_end``, which is called once.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        started: float,
+        metrics: MetricsReceiver,
+        on_message: Callable[[WorkerProcess, ToLeader], None],
+        on_end: Callable[[WorkerProcess], None],
+    ) -> None:
         self.number = number
-        self.began = began
-        self.ledger = ledger
-        self.ready = False
-        self._owner = owner
-        self._silent = 0
+        self.started = started
+        self.metrics = metrics
+        self.listening = False
+        self._on_message = on_message
+        self._on_end = on_end
+        self._silent_ticks = 0
         self._linked = True
         self._running = True
-        self.link: Link[Up] = Link(decode_up, UP_LIMIT, self._said, self._unlinked)
+        self.link: Link[ToLeader] = Link(to_leader, TO_LEADER_LIMIT, self._received, self._link_lost)
 
-    def launch(self, reactor: Any, environ: Mapping[str, str]) -> None:
-        """Start the process; raises ``OSError``, with nothing left open, when the system cannot.
+    def launch(self, reactor: IProcessReactor, environ: Mapping[str, str]) -> None:
+        """Start the process; messages sent over ``link`` from now on wait for it.
 
-        What is said over ``link`` from now on waits for the worker.
+        :raises OSError: if the system cannot start it; nothing is left open then
         """
         ours, theirs = socket.socketpair()
         with ExitStack() as failed, theirs, Path("/dev/null").open("rb") as nothing:
             failed.callback(ours.close)
-            # Signals to the whole group may come before the worker can say that it ignores them.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+            # A signal to the group may arrive before the worker has begun to ignore it.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
             try:
                 reactor.spawnProcess(
                     self,
                     sys.executable,
-                    # -P: no module comes from whatever directory the gateway was started in.
+                    # -P: import no module from the directory in which the gateway was started.
                     [sys.executable, "-P", "-m", "gateway.workers.worker"],
                     env=_environment(environ),
                     childFDs={0: nothing.fileno(), 1: 1, 2: 2, LINK_FD: theirs.fileno()},
@@ -84,44 +89,44 @@ class Member(ProcessProtocol):
 
     @property
     def pid(self) -> int:
-        """The process's id; 0 when it has ended."""
+        """The process id; 0 after the process has ended."""
         return getattr(self.transport, "pid", None) or 0
 
     def tick(self) -> None:
-        """Another second has passed: a worker that is hung, or does not end, is killed."""
-        self._silent += 1
-        if self._silent > (SILENCE_TICKS if self._linked else ENDING_TICKS):
-            _log.error("worker {number} does not answer and is killed", number=self.number)
-            self._silent = 0
+        """Kill a worker that hangs or does not exit; called each second."""
+        self._silent_ticks += 1
+        if self._silent_ticks > (SILENCE_TICKS if self._linked else EXIT_TICKS):
+            _log.error("worker {number} does not respond and is killed", number=self.number)
+            self._silent_ticks = 0
             self.kill()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         with suppress(ProcessExitedAlready):
             if self.transport is not None:
                 self.transport.signalProcess("KILL")
 
     def processEnded(self, _reason: Failure) -> None:
-        """Told by Twisted that the process was reaped."""
+        """Handle that Twisted has reaped the process."""
         self._running = False
-        self._gone()
+        self._ended()
 
-    def _said(self, message: Up) -> None:
-        self._silent = 0
-        self._owner.said(self, message)
+    def _received(self, message: ToLeader) -> None:
+        self._silent_ticks = 0
+        self._on_message(self, message)
 
-    def _unlinked(self) -> None:
+    def _link_lost(self) -> None:
         self._linked = False
-        self._silent = 0
-        self.ready = False
-        self._gone()
+        self._silent_ticks = 0
+        self.listening = False
+        self._ended()
 
-    def _gone(self) -> None:
-        """Wait for both: the last tally may still be on its way when the process has ended."""
+    def _ended(self) -> None:
+        """Wait for both ends: the last report may still be in the link when the process has ended."""
         if not self._running and not self._linked:
-            self._owner.gone(self)
+            self._on_end(self)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a worker: ours, and the same modules from the same places."""
+    """Return the environment of a worker: ours, with the same module path."""
     return {**environ, "PYTHONPATH": ":".join(place for place in sys.path if place)}

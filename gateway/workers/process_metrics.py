@@ -1,4 +1,4 @@
-"""What the worker processes use, read when somebody asks: their memory, CPU time and files, each under its number."""
+"""Memory, CPU time and open files of the worker processes, read from /proc at each scrape."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from gateway.workers.pool import Roll
+    from gateway.workers.pool import WorkerPool
 
 PROC = Path("/proc")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")  # per second of CPU time
-UTIME, STIME = 11, 12  # places in /proc/<pid>/stat, counted from the process's state
+UTIME, STIME = 11, 12  # fields of /proc/<pid>/stat, counted from the process's state
 
 
-class Usage(Collector):
-    """Metrics of the workers that are on ``roll`` at the moment of a scrape."""
+class WorkerMetrics(Collector):
+    """Metrics of the workers that run at the moment of a scrape."""
 
-    def __init__(self, roll: Roll, proc: Path = PROC) -> None:
-        self._roll = roll
+    def __init__(self, pool: WorkerPool, proc: Path = PROC) -> None:
+        self._pool = pool
         self._proc = proc
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families of now; a worker that ends meanwhile is left out."""
-        ready = GaugeMetricFamily("flaggateway_workers", "Worker processes that serve.")
+        """Yield the metric families; a worker that ends meanwhile is left out."""
+        listening = GaugeMetricFamily("flaggateway_workers", "Worker processes that serve.")
         ended = CounterMetricFamily("flaggateway_worker_ends", "Worker processes that ended before the gateway did.")
         memory = GaugeMetricFamily("flaggateway_worker_resident_memory_bytes", "Memory in use.", labels=("worker",))
         cpu = CounterMetricFamily("flaggateway_worker_cpu_seconds", "CPU time used.", labels=("worker",))
         files = GaugeMetricFamily("flaggateway_worker_open_fds", "Open files; each stream is one.", labels=("worker",))
-        ready.add_metric((), sum(member.ready for member in self._roll.members.values()))
-        ended.add_metric((), self._roll.ends)
-        for number, member in sorted(self._roll.members.items()):
-            used = used_by(self._proc / str(member.pid))
-            if used is not None:
-                memory.add_metric((str(number),), used.resident_bytes)
-                cpu.add_metric((str(number),), used.cpu_seconds)
-                files.add_metric((str(number),), used.open_files)
-        yield from (ready, ended, memory, cpu, files)
+        listening.add_metric((), sum(worker.listening for worker in self._pool.workers.values()))
+        ended.add_metric((), self._pool.ends)
+        for number, worker in sorted(self._pool.workers.items()):
+            usage = process_usage(self._proc / str(worker.pid))
+            if usage is not None:
+                memory.add_metric((str(number),), usage.resident_bytes)
+                cpu.add_metric((str(number),), usage.cpu_seconds)
+                files.add_metric((str(number),), usage.open_files)
+        yield from (listening, ended, memory, cpu, files)
 
 
 @frozen
-class Used:
-    """What one process uses."""
+class ProcessUsage:
+    """The resources that a process uses."""
 
     resident_bytes: int
     cpu_seconds: float
     open_files: int
 
 
-def used_by(process: Path) -> Used | None:
-    """Return what the process behind a directory of ``/proc`` uses; None when it is gone."""
+def process_usage(directory: Path) -> ProcessUsage | None:
+    """Return the resources of the process with this directory under ``/proc``; None after it has ended."""
     try:
-        resident = int((process / "statm").read_text().split()[1]) * PAGE_BYTES
-        # proc(5): a process's name stands in parentheses and may hold some itself, so what follows the last counts.
-        after_name = (process / "stat").read_text().rpartition(")")[2].split()
-        files = sum(1 for _ in (process / "fd").iterdir())
+        resident = int((directory / "statm").read_text().split()[1]) * PAGE_BYTES
+        # proc(5): the process's name is in parentheses and may itself contain some, so the last one counts.
+        after_name = (directory / "stat").read_text().rpartition(")")[2].split()
+        files = sum(1 for _ in (directory / "fd").iterdir())
     except OSError:
         return None
-    return Used(resident, (int(after_name[UTIME]) + int(after_name[STIME])) / TICKS, files)
+    return ProcessUsage(resident, (int(after_name[UTIME]) + int(after_name[STIME])) / TICKS, files)

@@ -1,13 +1,11 @@
-"""What leader and workers say to each other; the order of the messages is the order of what happened.
+"""The messages between leader and workers; each side handles them in the order in which they were sent.
 
-A worker is told everything about every SDK before ``Serve``; each new config comes once, as the upstream's bytes.
-Settings, secrets included, come this way and no other: arguments and environment of a process can be read by others.
-``ask`` is a number that the asker chose; the answer carries it, and answers come in any order.
+Before ``Listen`` a worker receives the state of every SDK.  Settings, secrets included, are sent as messages only:
+other processes can read arguments and environment.
+A worker numbers its requests with ``request_id``; the reply repeats the number, and replies come in any order.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 
@@ -15,155 +13,165 @@ from gateway.export import Parcel  # noqa: TC001 - msgspec reads the annotations
 from gateway.settings import Settings  # noqa: TC001 - msgspec reads the annotations
 
 Defaults = dict[str, str | float | tuple[str, ...]]
+StreamKind = tuple[str, str | None]  # SDK id, and the key of the stream's flag or None for all flags
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True, tag_field="kind"):
-    """Base of everything that is said.  Fields go by their place, so both sides must be of one version."""
+class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Base of all messages.  Fields are encoded by position, so both sides must be of one version."""
 
 
-class Begin(Message, frozen=True, array_like=True, tag="begin"):
-    """The first message to a worker: which one it is (from 1), and the settings."""
+# From the leader:
+
+
+class Initialize(Message, frozen=True):
+    """The first message to a worker: its number (from 1), and the settings with which the gateway was started."""
 
     number: int
     settings: Settings
 
 
-class Began(Message, frozen=True, array_like=True, tag="began"):
-    """An SDK is to be served, or one that is has other default attributes now, so that its streams end."""
+class ApplySettings(Message, frozen=True):
+    """Serve under these settings, after a reload."""
+
+    settings: Settings
+
+
+class AddSdk(Message, frozen=True):
+    """Serve an SDK; if it is served already, its default attributes have changed, and its streams end."""
 
     sdk_id: str
     key: str
     defaults: Defaults
 
 
-class Config(Message, frozen=True, array_like=True, tag="config"):
-    """An SDK has a new config."""
+class PublishConfig(Message, frozen=True):
+    """Serve an SDK's new config: ``body`` and ``etag`` of the upstream's response."""
 
     sdk_id: str
     etag: str
     body: bytes
 
 
-class Loaded(Message, frozen=True, array_like=True, tag="loaded"):
-    """The first fetch of an SDK has ended, well or badly."""
+class FirstFetchEnded(Message, frozen=True):
+    """The first fetch of an SDK has ended, with a config or without."""
 
     sdk_id: str
 
 
-class Ended(Message, frozen=True, array_like=True, tag="ended"):
-    """An SDK is no longer served."""
+class RemoveSdk(Message, frozen=True):
+    """Stop serving an SDK."""
 
     sdk_id: str
 
 
-class Serve(Message, frozen=True, array_like=True, tag="serve"):
-    """Everything was told: open the port."""
+class Listen(Message, frozen=True):
+    """Open the port: everything that a new worker needs has been sent."""
 
 
-class Apply(Message, frozen=True, array_like=True, tag="apply"):
-    """Other settings hold from now on."""
-
-    settings: Settings
-
-
-class LogTo(Message, frozen=True, array_like=True, tag="log_to"):
-    """Lines go to this file from now on: the one before was moved away."""
+class ReopenLog(Message, frozen=True):
+    """Write log lines to this path from now on: the file that had this name was moved away."""
 
     path: str
 
 
-class Others(Message, frozen=True, array_like=True, tag="others"):
-    """How many streams the other workers have; ``addresses`` holds those callers whose number changed.
+class OtherStreams(Message, frozen=True):
+    """The streams of all other workers; ``addresses`` holds the client addresses whose number has changed.
 
-    ``fresh`` says that it holds all of them, so that every other one is forgotten.
+    With ``complete`` it holds all addresses; the number of any other address is 0.
     """
 
     total: int
     addresses: dict[str, int]
-    fresh: bool = False
+    complete: bool = False
 
 
-class Page(Message, frozen=True, array_like=True, tag="page"):
-    """The status document, as JSON."""
+class StatusDocument(Message, frozen=True):
+    """The status document as JSON."""
 
     document: bytes
 
 
-class Refreshed(Message, frozen=True, array_like=True, tag="refreshed"):
-    """The answer to ``Refresh``."""
+class RefreshResult(Message, frozen=True):
+    """The reply to ``Refresh``."""
 
-    ask: int
+    request_id: int
     error: str | None
     changed: bool
 
 
-class Seen(Message, frozen=True, array_like=True, tag="seen"):
-    """The answer to ``Accept``: whether that call was accepted before."""
+class CallIdResult(Message, frozen=True):
+    """The reply to ``CheckCallId``: whether the id was accepted before."""
 
-    ask: int
+    request_id: int
     seen: bool
 
 
-class Kept(Message, frozen=True, array_like=True, tag="kept"):
-    """The answer to ``Evaluations``: they are on disk, or counted as dropped."""
+class EvaluationsStored(Message, frozen=True):
+    """The reply to ``StoreEvaluations``: they are on disk, or counted as dropped."""
 
-    ask: int
+    request_id: int
 
 
-class Echo(Message, frozen=True, array_like=True, tag="echo"):
-    """To be sent back once everything before it holds."""
+class Drain(Message, frozen=True):
+    """Accept no new connections, end the open streams, then exit."""
+
+
+# From either side:
+
+
+class Echo(Message, frozen=True):
+    """Sent by the leader; a worker sends it back once everything before it is done."""
 
     number: int
 
 
-class Drain(Message, frozen=True, array_like=True, tag="drain"):
-    """Accept nobody new, end what is open, then end."""
+# From a worker:
 
 
-class Ready(Message, frozen=True, array_like=True, tag="ready"):
-    """The worker listens."""
+class Listening(Message, frozen=True):
+    """The worker serves clients."""
 
 
-class Unable(Message, frozen=True, array_like=True, tag="unable"):
-    """The worker cannot serve, and ends."""
+class StartFailed(Message, frozen=True):
+    """The worker cannot serve, and exits."""
 
     reason: str
 
 
-class Refresh(Message, frozen=True, array_like=True, tag="refresh"):
-    """A client asks for a fetch; ``credit`` is the body of an authenticated one."""
+class Refresh(Message, frozen=True):
+    """Request to fetch an SDK's config; ``credit`` is the body of an authenticated hook call."""
 
-    ask: int
+    request_id: int
     sdk_id: str
     limited: bool
     credit: bytes = b""
 
 
-class Accept(Message, frozen=True, array_like=True, tag="accept"):
-    """A signed webhook call came; its id may be used once until ``until``, Unix seconds."""
+class CheckCallId(Message, frozen=True):
+    """Request to accept a signed hook call; its id may be used once until ``until``, Unix seconds."""
 
-    ask: int
+    request_id: int
     sdk_id: str
     call_id: bytes
     until: float
 
 
-class Open(Message, frozen=True, array_like=True, tag="open"):
-    """How many streams the worker has; ``addresses`` holds those callers whose number changed."""
+class StoreEvaluations(Message, frozen=True):
+    """Request to store a batch of evaluation events."""
+
+    request_id: int
+    parcel: Parcel
+
+
+class OwnStreams(Message, frozen=True):
+    """The number of the worker's streams; ``addresses`` holds the client addresses whose number has changed."""
 
     total: int
     addresses: dict[str, int]
 
 
-class Evaluations(Message, frozen=True, array_like=True, tag="evaluations"):
-    """What a worker evaluated."""
-
-    ask: int
-    parcel: Parcel
-
-
-class Answers(msgspec.Struct, frozen=True, array_like=True):
-    """Answers of one route, method and status: how many fell into each bucket of duration, and their seconds."""
+class AnswerCounts(msgspec.Struct, frozen=True, array_like=True):
+    """Answers of one route, method and status: their number per duration bucket, and the sum of their durations."""
 
     route: str
     method: str
@@ -172,71 +180,29 @@ class Answers(msgspec.Struct, frozen=True, array_like=True):
     seconds: float
 
 
-Flag = tuple[str, str | None]  # SDK id, and the flag's key or None for all flags
+class MetricsReport(Message, frozen=True):
+    """What a worker has counted since its last report; sent each second, so it is a sign of life as well."""
 
-
-class Tally(Message, frozen=True, array_like=True, tag="tally"):
-    """What happened in a worker since its last tally; a sign of life as well."""
-
-    opened: list[tuple[Flag, int]]
-    closed: list[tuple[Flag, int]]
-    frames: list[tuple[Flag, int]]
+    opened: list[tuple[StreamKind, int]]
+    closed: list[tuple[StreamKind, int]]
+    frames: list[tuple[StreamKind, int]]
     refused: dict[str, int]
     dropped: dict[str, int]
     pushed: list[tuple[str, float]]
-    answers: list[Answers]
+    answers: list[AnswerCounts]
     lags: list[float]
 
 
-Down = (
-    Begin
-    | Began
-    | Config
-    | Loaded
-    | Ended
-    | Serve
-    | Apply
-    | LogTo
-    | Others
-    | Page
-    | Refreshed
-    | Seen
-    | Kept
-    | Echo
-    | Drain
-)  # from the leader
-Up = Ready | Unable | Refresh | Accept | Open | Tally | Evaluations | Echo  # from a worker
+Reply = RefreshResult | CallIdResult | EvaluationsStored
+SdkMessage = AddSdk | PublishConfig | FirstFetchEnded | RemoveSdk
+ToWorker = (
+    Initialize | ApplySettings | SdkMessage | Listen | ReopenLog | OtherStreams | StatusDocument | Reply | Drain | Echo
+)
+Request = Refresh | CheckCallId | StoreEvaluations
+ToLeader = Listening | StartFailed | Request | OwnStreams | MetricsReport | Echo
 
-_encoder = msgspec.msgpack.Encoder()
-_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    "down": msgspec.msgpack.Decoder(Down),
-    "up": msgspec.msgpack.Decoder(Up),
-}
-
-
-class NotUnderstood(Exception):
-    """Bytes that are no message."""
-
-
-def encode(message: Down | Up) -> bytes:
-    """Return a message's bytes."""
-    return _encoder.encode(message)
-
-
-def decode_down(data: bytes) -> Down:
-    """Return what the leader said; raises ``NotUnderstood`` for anything else."""
-    message: Down = _decoded("down", data)
-    return message
-
-
-def decode_up(data: bytes) -> Up:
-    """Return what a worker said; raises ``NotUnderstood`` for anything else."""
-    message: Up = _decoded("up", data)
-    return message
-
-
-def _decoded(direction: str, data: bytes) -> Any:
-    try:
-        return _decoders[direction].decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise NotUnderstood(type(error).__name__) from error
+encode = msgspec.msgpack.Encoder().encode
+to_worker = msgspec.msgpack.Decoder(ToWorker)
+to_leader = msgspec.msgpack.Decoder(ToLeader)
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError)
+"""What the decoders raise for bytes that are not a message."""

@@ -1,4 +1,4 @@
-"""A worker's picture of the leader's SDKs, as the web room asks for them."""
+"""A worker's copy of the leader's SDKs, with the interface of the registry that the web room uses."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
     from gateway.flags import Snapshot
     from gateway.upstream import Refreshed
-    from gateway.workers.protocol import Began, Config, Defaults
+    from gateway.workers.protocol import AddSdk, Defaults, PublishConfig
 
-    Ask = Callable[[str, bool, bytes], Deferred[Refreshed]]
+    RequestRefresh = Callable[[str, bool, bytes], Deferred[Refreshed]]  # SDK id, ``limited``, ``credit``
 
 
-class MirrorSdk:
-    """One SDK; ``ask`` has the leader refresh it: SDK id, ``limited`` and ``credit`` in, its answer out."""
+class SdkReplica:
+    """One SDK; ``request_refresh`` has the leader fetch its config."""
 
-    def __init__(self, sdk_id: str, key: str, defaults: Defaults, ask: Ask) -> None:
+    def __init__(self, sdk_id: str, key: str, defaults: Defaults, request_refresh: RequestRefresh) -> None:
         self.id = sdk_id
         self.key = key
         self.defaults = defaults
         self.snapshot: Snapshot | None = None
         self.loading = True
-        self._ask = ask
+        self._request_refresh = request_refresh
         self._waiting: list[Deferred[None]] = []
 
     def when_loaded(self) -> Deferred[None]:
-        """Fires when the first fetch has ended; never errs, and cancelling disturbs nobody."""
+        """Return a Deferred that fires when the first fetch has ended; it never fails, and may be cancelled."""
         if not self.loading:
             return succeed(None)
         waiting: Deferred[None] = Deferred(self._forget)
@@ -39,11 +39,11 @@ class MirrorSdk:
         return waiting
 
     def refresh(self, *, limited: bool = False, credit: bytes = b"") -> Deferred[Refreshed]:
-        """Have the leader fetch; a new config is in place here when the Deferred fires. Never errs."""
-        return self._ask(self.id, limited, credit)
+        """Have the leader fetch; when the Deferred fires, a new config is in place here. It never fails."""
+        return self._request_refresh(self.id, limited, credit)
 
-    def loaded(self) -> None:
-        """The first fetch has ended; said again, it changes nothing."""
+    def first_fetch_ended(self) -> None:
+        """Fire what waits for the first fetch; a second call changes nothing."""
         self.loading = False
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -55,57 +55,64 @@ class MirrorSdk:
             self._waiting.remove(waiting)
 
 
-class Mirror:
-    """All SDKs, in the order of the settings where that matters: for a key that is used twice."""
+class RegistryReplica:
+    """All SDKs.  ``set_order`` gives the order of the settings, which decides when two SDKs have the same key."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._sdks: dict[str, MirrorSdk] = {}
-        self._keys: dict[str, MirrorSdk] = {}
+    def __init__(self, request_refresh: RequestRefresh) -> None:
+        self._request_refresh = request_refresh
+        self._sdks: dict[str, SdkReplica] = {}
+        self._by_key: dict[str, SdkReplica] = {}
         self._order: dict[str, int] = {}
 
-    def by_id(self, sdk_id: str) -> MirrorSdk | None:
+    def by_id(self, sdk_id: str) -> SdkReplica | None:
         """Return the SDK with this id."""
         return self._sdks.get(sdk_id)
 
-    def by_key(self, key: str) -> MirrorSdk | None:
-        """Return the SDK with this key; the empty key finds nothing, a key used twice the first SDK."""
-        return self._keys.get(key)
+    def by_key(self, key: str) -> SdkReplica | None:
+        """Return the SDK with this key: the first in the settings of those that have it, none for the empty key."""
+        return self._by_key.get(key)
 
-    def arrange(self, order: Iterable[str]) -> None:
-        """Take over the order of the settings, for the SDKs that are known and those to come."""
-        self._order = {sdk_id: place for place, sdk_id in enumerate(order)}
+    def set_order(self, sdk_ids: Iterable[str]) -> None:
+        """Take over the order of the settings, for current SDKs and for those that are added later."""
+        self._order = {sdk_id: place for place, sdk_id in enumerate(sdk_ids)}
         self._index()
 
-    def began(self, said: Began) -> MirrorSdk:
-        """Add an SDK, or change the defaults of one that is known; another key makes another SDK."""
-        sdk = self._sdks.get(said.sdk_id)
-        if sdk is not None and sdk.key == said.key:
-            sdk.defaults = said.defaults
+    def add(self, message: AddSdk) -> SdkReplica:
+        """Add an SDK, or change the defaults of a known one; a new key makes a new SDK."""
+        sdk = self._sdks.get(message.sdk_id)
+        if sdk is not None and sdk.key == message.key:
+            sdk.defaults = message.defaults
             return sdk
-        sdk = self._sdks[said.sdk_id] = MirrorSdk(said.sdk_id, said.key, said.defaults, self._ask)
+        sdk = SdkReplica(message.sdk_id, message.key, message.defaults, self._request_refresh)
+        self._sdks[message.sdk_id] = sdk
         self._index()
         return sdk
 
-    def ended(self, sdk_id: str) -> None:
-        """Forget an SDK, and let nobody wait for it."""
+    def first_fetch_ended(self, sdk_id: str) -> None:
+        """Fire what waits for the first fetch of an SDK, if it was not removed."""
+        sdk = self._sdks.get(sdk_id)
+        if sdk is not None:
+            sdk.first_fetch_ended()
+
+    def remove(self, sdk_id: str) -> None:
+        """Remove an SDK, and fire what waits for its first fetch."""
         sdk = self._sdks.pop(sdk_id, None)
         if sdk is not None:
             self._index()
-            sdk.loaded()
+            sdk.first_fetch_ended()
 
-    def config(self, said: Config) -> Snapshot | None:
-        """Compile and keep a config; return it, or None for an SDK that is gone.
+    def set_config(self, message: PublishConfig) -> Snapshot | None:
+        """Compile and keep a config; return it, or None for an SDK that was removed.
 
-        Raises ``ConfigError``, with the last one kept.
+        :raises ConfigError: if the config is invalid; the previous one stays
         """
-        sdk = self._sdks.get(said.sdk_id)
+        sdk = self._sdks.get(message.sdk_id)
         if sdk is None:
             return None
-        sdk.snapshot = load(said.body, said.etag, sdk.snapshot)
+        sdk.snapshot = load(message.body, message.etag, sdk.snapshot)
         return sdk.snapshot
 
     def _index(self) -> None:
         last = len(self._order)
         known = sorted(self._sdks.values(), key=lambda sdk: self._order.get(sdk.id, last), reverse=True)
-        self._keys = {sdk.key: sdk for sdk in known if sdk.key}
+        self._by_key = {sdk.key: sdk for sdk in known if sdk.key}

@@ -1,8 +1,8 @@
-"""One port for several processes: the leader sees to it that it is ours, each worker listens on it.
+"""One port for several processes: the leader reserves it, each worker listens on it.
 
-The kernel spreads connections over sockets that are bound with ``SO_REUSEPORT`` by one user; it would let a second
-gateway in among them unnoticed.
-So the leader first binds without it, and then keeps a socket that is bound and never listens.
+The kernel distributes connections over the sockets of one user that are bound with ``SO_REUSEPORT``; a second gateway
+could join them unnoticed.
+So the leader first binds without that option, and then keeps a bound socket that never listens.
 """
 
 from __future__ import annotations
@@ -19,33 +19,31 @@ from gateway.serving import ALL_ADDRESSES, BACKLOG
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.internet.interfaces import IListeningPort
+    from twisted.internet.interfaces import IListeningPort, IReactorSocket
 
-EVERY_IPV4 = "0.0.0.0"  # noqa: S104 - the operator asked for every address
+EVERY_IPV4 = "0.0.0.0"  # noqa: S104 - the operator configured every address
 
 
-def hold(port: int, bind: str) -> socket.socket:
-    """Return a socket that keeps ``port`` ours until it is closed; connections never come to it.
+def reserve_port(port: int, bind: str) -> socket.socket:
+    """Return a socket that keeps other processes from using ``port`` until it is closed; it gets no connections.
 
-    Raises:
-        CannotListenError: somebody else has the port, or it is forbidden, or the address is not ours.
+    :raises CannotListenError: if the port is taken or forbidden, or the host does not have the address
     """
-    return _everywhere(port, bind, _hold)
+    return _bind(port, bind, _reserve)
 
 
-def listen_shared(reactor: Any, port: int, factory: Any, bind: str) -> IListeningPort:
-    """Listen on a port that this user's other processes may listen on as well.
+def listen_shared(reactor: IReactorSocket, port: int, factory: Any, bind: str) -> IListeningPort:
+    """Listen on a port on which other processes of this user may listen too; ``factory`` is an ``IProtocolFactory``.
 
-    Raises:
-        CannotListenError: as for ``hold``.
+    :raises CannotListenError: as for ``reserve_port``
     """
-    with _everywhere(port, bind, _shared) as shared:
+    with _bind(port, bind, _listen) as shared:
         opened: IListeningPort = reactor.adoptStreamPort(shared.fileno(), shared.family, factory)
         return opened
 
 
-def _everywhere(port: int, bind: str, make: Callable[[int, str], socket.socket]) -> socket.socket:
-    """Make a socket on the address ``bind``, or on every address when it is empty, IPv6 as well where there is any."""
+def _bind(port: int, bind: str, make: Callable[[int, str], socket.socket]) -> socket.socket:
+    """Make a socket on the address ``bind``, or on every address when it is empty, with IPv6 if the host has it."""
     try:
         try:
             return make(port, bind or ALL_ADDRESSES)
@@ -57,30 +55,30 @@ def _everywhere(port: int, bind: str, make: Callable[[int, str], socket.socket])
         raise CannotListenError(bind, port, error) from None
 
 
-def _hold(port: int, address: str) -> socket.socket:
-    with _new(address) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections may linger from before
+def _reserve(port: int, address: str) -> socket.socket:
+    with _new_socket(address) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections may be in TIME_WAIT
         probe.bind((address, port))
-    # Without SO_REUSEADDR it also stands against those who bind with it, but so do lingering connections of a
-    # gateway that did not share its port; then the workers, once they listen, are what stands.
+    # Without SO_REUSEADDR the socket also blocks programs that bind with it, but connections in TIME_WAIT of a gateway
+    # that did not share its port block this socket; then only the listening workers keep other programs out.
     for reuse in (0, 1):
-        held = _new(address)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        reserved = _new_socket(address)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
         try:
-            held.bind((address, port))
+            reserved.bind((address, port))
         except OSError:
-            held.close()
+            reserved.close()
             if reuse:
                 raise
         else:
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-            return held
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            return reserved
     raise AssertionError  # the loop returns or raises
 
 
-def _shared(port: int, address: str) -> socket.socket:
-    made = _new(address)
+def _listen(port: int, address: str) -> socket.socket:
+    made = _new_socket(address)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -93,7 +91,7 @@ def _shared(port: int, address: str) -> socket.socket:
     return made
 
 
-def _new(address: str) -> socket.socket:
+def _new_socket(address: str) -> socket.socket:
     family = socket.AF_INET
     with suppress(OSError):
         socket.inet_pton(socket.AF_INET6, address.partition("%")[0])

@@ -1,8 +1,10 @@
-"""Counting the streams of a whole service for its caps, in each worker and in the leader.
+"""The number of streams of all workers together, for the caps: counted in each worker and in the leader.
 
-A worker refuses by the sum of its own streams, exact, and those of the others as last told.
-What the others have opened within ``REPORT_SECONDS`` and the way over two socket pairs is not in it: so caps may be
-exceeded by the streams that open in that time on the other workers, and by none once arrivals pause.
+    worker ── OwnStreams ──► ServiceStreams (leader) ── OtherStreams ──► the other workers
+
+A worker refuses streams by the sum of its own, which is exact, and those of the others as last reported.
+The caps can therefore be exceeded by the streams that other workers open within ``REPORT_SECONDS`` and the time of two
+messages; once no streams are opened for that long, the counts are exact.
 """
 
 from __future__ import annotations
@@ -11,81 +13,72 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from gateway.web.context import OpenStreams
-from gateway.workers.protocol import Open, Others
+from gateway.web import OpenStreams
+from gateway.workers.protocol import OtherStreams, OwnStreams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-REPORT_SECONDS = 0.05  # between a stream that opens or closes and the report of it; a burst is one report
+REPORT_SECONDS = 0.05  # from the first change to its report, so that a burst is one report
 
 
-class SharedStreams(OpenStreams):
-    """A worker's ``OpenStreams``: ``total`` and ``by_address`` are those of the whole service, as far as known.
+class WorkerStreams(OpenStreams):
+    """The ``OpenStreams`` of a worker: ``total`` and ``by_address`` include the streams of the other workers.
 
-    ``changed`` is called at the first change after a report.
+    ``on_change`` is called at the first change after a report.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None]) -> None:
         super().__init__()
-        self._changed = changed
-        self._others = 0
-        self._elsewhere: dict[str, int] = {}
+        self._on_change = on_change
+        self._others_total = 0
+        self._others: dict[str, int] = {}  # by client address
         self._unreported: set[str] = set()
         self._reported = True
 
     @property
     def own(self) -> int:
-        """How many streams this process has."""
-        return self.total - self._others
+        """The number of streams of this process."""
+        return self.total - self._others_total
 
     def opened(self, address: str) -> None:
-        """Count a stream of ours."""
+        """Count a stream of this process."""
         super().opened(address)
-        self._touch(address)
+        self._changed(address)
 
     def closed(self, address: str) -> None:
-        """Stop counting a stream of ours."""
+        """Stop counting a stream of this process."""
         super().closed(address)
-        self._touch(address)
+        self._changed(address)
 
-    def report(self) -> Open:
-        """Return what changed since the last report."""
+    def report(self) -> OwnStreams:
+        """Return what has changed since the last report."""
         addresses = {
-            address: self.by_address.get(address, 0) - self._elsewhere.get(address, 0) for address in self._unreported
+            address: self.by_address.get(address, 0) - self._others.get(address, 0) for address in self._unreported
         }
         self._unreported.clear()
         self._reported = True
-        return Open(self.own, addresses)
+        return OwnStreams(self.own, addresses)
 
-    def told(self, others: Others) -> None:
-        """Take over what the other workers have: of the callers that are named, or, where it is ``fresh``, of all."""
-        if others.fresh:
-            others = replace(others, addresses=dict.fromkeys(self._elsewhere, 0) | others.addresses)
-        self.total += others.total - self._others
-        self._others = others.total
+    def set_others(self, others: OtherStreams) -> None:
+        """Take over the counts of the other workers."""
+        if others.complete:
+            others = replace(others, addresses=dict.fromkeys(self._others, 0) | others.addresses)
+        self.total += others.total - self._others_total
+        self._others_total = others.total
         for address, count in others.addresses.items():
-            self._set(
-                self.by_address, address, self.by_address.get(address, 0) - self._elsewhere.get(address, 0) + count
-            )
-            self._set(self._elsewhere, address, count)
+            _add(self.by_address, address, count - self._others.get(address, 0))
+            _add(self._others, address, count - self._others.get(address, 0))
 
-    def _touch(self, address: str) -> None:
+    def _changed(self, address: str) -> None:
         self._unreported.add(address)
         if self._reported:
             self._reported = False
-            self._changed()
-
-    @staticmethod
-    def _set(counts: dict[str, int], address: str, count: int) -> None:
-        if count:
-            counts[address] = count
-        else:
-            counts.pop(address, None)
+            self._on_change()
 
 
-class Census:
-    """What the leader knows of every worker's streams, by worker: its reports, which come in order, and their sums."""
+class ServiceStreams:
+    """The leader's counts of every worker's streams, and their sums."""
 
     def __init__(self) -> None:
         self._totals: dict[object, int] = {}
@@ -94,36 +87,37 @@ class Census:
 
     @property
     def total(self) -> int:
-        """How many streams the service has."""
+        """The number of streams of all workers."""
         return sum(self._totals.values())
 
-    def take(self, worker: object, report: Open) -> None:
+    def update(self, worker: object, report: OwnStreams) -> None:
         """Take over a worker's report."""
         self._totals[worker] = report.total
         known = self._addresses.setdefault(worker, {})
         for address, count in report.addresses.items():
-            self._move(address, count - known.pop(address, 0))
+            _add(self._sums, address, count - known.pop(address, 0))
             if count:
                 known[address] = count
 
-    def forget(self, worker: object) -> list[str]:
-        """A worker is gone; return the addresses whose count that changes."""
+    def remove(self, worker: object) -> list[str]:
+        """Forget a worker that has ended; return the addresses whose count changes."""
         self._totals.pop(worker, None)
-        gone = self._addresses.pop(worker, {})
-        for address, count in gone.items():
-            self._move(address, -count)
-        return list(gone)
+        removed = self._addresses.pop(worker, {})
+        for address, count in removed.items():
+            _add(self._sums, address, -count)
+        return list(removed)
 
-    def others(self, worker: object, addresses: list[str] | None = None) -> Others:
-        """Return what all but ``worker`` have; of those addresses, or, as a fresh start, of every one."""
+    def others(self, worker: object, addresses: Iterable[str] | None = None) -> OtherStreams:
+        """Return the counts of all workers but ``worker``: of ``addresses``, or of all addresses if it is None."""
         own = self._addresses.get(worker, {})
-        asked = list(self._sums) if addresses is None else addresses
-        counts = {address: self._sums.get(address, 0) - own.get(address, 0) for address in asked}
-        return Others(self.total - self._totals.get(worker, 0), counts, addresses is None)
+        wanted = list(self._sums) if addresses is None else addresses
+        counts = {address: self._sums.get(address, 0) - own.get(address, 0) for address in wanted}
+        return OtherStreams(self.total - self._totals.get(worker, 0), counts, complete=addresses is None)
 
-    def _move(self, address: str, by: int) -> None:
-        count = self._sums.get(address, 0) + by
-        if count:
-            self._sums[address] = count
-        else:
-            self._sums.pop(address, None)
+
+def _add(counts: dict[str, int], address: str, change: int) -> None:
+    count = counts.get(address, 0) + change
+    if count:
+        counts[address] = count
+    else:
+        counts.pop(address, None)

@@ -19,11 +19,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from asking import Asker, ask_until_gone
-from crew import await_successor, sample, workers
 from eventually import eventually
 from gateway_process import DidNotStart, GatewayProcess
 from receiver import Call, Receiver
 from streams import Streams, stream_path
+from worker_processes import await_replacement, sample, workers
 
 Start = Callable[..., GatewayProcess]
 SECRET = "a secret of the receiver's"
@@ -181,7 +181,7 @@ def test_a_worker_that_is_killed_takes_only_its_last_moment_along(gateway_proces
         Event().wait(PROMISE)  # the promise is the point
         before = workers(gateway)
         os.kill(before[0], signal.SIGKILL)
-        await_successor(gateway, before)
+        await_replacement(gateway, before)
         with Asker(gateway.port, EVAL) as asker:
             asker.ask(question(number) for number in range(100, 200))
         eventually(lambda: len(users(receiver.taken)) == 200, gateway.logs)

@@ -15,11 +15,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from cdn_stand_in import SDK_KEY, CdnStandIn
-from crew import sample
 from eventually import eventually
 from gateway_process import GatewayProcess
 from receiver import Call, Receiver
 from sick_disk import Locked, OutOfPages, SmallDisk
+from worker_processes import sample
 
 SECRET = "whsec_" + b64encode(b"disk" * 8).decode()
 ALLOWED = {"X-Test": "yes"}  # refreshes of callers without credentials are limited to one per second

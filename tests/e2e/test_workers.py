@@ -1,4 +1,4 @@
-"""Several worker processes behind one port, looked at from outside: two of them, killed, reloaded and counted."""
+"""Two worker processes behind one port, tested from outside: pushes, kills, reloads, metrics."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ import pytest
 import trustme
 
 from cdn_stand_in import SDK_KEY, CdnStandIn
-from crew import Visit, alive, await_successor, holders, sample, workers
 from eventually import eventually
 from gateway_process import GatewayProcess
 from shop import shop
 from streams import Streams, stream_path
+from worker_processes import Visit, alive, await_replacement, holders, sample, workers
 
 Start = Callable[..., GatewayProcess]
 SIGNING_KEY = "configcat_whsk_workers"
@@ -73,8 +73,8 @@ def values(stream: Any) -> list[int]:
     return [payload["number"]["value"] for payload in stream.payloads]
 
 
-def told(gateway: GatewayProcess) -> dict[str, Any]:
-    """Return what the status page says of the gateway."""
+def gateway_status(gateway: GatewayProcess) -> dict[str, Any]:
+    """Return the ``gateway`` object of the status page."""
     return json.loads(gateway.get("/status", diag=True)[1])["gateway"]
 
 
@@ -89,10 +89,10 @@ def test_a_change_reaches_the_streams_of_every_worker(gateway_process: Start, co
     assert [[0, 1]] * 60 == [values(stream) for stream in streams.all]
 
 
-def test_a_killed_worker_is_replaced_and_disturbs_nobody_else(
+def test_a_killed_worker_is_replaced_and_the_others_go_on(
     gateway_process: Start, config: Path, streams: Streams
 ) -> None:
-    """Its clients come back to no older value; the other worker's streams go on; the dead streams are not counted."""
+    """Its clients reconnect to no older value; the other worker's streams stay; the ended streams are not counted."""
     gateway = gateway_process(settings(config))
     open_streams(streams, gateway, 60)
     write(config, 1)
@@ -103,9 +103,9 @@ def test_a_killed_worker_is_replaced_and_disturbs_nobody_else(
     others = [stream for stream in streams.all if stream not in killed]
     os.kill(before[0], signal.SIGKILL)
     streams.read_until(lambda: all(stream.ended for stream in killed))
-    successor = await_successor(gateway, before)
-    visit = Visit(gateway, successor)
-    assert (200, b'{"value":1,"variationId":"v1"}') == visit.ask("POST", "/api/shop/eval", EVAL)
+    replacement = await_replacement(gateway, before)
+    visit = Visit(gateway, replacement)
+    assert (200, b'{"value":1,"variationId":"v1"}') == visit.request("POST", "/api/shop/eval", EVAL)
     visit.close()
     back = [streams.open(gateway.port, stream_path("shop", {"Identifier": f"b{n}"})) for n in range(len(killed))]
     streams.read_until(lambda: all(stream.payloads for stream in back))
@@ -114,14 +114,14 @@ def test_a_killed_worker_is_replaced_and_disturbs_nobody_else(
     streams.read_until(lambda: all(values(stream)[-1] == 2 for stream in others + back))
     assert [False] * len(others) == [stream.ended for stream in others]
     eventually(lambda: sample(gateway, "configcat_stream_connections") == 60, gateway.logs)
-    assert 60 == told(gateway)["streams"]
+    assert 60 == gateway_status(gateway)["streams"]
     assert 1 == sample(gateway, "flaggateway_worker_ends_total")
     assert 2 == sample(gateway, "flaggateway_workers")
     assert 20e6 < sample(gateway, "flaggateway_worker_resident_memory_bytes", worker="1")
 
 
 def test_workers_end_with_their_leader(gateway_process: Start, config: Path, streams: Streams) -> None:
-    """Nobody serves old values after the leader was killed: within 2 s the workers are gone and the port is free."""
+    """Without a leader their values would get old: within 2 s they have ended and the port is free."""
     gateway = gateway_process(settings(config))
     open_streams(streams, gateway, 10)
     pids = workers(gateway)
@@ -140,7 +140,7 @@ def test_workers_end_with_their_leader(gateway_process: Start, config: Path, str
 def test_a_second_gateway_on_the_port_does_not_start(
     gateway_process: Start, config: Path, tmp_path: Path, count: int
 ) -> None:
-    """Sharing is for our own workers: another gateway, with workers or without, ends with one line that says why."""
+    """Only workers of one gateway share the port: another gateway ends with one line that names the reason."""
     gateway = gateway_process(settings(config))
     home = tmp_path / "second"
     home.mkdir()
@@ -155,7 +155,7 @@ def test_a_second_gateway_on_the_port_does_not_start(
 
 
 def test_workers_that_cannot_listen_end_the_start(gateway_process: Start, config: Path, tmp_path: Path) -> None:
-    """Nobody runs on with a status page and no port: one line says why, and the exit status is 1."""
+    """The gateway does not run without its port: one line names the reason, and the exit status is 1."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, socket, sys\n"
         "def listen(*_):\n    raise OSError(98, os.strerror(98))\n"
@@ -173,10 +173,10 @@ def test_workers_that_cannot_listen_end_the_start(gateway_process: Start, config
 
 
 def test_a_second_signal_ends_the_waiting(gateway_process: Start, config: Path, streams: Streams) -> None:
-    """An operator who asks twice does not wait for the drain window."""
+    """The drain window is cut short."""
     gateway = gateway_process(settings(config, sse={"drain_window": 15}))
     open_streams(streams, gateway, 10)
-    eventually(lambda: told(gateway)["streams"] == 10)
+    eventually(lambda: gateway_status(gateway)["streams"] == 10)
     pids = workers(gateway)
     began = time.monotonic()
     os.kill(gateway.pid, signal.SIGTERM)
@@ -186,7 +186,7 @@ def test_a_second_signal_ends_the_waiting(gateway_process: Start, config: Path, 
     assert [] == alive(pids)
 
 
-def test_workers_speak_tls(gateway_process: Start, config: Path, tmp_path: Path) -> None:
+def test_workers_serve_tls(gateway_process: Start, config: Path, tmp_path: Path) -> None:
     """Each worker reads the certificates, and again when they were replaced."""
     names = iter(("first.example", "second.example"))
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -202,12 +202,12 @@ def test_workers_speak_tls(gateway_process: Start, config: Path, tmp_path: Path)
     assert [True] * 20 == [b"first.example" in shown_certificate(gateway) for _ in range(20)]
     issue()
     gateway.reload()
-    eventually(lambda: told(gateway)["reloads"] == 1, gateway.logs)
+    eventually(lambda: gateway_status(gateway)["reloads"] == 1, gateway.logs)
     assert [True] * 20 == [b"second.example" in shown_certificate(gateway) for _ in range(20)]
 
 
 def shown_certificate(gateway: GatewayProcess) -> bytes:
-    """Return the certificate, in DER, that a new connection is shown."""
+    """Return the certificate, in DER, of a new connection."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -231,7 +231,7 @@ def signed(call_id: str, body: bytes) -> dict[str, str]:
 
 @pytest.fixture
 def remote(gateway_process: Start, upstream: CdnStandIn) -> GatewayProcess:
-    """A gateway with two workers whose SDK asks the stand-in CDN only when it is told to."""
+    """A gateway with two workers whose SDK fetches from the stand-in CDN at the start and by refresh only."""
     sdk = {"key": SDK_KEY, "base_url": upstream.url, "poll_interval": 3600, "webhook_signing_key": SIGNING_KEY}
     http = {"sse": {"drain_window": 0}, "api": {"auth_headers": {"X-Auth": "secret"}}}
     return gateway_process({"workers": 2, "sdks": {"shop": sdk}, "http": http})
@@ -246,33 +246,33 @@ def test_refresh_through_any_worker_is_in_place_everywhere(remote: GatewayProces
     for turn, visit in enumerate(visits):
         upstream.set(shop(f"turn-{turn}"))
         asked = len(upstream.requests)
-        assert 200 == visit.ask("POST", "/api/shop/refresh", headers=auth)[0]
+        assert 200 == visit.request("POST", "/api/shop/refresh", headers=auth)[0]
         assert asked + 1 == len(upstream.requests)
-        assert f"turn-{turn}" == json.loads(visit.ask(*evaluate)[1])["value"]
-        eventually(lambda at=visits[1 - turn], turn=turn: f"turn-{turn}" == json.loads(at.ask(*evaluate)[1])["value"])
+        assert f"turn-{turn}" == json.loads(visit.request(*evaluate)[1])["value"]
+        eventually(
+            lambda at=visits[1 - turn], turn=turn: f"turn-{turn}" == json.loads(at.request(*evaluate)[1])["value"]
+        )
     for visit in visits:
         visit.close()
 
 
-def test_a_repeated_webhook_call_fetches_nothing_wherever_it_lands(
-    remote: GatewayProcess, upstream: CdnStandIn
-) -> None:
-    """An id that one worker accepted is spent for all; the repeat is answered 200 as ever."""
+def test_a_repeated_hook_call_fetches_nothing_at_any_worker(remote: GatewayProcess, upstream: CdnStandIn) -> None:
+    """An id that one worker has accepted is not accepted again; the repeated call is still answered 200."""
     visits = [Visit(remote, pid) for pid in workers(remote)]
     asked = len(upstream.requests)
     headers = signed("call-1", b"{}")
-    assert 200 == visits[0].ask("POST", "/hook/shop", b"{}", headers)[0]
+    assert 200 == visits[0].request("POST", "/hook/shop", b"{}", headers)[0]
     assert asked + 1 == len(upstream.requests)
-    assert [200, 200] == [visit.ask("POST", "/hook/shop", b"{}", headers)[0] for visit in visits]
+    assert [200, 200] == [visit.request("POST", "/hook/shop", b"{}", headers)[0] for visit in visits]
     assert asked + 1 == len(upstream.requests)
-    assert 200 == visits[1].ask("POST", "/hook/shop", b"{}", signed("call-2", b"{}"))[0]
+    assert 200 == visits[1].request("POST", "/hook/shop", b"{}", signed("call-2", b"{}"))[0]
     assert asked + 2 == len(upstream.requests)
     for visit in visits:
         visit.close()
 
 
 def test_metrics_and_status_are_sums_over_the_workers(gateway_process: Start, config: Path, streams: Streams) -> None:
-    """What clients did is what is counted, wherever it landed; streams that close are taken off."""
+    """Requests to any worker are counted once; streams that close are subtracted."""
     gateway = gateway_process(settings(config))
     open_streams(streams, gateway, 30)
     answers = [gateway.post("/api/shop/eval", EVAL)[0] for _ in range(50)]
@@ -288,17 +288,17 @@ def test_metrics_and_status_are_sums_over_the_workers(gateway_process: Start, co
     assert 50 == sample(gateway, seconds, route=route)
     assert 60 == sample(gateway, "configcat_stream_msg_sent_total", sdk="shop")
     assert 30 == sample(gateway, "configcat_stream_connections", sdk="shop", flag="[ALL]")
-    assert 30 == told(gateway)["streams"]
+    assert 30 == gateway_status(gateway)["streams"]
     for stream in streams.all[:10]:
         stream.socket.shutdown(socket.SHUT_RDWR)
     eventually(lambda: sample(gateway, "configcat_stream_connections") == 20)
-    eventually(lambda: told(gateway)["streams"] == 20)
+    eventually(lambda: gateway_status(gateway)["streams"] == 20)
 
 
 def test_a_reload_reaches_every_worker_and_keeps_the_streams(
     gateway_process: Start, config: Path, tmp_path: Path, streams: Streams
 ) -> None:
-    """100 streams of an SDK that stays live through SDKs that come and go; a refused file changes nothing."""
+    """100 streams stay open while another SDK is added and removed; a refused file changes nothing."""
     other = tmp_path / "other.json"
     write(other, 7)
     plain = settings(config)
@@ -309,13 +309,13 @@ def test_a_reload_reaches_every_worker_and_keeps_the_streams(
     visits = [Visit(gateway, pid) for pid in workers(gateway)]
     for turn in range(1, 7):
         gateway.reload(more if turn % 2 else plain)
-        eventually(lambda turn=turn: told(gateway)["reloads"] >= turn, gateway.logs)
-        assert [] == told(gateway)["reload_errors"]
+        eventually(lambda turn=turn: gateway_status(gateway)["reloads"] >= turn, gateway.logs)
+        assert [] == gateway_status(gateway)["reload_errors"]
         expected = 200 if turn % 2 else 404
-        assert [expected] * 2 == [visit.ask("POST", "/api/other/eval", EVAL)[0] for visit in visits]
+        assert [expected] * 2 == [visit.request("POST", "/api/other/eval", EVAL)[0] for visit in visits]
     gateway.reload(plain | {"log": {"level": "loud"}})
-    eventually(lambda: told(gateway)["reloads"] >= 7, gateway.logs)
-    assert 1 == len(told(gateway)["reload_errors"])
+    eventually(lambda: gateway_status(gateway)["reloads"] >= 7, gateway.logs)
+    assert 1 == len(gateway_status(gateway)["reload_errors"])
     write(config, 1)
     streams.read_until(lambda: all(len(stream.payloads) == 2 for stream in streams.all))
     assert [False] * 100 == [stream.ended for stream in streams.all]
@@ -323,16 +323,16 @@ def test_a_reload_reaches_every_worker_and_keeps_the_streams(
         visit.close()
 
 
-def test_a_successor_serves_under_the_reloaded_settings(gateway_process: Start, config: Path) -> None:
-    """A worker that starts after a reload knows it, but keeps to the port the gateway was started with."""
+def test_a_replacement_serves_under_the_reloaded_settings(gateway_process: Start, config: Path) -> None:
+    """A worker that starts after a reload uses its settings, on the port with which the gateway was started."""
     plain = settings(config)
     gateway = gateway_process(plain)
     gateway.reload(plain | {"http": plain["http"] | {"api": {"headers": {"X-Turn": "two"}, "enabled": False}}})
-    eventually(lambda: told(gateway)["reloads"] == 1, gateway.logs)
+    eventually(lambda: gateway_status(gateway)["reloads"] == 1, gateway.logs)
     before = workers(gateway)
     os.kill(before[1], signal.SIGKILL)
-    visit = Visit(gateway, await_successor(gateway, before))
-    assert 404 == visit.ask("POST", "/api/shop/eval", EVAL)[0]
+    visit = Visit(gateway, await_replacement(gateway, before))
+    assert 404 == visit.request("POST", "/api/shop/eval", EVAL)[0]
     visit.close()
 
 
@@ -341,21 +341,21 @@ def test_caps_hold_for_the_whole_service(gateway_process: Start, config: Path, s
     gateway = gateway_process(settings(config, sse={"drain_window": 0, "max_connections_per_address": 8}))
     for number in range(8):
         streams.open(gateway.port, stream_path("shop", {"Identifier": str(number)}))
-        eventually(lambda number=number: told(gateway)["streams"] == number + 1)
+        eventually(lambda number=number: gateway_status(gateway)["streams"] == number + 1)
     visits = [Visit(gateway, pid) for pid in workers(gateway)]
-    eventually(lambda: [503, 503] == [visit.ask("GET", stream_path("shop"))[0] for visit in visits])
+    eventually(lambda: [503, 503] == [visit.request("GET", stream_path("shop"))[0] for visit in visits])
     for visit in visits:
         visit.close()
     for stream in streams.all:
         stream.socket.shutdown(socket.SHUT_RDWR)
-    eventually(lambda: told(gateway)["streams"] == 0)
+    eventually(lambda: gateway_status(gateway)["streams"] == 0)
     late = streams.open(gateway.port, stream_path("shop"))
     streams.read_until(lambda: late.payloads)
     assert 200 == late.status
 
 
 def test_a_stop_drains_every_worker_and_exits_with_0(gateway_process: Start, config: Path, streams: Streams) -> None:
-    """Also when the signal goes to the whole group, as systemd sends it; every stream ends in an orderly way."""
+    """Also when the signal is sent to the whole group, as by systemd; every stream ends with its last chunk."""
     gateway = gateway_process(settings(config, sse={"drain_window": 1}))
     open_streams(streams, gateway, 40)
     pids = workers(gateway)
@@ -368,11 +368,11 @@ def test_a_stop_drains_every_worker_and_exits_with_0(gateway_process: Start, con
     assert time.monotonic() - began < 8
     assert [] == alive(pids)
     streams.read_until(lambda: all(stream.ended for stream in streams.all))
-    assert "has ended; another one starts" not in gateway.logs()
+    assert "has ended; a new one starts" not in gateway.logs()
 
 
-def test_workers_say_who_they_are_in_json_logs(gateway_process: Start, config: Path) -> None:
-    """A line of a worker carries its number; one of the leader carries none."""
+def test_json_log_lines_of_workers_have_their_number(gateway_process: Start, config: Path) -> None:
+    """Lines of the leader have none."""
     gateway = gateway_process(settings(config) | {"log": {"format": "json", "level": "debug"}})
     gateway.stop()
     lines = [json.loads(line) for line in gateway.logs().splitlines() if line.startswith("{")]

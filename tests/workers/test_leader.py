@@ -1,4 +1,4 @@
-"""The leader without processes: what workers are told, what they are answered, and who is replaced when."""
+"""The leader without real processes: what it sends to workers, how it replies, and when it replaces them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gateway.flags import load as load_config
 from gateway.settings import load
 from gateway.telemetry import NoMetrics
 from gateway.upstream import Refreshed
-from gateway.workers import protocol as say
-from gateway.workers.framing import Frames, framed
-from gateway.workers.leader import Crew
+from gateway.workers import protocol
+from gateway.workers.leader import Leader
+from gateway.workers.link import Splitter, add_length
 from gateway.workers.pool import pause
-from gateway.workers.process import ENDING_TICKS, SILENCE_TICKS
+from gateway.workers.process import EXIT_TICKS, SILENCE_TICKS
 
 BODY = b'{"p":{"s":"x"},"f":{"number":{"t":2,"v":{"i":1},"i":"v1"}}}'
 SETTINGS = load("{workers: 2, sdks: {shop: {key: k}}, http: {sse: {max_connections_per_address: 5}}}", {}).settings
 
 
 class Process:
-    """What Twisted gives for a child process."""
+    """Stands for the transport of a child process."""
 
     def __init__(self) -> None:
         self.signals: list[str] = []
@@ -36,7 +36,7 @@ class Process:
 
 
 class Scene(Clock):
-    """A reactor whose processes and links are in the test's hand; the latest of each worker counts."""
+    """A reactor with fake processes and links, listed in the order in which they were started."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,29 +64,29 @@ class Scene(Clock):
         self.links.append(link)
 
     def keep(self, parcel: Parcel) -> Deferred[None]:
-        """Take note of evaluations; the test says when they are on disk."""
+        """Note evaluations; the test fires the Deferred once they count as stored."""
         kept: Deferred[None] = Deferred()
         self.parcels.append((parcel, kept))
         return kept
 
-    def heard(self, place: int) -> list[say.Down]:
-        """Return what the worker that was started as number ``place`` (from 0) was told since last asked."""
+    def received(self, place: int) -> list[protocol.ToWorker]:
+        """Return the new messages to the worker that was started as number ``place`` (from 0)."""
         data = self.wires[place].value()
         self.wires[place].clear()
-        return [say.decode_down(message) for message in Frames(10**6).feed(data)]
+        return [protocol.to_worker.decode(message) for message in Splitter(10**6).feed(data)]
 
-    def says(self, place: int, message: say.Up) -> None:
-        """Have that worker say something."""
-        self.links[place].dataReceived(framed(say.encode(message)))
+    def send(self, place: int, message: protocol.ToLeader) -> None:
+        """Have that worker send a message."""
+        self.links[place].dataReceived(add_length(protocol.encode(message)))
 
-    def ends(self, place: int) -> None:
-        """Have that worker's process and link end."""
+    def end(self, place: int) -> None:
+        """End that worker's process and link."""
         self.links[place].connectionLost()
         self.protocols[place].processEnded(None)
 
 
 class FakeSdk:
-    """An SDK of the leader's."""
+    """An SDK of the registry."""
 
     id, key, defaults = "shop", "k", {"Country": "DE", "Plans": ("a",)}
 
@@ -128,200 +128,210 @@ def scene() -> Scene:
 
 
 @pytest.fixture
-def crew(scene: Scene, registry: FakeRegistry) -> Crew:
-    """A crew of two that knows the SDK and has started."""
+def leader(scene: Scene, registry: FakeRegistry) -> Leader:
+    """A leader with the SDK and two workers that have started."""
     options: Any = {"metrics": NoMetrics(), "status_document": dict, "keep": scene.keep}
-    crew = Crew(scene, registry, SETTINGS, count=2, environ={}, **options)
-    crew.add_sdk(registry.sdk)
-    crew.start()
-    return crew
+    leader = Leader(scene, registry, SETTINGS, count=2, environ={}, **options)
+    leader.add_sdk(registry.sdk)
+    leader.start()
+    return leader
 
 
-def kinds(said: list[say.Down]) -> list[str]:
-    return [type(message).__name__ for message in said]
+def kinds(messages: list[protocol.ToWorker]) -> list[str]:
+    return [type(message).__name__ for message in messages]
 
 
-def test_a_worker_is_told_everything_before_it_may_serve(scene: Scene, crew: Crew) -> None:
-    """Which one it is, the settings, the SDKs and the caps; without a config while there is none."""
+def test_a_worker_receives_the_state_of_everything_before_it_may_listen(scene: Scene, leader: Leader) -> None:
+    """Its number, the settings, the SDKs and the stream counts; without a config while the leader has none."""
     for number in (1, 2):
-        said = scene.heard(number - 1)
-        assert ["Begin", "Apply", "Began", "Others", "Serve"] == kinds(said)
-        assert say.Begin(number, SETTINGS) == said[0]
-        assert say.Began("shop", "k", {"Country": "DE", "Plans": ("a",)}) == said[2]
+        sent = scene.received(number - 1)
+        assert ["Initialize", "ApplySettings", "AddSdk", "OtherStreams", "Listen"] == kinds(sent)
+        assert protocol.Initialize(number, SETTINGS) == sent[0]
+        assert protocol.AddSdk("shop", "k", {"Country": "DE", "Plans": ("a",)}) == sent[2]
     assert ["-P", "-m", "gateway.workers.worker"] == scene.commands[0][1:]
 
 
-def test_a_config_goes_to_each_worker_once_and_to_successors_as_it_is_then(
-    scene: Scene, crew: Crew, registry: FakeRegistry, logged_errors: Any
+def test_a_config_is_sent_to_each_worker_once_and_to_replacements_when_they_start(
+    scene: Scene, leader: Leader, registry: FakeRegistry, logged_errors: Any
 ) -> None:
-    """As the upstream's bytes; the first fetch's end after it, and the question whether all that is done."""
-    scene.heard(0), scene.heard(1)
+    """As the upstream's bytes; then the end of the first fetch, and an echo by which its receipt is confirmed."""
+    first = kinds(scene.received(0))
+    scene.received(1)
     registry.sdk.snapshot = load_config(BODY, '"e"')
-    crew.publish("shop", registry.sdk.snapshot)
+    leader.publish("shop", registry.sdk.snapshot)
     registry.sdk.loading = False
     registry.sdk.first.callback(None)
-    expected = [say.Config("shop", '"e"', BODY), say.Loaded("shop"), say.Echo(1)]
-    assert [expected, expected] == [scene.heard(0), scene.heard(1)]
-    scene.ends(0)
+    expected = [protocol.PublishConfig("shop", '"e"', BODY), protocol.FirstFetchEnded("shop"), protocol.Echo(1)]
+    assert [expected, expected] == [scene.received(0), scene.received(1)]
+    scene.end(0)
     scene.advance(0.1)
-    assert ["Begin", "Apply", "Began", "Config", "Loaded", "Others", "Serve"] == kinds(scene.heard(2))
+    assert [*first[:3], "PublishConfig", "FirstFetchEnded", *first[3:]] == kinds(scene.received(2))
     assert 1 == len(logged_errors.flush())
 
 
-def test_it_serves_once_all_were_ready_and_while_one_is(scene: Scene, crew: Crew, logged_errors: Any) -> None:
-    """Traffic comes when the whole crew is there, and stays away only when all of it is gone."""
-    seen = [crew.serving]
+def test_it_serves_once_all_have_been_listening_and_while_one_is(
+    scene: Scene, leader: Leader, logged_errors: Any
+) -> None:
+    """The gateway becomes ready with the last worker, and unready only when all workers are gone."""
+    seen = [leader.serving]
     for place in (0, 1):
-        scene.says(place, say.Ready())
-        seen.append(crew.serving)
-    scene.ends(0)
-    seen.append(crew.serving)
-    scene.ends(1)
-    seen.append(crew.serving)
+        scene.send(place, protocol.Listening())
+        seen.append(leader.serving)
+    scene.end(0)
+    seen.append(leader.serving)
+    scene.end(1)
+    seen.append(leader.serving)
     assert [False, False, True, True, False] == seen
     assert 2 == len(logged_errors.flush())
 
 
-def test_it_serves_once_the_workers_have_taken_the_first_config(
-    scene: Scene, crew: Crew, registry: FakeRegistry
+def test_it_serves_once_the_workers_have_confirmed_the_first_config(
+    scene: Scene, leader: Leader, registry: FakeRegistry
 ) -> None:
-    """A large config takes a moment to compile; until then nobody is sent here."""
-    scene.says(0, say.Ready())
-    scene.says(1, say.Ready())
-    seen = [crew.serving]
+    """A large config takes a moment to compile; until then the gateway is not ready."""
+    scene.send(0, protocol.Listening())
+    scene.send(1, protocol.Listening())
+    seen = [leader.serving]
     registry.sdk.first.callback(None)
-    seen.append(crew.serving)
+    seen.append(leader.serving)
     for place in (0, 1):
-        (number,) = [message.number for message in scene.heard(place) if isinstance(message, say.Echo)]
-        scene.says(place, say.Echo(number))
-        seen.append(crew.serving)
+        (number,) = [message.number for message in scene.received(place) if isinstance(message, protocol.Echo)]
+        scene.send(place, protocol.Echo(number))
+        seen.append(leader.serving)
     assert [True, False, False, True] == seen
 
 
-def test_the_pause_before_a_successor_grows_with_each_early_death(scene: Scene, crew: Crew, logged_errors: Any) -> None:
-    """0.1 s, doubled up to 10 s; a worker that had lived is replaced at once."""
+def test_the_pause_before_a_replacement_grows_with_each_early_end(
+    scene: Scene, leader: Leader, logged_errors: Any
+) -> None:
+    """0.1 s, doubled up to 10 s; a worker that has run for longer is replaced at once."""
     pauses = []
     for place in (1, 2, 3, 4):
-        scene.ends(place)
-        pauses.append(round(crew._roll._returns[2].getTime() - scene.seconds(), 6))
+        scene.end(place)
+        pauses.append(round(leader._pool._restarts[2].getTime() - scene.seconds(), 6))
         scene.advance(pauses[-1])
     scene.advance(11)
-    scene.ends(5)
+    scene.end(5)
     scene.advance(0)
     assert [0.1, 0.2, 0.4, 0.8] == pauses
     assert 7 == len(scene.processes)
     assert 5 == len(logged_errors.flush())
-    assert [0.0, 0.1, 0.2, 6.4, 10.0, 10.0] == [round(pause(failures), 6) for failures in (0, 1, 2, 7, 8, 5000)]
+    assert [0.0, 0.1, 0.2, 6.4, 10.0, 10.0] == [round(pause(in_a_row), 6) for in_a_row in (0, 1, 2, 7, 8, 5000)]
 
 
-def test_a_worker_that_says_nothing_is_killed(scene: Scene, crew: Crew, logged_errors: Any) -> None:
-    """It tallies every second, so half a minute of silence means that it hangs."""
+def test_a_worker_that_sends_nothing_is_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """It sends a report each second, so half a minute without a message means that it hangs."""
     for _ in range(SILENCE_TICKS + 1):
-        scene.says(0, say.Tally([], [], [], {}, {}, [], [], []))
+        scene.send(0, protocol.MetricsReport([], [], [], {}, {}, [], [], []))
         scene.advance(1)
     assert [[], ["KILL"]] == [process.signals for process in scene.processes]
     assert 1 == len(logged_errors.flush())
 
 
-def test_a_worker_that_does_not_end_is_killed(scene: Scene, crew: Crew, logged_errors: Any) -> None:
-    """Its link is gone, so it serves nobody."""
+def test_a_worker_that_does_not_exit_is_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """Its link is closed, so it should have exited."""
     scene.links[0].connectionLost()
-    for _ in range(ENDING_TICKS + 1):
+    for _ in range(EXIT_TICKS + 1):
         scene.advance(1)
     assert ["KILL"] == scene.processes[0].signals
     assert 1 == len(logged_errors.flush())
 
 
-def test_nonsense_from_a_worker_ends_its_link(scene: Scene, crew: Crew, logged_errors: Any) -> None:
-    """What cannot be understood is not guessed at."""
-    scene.links[0].dataReceived(framed(b"\xc1"))
+def test_bytes_that_are_no_message_close_the_link_of_a_worker(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """Leader and worker are of one version, so this is a fault."""
+    scene.links[0].dataReceived(add_length(b"\xc1"))
     assert scene.wires[0].disconnecting
     assert 1 == len(logged_errors.flush())
 
 
-def test_a_refresh_is_done_here_and_answered_there(scene: Scene, crew: Crew, registry: FakeRegistry) -> None:
-    """With its limit and its credit, after the config that it brought, and to the worker that asked."""
-    scene.heard(0), scene.heard(1)
-    scene.says(0, say.Refresh(7, "shop", True, b"{}"))
-    scene.says(1, say.Refresh(3, "gone", False))
+def test_a_refresh_is_done_by_the_leader_and_answered_to_its_worker(
+    scene: Scene, leader: Leader, registry: FakeRegistry
+) -> None:
+    """With its limit and its credit; the reply follows the config that the refresh has fetched."""
+    scene.received(0), scene.received(1)
+    scene.send(0, protocol.Refresh(7, "shop", True, b"{}"))
+    scene.send(1, protocol.Refresh(3, "gone", False))
     assert [b"{}"] == registry.sdk.credits
     ((limited, answer),) = registry.sdk.asked
-    crew.publish("shop", load_config(BODY, '"e"'))
+    leader.publish("shop", load_config(BODY, '"e"'))
     answer.callback(Refreshed(None, changed=True))
     assert limited
-    assert [say.Config("shop", '"e"', BODY), say.Refreshed(7, None, True)] == scene.heard(0)
-    assert [say.Refreshed(3, "the SDK was stopped", False), say.Config("shop", '"e"', BODY)] == scene.heard(1)
+    assert [protocol.PublishConfig("shop", '"e"', BODY), protocol.RefreshResult(7, None, True)] == scene.received(0)
+    assert [
+        protocol.RefreshResult(3, "the SDK was stopped", False),
+        protocol.PublishConfig("shop", '"e"', BODY),
+    ] == scene.received(1)
 
 
-def test_a_webhook_id_is_spent_for_all_workers(scene: Scene, crew: Crew) -> None:
-    """Whoever asks first may use it."""
-    scene.heard(0), scene.heard(1)
-    scene.says(0, say.Accept(1, "shop", b"id", 300.0))
-    scene.says(1, say.Accept(1, "shop", b"id", 300.0))
-    scene.says(1, say.Accept(2, "shop", b"other", 300.0))
-    assert [say.Seen(1, False)] == scene.heard(0)
-    assert [say.Seen(1, True), say.Seen(2, False)] == scene.heard(1)
+def test_a_hook_call_id_is_accepted_once_for_all_workers(scene: Scene, leader: Leader) -> None:
+    """The first worker that sends it may use it."""
+    scene.received(0), scene.received(1)
+    scene.send(0, protocol.CheckCallId(1, "shop", b"id", 300.0))
+    scene.send(1, protocol.CheckCallId(1, "shop", b"id", 300.0))
+    scene.send(1, protocol.CheckCallId(2, "shop", b"other", 300.0))
+    assert [protocol.CallIdResult(1, False)] == scene.received(0)
+    assert [protocol.CallIdResult(1, True), protocol.CallIdResult(2, False)] == scene.received(1)
 
 
-def test_what_one_worker_has_open_is_told_to_the_others(scene: Scene, crew: Crew, logged_errors: Any) -> None:
-    """And taken back when it dies."""
-    scene.heard(0), scene.heard(1)
-    scene.says(0, say.Open(3, {"::1": 3}))
-    assert ([], [say.Others(3, {"::1": 3})]) == (scene.heard(0), scene.heard(1))
-    assert 3 == crew.stream_count
-    scene.ends(0)
-    assert [say.Others(0, {"::1": 0})] == scene.heard(1)
-    assert 0 == crew.stream_count
+def test_the_streams_of_a_worker_are_reported_to_the_others(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """And subtracted when it ends."""
+    scene.received(0), scene.received(1)
+    scene.send(0, protocol.OwnStreams(3, {"::1": 3}))
+    assert ([], [protocol.OtherStreams(3, {"::1": 3})]) == (scene.received(0), scene.received(1))
+    assert 3 == leader.stream_count
+    scene.end(0)
+    assert [protocol.OtherStreams(0, {"::1": 0})] == scene.received(1)
+    assert 0 == leader.stream_count
     assert 1 == len(logged_errors.flush())
 
 
-def test_a_reload_is_over_when_every_worker_has_said_so(scene: Scene, crew: Crew, logged_errors: Any) -> None:
-    """Or has died, or has kept everybody waiting for 5 s."""
-    done = [crew.settled() for _ in range(3)]
-    scene.says(0, say.Echo(1))
-    scene.says(1, say.Echo(1))
-    scene.says(1, say.Echo(2))
+def test_a_reload_is_settled_when_every_worker_has_echoed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """Or has ended, or 5 s have passed."""
+    done = [leader.settled() for _ in range(3)]
+    scene.send(0, protocol.Echo(1))
+    scene.send(1, protocol.Echo(1))
+    scene.send(1, protocol.Echo(2))
     assert [True, False, False] == [each.called for each in done]
-    scene.ends(0)
+    scene.end(0)
     assert [True, True, False] == [each.called for each in done]
     scene.advance(5)
     assert [True, True, True] == [each.called for each in done]
     assert 1 == len(logged_errors.flush())
 
 
-def test_an_sdk_is_told_of_once_and_again_when_its_streams_must_end(
-    scene: Scene, crew: Crew, registry: FakeRegistry
+def test_an_sdk_is_sent_once_and_again_when_its_streams_must_end(
+    scene: Scene, leader: Leader, registry: FakeRegistry
 ) -> None:
-    """A source of another kind is the leader's business."""
-    scene.heard(0)
-    crew.add_sdk(registry.sdk)
-    assert [] == scene.heard(0)
-    crew.restart_streams(registry.sdk)
-    crew.remove_sdk("shop")
-    assert ["Began", "Ended"] == kinds(scene.heard(0))
-    registry.sdk.first.callback(None)  # the first fetch of an SDK that is gone
-    assert [] == scene.heard(0)
+    """A new kind of source makes no difference to workers."""
+    scene.received(0)
+    leader.add_sdk(registry.sdk)
+    assert [] == scene.received(0)
+    leader.restart_streams(registry.sdk)
+    leader.remove_sdk("shop")
+    assert ["AddSdk", "RemoveSdk"] == kinds(scene.received(0))
+    registry.sdk.first.callback(None)  # the first fetch of an SDK that was removed
+    assert [] == scene.received(0)
 
 
-def test_a_stop_waits_for_the_workers_and_kills_those_that_stay(scene: Scene, crew: Crew) -> None:
-    """Within the drain window and 10 s; nobody is replaced meanwhile."""
-    stopped = Deferred.fromCoroutine(crew.drain(lambda: False))
-    assert "Drain" == kinds(scene.heard(0))[-1]
-    scene.ends(0)
+def test_a_stop_waits_for_the_workers_and_kills_those_that_remain(scene: Scene, leader: Leader) -> None:
+    """Within the drain window and 10 s; workers that end are not replaced."""
+    stopped = Deferred.fromCoroutine(leader.drain(lambda: False))
+    assert "Drain" == kinds(scene.received(0))[-1]
+    scene.end(0)
     scene.pump([0.05] * int((SETTINGS.http.sse.drain_window + 10) / 0.05 + 2))
     assert [[], ["KILL"]] == [process.signals for process in scene.processes]
-    scene.ends(1)
+    scene.end(1)
     scene.pump([0.05] * 2)
     assert stopped.called
     assert 2 == len(scene.processes)
 
 
-def test_evaluations_are_kept_before_their_worker_is_told_so(scene: Scene, crew: Crew) -> None:
-    """As they came; the worker holds back more than it may have under way."""
+def test_evaluations_are_stored_before_their_worker_gets_the_reply(scene: Scene, leader: Leader) -> None:
+    """Unchanged; the worker waits for the reply before it sends more than it may."""
     parcel = Parcel(b"{}\n{}", 2, [(60, b"{}", 3)], {"memory": 1})
-    scene.says(0, say.Evaluations(7, parcel))
-    (came, kept), *others = scene.parcels
-    assert (parcel, []) == (came, others)
-    scene.heard(0), scene.heard(1)
-    kept.callback(None)
-    assert ([say.Kept(7)], []) == (scene.heard(0), scene.heard(1))
+    scene.send(0, protocol.StoreEvaluations(7, parcel))
+    (received, stored), *others = scene.parcels
+    assert (parcel, []) == (received, others)
+    scene.received(0), scene.received(1)
+    stored.callback(None)
+    assert ([protocol.EvaluationsStored(7)], []) == (scene.received(0), scene.received(1))

@@ -1,4 +1,4 @@
-"""What worker processes use, as Prometheus reads it."""
+"""Resources of worker processes as metrics."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 from prometheus_client import CollectorRegistry
 
-from gateway.workers.process_metrics import Usage, used_by
+from gateway.workers.process_metrics import WorkerMetrics, process_usage
 
 METRICS_PAGE = Path(__file__).resolve().parents[2] / "docs/metrics.md"
 
 
-def samples(*members: SimpleNamespace, ends: int = 0) -> dict[str, float]:
+def samples(*workers: SimpleNamespace, ends: int = 0) -> dict[str, float]:
     """Return what a scrape shows of workers with these states, numbered from 1."""
     registry = CollectorRegistry()
-    registry.register(Usage(SimpleNamespace(members=dict(enumerate(members, 1)), ends=ends)))
+    registry.register(WorkerMetrics(SimpleNamespace(workers=dict(enumerate(workers, 1)), ends=ends)))
     return {
         sample.name + "".join(sample.labels.values()): sample.value
         for family in registry.collect()
@@ -27,7 +27,7 @@ def samples(*members: SimpleNamespace, ends: int = 0) -> dict[str, float]:
 
 def test_a_running_process_shows_its_memory_time_and_files() -> None:
     """This process stands for a worker."""
-    shown = samples(SimpleNamespace(pid=os.getpid(), ready=True), SimpleNamespace(pid=0, ready=False), ends=3)
+    shown = samples(SimpleNamespace(pid=os.getpid(), listening=True), SimpleNamespace(pid=0, listening=False), ends=3)
     assert (1, 3) == (shown["flaggateway_workers"], shown["flaggateway_worker_ends_total"])
     assert 10e6 < shown["flaggateway_worker_resident_memory_bytes1"] < 4e9
     assert 0 < shown["flaggateway_worker_cpu_seconds_total1"] < 1e5
@@ -35,13 +35,13 @@ def test_a_running_process_shows_its_memory_time_and_files() -> None:
     assert not [name for name in shown if name.endswith("2")]
 
 
-def test_a_process_that_is_gone_shows_nothing(tmp_path: Path) -> None:
-    """It may end between two looks."""
-    assert used_by(tmp_path / "1") is None
+def test_a_process_that_has_ended_has_no_usage(tmp_path: Path) -> None:
+    """It may end during a scrape."""
+    assert process_usage(tmp_path / "1") is None
 
 
-def test_the_page_lists_exactly_these_series() -> None:
-    """Docs and code name the same series."""
+def test_docs_list_exactly_these_series() -> None:
+    """docs/metrics.md and the code name the same series."""
     listed = set(re.findall(r"^\* `(flaggateway_\w+)`", METRICS_PAGE.read_text("utf-8"), re.MULTILINE))
-    shown = samples(SimpleNamespace(pid=os.getpid(), ready=True))
+    shown = samples(SimpleNamespace(pid=os.getpid(), listening=True))
     assert {re.sub(r"1$", "", name) for name in shown} == listed

@@ -1,4 +1,4 @@
-"""Who may listen on the port: our workers side by side, and nobody else."""
+"""A port that the workers of one gateway share, and no other process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.error import CannotListenError
 
 from gateway.serving import listen_error_text
-from gateway.workers import reuseport as sharing
+from gateway.workers import reuseport
 
 HOME = "127.0.0.1"
 
@@ -45,30 +45,30 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("reuse_port", [False, True])
-def test_a_port_that_somebody_listens_on_is_not_held(stack: ExitStack, reuse_port: bool) -> None:
-    """Also when that somebody shares it, as another gateway's workers do; the reason is one line."""
+def test_a_port_on_which_another_process_listens_is_not_reserved(stack: ExitStack, reuse_port: bool) -> None:
+    """Also when that process shares it, as another gateway's workers do; the reason is one line."""
     other = stack.enter_context(plain(reuse_port=reuse_port))
     port = other.getsockname()[1]
     with pytest.raises(CannotListenError) as failed:
-        sharing.hold(port, HOME)
+        reuseport.reserve_port(port, HOME)
     assert f"port {port} on 127.0.0.1 cannot be opened: Address already in use" == listen_error_text(failed.value)
 
 
-def test_a_held_port_is_ours_before_anybody_listens(stack: ExitStack) -> None:
-    """Neither another leader nor a plain server gets in while the workers start."""
+def test_a_reserved_port_is_protected_before_a_worker_listens(stack: ExitStack) -> None:
+    """Neither another leader nor another server can bind while the workers start."""
     port = free_port()
-    stack.enter_context(sharing.hold(port, HOME))
+    stack.enter_context(reuseport.reserve_port(port, HOME))
     with pytest.raises(CannotListenError):
-        sharing.hold(port, HOME)
+        reuseport.reserve_port(port, HOME)
     with pytest.raises(OSError, match="Address already in use"):
         plain(port)
 
 
-def test_workers_share_a_held_port_and_nothing_is_sent_to_the_holder(stack: ExitStack) -> None:
-    """Every connection comes to one of those who listen."""
+def test_workers_share_a_reserved_port_and_get_all_connections(stack: ExitStack) -> None:
+    """The socket that reserves the port gets none."""
     port = free_port()
-    stack.enter_context(sharing.hold(port, HOME))
-    shared = [stack.enter_context(sharing._shared(port, HOME)) for _ in range(2)]
+    stack.enter_context(reuseport.reserve_port(port, HOME))
+    shared = [stack.enter_context(reuseport._listen(port, HOME)) for _ in range(2)]
     clients = [stack.enter_context(socket.create_connection((HOME, port))) for _ in range(40)]
     accepted = []
     for each in shared:
@@ -79,34 +79,34 @@ def test_workers_share_a_held_port_and_nothing_is_sent_to_the_holder(stack: Exit
 
 
 @pytest.mark.parametrize("reuse_port", [False, True])
-def test_connections_that_linger_from_before_do_not_stand_in_the_way(stack: ExitStack, reuse_port: bool) -> None:
-    """A gateway that was restarted, with more workers or as many, gets its port at once."""
+def test_connections_in_time_wait_do_not_block_the_port(stack: ExitStack, reuse_port: bool) -> None:
+    """A restarted gateway gets its port at once, whether it shared the port before or not."""
     before = plain(reuse_port=reuse_port)
     port = before.getsockname()[1]
     client = socket.create_connection((HOME, port))
     served, _ = before.accept()
-    served.close()  # who closes first lingers
+    served.close()  # the side that closes first is in TIME_WAIT
     client.close()
     before.close()
-    stack.enter_context(sharing.hold(port, HOME))
-    stack.enter_context(sharing._shared(port, HOME))
+    stack.enter_context(reuseport.reserve_port(port, HOME))
+    stack.enter_context(reuseport._listen(port, HOME))
     with pytest.raises(CannotListenError):
-        sharing.hold(port, HOME)
+        reuseport.reserve_port(port, HOME)
 
 
 def test_every_address_means_ipv6_and_ipv4(stack: ExitStack) -> None:
     """An empty ``bind`` takes connections of both kinds where the host has both."""
     port = free_port()
-    held = stack.enter_context(sharing.hold(port, ""))
-    shared = stack.enter_context(sharing._everywhere(port, "", sharing._shared))
-    assert held.family == shared.family
+    reserved = stack.enter_context(reuseport.reserve_port(port, ""))
+    shared = stack.enter_context(reuseport._bind(port, "", reuseport._listen))
+    assert reserved.family == shared.family
     stack.enter_context(socket.create_connection((HOME, port)))
     if shared.family == socket.AF_INET6:
         stack.enter_context(socket.create_connection(("::1", port)))
 
 
-def test_an_address_that_is_not_ours_is_named() -> None:
-    """The operator reads which address it was."""
+def test_an_address_that_the_host_does_not_have_is_named() -> None:
+    """The error text contains the address."""
     with pytest.raises(CannotListenError) as failed:
-        sharing.hold(1, "192.0.2.1")
+        reuseport.reserve_port(1, "192.0.2.1")
     assert "port 1 on 192.0.2.1 cannot be opened" in listen_error_text(failed.value)

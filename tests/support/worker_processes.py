@@ -1,4 +1,4 @@
-"""The worker processes of a real gateway: who they are, who holds which connection, and asking one of them."""
+"""The worker processes of a real gateway: their ids, the connections that each has accepted, requests to one."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def _ended(pid: int) -> bool:
 
 
 def alive(pids: list[int]) -> list[int]:
-    """Return those processes that still run."""
+    """Return the processes that still run."""
     return [pid for pid in pids if not _ended(pid)]
 
 
 def holder(connection: socket.socket, pids: list[int]) -> int | None:
-    """Return which process has accepted a connection of ours; None while nobody has."""
+    """Return the process that has accepted a connection; None before one has."""
     ours, theirs = connection.getsockname()[1], connection.getpeername()[1]
     sockets = _server_sides(theirs).get(ours)
     return next((pid for pid in pids if sockets in _inodes(pid)), None)
 
 
 def holders(connections: list[socket.socket], pids: list[int]) -> list[int | None]:
-    """Return for each connection which process has accepted it."""
+    """Return the process that has accepted each connection."""
     owners = {inode: pid for pid in pids for inode in _inodes(pid)}
     sides = _server_sides(connections[0].getpeername()[1])
     return [owners.get(sides.get(connection.getsockname()[1], "")) for connection in connections]
@@ -70,11 +70,11 @@ class Visit:
     """A kept-alive connection to one worker."""
 
     def __init__(self, gateway: GatewayProcess, pid: int) -> None:
-        """Connect until that worker is the one that answers."""
+        """Connect until this worker has accepted the connection."""
         missed = []
         for _ in range(ATTEMPTS):
             self._connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=15)
-            self.ask("GET", "/")  # once it has answered, somebody has accepted
+            self.request("GET", "/")  # a process that answers has accepted the connection
             if holder(self._connection.sock, [pid]) == pid:
                 break
             missed.append(self._connection)
@@ -83,28 +83,28 @@ class Visit:
         for connection in missed:
             connection.close()
 
-    def ask(
+    def request(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Ask, and return status and body."""
+        """Send a request; return status and body of the answer."""
         self._connection.request(method, path, body or None, headers or {})
         answer = self._connection.getresponse()
         return answer.status, answer.read()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 
-def await_successor(gateway: GatewayProcess, before: list[int]) -> int:
-    """Return the worker that took the place of one of ``before``, once it answers."""
+def await_replacement(gateway: GatewayProcess, before: list[int]) -> int:
+    """Return the worker that replaces one of ``before``, once it listens."""
     fresh: list[int] = []
 
-    def came() -> bool:
+    def listens() -> bool:
         fresh[:] = [pid for pid in workers(gateway) if pid not in before and gateway.port in _listening(pid)]
         return bool(fresh)
 
-    eventually(came, gateway.logs)
+    eventually(listens, gateway.logs)
     return fresh[0]
 
 
