@@ -63,6 +63,7 @@ class _Connection(ProtocolWrapper):
     """
 
     factory: _ConnectionFactory
+    transport: Any  # TCP or TLS
     _received = 0
 
     def write(self, data: bytes) -> None:
@@ -89,7 +90,7 @@ class _Connection(ProtocolWrapper):
 
     def abort(self) -> None:
         """Close at once, whatever is buffered."""
-        self.transport.abortConnection()  # type: ignore[union-attr]  # set for as long as the connection lives
+        self.transport.abortConnection()
 
 
 class _ConnectionFactory(WrappingFactory):

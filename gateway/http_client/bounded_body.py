@@ -28,7 +28,7 @@ class Truncated(Exception):
 
 
 class BadEncoding(Exception):
-    """The body is not what its Content-Encoding says, or the encoding is unknown."""
+    """The body does not match its Content-Encoding, or the encoding is unknown."""
 
 
 class Sink(Protocol):
@@ -134,7 +134,7 @@ class _Reader(StreamProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.done.called:
             return
-        # Without a length, the end of the connection is the end of the body as far as HTTP can tell.
+        # Without a length, HTTP ends a body with the connection.
         if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self.done.errback(Truncated())
             return

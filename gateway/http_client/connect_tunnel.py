@@ -5,7 +5,7 @@ proxy endpoint ──► CONNECT host:port ──► 200 ──► the caller's 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
@@ -26,7 +26,9 @@ class TunnelRefused(Exception):
 class _Tunnel(Protocol):
     """Requests the tunnel, then passes every byte to the protocol of ``factory``."""
 
-    def __init__(self, request: bytes, factory: IProtocolFactory, address: IAddress | None) -> None:
+    transport: Any  # TCP, or TLS to the proxy
+
+    def __init__(self, request: bytes, factory: IProtocolFactory, address: Any) -> None:
         self._request = request
         self._factory = factory
         self._address = address
@@ -35,7 +37,6 @@ class _Tunnel(Protocol):
         self.opened: Deferred[IProtocol] = Deferred(lambda _: self._abort())
 
     def connectionMade(self) -> None:
-        assert self.transport is not None
         self.transport.write(self._request)
 
     def dataReceived(self, data: bytes) -> None:
@@ -61,13 +62,13 @@ class _Tunnel(Protocol):
             self._open(rest)
 
     def _open(self, rest: bytes) -> None:
-        inner = self._factory.buildProtocol(self._address)  # type: ignore[arg-type]
+        inner = self._factory.buildProtocol(self._address)
         if inner is None:
             self._refuse("the connection is not wanted any more")
             return
         self._inner = inner
         self._head = b""
-        inner.makeConnection(self.transport)  # type: ignore[arg-type]
+        inner.makeConnection(self.transport)
         self.opened.callback(inner)
         if rest:
             inner.dataReceived(rest)
@@ -79,7 +80,7 @@ class _Tunnel(Protocol):
 
     def _abort(self) -> None:
         if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]
+            self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._inner is not None:

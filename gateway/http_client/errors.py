@@ -5,8 +5,8 @@ Each direction has one table of words for these values: ``attempt`` for posts, `
 
 from __future__ import annotations
 
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from OpenSSL.SSL import Error as TlsError
 from service_identity import CertificateError, VerificationError
@@ -34,48 +34,29 @@ if TYPE_CHECKING:
 
 
 class NetworkError(Enum):
-    """Why a request failed, in either direction."""
+    """Why a request failed, in either direction; the values are the exceptions that mean it.
 
-    TOO_LARGE = auto()
-    BAD_ENCODING = auto()
-    TRUNCATED = auto()
-    ADDRESS_REFUSED = auto()
-    PROXY = auto()
-    WRONG_HOST = auto()  # the certificate is for another host name
-    TLS = auto()
-    TIMED_OUT = auto()
-    CANCELLED = auto()
-    UNKNOWN_HOST = auto()
-    ADDRESS_FAMILY = auto()
-    CONNECT = auto()
-    NOT_HTTP = auto()
-    SCHEME = auto()
-    LOST = auto()
-    BAD_URL = auto()
-    UNEXPECTED = auto()
+    The first member that fits any cause of an error counts, so the special ones stand above what comes along with
+    them: a failed handshake, for example, is a lost connection as well.
+    """
 
-
-# The first row that fits any cause of an error counts, so the special rows stand above what comes along with them:
-# a failed handshake, for example, is a lost connection as well.
-_ROWS: Final[tuple[tuple[tuple[type[BaseException], ...], NetworkError], ...]] = (
-    ((TooLarge,), NetworkError.TOO_LARGE),
-    ((BadEncoding,), NetworkError.BAD_ENCODING),
-    ((Truncated,), NetworkError.TRUNCATED),
-    ((AddressRefused,), NetworkError.ADDRESS_REFUSED),
-    ((TunnelRefused,), NetworkError.PROXY),
-    ((CertificateError, VerificationError), NetworkError.WRONG_HOST),
-    ((TlsError,), NetworkError.TLS),
-    ((ConnectTimeout, RequestTimeout), NetworkError.TIMED_OUT),
-    ((CancelledError, ConnectingCancelledError), NetworkError.CANCELLED),
-    ((DNSLookupError,), NetworkError.UNKNOWN_HOST),
-    ((UnsupportedAddressFamily,), NetworkError.ADDRESS_FAMILY),
-    ((ConnectError,), NetworkError.CONNECT),
-    ((ParseError,), NetworkError.NOT_HTTP),
-    ((SchemeNotSupported,), NetworkError.SCHEME),
-    ((ConnectionLost, PotentialDataLoss), NetworkError.LOST),
-    ((ResponseNeverReceived, RequestTransmissionFailed, ResponseFailed), NetworkError.LOST),
-    ((ValueError,), NetworkError.BAD_URL),  # of all URL parsers
-)
+    TOO_LARGE = (TooLarge,)
+    BAD_ENCODING = (BadEncoding,)
+    TRUNCATED = (Truncated,)
+    ADDRESS_REFUSED = (AddressRefused,)
+    PROXY = (TunnelRefused,)
+    WRONG_HOST = (CertificateError, VerificationError)  # the certificate is for another host name
+    TLS = (TlsError,)
+    TIMED_OUT = (ConnectTimeout, RequestTimeout)
+    CANCELLED = (CancelledError, ConnectingCancelledError)
+    UNKNOWN_HOST = (DNSLookupError,)
+    ADDRESS_FAMILY = (UnsupportedAddressFamily,)
+    CONNECT = (ConnectError,)
+    NOT_HTTP = (ParseError,)
+    SCHEME = (SchemeNotSupported,)
+    LOST = (ConnectionLost, PotentialDataLoss, ResponseNeverReceived, RequestTransmissionFailed, ResponseFailed)
+    BAD_URL = (ValueError,)  # of all URL parsers
+    UNEXPECTED = ()
 
 
 def classify(error: BaseException) -> tuple[NetworkError, str]:
@@ -84,9 +65,9 @@ def classify(error: BaseException) -> tuple[NetworkError, str]:
     The detail is the reason of a refused address or tunnel, else the name of the exception's type.
     """
     causes = list(_causes(error))
-    for types, found in _ROWS:
+    for found in NetworkError:
         for cause in causes:
-            if isinstance(cause, types):
+            if isinstance(cause, found.value):
                 own_text = isinstance(cause, (AddressRefused, TunnelRefused))
                 return found, str(cause) if own_text else type(error).__name__
     return NetworkError.UNEXPECTED, type(error).__name__

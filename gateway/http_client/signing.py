@@ -1,8 +1,8 @@
-"""The headers of one call: what it is, and the proofs that it comes from here.
+"""The headers of one POST: message id, sequence and signatures.
 
 ``X-Hub-Signature-256`` is GitHub's, ``X-Flagsmith-Signature`` Flagsmith's; ``webhook-…`` are those of Standard Webhooks
 (https://www.standardwebhooks.com), whose signature covers ``id.timestamp.body``.
-Signed anew for each attempt: the secrets may have been rotated since, and the Standard Webhooks time is the attempt's.
+Each attempt has signatures of its own: secrets may have been rotated, and a Standard Webhooks time is an attempt's.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import binascii
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from hmac import digest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.settings import OWN_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-WHSEC = "whsec_"
+WHSEC: Final = "whsec_"
 
 
 def headers_for(
     message_id: str, style: str, body: bytes, secrets: Sequence[str], now: int, sequence: int, version: str
 ) -> list[tuple[str, str]]:
-    """Return the headers of one attempt; ``now`` in Unix seconds, ``secrets`` the newest first, none means unsigned.
+    """Return the headers of one attempt; ``now`` in Unix seconds, ``secrets`` with the newest first, unsigned if empty.
 
     ``style`` is an endpoint's format, or ``exporter``; ``sequence`` counts the messages of the endpoint.
     """
@@ -36,7 +36,7 @@ def headers_for(
     ]
     if not secrets:
         return headers
-    # These two have one key: the newest secret's text as it stands, ``whsec_`` included, as their verifiers take it.
+    # The verifiers of these two use one key: the text of the newest secret, ``whsec_`` included.
     first = digest(secrets[0].encode(), body, sha256).hex()
     headers.append(("X-Hub-Signature-256", f"sha256={first}"))
     if style in {"environment", "audit_log"}:
@@ -54,9 +54,9 @@ def _standard(secret: str, signed: bytes) -> str:
 
 
 def standard_key(secret: str) -> bytes:
-    """Return the key of Standard Webhooks signatures: what ``whsec_…`` holds in base64, else the text's own bytes.
+    """Return the key of Standard Webhooks signatures: the base64 after ``whsec_``, else the text's own bytes.
 
-    A text that starts with ``whsec_`` and goes on with no base64 is a text like any other.
+    A text with ``whsec_`` and no valid base64 after it is used as it is.
     """
     if secret.startswith(WHSEC):
         encoded = secret.removeprefix(WHSEC).rstrip("=")
@@ -70,7 +70,7 @@ def standard_key(secret: str) -> bytes:
 
 
 def extra_headers(headers: Mapping[str, str | Sequence[str]]) -> list[tuple[str, str]]:
-    """Return the headers of the settings, one pair per value, without those that HTTP or ``headers_for`` set."""
+    """Return the headers of the settings, one pair per value, except those that HTTP or ``headers_for`` set."""
     return [
         (name, value)
         for name, values in headers.items()

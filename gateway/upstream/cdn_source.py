@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from twisted.web.iweb import IResponse
 
     from gateway.http_client import Reactor
-    from gateway.settings.schema.root import Upstream
+    from gateway.settings import Upstream
     from gateway.upstream.source import SourceContext, Wake
 
 _log = component_logger("sdks")

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
-from gateway.upstream.inotify import OnEvent, Watch, open_watch
+from gateway.upstream.inotify import InotifyWatch, OnEvent, open_watch
 from gateway.upstream.outcome import (
     FILE_NOT_MODIFIED,
     FILE_RELOADED,
@@ -58,7 +58,7 @@ class FileSource:
         max_bytes: int,
         polling: bool,
         every: float,
-        watching: Callable[[Any, OnEvent], Watch | None] = open_watch,
+        watching: Callable[[Any, OnEvent], InotifyWatch | None] = open_watch,
     ) -> None:
         self._context = context
         self._path = path
@@ -66,7 +66,7 @@ class FileSource:
         self._polling = polling
         self._every = every
         self._watching = watching
-        self._watch: Watch | None = None
+        self._watch: InotifyWatch | None = None
         self._wake: Wake | None = None
         self._seen: PathState | None = None
         self._read_again = self._fresh = False

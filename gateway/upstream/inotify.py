@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.python.filepath import FilePath
 
@@ -18,20 +18,11 @@ _log = component_logger("offline")
 OnEvent = Callable[[str | None], None]
 
 
-class Watch(Protocol):
-    """Reports changes in a set of directories, sometimes more than there were; other machines' changes never."""
-
-    def set_directories(self, directories: Sequence[Directory]) -> None:
-        """Watch exactly these from now on; no effect when they are the same as before."""
-
-    def close(self) -> None:
-        """Report nothing more and close the descriptor."""
-
-
-def open_watch(reactor: Any, on_event: OnEvent) -> Watch | None:
+def open_watch(reactor: Any, on_event: OnEvent) -> InotifyWatch | None:
     """Return a watch, or None where inotify does not work.
 
     It calls ``on_event`` in the reactor thread with the full path that changed; None when a directory was removed.
+    It does not see what another machine changes on a network mount.
     """
     try:
         from twisted.internet.inotify import INotify
@@ -70,7 +61,7 @@ class InotifyWatch:
         return True
 
     def set_directories(self, directories: Sequence[Directory]) -> None:
-        """See ``Watch``."""
+        """Watch exactly these from now on; no effect when they are the same as before."""
         wanted = tuple(directories)
         if wanted == self._directories and self._notifier is not None:
             return
@@ -86,7 +77,7 @@ class InotifyWatch:
             self._directories = ()
 
     def close(self) -> None:
-        """See ``Watch``."""
+        """Report nothing more and close the descriptor."""
         notifier, self._notifier = self._notifier, None
         self._directories = ()
         if notifier is not None:

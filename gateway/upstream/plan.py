@@ -13,8 +13,8 @@ from gateway.upstream.polling import interval
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.settings.schema.root import Sdk as SdkSettings
-    from gateway.settings.schema.root import Settings
+    from gateway.settings import Sdk as SdkSettings
+    from gateway.settings import Settings
 
 
 @frozen

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gateway.http_client import Reactor
-    from gateway.settings.schema.root import Settings
+    from gateway.settings import Settings
 
 _log = component_logger("sdks")
 

@@ -17,26 +17,26 @@ NEVER = "link-local and cloud metadata addresses are never called"
     ],
 )  # fmt: skip
 def test_link_local_and_metadata_addresses_are_refused_in_every_spelling(address: str) -> None:
-    """No settings open the way to a cloud's credentials."""
+    """No setting allows access to a cloud's credentials."""
     everything = Guard.from_settings(["0.0.0.0/0", "::/0"], [])
     assert everything.refusal(address) == NEVER
     assert Guard().refusal(address) == NEVER
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"])
-def test_what_is_no_single_machine_is_refused(address: str) -> None:
+def test_addresses_of_no_single_host_are_refused(address: str) -> None:
     """Unspecified, multicast and broadcast addresses are never connected to."""
     assert Guard().refusal(address) == "not the address of one machine"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.1.2.3", "192.0.2.9", "2001:db8::1", "::ffff:10.0.0.1"])
-def test_all_others_may_be_called_by_default(address: str) -> None:
-    """Receivers inside are the usual ones."""
+def test_other_addresses_are_allowed_by_default(address: str) -> None:
+    """Most receivers are in private networks."""
     assert Guard().refusal(address) is None
 
 
-def test_allowed_networks_narrow() -> None:
-    """Outside of them nothing is called."""
+def test_only_allowed_networks_are_called() -> None:
+    """An address outside of them is refused."""
     guard = Guard.from_settings(["10.0.0.0/8"], [])
     assert guard.refusal("10.9.9.9") is None
     assert guard.refusal("::ffff:10.9.9.9") is None
@@ -51,6 +51,6 @@ def test_denied_networks_win() -> None:
     assert guard.refusal("64:ff9b::a01:1") == "in a network that delivery.denied_networks names"
 
 
-def test_what_is_no_address_is_refused() -> None:
-    """Whatever a resolver says, only addresses are connected to."""
+def test_a_text_that_is_no_address_is_refused() -> None:
+    """Only addresses are connected to, whatever a resolver returns."""
     assert Guard().refusal("example.org") == "not an address"

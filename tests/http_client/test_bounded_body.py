@@ -31,21 +31,21 @@ def test_gzip_members_are_joined(body, more, step):
 
 
 def test_the_limit_counts_decompressed_bytes_while_they_arrive():
-    """A small input that unfolds beyond the limit is refused at that point, and exactly the limit is accepted."""
+    """A small input that decompresses beyond the limit is refused at that point; exactly the limit is accepted."""
     assert bytes(5000) == inflated(gzip.compress(bytes(5000)), limit=5000)
     with pytest.raises(TooLarge):
         inflated(gzip.compress(bytes(5001)), limit=5000)
 
 
 def test_the_limit_counts_received_bytes_too():
-    """Input that unfolds to nothing is still bounded."""
+    """Input that decompresses to nothing is still bounded."""
     empty = gzip.compress(b"")
     with pytest.raises(TooLarge):
         inflated(empty * 100, limit=1000, step=100)
 
 
 def test_a_bomb_takes_no_more_memory_than_the_limit(monkeypatch):
-    """Never more than one byte beyond the limit is unfolded, whatever the input could become."""
+    """Never more than one byte beyond the limit is decompressed, whatever the input could become."""
     inflater = Inflater(4096, "gzip")
     with pytest.raises(TooLarge):
         inflater.feed(gzip.compress(bytes(50_000_000))[:4000])
@@ -59,8 +59,8 @@ def test_a_cut_gzip_stream_is_truncated():
 
 
 @pytest.mark.parametrize("data", [b"plain text", gzip.compress(b"x", mtime=0) + b"garbage", zlib.compress(b"x")])
-def test_what_is_no_gzip_is_refused(data):
-    """Bytes that are no gzip, before or after a good member, are an error and no body."""
+def test_data_that_is_not_gzip_is_refused(data):
+    """Bytes that are not gzip, before or after a good member, are an error."""
     with pytest.raises(BadEncoding):
         inflated(data, limit=1000, step=1000)
 
@@ -71,7 +71,7 @@ def test_zero_padding_after_gzip_is_tolerated():
 
 
 def test_unknown_encodings_are_refused_at_once():
-    """An encoding that we did not ask for is refused before any byte is read."""
+    """An encoding that was not requested is refused before any byte is read."""
     with pytest.raises(BadEncoding):
         Inflater(1000, "br")
 

@@ -25,7 +25,7 @@ from gateway.upstream.outcome import Kind
 
 
 def never_received(*reasons: Exception) -> ResponseNeverReceived:
-    """What an agent fails with when a connection ends before the response."""
+    """The exception of an agent whose connection ended before the response."""
     return ResponseNeverReceived([Failure(reason) for reason in reasons])
 
 

@@ -1,4 +1,4 @@
-"""One attempt over real sockets, most of them with a receiver that does its worst."""
+"""One attempt over real sockets, mostly with hostile receivers."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def answering(*parts: bytes, endless: bytes = b"") -> Callable[[socket.socket], 
     """Read a request, send the parts, and then the endless one again and again."""
 
     def act(connection: socket.socket) -> None:
-        asked = b""
-        while not asked.endswith(BODY):  # closing with something unread would be a reset
-            asked += connection.recv(65536)
+        request = b""
+        while not request.endswith(BODY):  # closing with unread bytes would be a reset
+            request += connection.recv(65536)
         for part in parts:
             connection.sendall(part)
         while endless:
@@ -64,7 +64,7 @@ def answering(*parts: bytes, endless: bytes = b"") -> Callable[[socket.socket], 
 
 @pytest_twisted.ensureDeferred
 async def test_a_receiver_gets_the_body_and_the_headers() -> None:
-    """What is sent is what was signed."""
+    """The bytes that are signed are the bytes that are sent."""
     with Receiver(lambda _: 202) as receiver:
         done = await attempt(receiver.url)
     assert (done.status, done.fault) == (202, "")
@@ -74,7 +74,7 @@ async def test_a_receiver_gets_the_body_and_the_headers() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_name_and_password_in_the_address_become_credentials() -> None:
-    """As every HTTP client does it; they are not part of what is asked for."""
+    """As in every HTTP client; they are not part of the request target."""
     with Receiver() as receiver:
         await attempt(receiver.url.replace("//", "//anna:p%40ss@"))
     (call,) = receiver.calls
@@ -85,25 +85,25 @@ async def test_a_name_and_password_in_the_address_become_credentials() -> None:
 @pytest_twisted.ensureDeferred
 async def test_no_cookie_comes_back() -> None:
     """Attempts have nothing to do with each other."""
-    asked = []
+    requests = []
 
     def act(connection: socket.socket) -> None:
         heard = b""
         while data := connection.recv(65536):
             heard += data
             if heard.endswith(BODY):
-                asked.append(heard)
+                requests.append(heard)
                 heard = b""
                 connection.sendall(OK + b"Set-Cookie: seen=1; Path=/\r\nContent-Length: 0\r\n\r\n")
 
     with server(act) as port:
         await attempt(f"http://127.0.0.1:{port}/", sends=3)
-    assert len(asked) == 3
-    assert all(b"cookie" not in each.lower() for each in asked)
+    assert len(requests) == 3
+    assert all(b"cookie" not in each.lower() for each in requests)
 
 
 @pytest_twisted.ensureDeferred
-async def test_names_that_idna_knows_nothing_of_are_called() -> None:
+async def test_host_names_that_idna_refuses_are_called() -> None:
     """Containers have underscores in their names; a name in another script goes out as it is in the DNS."""
     with Receiver() as receiver:
         port = receiver.url.rsplit(":", 1)[1]
@@ -147,7 +147,7 @@ async def test_connections_are_used_again() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_answer_s_first_bytes_and_its_retry_after_are_kept() -> None:
-    """1 KiB of the body, whatever its encoding says."""
+    """1 KiB of the body as received, whatever its encoding."""
     head = b"HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Encoding: gzip\r\nContent-Length: 5000\r\n\r\n"
     with server(answering(head, b"x" * 5000)) as port:
         done = await attempt(f"http://127.0.0.1:{port}/")
@@ -157,7 +157,7 @@ async def test_the_answer_s_first_bytes_and_its_retry_after_are_kept() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_redirect_is_not_followed() -> None:
-    """Not even to where anybody may go; least of all to a cloud's credentials."""
+    """Neither to an allowed address nor to a cloud's credentials."""
     with Receiver() as other:
         for target in (other.url, "http://169.254.169.254/latest/meta-data/"):
             head = f"HTTP/1.1 307 Away\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode()
@@ -186,8 +186,8 @@ async def test_an_endless_head_is_cut() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_dripping_answer_ends_with_the_timeout() -> None:
-    """One byte now and then does not buy time, in the head or in the body."""
+async def test_a_slow_answer_ends_with_the_timeout() -> None:
+    """One byte at a time does not extend the timeout, in the head or in the body."""
 
     def drip(first: bytes) -> Callable[[socket.socket], None]:
         def act(connection: socket.socket) -> None:
@@ -230,8 +230,8 @@ async def test_a_reset_and_a_closed_port_are_failed_attempts() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_no_http_is_a_failed_attempt() -> None:
-    """A receiver that speaks something else."""
+async def test_a_receiver_that_does_not_speak_http_is_a_failed_attempt() -> None:
+    """An SMTP greeting instead of a response."""
     with server(answering(b"220 smtp.example.org ready\r\n" * 4)) as port:
         done = await attempt(f"http://127.0.0.1:{port}/")
     assert done.status is None
@@ -240,7 +240,7 @@ async def test_what_is_no_http_is_a_failed_attempt() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_networks_that_are_denied_are_not_connected_to() -> None:
-    """The guard stands before the socket."""
+    """The guard checks before a socket is opened."""
     with Receiver() as receiver:
         done = await attempt(receiver.url, denied_networks=["127.0.0.0/8"])
         assert done.fault == "not called: in a network that delivery.denied_networks names"
@@ -249,20 +249,20 @@ async def test_networks_that_are_denied_are_not_connected_to() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_odd_spellings_of_an_address_are_the_address() -> None:
-    """What the system's resolver makes of a name is what is checked."""
+    """The guard checks the address that the system's resolver returns."""
     done = await attempt("http://0xa9fea9fe/", within=2)
     assert done.fault == "not called: link-local and cloud metadata addresses are never called"
 
 
 class Rebinding:
-    """A reactor whose resolver gives another address each time it is asked, the harmless one first."""
+    """A reactor whose resolver returns another address each time, the harmless one first."""
 
     def __init__(self, *answers: list[str]) -> None:
         from twisted.internet import reactor  # noqa: TID251 - real sockets
 
         self._real = reactor
         self._answers = list(answers)
-        self.asked = 0
+        self.resolved = 0
 
     @property
     def nameResolver(self):
@@ -271,8 +271,8 @@ class Rebinding:
 
     def resolveHostName(self, receiver, host, port=0, *_, **__):
         """Answer with the next list."""
-        found = self._answers[min(self.asked, len(self._answers) - 1)]
-        self.asked += 1
+        found = self._answers[min(self.resolved, len(self._answers) - 1)]
+        self.resolved += 1
         receiver.resolutionBegan(None)
         for address in found:
             receiver.addressResolved(IPv4Address("TCP", address, port))
@@ -284,19 +284,19 @@ class Rebinding:
 
 @pytest_twisted.ensureDeferred
 async def test_the_address_that_was_checked_is_the_one_connected_to() -> None:
-    """A name that changes its mind is asked once per connection, and its second answer is checked as the first."""
+    """A name is resolved once per connection, and the address of the second connection is checked like the first."""
     with Receiver() as receiver:
         port = receiver.url.rsplit(":", 1)[1]
         rebinding = Rebinding(["127.0.0.1"], ["169.254.169.254"])
         done = await attempt(f"http://rebind.test:{port}", reactor=rebinding)
-        assert (done.status, rebinding.asked) == (204, 1)
+        assert (done.status, rebinding.resolved) == (204, 1)
         assert receiver.calls[0].headers["host"].startswith("rebind.test")
         done = await attempt(f"http://rebind.test:{port}", reactor=rebinding)
         assert done.fault == "not called: link-local and cloud metadata addresses are never called"
 
 
 @pytest_twisted.ensureDeferred
-async def test_of_several_addresses_the_allowed_and_living_one_is_used() -> None:
+async def test_the_first_address_that_is_allowed_and_answers_is_used() -> None:
     """One is forbidden, one refuses the connection, one answers."""
     with Receiver() as receiver:
         port = receiver.url.rsplit(":", 1)[1]
@@ -326,10 +326,10 @@ def authority() -> trustme.CA:
 
 
 def tls_server(authority: trustme.CA, name: str, seen: list[str | None]) -> Callable[[socket.socket], None]:
-    """A receiver with a certificate for ``name``; notes the names that callers ask for."""
+    """A receiver with a certificate for ``name``; collects the names of the TLS handshakes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
-    context.sni_callback = lambda _, asked, __: seen.append(asked)
+    context.sni_callback = lambda _, name, __: seen.append(name)
 
     def act(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as secure:
@@ -339,8 +339,8 @@ def tls_server(authority: trustme.CA, name: str, seen: list[str | None]) -> Call
 
 
 @pytest_twisted.ensureDeferred
-async def test_tls_is_for_the_name_whatever_address_it_has(authority: trustme.CA, tmp_path: Path) -> None:
-    """The right name is asked for and checked, against the endpoint's own authority."""
+async def test_tls_checks_the_host_name(authority: trustme.CA, tmp_path: Path) -> None:
+    """The name is sent and checked against the endpoint's own authority, whatever address it has."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     seen: list[str | None] = []
     with server(tls_server(authority, "hooks.test", seen)) as port:
@@ -354,7 +354,7 @@ async def test_tls_is_for_the_name_whatever_address_it_has(authority: trustme.CA
 
 
 def test_a_cancellation_while_connecting_is_no_timeout() -> None:
-    """The attempt's own timer is a timeout; a stop that cancels the attempt is none, and still gives an attempt."""
+    """The attempt's own timer is a timeout; an attempt that is cancelled is not, and still returns an Attempt."""
     reactor = MemoryReactorClock()  # its connections are never made
     sender = make_sender(reactor, Route("http://192.0.2.1/", "", 1, 5.0, Delivery()))
     faults: list[tuple[str, float]] = []

@@ -30,7 +30,7 @@ def hexadecimal(key, body=BODY):
 
 
 @pytest.mark.parametrize("style", [*FORMATS, "exporter"])
-def test_every_call_says_what_it_is(style):
+def test_every_post_has_the_common_headers(style):
     """All formats have the content type, the product, the message's id and its number; unsigned without a secret."""
     assert headers_for(ID, style, BODY, [], 1, 7, "1.2.3") == [
         ("Content-Type", "application/json"),
@@ -42,7 +42,7 @@ def test_every_call_says_what_it_is(style):
 
 @pytest.mark.parametrize("style", [*FORMATS, "exporter"])
 def test_every_format_has_the_hub_signature(style):
-    """The hub signature is the hex HMAC of the body under the text of the first secret, prefix included."""
+    """The hub signature is the hex HMAC of the body with the text of the first secret as key, prefix included."""
     assert signed(style, ["plain", "old"])["X-Hub-Signature-256"] == f"sha256={hexadecimal(b'plain')}"
     assert signed(style, [WHSEC])["X-Hub-Signature-256"] == f"sha256={hexadecimal(WHSEC.encode())}"
 
@@ -61,7 +61,7 @@ def test_only_envelopes_have_standard_webhooks_headers(style):
 
 
 def test_the_published_package_accepts_an_envelope():
-    """The standardwebhooks package verifies the call, with the secret as it stands in the settings."""
+    """The standardwebhooks package verifies the call, with the secret as written in the settings."""
     assert Webhook(WHSEC).verify(BODY, signed()) == {"größe": "ü"}
 
 
@@ -105,14 +105,14 @@ def test_a_plain_secret_is_its_own_key():
         ("MDEy", b"MDEy"),
     ],
 )
-def test_what_the_key_is(secret, key):
+def test_standard_webhooks_keys(secret, key):
     """whsec_ and base64, padded or not, is the decoded key; anything else is its own bytes."""
     assert standard_key(secret) == key
 
 
 @given(st.binary(max_size=200), st.text(min_size=1, max_size=40), st.integers(0, 2**40))
 def test_signatures_of_any_body(body, secret, now):
-    """For any body, secret and moment the signatures are what the definitions say."""
+    """For any body, secret and time the signatures match their definitions."""
     headers = dict(headers_for(ID, "envelope", body, [secret], now, 1, "0"))
     text = f"{ID}.{now}.".encode() + body
     expected = base64.b64encode(hmac.new(standard_key(secret), text, hashlib.sha256).digest()).decode()
@@ -128,6 +128,6 @@ def test_the_secrets_of_an_endpoint():
 
 
 def test_headers_of_the_settings_do_not_replace_ours():
-    """A configured header goes out once per value; those that say what the call is cannot be set."""
+    """A configured header is sent once per value; the gateway's own headers cannot be set."""
     wanted = {"Authorization": ["Bearer x"], "X-A": ["1", "2"], "X-B": "3", "HOST": "h", "X-Hub-Signature-256": "f"}
     assert extra_headers(wanted) == [("Authorization", "Bearer x"), ("X-A", "1"), ("X-A", "2"), ("X-B", "3")]

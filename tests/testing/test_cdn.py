@@ -1,4 +1,4 @@
-"""The fake CDN as a program, and what importing the room costs others."""
+"""The fake CDN as a program, and the imports of the upstream room."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_fake_cdn_serves_a_file_that_changes(tmp_path):
 
 
 def test_importing_the_room_chooses_no_reactor():
-    """Whoever imports this room may still choose a reactor."""
+    """A program that imports this room can still choose a reactor."""
     code = "import sys, gateway.upstream, gateway.testing.cdn; print('twisted.internet.reactor' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == result.stdout.strip()

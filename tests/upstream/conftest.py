@@ -1,4 +1,4 @@
-"""Kit of the upstream tests: settings in one line, a reporter that remembers, a source played by the test."""
+"""Tools of the upstream tests: settings in one line, a recording reporter, a source that the test controls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def config(value: str) -> bytes:
 
 
 def value_of(snapshot: Snapshot | None) -> object:
-    """What that flag says, or None without a config."""
+    """The value of that flag, or None without a config."""
     return None if snapshot is None else snapshot.evaluate("flag", None).value
 
 
@@ -35,7 +35,7 @@ def make_settings(sdks: dict[str, dict], **more: object) -> Settings:
 
 
 class Remembering:
-    """A reporter that keeps everything."""
+    """A reporter that collects its calls."""
 
     def __init__(self) -> None:
         self.records: list[tuple[str, bool, str]] = []
@@ -52,8 +52,8 @@ class Remembering:
         return [message for _, _, message in self.records]
 
 
-class PlayedSource:
-    """A source whose fetches end when the test says so."""
+class ControlledSource:
+    """A source whose fetches the test ends."""
 
     remote = True
     fetched, not_modified, unreadable, unparsable = "fetched", "not modified", "unreadable", "unparsable"
@@ -89,12 +89,12 @@ class PlayedSource:
 
 
 class Stage:
-    """A registry on a Clock, whose sources the test plays."""
+    """A registry on a Clock, whose sources the test controls."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.reporter = Remembering()
-        self.sources: dict[str, list[PlayedSource]] = {}
+        self.sources: dict[str, list[ControlledSource]] = {}
         self.changes: list[tuple[str, object, object]] = []
         self.removed: list[object] = []
         self.attributes: list[object] = []
@@ -118,19 +118,19 @@ class Stage:
         """Check and apply other settings, as the gateway's reload does."""
         self.registry.reconfigure(settings, self.registry.check(settings))
 
-    def _make(self, plan, context, network) -> PlayedSource:
-        source = PlayedSource(plan)
+    def _make(self, plan, context, network) -> ControlledSource:
+        source = ControlledSource(plan)
         self.sources.setdefault(plan.id, []).append(source)
         return source
 
-    def source(self, sdk_id: str) -> PlayedSource:
+    def source(self, sdk_id: str) -> ControlledSource:
         """The newest source of that SDK."""
         return self.sources[sdk_id][-1]
 
 
 @pytest.fixture
 def stage() -> Stage:
-    """A registry that the test drives entirely by itself."""
+    """A registry on a Clock with sources that the test controls."""
     return Stage()
 
 

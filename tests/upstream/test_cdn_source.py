@@ -1,4 +1,4 @@
-"""The CDN poller against a real (fake) CDN on loopback: every fault, redirect and encoding."""
+"""The CDN source against a fake CDN on loopback: every error, redirect and encoding."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ async def test_upstream_without_etag(upstream):
 
 @pytest_twisted.ensureDeferred
 async def test_gzip(upstream):
-    """A compressed answer is unpacked."""
+    """A compressed response is decompressed."""
     upstream.cdn.mode = "gzip"
     assert "red" == value(await upstream.open())
 
@@ -164,7 +164,7 @@ FAULTS = {
 @pytest.mark.parametrize("mode", FAULTS)
 @pytest_twisted.ensureDeferred
 async def test_faults_leave_the_last_good_config(upstream, mode):
-    """Each fault is told by its own text and kind, the good config stays, and the next good answer is taken."""
+    """Each error has its own text and kind, the good config stays, and the next good response replaces it."""
     text, kind, record = FAULTS[mode]
     sdk = await upstream.open(limits={"max_bytes": 100_000})
     good, upstream.cdn.mode = sdk.snapshot, mode
@@ -178,7 +178,7 @@ async def test_faults_leave_the_last_good_config(upstream, mode):
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_endless_body_is_cut_off(upstream):
+async def test_an_endless_body_is_aborted(upstream):
     """The limit is counted while bytes arrive, and the connection is closed at it."""
     sdk = await upstream.open(limits={"max_bytes": 200_000})
     upstream.cdn.mode = "oversized"
@@ -192,8 +192,8 @@ async def test_an_endless_body_is_cut_off(upstream):
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_endless_head_is_cut_off(upstream):
-    """Header fields are bounded as well: the connection is cut long before the time-out."""
+async def test_an_endless_head_is_aborted(upstream):
+    """Header fields are bounded as well: the connection is aborted long before the timeout."""
     upstream.cdn.mode = "babble"
     await upstream.open(limits={"max_bytes": 100_000})
     assert ["connect"] == upstream.reporter.outcomes
@@ -201,7 +201,7 @@ async def test_an_endless_head_is_cut_off(upstream):
 
 @pytest_twisted.ensureDeferred
 async def test_a_kept_connection_does_not_add_up(upstream):
-    """What earlier fetches received is no part of a later one's bound, and one connection serves them all."""
+    """Bytes of earlier fetches do not count in later ones, and one connection serves them all."""
     upstream.cdn.mode, upstream.cdn.body = "no-etag", config("red") + b" " * 90_000
     await upstream.open(limits={"max_bytes": 100_000})
     ports = {request.port for request in upstream.cdn.peers}
@@ -212,7 +212,7 @@ async def test_a_kept_connection_does_not_add_up(upstream):
 
 @pytest_twisted.ensureDeferred
 async def test_a_hanging_upstream_ends_at_the_timeout(upstream):
-    """An upstream that accepts and never answers fails the first fetch at the total time-out; later ones recover."""
+    """An upstream that accepts and never answers fails the first fetch at the total timeout; later ones recover."""
     upstream.cdn.mode = "hang"
     sdk = await upstream.open(limits={"timeout": 0.2})
     assert (None, ["timeout"]) == (sdk.snapshot, upstream.reporter.outcomes)
@@ -223,8 +223,8 @@ async def test_a_hanging_upstream_ends_at_the_timeout(upstream):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_refused_connection_is_told(upstream):
-    """Nobody listening is a failure like others."""
+async def test_a_refused_connection_has_its_own_text(upstream):
+    """A closed port is a failed fetch."""
     sdk = await upstream.open()
     await upstream.cdn.close()
     error = (await upstream.refresh()).error
@@ -253,7 +253,7 @@ async def test_stop_ends_a_hanging_fetch(upstream):
 
 @pytest_twisted.ensureDeferred
 async def test_a_refresh_during_a_fetch_makes_a_new_one(upstream):
-    """Callers during an older fetch get one that began after their call, and a disconnecting first caller ends none."""
+    """Callers during a fetch get one that began after their call; a first caller that disconnects ends neither."""
     await upstream.open()
     upstream.cdn.mode = "hang"
     first = upstream.sdk.refresh()
@@ -299,7 +299,7 @@ async def test_http_redirects_end_somewhere(upstream):
 @pytest.mark.parametrize("location", ["http://[::1", "//user@[", "http://user:secret@127.0.0.1:1:1/"])
 @pytest_twisted.ensureDeferred
 async def test_a_redirect_to_no_address_is_a_failure(upstream, location):
-    """Whichever parser stumbles over it, the reason says so and repeats nothing of it."""
+    """Whichever parser refuses it, the reason is the same and holds nothing of the address."""
     upstream.cdn.mode, upstream.cdn.location = "moved", location
     await upstream.open()
     reason = (await upstream.refresh()).error
@@ -310,7 +310,7 @@ async def test_a_redirect_to_no_address_is_a_failure(upstream, location):
 
 @pytest_twisted.ensureDeferred
 async def test_forced_redirect_in_the_body(upstream):
-    """A config that insists is fetched where it says, and later fetches begin there."""
+    """A config with a forced redirect is fetched from there, and later fetches begin there."""
     other, base = upstream.another(config("blue"))
     upstream.cdn.mode, upstream.cdn.redirect = "redirect-in-body", (base, 2)
     sdk = await upstream.open()
@@ -321,7 +321,7 @@ async def test_forced_redirect_in_the_body(upstream):
 
 @pytest_twisted.ensureDeferred
 async def test_a_custom_base_is_not_left_without_force(upstream):
-    """A polite redirect away from a base URL that the operator set is refused; kind 0 is accepted and stays."""
+    """A redirect of kind 1 away from a base URL of the settings is refused; with kind 0 the body is accepted."""
     other, base = upstream.another(config("blue"))
     upstream.cdn.mode, upstream.cdn.redirect = "redirect-in-body", (base, 1)
     sdk = await upstream.open()
@@ -334,7 +334,7 @@ async def test_a_custom_base_is_not_left_without_force(upstream):
 
 @pytest.mark.parametrize(("kind", "fetches"), [(0, [1, 1]), (1, [1, 2])])
 @pytest_twisted.ensureDeferred
-async def test_a_default_base_is_left_when_asked_politely(upstream, monkeypatch, kind, fetches):
+async def test_an_unforced_redirect_leaves_a_default_base(upstream, monkeypatch, kind, fetches):
     """From a default CDN, kind 0 moves the next fetch and kind 1 this one; the operator is warned once."""
     other, base = upstream.another(config("blue"))
     monkeypatch.setitem(CDN, "eu", upstream.base)
@@ -353,7 +353,7 @@ async def test_a_default_base_is_left_when_asked_politely(upstream, monkeypatch,
 
 @pytest_twisted.ensureDeferred
 async def test_unknown_encodings_are_refused(upstream):
-    """An encoding that was not asked for is a failure of its own kind."""
+    """An encoding that was not requested is a failure of its own kind."""
     upstream.cdn.mode = "brotli"
     await upstream.open()
     assert ["encoding"] == upstream.reporter.outcomes
@@ -361,7 +361,7 @@ async def test_unknown_encodings_are_refused(upstream):
 
 @pytest_twisted.ensureDeferred
 async def test_body_redirects_in_a_circle(upstream):
-    """After three fetches that lead on and on the refresh fails."""
+    """After three fetches that redirect again the refresh fails."""
     other, base = upstream.another(config("blue"))
     upstream.cdn.mode, upstream.cdn.redirect = "redirect-in-body", (base, 2)
     other.mode, other.redirect = "redirect-in-body", (upstream.base, 2)
@@ -371,7 +371,7 @@ async def test_body_redirects_in_a_circle(upstream):
 
 @pytest_twisted.ensureDeferred
 async def test_polls_come_by_themselves(upstream):
-    """A change is found without anybody asking."""
+    """A change is found without a refresh."""
     changed = Deferred()
     await upstream.open(poll_interval=0.05)
     upstream.registry.by_id("one")._on_change = lambda sdk, old, new: changed.callback(value(sdk))
@@ -381,7 +381,7 @@ async def test_polls_come_by_themselves(upstream):
 
 @pytest_twisted.ensureDeferred
 async def test_keys_and_urls_stay_out_of_the_log(upstream):
-    """Whatever goes wrong, no event of any level holds the SDK key."""
+    """No log event of any level holds the SDK key, whatever fails."""
     events = []
     globalLogPublisher.addObserver(events.append)
     try:

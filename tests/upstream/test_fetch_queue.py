@@ -1,4 +1,4 @@
-"""Who gets which fetch: coalescing, rate limit, cancellation, stop."""
+"""Which fetch answers which caller: coalescing, rate limit, cancellation, stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.upstream.outcome import Refreshed
 
 
 class Runs:
-    """Fetches that end when the test says so; results are numbered from 1."""
+    """Fetches that the test ends; results are numbered from 1."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -41,15 +41,15 @@ def error_of(deferred: Deferred) -> str | None:
 
 
 def test_an_idle_sdk_fetches_at_once(runs):
-    """Nobody waits for nothing."""
-    asked = runs.queue.request()
+    """A caller does not wait while no fetch runs."""
+    caller = runs.queue.request()
     assert [0] == runs.begun
     runs.end()
-    assert "1" == error_of(asked)
+    assert "1" == error_of(caller)
 
 
 def test_callers_during_a_fetch_share_the_next_one(runs):
-    """One fetch runs and one waits, however many ask, and the running one answers none of the later callers."""
+    """One fetch runs and one waits for any number of callers; the running one answers none of the later callers."""
     first = runs.queue.request()
     later = [runs.queue.request() for _ in range(50)]
     runs.end()
@@ -61,8 +61,8 @@ def test_callers_during_a_fetch_share_the_next_one(runs):
     assert [] == runs.open
 
 
-def test_a_nudge_during_a_fetch_makes_one_more(runs):
-    """A change that is noticed during a read is read."""
+def test_a_wake_during_a_fetch_makes_one_more(runs):
+    """A change during a read is read by the next fetch."""
     runs.queue.wake()
     runs.queue.wake()
     runs.queue.wake()
@@ -72,8 +72,8 @@ def test_a_nudge_during_a_fetch_makes_one_more(runs):
     assert [] == runs.open
 
 
-def test_cancelling_a_caller_disturbs_nobody(runs):
-    """A client that disconnects takes neither the fetch nor the others' answers with it."""
+def test_cancelling_a_caller_affects_no_other(runs):
+    """A client that disconnects ends neither the fetch nor the other callers' requests."""
     gone, stays = runs.queue.request(), None
     stays = runs.queue.request()
     late = runs.queue.request()
@@ -103,7 +103,7 @@ def test_limited_callers_cause_one_fetch_a_second(runs):
 
 
 def test_limited_callers_join_a_fetch_that_begins_anyway(runs):
-    """A fetch that somebody with credentials causes is new enough for those held back."""
+    """A fetch for a caller with credentials also answers the limited callers that are held."""
     runs.queue.request(limited=True)
     runs.end()
     held = runs.queue.request(limited=True)
@@ -126,7 +126,7 @@ def test_limited_callers_during_a_slow_fetch_get_the_next(runs):
 
 
 def test_unlimited_callers_never_wait_for_the_limit(runs):
-    """The rate limit is not theirs."""
+    """Callers with credentials are not limited."""
     for _ in range(5):
         runs.queue.request()
         runs.end()
@@ -134,7 +134,7 @@ def test_unlimited_callers_never_wait_for_the_limit(runs):
 
 
 def test_waiting_callers_are_bounded(runs):
-    """At the bound a caller is told at once, and nobody before it loses anything."""
+    """At the bound a caller gets an error at once, and the callers before it are still answered."""
     runs.queue.request()
     waiting = [runs.queue.request() for _ in range(WAITING_LIMIT)]
     assert "too many callers are waiting for a refresh of this SDK" == error_of(runs.queue.request())
@@ -143,7 +143,7 @@ def test_waiting_callers_are_bounded(runs):
     assert "2" == error_of(waiting[-1])
 
 
-def test_stop_answers_everybody_and_begins_nothing(runs):
+def test_stop_answers_every_caller_and_begins_no_fetch(runs):
     """After stop there is no fetch, no timer and no waiting caller."""
     served, waiting = runs.queue.request(), runs.queue.request()
     stopped = runs.queue.stop()
@@ -164,8 +164,8 @@ def test_restart_moves_callers_to_the_new_fetch(runs):
     assert "2" == error_of(caller)
 
 
-def test_an_unforeseen_error_is_logged_and_answered(runs, logged_errors):
-    """A fault of ours ends no loop and leaves no caller waiting."""
+def test_an_unexpected_error_is_logged_and_answered(runs, logged_errors):
+    """An error in our own code leaves no caller waiting, and the next fetch begins."""
     caller = runs.queue.request()
     runs.open.pop(0).errback(ZeroDivisionError())
     assert "config fetch failed: the fetch was given up" == error_of(caller)

@@ -90,7 +90,7 @@ class Files:
 
 @pytest_twisted.async_yield_fixture
 async def files(tmp_path, reactor):
-    """A file to play with; watches and timers are closed at the end."""
+    """A file with a good config; watches and timers are closed at the end."""
     made = Files(tmp_path, reactor)
     made.path.write_bytes(config("red"))
     yield made
@@ -255,7 +255,7 @@ async def test_files_are_bounded_and_regular(files):
 
 @pytest_twisted.ensureDeferred
 async def test_polling_notices_replacement_and_swap(files):
-    """In polling mode a look every five seconds finds a rename and a switched link, and reads nothing in between."""
+    """In polling mode a poll every five seconds finds a rename and a switched link, and reads nothing in between."""
     clock = Clock()
     await files.open(clock, polling=True)
     clock.pump([5] * 3)
@@ -272,7 +272,7 @@ async def test_polling_notices_replacement_and_swap(files):
 
 @pytest_twisted.ensureDeferred
 async def test_polling_reads_once_more_after_a_change(files):
-    """Two writes in one tick of the file system's clock look alike, so the look after a change reads, too."""
+    """Two writes in one tick of the file system's clock have one state, so the poll after a change reads as well."""
     clock = Clock()
     await files.open(clock, polling=True)
     files.path.write_bytes(config("blue"))
@@ -291,7 +291,7 @@ async def test_polling_reads_once_more_after_a_change(files):
 
 @pytest_twisted.ensureDeferred
 async def test_polling_retries_an_unreadable_file(files):
-    """A file that could not be read is tried at each look; one that is no config only when it changes."""
+    """A file that could not be read is read at each poll; one that is no config only when it changes."""
     clock = Clock()
     files.path.unlink()
     await files.open(clock, polling=True)
@@ -303,9 +303,9 @@ async def test_polling_retries_an_unreadable_file(files):
 
 
 @pytest_twisted.ensureDeferred
-async def test_without_inotify_the_file_is_looked_at(files, monkeypatch):
-    """Where the system has no inotify left, looking at the poll interval takes its place."""
-    monkeypatch.setattr(file_source.FileSource.__init__, "__kwdefaults__", {"watching": lambda clock, tell: None})
+async def test_without_inotify_the_file_is_polled(files, monkeypatch):
+    """Where the system has no inotify left, the file is polled."""
+    monkeypatch.setattr(file_source.FileSource.__init__, "__kwdefaults__", {"watching": lambda clock, on_event: None})
     clock = Clock()
     await files.open(clock)
     files.replace(config("blue"))
@@ -313,57 +313,57 @@ async def test_without_inotify_the_file_is_looked_at(files, monkeypatch):
     assert ["red", "blue"] == files.values
 
 
-class Bell:
-    """A watch that the test rings."""
+class FakeWatch:
+    """A watch whose events the test sends."""
 
-    def __init__(self, tell):
-        self.tell = tell
+    def __init__(self, on_event):
+        self.on_event = on_event
         self.followed = []
 
     def set_directories(self, directories):
         self.followed.append(directories)
 
     def close(self):
-        self.tell = None
+        self.on_event = None
 
 
 @pytest_twisted.ensureDeferred
 async def test_events_are_gathered(files, monkeypatch):
-    """A burst of events is one read after a quiet moment, an endless one is read each second, neighbours never."""
-    bells = []
+    """A burst of events is one read after a quiet moment, an endless one a read each second, another file none."""
+    watches = []
 
-    def ring(clock, tell):
-        bells.append(Bell(tell))
-        return bells[-1]
+    def ring(clock, on_event):
+        watches.append(FakeWatch(on_event))
+        return watches[-1]
 
     monkeypatch.setattr(file_source.FileSource.__init__, "__kwdefaults__", {"watching": ring})
     clock = Clock()
     await files.open(clock)
     for _ in range(5):
-        bells[0].tell(str(files.path))
+        watches[0].on_event(str(files.path))
         clock.advance(0.05)
     assert 1 == len(files.reporter.messages)
     clock.advance(0.1)
     assert 2 == len(files.reporter.messages)
     for _ in range(42):
-        bells[0].tell(str(files.path))
+        watches[0].on_event(str(files.path))
         clock.advance(0.05)
     assert 4 == len(files.reporter.messages)
     clock.advance(1)
     read = len(files.reporter.messages)
-    bells[0].tell(str(files.home / "neighbour"))
+    watches[0].on_event(str(files.home / "neighbour"))
     clock.advance(2)
     assert read == len(files.reporter.messages)
 
 
-def test_a_circle_of_links_ends(tmp_path):
-    """Links that lead back to themselves are a missing file, found in bounded time."""
+def test_a_loop_of_links_ends(tmp_path):
+    """Links that form a loop are a missing file, found in bounded time."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     assert None is path_state(str(tmp_path / "a")).file
 
 
-def test_look_finds_every_directory_of_a_config_map(tmp_path):
+def test_the_state_has_every_directory_of_a_config_map(tmp_path):
     """The directories of both links and of the file itself are to be watched."""
     config_map(tmp_path, 0, "red")
     (tmp_path / "config.json").symlink_to("..data/config.json")
@@ -373,15 +373,15 @@ def test_look_finds_every_directory_of_a_config_map(tmp_path):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_watch_that_cannot_be_set_leaves_the_slow_look(files, reactor):
+async def test_a_watch_that_cannot_be_set_is_tried_again(files, reactor):
     """When the system refuses a watch, nothing is raised, and a later call sets it."""
-    told, refused = [], [True]
+    watched, refused = [], [True]
 
     class Refusing:
         def watch(self, path, callbacks):
             if refused[0]:
                 raise OSError("no watches left")
-            told.append(path.path)
+            watched.append(path.path)
 
         def startReading(self):
             pass
@@ -389,19 +389,19 @@ async def test_a_watch_that_cannot_be_set_leaves_the_slow_look(files, reactor):
         def loseConnection(self):
             pass
 
-    watch = InotifyWatch(Refusing, told.append)
+    watch = InotifyWatch(Refusing, print)
     assert watch.available()
     places = path_state(str(files.path)).directories
     watch.set_directories(places)
-    assert [] == told
+    assert [] == watched
     refused[0] = False
     watch.set_directories(places)
     watch.set_directories(places)
-    assert [path for path, _, _ in places] == told
+    assert [path for path, _, _ in places] == watched
 
 
 def test_a_system_without_inotify_descriptors_is_noticed():
-    """At the limit of inotify instances there is no watch, so that looking takes its place."""
+    """At the limit of inotify instances no watch is returned, so that the file is polled."""
 
     def make():
         raise OSError("too many")

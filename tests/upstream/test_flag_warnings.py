@@ -1,4 +1,4 @@
-"""What the log says of flags that fail, in a config that is served all the same."""
+"""Log lines about flags that fail, in a config that is served."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def logged():
 
 
 def test_flags_that_fail_are_named_once(stage, logged):
-    """The log says which flags of a served config fail and why; a good publication is said to have healed them."""
+    """The log names the flags of a served config that fail, and why; it also has a line when none fails any more."""
     flags = {f"bad{number}": {"t": 0} for number in range(7)} | {"line\nfeed": 7, "flag": {"t": 0, "v": {"b": True}}}
     broken = msgspec.json.encode({"f": flags})
     stage.open(SETTINGS).start()

@@ -1,4 +1,4 @@
-"""Data governance: where a config JSON says that it should have been fetched from."""
+"""Data governance: redirects in the body of a config JSON."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_data_governance_table(preferences, on_default, on_custom):
 
 @pytest.mark.parametrize("body", [b"", b"nope", b"[]", b'{"p":7}', b"\xff", b'{"f":{}}', b'{"f":' + b"[" * 100_000])
 def test_a_body_without_readable_preferences_redirects_nowhere(body):
-    """What is no config JSON is accepted here; the flags room refuses it."""
+    """A body that is no config JSON is accepted here; the compiler of the flags room refuses it."""
     assert Accept(GLOBAL) == check_preferences(body, GLOBAL, custom=False)

@@ -1,4 +1,4 @@
-"""SDKs and their registry: look-ups, last good config, records, reload; all on a Clock."""
+"""SDKs and their registry: lookups, last good config, status records, reload; all on a Clock."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_failed_first_fetch_ends_loading_too(stage):
 
 
 def test_a_credit_lasts_from_before_the_fetch_until_after_the_change(stage):
-    """Who is named by an authenticated call counts when the change is published, and no longer when it is answered."""
+    """The body of an authenticated call is attributed to the change of its fetch, and no longer when it is answered."""
     events = []
 
     def credited(sdk_id, credit):
@@ -87,7 +87,7 @@ def test_a_credit_lasts_from_before_the_fetch_until_after_the_change(stage):
 
 
 def test_refresh_rescues_an_sdk_that_never_loaded(stage):
-    """A refresh is a fetch whatever the state, and gives the error's text when it fails."""
+    """A refresh fetches in every state, and returns the error's text when it fails."""
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
     sdk = registry.by_id("one")
@@ -103,7 +103,7 @@ def test_refresh_rescues_an_sdk_that_never_loaded(stage):
 
 
 def test_errors_leave_the_last_good_config(stage):
-    """Neither a fault of the network nor a body that is no config replaces what is served."""
+    """Neither a network error nor a body that is no config replaces the config that is served."""
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
     sdk, source = registry.by_id("one"), stage.source("one")
@@ -118,7 +118,7 @@ def test_errors_leave_the_last_good_config(stage):
 
 
 def test_a_compiler_that_raises_ends_nothing(stage, logged_errors):
-    """Whatever a config makes our own code do, the last good one stays and the next one is fetched."""
+    """An exception in the compiler leaves the last good config in place, and the next one is fetched."""
 
     def load(body, etag, previous):
         raise IndexError
@@ -161,15 +161,15 @@ def test_equal_bytes_are_no_change(stage):
 
 
 def test_each_change_of_state_is_logged_once(stage, logged):
-    """A failing upstream is said once, another kind of failure again, recovery once; nothing names the key."""
+    """One line when fetches begin to fail, one for another kind of failure, one for recovery; none holds the key."""
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
     source = stage.source("one")
     for outcome in ("red", DOWN, DOWN, DOWN, Failed(Kind.TIMEOUT, "late"), "red", "red", DOWN):
         source.deliver(outcome)
         source.wake()
-    told = [event["log_level"].name for event in logged if "place" in event]
-    assert ["warn", "warn", "info", "warn"] == told
+    levels = [event["log_level"].name for event in logged if "place" in event]
+    assert ["warn", "warn", "info", "warn"] == levels
     assert KEY not in repr(logged)
 
 
@@ -193,7 +193,7 @@ def stage_result(deferred):
 
 
 def test_file_mode_takes_any_key(stage):
-    """Offline, the key is only a name for look-ups."""
+    """With a local file, the key is only a name for lookups."""
     offline = {"enabled": True, "local": {"file_path": "/nowhere/config.json"}}
     registry = stage.open(settings_of({"one": {"key": "any name", "offline": offline}}))
     registry.start()
@@ -202,7 +202,7 @@ def test_file_mode_takes_any_key(stage):
 
 
 def test_lookups(stage, logged):
-    """By id, by key, in the order of the settings; the empty key is nobody's, a key used twice the first SDK's."""
+    """By id, by key, in the order of the settings; the empty key finds none, a key used twice the first SDK."""
     sdks = {"b": {}, "a": {"key": OTHER_KEY}, "c": {}, "d": {"key": ""}}
     registry = stage.open(settings_of(sdks))
     assert ["b", "a", "c", "d"] == [sdk.id for sdk in registry.sdks]
@@ -222,7 +222,7 @@ def test_defaults_are_merged(stage):
 
 
 def test_stop_answers_and_closes(stage):
-    """After stop nobody waits, sources are closed, and nothing is left on the clock; snapshots stay readable."""
+    """After stop no caller waits, sources are closed, and no call is left on the clock; snapshots stay readable."""
     registry = stage.open(settings_of({"one": {}, "two": {"key": OTHER_KEY}}))
     registry.start()
     stage.source("one").deliver("red")
@@ -284,8 +284,8 @@ def test_reload_of_attributes_keeps_the_source(stage):
         {"offline": {"enabled": True, "local": {"file_path": "/nowhere/config.json"}}},
     ],
 )
-def test_reload_of_the_origin_serves_on(stage, change):
-    """Another place for the same SDK is fetched at once, and the old config serves until it delivers."""
+def test_reload_of_the_origin_keeps_the_config(stage, change):
+    """Another source of the same SDK is fetched at once, and the old config is served until it delivers."""
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
     old, sdk = stage.source("one"), registry.by_id("one")
@@ -297,7 +297,7 @@ def test_reload_of_the_origin_serves_on(stage, change):
 
 
 def test_reload_moves_callers_to_the_new_source(stage):
-    """Who waits for a fetch of the old place is answered by the new one, and the old answer is not used."""
+    """Callers of a fetch of the old source are answered by the new one; the old result is not used."""
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
     sdk, old = registry.by_id("one"), stage.source("one")
@@ -326,7 +326,7 @@ def test_reload_with_another_key_starts_empty(stage):
 
 
 def test_reload_of_upstream_limits_renews_every_source(stage):
-    """Time-outs, bounds and proxies belong to all SDKs; their configs serve on."""
+    """Timeouts, bounds and proxies belong to all SDKs; their configs stay in place."""
     registry = stage.open(settings_of({"one": {}}))
     registry.start()
     stage.source("one").deliver("red")
@@ -335,7 +335,7 @@ def test_reload_of_upstream_limits_renews_every_source(stage):
 
 
 def test_reload_into_and_out_of_a_bad_key_form(stage, logged_errors):
-    """Taking the base URL away from a chained gateway's key refuses it, and giving it back heals it."""
+    """A chained gateway's key is refused without its base URL, and accepted with it."""
     chained = {"key": "configcat-proxy/main"}
     registry = stage.open(settings_of({"one": {**chained, "base_url": "http://up.example"}}))
     registry.start()
@@ -368,14 +368,14 @@ def test_an_unusable_ca_file_changes_nothing(stage, tmp_path, content):
 
 
 class Gate:
-    """Admits configs when the test says so."""
+    """Admits a config when the test opens it."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, object]] = []
+        self.pending: list[tuple[str, object]] = []
         self._waiting: list[Deferred] = []
 
     def __call__(self, sdk, snapshot) -> Deferred:
-        self.asked.append((sdk.id, snapshot.evaluate("flag", None).value))
+        self.pending.append((sdk.id, snapshot.evaluate("flag", None).value))
         self._waiting.append(Deferred())
         return self._waiting[-1]
 
@@ -384,14 +384,14 @@ class Gate:
         self._waiting.pop(0).callback(None)
 
 
-def test_nobody_is_served_a_config_before_it_is_admitted(stage):
-    """Whoever asks gets the one before; a refresh is answered, and the first fetch ends, when the new one is served."""
+def test_a_config_is_not_served_before_it_is_admitted(stage):
+    """Clients get the one before; a refresh is answered, and the first fetch ends, when the new one is served."""
     gate = Gate()
     registry = stage.open(settings_of({"one": {}}), admit=gate)
     registry.start()
     sdk, source = registry.by_id("one"), stage.source("one")
     source.deliver("red")
-    assert [("one", "red")] == gate.asked
+    assert [("one", "red")] == gate.pending
     assert (None, True, []) == (sdk.snapshot, sdk.loading, stage.changes)
     gate.open()
     assert ("red", False, [("one", None, "red")]) == (value_of(sdk), sdk.loading, stage.changes)
@@ -403,8 +403,8 @@ def test_nobody_is_served_a_config_before_it_is_admitted(stage):
     assert [("one", None, "red"), ("one", "red", "blue")] == stage.changes
 
 
-def test_a_config_that_is_asked_to_be_admitted_is_served_whatever_becomes_of_its_source(stage):
-    """What is recorded and what is served do not part when a reload brings another source in between."""
+def test_a_config_that_is_being_admitted_is_served_after_its_source_was_replaced(stage):
+    """Recorded and served configs stay the same when a reload replaces the source in between."""
     gate = Gate()
     registry = stage.open(settings_of({"one": {}}), admit=gate)
     registry.start()
@@ -414,7 +414,7 @@ def test_a_config_that_is_asked_to_be_admitted_is_served_whatever_becomes_of_its
     stage.source("one").deliver("blue")
     stage.reload(settings_of({"one": {"base_url": "https://elsewhere.example"}}))
     stage.source("one").deliver("green")
-    assert [("one", "red"), ("one", "blue"), ("one", "green")] == gate.asked
+    assert [("one", "red"), ("one", "blue"), ("one", "green")] == gate.pending
     gate.open()
     assert "blue" == value_of(registry.by_id("one"))
     gate.open()
@@ -422,7 +422,7 @@ def test_a_config_that_is_asked_to_be_admitted_is_served_whatever_becomes_of_its
 
 
 def test_a_stop_does_not_wait_for_a_config_to_be_admitted(stage):
-    """A disk that hangs does not keep the gateway from ending."""
+    """A disk that hangs does not block the shutdown."""
     gate = Gate()
     registry = stage.open(settings_of({"one": {}}), admit=gate)
     registry.start()

@@ -1,4 +1,4 @@
-"""Upstreams over TLS and through forward proxies, on loopback, with authorities made for the test."""
+"""Upstreams over TLS and through forward proxies, on loopback, with certificate authorities of the test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BODY = msgspec.json.encode({"f": {"flag": {"t": 1, "v": {"s": "red"}}}})
 
 
 class Proxied(Protocol):
-    """A little forward proxy: CONNECT is a tunnel, anything else goes to the host of its absolute URL."""
+    """A minimal forward proxy: CONNECT opens a tunnel, other requests go to the host of their absolute URL."""
 
     def connectionMade(self):
         self.head, self.peer = b"", None
@@ -210,7 +210,7 @@ async def test_unknown_authorities_are_refused(net):
 
 @pytest_twisted.ensureDeferred
 async def test_certificates_of_others_are_refused(net):
-    """A certificate for another host name is no good."""
+    """A certificate for another host name fails the handshake."""
     cdn, port = net.cdn("elsewhere.example")
     sdk = await net.open(f"https://localhost:{port}", ca_file=str(net.ca_file))
     assert (False, ["tls"], 0) == (loaded(sdk), net.reporter.outcomes, cdn.count)
@@ -231,7 +231,7 @@ async def test_an_endless_body_over_tls_is_cut_off(net):
 
 @pytest_twisted.ensureDeferred
 async def test_http_through_a_proxy(net):
-    """An http upstream is asked for in absolute form, with the proxy's credentials, and only one connection is kept."""
+    """An http upstream is requested in absolute form, with the proxy's credentials, over one kept connection."""
     cdn, port = net.cdn()
     sdk = await net.open(f"http://127.0.0.1:{port}", proxy=f"http://me:pass%20word@{net.proxy}")
     assert (True, 1) == (loaded(sdk), cdn.count)
@@ -256,7 +256,7 @@ async def test_https_through_a_proxy(net):
 
 @pytest_twisted.ensureDeferred
 async def test_a_proxy_that_speaks_tls(net):
-    """The way to the proxy may be encrypted as well, a tunnel inside it included."""
+    """The connection to the proxy may use TLS as well, also with a tunnel inside."""
     secure = net.listen(WrappingFactory(net.proxies), net.context("localhost"))
     cdn, port = net.cdn("localhost")
     sdk = await net.open(f"https://localhost:{port}", proxy=f"https://localhost:{secure}", ca_file=str(net.ca_file))
@@ -285,7 +285,7 @@ async def test_the_environment_names_a_proxy(net):
 )
 @pytest_twisted.ensureDeferred
 async def test_faults_of_a_proxy(net, behaviour, reason):
-    """A proxy that refuses, babbles or says nothing is a failure with its own words, in bounded time and memory."""
+    """A proxy that refuses, sends too much or never answers: each has its text, in bounded time and memory."""
     net.proxies.behaviour = behaviour
     sdk = await net.open("https://cdn.example", proxy=f"http://{net.proxy}", connect_timeout=0.3)
     error = (await sdk.refresh()).error
@@ -295,6 +295,6 @@ async def test_faults_of_a_proxy(net, behaviour, reason):
 
 @pytest_twisted.ensureDeferred
 async def test_a_proxy_that_is_down(net):
-    """A proxy that nobody can connect to is a failed connection."""
+    """A proxy that cannot be connected to is a failed connection."""
     sdk = await net.open("https://cdn.example", proxy="http://127.0.0.1:1")
     assert (False, ["connect"]) == (loaded(sdk), net.reporter.outcomes)
