@@ -10,10 +10,10 @@ import gateway
 from gateway.app.reload import Reload
 from gateway.app.service import Gateway
 from gateway.app.shared_database import SharedDatabase
-from gateway.export.batch_sender import Export
-from gateway.export.file_sink import EventFile
-from gateway.export.forwarder import Haul
-from gateway.export.pipeline import Exports
+from gateway.export.batch_sender import BatchSender
+from gateway.export.file_sink import FileSink
+from gateway.export.forwarder import Forwarder
+from gateway.export.pipeline import ExportPipeline
 from gateway.logger import COMPONENTS, component_logger
 from gateway.serving import Server
 from gateway.serving.push_loop import PushLoop
@@ -59,12 +59,12 @@ LOGGED_AS = [
     (Maintenance, "gateway"),
     (Leader, "gateway"),
     (ConnectionEpoll, "gateway"),
-    (EventFile, "gateway"),
-    (Export, "gateway"),
-    (Exports, "gateway"),
+    (FileSink, "gateway"),
+    (BatchSender, "gateway"),
+    (ExportPipeline, "gateway"),
     (Server, "gateway"),
     (Gateway, "gateway"),
-    (Haul, "gateway"),
+    (Forwarder, "gateway"),
     (Link, "gateway"),
     (WorkerProcess, "gateway"),
     (Recorder, "gateway"),

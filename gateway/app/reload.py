@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from gateway.export.pipeline import ExporterUnusable
+from gateway.export import ExporterUnusable
 from gateway.http_client import TrustError
 from gateway.logger import component_logger
 from gateway.settings import restart_needed

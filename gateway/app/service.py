@@ -31,7 +31,7 @@ from gateway.app.reports import Reports, Serving
 from gateway.app.shared_database import SharedDatabase
 from gateway.app.signals import catch_signals
 from gateway.deferreds import settle_all
-from gateway.export.pipeline import ExporterUnusable, Exports
+from gateway.export import ExporterUnusable, ExportPipeline
 from gateway.http_client import TrustError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
@@ -92,7 +92,7 @@ class Gateway(Service):
         self._webhooks = Webhooks(
             reactor, settings, wall=time.time, rng=self._rng, hostname=host, metrics=self._metrics.deliveries
         )
-        self._exporter = Exports(reactor, time.time, self._rng, host, self._metrics.evaluations)
+        self._exporter = ExportPipeline(reactor, time.time, self._rng, host, self._metrics.evaluations)
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
         self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter)
         self._concerns = Concerns(reactor, self._problems, self._concerned)
@@ -220,7 +220,7 @@ class Gateway(Service):
                 environ=os.environ,
                 metrics=self._metrics,
                 status_document=self._status.document,
-                keep=self._exporter.keep,
+                keep=self._exporter.write,
             )
         return LocalServer(
             self._reactor,
@@ -229,7 +229,7 @@ class Gateway(Service):
             metrics=self._metrics,
             status_document=self._status.document,
             rng=self._rng,
-            keep=self._exporter.keep,
+            keep=self._exporter.write,
         )
 
     def _open_diagnostics(self, settings: Settings) -> None:

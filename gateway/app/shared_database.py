@@ -1,6 +1,6 @@
 """The SQLite file at ``outbox.path``, which webhooks and exporter share: opened once, when the first of them needs it.
 
-    settings ──► SharedDatabase ──► Database ──► Webhooks, Pipeline
+    settings ──► SharedDatabase ──► Database ──► Webhooks, ExportPipeline
 
 An outbox that is open records changes even where only the exporter needed it, and stays open until the gateway stops.
 """
@@ -17,7 +17,7 @@ from gateway.storage import Database, check_database
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.export.pipeline import Exports
+    from gateway.export import ExportPipeline
     from gateway.settings import Settings
     from gateway.webhooks import Webhooks
 
@@ -27,7 +27,7 @@ _log = component_logger("gateway")
 class SharedDatabase:
     """Opens and closes the file at ``path``; applies settings to ``webhooks`` and ``exporter``, which write to it."""
 
-    def __init__(self, reactor: Any, path: Path, webhooks: Webhooks, exporter: Exports) -> None:
+    def __init__(self, reactor: Any, path: Path, webhooks: Webhooks, exporter: ExportPipeline) -> None:
         self._reactor = reactor
         self._path = path
         self._webhooks = webhooks

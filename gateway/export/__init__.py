@@ -1,27 +1,24 @@
-"""Evaluation events: what was asked and what was answered, as lines of JSON, on their way to analysis; pure.
+"""Evaluation events: which flag was evaluated for which user with which result, exported for analysis.
 
-    answers, streams ──► Collector ──► Parcels ──► whoever keeps them on disk and sends them on
-
-No clock, no chance, no file: moments and random numbers are arguments.
+answers, streams ──► Collector ──► Forwarder ──► ExportPipeline ──► spool ──► batches to a receiver
+                     └── in each process ──┘        in the leader └─► file
 """
 
 from __future__ import annotations
 
-from gateway.export.batch import batch_head, encode_batch
 from gateway.export.collector import Collector
-from gateway.export.event import counted
-from gateway.export.parcel import MEMORY, SPOOL_FULL, TOO_LARGE, UNWANTED, Count, Parcel, merged
+from gateway.export.forwarder import Forwarder, WriteParcel
+from gateway.export.metrics import ExportMetrics
+from gateway.export.parcel import DropReason, Parcel
+from gateway.export.pipeline import ExporterUnusable, ExportPipeline
 
 __all__ = (
-    "MEMORY",
-    "SPOOL_FULL",
-    "TOO_LARGE",
-    "UNWANTED",
     "Collector",
-    "Count",
+    "DropReason",
+    "ExportMetrics",
+    "ExportPipeline",
+    "ExporterUnusable",
+    "Forwarder",
     "Parcel",
-    "batch_head",
-    "counted",
-    "encode_batch",
-    "merged",
+    "WriteParcel",
 )

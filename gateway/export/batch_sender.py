@@ -1,6 +1,6 @@
-"""The exporter of kind ``webhook``: events to the spool, and batches from there to their receiver at each flush.
+"""The exporter of kind ``webhook``: writes events to the spool, and sends batches of them at each flush.
 
-A batch that does not arrive is sent again at the next flush: the same id, the same bytes; there is no other schedule.
+A batch that is not accepted is sent again at the next flush, with the same id and bytes; there is no other schedule.
 """
 
 from __future__ import annotations
@@ -8,43 +8,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import LogLevel
 
 from gateway import __version__
 from gateway.deferreds import Timer, settle_all, supervise
-from gateway.export import batch_head
-from gateway.export.sink import DISK_FAULTS, Trouble
+from gateway.export.event import batch_head
 from gateway.export.spool import EXPORTER
 from gateway.http_client import extra_headers, headers_for
 from gateway.logger import component_logger
+from gateway.storage import DISK_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
-    from gateway.export import Parcel
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+
     from gateway.export.metrics import ExportMetrics
-    from gateway.export.spool import Batch, EventSpool, Held
-    from gateway.http_client import Sender
+    from gateway.export.parcel import Parcel
+    from gateway.export.spool import Batch, EventSpool, SpoolSize
+    from gateway.http_client import Attempt, Sender
     from gateway.settings import Exporter
 
 _log = component_logger("gateway")
 
 MINUTE: Final = 60
-LAST_SECONDS: Final = 3.0  # for a last flush when the gateway stops; what did not go then goes after the next start
+LAST_SECONDS: Final = 3.0  # for the last flush when the gateway stops; the rest is sent after the next start
+
+
+@frozen
+class Trouble:
+    """What fails at present, and since when (Unix seconds)."""
+
+    text: str
+    since: float
 
 
 @define
-class Export:
-    """A ``Sink``; ``wall`` gives seconds since 1970.
+class BatchSender:
+    """A ``Sink``; ``wall`` returns Unix seconds.
 
-    One batch is under way at a time, the oldest; one that is refused holds back those behind it until the next flush.
+    Sends one batch at a time, the oldest first; one that fails holds back the later ones until the next flush.
     """
 
-    clock: Any
+    clock: IReactorTime
     wall: Callable[[], float]
     rng: Random
     settings: Exporter
@@ -54,39 +65,39 @@ class Export:
     metrics: ExportMetrics
     trouble: Trouble | None = None
     _flushes: LoopingCall | None = None
-    _fresh: int = 0  # events on disk since the last flush began
+    _unsent: int = 0  # events written since the last flush began
     _flushing: Deferred[None] | None = None
-    _sending: Deferred[Any] | None = None
+    _sending: Deferred[Attempt] | None = None
     _stopped: bool = False
 
     def start(self) -> None:
-        """Begin; what an earlier run left on disk goes with the first flush."""
+        """See ``Sink``; what an earlier run left on disk is sent at the first flush."""
         self._flushes = LoopingCall(self.flush)
         self._flushes.clock = self.clock
         self._flushes.start(self.settings.flush_interval / 1000, now=False)
-        self.spool.held().addCallbacks(self._found, lambda _: None)
+        self.spool.size().addCallbacks(self._add_size, lambda _: None)
 
     def write(self, parcels: Sequence[Parcel]) -> Deferred[int]:
-        """See ``Sink``; when that makes a full batch, flush."""
+        """See ``Sink``; flushes when that fills a batch."""
         return self.spool.write(parcels).addCallback(self._written, sum(parcel.count for parcel in parcels))
 
     def flush(self) -> Deferred[None]:
-        """Send all that is on disk by now, the oldest first, until something does not arrive.  Never errs."""
+        """Send everything on disk except the current minute's counts, until an attempt fails.  Never fails."""
         if self._flushing is not None:
             return succeed(None)
         return self._begin(int(self.wall()) // MINUTE * MINUTE)
 
     def stop(self, *, last: bool) -> Deferred[None]:
-        """See ``Sink``: a flush that is under way may end; the last one sends the minute that is not over, too."""
+        """See ``Sink``: waits for a running flush; the last flush includes the current minute's counts."""
         if self._flushes is not None and self._flushes.running:
             self._flushes.stop()
         timer = Timer(self.clock)
-        timer.start(LAST_SECONDS, self._cut)
-        return Deferred.fromCoroutine(self._stop(last, timer))
+        timer.start(LAST_SECONDS, self._cancel)
+        return Deferred.fromCoroutine(self._stop(last=last, timer=timer))
 
-    async def _stop(self, last: bool, timer: Timer) -> None:  # noqa: FBT001 - a coroutine of the method above
+    async def _stop(self, *, last: bool, timer: Timer) -> None:
         if not last:
-            self._stopped = True  # the batch that is under way is the last one; the successor goes on
+            self._stopped = True  # the running attempt is the last one; the successor sends the rest
         if self._flushing is not None:
             await settle_all([self._flushing])
         if last and not self._stopped:
@@ -94,25 +105,25 @@ class Export:
         timer.cancel()
         await self.sender.close()
 
-    def _cut(self) -> None:
+    def _cancel(self) -> None:
         self._stopped = True
         if self._sending is not None:
             self._sending.cancel()
 
-    def _found(self, held: Held) -> None:
-        self._fresh += held.count
-        self.metrics.waiting(held.count, held.bytes)
+    def _add_size(self, size: SpoolSize) -> None:
+        self._unsent += size.count
+        self.metrics.waiting(size.count, size.bytes)
 
-    def _written(self, held: Held, count: int) -> int:
-        self.metrics.waiting(held.count, held.bytes)
-        self._fresh += count
-        if self._fresh >= self.settings.max_event_in_memory:
+    def _written(self, size: SpoolSize, count: int) -> int:
+        self.metrics.waiting(size.count, size.bytes)
+        self._unsent += count
+        if self._unsent >= self.settings.max_event_in_memory:
             self.flush()
-        return held.dropped
+        return size.dropped
 
     def _begin(self, minute: int | None) -> Deferred[None]:
-        flushing = Deferred.fromCoroutine(self._flush(minute)).addErrback(_foreseen)
-        self._flushing = done = supervise(flushing, _log, "a flush broke")
+        flushing = Deferred.fromCoroutine(self._flush(minute)).addErrback(_handle_expected)
+        self._flushing = done = supervise(flushing, _log, "exporter: the flush failed, events wait for the next")
         if not done.called:
             done.addCallback(self._flushed)
         else:
@@ -120,21 +131,21 @@ class Export:
         return settle_all([done])
 
     async def _flush(self, minute: int | None) -> None:
-        self._fresh = 0
+        self._unsent = 0
         settings = self.settings
         head = batch_head({"hostname": self.hostname, **settings.meta})
-        mark = await self.spool.newest(minute)
+        newest = await self.spool.close_minutes(minute)
         while not self._stopped:
-            found = await self.spool.next_batch(mark, settings.max_event_in_memory, head, self._made, self._headers)
+            found = await self.spool.next_batch(newest, settings.max_event_in_memory, head, self._new_id, self._headers)
             if found is None or not await self._send(*found):
                 return
             batch, _ = found
-            held = await self.spool.sent(batch)
+            size = await self.spool.delete(batch)
             self.metrics.exported(batch.count)
-            self.metrics.waiting(held.count, held.bytes)
+            self.metrics.waiting(size.count, size.bytes)
 
     def _headers(self, batch: Batch) -> list[tuple[str, str]]:
-        """In the database's thread."""
+        """Sign a batch; runs in the database's thread."""
         settings = self.settings
         secrets = (settings.secret,) if settings.secret else ()
         headers = headers_for(batch.id, EXPORTER, batch.body, secrets, int(self.wall()), batch.sequence, __version__)
@@ -146,31 +157,31 @@ class Export:
         attempt = await self._sending
         self._sending = None
         self.metrics.attempted(attempt.label, attempt.duration)
-        self._judge(batch, None if attempt.delivered else attempt.text, at)
+        self._log_attempt(batch, None if attempt.delivered else attempt.text, at)
         return attempt.delivered
 
-    def _judge(self, batch: Batch, why: str | None, at: float) -> None:
-        """Note and log how an attempt went: loud when the receiver begins to fail."""
+    def _log_attempt(self, batch: Batch, error: str | None, at: float) -> None:
+        """Log the result and update ``trouble``; only the first failure of a row is a warning."""
         before = self.trouble
-        if why is None:
+        if error is None:
             self.trouble = None
             if before is not None:
-                _log.info("exporter: the receiver takes batches again")
+                _log.info("exporter: the receiver accepts batches again")
             _log.debug("exporter: batch {batch} of {count} events delivered", batch=batch.id, count=batch.count)
             return
-        self.trouble = Trouble(why, at if before is None else before.since)
+        self.trouble = Trouble(error, at if before is None else before.since)
         level = LogLevel.warn if before is None else LogLevel.info
-        _log.emit(level, "exporter: batch {batch} waits for the next flush: {why}", batch=batch.id, why=why)
+        _log.emit(level, "exporter: batch {batch} waits for the next flush: {why}", batch=batch.id, why=error)
 
-    def _made(self) -> str:
+    def _new_id(self) -> str:
         return str(UUID(int=self.rng.getrandbits(128), version=4))
 
     def _flushed(self, _: object) -> None:
         self._flushing = None
 
 
-def _foreseen(failure: Any) -> Any:
-    if failure.check(*DISK_FAULTS):
-        _log.warn("the spool cannot be read: {reason}", reason=failure.getErrorMessage())
+def _handle_expected(failure: Failure) -> Any:
+    if failure.check(*DISK_ERRORS):
+        _log.warn("exporter: the spool cannot be read until the next flush: {reason}", reason=failure.getErrorMessage())
         return None
     return None if failure.check(CancelledError) else failure

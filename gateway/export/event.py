@@ -1,9 +1,10 @@
-"""One evaluation as a line of JSON: who asked, when, and for what and what came (the tail).
+"""Encodes evaluations: one event as a line of JSON in three parts, and many events as the body of a batch.
 
     ↵{"kind":"feature","contextKind":"user","userKey":"anna" | ,"creationDate":1700000000, | "key":"checkout",…}
+                                                       user  |                       time  |         outcome
 
-A tail is the same for everybody who gets that outcome, so it is made once, and a moment for all who ask in its second.
-The line feed parts a line from the one before, and is no part of the first one.
+The outcome part is equal for all users who get that outcome, so it is encoded once; the time part once per second.
+The line feed separates the line from the one before it; the first line of a parcel goes without.
 """
 
 from __future__ import annotations
@@ -12,35 +13,37 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway.flags.encoding import encode_value
+from gateway.flags import encode_value
 from gateway.text import json_digest, json_string
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from gateway.flags import Result, User
 
 IDENTIFIER: Final = "Identifier"
-KNOWN_LIMIT: Final = 20_000  # outcomes whose tail is remembered: two each of 10,000 flags, some 3 MB
+CACHE_LIMIT: Final = 20_000  # encoded outcomes: two each of 10,000 flags, some 3 MB
 _USER: Final = b'\n{"kind":"feature","contextKind":"user","userKey":'
 _ANONYMOUS: Final = b'\n{"kind":"feature","contextKind":"anonymousUser","userKey":"%b"'
-_MOMENT: Final = b',"creationDate":%d,'
-_TAIL: Final = b'"key":%b,"variation":%b,"value":%b,"default":%b,"source":"SERVER"}'
+_TIME: Final = b',"creationDate":%d,'
+_OUTCOME: Final = b'"key":%b,"variation":%b,"value":%b,"default":%b,"source":"SERVER"}'
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Tails(dict["Result", bytes]):
-    """The tail of each outcome that was ever asked for, up to a bound: outcomes are few, and users share them."""
+class OutcomeCache(dict["Result", bytes]):
+    """The encoded part of each outcome, up to a bound; outcomes are few, and users share them."""
 
     def __missing__(self, result: Result) -> bytes:
-        if len(self) >= KNOWN_LIMIT:
+        if len(self) >= CACHE_LIMIT:
             self.clear()
-        tail = self[result] = tail_of(result)
-        return tail
+        encoded = self[result] = encode_outcome(result)
+        return encoded
 
 
-def tail_of(result: Result) -> bytes:
-    """Return what is told of an outcome; ``default`` is true, and the value null, when evaluation failed."""
-    return _TAIL % (
+def encode_outcome(result: Result) -> bytes:
+    """Return the last part of an event; after a failed evaluation ``default`` is true and the value null."""
+    return _OUTCOME % (
         json_string(result.key),
         json_string(result.variation_id),
         encode_value(result.value),
@@ -48,20 +51,33 @@ def tail_of(result: Result) -> bytes:
     )
 
 
-def who_of(user: User | None) -> bytes:
-    """Return what is told of a user, the ``Identifier`` or a digest that shows nothing; with it a line begins."""
+def encode_user(user: User | None) -> bytes:
+    """Return the first part of an event, with the ``Identifier``, or else with a digest of the attributes."""
     if user is not None:
-        name = user.text.get(IDENTIFIER)
-        if name:
-            return _USER + _encode(name)
+        identifier = user.text.get(IDENTIFIER)
+        if identifier:
+            return _USER + _encode(identifier)
     return _ANONYMOUS % json_digest({} if user is None else dict(user.attributes)).encode()
 
 
-def moment_of(at: float) -> bytes:
-    """Return what is told of a moment, Unix seconds."""
-    return _MOMENT % at
+def encode_time(at: float) -> bytes:
+    """Return the middle part of an event, in whole Unix seconds."""
+    return _TIME % at
 
 
-def counted(minute: int, tail: bytes, count: int) -> bytes:
-    """Return the event of ``count`` equal evaluations in the minute that began at ``minute``, whoever asked."""
-    return b'%b""%b%b,"count":%d}' % (_USER[1:], moment_of(minute), tail[:-1], count)
+def encode_count(minute: int, outcome: bytes, count: int) -> bytes:
+    """Return the event of ``count`` equal outcomes, of whichever users, in the minute that began at ``minute``."""
+    return b'%b""%b%b,"count":%d}' % (_USER[1:], encode_time(minute), outcome[:-1], count)
+
+
+def batch_head(meta: Mapping[str, str]) -> bytes:
+    """Return the beginning of a batch."""
+    return b'{"meta":%b,"events":[' % msgspec.json.encode(dict(meta))
+
+
+def encode_batch(head: bytes, events: Iterable[bytes]) -> bytes:
+    """Return the body of a batch; each item of ``events`` is one event, or several separated by commas.
+
+    Equal arguments must give equal bodies in every version: a batch is encoded again for each attempt to send it.
+    """
+    return b"%b%b]}" % (head, b",".join(events))

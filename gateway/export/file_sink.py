@@ -2,9 +2,9 @@
 
     evaluations.jsonl ──► evaluations.jsonl.1 ──► … ──► evaluations.jsonl.<keep> ──► gone
 
-A line is whole or not there: what a full disk or a crash cut short is taken back before anything else is written.
-The file is opened anew for each write, so that whoever moves it away, as logrotate does, gets a new one made.
-A lock beside it keeps other gateways away.
+The file contains only whole lines: what a full disk or a crash cut short is removed before the next write.
+Each write opens the file, so that it is created again after logrotate has moved it.
+A lock file beside it keeps other gateways out.
 """
 
 from __future__ import annotations
@@ -21,26 +21,28 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from gateway.export import counted, merged
+from gateway.export.event import encode_count
+from gateway.export.parcel import merge_counts
 from gateway.logger import component_logger
 from gateway.storage import LockFile, LockTaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.export import Parcel
+    from twisted.python.failure import Failure
+
     from gateway.export.metrics import ExportMetrics
-    from gateway.export.sink import Trouble
+    from gateway.export.parcel import Parcel
     from gateway.settings import Exporter
 
 _log = component_logger("gateway")
 
-MODE: Final = 0o640  # events name users; whoever ships them may be in the group
+MODE: Final = 0o640  # events contain users; a program that ships them can be in the group
 MINUTE: Final = 60
-LOOK_SECONDS: Final = 5.0  # between two looks whether a minute of counts is over
+CHECK_SECONDS: Final = 5.0  # between two checks for minutes that are over
 
 
-def check(path: str, *, ours: bool) -> None:
+def check_file(path: str, *, ours: bool) -> None:
     """Create the file if it is missing, and check its lock unless this gateway holds it (``ours``).
 
     :raises OSError: when the file cannot be written
@@ -53,17 +55,17 @@ def check(path: str, *, ours: bool) -> None:
 
 
 @define
-class EventFile:
-    """A ``Sink`` without a spool: what is written is where it belongs.  ``wall`` gives seconds since 1970."""
+class FileSink:
+    """A ``Sink`` without a spool; ``wall`` returns Unix seconds."""
 
-    reactor: Any
+    reactor: Any  # IReactorTime and IReactorFromThreads
     wall: Callable[[], float]
     settings: Exporter
     metrics: ExportMetrics
-    trouble: Trouble | None = None  # never its own: whoever writes notes that a write failed
+    trouble: None = None  # the pipeline handles failed writes
     _minutes: dict[tuple[int, bytes], int] = field(factory=dict)
-    _looks: LoopingCall | None = None
-    _one_by_one: DeferredLock = field(factory=DeferredLock)
+    _checks: LoopingCall | None = None
+    _turn: DeferredLock = field(factory=DeferredLock)
     _threads: ThreadPool = field(factory=lambda: ThreadPool(1, 1, name="evaluations"))
     _lock: LockFile = field(init=False)
 
@@ -72,44 +74,44 @@ class EventFile:
         return LockFile(Path(self.settings.path), hidden=True)
 
     def start(self) -> None:
-        """Begin."""
-        with suppress(LockTaken, OSError):  # the first write says so
+        """See ``Sink``."""
+        with suppress(LockTaken, OSError):  # the first write reports it
             self._lock.acquire()
         self._threads.start()
-        self._looks = LoopingCall(self._look)
-        self._looks.clock = self.reactor
-        self._looks.start(LOOK_SECONDS, now=False)
+        self._checks = LoopingCall(self._check_minutes)
+        self._checks.clock = self.reactor
+        self._checks.start(CHECK_SECONDS, now=False)
 
     def write(self, parcels: Sequence[Parcel]) -> Deferred[int]:
-        """See ``Sink``; counts are held until their minute is over, and a crash loses them."""
-        return self._in_turn(parcels, int(self.wall()) // MINUTE * MINUTE)
+        """See ``Sink``; counts stay in memory until their minute is over, and a crash loses them."""
+        return self._write_in_turn(parcels, int(self.wall()) // MINUTE * MINUTE)
 
     def stop(self, *, last: bool) -> Deferred[None]:
-        """See ``Sink``; either way the minute ends."""
+        """See ``Sink``; writes the counts of the current minute, too."""
         del last
-        if self._looks is not None and self._looks.running:
-            self._looks.stop()
-        ended = self._in_turn((), None)
-        return ended.addErrback(_not_written).addCallback(lambda _: self._end())
+        if self._checks is not None and self._checks.running:
+            self._checks.stop()
+        ended = self._write_in_turn((), None)
+        return ended.addErrback(_log_lost_counts).addCallback(lambda _: self._close())
 
-    def _end(self) -> None:
+    def _close(self) -> None:
         self._threads.stop()
         self._lock.release()
 
-    def _in_turn(self, parcels: Sequence[Parcel], minute: int | None) -> Deferred[int]:
-        return self._one_by_one.run(lambda: Deferred.fromCoroutine(self._write(parcels, minute)))
+    def _write_in_turn(self, parcels: Sequence[Parcel], minute: int | None) -> Deferred[int]:
+        return self._turn.run(lambda: Deferred.fromCoroutine(self._write(parcels, minute)))
 
     async def _write(self, parcels: Sequence[Parcel], minute: int | None) -> int:
         counts = dict(self._minutes)
-        for which, count in merged(parcels).items():
-            counts[which] = counts.get(which, 0) + count
-        over = {which: count for which, count in counts.items() if minute is None or which[0] < minute}
+        for key, count in merge_counts(parcels).items():
+            counts[key] = counts.get(key, 0) + count
+        over = {key: count for key, count in counts.items() if minute is None or key[0] < minute}
         lines = [parcel.lines for parcel in parcels if parcel.count]
-        lines += [counted(which[0], which[1], count) for which, count in sorted(over.items())]
+        lines += [encode_count(*key, count) for key, count in sorted(over.items())]
         if lines:
             await deferToThreadPool(self.reactor, self._threads, self._append, b"\n".join(lines) + b"\n")
             self.metrics.exported(sum(parcel.count for parcel in parcels) + len(over))
-        self._minutes = {which: count for which, count in counts.items() if which not in over}
+        self._minutes = {key: count for key, count in counts.items() if key not in over}
         return 0
 
     def _append(self, data: bytes) -> None:
@@ -120,22 +122,24 @@ class EventFile:
             raise BlockingIOError(EWOULDBLOCK, f"{settings.path} is in use by another gateway") from error
         append(Path(settings.path), data, settings.max_bytes, settings.keep)
 
-    async def _look(self) -> None:
+    async def _check_minutes(self) -> None:
         if any(minute + MINUTE <= self.wall() for minute, _ in self._minutes):
-            with suppress(OSError):  # the next write says so
+            with suppress(OSError):  # the next write reports it
                 await self.write(())
 
 
 def append(path: Path, data: bytes, max_bytes: int, keep: int) -> None:
-    """Write whole lines to the end of the file and sync it; raises ``OSError`` with nothing added.
+    """Append whole lines to the file and sync it; rotate it before if it would grow beyond ``max_bytes``.
 
-    A file that would grow beyond ``max_bytes`` is put aside first; ``keep`` of those stay.
+    ``keep`` rotated files remain.
+
+    :raises OSError: with nothing appended
     """
     file = _open(path)
     try:
-        size = _whole(file)
+        size = _truncate_to_whole_lines(file)
         if size and size + len(data) > max_bytes:
-            fresh = _rotated(path, keep)
+            fresh = _rotate(path, keep)
             os.close(file)
             file, size = fresh, 0
         try:
@@ -154,8 +158,8 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
 
 
-def _whole(file: int) -> int:
-    """Cut off what stands behind the last line feed, and return the size."""
+def _truncate_to_whole_lines(file: int) -> int:
+    """Remove what follows the last line feed, and return the size."""
     size = os.fstat(file).st_size
     end = size
     while end:
@@ -170,8 +174,8 @@ def _whole(file: int) -> int:
     return end
 
 
-def _rotated(path: Path, keep: int) -> int:
-    """Put the file aside and return a new one."""
+def _rotate(path: Path, keep: int) -> int:
+    """Rename the file and return a new one."""
     for number in range(keep - 1, 0, -1):
         with suppress(FileNotFoundError):
             _numbered(path, number).replace(_numbered(path, number + 1))
@@ -200,5 +204,8 @@ def _write_all(file: int, data: bytes) -> None:
         left = left[os.write(file, left) :]
 
 
-def _not_written(failure: Any) -> None:
-    _log.warn("the last counts could not be written: {reason}", reason=failure.getErrorMessage())
+def _log_lost_counts(failure: Failure) -> None:
+    _log.warn(
+        "exporter: the counts of the last minute could not be written and are lost: {reason}",
+        reason=failure.getErrorMessage(),
+    )

@@ -1,65 +1,67 @@
-"""Carries evaluations away from where they were answered, a few times a second, and no more at once than is taken.
+"""Moves evaluations from the collector to the process that writes them to disk, a few times a second.
 
-Collector ──► Haul ──► whoever keeps them: the outbox in this process, or the leader's over the pipe
+Collector ──► Forwarder ──► ExportPipeline, in this process or over the pipe in the leader
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from gateway.deferreds import supervise
+from gateway.export.parcel import Parcel
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from twisted.internet.interfaces import IReactorTime
 
-    from twisted.internet.defer import Deferred
+    from gateway.export.collector import Collector
 
-    from gateway.export import Collector, Parcel
-
-    Deliver = Callable[[Parcel], Deferred[None]]
+WriteParcel = Callable[[Parcel], Deferred[None]]
+"""Fires once the events of the parcel are on disk or counted as dropped; never fails."""
 
 _log = component_logger("gateway")
 
-TICK_SECONDS: Final = 0.2  # with 0.2 s until the commit that leaves half of the promised second to a slow disk
-WINDOW_BYTES: Final = 8 * 1024 * 1024  # delivered, but not on disk yet; what is more waits, bounded, in the collector
+TICK_SECONDS: Final = 0.2  # with 0.2 s until the commit, half of the promised second is left for a slow disk
+WINDOW_BYTES: Final = 8 * 1024 * 1024  # forwarded but not yet on disk; more waits, bounded, in the collector
 
 
-class Haul:
-    """``deliver`` is given one parcel after the other; its Deferred fires when a parcel is kept, or never; no error."""
+class Forwarder:
+    """Passes the collector's parcels to ``write``, as many at a time as the window allows."""
 
-    def __init__(self, clock: Any, collector: Collector, deliver: Deliver) -> None:
+    def __init__(self, clock: IReactorTime, collector: Collector, write: WriteParcel) -> None:
         self._collector = collector
-        self._deliver = deliver
-        self._flying = 0
-        self._ticks = LoopingCall(self._carry)
+        self._write = write
+        self._unwritten = 0  # bytes passed on and not yet on disk
+        self._ticks = LoopingCall(self._forward)
         self._ticks.clock = clock
 
     def start(self) -> None:
-        """Begin to carry."""
+        """Start forwarding."""
         self._ticks.start(TICK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Carry no more; what was handed over goes on."""
+        """Stop forwarding; parcels already passed on are not affected."""
         if self._ticks.running:
             self._ticks.stop()
 
-    def empty(self) -> None:
-        """Carry everything at once, whatever is under way: nothing more is coming.  Returns before it is kept."""
+    def flush(self) -> None:
+        """Forward everything at once, regardless of the window, since no evaluation follows; does not wait for it."""
         while (parcel := self._collector.take()) is not None:
-            self._hand_over(parcel)
+            self._forward_one(parcel)
 
-    def _carry(self) -> None:
-        while self._flying < WINDOW_BYTES and (parcel := self._collector.take()) is not None:
-            self._hand_over(parcel)
+    def _forward(self) -> None:
+        while self._unwritten < WINDOW_BYTES and (parcel := self._collector.take()) is not None:
+            self._forward_one(parcel)
 
-    def _hand_over(self, parcel: Parcel) -> None:
+    def _forward_one(self, parcel: Parcel) -> None:
         size = parcel.size
-        self._flying += size
-        kept = supervise(self._deliver(parcel), _log, "evaluations could not be handed over")
-        kept.addCallback(self._kept, size)
+        self._unwritten += size
+        written = supervise(self._write(parcel), _log, "evaluations could not be forwarded and are lost")
+        written.addCallback(self._written, size)
 
-    def _kept(self, _: object, size: int) -> None:
-        self._flying -= size
+    def _written(self, _: object, size: int) -> None:
+        self._unwritten -= size

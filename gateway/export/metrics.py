@@ -1,43 +1,27 @@
-"""What the exporter tells a metrics page."""
+"""What the exporter counts."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from gateway.export.parcel import DropReason
 
 
 class ExportMetrics(Protocol):
-    """Called in the reactor thread; must not raise."""
+    """Called in the reactor's thread; must not raise."""
 
     def collected(self, count: int) -> None:
-        """So many evaluations reached the process that keeps them, or were dropped on the way there."""
+        """Count evaluations that reached the process that writes them, or were dropped on the way there."""
 
-    def dropped(self, reason: str, count: int) -> None:
-        """So many evaluations will not be told; ``reason`` is one of those of ``gateway.exporter``."""
-
-    def waiting(self, count: int, size: int) -> None:
-        """So many events, in so many bytes, are on disk and have not arrived."""
-
-    def attempted(self, outcome: str, seconds: float) -> None:
-        """An attempt to send a batch ended; ``outcome`` is one of ``outcome.Label``."""
-
-    def exported(self, count: int) -> None:
-        """So many events arrived at the receiver, or in the file."""
-
-
-class Untold:
-    """Counts nothing."""
-
-    def collected(self, count: int) -> None:
-        """Count nothing."""
-
-    def dropped(self, reason: str, count: int) -> None:
-        """Count nothing."""
+    def dropped(self, reason: DropReason, count: int) -> None:
+        """Count evaluations that will not be exported."""
 
     def waiting(self, count: int, size: int) -> None:
-        """Count nothing."""
+        """Set how many events, in how many bytes, wait on disk for the receiver."""
 
     def attempted(self, outcome: str, seconds: float) -> None:
-        """Count nothing."""
+        """Count an attempt to send a batch; ``outcome`` is an ``Attempt.label``."""
 
     def exported(self, count: int) -> None:
-        """Count nothing."""
+        """Count events that the receiver accepted, or that are in the file."""

@@ -1,56 +1,59 @@
-"""Events under way from the process that answered to the one that keeps them."""
+"""Events on their way from the process that evaluated to the one that writes them to disk."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MEMORY: Final = "memory"
-TOO_LARGE: Final = "too_large"
-SPOOL_FULL: Final = "spool_full"
-UNWANTED: Final = "unwanted"
-"""Why events are dropped: too many waited for the disk, one was over its limit, the spool reached ``max_bytes``,
-or a reload took the exporter away while they were under way."""
+MinuteCount = tuple[int, bytes, int]  # Unix time of the minute's first second; encoded outcome; number of evaluations
 
-Count = tuple[int, bytes, int]  # the minute's first second, Unix time; what is told of the evaluations; how many
+
+class DropReason(StrEnum):
+    """Why evaluations are dropped; a label of the metrics."""
+
+    MEMORY = "memory"  # too many waited in memory for the disk
+    SPOOL_FULL = "spool_full"  # the spool reached ``exporter.max_bytes``
+    TOO_LARGE = "too_large"  # the event was larger than ``EVENT_BYTES``
+    UNWANTED = "unwanted"  # a reload removed the exporter while they were on their way
 
 
 class Parcel(msgspec.Struct, frozen=True, array_like=True):
-    """Some events, encoded; crosses the pipe between a worker and the leader as it is.
+    """Some encoded events; crosses the pipe between a worker and the leader as it is.
 
-    ``lines`` are ``count`` events with a line feed between two; ``counts`` are evaluations to be told together.
-    ``dropped`` says by reason how many events are missing in front of these.
+    ``lines`` are ``count`` events separated by line feeds; ``counts`` are evaluations that become one event per minute.
+    ``dropped`` counts the evaluations that were lost before these.
     """
 
     lines: bytes = b""
     count: int = 0
-    counts: list[Count] = []  # msgspec copies an empty default
-    dropped: dict[str, int] = {}
+    counts: list[MinuteCount] = []  # msgspec copies an empty default
+    dropped: dict[DropReason, int] = {}
 
     @property
-    def told(self) -> int:
-        """How many evaluations it tells of."""
+    def evaluations(self) -> int:
+        """How many evaluations it contains."""
         return self.count + sum(count for _, _, count in self.counts)
 
     @property
     def collected(self) -> int:
-        """How many evaluations it tells of, dropped ones included."""
-        return self.told + sum(self.dropped.values())
+        """How many evaluations it stands for, dropped ones included."""
+        return self.evaluations + sum(self.dropped.values())
 
     @property
     def size(self) -> int:
         """About how many bytes it occupies."""
-        return len(self.lines) + sum(len(told) for _, told, _ in self.counts)
+        return len(self.lines) + sum(len(outcome) for _, outcome, _ in self.counts)
 
 
-def merged(parcels: Iterable[Parcel]) -> dict[tuple[int, bytes], int]:
-    """Return the counts of all parcels together, by minute and by what is told."""
+def merge_counts(parcels: Iterable[Parcel]) -> dict[tuple[int, bytes], int]:
+    """Return the counts of all parcels, summed by minute and outcome."""
     total: dict[tuple[int, bytes], int] = {}
     for parcel in parcels:
-        for minute, told, count in parcel.counts:
-            total[minute, told] = total.get((minute, told), 0) + count
+        for minute, outcome, count in parcel.counts:
+            total[minute, outcome] = total.get((minute, outcome), 0) + count
     return total

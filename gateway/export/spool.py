@@ -1,10 +1,10 @@
-"""The exporter's disk: events that wait for a batch, batches that wait for a receiver, in the outbox's database.
+"""Events that wait on disk for the receiver, in the tables ``spool``, ``minutes`` and ``batches`` of the database.
 
-    write ──► spool ──► next_batch (these rows are a batch) ──► sent ──► gone
+    write ──► spool ──► next_batch (marks rows as a batch) ──► delete
       └──► minutes ──► (once over) ──┘
 
-A batch has its id, its sequence and its body for good, on disk before the first attempt: rows that never change, and
-what stands in front of them.  To copy them into one would cost more than everything else that becomes of an event.
+Id, sequence and body of a batch are on disk before the first attempt and never change: the body is the batch's head
+and its rows of the spool.  Copying these into one row would cost more than all else that is done with an event.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import frozen
 
-from gateway.export import SPOOL_FULL, Parcel, counted, encode_batch, merged
+from gateway.export.event import encode_batch, encode_count
+from gateway.export.parcel import DropReason, Parcel, merge_counts
 from gateway.storage import count_drop
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from gateway.storage import Store
 
 T = TypeVar("T")
-Row = tuple[int, int, bytes]  # how many events, in how many bytes, with commas between them
+Row = tuple[int, int, bytes]  # number of events; number of bytes; the events separated by commas
 
-ROW_BYTES: Final = 256 * 1024  # of counted events in one row: what the cap and a batch take or leave together
-BATCH_BYTES: Final = 4 * 1024 * 1024  # of one body, whatever it counts: each step that makes it takes some 2 ms
-EXPORTER: Final = "exporter"  # its name among the endpoints
+ROW_BYTES: Final = 256 * 1024  # of counts in one row, which a batch contains, or the cap drops, as a whole
+BATCH_BYTES: Final = 4 * 1024 * 1024  # of one body, whose encoding and signing take some 2 ms each
+EXPORTER: Final = "exporter"  # in place of an endpoint's name and format
 
 
 @frozen
@@ -43,8 +44,8 @@ class Batch:
 
 
 @frozen
-class Held:
-    """How much is on disk, and how many events had to go for it just now."""
+class SpoolSize:
+    """What is in the spool, and how many events the last write had to drop."""
 
     count: int
     bytes: int
@@ -52,39 +53,41 @@ class Held:
 
 
 class EventSpool:
-    """Every method is one transaction; a Deferred errs with ``sqlite3.Error`` when nothing was written.
+    """Each method is one transaction; when it fails, nothing of it is written.
 
-    At ``max_bytes`` the oldest batches and events go, and are counted.
+    At ``max_bytes`` the oldest batches and events are dropped and counted.
+
+    :raises sqlite3.Error: through the Deferreds
     """
 
     def __init__(self, store: Store, max_bytes: int) -> None:
         self._store = store
         self._max_bytes = max_bytes
 
-    def write(self, parcels: Sequence[Parcel]) -> Deferred[Held]:
-        """Put events on disk."""
-        counts = [(minute, told, count) for (minute, told), count in merged(parcels).items()]
+    def write(self, parcels: Sequence[Parcel]) -> Deferred[SpoolSize]:
+        """Write events to the spool."""
+        counts = [(*minute_outcome, count) for minute_outcome, count in merge_counts(parcels).items()]
 
-        def work(connection: sqlite3.Connection) -> Held:
+        def work(connection: sqlite3.Connection) -> SpoolSize:
             _add(connection, (_row(each.count, each.lines.replace(b"\n", b",")) for each in parcels if each.count))
             connection.executemany(
                 "INSERT INTO minutes (minute, told, count) VALUES (?, ?, ?)"
                 " ON CONFLICT (minute, told) DO UPDATE SET count = count + excluded.count",
                 counts,
             )
-            dropped = _trim(connection, self._max_bytes)
+            dropped = _drop_oldest(connection, self._max_bytes)
             if dropped:
-                count_drop(connection, EXPORTER, f"dropped: {SPOOL_FULL}", dropped)
-            return _held(connection, dropped)
+                count_drop(connection, EXPORTER, f"dropped: {DropReason.SPOOL_FULL}", dropped)
+            return _size(connection, dropped)
 
         return self._store.run(work)
 
-    def held(self) -> Deferred[Held]:
-        """Return how much is on disk."""
-        return self._store.run(_held)
+    def size(self) -> Deferred[SpoolSize]:
+        """Return what is in the spool."""
+        return self._store.run(_size)
 
-    def newest(self, minute: int | None) -> Deferred[int]:
-        """Make events of the counts before ``minute`` (None: of all); return a mark behind all that is there."""
+    def close_minutes(self, minute: int | None) -> Deferred[int]:
+        """Turn the counts before ``minute`` (None: all counts) into events; return the newest row of the spool."""
 
         def work(connection: sqlite3.Connection) -> int:
             _close_minutes(connection, minute)
@@ -93,37 +96,37 @@ class EventSpool:
         return self._store.run(work)
 
     def next_batch(
-        self, mark: int, limit: int, head: bytes, made: Callable[[], str], dress: Callable[[Batch], T]
+        self, newest: int, limit: int, head: bytes, new_id: Callable[[], str], prepare: Callable[[Batch], T]
     ) -> Deferred[tuple[Batch, T] | None]:
-        """Return the oldest batch; with none waiting, make one of up to ``limit`` events that came before ``mark``.
+        """Return the oldest batch, or a new one of about ``limit`` events up to row ``newest``; None without events.
 
-        What was written together stays together, so there may be somewhat more, and of few large events fewer.
-        ``head`` is the beginning of its body, ``made`` gives a new id, and ``dress`` what else the batch needs to be
-        sent, in the database's thread: to sign megabytes would hold the reactor up.  None when nothing waits.
+        A row of the spool is never split, so a batch may have somewhat more events; large events make it smaller.
+        Also returns the result of ``prepare``, which runs in the database's thread: signing megabytes would block the
+        reactor.
         """
 
         def work(connection: sqlite3.Connection) -> tuple[Batch, T] | None:
             oldest = connection.execute("SELECT sequence, id, head, last FROM batches ORDER BY sequence LIMIT 1")
             found = oldest.fetchone()
-            if found is None and (last := _last_of(connection, mark, limit)) is not None:
+            if found is None and (last := _last_row(connection, newest, limit)) is not None:
                 query = "INSERT INTO batches (id, head, last) VALUES (?, ?, ?) RETURNING sequence, id, head, last"
-                (found,) = connection.execute(query, (made(), head, last)).fetchall()
+                (found,) = connection.execute(query, (new_id(), head, last)).fetchall()
             if found is None:
                 return None
-            batch = _whole(connection, *found)
-            return batch, dress(batch)
+            batch = _read_batch(connection, *found)
+            return batch, prepare(batch)
 
         return self._store.run(work)
 
-    def sent(self, batch: Batch) -> Deferred[Held]:
-        """Forget a batch that arrived."""
+    def delete(self, batch: Batch) -> Deferred[SpoolSize]:
+        """Delete a batch that the receiver accepted."""
 
-        def work(connection: sqlite3.Connection) -> Held:
-            # Nothing is left of it if it was dropped meanwhile, and the rows behind it are not its own.
-            gone = connection.execute("DELETE FROM batches WHERE sequence = ? RETURNING last", (batch.sequence,))
-            for (last,) in gone.fetchall():
+        def work(connection: sqlite3.Connection) -> SpoolSize:
+            # If the batch was dropped meanwhile, the rows after it belong to others.
+            deleted = connection.execute("DELETE FROM batches WHERE sequence = ? RETURNING last", (batch.sequence,))
+            for (last,) in deleted.fetchall():
                 connection.execute("DELETE FROM spool WHERE id <= ?", (last,))
-            return _held(connection)
+            return _size(connection)
 
         return self._store.run(work)
 
@@ -132,8 +135,8 @@ def _row(count: int, events: bytes) -> Row:
     return count, len(events), events
 
 
-def gathered(events: Iterable[bytes]) -> Iterator[Row]:
-    """Put events together, a bounded number of bytes at a time."""
+def _group_events(events: Iterable[bytes]) -> Iterator[Row]:
+    """Join events into rows of a bounded size."""
     together: list[bytes] = []
     size = 0
     for event in events:
@@ -150,24 +153,24 @@ def _add(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     connection.executemany("INSERT INTO spool (count, bytes, events) VALUES (?, ?, ?)", rows)
 
 
-def _held(connection: sqlite3.Connection, dropped: int = 0) -> Held:
+def _size(connection: sqlite3.Connection, dropped: int = 0) -> SpoolSize:
     count, size = connection.execute("SELECT count, bytes FROM spooled").fetchone()
-    return Held(count, size, dropped)
+    return SpoolSize(count, size, dropped)
 
 
 def _close_minutes(connection: sqlite3.Connection, minute: int | None) -> None:
     query = "SELECT minute, told, count FROM minutes WHERE ?1 IS NULL OR minute < ?1 ORDER BY minute"
     over = connection.execute(query, (minute,)).fetchall()
     if over:
-        _add(connection, gathered(counted(*row) for row in over))
+        _add(connection, _group_events(encode_count(*row) for row in over))
         connection.execute("DELETE FROM minutes WHERE ?1 IS NULL OR minute < ?1", (minute,))
 
 
-def _last_of(connection: sqlite3.Connection, mark: int, limit: int) -> int | None:
-    """Return the last row of a batch that begins with the oldest."""
+def _last_row(connection: sqlite3.Connection, newest: int, limit: int) -> int | None:
+    """Return the last row of a batch that begins with the oldest row."""
     last = None
     total = size = 0
-    rows = connection.execute("SELECT id, bytes, count FROM spool WHERE id <= ? ORDER BY id", (mark,))
+    rows = connection.execute("SELECT id, bytes, count FROM spool WHERE id <= ? ORDER BY id", (newest,))
     for number, length, count in rows:
         if last is not None and (total + count > limit or size + length > BATCH_BYTES):
             break
@@ -176,19 +179,19 @@ def _last_of(connection: sqlite3.Connection, mark: int, limit: int) -> int | Non
     return last
 
 
-def _whole(connection: sqlite3.Connection, sequence: int, name: str, head: bytes, last: int) -> Batch:
+def _read_batch(connection: sqlite3.Connection, sequence: int, name: str, head: bytes, last: int) -> Batch:
     rows = connection.execute("SELECT events, count FROM spool WHERE id <= ? ORDER BY id", (last,)).fetchall()
     return Batch(sequence, name, encode_batch(head, [events for events, _ in rows]), sum(count for _, count in rows))
 
 
-def _trim(connection: sqlite3.Connection, max_bytes: int) -> int:
-    """Delete the oldest until all fits: a batch as a whole, for its body must not change; returns how many events."""
+def _drop_oldest(connection: sqlite3.Connection, max_bytes: int) -> int:
+    """Delete the oldest events until the rest fits, a batch only as a whole; return how many were deleted."""
     dropped = 0
-    while (held := _held(connection)).bytes > max_bytes and held.count:
-        gone = connection.execute(
+    while (size := _size(connection)).bytes > max_bytes and size.count:
+        deleted = connection.execute(
             "DELETE FROM batches WHERE sequence = (SELECT min(sequence) FROM batches) RETURNING last"
         ).fetchall()
-        last = gone[0][0] if gone else connection.execute("SELECT min(id) FROM spool").fetchone()[0]
+        last = deleted[0][0] if deleted else connection.execute("SELECT min(id) FROM spool").fetchone()[0]
         for (count,) in connection.execute("DELETE FROM spool WHERE id <= ? RETURNING count", (last,)).fetchall():
             dropped += count
     return dropped

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from gateway.flags.all_flags import PERSONAL_ATTRIBUTES
 from gateway.flags.difference import ChangeSet, difference, unmoved
+from gateway.flags.encoding import encode_value
 from gateway.flags.errors import ConfigError, InvalidAttribute
 from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
@@ -34,6 +35,7 @@ __all__ = (
     "attributes_from_json",
     "difference",
     "effective_user",
+    "encode_value",
     "explain",
     "faults",
     "load",

@@ -14,8 +14,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorTCP, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from gateway.export import Collector
-from gateway.export.forwarder import Haul
+from gateway.export import Collector, Forwarder
 from gateway.logger import component_logger
 from gateway.serving.listening import listen
 from gateway.serving.push_loop import PushLoop
@@ -128,7 +127,7 @@ class LocalServer:
         self._ports: list[IListeningPort] = []
         self._certificates: Certificates | None = None
         self._collector = Collector(reactor.seconds, rng.random)
-        self._forwarder = Haul(reactor, self._collector, keep)
+        self._forwarder = Forwarder(reactor, self._collector, keep)
         self._writer = TlsWriter() if settings.tls.enabled else PlainWriter()
         self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._writer)
         context = Context(
@@ -230,7 +229,7 @@ class LocalServer:
         self.push_loop.drain(window)
         await self._wait(lambda: self.stream_count == 0 or cut_short(), window + 2 * POLL_SECONDS)
         await self._wait(lambda: self.site.answering == 0 or cut_short(), IN_FLIGHT_SECONDS)
-        self._forwarder.empty()
+        self._forwarder.flush()
 
     def stop(self) -> None:
         """Stop heartbeats, pushes and the forwarding of evaluations."""
@@ -244,9 +243,9 @@ class LocalServer:
         """Record the events of streams; ``site`` applies the settings for answers."""
         exporter = settings.exporter
         self._collector.configure(
-            sampling=exporter.sampling, aggregate=exporter.aggregate, batch=exporter.max_event_in_memory
+            sampling=exporter.sampling, aggregate=exporter.aggregate, batch_events=exporter.max_event_in_memory
         )
-        recorder = ExposureRecorder(self._collector.many, exporter.bulk) if exporter.on else None
+        recorder = ExposureRecorder(self._collector.record_all, exporter.bulk) if exporter.on else None
         self.push_loop.record_exposures(recorder)
 
     async def _wait(self, done: Callable[[], bool], seconds: float) -> None:

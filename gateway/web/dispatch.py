@@ -81,8 +81,8 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
         refresh_authenticated=bool(http.api.auth_headers),
         trusted_proxies=networks(http.trusted_proxies),
         limits=StreamLimits(http.sse.max_connections, http.sse.max_connections_per_address),
-        on_evaluated=None if collector is None else collector.one,
-        on_all_evaluated=None if collector is None or not settings.exporter.bulk else collector.many,
+        on_evaluated=None if collector is None else collector.record,
+        on_all_evaluated=None if collector is None or not settings.exporter.bulk else collector.record_all,
         stream_tokens=StreamTokens.of(http.ofrep.auth_headers) if http.ofrep.enabled and http.sse.enabled else None,
     )
     policies: dict[Group, Policy] = {}

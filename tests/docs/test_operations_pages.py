@@ -127,7 +127,7 @@ LOG_LINES = [
     "{count} messages for endpoints that were removed are skipped",
     "exporter: batch {batch} waits for the next flush: {why}",
     "the spool is full: {count} evaluations were dropped, the oldest first",
-    "evaluations cannot be written, flags go on without it: {reason}",
+    "evaluations cannot be written, flags are served without it: {reason}",
     "{count} evaluations could not be written and are lost",
 ]
 

@@ -9,7 +9,7 @@ import random
 from twisted.internet.task import Clock
 
 from gateway.export import Parcel
-from gateway.export.batch_sender import LAST_SECONDS, Export
+from gateway.export.batch_sender import LAST_SECONDS, BatchSender
 from gateway.export.spool import EventSpool
 from gateway.http_client.attempt import TIMED_OUT, Attempt
 from gateway.settings import Exporter
@@ -28,11 +28,11 @@ class Scene:
         self.sender = FakeSender(self._answer)
         settings = Exporter(**{"endpoint_url": "http://x", "secret": "s", "flush_interval": 10_000, **options})
         self.metrics = Noted()
-        self.export = Export(
+        self.batches = BatchSender(
             self.clock, self.clock.seconds, random.Random(3 + len(self.store.rows("SELECT * FROM batches"))), settings,
             EventSpool(self.store, settings.max_bytes), self.sender, "host", self.metrics,
         )  # fmt: skip
-        self.export.start()
+        self.batches.start()
 
     def _answer(self, headers: dict[str, str], body: bytes) -> Attempt | None:
         if self.status is None:
@@ -42,7 +42,7 @@ class Scene:
 
     def write(self, count: int) -> None:
         """Write so many events."""
-        assert now(self.export.write([Parcel(b"\n".join([b"{}"] * count), count)])) == 0
+        assert now(self.batches.write([Parcel(b"\n".join([b"{}"] * count), count)])) == 0
 
     def sizes(self) -> list[int]:
         """How many events each call had."""
@@ -111,8 +111,8 @@ def test_a_stop_sends_what_is_there_for_the_last_time() -> None:
     """The minute that is not over included."""
     scene = Scene()
     scene.write(4)
-    now(scene.export.write([Parcel(counts=[(int(scene.clock.seconds()), b'"key":"on"}', 7)])]))
-    assert scene.export.stop(last=True).called
+    now(scene.batches.write([Parcel(counts=[(int(scene.clock.seconds()), b'"key":"on"}', 7)])]))
+    assert scene.batches.stop(last=True).called
     assert [5] == scene.sizes()
     assert scene.sender.closed
 
@@ -122,7 +122,7 @@ def test_a_stop_does_not_wait_long_for_a_receiver() -> None:
     scene = Scene()
     scene.status = None
     scene.write(4)
-    stopped = scene.export.stop(last=True)
+    stopped = scene.batches.stop(last=True)
     assert not stopped.called
     scene.clock.advance(LAST_SECONDS)
     assert stopped.called
@@ -136,7 +136,7 @@ def test_a_successor_takes_over_what_was_not_sent() -> None:
     scene.write(1)
     scene.clock.advance(10)
     scene.write(1)
-    stopped = scene.export.stop(last=False)
+    stopped = scene.batches.stop(last=False)
     scene.sender.flying[0].callback(Attempt(204, "", 0.1))
     assert stopped.called
     assert (1, 1) == (len(scene.sender.sent), scene.left())
@@ -147,13 +147,13 @@ def test_a_receiver_that_fails_is_a_trouble_from_its_first_failure_to_its_first_
     scene = Scene()
     scene.status = 503
     scene.write(1)
-    assert scene.export.trouble is None
+    assert scene.batches.trouble is None
     for _ in range(2):
         scene.clock.advance(10)
-    assert 610.0 == scene.export.trouble.since
+    assert 610.0 == scene.batches.trouble.since
     scene.status = 200
     scene.clock.advance(10)
-    assert scene.export.trouble is None
+    assert scene.batches.trouble is None
     assert ["refused", "refused", "delivered"] == scene.metrics.attempts
     assert 1 == scene.metrics.sum("exported")
 

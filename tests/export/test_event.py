@@ -1,4 +1,4 @@
-"""What is told of one evaluation, and of many at once."""
+"""The JSON of one event, of a count and of a batch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gateway.export import batch_head, counted, encode_batch
-from gateway.export.event import KNOWN_LIMIT, Tails, moment_of, tail_of, who_of
+from gateway.export.event import (
+    CACHE_LIMIT,
+    OutcomeCache,
+    batch_head,
+    encode_batch,
+    encode_count,
+    encode_outcome,
+    encode_time,
+    encode_user,
+)
 from gateway.flags import Result, User, load
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "exporter.schema.json"
@@ -23,7 +31,7 @@ VALIDATOR = Draft202012Validator(json.loads(SCHEMA.read_text()))
 
 def line(result: Result, user: User | None, at: float) -> bytes:
     """One event, without the line feed in front of it."""
-    return (who_of(user) + moment_of(at) + tail_of(result)).removeprefix(b"\n")
+    return (encode_user(user) + encode_time(at) + encode_outcome(result)).removeprefix(b"\n")
 
 
 def event(result: Result, user: User | None, at: float = 130.9) -> dict[str, object]:
@@ -40,38 +48,38 @@ def test_an_event_has_the_members_of_the_seed() -> None:
 
 
 def test_a_batch_fits_the_schema() -> None:
-    """For a user, for nobody, for a flag that failed, and for a count; several may be together already."""
-    events = [line(ON, ANNA, 1) + b"," + line(ON, None, 1), counted(60, tail_of(BAD), 3)]
+    """With an event of a user, one without a user, one of a failed flag, and a count; some already joined."""
+    events = [line(ON, ANNA, 1) + b"," + line(ON, None, 1), encode_count(60, encode_outcome(BAD), 3)]
     body = json.loads(encode_batch(batch_head({"hostname": "h", "app": "shop"}), events))
     VALIDATOR.validate(body)
     assert {"hostname": "h", "app": "shop"} == body["meta"]
     assert ["user", "anonymousUser", "user"] == [each["contextKind"] for each in body["events"]]
 
 
-def test_a_failed_evaluation_has_no_value_and_says_default() -> None:
-    """Whatever the config would serve."""
+def test_a_failed_evaluation_has_no_value_and_default_true() -> None:
+    """The value of the config is not exported."""
     failed = event(BAD, ANNA)
     assert (None, True, "") == (failed["value"], failed["default"], failed["variation"])
 
 
-def test_counts_are_told_without_a_user_and_with_their_minute() -> None:
+def test_counts_have_no_user_and_the_time_of_their_minute() -> None:
     """As the count of one flag and variation."""
-    told = json.loads(counted(120, tail_of(ON), 7))
+    event = json.loads(encode_count(120, encode_outcome(ON), 7))
     assert ("", 120, "on", "v-on", 7) == tuple(
-        told[name] for name in ("userKey", "creationDate", "key", "variation", "count")
+        event[name] for name in ("userKey", "creationDate", "key", "variation", "count")
     )
 
 
-def test_an_anonymous_user_is_a_digest_that_tells_users_apart() -> None:
-    """Equal attributes give equal keys, none can be read; an empty identifier names nobody."""
+def test_an_anonymous_user_is_a_digest_of_its_attributes() -> None:
+    """Equal attributes give equal keys, none can be read; an empty identifier counts as none."""
     one, same, other = User({"Country": "DE"}), User({"Country": "DE"}), User({"Country": "FR"})
     assert event(ON, one) == event(ON, same)
     assert "anonymousUser" == event(ON, one)["contextKind"] == event(ON, User({"Identifier": ""}))["contextKind"]
     assert event(ON, one)["userKey"] != event(ON, other)["userKey"]
-    assert b"DE" not in who_of(one)
+    assert b"DE" not in encode_user(one)
 
 
-def test_an_identifier_that_is_no_text_is_told_as_rules_read_it() -> None:
+def test_an_identifier_that_is_no_text_is_exported_as_rules_read_it() -> None:
     """A number without a needless fraction, a list as JSON."""
     assert "42" == event(ON, User({"Identifier": 42.0}))["userKey"]
     assert '["a","b"]' == event(ON, User({"Identifier": ("a", "b")}))["userKey"]
@@ -84,15 +92,15 @@ def test_an_identifier_that_is_no_text_is_told_as_rules_read_it() -> None:
 )
 def test_any_user_and_value_come_through_on_one_line(name: str, key: str, value: object) -> None:
     """So that a line feed always stands between two events."""
-    told_line = line(Result(key, value, key), User({"Identifier": name}), 1)
-    told = json.loads(told_line)
-    assert b"\n" not in told_line
-    assert (name, key, value) == (told["userKey"], told["key"], told["value"])
+    encoded = line(Result(key, value, key), User({"Identifier": name}), 1)
+    decoded = json.loads(encoded)
+    assert b"\n" not in encoded
+    assert (name, key, value) == (decoded["userKey"], decoded["key"], decoded["value"])
 
 
 def test_remembered_outcomes_are_bounded() -> None:
     """Configs come and go for as long as the gateway lives."""
-    tails = Tails()
-    for number in range(KNOWN_LIMIT + 5):
-        assert tails[Result("key", number, "")] == tail_of(Result("key", number, ""))
-    assert len(tails) <= KNOWN_LIMIT
+    cache = OutcomeCache()
+    for number in range(CACHE_LIMIT + 5):
+        assert cache[Result("key", number, "")] == encode_outcome(Result("key", number, ""))
+    assert len(cache) <= CACHE_LIMIT

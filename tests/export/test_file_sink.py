@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from gateway.export import Parcel
-from gateway.export import file_sink as eventfile
-from gateway.export.file_sink import EventFile, append, check
+from gateway.export import Parcel, file_sink
+from gateway.export.file_sink import FileSink, append, check_file
 from gateway.settings import Exporter
 from gateway.storage import LockTaken
 from outbound_memory import Noted
@@ -50,7 +49,7 @@ def test_a_file_that_would_grow_too_large_is_put_aside(tmp_path: Path) -> None:
     assert 3 == len(list(tmp_path.iterdir()))
 
 
-def test_with_none_to_keep_the_file_begins_anew(tmp_path: Path) -> None:
+def test_with_none_to_keep_the_file_is_replaced(tmp_path: Path) -> None:
     """One file, and never more."""
     path = tmp_path / "events.jsonl"
     for number in range(3):
@@ -76,7 +75,7 @@ def test_half_a_line_that_a_crash_left_is_taken_back(tmp_path: Path, torn: bytes
     assert ["1", "2"] == lines(path)
 
 
-def test_a_file_of_half_a_line_begins_anew(tmp_path: Path) -> None:
+def test_a_file_of_half_a_line_is_emptied_first(tmp_path: Path) -> None:
     """The very first write was cut."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"{")
@@ -96,7 +95,7 @@ def test_what_a_full_disk_cut_short_is_taken_back(tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(eventfile.os, "write", full)
+        patch.setattr(file_sink.os, "write", full)
         with pytest.raises(OSError, match="No space left"):
             append(path, b"22\n33\n", BIG, 5)
     assert ["1"] == lines(path)
@@ -127,8 +126,8 @@ def test_what_the_system_cut_short_is_taken_back(tmp_path: Path) -> None:
     assert ["1"] == lines(path)
 
 
-def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
-    """As logrotate does, without telling anybody."""
+def test_a_file_that_was_moved_away_is_created_again(tmp_path: Path) -> None:
+    """As logrotate does, without a signal."""
     path = tmp_path / "events.jsonl"
     append(path, b"1\n", BIG, 5)
     path.rename(tmp_path / "moved")
@@ -137,13 +136,13 @@ def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_events_are_on_disk_when_it_says_so_and_counts_once_their_minute_is_over(tmp_path: Path) -> None:
+async def test_events_are_on_disk_when_write_fires_and_counts_once_their_minute_is_over(tmp_path: Path) -> None:
     """One line each; the end of the gateway ends the minute."""
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     path, now = tmp_path / "events.jsonl", [125.0]
     metrics = Noted()
-    file = EventFile(reactor, lambda: now[0], Exporter(kind="file", path=str(path)), metrics)
+    file = FileSink(reactor, lambda: now[0], Exporter(kind="file", path=str(path)), metrics)
     file.start()
     counts = [(120, b'"key":"on"}', 2)]
     assert 0 == await file.write([Parcel(b'{"n":1}\n{"n":2}', 2, counts), Parcel(b'{"n":3}', 1, counts)])
@@ -162,7 +161,7 @@ async def test_counts_of_a_write_that_failed_are_not_counted_twice(tmp_path: Pat
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     path = tmp_path / "folder" / "events.jsonl"
-    file = EventFile(reactor, lambda: 200.0, Exporter(kind="file", path=str(path)), Noted())
+    file = FileSink(reactor, lambda: 200.0, Exporter(kind="file", path=str(path)), Noted())
     file.start()
     parcels = [Parcel(b"{}", 1, [(120, b'"key":"on"}', 2)])]
     with pytest.raises(FileNotFoundError):
@@ -175,21 +174,21 @@ async def test_counts_of_a_write_that_failed_are_not_counted_twice(tmp_path: Pat
 
 @pytest_twisted.ensureDeferred
 async def test_another_gateway_is_kept_away_for_as_long_as_the_file_is_written(tmp_path: Path) -> None:
-    """Whoever comes later writes nothing, says why, and goes on when the first has ended."""
+    """The later one writes nothing, reports the reason, and continues when the first has ended."""
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     settings = Exporter(kind="file", path=str(tmp_path / "events.jsonl"))
-    first, second = (EventFile(reactor, lambda: 200.0, settings, Noted()) for _ in range(2))
+    first, second = (FileSink(reactor, lambda: 200.0, settings, Noted()) for _ in range(2))
     first.start()
     second.start()
     await first.write([Parcel(b'"first"', 1)])
     with pytest.raises(OSError, match="in use by another gateway"):
         await second.write([Parcel(b'"second"', 1)])
-    check(settings.path, ours=True)
+    check_file(settings.path, ours=True)
     with pytest.raises(LockTaken):
-        check(settings.path, ours=False)
+        check_file(settings.path, ours=False)
     await first.stop(last=True)
     await second.write([Parcel(b'"second"', 1)])
     await second.stop(last=True)
     assert ['"first"', '"second"'] == lines(tmp_path / "events.jsonl")
-    check(settings.path, ours=False)
+    check_file(settings.path, ours=False)

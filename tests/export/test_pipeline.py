@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs
 
-from gateway.export import MEMORY, SPOOL_FULL, UNWANTED, Parcel
-from gateway.export.pipeline import FAILING_LONG, GATHER_SECONDS, RETRY_SECONDS, ExporterUnusable, Exports
+from gateway.export import DropReason, ExporterUnusable, ExportPipeline, Parcel
+from gateway.export.pipeline import GATHER_SECONDS, OUTAGE_SECONDS, RETRY_SECONDS
 from gateway.http_client import Attempt, TrustError
 from gateway.settings import Exporter, Settings
 from gateway.storage import LockFile
@@ -28,7 +28,7 @@ def parcel(count: int = 1, **more) -> Parcel:
 
 
 class Scene:
-    """Exports over an outbox in memory and a fake receiver."""
+    """A pipeline over a database in memory and a fake receiver."""
 
     def __init__(self, reactor=None, **options) -> None:
         self.clock = reactor or Clock()
@@ -37,7 +37,9 @@ class Scene:
         self.status = 200
         self.urls: list[str] = []
         self.senders: list[FakeSender] = []
-        self.exports = Exports(self.clock, self.clock.seconds, random.Random(1), "host", self.metrics, self._sender)
+        self.pipeline = ExportPipeline(
+            self.clock, self.clock.seconds, random.Random(1), "host", self.metrics, self._sender
+        )
         self.configure(**options)
 
     def _sender(self, _reactor, route) -> FakeSender:
@@ -47,7 +49,7 @@ class Scene:
 
     def configure(self, **options) -> None:
         """Go over to these options of the exporter."""
-        self.exports.configure(Settings(exporter=Exporter(**options)), self.store)
+        self.pipeline.configure(Settings(exporter=Exporter(**options)), self.store)
 
     def waiting(self) -> int:
         """How many events are on disk."""
@@ -61,46 +63,46 @@ class Scene:
 def test_what_comes_together_is_written_together_and_then_acknowledged() -> None:
     """In one transaction, a moment after the first."""
     scene = Scene(**HOOK)
-    kept = [scene.exports.keep(parcel(2)), scene.exports.keep(parcel(3))]
+    written = [scene.pipeline.write(parcel(2)), scene.pipeline.write(parcel(3))]
     runs = scene.store.runs
-    assert [False, False] == [done.called for done in kept]
+    assert [False, False] == [done.called for done in written]
     scene.clock.advance(GATHER_SECONDS)
-    assert [True, True] == [done.called for done in kept]
+    assert [True, True] == [done.called for done in written]
     assert (5, 1) == (scene.waiting(), scene.store.runs - runs)
     assert 5 == scene.metrics.sum("collected")
 
 
-def test_without_an_exporter_nothing_is_kept_and_that_is_counted() -> None:
+def test_without_an_exporter_nothing_is_written_and_that_is_counted() -> None:
     """A worker that has not heard of a reload yet may still send."""
     scene = Scene()
-    assert scene.exports.keep(parcel(2)).called
-    assert 2 == scene.metrics.sum(f"dropped {UNWANTED}")
+    assert scene.pipeline.write(parcel(2)).called
+    assert 2 == scene.metrics.sum(f"dropped {DropReason.UNWANTED}")
 
 
 def test_what_was_dropped_on_the_way_is_counted() -> None:
     """By reason; the evaluations were collected all the same."""
     scene = Scene(**HOOK)
-    assert scene.exports.keep(Parcel(dropped={MEMORY: 4})).called
-    assert (4, 4) == (scene.metrics.sum("collected"), scene.metrics.sum(f"dropped {MEMORY}"))
+    assert scene.pipeline.write(Parcel(dropped={DropReason.MEMORY: 4})).called
+    assert (4, 4) == (scene.metrics.sum("collected"), scene.metrics.sum(f"dropped {DropReason.MEMORY}"))
 
 
 def test_a_full_disk_keeps_events_in_memory_until_it_has_room(logged_errors) -> None:
-    """It is said, acknowledged late, and nothing is lost or written twice."""
+    """It is logged, acknowledged late, and nothing is lost or written twice."""
     scene = Scene(**HOOK)
     scene.broken(True)
-    kept = scene.exports.keep(parcel(3))
+    written = scene.pipeline.write(parcel(3))
     scene.clock.advance(GATHER_SECONDS)
-    (problem,) = scene.exports.problems()
+    (problem,) = scene.pipeline.problems()
     assert problem.startswith("evaluations cannot be written: ")
-    scene.exports.keep(parcel(2))
+    scene.pipeline.write(parcel(2))
     scene.clock.advance(RETRY_SECONDS)
-    assert not kept.called
+    assert not written.called
     assert 1 == len(logged_errors.flush())
     scene.broken(False)
     scene.clock.advance(RETRY_SECONDS)
-    assert kept.called
+    assert written.called
     assert 5 == scene.waiting()
-    assert [] == scene.exports.problems()
+    assert [] == scene.pipeline.problems()
 
 
 def test_memory_for_a_disk_that_does_not_keep_up_is_bounded(logged_errors) -> None:
@@ -109,50 +111,50 @@ def test_memory_for_a_disk_that_does_not_keep_up_is_bounded(logged_errors) -> No
     scene.broken(True)
     big = Parcel(b"x" * 30 * 1024 * 1024, 1)
     for _ in range(5):
-        scene.exports.keep(big)
-    assert 2 == scene.metrics.sum(f"dropped {MEMORY}")
+        scene.pipeline.write(big)
+    assert 2 == scene.metrics.sum(f"dropped {DropReason.MEMORY}")
     scene.clock.advance(GATHER_SECONDS)
     logged_errors.flush()
 
 
-def test_what_goes_at_the_cap_is_counted() -> None:
+def test_what_is_dropped_at_the_cap_is_counted() -> None:
     """The oldest first; the log has a line a minute, not one for each write."""
     scene = Scene(**HOOK, max_bytes=1024)
     scene.status = 500
     with capturedLogs() as lines:
         for _ in range(5):
-            scene.exports.keep(Parcel(b"x" * 500, 10))
+            scene.pipeline.write(Parcel(b"x" * 500, 10))
             scene.clock.advance(GATHER_SECONDS)
         scene.clock.advance(60)
-        scene.exports.keep(Parcel(b"x" * 500, 10))
+        scene.pipeline.write(Parcel(b"x" * 500, 10))
         scene.clock.advance(GATHER_SECONDS)
-    said = [event["count"] for event in lines if "the spool is full" in event["log_format"]]
-    assert [10, 40] == said  # the last time a batch of twenty goes, as a whole
-    assert 50 == scene.metrics.sum(f"dropped {SPOOL_FULL}")
+    logged = [event["count"] for event in lines if "the spool is full" in event["log_format"]]
+    assert [10, 40] == logged  # the last time a batch of twenty goes, as a whole
+    assert 50 == scene.metrics.sum(f"dropped {DropReason.SPOOL_FULL}")
 
 
 def test_a_great_deal_is_written_a_part_at_a_time() -> None:
     """Changes of flags are written by the same thread."""
     scene = Scene(**HOOK)
-    kept = [scene.exports.keep(Parcel(b"x" * 3 * 1024 * 1024, 1)) for _ in range(5)]
+    written = [scene.pipeline.write(Parcel(b"x" * 3 * 1024 * 1024, 1)) for _ in range(5)]
     scene.clock.advance(GATHER_SECONDS)
-    assert [True, True, True, False, False] == [done.called for done in kept]
+    assert [True, True, True, False, False] == [done.called for done in written]
     scene.clock.advance(GATHER_SECONDS)
-    assert all(done.called for done in kept)
+    assert all(done.called for done in written)
 
 
 def test_a_receiver_that_fails_for_ten_minutes_is_a_problem() -> None:
     """Until it takes a batch."""
     scene = Scene(**HOOK, flush_interval=60_000)
     scene.status = 500
-    scene.exports.keep(parcel())
-    scene.clock.pump([60.0] * int(FAILING_LONG / 60 + 1))
-    assert [] == scene.exports.problems()
+    scene.pipeline.write(parcel())
+    scene.clock.pump([60.0] * int(OUTAGE_SECONDS / 60 + 1))
+    assert [] == scene.pipeline.problems()
     scene.clock.advance(60)
-    assert ["the exporter's receiver has taken nothing since 1970-01-01T00:01:00.000Z"] == scene.exports.problems()
+    assert ["the exporter's receiver has accepted nothing since 1970-01-01T00:01:00.000Z"] == scene.pipeline.problems()
     scene.status = 200
     scene.clock.advance(60)
-    assert [] == scene.exports.problems()
+    assert [] == scene.pipeline.problems()
 
 
 def test_a_reload_to_the_same_settings_disturbs_nothing() -> None:
@@ -165,9 +167,9 @@ def test_a_reload_to_the_same_settings_disturbs_nothing() -> None:
 def test_a_reload_to_another_receiver_sends_there_what_waits() -> None:
     """The old one's connections are closed."""
     scene = Scene(**HOOK)
-    scene.exports.keep(parcel(2))
+    scene.pipeline.write(parcel(2))
     scene.clock.advance(GATHER_SECONDS)
-    scene.exports.keep(parcel(3))
+    scene.pipeline.write(parcel(3))
     scene.configure(endpoint_url="http://y", flush_interval=1000)
     scene.clock.advance(GATHER_SECONDS)
     scene.clock.advance(1)
@@ -180,11 +182,11 @@ def test_a_receiver_that_hangs_delays_its_successor_but_loses_nothing() -> None:
     """Never do two send the same batch at one time."""
     scene = Scene(**HOOK, flush_interval=1000)
     scene.senders[0].answer = lambda headers, body: None
-    scene.exports.keep(parcel(2))
+    scene.pipeline.write(parcel(2))
     scene.clock.advance(GATHER_SECONDS)
     scene.clock.advance(1)
     scene.configure(endpoint_url="http://y", flush_interval=1000)
-    scene.exports.keep(parcel(1))
+    scene.pipeline.write(parcel(1))
     assert ["http://x"] == scene.urls
     scene.clock.pump([1.0] * 5)
     assert ["http://x", "http://y"] == scene.urls
@@ -194,7 +196,7 @@ def test_a_receiver_that_hangs_delays_its_successor_but_loses_nothing() -> None:
 def test_an_exporter_that_is_removed_leaves_its_events_on_disk() -> None:
     """They go when there is one again."""
     scene = Scene(**HOOK, flush_interval=1000)
-    scene.exports.keep(parcel(2))
+    scene.pipeline.write(parcel(2))
     scene.clock.advance(GATHER_SECONDS)
     scene.configure()
     scene.clock.advance(5)
@@ -207,56 +209,56 @@ def test_an_exporter_that_is_removed_leaves_its_events_on_disk() -> None:
 def test_a_stop_writes_and_sends_what_waits() -> None:
     """Nothing that was answered is lost by an orderly end."""
     scene = Scene(**HOOK)
-    scene.exports.keep(parcel(4))
-    assert Deferred.fromCoroutine(scene.exports.stop()).called
+    scene.pipeline.write(parcel(4))
+    assert Deferred.fromCoroutine(scene.pipeline.stop()).called
     assert (4, 0) == (scene.metrics.sum("exported"), scene.waiting())
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_reload_from_file_to_web_hook_loses_nothing(tmp_path: Path) -> None:
+async def test_a_reload_from_file_to_webhook_loses_nothing(tmp_path: Path) -> None:
     """What the file was given is there before the other one begins."""
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     path = tmp_path / "events.jsonl"
     scene = Scene(reactor, kind="file", path=str(path))
-    first = scene.exports.keep(parcel(2))
+    first = scene.pipeline.write(parcel(2))
     await first
-    last = scene.exports.keep(Parcel(counts=[(60, b'"key":"on"}', 2)]))
+    last = scene.pipeline.write(Parcel(counts=[(60, b'"key":"on"}', 2)]))
     await last
-    scene.exports.keep(parcel(2))
+    scene.pipeline.write(parcel(2))
     scene.configure(**HOOK, flush_interval=100)
-    scene.exports.keep(parcel(4))
+    scene.pipeline.write(parcel(4))
     for _ in range(100):
         if scene.metrics.sum("exported") >= 9:
             break
         await deferLater(reactor, 0.02)
-    await scene.exports.stop()
+    await scene.pipeline.stop()
     in_file = [json.loads(line) for line in path.read_text().splitlines()]
     assert 5 == len(in_file)
     assert 9 == scene.metrics.sum("exported")
 
 
 def test_an_exporter_that_is_removed_while_its_disk_is_full_drops_what_waits(logged_errors) -> None:
-    """It is counted, and whoever sent it waits no longer."""
+    """It is counted, and its sender stops waiting."""
     scene = Scene(**HOOK)
     scene.broken(True)
-    kept = scene.exports.keep(parcel(2))
+    written = scene.pipeline.write(parcel(2))
     scene.configure()
-    assert kept.called
-    assert 2 == scene.metrics.sum(f"dropped {UNWANTED}")
+    assert written.called
+    assert 2 == scene.metrics.sum(f"dropped {DropReason.UNWANTED}")
     logged_errors.flush()
 
 
-def test_what_cannot_work_is_said_before_the_start(tmp_path: Path) -> None:
+def test_check_reports_what_cannot_work(tmp_path: Path) -> None:
     """A file in a folder that is not there, a list of authorities that is none."""
     scene = Scene()
-    scene.exports.check(Settings())
-    scene.exports.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "new"))))
+    scene.pipeline.check(Settings())
+    scene.pipeline.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "new"))))
     with pytest.raises(ExporterUnusable, match=r"exporter\.path: .*No such file"):
-        scene.exports.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "no" / "file"))))
+        scene.pipeline.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "no" / "file"))))
     used = r"exporter\.path: .*new is in use by another gateway"
     with LockFile(tmp_path / "new", hidden=True), pytest.raises(ExporterUnusable, match=used):
-        scene.exports.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "new"))))
+        scene.pipeline.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "new"))))
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(TrustError, match=r"exporter\.ca_file holds no certificate"):
-        scene.exports.check(Settings(exporter=Exporter(**HOOK, ca_file=str(tmp_path / "ca.pem"))))
+        scene.pipeline.check(Settings(exporter=Exporter(**HOOK, ca_file=str(tmp_path / "ca.pem"))))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.export import Parcel, batch_head
+from gateway.export import Parcel
+from gateway.export.event import batch_head
 from gateway.export.spool import BATCH_BYTES, Batch, EventSpool
 from gateway.webhooks.store.message_table import used_bytes
 from outbound_memory import DirectStore, now
@@ -57,7 +58,7 @@ def test_a_batch_is_the_same_until_it_was_sent() -> None:
     assert first == disk.batch()
     assert (1, "id0", 3) == (first.sequence, first.id, first.count)
     assert b'{"meta":{"hostname":"h"},"events":[{},{},{}]}' == first.body
-    now(disk.spool.sent(first))
+    now(disk.spool.delete(first))
     second = disk.batch()
     assert (2, 4) == (second.sequence, second.count)
 
@@ -69,7 +70,7 @@ def test_a_sequence_is_never_given_twice() -> None:
         disk.write(1)
         batch = disk.batch()
         assert expected == batch.sequence
-        now(disk.spool.sent(batch))
+        now(disk.spool.delete(batch))
 
 
 def test_a_batch_has_about_as_many_events_as_asked_for() -> None:
@@ -79,7 +80,7 @@ def test_a_batch_has_about_as_many_events_as_asked_for() -> None:
     sizes = []
     while (batch := disk.batch(limit=7)) is not None:
         sizes.append(batch.count)
-        now(disk.spool.sent(batch))
+        now(disk.spool.delete(batch))
     assert [6, 3] == sizes
 
 
@@ -90,7 +91,7 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     now(disk.spool.write([Parcel(line, 1)] * 4))
     first = disk.batch()
     assert 3 == first.count
-    now(disk.spool.sent(first))
+    now(disk.spool.delete(first))
     assert 1 == disk.batch().count
 
 
@@ -98,26 +99,26 @@ def test_a_flush_leaves_what_comes_while_it_lasts() -> None:
     """So that it ends, and batches stay large."""
     disk = Disk()
     disk.write(1)
-    mark = now(disk.spool.newest(None))
+    mark = now(disk.spool.close_minutes(None))
     disk.write(1)
-    now(disk.spool.sent(disk.batch(mark=mark)))
+    now(disk.spool.delete(disk.batch(mark=mark)))
     assert disk.batch(mark=mark) is None
 
 
-def test_counts_of_a_minute_are_added_up_and_told_once_it_is_over() -> None:
+def test_counts_of_a_minute_are_added_up_and_become_an_event_once_it_is_over() -> None:
     """From several workers and several writes; a flush brings those of minutes before, an end all."""
     disk = Disk()
-    told = b'"key":"on","source":"SERVER"}'
-    for parcel in (Parcel(counts=[(60, told, 2), (120, told, 1)]), Parcel(counts=[(60, told, 3)])):
+    outcome = b'"key":"on","source":"SERVER"}'
+    for parcel in (Parcel(counts=[(60, outcome, 2), (120, outcome, 1)]), Parcel(counts=[(60, outcome, 3)])):
         now(disk.spool.write([parcel, parcel]))
-    assert 0 == now(disk.spool.newest(60))
+    assert 0 == now(disk.spool.close_minutes(60))
     assert disk.batch() is None
-    now(disk.spool.newest(120))
+    now(disk.spool.close_minutes(120))
     batch = disk.batch()
     assert b'"creationDate":60,"key":"on","source":"SERVER","count":10}' in batch.body
     assert 1 == batch.count
-    now(disk.spool.sent(batch))
-    now(disk.spool.newest(None))
+    now(disk.spool.delete(batch))
+    now(disk.spool.close_minutes(None))
     assert b'"creationDate":120,"key":"on","source":"SERVER","count":2}' in disk.batch().body
 
 
@@ -143,13 +144,13 @@ def test_the_totals_are_always_those_of_the_tables(seed: int, steps: int) -> Non
         if act == 0:
             disk.write(*(chance.randrange(1, 60) for _ in range(chance.randrange(3))))
         elif (batch := disk.batch(limit=chance.randrange(1, 100))) is not None and act == 2:
-            now(disk.spool.sent(batch))
-        held = now(disk.spool.held())
-        assert disk.truth() == (held.count, held.bytes)
+            now(disk.spool.delete(batch))
+        size = now(disk.spool.size())
+        assert disk.truth() == (size.count, size.bytes)
 
 
 def test_events_take_no_room_from_messages() -> None:
-    """A receiver of evaluations that is away keeps no change from being told."""
+    """A receiver of evaluations that is away keeps no change from being delivered."""
     disk = Disk()
     before = used_bytes(disk.store.connection)
     now(disk.spool.write([Parcel(b"x" * 100_000, 1)] * 20))
@@ -162,15 +163,15 @@ def test_a_batch_that_was_dropped_while_it_was_sent_takes_nothing_else_along() -
     disk.write(20)
     batch = disk.batch()
     disk.write(30)
-    assert 30 == now(disk.spool.sent(batch)).count
+    assert 30 == now(disk.spool.delete(batch)).count
 
 
 def test_to_forget_events_writes_none_of_them_again(tmp_path: Path) -> None:
-    """Some builds of SQLite overwrite what is deleted unless they are told not to."""
+    """Some builds of SQLite overwrite what is deleted unless ``secure_delete`` is set."""
     disk = Disk(path=str(tmp_path / "outbox.sqlite3"))
     disk.write(100_000)
     batch = disk.batch(limit=100_000)
     disk.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-    now(disk.spool.sent(batch))
+    now(disk.spool.delete(batch))
     assert (0, 0) == disk.truth()
     assert (tmp_path / "outbox.sqlite3-wal").stat().st_size < len(batch.body) // 4

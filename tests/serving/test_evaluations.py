@@ -10,8 +10,10 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from gateway.export import Parcel, counted, merged
+from gateway.export import Parcel
+from gateway.export.event import encode_count
 from gateway.export.forwarder import TICK_SECONDS
+from gateway.export.parcel import merge_counts
 from gateway.flags import load
 from gateway.telemetry import NoMetrics
 from streams import stream_path
@@ -84,7 +86,7 @@ class Scene:
         self.clock.advance(TICK_SECONDS)
         parcels, self._parcels = self._parcels, []
         lines = [line for parcel in parcels if parcel.count for line in parcel.lines.split(b"\n")]
-        lines += [counted(minute, tail, count) for (minute, tail), count in merged(parcels).items()]
+        lines += [encode_count(*key, count) for key, count in merge_counts(parcels).items()]
         return [json.loads(line) for line in lines]
 
     def keys(self) -> list[str]:
