@@ -7,14 +7,12 @@ Only immutable Snapshots leave this room; a failing upstream leaves the last goo
 
 from __future__ import annotations
 
-from gateway.upstream.outcome import Kind, Refreshed
+from gateway.upstream.outcome import Refreshed
 from gateway.upstream.registry import Registry
-from gateway.upstream.sdk import Reporter, Sdk
+from gateway.upstream.sdk import Sdk
 
 __all__ = (
-    "Kind",
     "Refreshed",
     "Registry",
-    "Reporter",
     "Sdk",
 )

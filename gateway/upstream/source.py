@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -13,6 +13,8 @@ from gateway.upstream.outcome import Outcome
 if TYPE_CHECKING:
     from random import Random
 
+    from gateway.http_client import Reactor
+
 Wake = Callable[[], None]
 InThread = Callable[[Callable[[], Outcome]], Deferred[Outcome]]
 
@@ -21,11 +23,10 @@ InThread = Callable[[Callable[[], Outcome]], Deferred[Outcome]]
 class SourceContext:
     """What every source gets.
 
-    ``reactor`` provides IReactorTime; a source with sockets or inotify needs the whole reactor.
     ``in_thread`` runs a blocking read and returns its result in the reactor thread.
     """
 
-    reactor: Any
+    reactor: Reactor
     rng: Random
     in_thread: InThread
 
