@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from gateway.http_client import Reactor
     from gateway.settings import Upstream
+    from gateway.upstream.plan import Plan
     from gateway.upstream.source import SourceContext, Wake
 
 _log = component_logger("sdks")
@@ -117,24 +118,15 @@ class CdnSource:
     not_modified = CDN_NOT_MODIFIED
     unreadable = unparsable = CDN_FAILED
 
-    def __init__(
-        self,
-        context: SourceContext,
-        network: Network,
-        *,
-        sdk_id: str,
-        key: str,
-        base: str,
-        governance: str,
-        every: float,
-    ) -> None:
+    def __init__(self, context: SourceContext, network: Network, plan: Plan) -> None:
+        settings = plan.settings
         self._context = context
         self._network = network
-        self._sdk_id = sdk_id
-        self._key = key
-        self._custom = bool(base)
-        self._base = base or CDN[governance]
-        self._every = interval(every)
+        self._sdk_id = plan.id
+        self._key = plan.key
+        self._custom = bool(settings.base_url)
+        self._base = settings.base_url or CDN[settings.data_governance]
+        self._every = interval(settings.poll_interval)
         self._agent = network.agent(context.reactor)
         self._etag = self._offered = ""
         self._failures = 0

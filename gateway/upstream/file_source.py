@@ -28,6 +28,7 @@ from gateway.upstream.symlinks import PathState, path_state
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.upstream.plan import Plan
     from gateway.upstream.source import SourceContext, Wake
 
 _log = component_logger("offline")
@@ -51,20 +52,15 @@ class FileSource:
     unparsable = FILE_UNPARSABLE
 
     def __init__(
-        self,
-        context: SourceContext,
-        path: str,
-        *,
-        max_bytes: int,
-        polling: bool,
-        every: float,
+        self, context: SourceContext, plan: Plan, max_bytes: int, *,
         watching: Callable[[Any, OnEvent], InotifyWatch | None] = open_watch,
-    ) -> None:
+    ) -> None:  # fmt: skip
+        local = plan.settings.offline.local
         self._context = context
-        self._path = path
+        self._path = plan.path
         self._max_bytes = max_bytes
-        self._polling = polling
-        self._every = every
+        self._polling = local.polling
+        self._every = local.poll_interval
         self._watching = watching
         self._watch: InotifyWatch | None = None
         self._wake: Wake | None = None
@@ -73,7 +69,7 @@ class FileSource:
         self._first_event: float | None = None
         self._poll = Timer(context.reactor)
         self._pending = Timer(context.reactor)
-        self.place = Path(path).name or path
+        self.place = Path(plan.path).name or plan.path
 
     def start(self, wake: Wake) -> None:
         """See ``Source``."""

@@ -33,24 +33,8 @@ MakeSource = Callable[[Plan, SourceContext, Network], Source]
 def make_source(plan: Plan, context: SourceContext, network: Network) -> Source:
     """Return a new source for ``plan``."""
     if plan.path:
-        local = plan.settings.offline.local
-        return FileSource(
-            context,
-            plan.path,
-            max_bytes=network.limits.max_bytes,
-            polling=local.polling,
-            every=local.poll_interval,
-        )
-    settings = plan.settings
-    return CdnSource(
-        context,
-        network,
-        sdk_id=plan.id,
-        key=plan.key,
-        base=settings.base_url,
-        governance=settings.data_governance,
-        every=settings.poll_interval,
-    )
+        return FileSource(context, plan, network.limits.max_bytes)
+    return CdnSource(context, network, plan)
 
 
 class Registry:
