@@ -1,4 +1,4 @@
-"""Who may call: configured headers, Basic credentials, networks. Every comparison of a secret takes constant time."""
+"""Authentication by headers, Basic credentials and networks. Every comparison of a secret takes constant time."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
     Network = IPv4Network | IPv6Network
 
-HOPS = 32  # entries of X-Forwarded-For that are looked at, from the right; no honest chain of proxies is that long
+HOP_LIMIT = 32  # entries of X-Forwarded-For that are read, from the right; no real chain of proxies is that long
 
 
 @frozen
 class HeaderAuth:
-    """Headers that must have given values; kept as digests, so that lengths leak nothing either."""
+    """Headers that must have given values, kept as digests, so that comparing them does not reveal their lengths."""
 
     required: tuple[tuple[bytes, bytes], ...] = ()
 
     @classmethod
-    def of(cls, headers: Mapping[str, str]) -> HeaderAuth:
-        """Return the rule for the configured ``headers``; their names are matched in any case."""
+    def from_settings(cls, headers: Mapping[str, str]) -> HeaderAuth:
+        """Return the rule for the configured ``headers``; the case of their names does not matter."""
         return cls(tuple((name.lower().encode(), _digest(value.encode())) for name, value in headers.items()))
 
     def admits(self, call: Call) -> bool:
-        """Return whether every required header's first value is right; all are compared, whatever the first says."""
+        """Return whether the first value of every required header is right; all are compared in any case."""
         wrong = 0
         for name, digest in self.required:
             wrong += not compare_digest(_digest(call.header(name)), digest)
@@ -42,14 +42,14 @@ class HeaderAuth:
 
 
 @frozen
-class Basic:
-    """One user and password, as RFC 7617 sends them."""
+class BasicCredentials:
+    """One user and password (RFC 7617), kept as digests."""
 
     user: bytes
     password: bytes
 
     @classmethod
-    def of(cls, auth: BasicAuth) -> Basic | None:
+    def from_settings(cls, auth: BasicAuth) -> BasicCredentials | None:
         """Return the rule, or None unless both user and password are configured."""
         if not auth.user or not auth.password:
             return None
@@ -69,41 +69,41 @@ class Basic:
         return bool(colon) and right_user and right_password
 
 
-def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Return the networks (or single addresses) that ``texts`` name.
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return the networks, or single addresses, that ``texts`` name.
 
-    :raises ValueError: for a text that is neither; settings validation has refused those before.
+    :raises ValueError: for a text that is neither, which the validation of the settings has excluded.
     """
     return tuple(ip_network(text, strict=False) for text in texts)
 
 
-def inside(address: str, allowed: tuple[Network, ...]) -> bool:
-    """Return whether ``address`` lies in one of ``allowed``; what is not an IP address lies nowhere."""
+def is_in(address: str, allowed: tuple[Network, ...]) -> bool:
+    """Return whether ``address`` is an IP address in one of the ``allowed`` networks."""
     parsed = _parsed(address)
     return parsed is not None and any(parsed in network for network in allowed)
 
 
-def caller(call: Call, trusted: tuple[Network, ...]) -> str:
-    """Return the true caller's address: the peer, or through trusted proxies the right-most address that is not one.
+def client_address(call: Call, trusted: tuple[Network, ...]) -> str:
+    """Return the address of the client: the peer's, or behind trusted proxies the right-most one that is not theirs.
 
-    ``X-Forwarded-For`` is believed only as far as trusted proxies wrote it; a part that is no address ends the search.
+    ``X-Forwarded-For`` counts only as far as trusted proxies wrote it; an entry that is no address ends the search.
     """
     address = call.peer
-    if not trusted or not inside(address, trusted):
+    if not trusted or not is_in(address, trusted):
         return address
     chain = b",".join(call.headers.get(b"x-forwarded-for", ())).split(b",")
-    for hop in reversed(chain[-HOPS:]):
-        candidate = _host(hop.decode("latin-1").strip())
+    for hop in reversed(chain[-HOP_LIMIT:]):
+        candidate = _without_port(hop.decode("latin-1").strip())
         if _parsed(candidate) is None:
             return address
         address = candidate
-        if not inside(address, trusted):
+        if not is_in(address, trusted):
             return address
     return address
 
 
-def _host(text: str) -> str:
-    """Return the address of an entry that may carry a port: ``1.2.3.4:5``, ``[::1]:5``."""
+def _without_port(text: str) -> str:
+    """Return the address of an entry such as ``1.2.3.4:5`` or ``[::1]:5``."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import define, field, frozen
 
 from gateway.logger import component_logger
-from gateway.web.compress import Encodings
+from gateway.web.compress import ConfigEncodings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -125,5 +125,5 @@ class Context:
     stream_refused: Callable[[str], None] = field(default=lambda _reason: None)
     stream_tokens: StreamTokens | None = None  # None without OFREP streams
     state: WebState = field(factory=WebState)
-    encodings: Encodings = field(factory=Encodings)
+    encodings: ConfigEncodings = field(factory=ConfigEncodings)
     key_lists: dict[str, tuple[object, bytes]] = field(factory=dict)  # SDK id -> snapshot, the answer of /api/keys

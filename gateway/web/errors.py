@@ -1,4 +1,4 @@
-"""Faults of ours while a call is answered: they cost one request, and are told without anything a client sent."""
+"""Failures of the gateway's own code: each costs one request, and its log line shows nothing that a client sent."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ from twisted.internet.defer import Deferred
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from twisted.python.failure import Failure
 
-    from gateway.web.values import Answered
+    from gateway.web.values import AnyReply, PendingReply
 
 _log = component_logger("http")
 
 
-def shield(work: Awaitable[Answered]) -> Deferred[Answered]:
-    """Return a Deferred for the end of ``work`` whose cancelling, when the client hangs up, leaves ``work`` alone.
+def shield(work: PendingReply) -> Deferred[AnyReply]:
+    """Return a Deferred that fires as ``work`` ends; cancelling it, when the client hangs up, does not cancel ``work``.
 
-    It errs with what ``work`` raised; what it raises after that is logged.
+    A failure of ``work`` after that is logged.
     """
-    done: Deferred[Answered] = Deferred()
+    done: Deferred[AnyReply] = Deferred()
 
-    def succeeded(answered: Answered) -> None:
+    def succeeded(reply: AnyReply) -> None:
         if not done.called:
-            done.callback(answered)
+            done.callback(reply)
 
     def failed(failure: Failure) -> None:
         if done.called:
@@ -36,16 +34,12 @@ def shield(work: Awaitable[Answered]) -> Deferred[Answered]:
         else:
             done.errback(failure)
 
-    Deferred.fromCoroutine(_awaited(work)).addCallbacks(succeeded, failed)
+    Deferred.fromCoroutine(work).addCallbacks(succeeded, failed)
     return done
 
 
-async def _awaited(work: Awaitable[Answered]) -> Answered:
-    return await work
-
-
 def log_failure(route: str, failure: Failure) -> None:
-    """Log a fault of ours: where and of what type, without the message, which may quote what a client sent."""
+    """Log the type and place of a failure, without its message, which may quote what a client sent."""
     frames = traceback.extract_tb(failure.value.__traceback__ if failure.value else None)
     where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-8:]))
     _log.error(

@@ -1,4 +1,4 @@
-"""What the web room asks of its neighbours, as Protocols: SDKs, the hubs of their streams, a counter of answers."""
+"""What the web room needs of its neighbours, as Protocols: SDKs, the hubs of their streams, metrics of requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Sdk(Protocol):
-    """One configured SDK, as upstream keeps it."""
+    """One configured SDK: upstream's, or a worker's replica of it."""
 
     @property
     def id(self) -> str:
@@ -31,19 +31,19 @@ class Sdk(Protocol):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The current config; None while the SDK is not in a valid state."""
+        """The current config; None while the SDK has no valid one."""
 
     @property
     def loading(self) -> bool:
         """Whether the very first fetch has not ended yet."""
 
     def when_loaded(self) -> Deferred[None]:
-        """Return a Deferred that fires when the first fetch has ended, well or badly; it never errs."""
+        """Return a Deferred that fires when the first fetch has ended, whatever its result; never fails."""
 
     def refresh(self, *, limited: bool = False, credit: bytes = b"") -> Deferred[Refreshed]:
-        """Fetch once more, beginning after this call; ``limited`` calls share a bounded rate. Never errs.
+        """Fetch once more, beginning after this call; ``limited`` calls share a bounded rate. Never fails.
 
-        ``credit`` is the body of an authenticated call, which may say who changed the config.
+        ``credit`` is the body of an authenticated call, which may name who changed the config.
         """
 
 
@@ -54,11 +54,11 @@ class Registry(Protocol):
         """Return the SDK with this id."""
 
     def by_key(self, key: str) -> Sdk | None:
-        """Return the SDK with this key; the empty key finds nothing."""
+        """Return the SDK with this key; None for the empty key."""
 
 
 class Subscriber(Protocol):
-    """An open stream, as the hub knows it."""
+    """An open stream."""
 
     def pause(self) -> None:
         """Stop writing: the transport is full."""
@@ -67,7 +67,7 @@ class Subscriber(Protocol):
         """Write again, beginning with what changed meanwhile."""
 
     def close(self) -> None:
-        """Forget the stream; safe to call twice."""
+        """Remove the stream from the hub; safe to call twice."""
 
 
 class Hub(Protocol):
@@ -75,21 +75,24 @@ class Hub(Protocol):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The config that streams are brought to."""
+        """The config that the streams are brought up to."""
 
     @property
     def known_configs(self) -> KnownConfigs:
         """The configs that this process has had."""
 
     def subscribe(self, key: str | None, user: User | None, outlet: Outlet, options: StreamOptions) -> Subscriber:
-        """Open a stream of one flag, or of all when ``key`` is None, and write its first frame to ``outlet``."""
+        """Open a stream of one flag, or of all when ``key`` is None, and write its first event to ``outlet``."""
 
 
 class WebMetrics(Protocol):
-    """Counts answers. ``route`` is the pattern of the route, never a path; ``""`` when no route matched."""
+    """Counters of requests and refused streams."""
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one answer that took ``seconds`` until its head was written."""
+        """Count a reply whose head was written after ``seconds``.
+
+        ``route`` is the pattern of the route, never a path; ``""`` when no route matched.
+        """
 
     def stream_refused(self, reason: str) -> None:
-        """Count one stream that a cap kept from opening: of all ``connections``, or of one ``address``."""
+        """Count a stream refused by a limit: that of all ``connections``, or of one ``address``."""

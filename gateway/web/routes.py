@@ -1,4 +1,4 @@
-"""The one table of routes. Every carrier walks it; a route exists nowhere else.
+"""The table of all routes, which both servers read.
 
 Patterns: ``{name}`` is one segment, ``{name...}`` is the rest of the path.
 """
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from gateway.web.answers import api, ofrep, status
-from gateway.web.answers import config_file as cdn
-from gateway.web.answers import hook as webhook
-from gateway.web.answers import ofrep_streams as ofrepstream
-from gateway.web.answers import sse as events
+from gateway.web.answers import api, config_file, hook, ofrep, sse, status
 
 if TYPE_CHECKING:
-    from gateway.web.values import Answer
+    from collections.abc import Callable
+
+    from gateway.web.context import Context
+    from gateway.web.values import Call, EventualReply
+
+    Answer = Callable[[Context, Call], EventualReply]
 
 
 class Group(Enum):
-    """Routes that are switched on and off, and share headers and auth."""
+    """Routes that are enabled together and share a policy."""
 
     CDN = "cdn_proxy"
     API = "api"
@@ -35,10 +36,7 @@ class Group(Enum):
 
 @frozen
 class Route:
-    """One pattern, what it answers to, and how.
-
-    ``methods`` leaves out ``HEAD``, which every ``GET`` route answers too.
-    """
+    """One pattern, its methods and its answer; ``HEAD`` is implied by ``GET``."""
 
     pattern: str
     group: Group
@@ -48,18 +46,18 @@ class Route:
 
     @property
     def allow(self) -> bytes:
-        """The value of ``Allow`` in a 405 answer."""
+        """The value of ``Allow`` in a 405 reply."""
         every = {*self.methods, "HEAD"} if "GET" in self.methods else set(self.methods)
         return ", ".join(sorted(every)).encode()
 
 
 GET = ("GET", "OPTIONS")
 POST = ("POST", "OPTIONS")
-CALLED = ("GET", "POST")
+GET_OR_POST = ("GET", "POST")
 
 ROUTES: tuple[Route, ...] = (
-    Route("/configuration-files", Group.CDN, GET, cdn.config_file, gzip=True),
-    Route("/configuration-files/{path...}", Group.CDN, GET, cdn.config_file, gzip=True),
+    Route("/configuration-files", Group.CDN, GET, config_file.config_file, gzip=True),
+    Route("/configuration-files/{path...}", Group.CDN, GET, config_file.config_file, gzip=True),
     Route("/api/eval", Group.API, POST, api.evaluate, gzip=True),
     Route("/api/{sdkId}/eval", Group.API, POST, api.evaluate, gzip=True),
     Route("/api/eval-all", Group.API, POST, api.evaluate_all, gzip=True),
@@ -71,17 +69,17 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/icanhascoffee", Group.API, GET, api.coffee),
     Route("/ofrep/v1/evaluate/flags", Group.OFREP, POST, ofrep.evaluate_all, gzip=True),
     Route("/ofrep/v1/evaluate/flags/{key}", Group.OFREP, POST, ofrep.evaluate, gzip=True),
-    Route("/ofrep/v1/streams/{sdkId}/{token}", Group.OFREP_STREAM, GET, ofrepstream.stream),
-    Route("/sse/eval/k", Group.SSE, GET, events.stream_one),
-    Route("/sse/eval/k/{data...}", Group.SSE, GET, events.stream_one),
-    Route("/sse/eval-all/k", Group.SSE, GET, events.stream_all),
-    Route("/sse/eval-all/k/{data...}", Group.SSE, GET, events.stream_all),
-    Route("/sse/{sdkId}/eval", Group.SSE, GET, events.stream_one),
-    Route("/sse/{sdkId}/eval/{data...}", Group.SSE, GET, events.stream_one),
-    Route("/sse/{sdkId}/eval-all", Group.SSE, GET, events.stream_all),
-    Route("/sse/{sdkId}/eval-all/{data...}", Group.SSE, GET, events.stream_all),
-    Route("/hook", Group.HOOK, CALLED, webhook.hook),
-    Route("/hook/{sdkId}", Group.HOOK, CALLED, webhook.hook),
-    Route("/hook-test", Group.HOOK_TEST, CALLED, webhook.hook_test),
+    Route("/ofrep/v1/streams/{sdkId}/{token}", Group.OFREP_STREAM, GET, ofrep.stream),
+    Route("/sse/eval/k", Group.SSE, GET, sse.stream_one),
+    Route("/sse/eval/k/{data...}", Group.SSE, GET, sse.stream_one),
+    Route("/sse/eval-all/k", Group.SSE, GET, sse.stream_all),
+    Route("/sse/eval-all/k/{data...}", Group.SSE, GET, sse.stream_all),
+    Route("/sse/{sdkId}/eval", Group.SSE, GET, sse.stream_one),
+    Route("/sse/{sdkId}/eval/{data...}", Group.SSE, GET, sse.stream_one),
+    Route("/sse/{sdkId}/eval-all", Group.SSE, GET, sse.stream_all),
+    Route("/sse/{sdkId}/eval-all/{data...}", Group.SSE, GET, sse.stream_all),
+    Route("/hook", Group.HOOK, GET_OR_POST, hook.hook),
+    Route("/hook/{sdkId}", Group.HOOK, GET_OR_POST, hook.hook),
+    Route("/hook-test", Group.HOOK_TEST, GET_OR_POST, hook.hook_test),
     Route("/status", Group.STATUS, GET, status.status, gzip=True),
 )

@@ -1,31 +1,32 @@
-"""The CDN proxy: the config file, byte for byte as the upstream gave it, for ConfigCat's own SDKs."""
+"""The CDN proxy: the config file for ConfigCat's own SDKs, byte for byte as the upstream sent it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from gateway.web.answers.lookup import SDK_NOT_LOADED, SDK_UNKNOWN, loaded
-from gateway.web.compress import BROTLIED, GZIPPED, VARY, wants_brotli, wants_gzip
+from gateway.web.answers.lookup import SDK_NOT_LOADED, SDK_UNKNOWN, with_snapshot
+from gateway.web.compress import BROTLI_HEADERS, GZIP_HEADERS, VARY, wants_brotli, wants_gzip
 from gateway.web.values import Reply, text
 
 if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
-    from gateway.web.values import Call, Outcome
+    from gateway.web.values import Call, EventualReply
 
 FILE = "config_v6.json"
 SUFFIX = "/" + FILE
 BY_ID = "configcat-proxy/"
 
 NO_SDK = text(400, "'sdkId' path parameter must be set")
+PLAIN = (VARY,)
 CACHING = (b"Cache-Control", b"max-age=0, must-revalidate")
 CONTENT_TYPE = (b"Content-Type", b"application/json")
 
 
-def config_file(context: Context, call: Call) -> Outcome:
-    """Answer with the config file of the SDK that the path names by key or by ``configcat-proxy/<id>``."""
+def config_file(context: Context, call: Call) -> EventualReply:
+    """Reply with the config file of the SDK that the path names by key or by ``configcat-proxy/<id>``."""
     path = call.parameters.get("path", "")
     by_id = (path + "/").startswith(BY_ID)
     name = path[len(BY_ID) :] if by_id else path
@@ -35,20 +36,16 @@ def config_file(context: Context, call: Call) -> Outcome:
     sdk = context.registry.by_id(name) if by_id else context.registry.by_key(name)
     if sdk is None:
         return NO_SDK if name == FILE else SDK_UNKNOWN
-    return loaded(sdk, lambda snapshot: _file(context, call, sdk, snapshot), SDK_NOT_LOADED)
+    return with_snapshot(sdk, lambda snapshot: _file(context, call, sdk, snapshot), SDK_NOT_LOADED)
 
 
 def _file(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot) -> Reply:
     etag = snapshot.etag.encode()
     known = call.header(b"if-none-match") or _query_etag(call.query)
-    brotli, gzip = wants_brotli(call), wants_gzip(call)
-    encoding = BROTLIED if brotli else GZIPPED if gzip else (VARY,)
+    encoding = BROTLI_HEADERS if wants_brotli(call) else GZIP_HEADERS if wants_gzip(call) else PLAIN
     if known and known == etag:
         return Reply(304, (CACHING, (b"Etag", etag), *encoding))
-    if brotli:
-        body = context.encodings.brotli(sdk, snapshot)
-    else:
-        body = context.encodings.gzip(sdk, snapshot) if gzip else snapshot.body
+    body = snapshot.body if encoding is PLAIN else context.encodings.body(sdk, snapshot, encoding)
     return Reply(200, (CACHING, CONTENT_TYPE, (b"Etag", etag), *encoding), body)
 
 

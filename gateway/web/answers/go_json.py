@@ -1,7 +1,7 @@
-"""Request bodies, read with the rules of the system we replace: Go's ``encoding/json``.
+"""JSON from clients, read by the rules of Go's ``encoding/json``, as in ConfigCat Proxy.
 
 Field names match in any case, unknown fields are ignored, the last duplicate wins, ``null`` counts as ``{}``.
-Error texts say what is wrong and where, and never repeat what was sent.
+Error texts name the fault and its position, and never repeat what was sent.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"
 _decode = msgspec.json.Decoder().decode
 
 
-class Unreadable(Exception):
-    """The text is not the JSON that was asked for; ``str()`` of it can be shown to the caller."""
+class InvalidJson(Exception):
+    """The text is not JSON, or not of the expected shape; its ``str()`` can be shown to the client."""
 
 
-def fields(text: bytes, wanted: Mapping[str, type]) -> dict[str, object]:
+def read_fields(text: bytes, wanted: Mapping[str, type]) -> dict[str, object]:
     """Return the ``wanted`` fields (lower-case name → kind, ``object`` for any) of the JSON object ``text``.
 
     A field that is absent is absent from the result; one that is ``null`` is None.
 
-    :raises Unreadable: when the text is not JSON, not an object, or a field is of another kind.
+    :raises InvalidJson: when the text is not JSON, not an object, or a field is of another kind.
     """
-    value = parse(text)
+    value = _parse(text)
     if value is None:
         return {}
     if type(value) is not dict:
-        raise Unreadable(f"expected a JSON object, found {KINDS[type(value)]}")
+        raise InvalidJson(f"expected a JSON object, found {KINDS[type(value)]}")
     found: dict[str, object] = {}
     for name, item in value.items():
         field = name if name in wanted else name.lower()
         if field not in wanted:
             continue
         if item is not None and wanted[field] is not object and type(item) is not wanted[field]:
-            raise Unreadable(f"field '{field}' must be {KINDS[wanted[field]]}, found {KINDS[type(item)]}")
+            raise InvalidJson(f"field '{field}' must be {KINDS[wanted[field]]}, found {KINDS[type(item)]}")
         found[field] = item
     return found
 
 
-def parse(text: bytes) -> object:
+def _parse(text: bytes) -> object:
     """Return the value of a JSON text.
 
-    :raises Unreadable: with a text that names the fault and its position, but nothing of the content.
+    :raises InvalidJson: naming the fault and its position, but nothing of the content.
     """
     if not text.strip(b" \t\r\n"):
-        raise Unreadable(TRUNCATED)
+        raise InvalidJson(TRUNCATED)
     try:
         return _decode(text)
     except RecursionError:
-        raise Unreadable("the JSON is nested too deeply") from None
+        raise InvalidJson("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
         return _parse_leniently(text, "the JSON is not UTF-8")
     except msgspec.DecodeError as error:
@@ -70,17 +70,17 @@ def parse(text: bytes) -> object:
 
 
 def quoted(text: str) -> bytes:
-    """Return ``text`` as a JSON string with the escapes that Go adds for the sake of HTML."""
+    """Return ``text`` as a JSON string with the escapes that Go adds for HTML."""
     return json_string(SURROGATE.sub("\ufffd", text))
 
 
-def _parse_leniently(text: bytes, complaint: str) -> object:
-    """Parse what the strict decoder refuses but Go reads: invalid UTF-8 and lone surrogates, both as U+FFFD."""
+def _parse_leniently(text: bytes, problem: str) -> object:
+    """Parse what msgspec refuses and Go reads: invalid UTF-8 and lone surrogates, both as U+FFFD."""
     try:
         value = json.loads(text.decode("utf-8", "replace"), parse_constant=_refuse, parse_float=_finite)
         return _without_surrogates(value)
     except (ValueError, RecursionError):
-        raise Unreadable(complaint) from None
+        raise InvalidJson(problem) from None
 
 
 def _without_surrogates(value: object) -> object:

@@ -1,8 +1,8 @@
-"""The inbound webhook: ``/hook/{sdkId}``. ConfigCat calls it when a config has changed; we fetch it again.
+"""The inbound webhook: ``/hook/{sdkId}``. ConfigCat calls it when a config has changed; the gateway fetches it again.
 
-The order of what decides:
+Order of checks:
 
-    network ► headers ► Basic (policy) ──► SDK ──► signature and time ──► seen before? ──► fetch, 8 s at most ──► 200
+    network ► headers ► Basic (policy) ──► SDK ──► signature and time ──► call id ──► fetch, 8 s at most ──► 200
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.settings import Sdk as SdkSettings
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
-    from gateway.web.values import Call, Outcome
+    from gateway.web.values import Call, EventualReply
 
 _log = component_logger("http")
 
@@ -42,8 +42,8 @@ NO_SDK = text(400, "'sdkId' path parameter must be set")
 BAD_SIGNATURE = text(400, "Signature validation failed")
 
 
-def hook(context: Context, call: Call) -> Outcome:
-    """Have the SDK's config fetched and answer 200 when that has ended, however it ended, or after 8 s."""
+def hook(context: Context, call: Call) -> EventualReply:
+    """Fetch the SDK's config and reply 200 when the fetch has ended, whatever its result, or after 8 s."""
     sdk_id = call.parameters.get("sdkId", "")
     if not sdk_id:
         return NO_SDK
@@ -65,19 +65,19 @@ def hook(context: Context, call: Call) -> Outcome:
             return _repeated(sdk)
     if signed or context.webhook_authenticated:
         return _refresh(context.clock, sdk, credit=call.body)
-    # Anybody can write a name: what it says counts for nothing.
+    # A call without authentication is rate limited, and its body is not used: anyone can write a name into it.
     return _refresh(context.clock, sdk, limited=True)
 
 
-def hook_test(_context: Context, _call: Call) -> Outcome:
-    """Answer 200 and do nothing: it shows that a call arrives."""
+def hook_test(_context: Context, _call: Call) -> EventualReply:
+    """Reply 200, which shows the sender that its calls arrive."""
     return ACCEPTED
 
 
 def accepted_until(call: Call, settings: SdkSettings, now: float) -> float | str:
-    """Return when the signed call ``call`` stops being acceptable (Unix seconds); or why it is not acceptable now.
+    """Return until when the signed call ``call`` is acceptable (Unix seconds), or why it is not acceptable now.
 
-    A timestamp further away than the validity, in the past or in the future, is refused.
+    A timestamp further from ``now`` than the validity, in the past or in the future, is refused.
     """
     call_id = call.header(b"x-configcat-webhook-id")
     stamp = call.header(b"x-configcat-webhook-timestamp")
@@ -95,7 +95,7 @@ def accepted_until(call: Call, settings: SdkSettings, now: float) -> float | str
 
 
 def signature(key: str, signed: bytes) -> bytes:
-    """Return the signature of ``signed``: base64 of its HMAC-SHA256 under the key's text, prefix included."""
+    """Return the signature of ``signed``: base64 of its HMAC-SHA256 under the key's whole text, prefix included."""
     return b64encode(hmac_digest(key.encode(), signed, sha256))
 
 
@@ -109,12 +109,9 @@ def _repeated(sdk: Sdk) -> Reply:
 
 
 async def _refresh(clock: IReactorTime, sdk: Sdk, *, limited: bool = False, credit: bytes = b"") -> Reply:
-    # Anybody can make a call that is not authenticated: it must not fill the log.
-    _log.emit(
-        LogLevel.debug if limited else LogLevel.info,
-        "SDK {sdk_id}: webhook call accepted, fetching the config",
-        sdk_id=sdk.id,
-    )
-    said = credit if len(credit) <= CREDIT_LIMIT else b""
-    await fire_within(clock, sdk.refresh(limited=limited, credit=said), ANSWER_WITHIN)
+    # A call without authentication is logged as debug, because anyone can send one and fill the log.
+    level = LogLevel.debug if limited else LogLevel.info
+    _log.emit(level, "SDK {sdk_id}: webhook call accepted, fetching the config", sdk_id=sdk.id)
+    credit = credit if len(credit) <= CREDIT_LIMIT else b""
+    await fire_within(clock, sdk.refresh(limited=limited, credit=credit), ANSWER_WITHIN)
     return ACCEPTED

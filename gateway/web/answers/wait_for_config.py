@@ -1,6 +1,6 @@
-"""Waiting, for a moment, for a config that the caller has seen already: from another process, before this one has it.
+"""Waiting briefly for a config that a client already has from another process of the service, or from another node.
 
-So nobody is shown an old value after a new one.
+A client therefore never gets an old value after a new one.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ if TYPE_CHECKING:
     from gateway.streams import KnownConfigs
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
-    from gateway.web.values import Answered, Outcome
+    from gateway.web.values import AnyReply, EventualReply
 
 WAIT_SECONDS = 1.0  # processes of one gateway differ by milliseconds, nodes behind one webhook by less than this
-WAITING_LIMIT = 1_000  # answers that wait at one time, some 2 KB each; beyond it they are given at once
+WAITING_LIMIT = 1_000  # answers that wait at one time, some 2 KB each; further ones are given at once
 
 
-def patiently(context: Context, sdk: Sdk, name: str, go: Callable[[], Outcome]) -> Outcome:
-    """Return ``go()``, at once unless ``name`` is of a config that this process has never had.
+def wait_for_config(context: Context, sdk: Sdk, name: str, answer: Callable[[], EventualReply]) -> EventualReply:
+    """Return ``answer()``; if this process never had the config ``name``, only when it comes, or after a second.
 
-    Then when it comes, or after ``WAIT_SECONDS``. ``name`` is a tag or an ETag; empty waits for nothing.
+    ``name`` is a tag or an ETag; an empty one is not waited for.
     """
     hub = context.hubs.get(sdk.id) if name else None
     if hub is None or hub.snapshot is None or name in hub.known_configs or context.state.waiting >= WAITING_LIMIT:
-        return go()
-    return _later(context, hub.known_configs, name, go)
+        return answer()
+    return _when_known(context, hub.known_configs, name, answer)
 
 
-async def _later(context: Context, known_configs: KnownConfigs, name: str, go: Callable[[], Outcome]) -> Answered:
+async def _when_known(
+    context: Context, known_configs: KnownConfigs, name: str, answer: Callable[[], EventualReply]
+) -> AnyReply:
     done: Deferred[None] = Deferred()
 
     def end() -> None:
@@ -49,5 +51,5 @@ async def _later(context: Context, known_configs: KnownConfigs, name: str, go: C
     finally:
         context.state.waiting -= 1
         forget()
-    outcome = go()
+    outcome = answer()
     return outcome if isinstance(outcome, (Reply, StreamReply)) else await outcome

@@ -29,13 +29,11 @@ from gateway.web.server.write_batch import PlainWriter
 from gateway.web.values import Call, Reply, StreamReply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.web.server.route_matcher import Plan
     from gateway.web.server.site import GatewaySite
-    from gateway.web.values import Answered
+    from gateway.web.values import AnyReply, PendingReply
 
 SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
 CLOSE_TIMEOUT = 15.0  # seconds after that in which a client may still read what was sent to it; as there
@@ -174,17 +172,17 @@ class FastHttp(Protocol):
             return not self._waiting and not self._full and not self._lost  # some work has ended before one can wait
         return not self._full
 
-    def _wait_for(self, work: Awaitable[Answered], plan: Plan, began: float) -> None:
+    def _wait_for(self, work: PendingReply, plan: Plan, began: float) -> None:
         """Answer when ``work`` has ended; what the client sends meanwhile is held."""
         site = self.factory.site
         self._waiting = True
         site.answering += 1
 
-        def failed(failure: Failure) -> Answered:
+        def failed(failure: Failure) -> AnyReply:
             log_failure(plan.bound.route.pattern, failure)
             return REQUEST_FAILED
 
-        def done(answered: Answered) -> None:
+        def done(answered: AnyReply) -> None:
             site.answering -= 1
             self._waiting = False
             if self._lost:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.web.dispatch import BoundRoute, Dispatcher
     from gateway.web.server.klein_request import KleinRequest
-    from gateway.web.values import Answered
+    from gateway.web.values import AnyReply
 
 NOT_FOUND = text(404, "404 page not found")
 NOT_ALLOWED = text(405, "Method Not Allowed")
@@ -85,7 +85,7 @@ def _call(request: KleinRequest, parameters: dict[str, str]) -> Call:
     )
 
 
-def _delivered(bound: BoundRoute, request: KleinRequest, answered: Answered) -> bytes | StreamResource:
+def _delivered(bound: BoundRoute, request: KleinRequest, answered: AnyReply) -> bytes | StreamResource:
     if isinstance(answered, Reply):
         return request.reply(answered)
     hub = bound.context.hubs.get(answered.sdk.id)

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from gateway.flags import User
 from gateway.flags.user import ATTRIBUTE_LIMIT, ITEM_LIMIT, TEXT_LIMIT
 from gateway.web.answers import bodies
-from gateway.web.answers.go_json import Unreadable, fields
-from gateway.web.answers.lookup import attributes
+from gateway.web.answers.go_json import InvalidJson, read_fields
+from gateway.web.answers.lookup import read_attributes
 
 
 def outcome(read: Callable[[bytes], Any], text: bytes) -> Any:
     """Return what ``read`` makes of ``text`` as far as an answer depends on it, or the words of a refusal."""
     try:
         found = read(text)
-    except Unreadable as error:
+    except InvalidJson as error:
         return str(error)
     key, user = found if isinstance(found, tuple) else (None, found)
     return key, None if user is None else repr(list(User(user).attributes.items())), user is None
@@ -29,17 +29,17 @@ def outcome(read: Callable[[bytes], Any], text: bytes) -> Any:
 
 def slowly(name: str, wanted: Mapping[str, type]) -> Callable[[bytes], Any]:
     def read(text: bytes) -> Any:
-        found = fields(text, wanted)
-        user = attributes(found[name]) if name in found else None
+        found = read_fields(text, wanted)
+        user = read_attributes(found[name]) if name in found else None
         return (found.get("key") or "", user) if "key" in wanted else user
 
     return read
 
 
 WAYS = {
-    "evaluation": (bodies.evaluation, slowly("user", bodies.EVALUATION)),
-    "evaluation of all": (bodies.evaluation_of_all, slowly("user", bodies.EVALUATION_OF_ALL)),
-    "context": (bodies.context, slowly("context", bodies.CONTEXT)),
+    "evaluation": (bodies.read_eval, slowly("user", bodies.EVAL)),
+    "evaluation of all": (bodies.read_eval_all, slowly("user", bodies.EVAL_ALL)),
+    "context": (bodies.read_context, slowly("context", bodies.CONTEXT)),
 }
 
 TEXTS = st.one_of(st.text(max_size=6), st.sampled_from(["42", "1.5", "a", "\u2028", "😀", "\x7f"]))
@@ -158,12 +158,12 @@ def test_any_text_is_read_alike(name: str, text: bytes, place: int, byte: int) -
 
 def test_usual_shapes_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """What clients send day by day is not read twice."""
-    monkeypatch.setattr(bodies, "fields", None)
+    monkeypatch.setattr(bodies, "read_fields", None)
     user = b'{"Identifier":"a","Age":42,"Roles":["x"]}'
     expected = {"Identifier": "a", "Age": 42.0, "Roles": ("x",)}
-    assert ("on", expected) == bodies.evaluation(b'{"key":"on","user":%b}' % user)
-    assert expected == bodies.evaluation_of_all(b'{"user":%b}' % user)
-    assert expected == bodies.context(b'{"context":%b}' % user)
+    assert ("on", expected) == bodies.read_eval(b'{"key":"on","user":%b}' % user)
+    assert expected == bodies.read_eval_all(b'{"user":%b}' % user)
+    assert expected == bodies.read_context(b'{"context":%b}' % user)
 
 
 @pytest.mark.parametrize("name", WAYS)

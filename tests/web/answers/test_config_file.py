@@ -8,6 +8,7 @@ import json
 import brotli
 import pytest
 
+from gateway.web.compress import BROTLI_HEADERS, GZIP_HEADERS
 from web_memory import SDK_KEY, MemorySite
 
 CONFIG = {"f": {f"flag{n}": {"t": 0, "v": {"b": True}, "i": f"v{n}"} for n in range(20)}}
@@ -97,10 +98,13 @@ def test_file_is_encoded_once_per_snapshot(site: MemorySite) -> None:
     encodings = site.site.page.dispatcher.context.encodings
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip"})
-    first = encodings.gzip(site.sdk, site.snapshot), encodings.brotli(site.sdk, site.snapshot)
+    first = (
+        encodings.body(site.sdk, site.snapshot, GZIP_HEADERS),
+        encodings.body(site.sdk, site.snapshot, BROTLI_HEADERS),
+    )
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
-    assert first[0] is encodings.gzip(site.sdk, site.snapshot)
-    assert first[1] is encodings.brotli(site.sdk, site.snapshot)
+    assert first[0] is encodings.body(site.sdk, site.snapshot, GZIP_HEADERS)
+    assert first[1] is encodings.body(site.sdk, site.snapshot, BROTLI_HEADERS)
 
 
 @pytest.mark.parametrize(

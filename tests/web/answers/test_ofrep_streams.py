@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.flags import User, load
-from gateway.web.answers.stream_token import TARGET_LIMIT, StreamTokens
+from gateway.web.answers.stream_token import PATH_LIMIT, StreamTokens
 from web_memory import SDK_KEY, Answer, Connection, FakeSdk, MemorySite, parse_answer
 
 BULK = "/ofrep/v1/evaluate/flags"
@@ -118,13 +118,13 @@ def test_an_endpoint_that_was_not_given_out_opens_nothing(site: MemorySite, faul
     assert (403, ["errorDetails"]) == (answer.status, list(answer.json))
 
 
-def test_the_authority_ends_with_key_headers_or_defaults() -> None:
+def test_the_tokens_ends_with_key_headers_or_defaults() -> None:
     """A token is good for one SDK key, one set of auth headers and one set of defaults; header names have no case."""
     user = User({"Identifier": "1"})
     sdk = FakeSdk("sdk1", SDK_KEY, None)
 
     def made(headers: dict[str, str], sdk: FakeSdk) -> bytes | None:
-        return StreamTokens.of(headers).target(sdk, user)
+        return StreamTokens.for_headers(headers).stream_path(sdk, user)
 
     first = made({}, sdk)
     assert first == made({}, FakeSdk("sdk1", SDK_KEY, None))
@@ -139,17 +139,17 @@ def test_the_authority_ends_with_key_headers_or_defaults() -> None:
     assert len(others) + 1 == len({first, *others})
 
 
-def test_a_changed_key_is_noticed_by_the_same_authority() -> None:
+def test_a_changed_key_is_noticed_by_the_same_tokens() -> None:
     """What is remembered per SDK is forgotten when its key or its defaults change."""
-    authority = StreamTokens.of({})
+    tokens = StreamTokens.for_headers({})
     sdk = FakeSdk("sdk1", SDK_KEY, None)
-    token = (authority.target(sdk, None) or b"").decode().rpartition("/")[2]
-    assert authority.user(sdk, token) is None
+    token = (tokens.stream_path(sdk, None) or b"").decode().rpartition("/")[2]
+    assert tokens.user(sdk, token) is None
     for change in ({"defaults": {"a": "1"}}, {"key": "other"}):
         for name, value in change.items():
             setattr(sdk, name, value)
         with pytest.raises(ValueError, match="not a token"):
-            authority.user(sdk, token)
+            tokens.user(sdk, token)
 
 
 def test_auth_headers_are_for_the_bulk_route_and_not_for_the_stream() -> None:
@@ -174,9 +174,9 @@ def test_no_streams_where_either_section_is_off(section: str) -> None:
 
 def test_a_context_too_large_for_an_address_is_left_to_poll(site: MemorySite) -> None:
     """No stream is offered that proxies would refuse to open; the validator still covers the context."""
-    large = {"x": "x" * TARGET_LIMIT}
+    large = {"x": "x" * PATH_LIMIT}
     assert ["flags"] == list(bulk(site, large).json)
-    assert bulk(site, large)["etag"] != bulk(site, {"x": "y" * TARGET_LIMIT})["etag"]
+    assert bulk(site, large)["etag"] != bulk(site, {"x": "y" * PATH_LIMIT})["etag"]
 
 
 def test_streams_of_ofrep_count_towards_the_caps() -> None:
