@@ -7,7 +7,7 @@ An outbox that is open records changes even where only the exporter needed it, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.export import ExportPipeline
+    from gateway.http_client import Reactor
     from gateway.settings import Settings
     from gateway.webhooks import Webhooks
 
@@ -27,7 +28,7 @@ _log = component_logger("gateway")
 class SharedDatabase:
     """Opens and closes the file at ``path``; applies settings to ``webhooks`` and ``exporter``, which write to it."""
 
-    def __init__(self, reactor: Any, path: Path, webhooks: Webhooks, exporter: ExportPipeline) -> None:
+    def __init__(self, reactor: Reactor, path: Path, webhooks: Webhooks, exporter: ExportPipeline) -> None:
         self._reactor = reactor
         self._path = path
         self._webhooks = webhooks

@@ -1,16 +1,12 @@
-"""Records each change of a config, and delivers it as signed messages until the receivers have it.
+"""Records each change of a config, and delivers messages about it until the receivers have accepted them.
 
     change ──► Recorder ──► outbox (SQLite) ──► Courier ──► HTTP ──► receivers
 
-``formats`` makes the messages, ``store`` is the tables of the outbox, ``delivery`` sends what they hold.
+``formats`` makes the messages, ``store`` holds them, ``delivery`` sends them.
 """
 
 from __future__ import annotations
 
-from gateway.webhooks.metrics import WebhookMetrics
 from gateway.webhooks.service import Webhooks
 
-__all__ = (
-    "WebhookMetrics",
-    "Webhooks",
-)
+__all__ = ("Webhooks",)

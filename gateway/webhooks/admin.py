@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from twisted.internet.interfaces import IReactorFromThreads
+
     from gateway.storage import MessageState, Store
     from gateway.webhooks.store.queries import DeliveryDetails, RetryResult
 
@@ -45,7 +47,12 @@ class WebhookAdmin:
     """
 
     def __init__(
-        self, reactor: Any, path: Path, store: Store, wall: Callable[[], float], wake: Callable[[], None]
+        self,
+        reactor: IReactorFromThreads,
+        path: Path,
+        store: Store,
+        wall: Callable[[], float],
+        wake: Callable[[], None],
     ) -> None:
         self._reactor = reactor
         self._path = path

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
     from random import Random
 
+    from twisted.internet.interfaces import IReactorTime
+
     from gateway.webhooks.composer import Composer
     from gateway.webhooks.delivery.courier import Courier
     from gateway.webhooks.metrics import WebhookMetrics
@@ -32,7 +34,7 @@ MEASURE_SECONDS: Final = 10.0  # between two reads of the queues; scrapers come 
 class Maintenance:
     """Works by the settings of ``composer``; what a busy database refuses is tried again the next time."""
 
-    clock: Any
+    clock: IReactorTime
     wall: Callable[[], float]
     rng: Random
     outbox: Outbox

@@ -23,6 +23,7 @@ from gateway.webhooks.store import history, message_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
 
     from gateway.flags import Snapshot
@@ -66,7 +67,7 @@ class Recorder:
     """The only writer of changes; ``on_messages`` is called with the endpoints that got new messages."""
 
     def __init__(
-        self, clock: Any, wall: Callable[[], float], store: Store, composer: Composer, metrics: WebhookMetrics,
+        self, clock: IReactorTime, wall: Callable[[], float], store: Store, composer: Composer, metrics: WebhookMetrics,
         on_messages: Callable[[Collection[str]], None],
     ) -> None:  # fmt: skip
         self._clock = clock

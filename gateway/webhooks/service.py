@@ -7,7 +7,7 @@ record ──► Recorder ──► database ──► Courier ──► receive
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.flags import Snapshot
+    from gateway.http_client import Reactor
     from gateway.settings import Settings
     from gateway.storage import Database
     from gateway.webhooks.metrics import WebhookMetrics
@@ -46,7 +47,7 @@ class Webhooks:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         settings: Settings,
         *,
         wall: Callable[[], float],

@@ -1,4 +1,4 @@
-"""A real gateway that tells real receivers: signed, in every format, through crashes, outages and restarts."""
+"""A real gateway delivers to real receivers: signed, in every format, through outages, reloads and restarts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def rows(database: Path, query: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_format_arrives_signed(gateway_process: Start, tmp_path: Path, workers: int) -> None:
-    """Independent code finds every signature good; with several workers the leader tells, once."""
+    """Independent code accepts every signature; with several workers the leader delivers, once."""
     database = tmp_path / "outbox.sqlite3"
     with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
         hooks = [{"name": each, "url": f"{receiver.url}/{each}", "format": each, "secret": KEY} for each in FORMATS]
@@ -78,10 +78,8 @@ def test_every_format_arrives_signed(gateway_process: Start, tmp_path: Path, wor
     assert rows(database, "SELECT count(*) FROM changes") == [(1,)]
 
 
-def test_on_off_on_off_is_four_messages_at_every_endpoint_with_equal_ids_on_two_gateways(
-    gateway_process: Start, tmp_path: Path
-) -> None:
-    """Two gateways that share nothing find the same ids; the very same transition has another id each time."""
+def test_two_gateways_give_the_same_changes_the_same_ids(gateway_process: Start, tmp_path: Path) -> None:
+    """Two gateways that share nothing compute the same ids; a repeated transition has another id each time."""
 
     def flag(on: bool) -> dict[str, Any]:
         return {"p": {"s": "salt"}, "f": {"flag": {"t": 0, "v": {"b": on}, "i": "on" if on else "off"}}}
@@ -108,7 +106,7 @@ def test_on_off_on_off_is_four_messages_at_every_endpoint_with_equal_ids_on_two_
     assert ids[0] == ids[1]
 
 
-def test_what_changed_while_the_gateway_was_down_is_told(gateway_process: Start, tmp_path: Path) -> None:
+def test_a_change_while_the_gateway_was_down_is_delivered(gateway_process: Start, tmp_path: Path) -> None:
     """The first config after a start is compared with the last one before."""
     with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
         hook = {"name": "ops", "url": receiver.url, "format": "notifier"}
@@ -122,7 +120,7 @@ def test_what_changed_while_the_gateway_was_down_is_told(gateway_process: Start,
 
 
 def test_the_command_line_tests_and_lists_on_a_running_gateway(gateway_process: Start, tmp_path: Path) -> None:
-    """A test message is asked for, arrives signed, and is listed as delivered."""
+    """A requested test message arrives signed, and is listed as delivered."""
     database = tmp_path / "outbox.sqlite3"
     with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
         hook = {"name": "ops", "url": receiver.url, "secret": KEY}
@@ -138,8 +136,8 @@ def test_the_command_line_tests_and_lists_on_a_running_gateway(gateway_process: 
     ]
 
 
-def test_what_waits_goes_once_the_receiver_is_back(gateway_process: Start, tmp_path: Path) -> None:
-    """Messages with an hour to wait arrive within seconds of the first one that is taken, oldest first."""
+def test_waiting_messages_are_sent_once_the_receiver_is_back(gateway_process: Start, tmp_path: Path) -> None:
+    """Messages due in an hour arrive within seconds after the first success, oldest first."""
     database = tmp_path / "outbox.sqlite3"
     with CdnStandIn(config(0)) as cdn, Receiver(lambda _: 503) as receiver:
         hook = {"name": "ops", "url": receiver.url, "format": "notifier"}
@@ -163,8 +161,8 @@ def test_what_waits_goes_once_the_receiver_is_back(gateway_process: Start, tmp_p
     assert all(number < place + 8 for place, number in enumerate(numbers[1:], 1))  # as many as are in flight
 
 
-def test_without_web_hooks_no_database_is_opened(gateway_process: Start, tmp_path: Path) -> None:
-    """Nobody to tell, nothing to keep."""
+def test_without_webhooks_no_database_is_opened(gateway_process: Start, tmp_path: Path) -> None:
+    """Not even after a change."""
     database = tmp_path / "outbox.sqlite3"
     with CdnStandIn(config(0)) as cdn:
         gateway = gateway_process(settings(cdn, database))
@@ -173,7 +171,7 @@ def test_without_web_hooks_no_database_is_opened(gateway_process: Start, tmp_pat
 
 
 def test_a_reload_adds_and_removes_receivers(gateway_process: Start, tmp_path: Path) -> None:
-    """A web hook that a reload brings is told from then on; one that goes is skipped."""
+    """A new webhook gets later changes; messages for a removed one are skipped."""
     database = tmp_path / "outbox.sqlite3"
     with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
         gateway = gateway_process(settings(cdn, database))
@@ -191,8 +189,8 @@ def test_a_reload_adds_and_removes_receivers(gateway_process: Start, tmp_path: P
         eventually(lambda: rows(database, "SELECT 1 FROM messages WHERE state = 'skipped'"))
 
 
-def test_a_database_that_cannot_be_opened_is_said_at_once(gateway_process: Start, tmp_path: Path) -> None:
-    """The gateway does not start as if all were well."""
+def test_a_database_that_cannot_be_opened_prevents_the_start(gateway_process: Start, tmp_path: Path) -> None:
+    """The gateway exits with status 1 and the reason."""
     database = tmp_path / "theirs.sqlite3"
     theirs = sqlite3.connect(database)
     theirs.execute("CREATE TABLE precious (x)")

@@ -1,4 +1,4 @@
-"""``kill -9`` at any moment loses nothing that was recorded, repeats at most what was in flight, and alters nothing."""
+"""``kill -9`` at any moment loses nothing that was recorded, repeats at most what was in flight, changes no message."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ID = {DELIVERY: "a"}
 @pytest.mark.timeout(180 + max(KILLS.values()) * 10)
 @pytest.mark.parametrize(("workers", "kills"), KILLS.items())
 def test_kill_9_at_any_moment_loses_nothing_recorded(tmp_path: Path, workers: int, kills: int) -> None:
-    """Half of the kills are at random, the others inside a transaction or between its commit and its telling."""
+    """Half of the kills are random, the others inside a transaction or between its commit and its acknowledgement."""
     with CrashScene(tmp_path, seed=11, workers=workers) as scene:
         for _ in range(kills):
             scene.kill()
@@ -61,7 +61,7 @@ def test_kill_9_at_any_moment_loses_nothing_recorded(tmp_path: Path, workers: in
 
 
 def test_every_rule_can_be_broken() -> None:
-    """A history in which everything went wrong has a violation of each rule; one without faults has none."""
+    """A faulty history violates each rule; a correct one violates none."""
     good, cut, strange = Call("/", ID, b"1", 1.0), Call("/", ID, b"2", 5.0), Call("/", {DELIVERY: "b"}, b"1", 1.0)
     recorded = Recorded([("well", "a", b"1")], set(), {"numbers": [(0, 1), (1, 2)]}, {"numbers": 2})
     kill = Kill("at random", 3.0, 3.1)

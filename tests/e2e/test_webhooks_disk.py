@@ -1,4 +1,4 @@
-"""A disk that is full, a database that is locked: flags go on, nothing recorded is lost, and it ends by itself."""
+"""With a full disk or a locked database flags are served, nothing recorded is lost, and recording resumes by itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRET = "whsec_" + b64encode(b"disk" * 8).decode()
 ALLOWED = {"X-Test": "yes"}  # refreshes of callers without credentials are limited to one per second
 SOON = 1.5  # seconds for a fetch and an evaluation; 0.25 are for the disk, whose lock would be waited for 2
 
-# A full disk is never left out: where no file system can be mounted, SQLite's own limit stands in for it.
+# Where no file system can be mounted, SQLite's own limit takes the place of the full disk.
 FULL = [SmallDisk] if SmallDisk.possible() else [OutOfPages]
 KINDS = [Locked, *(FULL if os.environ.get("HYPOTHESIS_PROFILE") != "nightly" else dict.fromkeys([*FULL, OutOfPages]))]
 
@@ -39,12 +39,12 @@ def config(number: int) -> dict[str, Any]:
 
 
 def serve(gateway: GatewayProcess, cdn: CdnStandIn, number: int) -> str:
-    """Change the flag and evaluate it; the user's name, which the exporter is to tell."""
+    """Change the flag and evaluate it; return the user's name, which the exporter sends."""
     cdn.set(config(number))
     assert gateway.post("/api/shop/refresh", headers=ALLOWED)[0] == 200
     user = f"user-{number}"
-    asked = json.dumps({"key": "number", "user": {"Identifier": user}}).encode()
-    assert json.loads(gateway.post("/api/shop/eval", asked, headers=ALLOWED)[1])["value"] == number
+    request = json.dumps({"key": "number", "user": {"Identifier": user}}).encode()
+    assert json.loads(gateway.post("/api/shop/eval", request, headers=ALLOWED)[1])["value"] == number
     return user
 
 
@@ -68,7 +68,7 @@ def status(gateway: GatewayProcess) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_flags_go_on_nothing_recorded_is_lost_and_it_ends_by_itself(kind: type[GatewayProcess], tmp_path: Path) -> None:
-    """What could not be recorded is told afterwards as one change from what was, and every evaluation is exported."""
+    """What could not be recorded is delivered later as one change, and every evaluation is exported."""
     with CdnStandIn(config(0)) as cdn, Receiver(lambda _: 503) as receiver, Receiver() as batches:
         gateway = kind({}, tmp_path)
         gateway.settings = {
@@ -81,8 +81,8 @@ def test_flags_go_on_nothing_recorded_is_lost_and_it_ends_by_itself(kind: type[G
         gateway.start()
         try:
             users = [serve(gateway, cdn, 1)]
-            eventually(lambda: receiver.calls)  # recorded, and refused: it waits on disk for its next turn
-            receiver.behave = lambda _: 204  # that turn comes in the middle of the trouble, or after it
+            eventually(lambda: receiver.calls)  # recorded, and refused: it waits on disk for its next attempt
+            receiver.behave = lambda _: 204  # the next attempt is made while the disk is full, or later
             with gateway.trouble():
                 for number in (2, 3, 4):
                     began = monotonic()
@@ -101,7 +101,7 @@ def test_flags_go_on_nothing_recorded_is_lost_and_it_ends_by_itself(kind: type[G
             assert gateway.stop() == 0
         finally:
             gateway.kill()
-    told = sorted(changes(receiver.taken))
-    assert told[0] == (0, 1)
-    assert all(before[1] == after[0] for before, after in pairwise(told))
+    delivered = sorted(changes(receiver.taken))
+    assert delivered[0] == (0, 1)
+    assert all(before[1] == after[0] for before, after in pairwise(delivered))
     assert len({call.id for call in receiver.taken}) == len(receiver.taken)

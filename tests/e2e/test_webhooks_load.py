@@ -1,4 +1,4 @@
-"""Many changes for many endpoints, some of them dead or slow: the healthy ones get everything, soon and in bounds."""
+"""Many changes for many endpoints, some dead or slow: the healthy ones get all messages at the required rate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEALTHY = 15
 FORMATS = ("envelope", "notifier", "environment", "audit_log", "slack", "teams", "discord")
 PER_CHANGE = {"envelope": 2}  # FLAG_UPDATED and CONFIG_UPDATED; one in every other format
 RATE = 500  # messages per second, all healthy endpoints together, from the first change to the last message
-GROWTH = 40 * 1024  # kilobytes of memory: SQLite's 16 MiB of cache, windows of 64 letters, connections; no backlog
+GROWTH = 40 * 1024  # kilobytes of memory: SQLite's 16 MiB of cache, windows of 64 messages, connections; no backlog
 LATER = 4 * 1024  # kilobytes of it that the second half of many changes may add, when that cache is full
 SECRET = "whsec_" + b64encode(b"load" * 8).decode()
 SDKS = 10  # that change at the same time: a change waits until the one before is on disk
@@ -56,7 +56,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def waited_seconds(pid: int) -> float:
-    """How long a process's main thread was ready to run, and the machine was busy with somebody else."""
+    """How long a process's main thread was ready to run, and the machine ran another process."""
     return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
@@ -68,7 +68,7 @@ def change(gateway: GatewayProcess, sdk: str, cdn: CdnStandIn, half: int) -> Non
         assert gateway.post(f"/api/{sdk}/refresh", headers=ALLOWED)[0] == 200
 
 
-def test_dead_and_slow_endpoints_delay_nobody(gateway_process: Callable[..., GatewayProcess], tmp_path: Path) -> None:
+def test_dead_and_slow_endpoints_delay_no_other(gateway_process: Callable[..., GatewayProcess], tmp_path: Path) -> None:
     """Each healthy endpoint gets every message once, signed, without a gap; together at 500 a second and more."""
     with ExitStack() as stack:
         receivers = stack.enter_context(ReceiversApart(SECRET))

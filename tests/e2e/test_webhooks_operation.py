@@ -1,4 +1,4 @@
-"""A real gateway and the people around it: who is named, what the diagnostics port shows, and the command line."""
+"""A real gateway in operation: authors of changes, the diagnostics port, a second gateway, an unusable outbox."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def settings(cdn: CdnStandIn, database: Path, *webhooks: dict[str, Any], **more:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_author_in_an_authenticated_hook_is_told(gateway_process: Start, tmp_path: Path, workers: int) -> None:
-    """Whichever process takes the hook; the next change, which a refresh finds, is nobody's."""
+def test_the_author_in_an_authenticated_hook_is_delivered(gateway_process: Start, tmp_path: Path, workers: int) -> None:
+    """For any process that accepts the hook; the next change, found by a refresh, has no author."""
     with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
         ops = {"name": "ops", "url": receiver.url, "events": ["FLAG_UPDATED"]}
         more = {"workers": workers, "http": {"webhook": {"auth_headers": {"X-Auth": "let-me-in"}}}}
         gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3", ops, **more))
         cdn.set(config(1))
-        said = json.dumps({"changedBy": "Jane Doe", "changeNotes": "summer sale"}).encode()
-        assert 200 == gateway.post("/hook/shop", said, headers={"X-Auth": "let-me-in"})[0]
+        body = json.dumps({"changedBy": "Jane Doe", "changeNotes": "summer sale"}).encode()
+        assert 200 == gateway.post("/hook/shop", body, headers={"X-Auth": "let-me-in"})[0]
         eventually(lambda: len(receiver.taken) == 1)
         cdn.set(config(2))
         assert 200 == gateway.post("/api/shop/refresh")[0]
         eventually(lambda: len(receiver.taken) == 2)
-    told = [json.loads(call.body)["data"] for call in receiver.taken]
-    assert [("Jane Doe", "summer sale"), (None, "")] == [(each["changedBy"], each["changeNotes"]) for each in told]
+    delivered = [json.loads(call.body)["data"] for call in receiver.taken]
+    assert [("Jane Doe", "summer sale"), (None, "")] == [(each["changedBy"], each["changeNotes"]) for each in delivered]
 
 
-def test_the_diagnostics_port_lists_shows_and_tries_again(gateway_process: Start, tmp_path: Path) -> None:
-    """Over a real socket: a refused message is listed, shown without its body, tried again, and its change told."""
+def test_the_diagnostics_port_lists_shows_and_retries(gateway_process: Start, tmp_path: Path) -> None:
+    """A refused message is listed, shown without its body, and retried; its change is listed."""
     moods: list[int | str] = [503]
     with CdnStandIn(config(0)) as cdn, Receiver(lambda _: moods[0]) as receiver:
         ops = {"name": "ops & co", "url": receiver.url, "format": "notifier"}
@@ -87,8 +87,8 @@ def test_the_diagnostics_port_lists_shows_and_tries_again(gateway_process: Start
         assert 0 == gateway.stop()
 
 
-def test_without_web_hooks_the_pages_say_so(gateway_process: Start, tmp_path: Path) -> None:
-    """404 and a sentence, not an empty list."""
+def test_without_webhooks_the_pages_are_not_found(gateway_process: Start, tmp_path: Path) -> None:
+    """404 with an explanation, not an empty list."""
     with CdnStandIn(config(0)) as cdn:
         gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3"))
         status, body = gateway.get("/changes", diag=True)
@@ -96,7 +96,7 @@ def test_without_web_hooks_the_pages_say_so(gateway_process: Start, tmp_path: Pa
 
 
 def test_a_second_gateway_on_the_same_outbox_does_not_start(gateway_process: Start, tmp_path: Path) -> None:
-    """By whatever name it calls the file; the first goes on, and after its sudden end the next one may."""
+    """Under any name of the file; after a crash of the first another may start."""
     database = tmp_path / "outbox.sqlite3"
     alias = tmp_path / "alias.sqlite3"
     with CdnStandIn(config(0)) as cdn, Receiver() as receiver:
@@ -116,7 +116,7 @@ def test_a_second_gateway_on_the_same_outbox_does_not_start(gateway_process: Sta
 def test_an_outbox_that_cannot_be_used_ends_the_start_with_one_line(
     gateway_process: Start, tmp_path: Path, fault: str
 ) -> None:
-    """It names the option; a reload that would need it is refused, and the gateway goes on."""
+    """It names the option; a reload that needs the outbox is refused, and the gateway continues."""
     database = tmp_path / "outbox.sqlite3"
     if fault == "a directory":
         database.mkdir()
@@ -137,30 +137,30 @@ def test_an_outbox_that_cannot_be_used_ends_the_start_with_one_line(
         assert 200 == gateway.get("/api/shop/keys")[0]
 
 
-def test_what_does_not_get_on_degrades_the_status_until_it_does(gateway_process: Start, tmp_path: Path) -> None:
-    """Status, log and systemd say so once, and once that it is over; flags are served, and the gateway is ready."""
+def test_a_problem_degrades_the_status_until_it_is_resolved(gateway_process: Start, tmp_path: Path) -> None:
+    """Status, log and systemd show it once, and once that it is resolved; the gateway stays ready."""
     authority = tmp_path / "authority.pem"
     authority.write_text("no certificate")
-    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    told.bind(str(tmp_path / "notify"))
-    told.settimeout(20)
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify.bind(str(tmp_path / "notify"))
+    notify.settimeout(20)
 
-    def heard(start: str, end: str = "") -> None:
-        while not ((text := told.recv(4096).decode()).startswith(start) and text.endswith(end)):
+    def await_line(start: str, end: str = "") -> None:
+        while not ((text := notify.recv(4096).decode()).startswith(start) and text.endswith(end)):
             pass
 
-    with closing(told), CdnStandIn(config(0)) as cdn:
+    with closing(notify), CdnStandIn(config(0)) as cdn:
         ops = {"name": "ops", "url": "https://127.0.0.1:1/", "ca_file": str(authority)}
         whole = settings(cdn, tmp_path / "outbox.sqlite3", ops)
         gateway = gateway_process(whole, env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        heard("STATUS=serving 1 SDKs, degraded: endpoint ops cannot be called")
+        await_line("STATUS=serving 1 SDKs, degraded: endpoint ops cannot be called")
         document = json.loads(gateway.get("/status", diag=True)[1])
         (problem,) = document["gateway"]["problems"]
         assert ("degraded", True) == (document["status"], problem.startswith("endpoint ops cannot be called: "))
         assert 200 == gateway.get("/readyz", diag=True)[0]
         gateway.reload(settings(cdn, tmp_path / "outbox.sqlite3", {"name": "ops", "url": "https://127.0.0.1:1/"}))
         eventually(lambda: json.loads(gateway.get("/status", diag=True)[1])["status"] == "healthy")
-        heard("STATUS=serving 1 SDKs", "SDKs")
+        await_line("STATUS=serving 1 SDKs", "SDKs")
         lines = gateway.logs()
     assert (1, 1) == (lines.count("degraded: endpoint ops cannot"), lines.count("over: endpoint ops cannot"))
 
@@ -183,8 +183,8 @@ FLAGS_AFTER = {
 }
 
 
-def test_a_watched_user_is_told_what_a_delta_stream_is_sent(gateway_process: Start, tmp_path: Path) -> None:
-    """The same changed and removed: values, variation ids, failures, segments, what comes and goes."""
+def test_a_watched_user_gets_the_changes_of_a_delta_stream(gateway_process: Start, tmp_path: Path) -> None:
+    """Values, variation ids, failures, segments, added and removed flags."""
     segments = [[{"n": "here", "r": [{"a": "Country", "c": 0, "l": names}]}] for names in (["FR"], ["FR", "DE"])]
     user = {"Identifier": "42"}
     with CdnStandIn({"p": {"s": "x"}, "s": segments[0], "f": FLAGS_BEFORE}) as cdn, Receiver() as receiver:
@@ -199,7 +199,7 @@ def test_a_watched_user_is_told_what_a_delta_stream_is_sent(gateway_process: Sta
             lines = dropwhile(lambda line: line != b"event: patch\n", stream)
             patch = json.loads(next(line for line in lines if line.startswith(b"data: "))[6:])
         eventually(lambda: receiver.taken)
-    told = json.loads(receiver.taken[0].body)["data"]
-    assert patch == {"changed": told["changed"], "removed": told["removed"]}
-    assert {"number", "renamed", "broken", "new", "german"} == set(told["changed"])
-    assert ["gone"] == told["removed"]
+    data = json.loads(receiver.taken[0].body)["data"]
+    assert patch == {"changed": data["changed"], "removed": data["removed"]}
+    assert {"number", "renamed", "broken", "new", "german"} == set(data["changed"])
+    assert ["gone"] == data["removed"]

@@ -1,4 +1,4 @@
-"""A courier in virtual time: a clock, a store in memory, and senders that answer as told."""
+"""A courier in virtual time: a clock, a store in memory, and senders with set answers."""
 
 from __future__ import annotations
 
@@ -68,21 +68,21 @@ class Scene:
         return [headers["X-Flaggateway-Delivery"] for headers in self.senders[f"http://{name}/"].sent]
 
     def pass_time(self, seconds: float, step: float = 1.0) -> None:
-        """Let time go by in steps."""
+        """Advance the clock in steps."""
         for _ in range(int(seconds / step)):
             self.clock.advance(step)
 
     def pass_until(self, moment: float) -> None:
-        """Let time go by, from one thing that happens to the next."""
+        """Advance the clock from one delayed call to the next."""
         while (calls := self.clock.getDelayedCalls()) and min(call.getTime() for call in calls) <= moment:
-            # Beside 1.7e9 seconds a float knows no smaller step.
+            # At 1.7e9 seconds a float has no smaller step.
             self.clock.advance(max(min(call.getTime() for call in calls) - self.clock.seconds(), 0.0) + 1e-6)
         self.clock.advance(max(moment - self.clock.seconds(), 0.0))
 
 
 @define
 class FarReceiver:
-    """Answers the calls of one endpoint a moment later, as ``answer`` says of a message's id and the time.
+    """Answers the calls of one endpoint a moment later, with ``answer`` of the message's id and the time.
 
     ``attempts`` are those that ended, in the order in which they began: (began, id, answer).
     """
@@ -92,32 +92,32 @@ class FarReceiver:
     answer: Callable[[str, float], Attempt]
     latency: float = 0.05
     attempts: list[tuple[float, str, Attempt]] = field(factory=list)
-    most: int = 0  # in flight at the same time
+    most: int = 0  # at most so many were in flight at the same time
     _flying: int = 0
 
     def __attrs_post_init__(self) -> None:
-        """Take the place of what answered before."""
-        self._sender.answer = self._take
+        """Replace the answer of the sender."""
+        self._sender.answer = self._receive
 
     @property
     def _sender(self) -> FakeSender:
         return self.scene.senders[f"http://{self.name}/"]
 
-    def _take(self, headers: dict[str, str], _body: bytes) -> None:
+    def _receive(self, headers: dict[str, str], _body: bytes) -> None:
         clock, place, message = self.scene.clock, len(self._sender.flying), headers["X-Flaggateway-Delivery"]
-        began, said = clock.seconds(), self.answer(message, clock.seconds())
+        began, answer = clock.seconds(), self.answer(message, clock.seconds())
         self._flying += 1
         self.most = max(self.most, self._flying)
 
-        def land() -> None:
+        def finish() -> None:
             self._flying -= 1
-            self.attempts.append((began, message, said))
-            self._sender.flying[place].callback(said)
+            self.attempts.append((began, message, answer))
+            self._sender.flying[place].callback(answer)
 
-        clock.callLater(self.latency, land)
+        clock.callLater(self.latency, finish)
 
-    def taken(self) -> dict[str, float]:
-        """When each message was taken, in order; seconds of the clock."""
+    def accepted(self) -> dict[str, float]:
+        """When each message was accepted, in order; seconds of the clock."""
         return {message: at for at, message, attempt in self.attempts if attempt.status == 204}
 
     def times(self, message: str) -> list[float]:

@@ -1,6 +1,6 @@
-"""What a crash test saw from outside, what the database says, and what must hold between the two.
+"""What a crash test saw from outside, what the database recorded, and what must hold between the two.
 
-Nothing here starts, sends or kills: see ``crash_scene``.  Each rule returns its violations in words; none is good.
+Nothing here starts, sends or kills: see ``crash_scene``.  Each rule returns its violations as texts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Answer:
     name: str  # the user's, of this evaluation alone
     value: object
     at: float  # monotonic, when the answer was there
-    life: int  # how often the gateway had been killed when it was asked
+    life: int  # how often the gateway had been killed before the request
 
 
 @frozen
@@ -52,7 +52,7 @@ class Seen:
 
 @frozen
 class Recorded:
-    """What the outbox says in the end."""
+    """The contents of the outbox in the end."""
 
     messages: list[tuple[str, str, bytes]]  # endpoint, id, body
     unanswered: set[tuple[str, str]]  # endpoint and id of messages with an attempt that had no whole answer in time
@@ -91,7 +91,7 @@ def altered(seen: Seen) -> list[str]:
 def repeated(seen: Seen, recorded: Recorded, concurrency: int) -> tuple[int, list[str]]:
     """A message that was taken came again only if a kill cut the attempt; returns how often that happened, too.
 
-    Or if the answer did not come back in time, which the gateway then says of that attempt.
+    Or if the answer did not arrive in time, as the attempt then records.
     At one kill no more messages of one endpoint can have been taken and not noted than may be in flight.
     """
     ends = [kill.over + ON_ITS_WAY for kill in seen.kills]
@@ -150,7 +150,7 @@ def unexported(seen: Seen) -> list[str]:
 
 
 def exported_twice(seen: Seen) -> list[str]:
-    """No evaluation is in two batches, and none was exported that nobody asked for."""
+    """No evaluation is in two batches."""
     batches = defaultdict(set)
     for name, batch in seen.exported:
         batches[name].add(batch)

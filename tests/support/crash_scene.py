@@ -134,14 +134,16 @@ class CrashScene:
         self._gateway.start(ready=self._workers > 1)  # one process serves as soon as it listens
 
     def finish(self) -> Recorded:
-        """Let everything be delivered, and return what the outbox says."""
+        """Wait until everything is delivered, and return the contents of the outbox."""
         self._over.set()
         for thread in self._threads:
             thread.join()
         self._calm = True
         for sdk in self._values:
             eventually(lambda sdk=sdk: self._refresh(sdk), lambda: self._gateway.logs()[-2000:])
-        eventually(self._all_told, lambda: self._rows("SELECT endpoint, state, count(*) FROM messages GROUP BY 1, 2"))
+        eventually(
+            self._all_recorded, lambda: self._rows("SELECT endpoint, state, count(*) FROM messages GROUP BY 1, 2")
+        )
         eventually(self._all_delivered, lambda: "not all was delivered", limit=SETTLE_SECONDS)
         assert self._gateway.stop() == 0
         for name, receiver in (("well", self._well), ("odd", self._odd)):
@@ -209,20 +211,20 @@ class CrashScene:
             if self._over.wait(self._rng.uniform(*EVALUATION_SECONDS)):
                 return
             sdk, name, life = ("numbers", "switch")[number % 2], f"user-{number}", len(self.seen.kills)
-            asked = json.dumps({"key": "flag", "user": {"Identifier": name}}).encode()
+            request = json.dumps({"key": "flag", "user": {"Identifier": name}}).encode()
             try:
-                status, body = self._gateway.post(f"/api/{sdk}/eval", asked, headers=ALLOWED)
+                status, body = self._gateway.post(f"/api/{sdk}/eval", request, headers=ALLOWED)
             except OSError:
                 continue
             if status == 200:
                 self.seen.answers.append(Answer(sdk, name, json.loads(body)["value"], time.monotonic(), life))
 
-    def _all_told(self) -> bool:
+    def _all_recorded(self) -> bool:
         last = dict(self._rows("SELECT sdk_id, etag FROM configs"))
         return last == {"numbers": self._numbers.etag, "switch": self._switch.etag}
 
     def _all_delivered(self) -> bool:
-        """Whether nothing waits; a message whose turn is later is made due, so that nobody waits for half a minute."""
+        """Whether nothing waits; postponed messages are made due, so that the test does not wait for half a minute."""
         waiting = "SELECT (SELECT count(*) FROM messages WHERE state <> 'delivered')"
         waiting += " + (SELECT count(*) FROM spool) + (SELECT count(*) FROM batches)"
         with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 IN_TRANSACTION: Final = "in a transaction"  # something is written, nothing is committed
-COMMITTED: Final = "committed, not acknowledged"  # on disk, and nobody in the process knows yet
-PATIENCE: Final = 30.0  # seconds; on a disk that stalls, a change would be published unrecorded, as it should be
+COMMITTED: Final = "committed, not acknowledged"  # on disk, and the process has not seen the result yet
+RECORD_SECONDS: Final = 30.0  # so that no change is published unrecorded while the disk stalls
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -30,7 +30,7 @@ class Failpoints:
         self._armed = ""
 
     def reach(self, name: str) -> None:
-        """Stop here for ever, if the test asked for it."""
+        """Stop here for ever if the test has requested it."""
         if select.select([self._descriptor], [], [], 0)[0]:
             self._armed = os.read(self._descriptor, 1024).decode()
         if self._armed == name:
@@ -68,7 +68,7 @@ def main() -> None:
     from gateway.webhooks import recorder
 
     database.transact = Failpoints(int(sys.argv.pop(1))).wrap(database.transact)
-    recorder.PATIENCE = PATIENCE
+    recorder.RECORD_SECONDS = RECORD_SECONDS
     sys.exit(run())
 
 

@@ -44,7 +44,7 @@ class DirectStore:
 
 @define
 class FakeSender:
-    """A ``Sender`` that notes what is sent, and answers as told; None leaves the attempt in flight."""
+    """A ``Sender`` that keeps what is sent and returns ``answer``; None leaves the attempt in flight."""
 
     answer: Callable[[dict[str, str], bytes], Attempt | None] = lambda headers, body: Attempt(204, "", 0.0)
     sent: list[dict[str, str]] = field(factory=list)

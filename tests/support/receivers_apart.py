@@ -1,6 +1,6 @@
-"""Many receivers of web hooks in one process of their own, fast enough to be no part of what is measured.
+"""Many webhook receivers in a process of their own, fast enough not to affect what is measured.
 
-python receivers_apart.py SECRET: prints its port; ``/MOOD/NAME`` is a receiver, ``/summary`` tells what each one got.
+python receivers_apart.py SECRET: prints its port; ``/MOOD/NAME`` is a receiver, ``/summary`` returns what each one got.
 Every signature is checked with code that is not the gateway's.
 """
 

@@ -1,6 +1,6 @@
-"""Gateways whose outbox cannot be written for a while: the disk is full, or another program holds the file.
+"""Gateways whose outbox cannot be written for a while: the disk is full, or another program has locked the file.
 
-Each is a ``GatewayProcess`` with ``database``, where the settings shall have the outbox, and ``trouble``, a context.
+Each is a ``GatewayProcess`` with ``database``, the path for ``outbox.path``, and the context manager ``trouble``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UNSHARE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--mount
 
 
 class Locked(GatewayProcess):
-    """Another program has begun to write, and does not end."""
+    """Another program has begun a write transaction and does not end it."""
 
     @property
     def database(self) -> Path:
@@ -40,7 +40,7 @@ class Locked(GatewayProcess):
 
 
 class OutOfPages(GatewayProcess):
-    """SQLite may make the file no larger: what a full disk is to it."""
+    """SQLite may not enlarge the file, as on a full disk."""
 
     def __init__(self, settings: dict[str, Any], home: Path) -> None:
         """Begin with room."""

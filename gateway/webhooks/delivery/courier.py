@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.deferreds import settle_all
 from gateway.http_client import MakeSender, TrustError, make_sender
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from gateway.http_client import Reactor
     from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
     from gateway.webhooks.metrics import WebhookMetrics
     from gateway.webhooks.store.outbox import Outbox
@@ -27,7 +28,7 @@ class Courier:
     """Delivers the messages of every endpoint; all methods belong to the reactor thread."""
 
     def __init__(
-        self, reactor: Any, wall: Callable[[], float], outbox: Outbox, metrics: WebhookMetrics,
+        self, reactor: Reactor, wall: Callable[[], float], outbox: Outbox, metrics: WebhookMetrics,
         sender: MakeSender = make_sender,
     ) -> None:  # fmt: skip
         self._reactor = reactor

@@ -24,6 +24,8 @@ from gateway.webhooks.delivery.recovery import Recovery
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from twisted.internet.interfaces import IReactorTime
+
     from gateway.http_client import Sender
     from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
     from gateway.webhooks.metrics import WebhookMetrics
@@ -69,7 +71,7 @@ class EndpointQueue:
     """The messages of one endpoint; ``on_messages`` is called with the endpoints that got notices of a failure."""
 
     def __init__(
-        self, clock: Any, wall: Callable[[], float], outbox: Outbox, policy: EndpointPolicy, sender: Sender,
+        self, clock: IReactorTime, wall: Callable[[], float], outbox: Outbox, policy: EndpointPolicy, sender: Sender,
         metrics: WebhookMetrics, on_messages: Callable[[Collection[str]], None],
     ) -> None:  # fmt: skip
         self._clock = clock

@@ -43,7 +43,7 @@ def test_the_three_day_schedule_ends_with_one_last_try_and_failed() -> None:
 
 
 def test_retry_after_is_a_minimum_and_cut_at_the_end() -> None:
-    """A receiver may ask for more time than the schedule gives, not for more than there is."""
+    """A receiver may postpone the next attempt, but not beyond the end of ``retry_for``."""
     scene = Scene(endpoint("ops", retry_for=3600))
     answers = [Attempt(429, "", 0.0, b"", "600"), Attempt(503, "", 0.0, b"", "999999"), BROKEN]
     scene.senders["http://ops/"].answer = lambda *_: answers.pop(0)
@@ -55,7 +55,7 @@ def test_retry_after_is_a_minimum_and_cut_at_the_end() -> None:
 
 
 def test_retry_after_may_be_a_date() -> None:
-    """It means the same as so many seconds, and is cut at the end as they are."""
+    """It has the same effect as a number of seconds."""
     scene = Scene(endpoint("ops", retry_for=3600))
     dates = [format_datetime(datetime.fromtimestamp(START + later, UTC), usegmt=True) for later in (900, 9_999_999)]
     answers = [*(Attempt(503, "", 0.0, b"", date) for date in dates), BROKEN]
@@ -67,8 +67,8 @@ def test_retry_after_may_be_a_date() -> None:
     assert scene.store.states() == {"failed": 1}
 
 
-def test_after_three_days_the_others_are_told_what_failed_and_why() -> None:
-    """Not a moment earlier, once, and with the last answer."""
+def test_after_three_days_other_endpoints_get_a_notice_of_the_failure() -> None:
+    """Not earlier, once, and with the last answer."""
     scene = Scene(endpoint("dead"), endpoint("well"))
     scene.senders["http://dead/"].answer = lambda *_: BROKEN
     scene.add("dead", "1")
@@ -83,8 +83,8 @@ def test_after_three_days_the_others_are_told_what_failed_and_why() -> None:
     assert body["createdTimestamp"] == (START + 3 * DAY) * 1000
 
 
-def test_a_dead_endpoint_delays_nobody() -> None:
-    """The healthy one gets everything while the other hangs."""
+def test_a_dead_endpoint_delays_no_other() -> None:
+    """The healthy one gets all messages while the other hangs."""
     scene = Scene(endpoint("dead"), endpoint("well"))
     scene.senders["http://dead/"].answer = lambda *_: None
     many = [str(number) for number in range(100)]  # the fakes answer at once, one call deeper each time
@@ -97,7 +97,7 @@ def test_a_dead_endpoint_delays_nobody() -> None:
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
 def test_no_more_than_concurrency_are_in_flight(limit: int) -> None:
-    """The next starts when one has ended and is written down."""
+    """The next attempt starts when the result of another is recorded."""
     scene = Scene(endpoint("ops", concurrency=limit))
     sender = scene.senders["http://ops/"]
     sender.answer = lambda *_: None
@@ -108,8 +108,8 @@ def test_no_more_than_concurrency_are_in_flight(limit: int) -> None:
     assert scene.sent("ops") == [str(number) for number in range(limit + 1)]
 
 
-def test_a_message_that_is_retried_does_not_hold_up_later_ones() -> None:
-    """Order is that of the starts."""
+def test_a_message_that_is_retried_does_not_delay_later_ones() -> None:
+    """First attempts are made in order."""
     scene = Scene(endpoint("ops", concurrency=2))
     sender = scene.senders["http://ops/"]
     sender.answer = lambda headers, _: (
@@ -121,8 +121,8 @@ def test_a_message_that_is_retried_does_not_hold_up_later_ones() -> None:
     assert scene.store.states() == {"delivered": 3}
 
 
-def test_one_call_in_flight_keeps_the_order_strictly() -> None:
-    """A message waits until the one before it was taken or given up, however many wait and whatever comes meanwhile."""
+def test_a_concurrency_of_one_keeps_the_order_strictly() -> None:
+    """A message waits until the one before it is delivered or given up, however many wait or are added meanwhile."""
     scene = Scene(endpoint("ops", concurrency=1, retry_for=60))
     sender = scene.senders["http://ops/"]
     first, last = "0", "99"
@@ -139,8 +139,8 @@ def test_one_call_in_flight_keeps_the_order_strictly() -> None:
     assert scene.store.states() == {"delivered": 99, "failed": 2}
 
 
-def test_failure_is_told_to_the_others_and_never_about_itself() -> None:
-    """DELIVERY_FAILED goes to the other envelopes; when it cannot be delivered either, nobody hears of that."""
+def test_notices_of_a_failure_have_no_notices_of_their_own() -> None:
+    """DELIVERY_FAILED goes to the other envelope endpoints; its own failure causes no further one."""
     scene = Scene(
         endpoint("dead", retry_for=0), endpoint("also", retry_for=0), endpoint("well"), endpoint("chat", format="slack")
     )
@@ -159,7 +159,7 @@ def test_failure_is_told_to_the_others_and_never_about_itself() -> None:
 
 
 def test_a_stop_waits_for_what_is_in_flight_then_cuts_it() -> None:
-    """An attempt that is cut is not written down: it is repeated after the next start."""
+    """An attempt that is cut is not recorded, and repeated after the next start."""
     scene = Scene(endpoint("ops"))
     sender = scene.senders["http://ops/"]
     sender.answer = lambda *_: None
@@ -174,8 +174,8 @@ def test_a_stop_waits_for_what_is_in_flight_then_cuts_it() -> None:
     assert scene.store.rows("SELECT count(*) FROM attempts") == [(1,)]
 
 
-def test_an_attempt_is_written_down_when_the_disk_has_room_again() -> None:
-    """A full disk must not make a delivered message be sent again."""
+def test_a_result_is_recorded_when_the_disk_has_room_again() -> None:
+    """A full disk does not cause a delivered message to be sent again."""
     scene = Scene(endpoint("ops"))
     sender = scene.senders["http://ops/"]
     sender.answer = lambda *_: None
@@ -190,8 +190,8 @@ def test_an_attempt_is_written_down_when_the_disk_has_room_again() -> None:
     assert scene.sent("ops") == ["1"]
 
 
-def test_other_settings_hold_from_the_next_attempt_on() -> None:
-    """A new URL and a new secret are used for what still waits; what is in flight ends on the old connections."""
+def test_new_settings_apply_from_the_next_attempt_on() -> None:
+    """A new URL and a new secret are used for messages that wait; attempts in flight end on the old connections."""
     scene = Scene(endpoint("ops", concurrency=1))
     old = scene.senders["http://ops/"]
     old.answer = lambda *_: None
@@ -205,7 +205,7 @@ def test_other_settings_hold_from_the_next_attempt_on() -> None:
     assert "X-Hub-Signature-256" in scene.senders["http://new/"].sent[0]
 
 
-def test_an_endpoint_that_cannot_be_called_is_said_so_and_its_messages_wait(logged_errors) -> None:
+def test_an_endpoint_with_unusable_settings_is_logged_and_its_messages_wait(logged_errors) -> None:
     """A broken ca_file stops one endpoint, not the others."""
     scene = Scene(endpoint("well"))
 
@@ -223,8 +223,8 @@ def test_an_endpoint_that_cannot_be_called_is_said_so_and_its_messages_wait(logg
     assert len(logged_errors.flush()) == 1
 
 
-def test_an_endpoint_that_can_be_called_no_longer_is_not_called_under_its_old_settings(logged_errors) -> None:
-    """A reload that breaks its ca_file ends what was at work for it; its connections are closed, its messages wait."""
+def test_an_endpoint_whose_new_settings_are_unusable_is_not_called_with_the_old_ones(logged_errors) -> None:
+    """After a reload that breaks its ca_file its connections are closed, and its messages wait."""
     scene = Scene(endpoint("ops"))
     old = scene.senders["http://ops/"]
     old.answer = lambda *_: BROKEN
@@ -242,8 +242,8 @@ def test_an_endpoint_that_can_be_called_no_longer_is_not_called_under_its_old_se
     assert len(logged_errors.flush()) == 1
 
 
-def test_failing_tells_since_when() -> None:
-    """The first failure after the last success."""
+def test_failing_begins_with_the_first_failure() -> None:
+    """That is the first one after the last success."""
     scene = Scene(endpoint("ops"))
     answers = [BROKEN, BROKEN, FINE]
     scene.senders["http://ops/"].answer = lambda *_: answers.pop(0)
@@ -255,7 +255,7 @@ def test_failing_tells_since_when() -> None:
 
 
 def test_a_large_queue_is_not_read_into_memory() -> None:
-    """However much waits, a window of it is held."""
+    """However many messages wait, a bounded window of them is read."""
     scene = Scene(endpoint("ops"))
     scene.senders["http://ops/"].answer = lambda *_: None
     scene.add("ops", *(str(number) for number in range(1000)))

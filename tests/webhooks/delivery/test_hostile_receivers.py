@@ -1,4 +1,4 @@
-"""Receivers that do their worst, all at once, against real sockets and a real database: what is recorded of each."""
+"""Hostile receivers, all at once, on real sockets: what a real database records of each."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def config(number: int) -> Snapshot:
 
 def heard(connection: socket.socket) -> None:
     """Read one request: closing with something unread would be a reset."""
-    asked = b""
-    while b"\r\n\r\n" not in asked or not asked.endswith(b"}"):
-        asked += connection.recv(65536)
+    request = b""
+    while b"\r\n\r\n" not in request or not request.endswith(b"}"):
+        request += connection.recv(65536)
 
 
 def answering(*parts: bytes) -> Act:
@@ -58,7 +58,7 @@ def answering(*parts: bytes) -> Act:
 
 
 def endless(first: bytes, again: bytes, pause: float = 0.0) -> Act:
-    """Answer, and go on for ever."""
+    """Answer without an end."""
 
     def act(connection: socket.socket) -> None:
         heard(connection)
@@ -87,13 +87,13 @@ def secured(authority: trustme.CA, name: str) -> Act:
 
 
 class Names:
-    """A reactor whose resolver knows ``.test``: harmless when it is asked first, link-local from then on."""
+    """A reactor that resolves names under ``.test``: first to a harmless address, later to a link-local one."""
 
     def __init__(self) -> None:
         from twisted.internet import reactor  # noqa: TID251 - real sockets
 
         self._real = reactor
-        self.asked: dict[str, int] = {}
+        self.queries: dict[str, int] = {}
 
     @property
     def nameResolver(self):
@@ -101,8 +101,8 @@ class Names:
         return self
 
     def resolveHostName(self, receiver, host, port=0, *_, **__):
-        """Change the address of ``rebinding.test`` between the first question and the second."""
-        count = self.asked[host] = self.asked.get(host, 0) + 1
+        """Change the address of ``rebinding.test`` between the first query and the second."""
+        count = self.queries[host] = self.queries.get(host, 0) + 1
         receiver.resolutionBegan(None)
         address = "169.254.169.254" if host == "rebinding.test" and count > 1 else "127.0.0.1"
         receiver.addressResolved(IPv4Address("TCP", address, port))
@@ -157,8 +157,8 @@ def recorded(database: Path) -> dict[str, tuple[int | None, str]]:
 
 @pytest.mark.timeout(60)
 @pytest_twisted.ensureDeferred
-async def test_each_of_them_is_an_orderly_attempt_with_its_reason(tmp_path: Path) -> None:
-    """Message after message waits for its next turn, with status and reason; a healthy receiver notices nothing."""
+async def test_each_one_is_recorded_as_an_attempt_with_its_reason(tmp_path: Path) -> None:
+    """Each message waits for its next attempt, with status and reason; the healthy receiver is not affected."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with ExitStack() as stack:
@@ -189,4 +189,4 @@ async def test_each_of_them_is_an_orderly_attempt_with_its_reason(tmp_path: Path
         await webhooks.stop()
         await database.close()
     assert seen == EXPECTED | {"well": (204, "answered 204")}
-    assert len(well.taken) == len(rebinding.taken) == reactor.asked["rebinding.test"] == 1
+    assert len(well.taken) == len(rebinding.taken) == reactor.queries["rebinding.test"] == 1

@@ -1,4 +1,4 @@
-"""An endpoint that takes messages again gets what waits for it soon: in order, paced, not before it asked for it."""
+"""After an outage messages are retried early: in order, a bounded number at a time, and not before ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def outage(end, start=0.0):
     return lambda _, now: BROKEN if start <= now - START < end else FINE
 
 
-def test_what_waits_goes_soon_once_the_receiver_is_back():
-    """The first message that is taken after eight hours brings all others, in order, as many at once as are allowed."""
+def test_waiting_messages_are_sent_soon_after_an_outage():
+    """The first success after eight hours releases all others, in order, ``concurrency`` at a time."""
     scene = Scene(endpoint("ops"))
     far = FarReceiver(scene, "ops", outage(8 * HOUR))
     scene.add("ops", *MANY)
     scene.pass_until(START + 8.1 * HOUR)
-    assert {} == far.taken()
+    assert {} == far.accepted()
     scene.add("ops", "new")
     scene.pass_until(START + 8.1 * HOUR + 1)
-    assert ["new", *MANY] == list(far.taken())
+    assert ["new", *MANY] == list(far.accepted())
     assert 8 == far.most
     assert {"delivered": 41} == scene.store.states()
 
 
 @pytest.mark.parametrize("limit", [2, 3, 64, 200])
-def test_no_more_than_concurrency_go_at_once(limit):
+def test_no_more_than_concurrency_are_in_flight(limit):
     """However many wait."""
     scene = Scene(endpoint("ops", concurrency=limit))
     far = FarReceiver(scene, "ops", outage(8 * HOUR))
@@ -48,11 +48,11 @@ def test_no_more_than_concurrency_go_at_once(limit):
     scene.add("ops", "new")
     scene.pass_until(START + 9 * HOUR + 30)
     assert limit == far.most
-    assert ["new", *map(str, range(300))] == sorted(far.taken(), key=lambda each: -1 if each == "new" else int(each))
+    assert ["new", *map(str, range(300))] == sorted(far.accepted(), key=lambda each: -1 if each == "new" else int(each))
 
 
-def test_one_that_falls_again_is_met_by_no_more_than_are_in_flight():
-    """The others keep their pauses; the next success goes on where it stopped."""
+def test_an_endpoint_that_fails_again_gets_no_more_than_are_in_flight():
+    """The others keep their pauses; the next success continues where it stopped."""
     scene = Scene(endpoint("ops", concurrency=4))
     left = [10]
 
@@ -68,18 +68,18 @@ def test_one_that_falls_again_is_met_by_no_more_than_are_in_flight():
     begun = len(far.attempts)
     scene.add("ops", "new")
     scene.pass_until(START + 8.1 * HOUR + 4)
-    assert 10 == len(far.taken())
+    assert 10 == len(far.accepted())
     assert 4 >= len(far.attempts) - begun - 10
     waiting = "SELECT count(*) FROM messages WHERE state = 'pending' AND due > ?"
     assert [(31,)] == scene.store.rows(waiting, scene.clock.seconds() + HOUR)
     left[0] = 1000
     scene.add("ops", "newer")
     scene.pass_until(START + 8.1 * HOUR + 10)
-    assert set(MANY[13:]) < set(far.taken())
+    assert set(MANY[13:]) < set(far.accepted())
 
 
-def test_messages_of_later_are_not_held_up():
-    """While a long queue is worked off, a fresh message waits for those in flight only."""
+def test_later_messages_are_not_delayed():
+    """While a long queue is sent, a new message waits only for those in flight."""
     scene = Scene(endpoint("ops", concurrency=2))
     far = FarReceiver(scene, "ops", outage(8 * HOUR))
     scene.add("ops", *map(str, range(200)))
@@ -88,12 +88,12 @@ def test_messages_of_later_are_not_held_up():
     scene.pass_until(START + 9 * HOUR + 1)
     scene.add("ops", "newer")
     scene.pass_until(START + 9 * HOUR + 1.2)
-    assert "newer" in far.taken()
-    assert len(far.taken()) < 60
+    assert "newer" in far.accepted()
+    assert len(far.accepted()) < 60
 
 
-def test_nothing_goes_before_the_moment_that_its_receiver_asked_for():
-    """``Retry-After`` is a minimum: what asked for more waits for that, and no longer."""
+def test_no_message_is_retried_before_its_retry_after():
+    """A message with a longer ``Retry-After`` waits for that, and no longer."""
     scene = Scene(endpoint("ops"))
 
     def answer(message, now):
@@ -112,8 +112,8 @@ def test_nothing_goes_before_the_moment_that_its_receiver_asked_for():
     assert far.times("slow")[-1] == pytest.approx(asked, abs=1)
 
 
-def test_the_order_stays_strict_where_one_goes_at_a_time():
-    """Also for what waits from before ``concurrency`` was 1."""
+def test_a_concurrency_of_one_keeps_the_order():
+    """Also for messages that wait since before ``concurrency`` was 1."""
     scene = Scene(endpoint("ops"))
     far = FarReceiver(scene, "ops", outage(8 * HOUR))
     scene.add("ops", *MANY)
@@ -121,15 +121,15 @@ def test_the_order_stays_strict_where_one_goes_at_a_time():
     scene.configure(endpoint("ops", concurrency=1))
     far.most = 0
     scene.pass_until(START + 3 * DAY)
-    assert MANY == list(far.taken())
+    assert MANY == list(far.accepted())
     assert 1 == far.most
-    first, last = far.taken()["0"], far.taken()["39"]
+    first, last = far.accepted()["0"], far.accepted()["39"]
     assert last - first < 10
 
 
 @pytest.mark.parametrize(("pause", "most"), [(15 * MINUTE, 21), (7 * HOUR, 40)])
-def test_a_message_that_is_always_refused_gains_little(pause, most):
-    """Beside others that are taken it is tried at most twice as often as its schedule says, and given up in time."""
+def test_a_message_that_is_always_refused_is_seldom_retried_early(pause, most):
+    """While others are accepted it is tried at most twice as often as its schedule demands, and given up in time."""
     scene = Scene(endpoint("ops"))
     far = FarReceiver(scene, "ops", lambda message, _: BROKEN if message == "bad" else FINE)
     scene.add("ops", "bad")
@@ -142,8 +142,8 @@ def test_a_message_that_is_always_refused_gains_little(pause, most):
     assert [("failed",)] == scene.store.rows("SELECT state FROM messages WHERE id = 'bad'")
 
 
-def test_many_that_are_always_refused_gain_no_more_than_successes_allow():
-    """Each message that is taken lets as many of them go as may be in flight, and their failing ends it."""
+def test_early_retries_of_refused_messages_are_limited_by_successes():
+    """Each success releases as many of them as may be in flight, and their failure ends it."""
     scene = Scene(endpoint("ops", concurrency=4))
     bad = [f"bad{number}" for number in range(20)]
     far = FarReceiver(scene, "ops", lambda message, _: BROKEN if message in bad else FINE)
@@ -153,12 +153,12 @@ def test_many_that_are_always_refused_gain_no_more_than_successes_allow():
         scene.add("ops", str(number))
     scene.pass_until(START + 2 * DAY + 60)
     refused = [at for at, message, _ in far.attempts if message in bad]
-    early = [sum(at < each < at + 1 for each in refused) for at in far.taken().values()]
+    early = [sum(at < each < at + 1 for each in refused) for at in far.accepted().values()]
     assert 4 == max(early)
 
 
-def test_pauses_are_kept_while_others_are_taken():
-    """One that is refused among many that are not is no outage."""
+def test_pauses_are_kept_while_other_messages_are_accepted():
+    """One refused message among many accepted ones is no outage."""
     scene = Scene(endpoint("ops"))
     far = FarReceiver(scene, "ops", lambda message, _: BROKEN if message == "bad" else FINE)
     scene.add("ops", "bad")
@@ -170,8 +170,8 @@ def test_pauses_are_kept_while_others_are_taken():
     assert len(pauses) >= 6
 
 
-def test_a_restart_forgets_nobody():
-    """What waited when the gateway stopped goes early after the first success of the next run."""
+def test_early_retries_survive_a_restart():
+    """Messages that waited when the gateway stopped are retried early after the first success of the next run."""
     scene = Scene(endpoint("ops"))
     FarReceiver(scene, "ops", outage(8 * HOUR))
     scene.add("ops", *MANY)
@@ -180,14 +180,14 @@ def test_a_restart_forgets_nobody():
     later = Scene(endpoint("ops"), store=scene.store, start=START + 9 * HOUR)
     far = FarReceiver(later, "ops", lambda *_: FINE)
     later.pass_until(START + 9 * HOUR + 10)
-    assert {} == far.taken()
+    assert {} == far.accepted()
     later.add("ops", "new")
     later.pass_until(START + 9 * HOUR + 20)
-    assert ["new", *MANY] == list(far.taken())
+    assert ["new", *MANY] == list(far.accepted())
 
 
-def test_another_endpoint_has_no_part_in_it():
-    """A success says something about its own endpoint only."""
+def test_a_success_releases_no_messages_of_other_endpoints():
+    """Each endpoint has a recovery of its own."""
     scene = Scene(endpoint("ops"), endpoint("well"))
     far = FarReceiver(scene, "ops", outage(8 * HOUR))
     FarReceiver(scene, "well", lambda *_: FINE)
@@ -195,11 +195,11 @@ def test_another_endpoint_has_no_part_in_it():
     scene.pass_until(START + 9 * HOUR)
     scene.add("well", "new")
     scene.pass_until(START + 9 * HOUR + 60)
-    assert {} == far.taken()
+    assert {} == far.accepted()
 
 
-def test_a_success_that_ends_an_outage_counts_from_then():
-    """The rule by itself: the first success of a run, and one after a minute of failures."""
+def test_the_first_success_and_one_after_an_outage_release_messages():
+    """A success after less than a minute of failures does not."""
     rule = Recovery(100.0)
     rule.delivered(130.0, 0.0)
     first = rule.early
@@ -222,13 +222,13 @@ ASKED = st.sampled_from((None, None, "30", "7200", "86400"))
 
 
 @given(OUTAGES, ARRIVALS, st.lists(ASKED, min_size=1, max_size=7), st.sampled_from((1, 2, 8)))
-def test_whatever_the_outages(outages, arrivals, asked, limit):
-    """Nobody is called too early or too often at once, all arrive or are given up in time, none is forgotten."""
+def test_any_outages(outages, arrivals, retry_after, limit):
+    """No attempt is too early, no more than allowed are in flight, all messages are delivered or given up in time."""
     scene = Scene(endpoint("ops", concurrency=limit))
 
     def answer(message, now):
         if any(start <= now - START < start + length for start, length in outages):
-            return Attempt(503, "", 0.0, b"", asked[int(message) % len(asked)])
+            return Attempt(503, "", 0.0, b"", retry_after[int(message) % len(retry_after)])
         return FINE
 
     far = FarReceiver(scene, "ops", answer)
@@ -245,13 +245,13 @@ def test_whatever_the_outages(outages, arrivals, asked, limit):
         for (at, attempt), (later, _) in pairwise(tries):
             assert later >= min(at + float(attempt.retry_after or 0), end)
         assert tries[-1][0] <= end + 1
-    check_nobody_is_forgotten(far, outages)
+    check_none_is_forgotten(far, outages)
 
 
-def check_nobody_is_forgotten(far, outages):
-    """After each success that ends an outage, and while all is well, what was tried before and may go is taken."""
+def check_none_is_forgotten(far, outages):
+    """After a success that ends an outage, and without failures, each message that may go early is delivered."""
     first = {message: at for at, message, _ in reversed(far.attempts)}
-    taken = far.taken()
+    taken = far.accepted()
     failures = []
     for at, _, attempt in sorted(far.attempts, key=lambda each: each[0]):
         if attempt.status != 204:

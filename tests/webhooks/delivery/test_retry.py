@@ -1,4 +1,4 @@
-"""The retry schedule: its table and its laws; what follows from each outcome."""
+"""The retry schedule: its table, its laws, and ``Retry-After``."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ CHANCES = st.floats(0, 1, exclude_max=True)
 
 
 def run(retry_for, chances, first=1000.0, retry_after=None, took=0.0):
-    """The moments of all attempts of a message that is never taken."""
+    """Return the times of all attempts of a message that is never accepted."""
     attempts, now = [first], first
     while True:
         chance = chances[len(attempts) % len(chances)]
@@ -64,20 +64,20 @@ def test_jitter_stays_within_its_bounds(attempt, chance):
 
 @given(st.integers(1, 1000), CHANCES)
 def test_pauses_never_get_shorter(attempt, chance):
-    """With equal luck, a later pause is at least as long."""
+    """With equal jitter a later pause is at least as long."""
     assert delay(attempt, chance) <= delay(attempt + 1, chance)
 
 
 @given(st.integers(1, 50), CHANCES, st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e5))
-def test_retry_after_is_a_minimum_cut_at_the_end(attempt, chance, retry_for, asked, passed):
-    """Asking to wait makes the pause longer, never shorter, and never moves the end."""
+def test_retry_after_is_a_minimum_cut_at_the_end(attempt, chance, retry_for, retry_after, passed):
+    """It makes the pause longer, never shorter, and never moves the end."""
     first, now = 1000.0, 1000.0 + passed
     plain = next_attempt(first, now, attempt, retry_for, None, chance)
-    waiting = next_attempt(first, now, attempt, retry_for, asked, chance)
+    waiting = next_attempt(first, now, attempt, retry_for, retry_after, chance)
     if plain is None:
         assert waiting is None
     else:
-        assert waiting == min(max(plain, now + asked), first + retry_for)
+        assert waiting == min(max(plain, now + retry_after), first + retry_for)
 
 
 def test_an_expired_message_is_not_tried_again():
@@ -107,14 +107,14 @@ def test_an_expired_message_is_not_tried_again():
         ("١٢", None),
     ],
 )
-def test_what_retry_after_says(value, seconds):
-    """Seconds and all three forms of HTTP dates are read, from 0 to a year; anything else says nothing."""
+def test_values_of_retry_after(value, seconds):
+    """Seconds and all three forms of HTTP dates are read, from 0 to a year; anything else is ignored."""
     assert parse_retry_after(value, NOW) == seconds
 
 
 @given(st.text())
-def test_any_retry_after_is_survived(value):
-    """Whatever a receiver sends, it is a number of seconds that is not negative, or nothing."""
+def test_any_text_is_a_valid_retry_after(value):
+    """It is read as a number of seconds of at least 0, or ignored."""
     found = parse_retry_after(value, NOW)
     assert found is None or 0 <= found <= 365 * DAYS
 
