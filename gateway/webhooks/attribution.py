@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from gateway.webhooks.formats.change import Author, read_credit
+from gateway.webhooks.formats import Author, parse_attribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ class Attribution:
 
         The caller calls the returned function once, however the fetch ends.
         """
-        credit = read_credit(body)
+        credit = parse_attribution(body)
         if credit == UNKNOWN:
             return lambda: None
         current = self._current.setdefault(sdk_id, [])

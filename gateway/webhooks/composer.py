@@ -8,8 +8,13 @@ from uuid import UUID
 from attrs import define
 
 from gateway.flags import attributes_from_json
-from gateway.webhooks.formats.compose import compose, failure_message, sdk_message, test_message
-from gateway.webhooks.formats.subscription import failure_receivers
+from gateway.webhooks.formats import (
+    compose,
+    compose_failure_message,
+    compose_sdk_message,
+    compose_test_message,
+    failure_receivers,
+)
 from gateway.webhooks.store.stable_numbers import StableNumbers
 
 if TYPE_CHECKING:
@@ -19,8 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.flags import Attribute, Snapshot
     from gateway.settings import Settings
-    from gateway.webhooks.formats.change import Change
-    from gateway.webhooks.formats.message import Ids, Message, Told
+    from gateway.webhooks.formats import Change, EndpointMessages, IntegerIds, Message
 
 
 @define
@@ -33,20 +37,20 @@ class Composer:
     settings: Settings
     hostname: str
 
-    def change(self, change: Change, ids: Ids) -> list[Told]:
+    def change(self, change: Change, ids: IntegerIds) -> list[EndpointMessages]:
         """Return the messages about a change, for each endpoint."""
         settings = self.settings
         defaults = _default_attributes(settings, change.sdk_id)
         return [compose(change, endpoint, ids, self._meta, defaults) for endpoint in settings.webhooks]
 
-    def sdk(self, sdk_id: str, act: str, count: int, at: float, ids: Ids) -> list[Message]:
+    def sdk(self, sdk_id: str, act: str, count: int, at: float, ids: IntegerIds) -> list[Message]:
         """Return the messages about an SDK that was ``added`` or ``removed`` for the ``count``-th time."""
         added = act == "added"
-        messages = (sdk_message(each, sdk_id, ids, at, count, added=added) for each in self.settings.webhooks)
+        messages = (compose_sdk_message(each, sdk_id, ids, at, count, added=added) for each in self.settings.webhooks)
         return [message for message in messages if message is not None]
 
     def numbers(self, connection: sqlite3.Connection, now: float, *snapshots: Snapshot) -> StableNumbers:
-        """Return the ``Ids`` of a transaction."""
+        """Return the ``IntegerIds`` of a transaction."""
         settings = self.settings
         environments = {sdk_id: sdk.environment_id for sdk_id, sdk in settings.sdks.items() if sdk.environment_id}
         project = settings.project
@@ -55,13 +59,13 @@ class Composer:
     def failure_notices(self, failed: Message, reason: str, at: float) -> list[Message]:
         """Return the messages to other endpoints that ``failed`` was given up at ``at``."""
         receivers = failure_receivers(self.settings.webhooks, failed)
-        return [failure_message(endpoint, failed, reason, at) for endpoint in receivers]
+        return [compose_failure_message(endpoint, failed, reason, at) for endpoint in receivers]
 
     def test(self, name: str, at: float, rng: Random) -> Message | None:
         """Return a test message for the endpoint ``name``; None if the settings have no such endpoint."""
         for endpoint in self.settings.webhooks:
             if endpoint.name == name:
-                return test_message(endpoint, at, str(UUID(int=rng.getrandbits(128), version=4)), self._meta)
+                return compose_test_message(endpoint, at, str(UUID(int=rng.getrandbits(128), version=4)), self._meta)
         return None
 
     @property

@@ -17,7 +17,7 @@ from gateway.deferreds import Timer, fire_within
 from gateway.flags import difference
 from gateway.logger import component_logger
 from gateway.storage import count_drop
-from gateway.webhooks.formats.change import Change
+from gateway.webhooks.formats import Change
 from gateway.webhooks.store import history, message_table
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.storage import Store
     from gateway.webhooks.composer import Composer
-    from gateway.webhooks.formats.change import Author
-    from gateway.webhooks.formats.message import Told
+    from gateway.webhooks.formats import Author, EndpointMessages
     from gateway.webhooks.metrics import WebhookMetrics
 
 _log = component_logger("gateway")
@@ -221,7 +220,7 @@ class Recorder:
 
     def _write_change(
         self, connection: sqlite3.Connection, entry: _Entry, old: Snapshot | None, *, messages: bool
-    ) -> tuple[int, Sequence[Told]]:
+    ) -> tuple[int, Sequence[EndpointMessages]]:
         """Record what changed; return its number and the messages about it."""
         numbers = self._composer.numbers(connection, entry.at, *((entry.new,) if old is None else (entry.new, old)))
         numbers.add_flags(entry.sdk_id, entry.new)  # for a first config too: its flags are first seen now

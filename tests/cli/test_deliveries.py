@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from gateway.cli.deliveries import deliveries
 from gateway.http_client import Attempt
 from gateway.storage import MessageState
-from gateway.webhooks.formats.message import Message
+from gateway.webhooks.formats import Message
 from gateway.webhooks.store import message_table
 from outbound_memory import DirectStore
 

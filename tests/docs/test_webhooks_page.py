@@ -17,7 +17,7 @@ from gateway.telemetry.outbox_pages import LIMIT, MOST
 from gateway.webhooks.admin import BODY_LIMIT, READ_SECONDS
 from gateway.webhooks.delivery.retry import DELAYS, LONGEST_DELAY
 from gateway.webhooks.store.queries import CHANGE_LIMIT, Delivery
-from outbound_scene import FORMATS, CountedIds, change_of, check, config, tell
+from outbound_scene import FORMATS, CountedIds, change_of, check, config, messages_about
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, EXPORTER_PAGE = (DOCS / "webhooks.md").read_text(), (DOCS / "exporter.md").read_text()
@@ -40,7 +40,7 @@ def example(name):
     old, new = config({"checkout": flag(False, "5e6f7a8b")}), config({"checkout": flag(True, "1a2b3c4d")})
     change = change_of(old, new, notes="for the summer sale", etags=('W/"5f1c"', 'W/"9d02"'))
     users = [{"Identifier": "42", "Country": "DE"}]
-    messages = tell(change, style, ids=CountedIds({"checkout": False}), users=users)
+    messages = messages_about(change, style, ids=CountedIds({"checkout": False}), users=users)
     return json.loads(next(message.body for message in messages if kind in {"", message.type}))
 
 

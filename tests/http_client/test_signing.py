@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from gateway.http_client.signing import extra_headers, headers_for, standard_key
-from gateway.webhooks.formats.message import secrets_of
 from outbound_scene import FORMATS, endpoint
 
 ID = "2fa554d3-1ffa-4361-9af6-5479c2d4847f"
@@ -122,9 +121,9 @@ def test_signatures_of_any_body(body, secret, now):
 
 def test_the_secrets_of_an_endpoint():
     """One secret, several, or both: the single one first, each once, blank ones not at all."""
-    assert secrets_of(endpoint("envelope")) == ()
-    assert secrets_of(endpoint("envelope", secret="a")) == ("a",)
-    assert secrets_of(endpoint("envelope", secret="a", secrets=["b", "a", ""])) == ("a", "b")
+    assert endpoint("envelope").signing_secrets == ()
+    assert endpoint("envelope", secret="a").signing_secrets == ("a",)
+    assert endpoint("envelope", secret="a", secrets=["b", "a", ""]).signing_secrets == ("a", "b")
 
 
 def test_headers_of_the_settings_do_not_replace_ours():

@@ -13,7 +13,7 @@ from gateway.settings import Endpoint, Settings
 from gateway.webhooks.composer import Composer
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
-from gateway.webhooks.formats.message import Message
+from gateway.webhooks.formats import Message
 from gateway.webhooks.store.outbox import Outbox
 from outbound_memory import DirectStore, FakeSender, WebhookCounts
 

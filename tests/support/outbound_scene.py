@@ -1,4 +1,4 @@
-"""Changes to tell about, endpoints to tell, integers that count up, and the schemas of what is told."""
+"""Changes, endpoints, integer ids that count up, and the schemas of messages."""
 
 import json
 from functools import cache
@@ -8,9 +8,7 @@ from jsonschema import Draft202012Validator
 
 from gateway.flags import difference, load
 from gateway.settings import Endpoint
-from gateway.webhooks.formats.change import Author, Change
-from gateway.webhooks.formats.compose import messages_for
-from gateway.webhooks.formats.message import Feature
+from gateway.webhooks.formats import Author, Change, Feature, compose
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 AT = 1583589547.04  # 2020-03-07T13:59:07.040Z
@@ -73,23 +71,23 @@ class CountedIds:
         self._known = {}
 
     def environment(self, sdk_id):
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return self._number("environment", sdk_id)
 
     def project(self):
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return self._project
 
     def feature(self, sdk_id, key):
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return Feature(self._number("feature", sdk_id, key), FIRST_SEEN, self.initial.get(key))
 
     def state(self, sdk_id, key, target):
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return self._number("state", sdk_id, key, target)
 
     def segment(self, sdk_id, name):
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return self._number("segment", sdk_id, name)
 
     def _number(self, kind, *name):
@@ -102,9 +100,9 @@ def endpoint(style, **options):
     return Endpoint(**{"name": style, "url": "https://example.org/hook", "format": style, **options})
 
 
-def tell(change, style, ids=None, defaults=None, **options):
+def messages_about(change, style, ids=None, defaults=None, **options):
     """The messages of a change in one format."""
-    return messages_for(change, endpoint(style, **options), ids or CountedIds(), META, defaults)
+    return list(compose(change, endpoint(style, **options), ids or CountedIds(), META, defaults).messages)
 
 
 def bodies(messages):

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from gateway.flags import Snapshot, load
 from gateway.settings import Endpoint, Outbox, Sdk, Settings
 from gateway.webhooks.composer import Composer
-from gateway.webhooks.formats.change import Author
+from gateway.webhooks.formats import Author
 from gateway.webhooks.recorder import Recorder
 from outbound_memory import DirectStore, WebhookCounts
 

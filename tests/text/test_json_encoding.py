@@ -33,3 +33,14 @@ def test_a_digest_identifies_a_value_without_showing_it():
     assert json_digest({"a": "anna", "b": 2}) == json_digest({"b": 2, "a": "anna"})
     assert 3 == len({json_digest(value) for value in (1, 1.0, True)})
     assert (32, False) == (len(json_digest("anna")), "anna" in json_digest("anna"))
+
+
+ATTRIBUTES = st.dictionaries(st.text(), st.one_of(st.text(), st.floats(allow_nan=False), st.tuples(st.text())))
+
+
+@given(ATTRIBUTES, ATTRIBUTES)
+def test_digests_are_equal_exactly_when_attributes_are(one, other):
+    """A user's digest depends on all attributes, not on their order."""
+    assert json_digest(one) == json_digest(dict(reversed(one.items())))
+    if one != other:
+        assert json_digest(one) != json_digest(other)

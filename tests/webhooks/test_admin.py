@@ -15,8 +15,7 @@ from gateway.flags import difference, load
 from gateway.http_client import Attempt
 from gateway.webhooks import admin
 from gateway.webhooks.admin import WebhookAdmin
-from gateway.webhooks.formats.change import Author, Change
-from gateway.webhooks.formats.message import Message
+from gateway.webhooks.formats import Author, Change, Message
 from gateway.webhooks.store import history, message_table, queries
 from outbound_memory import DirectStore
 

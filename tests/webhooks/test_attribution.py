@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from gateway.webhooks.attribution import Attribution
-from gateway.webhooks.formats.change import Author
+from gateway.webhooks.formats import Author
 
 JANE, JOHN = Author(first_name="Jane"), Author(first_name="John")
 

@@ -15,7 +15,7 @@ from twisted.logger import globalLogPublisher
 from gateway.flags import Snapshot, load
 from gateway.storage.database import transact
 from gateway.webhooks.composer import Composer
-from gateway.webhooks.formats.change import Author
+from gateway.webhooks.formats import Author
 from gateway.webhooks.recorder import RETRY_SECONDS
 from outbound_memory import DirectStore
 from recorder_scene import OFF, ON, RecorderScene, config

@@ -52,6 +52,11 @@ class Endpoint(Section, frozen=True):
     timeout: Annotated[float, note("Seconds that a request may take.", gt=0)] = 10
     retry_for: Annotated[float, note("Seconds during which a failed message is sent again.", ge=0)] = 259200
 
+    @property
+    def signing_secrets(self) -> tuple[str, ...]:
+        """Return the secrets that messages are signed with, the newest first, each once."""
+        return tuple(dict.fromkeys(secret for secret in (self.secret, *self.secrets) if secret))
+
 
 class Exporter(Section, frozen=True):
     """Evaluation events for analysis."""

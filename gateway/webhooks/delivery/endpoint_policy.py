@@ -9,7 +9,6 @@ from attrs import field, frozen
 from gateway import __version__
 from gateway.http_client import Route, extra_headers, headers_for
 from gateway.webhooks.delivery.retry import Retry, next_retry
-from gateway.webhooks.formats.message import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.http_client import Attempt
     from gateway.settings import Endpoint
     from gateway.webhooks.composer import Composer
-    from gateway.webhooks.formats.message import Message
+    from gateway.webhooks.formats import Message
     from gateway.webhooks.store.message_table import QueuedMessage
 
 
@@ -40,7 +39,7 @@ class EndpointPolicy:
 
     @_secrets.default
     def _read_secrets(self) -> tuple[str, ...]:
-        return secrets_of(self.endpoint)
+        return self.endpoint.signing_secrets
 
     @_extra.default
     def _read_extra(self) -> Sequence[tuple[str, str]]:

@@ -1,1 +1,32 @@
-"""The formats of webhook messages: pure functions from a ``Change`` to messages."""
+"""Pure functions that turn a ``Change`` into the messages of each endpoint, and read who made it.
+
+Snapshots, hook body ──► Change ──► compose(change, endpoint, ids) ──► EndpointMessages
+
+Equal arguments give equal ids and bodies, on every node and after every restart.
+"""
+
+from __future__ import annotations
+
+from gateway.webhooks.formats.change import Author, Change, parse_attribution
+from gateway.webhooks.formats.compose import compose, compose_sdk_message, compose_test_message
+from gateway.webhooks.formats.definition import initial_value
+from gateway.webhooks.formats.envelope import compose_failure_message
+from gateway.webhooks.formats.message import EndpointMessages, Feature, IntegerIds, Message, Skipped
+from gateway.webhooks.formats.subscription import failure_receivers
+
+__all__ = (
+    "Author",
+    "Change",
+    "EndpointMessages",
+    "Feature",
+    "IntegerIds",
+    "Message",
+    "Skipped",
+    "compose",
+    "compose_failure_message",
+    "compose_sdk_message",
+    "compose_test_message",
+    "failure_receivers",
+    "initial_value",
+    "parse_attribution",
+)

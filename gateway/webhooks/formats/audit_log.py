@@ -1,6 +1,6 @@
-"""Format ``audit_log``, that of Flagsmith's audit log web hooks: one call per act, with who did it if that is known.
+"""Format ``audit_log``, that of Flagsmith's audit log webhooks: one call per act, with its author if known.
 
-Field by field: ``docs/webhooks.md`` and ``docs/schemas/audit_log.schema.json``.
+The fields are described in ``docs/webhooks.md`` and ``docs/schemas/audit_log.schema.json``.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import msgspec
 from gateway.text import canonical_json, iso
 from gateway.webhooks.formats.definition import SegmentEdit, segment_edits
 from gateway.webhooks.formats.message import Message
-from gateway.webhooks.formats.message_ids import message_id, sdk_act_id
+from gateway.webhooks.formats.message_ids import message_id, sdk_message_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway.settings import Endpoint
     from gateway.webhooks.formats.change import Author, Change
-    from gateway.webhooks.formats.message import Ids
+    from gateway.webhooks.formats.message import IntegerIds
 
-STYLE = "audit_log"
+FORMAT = "audit_log"
 
 
 class AuthorView(msgspec.Struct, frozen=True):
-    """Who did it; what is not known is null."""
+    """The author of an act; unknown parts are null."""
 
     id: int | None
     email: str | None
@@ -63,13 +63,13 @@ class _Act:
     target: tuple[str, ...]
 
 
-def compose(change: Change, endpoint: Endpoint, ids: Ids) -> list[Message]:
+def compose(change: Change, endpoint: Endpoint, ids: IntegerIds) -> list[Message]:
     """Return the acts of a change: flags created, updated and deleted, then segments, then the environment."""
     return [
         Message(
-            id=message_id(change, STYLE, act.type, *act.target),
+            id=message_id(change, FORMAT, act.type, *act.target),
             endpoint=endpoint.name,
-            format=STYLE,
+            format=FORMAT,
             type=act.type,
             subject=act.subject,
             body=_encode(act, change.sdk_id, change.author, change.at, ids),
@@ -82,7 +82,7 @@ def compose(change: Change, endpoint: Endpoint, ids: Ids) -> list[Message]:
     ]
 
 
-def _acts(change: Change, ids: Ids) -> Iterator[_Act]:
+def _acts(change: Change, ids: IntegerIds) -> Iterator[_Act]:
     changes, sdk = change.changes, change.sdk_id
     for key in changes.added:
         log = f"New Flag / Remote Config created: {key}"
@@ -110,20 +110,20 @@ def _segment_log(edit: SegmentEdit) -> str:
 
 
 def _unsalted(preferences: Mapping[str, object]) -> bytes:
-    # The salt is one of the preferences in a config JSON (``p.s``), and an act of its own here.
+    # The salt is one of the preferences in a config JSON (``p.s``); its change is an act of its own.
     return canonical_json({name: value for name, value in preferences.items() if name != "s"})
 
 
-def sdk_act(endpoint: Endpoint, sdk_id: str, ids: Ids, at: float, count: int, *, added: bool) -> Message:
-    """Return the act that an SDK came into the settings or left them, for the ``count``-th time in this outbox."""
+def sdk_message(endpoint: Endpoint, sdk_id: str, ids: IntegerIds, at: float, count: int, *, added: bool) -> Message:
+    """Return the act that an SDK was added to the settings or removed, for the ``count``-th time in this outbox."""
     act, log = (
         ("added", f"New Environment created: {sdk_id}") if added else ("removed", f"Environment deleted: {sdk_id}")
     )
     record = _Act("ENVIRONMENT", ids.environment(sdk_id), log, sdk_id, ())
     return Message(
-        id=sdk_act_id(sdk_id, STYLE, act, count),
+        id=sdk_message_id(sdk_id, FORMAT, act, count),
         endpoint=endpoint.name,
-        format=STYLE,
+        format=FORMAT,
         type=record.type,
         subject=sdk_id,
         body=_encode(record, sdk_id, None, at, ids),
@@ -132,7 +132,7 @@ def sdk_act(endpoint: Endpoint, sdk_id: str, ids: Ids, at: float, count: int, *,
     )
 
 
-def _encode(act: _Act, sdk_id: str, author: Author | None, at: float, ids: Ids) -> bytes:
+def _encode(act: _Act, sdk_id: str, author: Author | None, at: float, ids: IntegerIds) -> bytes:
     record = Record(
         created_date=iso(at, precise=True),
         log=act.log,
@@ -152,6 +152,6 @@ def _author(author: Author | None) -> AuthorView | None:
 
 
 def encode_test(log: str, at: float) -> bytes:
-    """Return an act that says ``log`` and concerns nothing."""
+    """Return an act with the text ``log`` and no related object."""
     project = ProjectView(0, "", 0)
     return msgspec.json.encode(Record(iso(at, precise=True), log, None, None, project, 0, "ENVIRONMENT"))

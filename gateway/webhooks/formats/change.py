@@ -1,4 +1,4 @@
-"""A change of one SDK's config, as it is recorded and told: what was, what is, when, and by whom.
+"""A change of one SDK's config: the snapshots before and after, when it happened, and who made it.
 
 old Snapshot, new Snapshot, body of the inbound hook ──► Change ──► messages in each format
 """
@@ -14,30 +14,30 @@ import msgspec
 if TYPE_CHECKING:
     from gateway.flags import ChangeSet, Snapshot
 
-NAME_LIMIT = 256  # characters of an author; more is no name
-NOTES_LIMIT = 4096  # characters of change notes; more is cut
+NAME_LIMIT = 256  # characters of an author
+NOTES_LIMIT = 4096  # characters of change notes
 _ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
 _NAMED_ADDRESS = re.compile(r"([^<>]*)<\s*([^\s<>@]+@[^\s<>@]+)\s*>")
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks and control characters
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks included
 
 
 @attrs.frozen
 class Author:
-    """Who made a change, as far as it is known; an empty text is not known."""
+    """Who made a change; an unknown part is empty."""
 
     email: str = ""
     first_name: str = ""
     last_name: str = ""
 
     @property
-    def shown(self) -> str:
-        """The author in one line; never empty for an author made by ``author_from``."""
+    def display_name(self) -> str:
+        """The author in one line; never empty for an author made by ``parse_author``."""
         return " ".join(part for part in (self.first_name, self.last_name) if part) or self.email
 
 
 @attrs.frozen
 class Change:
-    """One recorded transition of an SDK's config; everything that is told about it is a function of this value."""
+    """One recorded transition of an SDK's config; all messages about it are functions of this value."""
 
     sdk_id: str
     old: Snapshot
@@ -46,36 +46,35 @@ class Change:
     author: Author | None
     notes: str
     at: float  # Unix seconds
-    round: int  # how often this outbox has recorded this very transition, this time included
+    round: int  # how many times this outbox has recorded this transition, this time included
 
 
-class _Credit(msgspec.Struct):
+class _Attribution(msgspec.Struct):
     changedBy: object = None  # the sender's spelling
     changeNotes: object = None
 
 
-_CREDIT = msgspec.json.Decoder(_Credit)
+_decode = msgspec.json.Decoder(_Attribution).decode
 
 
-def read_credit(body: bytes) -> tuple[Author | None, str]:
-    """Return the author and the notes that an inbound hook's body names: None and "" where it names none.
+def parse_attribution(body: bytes) -> tuple[Author | None, str]:
+    """Return the author and the notes in the body of an inbound hook; None and "" where they are missing.
 
-    Never raises, and never invents.
-    Only for calls that were authenticated: anybody can write a name. Senders paste names into their JSON unescaped,
-    so a body that cannot be read is nothing unusual: it names nobody.
+    Never raises: senders paste names into their JSON unescaped, so invalid bodies are common.
+    Only for authenticated calls, since the author is not verified.
     """
     try:
-        credit = _CREDIT.decode(body)
+        found = _decode(body)
     except (ValueError, RecursionError):
         return None, ""
-    author = author_from(credit.changedBy) if isinstance(credit.changedBy, str) else None
-    notes = credit.changeNotes if isinstance(credit.changeNotes, str) else ""
+    author = parse_author(found.changedBy) if isinstance(found.changedBy, str) else None
+    notes = found.changeNotes if isinstance(found.changeNotes, str) else ""
     return author, notes.strip()[:NOTES_LIMIT]
 
 
-def author_from(text: str) -> Author | None:
-    """Return the author whom a text names: a name, an address, or both as ``name <address>``; None when it is blank."""
-    line = _UNSEEN.sub(" ", text).strip()[:NAME_LIMIT].strip()
+def parse_author(text: str) -> Author | None:
+    """Return the author from a name, an email address, or ``name <address>``; None when ``text`` is blank."""
+    line = _CONTROL.sub(" ", text).strip()[:NAME_LIMIT].strip()
     if not line:
         return None
     if _ADDRESS.fullmatch(line):

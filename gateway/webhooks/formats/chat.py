@@ -1,7 +1,7 @@
 """Formats ``slack``, ``teams`` and ``discord``: one readable message per change.
 
-Names, values and notes come from people who may not know, or know too well, what the service makes of a ``*`` or a
-``<!channel>``: each dress sees to it that none of it is taken for markup or calls anybody.
+Keys, values and notes may contain markup such as ``*`` or ``<!channel>``: each encoder escapes it, so that it neither
+formats the message nor notifies users of the service.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from gateway.webhooks.formats.summary import Span, story
+from gateway.webhooks.formats.summary import Span, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,21 +19,26 @@ if TYPE_CHECKING:
     from gateway.webhooks.formats.change import Change
     from gateway.webhooks.formats.summary import Line
 
-SLACK_LIMIT = 4000  # characters; Slack advises that many and cuts far beyond
-DISCORD_LIMIT = 2000  # UTF-16 units; Discord refuses longer content
-TEAMS_LIMIT = 24 * 1024  # bytes of all lines, encoded; Teams refuses messages of more than 28 KB
-MORE_ROOM = 120  # of the same units; kept for the last line, "… and 12345 more"
-_TICK = "\u02cb"  # looks like the mark that ends code, and is none
-
 T = TypeVar("T")
-_INVISIBLE = "\u2060"  # word joiner: keeps a mark from being markup, and shows nothing
+
+SLACK_LIMIT = 4000  # characters; Slack recommends that maximum, and truncates far longer texts
+DISCORD_LIMIT = 2000  # UTF-16 units; Discord refuses longer content
+TEAMS_LIMIT = 24 * 1024  # bytes of all encoded lines; Teams refuses messages of more than 28 KB
+LAST_LINE = 120  # of the same units, reserved for the last line, "… and 12345 more"
+_BACKTICK = "\u02cb"  # looks like the mark that ends code, but has no meaning
+_INVISIBLE = "\u2060"  # word joiner: separates a mark from its text, so that it is no markup
 
 _SLACK_MARKS = re.compile(r"([*_~`])")
 _DISCORD_MARKS = re.compile(r"([\\*_~`|>#\-\[\]()<:@.+])")
 
 
+def encode(service: str, change: Change) -> bytes:
+    """Return the message about a change for ``slack``, ``teams`` or ``discord``."""
+    return ENCODERS[service](summarize(change))
+
+
 def slack(lines: Iterable[Line]) -> bytes:
-    """Return a message for an incoming web hook of Slack."""
+    """Return a message for an incoming webhook of Slack."""
     text = "\n".join(_bounded(lines, _slack_line, SLACK_LIMIT, len))
     return msgspec.json.encode({"text": text, "unfurl_links": False, "unfurl_media": False})
 
@@ -45,15 +50,15 @@ def _slack_line(line: Line) -> str:
 def _slack_span(span: Span) -> str:
     text = span.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     if span.style == "code":
-        # Inside code only the closing mark has a meaning, and Slack has no way to escape it.
-        return f"`{text.replace('`', _TICK)}`"
+        # Inside code only the closing mark has a meaning, and Slack has no escape for it.
+        return f"`{text.replace('`', _BACKTICK)}`"
     text = _SLACK_MARKS.sub(rf"{_INVISIBLE}\1{_INVISIBLE}", text)
     return f"*{text}*" if span.style == "strong" else text
 
 
 def discord(lines: Iterable[Line]) -> bytes:
-    """Return a message for a web hook of Discord; it mentions nobody, whatever it says."""
-    content = "\n".join(_bounded(lines, _discord_line, DISCORD_LIMIT, _units))
+    """Return a message for a webhook of Discord, without mentions."""
+    content = "\n".join(_bounded(lines, _discord_line, DISCORD_LIMIT, _utf16_units))
     return msgspec.json.encode({"content": content, "allowed_mentions": {"parse": list[str]()}})
 
 
@@ -63,19 +68,19 @@ def _discord_line(line: Line) -> str:
 
 def _discord_span(span: Span) -> str:
     if span.style == "code":
-        return f"`{span.text.replace('`', _TICK)}`"
+        return f"`{span.text.replace('`', _BACKTICK)}`"
     if span.style == "plain":
         return span.text
     text = _DISCORD_MARKS.sub(r"\\\1", span.text)
     return f"**{text}**" if span.style == "strong" else text
 
 
-def _units(text: str) -> int:
+def _utf16_units(text: str) -> int:
     return len(text.encode("utf-16-le", "replace")) // 2
 
 
 def teams(lines: Iterable[Line]) -> bytes:
-    """Return a message for a workflow of Microsoft Teams: an adaptive card of text runs, which know no markup."""
+    """Return a message for a workflow of Microsoft Teams: an adaptive card of text runs, which have no markup."""
     body = _bounded(lines, _teams_line, TEAMS_LIMIT, lambda block: len(msgspec.json.encode(block)))
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -88,10 +93,10 @@ def teams(lines: Iterable[Line]) -> bytes:
 
 
 def _teams_line(line: Line) -> dict[str, object]:
-    return {"type": "RichTextBlock", "inlines": [_run(span) for span in line]}
+    return {"type": "RichTextBlock", "inlines": [_text_run(span) for span in line]}
 
 
-def _run(span: Span) -> dict[str, object]:
+def _text_run(span: Span) -> dict[str, object]:
     run: dict[str, object] = {"type": "TextRun", "text": span.text}
     if span.style == "strong":
         run["weight"] = "Bolder"
@@ -100,28 +105,23 @@ def _run(span: Span) -> dict[str, object]:
     return run
 
 
-def _bounded(lines: Iterable[Line], dress: Callable[[Line], T], limit: int, size: Callable[[T], int]) -> list[T]:
-    """Return the first lines, dressed, that fit; when some do not, a last one says how many are missing.
+def _bounded(lines: Iterable[Line], render: Callable[[Line], T], limit: int, size: Callable[[T], int]) -> list[T]:
+    """Return the first rendered lines that fit; if some do not, a last line has their number.
 
-    From the first that does not fit on, all are missing, short ones too: a message with gaps would mislead.
+    After the first line that does not fit, shorter ones are left out too: a message with gaps would mislead.
     """
     kept: list[T] = []
-    room, missing = limit - MORE_ROOM, 0
+    room, missing = limit - LAST_LINE, 0
     for line in lines:
-        dressed = dress(line)
-        room -= size(dressed) + 1
+        rendered = render(line)
+        room -= size(rendered) + 1
         if room < 0:
             missing += 1
         else:
-            kept.append(dressed)
+            kept.append(rendered)
     if missing:
-        kept.append(dress((Span(f"… and {missing} more"),)))
+        kept.append(render((Span(f"… and {missing} more"),)))
     return kept
 
 
-DRESSES: dict[str, Callable[[Iterable[Line]], bytes]] = {"slack": slack, "teams": teams, "discord": discord}
-
-
-def encode(style: str, change: Change) -> bytes:
-    """Return the message about a change for the service ``style``."""
-    return DRESSES[style](story(change))
+ENCODERS: dict[str, Callable[[Iterable[Line]], bytes]] = {"slack": slack, "teams": teams, "discord": discord}

@@ -1,6 +1,6 @@
-"""What a flag's or a segment's definition says to those outside.
+"""Values and names in the definitions of flags and segments.
 
-Definitions come from an upstream and may be malformed anywhere: every function here answers, none raises.
+Definitions come from an upstream and may be malformed anywhere, so no function here raises.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Value = bool | str | int | float
 _FIELDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (("b", bool), ("s", str), ("i", int), ("d", (int, float)))
 
 
-def told(snapshot: Snapshot, key: str) -> object:
+def full_definition(snapshot: Snapshot, key: str) -> object:
     """Return a flag's definition as in the config JSON, with the segments it uses as a list under ``segments``.
 
-    The list is in the order of the numbers by which the definition names them; a flag that uses none has no list.
+    The list is sorted by the index by which the definition refers to the segments; without segments there is none.
     """
     flag = snapshot.flags[key]
     definition: object = flag.definition
@@ -38,31 +38,31 @@ def told(snapshot: Snapshot, key: str) -> object:
 
 
 def segment_at(snapshot: Snapshot, index: int) -> object:
-    """Return the definition of a segment by its number; None when there is none."""
+    """Return the definition of a segment by its index; None for an unknown index."""
     if not 0 <= index < len(snapshot.groups):
         return None
     return msgspec.json.decode(snapshot.groups[index].source)
 
 
 def segment_name(segment: object) -> str:
-    """Return the name in a segment's definition; "" when it has none."""
+    """Return the name in a segment's definition, or ""."""
     name = segment.get("n") if isinstance(segment, dict) else None
     return name if isinstance(name, str) else ""
 
 
-def items(holder: object, field: str) -> list[Any]:
-    """Return the list that ``holder`` has under ``field``; an empty one for anything else."""
+def list_field(holder: object, field: str) -> list[Any]:
+    """Return the list in ``field`` of ``holder``; an empty one if there is no list."""
     found = holder.get(field) if isinstance(holder, dict) else None
     return found if isinstance(found, list) else []
 
 
 def is_boolean(definition: object) -> bool:
-    """Whether the flag is on or off, rather than of some value; a definition without a type counts as boolean."""
+    """Whether the flag's type is boolean, as it is without a type."""
     return not isinstance(definition, dict) or definition.get("t") in (None, 0)
 
 
 def value_of(definition: object, holder: object) -> Value | None:
-    """Return the value that ``holder`` (the definition itself, a rule's ``s``, an option) serves; None when none."""
+    """Return the value in ``holder`` (the definition itself, a rule's ``s``, an option); None without a valid one."""
     number = (definition.get("t") or 0) if isinstance(definition, dict) else 0
     wrapped = holder.get("v") if isinstance(holder, dict) else None
     if not isinstance(number, int) or not 0 <= number < len(_FIELDS) or not isinstance(wrapped, dict):
@@ -73,18 +73,18 @@ def value_of(definition: object, holder: object) -> Value | None:
 
 
 def default_value(definition: object) -> Value | None:
-    """Return what is served when no rule decides; None when the definition holds no such value."""
+    """Return the value that is served when no rule matches; None without a valid one."""
     return value_of(definition, definition)
 
 
 def initial_value(snapshot: Snapshot, key: str) -> bool | str | None:
-    """Return what ``Feature.initial_value`` is for a flag that is seen for the first time in ``snapshot``."""
+    """Return the ``Feature.initial_value`` of a flag that the gateway first sees in ``snapshot``."""
     value = default_value(snapshot.flags[key].definition)
     return value if isinstance(value, bool) or value is None else value_text(value)
 
 
 def value_text(value: Value | None) -> str:
-    """Return a value as people and text fields see it: texts as they are, whole numbers without a point."""
+    """Return a value as text: strings as they are, whole numbers without a decimal point."""
     if isinstance(value, str):
         return value
     return msgspec.json.encode(value).decode().removesuffix(".0")
@@ -92,17 +92,17 @@ def value_text(value: Value | None) -> str:
 
 @attrs.frozen
 class SegmentEdit:
-    """One segment that was created (``old`` is None), deleted (``new`` is None) or edited."""
+    """One segment that was created (``old`` is None), deleted (``new`` is None) or updated."""
 
     name: str
-    position: int  # among the segments of this name: upstreams cut names, so that several may share one
+    position: int  # among the segments of this name: upstreams truncate names, so several segments may share one
     old: object
     new: object
     flags: tuple[str, ...]  # keys of the flags that use a segment of this name, before or after; sorted
 
 
 def segment_edits(change: Change) -> list[SegmentEdit]:
-    """Return the segments that changed, by name; another order of segments is no change."""
+    """Return the segments that changed, sorted by name; their order does not matter."""
     if not change.changes.segments:
         return []
     before, after = _named_segments(change.old), _named_segments(change.new)

@@ -1,6 +1,8 @@
-"""Format ``envelope``: one event object per thing that happened; ``data`` by type: ``docs/webhooks.md``.
+"""Format ``envelope``: one event object per flag, segment, config and watched user that changed.
 
 {"id": uuid, "type": …, "createdTimestamp": milliseconds, "data": {"sdk", "etagBefore", "etagAfter", …}}
+
+The members of ``data`` per type are described in ``docs/webhooks.md``.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import attrs
 import msgspec
 
 from gateway.text import milliseconds
-from gateway.webhooks.formats.definition import segment_edits, told
-from gateway.webhooks.formats.message import Message, Skipped, Told
+from gateway.webhooks.formats.definition import full_definition, segment_edits
+from gateway.webhooks.formats.message import EndpointMessages, Message, Skipped
 from gateway.webhooks.formats.message_ids import failure_id, message_id
-from gateway.webhooks.formats.subscription import wants_type, watched
+from gateway.webhooks.formats.subscription import wants_type, watched_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.settings import Endpoint
     from gateway.webhooks.formats.change import Change
 
-STYLE = "envelope"
+FORMAT = "envelope"
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 @attrs.frozen
 class _Event:
-    """What happened, before it has an id; ``target`` tells events of one type and change apart."""
+    """An event before it has an id; ``target`` distinguishes the events of one type and change."""
 
     type: str
     subject: str
@@ -45,11 +47,11 @@ class _Event:
     data: Mapping[str, object]
 
 
-def compose(change: Change, endpoint: Endpoint, defaults: Mapping[str, Attribute]) -> Told:
+def compose(change: Change, endpoint: Endpoint, defaults: Mapping[str, Attribute]) -> EndpointMessages:
     """Return the events of a change: flags, segments, the config as a whole, then watched users.
 
-    Flags come sorted by key, those added before those updated before those removed, watched users as in the settings.
-    What the endpoint does not subscribe to is one ``Skipped`` per type.
+    Added flags come before updated and removed ones, each sorted by key; watched users are in the order of the
+    settings.  Each type to which the endpoint does not subscribe is one ``Skipped``.
     """
     messages, unwanted = [], dict[str, int]()
     for event in _events(change, endpoint, defaults):
@@ -58,24 +60,24 @@ def compose(change: Change, endpoint: Endpoint, defaults: Mapping[str, Attribute
         else:
             unwanted[event.type] = unwanted.get(event.type, 0) + 1
     skipped = tuple(_skipped(change, endpoint, kind, count) for kind, count in unwanted.items())
-    return Told(tuple(messages), skipped)
+    return EndpointMessages(tuple(messages), skipped)
 
 
 def _events(change: Change, endpoint: Endpoint, defaults: Mapping[str, Attribute]) -> Iterator[_Event]:
     changes, old, new = change.changes, change.old, change.new
     for key in changes.added:
-        yield _Event("FLAG_CREATED", key, (key,), {"key": key, "newValue": told(new, key)})
+        yield _Event("FLAG_CREATED", key, (key,), {"key": key, "newValue": full_definition(new, key)})
     for key in changes.updated:
-        values = {"key": key, "oldValue": told(old, key), "newValue": told(new, key)}
+        values = {"key": key, "oldValue": full_definition(old, key), "newValue": full_definition(new, key)}
         yield _Event("FLAG_UPDATED", key, (key,), values)
     for key in changes.removed:
-        yield _Event("FLAG_DELETED", key, (key,), {"key": key, "oldValue": told(old, key)})
+        yield _Event("FLAG_DELETED", key, (key,), {"key": key, "oldValue": full_definition(old, key)})
     for edit in segment_edits(change):
         target = (edit.name, str(edit.position)) if edit.position else (edit.name,)
         values = {"segment": edit.name, "oldValue": edit.old, "newValue": edit.new, "flags": edit.flags}
         yield _Event("SEGMENT_UPDATED", edit.name, target, values)
     yield _Event("CONFIG_UPDATED", change.sdk_id, (), _summary(change))
-    for digest, (attributes, user) in watched(endpoint, defaults).items():
+    for digest, (attributes, user) in watched_users(endpoint, defaults).items():
         changed, removed = user_difference(old, new, changes.affected, user)
         if changed or removed:
             values = {"user": attributes, "changed": changed, "removed": removed}
@@ -98,9 +100,9 @@ def _summary(change: Change) -> Mapping[str, object]:
 def user_difference(
     old: Snapshot, new: Snapshot, affected: tuple[str, ...], user: User | None
 ) -> tuple[dict[str, msgspec.Raw], list[str]]:
-    """Return what a delta stream of ``user`` would be sent: the new outcomes that differ, and the keys that are gone.
+    """Return what a delta stream would send to ``user``: the new results that differ, and the keys of removed flags.
 
-    Outcomes are the JSON of the reply, ``{"value":…,"variationId":…}``, null for a flag that fails.
+    A result is the JSON of an answer, ``{"value":…,"variationId":…}``; its value is null when evaluation failed.
     """
     changed, removed = {}, []
     for key in affected:
@@ -114,19 +116,19 @@ def user_difference(
 
 
 def _message(change: Change, endpoint: Endpoint, event: _Event) -> Message:
-    name = message_id(change, STYLE, event.type, *event.target)
+    name = message_id(change, FORMAT, event.type, *event.target)
     data = {
         "sdk": change.sdk_id,
         "etagBefore": change.old.etag,
         "etagAfter": change.new.etag,
         **event.data,
-        "changedBy": change.author.shown if change.author else None,
+        "changedBy": change.author.display_name if change.author else None,
         "changeNotes": change.notes,
     }
     return Message(
         id=name,
         endpoint=endpoint.name,
-        format=STYLE,
+        format=FORMAT,
         type=event.type,
         subject=event.subject,
         body=encode(name, event.type, change.at, data),
@@ -139,9 +141,9 @@ def _message(change: Change, endpoint: Endpoint, event: _Event) -> Message:
 
 def _skipped(change: Change, endpoint: Endpoint, kind: str, count: int) -> Skipped:
     return Skipped(
-        id=message_id(change, STYLE, kind, "", "skipped"),
+        id=message_id(change, FORMAT, kind, "", "skipped"),
         endpoint=endpoint.name,
-        format=STYLE,
+        format=FORMAT,
         type=kind,
         subject=change.sdk_id,
         reason=f"the endpoint does not subscribe to {kind}",
@@ -151,8 +153,8 @@ def _skipped(change: Change, endpoint: Endpoint, kind: str, count: int) -> Skipp
     )
 
 
-def failure(endpoint: Endpoint, failed: Message, error: str, at: float) -> Message:
-    """Return the word to ``endpoint`` that ``failed`` was given up at ``at``; ``error`` holds no secrets."""
+def compose_failure_message(endpoint: Endpoint, failed: Message, error: str, at: float) -> Message:
+    """Return the message to ``endpoint`` that ``failed`` was given up at ``at``; ``error`` must contain no secret."""
     name = failure_id(endpoint.name, failed.endpoint, failed.id, at)
     data = {
         "sdk": failed.sdk_id,
@@ -169,7 +171,7 @@ def failure(endpoint: Endpoint, failed: Message, error: str, at: float) -> Messa
     return Message(
         id=name,
         endpoint=endpoint.name,
-        format=STYLE,
+        format=FORMAT,
         type="DELIVERY_FAILED",
         subject=failed.endpoint,
         body=encode(name, "DELIVERY_FAILED", at, data),

@@ -1,6 +1,6 @@
-"""Format ``environment``, that of Flagsmith's web hooks: one call per changed flag, and one per changed override of it.
+"""Format ``environment``, that of Flagsmith's webhooks: one call per changed flag, and one per changed override of it.
 
-Where a field comes from, and what is always null: ``docs/webhooks.md``.
+The source of each field, and the fields that are always null: ``docs/webhooks.md``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.text import iso
 from gateway.webhooks.formats.definition import Value, default_value, is_boolean
-from gateway.webhooks.formats.message import Message, Skipped, Told
+from gateway.webhooks.formats.message import EndpointMessages, Message, Skipped
 from gateway.webhooks.formats.message_ids import message_id
 from gateway.webhooks.formats.overrides import Override, Target, overrides
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.settings import Endpoint
     from gateway.webhooks.formats.change import Change
-    from gateway.webhooks.formats.message import Ids
+    from gateway.webhooks.formats.message import IntegerIds
 
-STYLE = "environment"
-IDENTIFIER_LIMIT = 100  # calls for the identifiers of one rule and change; a rule may name many thousands
+FORMAT = "environment"
+IDENTIFIER_LIMIT = 100  # calls per rule and change, of whose identifiers there may be thousands
 
 
 class FeatureView(msgspec.Struct, frozen=True):
-    """The flag, whatever its state; ``initial_value`` and ``created_date`` are from when the gateway first saw it."""
+    """The flag; ``initial_value`` and ``created_date`` are from when the gateway first saw it."""
 
     created_date: str
     default_enabled: bool
@@ -57,9 +57,9 @@ class FeatureSegment(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a flag serves: to everybody, to a segment, or to one identifier; ``id`` is that of flag and target.
+    """What a flag serves by default, to a segment, or to one identifier; ``id`` is that of flag and target.
 
-    A boolean flag says it by ``enabled``; any other is always enabled, and says it by ``feature_state_value``.
+    The value of a boolean flag is ``enabled``; other flags are always enabled, with a ``feature_state_value``.
     """
 
     enabled: bool
@@ -73,7 +73,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Data(msgspec.Struct, frozen=True):
-    """A state before and after; null when there was, or is, none."""
+    """A state before and after; null for a state that does not exist."""
 
     changed_by: str | None
     new_state: State | None
@@ -88,34 +88,34 @@ class Event(msgspec.Struct, frozen=True):
     event_type: str
 
 
-def compose(change: Change, endpoint: Endpoint, ids: Ids) -> Told:
-    """Return the calls of a change: flag by flag in the order of keys, the flag's own state first.
+def compose(change: Change, endpoint: Endpoint, ids: IntegerIds) -> EndpointMessages:
+    """Return the calls of a change, sorted by flag key: first the flag's default state, then its overrides.
 
-    Then its overrides: those that are new or changed in the order of the rules, after them those that are gone.
+    New and changed overrides are in the order of the rules; removed ones follow.
     """
     changes = change.changes
     messages: list[Message] = []
     omitted = 0
     for key in sorted((*changes.added, *changes.updated, *changes.removed)):
-        views = _Views(change, ids, key)
-        messages.append(_message(change, endpoint, key, views.both(None, None, None)))
-        told: Counter[tuple[bool, int]] = Counter()
+        states = _States(change, ids, key)
+        messages.append(_message(change, endpoint, key, states.before_and_after(None, None, None)))
+        sent: Counter[tuple[bool, int]] = Counter()
         for target, before, after in _changed(change, key):
             if target.kind == "identifier":
                 rule = (after is None, (after or before or _NONE).priority)
-                told[rule] += 1
-                if told[rule] > IDENTIFIER_LIMIT:
+                sent[rule] += 1
+                if sent[rule] > IDENTIFIER_LIMIT:
                     omitted += 1
                     continue
-            messages.append(_message(change, endpoint, key, views.both(target, before, after), target))
-    return Told(tuple(messages), _skipped(change, endpoint, omitted) if omitted else (), omitted)
+            messages.append(_message(change, endpoint, key, states.before_and_after(target, before, after), target))
+    return EndpointMessages(tuple(messages), _skipped(change, endpoint, omitted) if omitted else (), omitted)
 
 
 def _skipped(change: Change, endpoint: Endpoint, omitted: int) -> tuple[Skipped, ...]:
     kind = "FLAG_UPDATED"
-    name = message_id(change, STYLE, kind, "", "omitted")
+    name = message_id(change, FORMAT, kind, "", "omitted")
     why = f"identifiers beyond the first {IDENTIFIER_LIMIT} of a rule"
-    return (Skipped(name, endpoint.name, STYLE, kind, change.sdk_id, why, omitted, change.at, change.sdk_id),)
+    return (Skipped(name, endpoint.name, FORMAT, kind, change.sdk_id, why, omitted, change.at, change.sdk_id),)
 
 
 _NONE = Override(0, None, b"")
@@ -132,10 +132,10 @@ def _changed(change: Change, key: str) -> Iterator[tuple[Target, Override | None
             yield target, override, None
 
 
-class _Views:
+class _States:
     """The states of one flag before and after a change."""
 
-    def __init__(self, change: Change, ids: Ids, key: str) -> None:
+    def __init__(self, change: Change, ids: IntegerIds, key: str) -> None:
         self._change = change
         self._ids = ids
         self._key = key
@@ -143,10 +143,10 @@ class _Views:
         self._environment = ids.environment(change.sdk_id)
         self._project = ids.project()[0]
 
-    def both(self, target: Target | None, before: Override | None, after: Override | None) -> Data:
-        """Return the flag's own state before and after, or that of one override."""
+    def before_and_after(self, target: Target | None, before: Override | None, after: Override | None) -> Data:
+        """Return the default state before and after, or the state of one override."""
         return Data(
-            changed_by=self._change.author.shown if self._change.author else None,
+            changed_by=self._change.author.display_name if self._change.author else None,
             new_state=self._state(self._change.new, target, after),
             previous_state=self._state(self._change.old, target, before),
             timestamp=iso(self._change.at),
@@ -193,11 +193,11 @@ class _Views:
 
 def _message(change: Change, endpoint: Endpoint, key: str, data: Data, target: Target | None = None) -> Message:
     kind = "FLAG_DELETED" if data.new_state is None else "FLAG_UPDATED"
-    whom = () if target is None else (target.kind, target.name)
+    target_name = () if target is None else (target.kind, target.name)
     return Message(
-        id=message_id(change, STYLE, kind, key, *whom),
+        id=message_id(change, FORMAT, kind, key, *target_name),
         endpoint=endpoint.name,
-        format=STYLE,
+        format=FORMAT,
         type=kind,
         subject=key,
         body=msgspec.json.encode(Event(data, kind)),

@@ -1,27 +1,24 @@
-"""One message to one endpoint, and the integers that some formats want."""
+"""A message to one endpoint, and the integer ids that some formats contain."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import attrs
-
-if TYPE_CHECKING:
-    from gateway.settings import Endpoint
 
 
 @attrs.frozen
 class Message:
-    """What is sent to one endpoint; ``body`` never changes once the message was made.
+    """What is sent to one endpoint; ``body`` never changes.
 
-    ``id`` is unique among the messages of one endpoint: two endpoints of one format get equal ids for one change.
+    ``id`` is unique per endpoint: two endpoints of one format get the same id for the same change.
     """
 
     id: str
     endpoint: str  # the endpoint's name
     format: str
     type: str  # envelope: the event type; environment: event_type; audit_log: related_object_type; else CONFIG_UPDATED
-    subject: str  # what it is about, for people: a flag's key, a segment's name, an SDK id
+    subject: str  # shown to operators: a flag's key, a segment's name, an SDK id
     body: bytes  # JSON
     created: float  # Unix seconds
     sdk_id: str | None = None  # None for tests
@@ -31,7 +28,7 @@ class Message:
 
 @attrs.frozen
 class Skipped:
-    """Messages that an endpoint did not want: nothing is dropped in silence, so this is recorded."""
+    """Messages that an endpoint does not get, recorded with the reason."""
 
     id: str
     endpoint: str
@@ -39,51 +36,46 @@ class Skipped:
     type: str
     subject: str
     reason: str
-    count: int  # messages that this stands for
+    count: int  # number of messages
     created: float
     sdk_id: str
 
 
 @attrs.frozen
 class Feature:
-    """What the outbox keeps of a flag for as long as the database lives."""
+    """What is stored about a flag for as long as the database exists."""
 
     id: int
     created: float  # Unix seconds: when the gateway first saw the flag
-    initial_value: bool | str | None  # ``definition.initial_value`` of that moment
+    initial_value: bool | str | None  # ``definition.initial_value`` at that time
 
 
-class Ids(Protocol):
-    """Stable integers, from 1: assigned when first asked for, kept, and never given to anything else.
+class IntegerIds(Protocol):
+    """Stable integers from 1, assigned at the first call, stored, and never given to anything else.
 
-    Asked inside a transaction, in the database's thread; what is assigned in one that fails is assigned anew.
+    Used inside a transaction, in the database's thread; a failed transaction assigns nothing.
     """
 
     def environment(self, sdk_id: str) -> int:
-        """Return the number of an SDK: the one in the settings, else one assigned."""
+        """Return the id of an SDK: the one in the settings, else an assigned one."""
 
     def project(self) -> tuple[int, str, int]:
-        """Return the project's number, its name, and the organisation's number."""
+        """Return the project's id, its name, and the organisation's id."""
 
     def feature(self, sdk_id: str, key: str) -> Feature:
-        """Return what is kept of a flag, also of one that is deleted; one that comes back is the same feature."""
+        """Return what is stored about a flag; a flag that is created again after its deletion is the same feature."""
 
     def state(self, sdk_id: str, key: str, target: str) -> int:
-        """Return the number of a flag's state: ``target`` is "", ``segment:<name>`` or ``identifier:<text>``."""
+        """Return the id of a flag's state; ``target`` is "", ``segment:<name>`` or ``identifier:<text>``."""
 
     def segment(self, sdk_id: str, name: str) -> int:
-        """Return the number of a segment, by its name: a renamed one is another."""
+        """Return the id of a segment, by its name: a renamed segment is another one."""
 
 
 @attrs.frozen
-class Told:
-    """All that one endpoint is told about one change, and what it is not."""
+class EndpointMessages:
+    """The messages to one endpoint about one change, and those that it does not get."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] = ()
     skipped: tuple[Skipped, ...] = ()
-    omitted: int = 0  # identifiers beyond the bound of a rule
-
-
-def secrets_of(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the secrets that messages to ``endpoint`` are signed with, the newest first, each once."""
-    return tuple(dict.fromkeys(secret for secret in (endpoint.secret, *endpoint.secrets) if secret))
+    omitted: int = 0  # identifiers beyond the limit of a rule

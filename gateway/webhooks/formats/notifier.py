@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.webhooks.formats.definition import told
+from gateway.webhooks.formats.definition import full_definition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.webhooks.formats.change import Change
-
-STYLE = "notifier"
 
 
 class Updated(msgspec.Struct, frozen=True):
@@ -50,7 +48,7 @@ def flags_of(change: Change) -> Flags:
     """Return the definitions of the flags that a change deleted, added and updated, each sorted by key."""
     changes, old, new = change.changes, change.old, change.new
     return Flags(
-        deleted={key: told(old, key) for key in changes.removed},
-        added={key: told(new, key) for key in changes.added},
-        updated={key: Updated(told(old, key), told(new, key)) for key in changes.updated},
+        deleted={key: full_definition(old, key) for key in changes.removed},
+        added={key: full_definition(new, key) for key in changes.added},
+        updated={key: Updated(full_definition(old, key), full_definition(new, key)) for key in changes.updated},
     )

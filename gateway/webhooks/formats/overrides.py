@@ -1,7 +1,7 @@
-"""What a flag serves to a segment or to one identifier instead of its default: the rules, as outer systems see them.
+"""Targeting rules as the overrides of other systems: what a flag serves to a segment or an identifier.
 
-A rule on a segment is an override for that segment; a rule that names identifiers in clear is one for each of them.
-Rules that exclude (``IS NOT IN SEGMENT``, ``NOT EQUALS``) single nobody out, and hashed identifiers name nobody.
+A rule on a segment is an override for that segment; a rule on identifiers in clear text is one for each of them.
+Rules that exclude (``IS NOT IN SEGMENT``, ``NOT EQUALS``) and rules on hashed identifiers are no overrides.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.text import canonical_json
 from gateway.webhooks.formats.definition import (
     Value,
     default_value,
-    items,
+    list_field,
     segment_at,
     segment_name,
     value_of,
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
 
 IDENTIFIER = "Identifier"
-_IS_ONE_OF, _EQUALS = 0, 28  # comparators on readable text that name whom they mean
+_IS_ONE_OF, _EQUALS = 0, 28  # comparators on clear text
 
 
 @attrs.frozen
 class Target:
-    """Whom an override is for."""
+    """The segment or the identifier of an override."""
 
     kind: str  # "segment" or "identifier"
     name: str
@@ -41,18 +41,18 @@ class Target:
 class Override:
     """What is served to one target."""
 
-    priority: int  # position of the rule; the first one that names the target counts
+    priority: int  # index of the rule; the first rule for a target decides
     value: Value | None
-    basis: bytes  # equal exactly when nothing about this override changed
+    basis: bytes  # equal exactly for equal overrides
 
 
 def overrides(snapshot: Snapshot, key: str) -> dict[Target, Override]:
-    """Return the overrides of a flag, in the order of its rules; none when there is no such flag."""
+    """Return the overrides of a flag, in the order of its rules; none for an unknown flag."""
     if key not in snapshot.flags:
         return {}
     definition = snapshot.flags[key].definition
     found: dict[Target, Override] = {}
-    for priority, rule in enumerate(items(definition, "r")):
+    for priority, rule in enumerate(list_field(definition, "r")):
         value, served = _served(definition, rule)
         for target, basis in _targets(snapshot, priority, rule):
             found.setdefault(target, Override(priority, value, canonical_json([*basis, value, served])))
@@ -60,7 +60,7 @@ def overrides(snapshot: Snapshot, key: str) -> dict[Target, Override]:
 
 
 def _served(definition: object, rule: object) -> tuple[Value | None, object]:
-    # Percentage options serve no single value: the default stands for them, as a control group does elsewhere.
+    # Percentage options have no single value; the default stands for them, as for a control group elsewhere.
     if not isinstance(rule, dict):
         return None, None
     value = value_of(definition, rule.get("s"))
@@ -68,8 +68,8 @@ def _served(definition: object, rule: object) -> tuple[Value | None, object]:
 
 
 def _targets(snapshot: Snapshot, priority: int, rule: object) -> Iterator[tuple[Target, list[object]]]:
-    # A rule that moves is news for a segment, whose state shows the priority; an identifier's shows none.
-    conditions = items(rule, "c")
+    # Moving a rule changes the state of a segment, which contains the priority, but not that of an identifier.
+    conditions = list_field(rule, "c")
     resolved = [_resolved(snapshot, condition) for condition in conditions]
     for index, condition in enumerate(conditions):
         segment = _segment_of(snapshot, condition)
@@ -89,7 +89,7 @@ def _segment_of(snapshot: Snapshot, condition: object) -> object:
 
 
 def _resolved(snapshot: Snapshot, condition: object) -> object:
-    """Return a condition with its segment by name: numbers shift when another segment comes or goes."""
+    """Return a condition with the segment's name: its index changes when another segment is added or removed."""
     inner = condition.get("s") if isinstance(condition, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("s") or 0, int):
         return condition
@@ -103,4 +103,4 @@ def _identifiers(condition: object) -> list[str]:
     comparator = inner.get("c") or 0
     if comparator == _EQUALS:
         return [inner["s"]] if isinstance(inner.get("s"), str) else []
-    return [name for name in items(inner, "l") if isinstance(name, str)] if comparator == _IS_ONE_OF else []
+    return [name for name in list_field(inner, "l") if isinstance(name, str)] if comparator == _IS_ONE_OF else []

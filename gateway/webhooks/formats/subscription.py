@@ -1,11 +1,11 @@
-"""Which endpoint gets which messages."""
+"""The settings that decide which endpoint gets which messages."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from gateway.flags import InvalidAttribute, attributes_from_json, effective_user
-from gateway.webhooks.formats.message_ids import user_digest
+from gateway.text import json_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 
 def wants_sdk(endpoint: Endpoint, sdk_id: str) -> bool:
-    """Whether changes of this SDK are told to ``endpoint``; one that names no SDK hears of all."""
+    """Whether ``endpoint`` gets messages about this SDK; an endpoint without ``sdks`` gets those about all."""
     return not endpoint.sdks or sdk_id in endpoint.sdks
 
 
 def wants_type(endpoint: Endpoint, kind: str) -> bool:
-    """Whether ``endpoint`` takes messages of this type; only envelopes have types to choose from."""
+    """Whether ``endpoint`` gets messages of this type; only envelopes can be selected by type."""
     return endpoint.format != "envelope" or not endpoint.events or kind in endpoint.events
 
 
 def failure_receivers(endpoints: Iterable[Endpoint], failed: Message) -> list[Endpoint]:
-    """Return who is told that ``failed`` was given up: never its own endpoint, and nobody about such word itself."""
+    """Return the endpoints that get a ``DELIVERY_FAILED`` about ``failed``.
+
+    Never the endpoint that failed, and none when ``failed`` is itself a ``DELIVERY_FAILED``.
+    """
     if failed.type == "DELIVERY_FAILED":
         return []
     return [
@@ -39,11 +42,12 @@ def failure_receivers(endpoints: Iterable[Endpoint], failed: Message) -> list[En
     ]
 
 
-def watched(endpoint: Endpoint, defaults: Mapping[str, Attribute]) -> dict[str, tuple[Mapping[str, Attribute], User]]:
-    """Return the users whose values ``endpoint`` watches, by digest: their attributes as set, and with ``defaults``.
+def watched_users(
+    endpoint: Endpoint, defaults: Mapping[str, Attribute]
+) -> dict[str, tuple[Mapping[str, Attribute], User]]:
+    """Return the users that ``endpoint`` watches: by digest, the configured attributes, and a user with ``defaults``.
 
-    ``defaults`` are the SDK's default attributes, which count for every stream too. Equal users are one.
-    A user that is malformed is left out: settings are checked before they come here.  In the order of the settings.
+    In the order of the settings; equal users once.  Malformed users, which the settings refuse, are left out.
     """
     found: dict[str, tuple[Mapping[str, Attribute], User]] = {}
     if endpoint.format != "envelope":
@@ -55,5 +59,5 @@ def watched(endpoint: Endpoint, defaults: Mapping[str, Attribute]) -> dict[str, 
             continue
         user = effective_user(attributes, defaults)
         if user is not None:
-            found.setdefault(user_digest(attributes), (attributes, user))
+            found.setdefault(json_digest(dict(attributes)), (attributes, user))
     return found

@@ -1,8 +1,8 @@
-"""A change in words: lines that say what changed, old and new value, and by whom.
+"""A change as lines of text: what changed, with old and new value, and its author.
 
-    Change ──► story() ──► lines of spans ──► chat.py dresses them for one service
+    Change ──► summarize() ──► lines of spans ──► chat.py encodes them for one service
 
-Nothing is escaped here: each service has its own markup.
+Nothing is escaped here, since each service has its own markup.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from gateway.text import canonical_json
-from gateway.webhooks.formats.definition import default_value, items, segment_edits, value_of, value_text
+from gateway.webhooks.formats.definition import default_value, list_field, segment_edits, value_of, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.webhooks.formats.change import Change
 
-VALUE_LIMIT = 80  # characters of a key, a name or a value; a text value may be a whole document
+VALUE_LIMIT = 80  # characters of a key, a name or a value, which may be a whole document
 NOTES_SHOWN = 500  # characters of the change notes
-RULES_SHOWN = 3  # changed rules that one line names
-_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-# Characters that turn text around or take no room: they would make a line say something else than it does.
-_DECEIVING = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+RULES_SHOWN = 3  # changed rules in one line
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+# Characters that are invisible or reverse the direction of text.
+_MISLEADING = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 @attrs.frozen
 class Span:
-    """A piece of a line; ``plain`` are words of ours, everything else was written by somebody."""
+    """A piece of a line; ``plain`` is text of the gateway, all other styles are text of users, to be escaped."""
 
     text: str
-    style: Literal["plain", "said", "strong", "code"] = "plain"
+    style: Literal["plain", "quoted", "strong", "code"] = "plain"
 
 
 Line = tuple[Span, ...]
 
 
-def story(change: Change) -> Iterator[Line]:
-    """Yield the lines: who changed what, one per flag and segment, the rest of the config, the notes."""
-    who = change.author.shown if change.author else None
-    by = [Span(" by "), _strong(who)] if who else [Span(" (author unknown)")]
+def summarize(change: Change) -> Iterator[Line]:
+    """Yield the lines: author and notes, one per flag and segment, salt or preferences."""
+    author = change.author.display_name if change.author else None
+    by = [Span(" by "), _strong(author)] if author else [Span(" (author unknown)")]
     yield (Span("Feature flags of "), _strong(change.sdk_id), Span(" changed"), *by)
     if change.notes.strip():
-        yield (Span("Notes: "), Span(one_line(change.notes, NOTES_SHOWN), "said"))
+        yield (Span("Notes: "), Span(one_line(change.notes, NOTES_SHOWN), "quoted"))
     yield from _flags(change)
     for edit in segment_edits(change):
         act = "created" if edit.old is None else "deleted" if edit.new is None else "updated"
@@ -79,7 +79,7 @@ def _update(old: Snapshot, new: Snapshot, key: str, segments: tuple[str, ...]) -
     if canonical_json(earlier) != canonical_json(later):
         parts.append([_code(value_text(earlier)), Span(" → "), _code(value_text(later))])
     parts.extend(_rules(before, after))
-    if canonical_json(items(before, "p")) != canonical_json(items(after, "p")):
+    if canonical_json(list_field(before, "p")) != canonical_json(list_field(after, "p")):
         parts.append([Span("percentage options "), _code(_shares(before)), Span(" → "), _code(_shares(after))])
     if not parts:
         unchanged = [Span("still "), _code(value_text(later)), Span(", ")]
@@ -93,8 +93,8 @@ def _update(old: Snapshot, new: Snapshot, key: str, segments: tuple[str, ...]) -
 
 
 def _rules(before: object, after: object) -> Iterator[list[Span]]:
-    # By place, since rules have no names: one that is put in front changes all behind it, hence ``RULES_SHOWN``.
-    pairs = enumerate(zip_longest(items(before, "r"), items(after, "r")), 1)
+    # Compared by index, since rules have no names: a rule inserted in front changes all later ones.
+    pairs = enumerate(zip_longest(list_field(before, "r"), list_field(after, "r")), 1)
     different = [(number, was, now) for number, (was, now) in pairs if canonical_json(was) != canonical_json(now)]
     for number, was, now in different[:RULES_SHOWN]:
         earlier, later = _served(before, was), _served(after, now)
@@ -117,7 +117,7 @@ def _shares(definition: object) -> str:
 
 
 def _shares_in(definition: object, holder: object) -> str:
-    options = [option for option in items(holder, "p") if isinstance(option, dict)]
+    options = [option for option in list_field(holder, "p") if isinstance(option, dict)]
     return ", ".join(f"{value_text(value_of(definition, o))} {o.get('p', 0)} %" for o in options) or "none"
 
 
@@ -130,7 +130,7 @@ def _strong(text: str) -> Span:
 
 
 def one_line(text: str, limit: int) -> str:
-    """Return ``text`` on one line, without characters that deceive, and at most ``limit`` characters long."""
-    # What is cut off is not even looked at: a value may have megabytes.
-    line = _DECEIVING.sub("", _UNSEEN.sub(" ", text[: 4 * limit])).strip()
+    """Return ``text`` in one line of at most ``limit`` characters, without misleading ones."""
+    # Only the start is searched: a value may have megabytes.
+    line = _MISLEADING.sub("", _BLANK.sub(" ", text[: 4 * limit])).strip()
     return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
 
-    from gateway.webhooks.formats.change import Change
+    from gateway.webhooks.formats import Change
 
 
 def last_config(connection: sqlite3.Connection, sdk_id: str) -> Snapshot | None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve, frozen
 
 from gateway.storage import count_drop
-from gateway.webhooks.formats.message import Message
+from gateway.webhooks.formats import Message
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable
 
     from gateway.http_client import Attempt
-    from gateway.webhooks.formats.message import Skipped
+    from gateway.webhooks.formats import Skipped
 
 PURGE_STEP: Final = 1000  # rows deleted in one transaction: bounds how long a change waits for a purge
 ATTEMPTS_KEPT: Final = 50  # per message; a retry schedule of three days has about 20

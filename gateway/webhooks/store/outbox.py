@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.http_client import Attempt
     from gateway.storage import Store
-    from gateway.webhooks.formats.message import Message
+    from gateway.webhooks.formats import Message
     from gateway.webhooks.store.message_table import EarlyRetries, QueuedMessage
     from gateway.webhooks.store.queries import AdminRequest
     from gateway.webhooks.store.queue_stats import QueueStats

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from attrs import frozen
 
-from gateway.webhooks.formats.definition import initial_value
-from gateway.webhooks.formats.message import Feature
+from gateway.webhooks.formats import Feature, initial_value
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @frozen
 class StableNumbers:
-    """The ``Ids`` of one transaction, in the database's thread; ``now`` is Unix seconds.
+    """The ``IntegerIds`` of one transaction, in the database's thread; ``now`` is Unix seconds.
 
     ``environments`` holds the numbers that the settings name, by SDK.  The initial value of a new flag is taken from
     the first of ``snapshots`` that has it.
@@ -32,24 +31,24 @@ class StableNumbers:
     snapshots: tuple[Snapshot, ...] = ()
 
     def environment(self, sdk_id: str) -> int:
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return self.environments.get(sdk_id) or self._number("environment", sdk_id)[0]
 
     def project(self) -> tuple[int, str, int]:
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return self.project_fields
 
     def feature(self, sdk_id: str, key: str) -> Feature:
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         number, created, first = self._number("feature", sdk_id, key)
         return Feature(number, created, None if first is None else msgspec.json.decode(first))
 
     def state(self, sdk_id: str, key: str, target: str) -> int:
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return self._number("state", sdk_id, key, target)[0]
 
     def segment(self, sdk_id: str, name: str) -> int:
-        """See ``Ids``."""
+        """See ``IntegerIds``."""
         return self._number("segment", sdk_id, name)[0]
 
     def add_flags(self, sdk_id: str, snapshot: Snapshot) -> None:

@@ -2,8 +2,7 @@
 
 import json
 
-from gateway.webhooks.formats.change import Author
-from gateway.webhooks.formats.compose import sdk_message
+from gateway.webhooks.formats import Author, compose_sdk_message
 from outbound_scene import (
     AT,
     CountedIds,
@@ -14,10 +13,10 @@ from outbound_scene import (
     config,
     endpoint,
     in_segment,
+    messages_about,
     rule,
     segment,
     shape,
-    tell,
 )
 
 EXAMPLE = {
@@ -32,7 +31,7 @@ EXAMPLE = {
 
 
 def acts(old, new, **options):
-    found = bodies(tell(change_of(old, new, **options), "audit_log"))
+    found = bodies(messages_about(change_of(old, new, **options), "audit_log"))
     for body in found:
         check("audit_log", body)
     return [(body["related_object_type"], body["log"]) for body in found]
@@ -47,7 +46,7 @@ def test_the_example_field_by_field():
     """A created flag gives the example's fields, with what is known of the author and null for the rest."""
     author = Author(email="user@domain.com", first_name="Kyle", last_name="Johnson")
     change = change_of(config({}), config({"my_feature": boolean(True)}), author=author, at=1582479057.006318)
-    (body,) = bodies(tell(change, "audit_log", ids=CountedIds(project=(6, "Project name", 1))))
+    (body,) = bodies(messages_about(change, "audit_log", ids=CountedIds(project=(6, "Project name", 1))))
     check("audit_log", body)
     assert shape(body) == shape(EXAMPLE)
     expected = {**EXAMPLE, "author": {**EXAMPLE["author"], "id": None}, "environment": 1, "related_object_id": 1}
@@ -104,9 +103,9 @@ def test_salt_and_preferences_are_acts_of_the_environment():
 def test_an_author_has_what_is_known():
     """What is not known of an author is null, and an unknown author is null as a whole."""
     old, new = config({}), config({"a": boolean(True)})
-    (body,) = bodies(tell(change_of(old, new, author=Author(email="x@example.org")), "audit_log"))
+    (body,) = bodies(messages_about(change_of(old, new, author=Author(email="x@example.org")), "audit_log"))
     assert body["author"] == {"id": None, "email": "x@example.org", "first_name": None, "last_name": None}
-    (body,) = bodies(tell(change_of(old, new, author=None), "audit_log"))
+    (body,) = bodies(messages_about(change_of(old, new, author=None), "audit_log"))
     assert body["author"] is None
 
 
@@ -114,7 +113,7 @@ def test_sdks_that_come_and_go_are_acts():
     """An SDK added or removed is an act of its environment, with an id for each time; other formats hear nothing."""
     ids = CountedIds()
     came, went, again = (
-        sdk_message(endpoint("audit_log"), "shop", ids, AT, count, added=added)
+        compose_sdk_message(endpoint("audit_log"), "shop", ids, AT, count, added=added)
         for count, added in ((1, True), (2, False), (3, True))
     )
     found = [json.loads(message.body) for message in (came, went, again)]
@@ -127,5 +126,5 @@ def test_sdks_that_come_and_go_are_acts():
     ]
     assert found[0]["related_object_id"] == found[1]["related_object_id"] == ids.environment("shop")
     assert len({came.id, went.id, again.id}) == 3
-    assert sdk_message(endpoint("envelope"), "shop", ids, AT, 1, added=True) is None
-    assert sdk_message(endpoint("audit_log", sdks=["other"]), "shop", ids, AT, 1, added=True) is None
+    assert compose_sdk_message(endpoint("envelope"), "shop", ids, AT, 1, added=True) is None
+    assert compose_sdk_message(endpoint("audit_log", sdks=["other"]), "shop", ids, AT, 1, added=True) is None

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.webhooks.formats.change import NAME_LIMIT, NOTES_LIMIT, Author, author_from, read_credit
+from gateway.webhooks.formats.change import NAME_LIMIT, NOTES_LIMIT, Author, parse_attribution, parse_author
 
 
 def test_a_body_that_names_author_and_notes():
     """ChangedBy and changeNotes are taken from the body."""
     body = json.dumps({"changedBy": "Jane Doe", "changeNotes": " summer sale ", "x": 1}).encode()
-    assert read_credit(body) == (Author(first_name="Jane", last_name="Doe"), "summer sale")
+    assert parse_attribution(body) == (Author(first_name="Jane", last_name="Doe"), "summer sale")
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ def test_a_body_that_names_author_and_notes():
 )
 def test_a_body_that_names_nobody(body):
     """Other types, blanks and bodies that cannot be read name nobody; none of them fails."""
-    assert read_credit(body) == (None, "")
+    assert parse_attribution(body) == (None, "")
 
 
 @given(st.binary())
 def test_any_body_is_survived(body):
     """Whatever is posted, reading it raises nothing."""
-    author, notes = read_credit(body)
+    author, notes = parse_attribution(body)
     assert isinstance(author, Author | None)
     assert len(notes) <= NOTES_LIMIT
 
@@ -57,14 +57,14 @@ def test_any_body_is_survived(body):
 )
 def test_forms_of_an_author(text, author, shown):
     """A name, an address, or both; line breaks and control characters are blanks."""
-    assert author_from(text) == author
-    assert author.shown == shown
+    assert parse_author(text) == author
+    assert author.display_name == shown
 
 
 @given(st.text())
 def test_authors_are_bounded_and_never_blank(text):
     """An author is one line of bounded length, or nobody."""
-    author = author_from(text)
+    author = parse_author(text)
     if author is not None:
-        assert 0 < len(author.shown) <= NAME_LIMIT
-        assert "\n" not in author.shown
+        assert 0 < len(author.display_name) <= NAME_LIMIT
+        assert "\n" not in author.display_name

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.webhooks.formats.change import Author
+from gateway.webhooks.formats import Author
 from gateway.webhooks.formats.chat import DISCORD_LIMIT, SLACK_LIMIT, TEAMS_LIMIT
-from gateway.webhooks.formats.summary import VALUE_LIMIT, one_line, story
-from outbound_scene import boolean, change_of, check, config, in_segment, rule, segment, tell, textual
+from gateway.webhooks.formats.summary import VALUE_LIMIT, one_line, summarize
+from outbound_scene import boolean, change_of, check, config, in_segment, messages_about, rule, segment, textual
 
 CHATS = ("slack", "teams", "discord")
 
 
 def said(change, style):
     """The one message of a change as the service would show it, without its markup."""
-    (message,) = tell(change, style)
+    (message,) = messages_about(change, style)
     body = json.loads(message.body)
     check(style, body)
     if style == "slack":
@@ -29,7 +29,7 @@ def said(change, style):
 
 
 def plain(change):
-    return ["".join(span.text for span in line) for line in story(change)]
+    return ["".join(span.text for span in line) for line in summarize(change)]
 
 
 def test_a_message_says_what_changed_from_what_to_what_and_by_whom():
@@ -129,7 +129,7 @@ def test_discord_markup_is_no_markup():
     change = change_of(
         config({HOSTILE: textual("a")}), config({HOSTILE: textual(HOSTILE)}), author=author, notes=HOSTILE
     )
-    (message,) = tell(change, "discord")
+    (message,) = messages_about(change, "discord")
     body = json.loads(message.body)
     assert body["allowed_mentions"] == {"parse": []}
     _, notes, flag = body["content"].splitlines()
@@ -150,7 +150,7 @@ def test_a_long_message_ends_with_how_much_is_missing(style, limit):
     change = change_of(config({}), config(flags))
     shown = said(change, style)
     size = {"slack": len(shown), "discord": len(shown.encode("utf-16-le")) // 2, "teams": 0}[style]
-    (message,) = tell(change, style)
+    (message,) = messages_about(change, style)
     assert size <= limit
     assert len(message.body) <= 4 * limit
     assert style != "teams" or len(message.body) <= limit

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 from gateway.flags import difference, load
 from gateway.testing import strategies
-from gateway.webhooks.formats.change import Change
-from gateway.webhooks.formats.compose import compose, failure_message, messages_for, test_message
+from gateway.webhooks.formats import (
+    Change,
+    compose,
+    compose_failure_message,
+    compose_test_message,
+    failure_receivers,
+)
 from gateway.webhooks.formats.envelope import user_difference
-from gateway.webhooks.formats.subscription import failure_receivers
 from outbound_scene import (
     AT,
     FORMATS,
@@ -26,9 +30,9 @@ from outbound_scene import (
     endpoint,
     in_segment,
     is_one_of,
+    messages_about,
     rule,
     segment,
-    tell,
 )
 
 EXAMPLE = {
@@ -41,7 +45,7 @@ CREDIT = {"changedBy": "Jane Doe", "changeNotes": ""}
 
 
 def events(old, new, **options):
-    found = bodies(tell(change_of(old, new), "envelope", **options))
+    found = bodies(messages_about(change_of(old, new), "envelope", **options))
     for body in found:
         check("envelope", body)
     return found
@@ -57,7 +61,7 @@ def test_the_object_has_the_members_of_the_example():
 
 def test_the_id_is_that_of_the_message():
     """The id in the body is the one in the headers."""
-    for message in tell(change_of(config({}), config({"a": boolean(True)})), "envelope"):
+    for message in messages_about(change_of(config({}), config({"a": boolean(True)})), "envelope"):
         assert json.loads(message.body)["id"] == message.id
 
 
@@ -150,7 +154,7 @@ def test_default_attributes_count_for_watched_users():
 def test_equal_watched_users_are_one():
     """Naming one user twice tells once; an integer and a float of equal value are the same attribute."""
     users = [{"Age": 3}, {"Age": 3.0}, {"Age": "3"}]
-    found = tell(change_of(config({}), config({"f": boolean(True)})), "envelope", users=users)
+    found = messages_about(change_of(config({}), config({"f": boolean(True)})), "envelope", users=users)
     watched = [message.id for message in found if message.type == "USER_FLAGS_UPDATED"]
     assert len(watched) == len(set(watched)) == 2
 
@@ -182,7 +186,7 @@ def test_any_change_fits_the_schemas(data):
     for style in FORMATS:
         users = [user.attributes for user in case.users[:2]]
         plain = [{name: list(v) if isinstance(v, tuple) else v for name, v in user.items()} for user in users]
-        messages = messages_for(change, endpoint(style, users=plain), CountedIds(), META)
+        messages = compose(change, endpoint(style, users=plain), CountedIds(), META).messages
         assert len({message.id for message in messages}) == len(messages)
         for message in messages:
             check(style, json.loads(message.body))
@@ -219,8 +223,8 @@ def test_other_sdks_are_skipped_with_the_reason(style):
 
 def test_a_failure_names_what_was_lost():
     """DELIVERY_FAILED says which message of which endpoint was given up, and why."""
-    (failed,) = tell(change_of(config({}), config({"a": boolean(True)})), "notifier")
-    message = failure_message(endpoint("envelope"), failed, "answered 500", AT + 5)
+    (failed,) = messages_about(change_of(config({}), config({"a": boolean(True)})), "notifier")
+    message = compose_failure_message(endpoint("envelope"), failed, "answered 500", AT + 5)
     body = json.loads(message.body)
     check("envelope", body)
     assert (body["type"], body["id"], body["createdTimestamp"]) == ("DELIVERY_FAILED", message.id, 1583589552040)
@@ -238,17 +242,17 @@ def test_a_failure_names_what_was_lost():
 
 def test_each_failure_has_an_id_of_its_own():
     """Receivers, failed messages and moments all make other ids; nothing else does."""
-    (failed,) = tell(change_of(config({}), config({"a": boolean(True)})), "notifier")
-    one = failure_message(endpoint("envelope"), failed, "x", AT)
-    assert one.id == failure_message(endpoint("envelope"), failed, "x", AT).id
-    assert one.id != failure_message(endpoint("envelope", name="b"), failed, "x", AT).id
-    assert one.id != failure_message(endpoint("envelope"), failed, "x", AT + 1).id
-    assert one.id != failure_message(endpoint("envelope"), attrs.evolve(failed, endpoint="c"), "x", AT).id
+    (failed,) = messages_about(change_of(config({}), config({"a": boolean(True)})), "notifier")
+    one = compose_failure_message(endpoint("envelope"), failed, "x", AT)
+    assert one.id == compose_failure_message(endpoint("envelope"), failed, "x", AT).id
+    assert one.id != compose_failure_message(endpoint("envelope", name="b"), failed, "x", AT).id
+    assert one.id != compose_failure_message(endpoint("envelope"), failed, "x", AT + 1).id
+    assert one.id != compose_failure_message(endpoint("envelope"), attrs.evolve(failed, endpoint="c"), "x", AT).id
 
 
 def test_who_hears_of_a_failure():
     """Envelope endpoints that subscribe to it and to the SDK, never the one that failed, and never about such word."""
-    (failed,) = tell(change_of(config({}), config({"a": boolean(True)})), "notifier", name="dead")
+    (failed,) = messages_about(change_of(config({}), config({"a": boolean(True)})), "notifier", name="dead")
     endpoints = [
         endpoint("envelope", name="dead"),
         endpoint("envelope", name="all"),
@@ -258,9 +262,9 @@ def test_who_hears_of_a_failure():
         endpoint("slack", name="chat"),
     ]
     assert [e.name for e in failure_receivers(endpoints, failed)] == ["all", "typed"]
-    word = failure_message(endpoints[1], failed, "x", AT)
+    word = compose_failure_message(endpoints[1], failed, "x", AT)
     assert failure_receivers(endpoints, word) == []
-    test = test_message(endpoints[0], AT, "1")
+    test = compose_test_message(endpoints[0], AT, "1")
     assert [e.name for e in failure_receivers(endpoints, test)] == ["all", "typed", "elsewhere"]
 
 
@@ -268,7 +272,7 @@ def test_who_hears_of_a_failure():
 def test_a_test_message_fits_the_schema_and_claims_no_change(style):
     """A test is of the endpoint's format, has the id it was given, and names no flag."""
     name = "6f6c6f4e-8a51-4c39-9a42-0a1ad0f3f0d4"
-    message = test_message(endpoint(style), AT, name, META)
+    message = compose_test_message(endpoint(style), AT, name, META)
     check(style, json.loads(message.body))
     assert (message.id, message.type, message.endpoint) == (name, "WEBHOOK_TEST", style)
 
@@ -276,7 +280,7 @@ def test_a_test_message_fits_the_schema_and_claims_no_change(style):
 def test_a_malformed_watched_user_is_left_out():
     """An attribute that no user can have costs that user's events, not the message of the change."""
     users = [{"Vip": True}, ANNA]
-    found = tell(change_of(config({}), config({"f": boolean(True)})), "envelope", users=users)
+    found = messages_about(change_of(config({}), config({"f": boolean(True)})), "envelope", users=users)
     assert [message.type for message in found] == ["FLAG_CREATED", "CONFIG_UPDATED", "USER_FLAGS_UPDATED"]
 
 
@@ -285,6 +289,6 @@ def test_a_rule_on_a_segment_that_does_not_exist():
     broken = boolean(False, rule(True, in_segment(9)))
     change = change_of(config({"f": boolean(False)}), config({"f": broken}))
     for style in FORMATS:
-        for body in bodies(tell(change, style)):
+        for body in bodies(messages_about(change, style)):
             check(style, body)
-    assert bodies(tell(change, "envelope"))[0]["data"]["newValue"] == {**broken, "segments": []}
+    assert bodies(messages_about(change, "envelope"))[0]["data"]["newValue"] == {**broken, "segments": []}

@@ -1,6 +1,6 @@
 """Format environment, against its seed's example and schema."""
 
-from gateway.webhooks.formats.compose import compose
+from gateway.webhooks.formats import compose
 from gateway.webhooks.formats.environment import IDENTIFIER_LIMIT
 from outbound_scene import (
     CountedIds,
@@ -12,10 +12,10 @@ from outbound_scene import (
     endpoint,
     in_segment,
     is_one_of,
+    messages_about,
     rule,
     segment,
     shape,
-    tell,
     textual,
 )
 
@@ -70,7 +70,7 @@ class ExampleIds(CountedIds):
 
 def told(old, new, **options):
     change = change_of(config(*old), config(*new))
-    found = bodies(tell(change, "environment", **options))
+    found = bodies(messages_about(change, "environment", **options))
     for body in found:
         check("environment", body)
     return found
@@ -238,6 +238,6 @@ def test_percentage_options_show_the_default():
 def test_nobody_is_invented():
     """An unknown author is null."""
     change = change_of(config({}), config({"a": boolean(True)}), author=None)
-    (body,) = bodies(tell(change, "environment"))
+    (body,) = bodies(messages_about(change, "environment"))
     check("environment", body)
     assert body["data"]["changed_by"] is None

@@ -1,6 +1,18 @@
 """Format notifier, against its seed's example and schema."""
 
-from outbound_scene import META, bodies, boolean, change_of, check, config, in_segment, rule, segment, shape, tell
+from outbound_scene import (
+    META,
+    bodies,
+    boolean,
+    change_of,
+    check,
+    config,
+    in_segment,
+    messages_about,
+    rule,
+    segment,
+    shape,
+)
 
 EXAMPLE = {
     "meta": {"hostname": "server01"},
@@ -49,7 +61,7 @@ def test_definitions_stand_where_the_example_has_them():
     updated = flags["updated"]["test-flag2"]
     old = config({**flags["deleted"], "test-flag2": updated["old_value"]})
     new = config({**flags["added"], "test-flag2": updated["new_value"]})
-    assert bodies(tell(change_of(old, new), "notifier")) == [EXAMPLE]
+    assert bodies(messages_about(change_of(old, new), "notifier")) == [EXAMPLE]
 
 
 def test_a_segment_edit_updates_each_flag_that_uses_it():
@@ -57,7 +69,7 @@ def test_a_segment_edit_updates_each_flag_that_uses_it():
     de, fr = segment("home", "DE"), segment("home", "FR")
     flag = boolean(False, rule(True, in_segment(0)))
     change = change_of(config({"a": flag, "b": boolean(True)}, [de]), config({"a": flag, "b": boolean(True)}, [fr]))
-    (body,) = bodies(tell(change, "notifier"))
+    (body,) = bodies(messages_about(change, "notifier"))
     check("notifier", body)
     expected = {"a": {"old_value": {**flag, "segments": [de]}, "new_value": {**flag, "segments": [fr]}}}
     assert body["flags"] == {"deleted": {}, "added": {}, "updated": expected}
@@ -66,7 +78,7 @@ def test_a_segment_edit_updates_each_flag_that_uses_it():
 def test_meta_of_the_endpoint_is_added_and_hostname_is_always_there():
     """An endpoint's own meta stands beside the host name."""
     change = change_of(config({}), config({"a": boolean(True)}))
-    (body,) = bodies(tell(change, "notifier", meta={"app": "shop"}))
+    (body,) = bodies(messages_about(change, "notifier", meta={"app": "shop"}))
     assert body["meta"] == {**META, "app": "shop"}
     assert shape(body)["flags"].keys() == shape(EXAMPLE)["flags"].keys()
 
@@ -74,10 +86,10 @@ def test_meta_of_the_endpoint_is_added_and_hostname_is_always_there():
 def test_one_call_per_change():
     """However many flags changed, it is one message, about the SDK."""
     change = change_of(config({"a": boolean(True)}), config({"b": boolean(True), "c": boolean(True)}))
-    assert [(m.type, m.subject) for m in tell(change, "notifier")] == [("CONFIG_UPDATED", "shop")]
+    assert [(m.type, m.subject) for m in messages_about(change, "notifier")] == [("CONFIG_UPDATED", "shop")]
 
 
 def test_a_change_without_flags_is_no_notice():
     """A segment that no flag uses changes no flag: there is nothing to notify of."""
     change = change_of(config({}, [segment("home", "DE")]), config({}, [segment("home", "FR")]))
-    assert tell(change, "notifier") == []
+    assert messages_about(change, "notifier") == []
