@@ -43,7 +43,7 @@ def makeService(options: Options) -> Gateway:
     from twisted.internet import reactor
 
     from gateway.app.service import Gateway
-    from gateway.telemetry import log_file
+    from gateway.telemetry import log_file_path
 
     file = SettingsFile(options["config"], os.environ)
     loaded = file.read()
@@ -52,4 +52,4 @@ def makeService(options: Options) -> Gateway:
             print(f"flaggateway: {problem}", file=sys.stderr)
         print("flaggateway: not started; `flaggateway check` shows the same in colour", file=sys.stderr)
         raise SystemExit(1)
-    return Gateway(reactor, file, loaded, log_file(getattr(options, "parent", None)))
+    return Gateway(reactor, file, loaded, log_file_path(getattr(options, "parent", None)))

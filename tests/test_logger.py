@@ -17,9 +17,9 @@ from gateway.export.pipeline import ExportPipeline
 from gateway.logger import COMPONENTS, component_logger
 from gateway.serving import Server
 from gateway.serving.push_loop import PushLoop
-from gateway.telemetry.health_warnings import Concerns
+from gateway.telemetry.health_warnings import HealthWarnings
 from gateway.telemetry.lag import LagMonitor
-from gateway.telemetry.logfile import open_again
+from gateway.telemetry.logfile import reopen_log_file
 from gateway.telemetry.outbox_pages import OutboxPages
 from gateway.telemetry.rlimits import raise_file_limit
 from gateway.upstream.cdn_source import CdnSource
@@ -49,7 +49,7 @@ from gateway.workers.worker import Worker
 
 # One public object of each module that logs: renaming a module changes an import above and nothing below.
 LOGGED_AS = [
-    (Concerns, "diag"),
+    (HealthWarnings, "diag"),
     (LagMonitor, "diag"),
     (OutboxPages, "diag"),
     (raise_file_limit, "diag"),
@@ -73,7 +73,7 @@ LOGGED_AS = [
     (SharedDatabase, "gateway"),
     (Webhooks, "gateway"),
     (Worker, "gateway"),
-    (open_again, "gateway"),
+    (reopen_log_file, "gateway"),
     (PlainWriter, "http"),
     (hook, "http"),
     (shield, "http"),

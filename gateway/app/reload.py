@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.app.shared_database import SharedDatabase
     from gateway.serving import Server
     from gateway.settings import Settings, SettingsFile
-    from gateway.telemetry import DiagnosticsSite, Metrics, Notifier, Vitals
+    from gateway.telemetry import DiagnosticsSite, Metrics, ProcessStatus, SystemdNotifier
     from gateway.upstream import Registry
 
 _log = component_logger("gateway")
@@ -38,8 +38,8 @@ class Reload:
     diagnostics: DiagnosticsSite
     levels: LogLevels
     metrics: Metrics
-    vitals: Vitals
-    notifier: Notifier
+    process_status: ProcessStatus
+    notifier: SystemdNotifier
     summary: Callable[[], str]
     now: Callable[[], float]
 
@@ -55,7 +55,7 @@ class Reload:
     def _tell(self, problems: list[str]) -> None:
         for problem in problems:
             _log.error("reload refused, the old settings stay: {problem}", problem=problem)
-        self.vitals.reloaded(self.now(), problems)
+        self.process_status.reloaded(self.now(), problems)
         self.metrics.reloaded(not problems)
         self.notifier.ready("reload refused, see the log" if problems else self.summary())
 

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -27,7 +28,6 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
 from gateway.app.reload import Reload
-from gateway.app.reports import Reports, Serving
 from gateway.app.shared_database import SharedDatabase
 from gateway.app.signals import catch_signals
 from gateway.deferreds import settle_all
@@ -37,21 +37,20 @@ from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
 from gateway.storage import OutboxUnusable, outbox_path
 from gateway.telemetry import (
-    Concerns,
+    HealthWarnings,
     LagMonitor,
     LogLevels,
     Metrics,
-    NoMetrics,
-    Notifier,
-    PrometheusMetrics,
+    ProcessStatus,
     Readiness,
+    SdkState,
     Status,
-    Vitals,
-    begin_file,
+    SystemdNotifier,
     log_observer,
     make_diagnostics_site,
-    open_again,
+    open_log_file,
     raise_file_limit,
+    reopen_log_file,
 )
 from gateway.upstream import Registry, Sdk
 from gateway.web.server import TlsError
@@ -77,17 +76,15 @@ class Gateway(Service):
         settings = loaded.settings
         self.setName("flaggateway")
         self._reactor = reactor
-        self._warnings = loaded.warnings
+        self._settings_warnings = loaded.warnings
         self._settings = settings
         self._rng = random.Random()  # noqa: S311 - for jitter and the ids of tests; no secret is made of it
         self._diagnostics_port: IListeningPort | None = None  # closed last: a balancer asks it whether we are ready
         self._threads = ThreadPool(1, 1, name="files")
         self._levels = LogLevels.from_settings(settings)
-        self._metrics: Metrics = NoMetrics()
-        if settings.diag.enabled and settings.diag.metrics.enabled:
-            self._metrics = PrometheusMetrics(reactor.seconds, __version__)
-        self._vitals = Vitals(__version__, time.time(), lambda: self._server.stream_count)
-        self._status = Status(reactor.seconds, self._vitals)
+        self._metrics = Metrics(reactor.seconds, __version__)
+        self._process_status = ProcessStatus(__version__, time.time(), lambda: self._server.stream_count)
+        self._status = Status(reactor.seconds, self._process_status)
         host = socket.gethostname()
         self._webhooks = Webhooks(
             reactor, settings, wall=time.time, rng=self._rng, hostname=host, metrics=self._metrics.deliveries
@@ -95,7 +92,7 @@ class Gateway(Service):
         self._exporter = ExportPipeline(reactor, time.time, self._rng, host, self._metrics.evaluations)
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
         self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter)
-        self._concerns = Concerns(reactor, self._problems, self._concerned)
+        self._warnings = HealthWarnings(reactor, self._problems, self._problems_changed)
         self._registry = Registry(
             reactor,
             settings,
@@ -107,16 +104,16 @@ class Gateway(Service):
             on_attributes=self._end_streams,
             on_credit=self._webhooks.attribute,
             rng=self._rng,
-            reporter=Reports(self._status, self._metrics),
+            reporter=_FetchReporter(self._status, self._metrics),
             environ=os.environ,
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
         )
         self._server = self._make_server(settings)
-        self._readiness = Readiness(Serving(self._registry), self._status, lambda: self._server.serving)
+        self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
         self._diagnostics = make_diagnostics_site(
             self._status, self._metrics, self._readiness, settings, reactor, lambda: self._webhooks.admin
         )
-        self._notifier = Notifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
+        self._notifier = SystemdNotifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
         self._source = source
         self._log_file = log_file  # empty: standard output
@@ -135,7 +132,7 @@ class Gateway(Service):
         """Open everything; on failure log one line and exit with status 1."""
         super().startService()
         settings = self._settings
-        begin_file(self._log_file)
+        open_log_file(self._log_file)
         _report("flaggateway {version} starting", version=__version__)
         reload = self._reload()
         catch_signals(
@@ -144,7 +141,7 @@ class Gateway(Service):
             stop=self._stop,
             reopen_log=self._reopen_log,
         )
-        for warning in self._warnings:
+        for warning in self._settings_warnings:
             _log.warn("settings: {warning}", warning=str(warning))
         raise_file_limit(settings.http.sse.max_connections)
         try:
@@ -160,7 +157,7 @@ class Gateway(Service):
             raise SystemExit(1) from None
         self._server.start()
         self._lag.start()
-        self._concerns.start()
+        self._warnings.start()
         self._notifier.start_watchdog(self._reactor)
         # Ready is said after the handlers stand: whoever hears it may send a signal at once.
         self._reactor.callWhenRunning(self._notifier.ready, self._summary())
@@ -177,7 +174,7 @@ class Gateway(Service):
 
     def _reopen_log(self) -> None:
         """Go on in a new log file, in every process."""
-        if open_again(self._log_file):
+        if reopen_log_file(self._log_file):
             self._server.log_to(self._log_file)
 
     def stopService(self) -> Deferred[None]:
@@ -188,7 +185,7 @@ class Gateway(Service):
     async def _drain(self) -> None:
         _report("shutdown requested, draining {streams} streams", streams=self._server.stream_count)
         self._readiness.stop()
-        self._concerns.stop()
+        self._warnings.stop()
         self._notifier.stopping("draining")
         # Clients, then what feeds them, then what records: the last answers' evaluations are kept, and sent.
         await self._server.drain(lambda: self._drain_cut)
@@ -247,7 +244,7 @@ class Gateway(Service):
             diagnostics=self._diagnostics,
             levels=self._levels,
             metrics=self._metrics,
-            vitals=self._vitals,
+            process_status=self._process_status,
             notifier=self._notifier,
             summary=self._summary,
             now=self._reactor.seconds,
@@ -255,14 +252,17 @@ class Gateway(Service):
 
     def _summary(self) -> str:
         """Return what ``systemctl status`` shows while we serve."""
-        serving, problems = f"serving {len(self._registry.sdks)} SDKs", self._concerns.now
+        serving, problems = f"serving {len(self._registry.sdks)} SDKs", self._warnings.current
         return serving if not problems else f"{serving}, degraded: {'; '.join(problems)}"
+
+    def _sdk_states(self) -> list[SdkState]:
+        return [SdkState(sdk.id, sdk.loading, sdk.snapshot is not None) for sdk in self._registry.sdks]
 
     def _problems(self) -> list[str]:
         return [*self._exporter.problems(), *self._webhooks.problems()]
 
-    def _concerned(self, problems: tuple[str, ...]) -> None:
-        self._status.concern(problems)
+    def _problems_changed(self, problems: tuple[str, ...]) -> None:
+        self._status.set_problems(problems)
         self._notifier.status(self._summary())
 
     def _config_changed(self, sdk: Sdk, _old: Snapshot | None, new: Snapshot) -> None:
@@ -284,6 +284,20 @@ class Gateway(Service):
     def _end_streams(self, sdk: Sdk) -> None:
         """Let the clients of ``sdk`` come back: they were opened with other default attributes."""
         self._server.restart_streams(sdk)
+
+
+@frozen
+class _FetchReporter:
+    """The upstream's ``Reporter``: fetches are shown on the status page and counted."""
+
+    status: Status
+    metrics: Metrics
+
+    def record(self, sdk_id: str, ok: bool, message: str) -> None:  # noqa: FBT001 - the Protocol's signature
+        self.status.record(sdk_id, ok, message)
+
+    def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
+        self.metrics.fetched(sdk_id, outcome, seconds)
 
 
 def worker_count(settings: Settings) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
-from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, Subscriber
+from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, HubMetrics, Subscriber
+from gateway.web import WebMetrics
 from gateway.web.server import PlainWriter
 
 if TYPE_CHECKING:
@@ -17,20 +18,36 @@ if TYPE_CHECKING:
 
     from gateway.flags import Snapshot
     from gateway.settings import Sse
-    from gateway.telemetry import Metrics
 
 _log = component_logger("http.sse")
+
+DropReason = Literal["stalled"]
 
 SLICE_SECONDS = 0.002  # of a push per reactor turn: a request waits no longer for it; a turn costs some 30 µs
 PACED_TICK_SECONDS = 0.005  # least time between two pushes to paced cohorts: groups of them share a timer
 DRAIN_TICK_SECONDS = 0.05  # between two groups of streams that a drain ends, so that clients do not return at once
 
 
+class ServingMetrics(HubMetrics, WebMetrics, Protocol):
+    """Counts what is served.  Nothing here may raise."""
+
+    def stream_dropped(self, reason: DropReason) -> None:
+        """Count a stream that the gateway ended before its client did."""
+
+    def pushed(self, sdk: str, seconds: float) -> None:
+        """Note that a change has reached all its subscribers, ``seconds`` after it was published."""
+
+
 class PushLoop:
     """The hubs of all SDKs, and the loop that works for them; frames of one slice leave through ``writer`` together."""
 
     def __init__(
-        self, clock: IReactorTime, rng: random.Random, metrics: Metrics, sse: Sse, writer: PlainWriter | None = None
+        self,
+        clock: IReactorTime,
+        rng: random.Random,
+        metrics: ServingMetrics,
+        sse: Sse,
+        writer: PlainWriter | None = None,
     ) -> None:
         self.hubs: dict[str, Hub] = {}
         self._clock = clock

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from gateway import upstream
     from gateway.export import Parcel
     from gateway.flags import Snapshot
+    from gateway.serving.push_loop import ServingMetrics
     from gateway.settings import Settings
-    from gateway.telemetry import Metrics
     from gateway.web import Registry, Sdk
 
 _log = component_logger("gateway")
@@ -113,7 +113,7 @@ class LocalServer:
         registry: Registry,
         settings: Settings,
         *,
-        metrics: Metrics,
+        metrics: ServingMetrics,
         status_document: Callable[[], Mapping[str, object]],
         rng: random.Random,
         keep: Callable[[Parcel], Deferred[None]],

@@ -7,7 +7,7 @@ Pure: time and randomness are arguments; bytes leave through the outlet.
 
 from gateway.streams.cohort import Mode, Outlet, Subscriber
 from gateway.streams.heartbeat import HeartbeatWheel
-from gateway.streams.hub import Hub
+from gateway.streams.hub import Hub, HubMetrics
 from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.modes import ExposureRecorder, StreamOptions
 from gateway.streams.sse import parse_event_id
@@ -16,6 +16,7 @@ __all__ = (
     "ExposureRecorder",
     "HeartbeatWheel",
     "Hub",
+    "HubMetrics",
     "KnownConfigs",
     "Mode",
     "Outlet",

@@ -1,55 +1,36 @@
-"""What an operator sees: status, readiness, metrics, logs, the diagnostics port, and what systemd is told.
+"""What operators see: status, readiness, metrics, logs, the diagnostics port, notifications to systemd.
 
-It stands beside the flow of data: the other rooms tell it what happened, and nothing they do depends on it.
+It is not part of the flow of data: the other rooms report events to it, and none depends on it.
 """
 
-from gateway.telemetry.components import LogLevels, component
 from gateway.telemetry.diagnostics import DiagnosticsSite, make_diagnostics_site
-from gateway.telemetry.health_warnings import Concerns
+from gateway.telemetry.health_warnings import HealthWarnings
 from gateway.telemetry.lag import LagMonitor
-from gateway.telemetry.logfile import begin_file, log_file, open_again
+from gateway.telemetry.log_levels import LogLevels
+from gateway.telemetry.logfile import log_file_path, open_log_file, reopen_log_file
 from gateway.telemetry.logs import log_observer
-from gateway.telemetry.metrics import (
-    Exposition,
-    Metrics,
-    NoMetrics,
-    ProcessMetrics,
-    StreamMetrics,
-    UpstreamMetrics,
-)
-from gateway.telemetry.notify import Notifier
-from gateway.telemetry.prometheus import REQUEST_BUCKETS, PrometheusMetrics
-from gateway.telemetry.readiness import Readiness, SdkState, Serving, Verdict
-from gateway.telemetry.rlimits import FileLimit, raise_file_limit
-from gateway.telemetry.status import Status
-from gateway.telemetry.vitals import Vitals
+from gateway.telemetry.metrics import REQUEST_BUCKETS, Metrics
+from gateway.telemetry.readiness import Readiness, SdkState
+from gateway.telemetry.rlimits import raise_file_limit
+from gateway.telemetry.status import ProcessStatus, Status
+from gateway.telemetry.systemd import SystemdNotifier
 
 __all__ = (
     "REQUEST_BUCKETS",
-    "Concerns",
     "DiagnosticsSite",
-    "Exposition",
-    "FileLimit",
+    "HealthWarnings",
     "LagMonitor",
     "LogLevels",
     "Metrics",
-    "NoMetrics",
-    "Notifier",
-    "ProcessMetrics",
-    "PrometheusMetrics",
+    "ProcessStatus",
     "Readiness",
     "SdkState",
-    "Serving",
     "Status",
-    "StreamMetrics",
-    "UpstreamMetrics",
-    "Verdict",
-    "Vitals",
-    "begin_file",
-    "component",
-    "log_file",
+    "SystemdNotifier",
+    "log_file_path",
     "log_observer",
     "make_diagnostics_site",
-    "open_again",
+    "open_log_file",
     "raise_file_limit",
+    "reopen_log_file",
 )

@@ -1,92 +1,89 @@
-"""The series of what leaves the gateway; endpoints are those of the settings, and their names the only open labels."""
+"""The metrics of webhooks; the names of the configured endpoints are the only labels that are not fixed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.telemetry.tally import Counts, Durations, Gauges
+from gateway.telemetry.series import Counter, Family, Gauge, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-OTHER = "[OTHER]"  # whatever is outside a closed set, or of an endpoint that the settings no longer have
+OTHER = "[OTHER]"  # the label of a value that is not in its closed set, and of removed endpoints
 ATTEMPT_OUTCOMES = ("delivered", "refused", "timeout", "broken")
 DROP_REASONS = ("refused", "wordless", "purged", "purged_early")
 ATTEMPT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds; a call may take 10
 
 
-class DeliverySeries:
-    """The ``WebhookMetrics`` of ``gateway.webhooks``; ``now`` gives seconds, and only differences of it are used.
-
-    An endpoint of which ``endpoints`` did not tell counts under ``[OTHER]``, and so does a word from no closed set.
-    """
+class DeliveryMetrics:
+    """The ``WebhookMetrics`` of ``gateway.webhooks``; ``now`` returns seconds, of which only differences are used."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._names: frozenset[str] = frozenset()
-        self._attempts = Counts("flaggateway_delivery_attempts", "Attempts to deliver.", ("endpoint", "outcome"))
-        self._seconds = Durations(
+        self._attempts = Counter("flaggateway_delivery_attempts", "Attempts to deliver.", ("endpoint", "outcome"))
+        self._seconds = Histogram(
             "flaggateway_delivery_attempt_duration_seconds",
             "Time that attempts to deliver took.",
             ("endpoint",),
             ATTEMPT_BUCKETS,
         )
-        self._failed = Counts("flaggateway_deliveries_failed", "Messages that were given up.", ("endpoint",))
-        self._pending = Gauges("flaggateway_deliveries_pending", "Messages that wait.", ("endpoint",))
-        self._ages = Gauges(
+        self._failed = Counter("flaggateway_deliveries_failed", "Messages that were given up.", ("endpoint",))
+        self._pending = Gauge("flaggateway_deliveries_pending", "Messages that wait.", ("endpoint",))
+        self._ages = Gauge(
             "flaggateway_deliveries_oldest_seconds", "Age of the oldest message that waits.", ("endpoint",)
         )
-        self._dropped = Counts(
-            "flaggateway_deliveries_dropped", "Messages that are gone from the outbox.", ("endpoint", "reason")
+        self._dropped = Counter(
+            "flaggateway_deliveries_dropped", "Messages removed from the outbox.", ("endpoint", "reason")
         )
         self._drops: dict[tuple[str, str, str], int] = {}
-        self._recording = Gauges("flaggateway_outbox_recording", "Whether the outbox takes changes.", ())
+        self._recording = Gauge("flaggateway_outbox_recording", "Whether the outbox can be written.", ())
 
     @property
-    def tallies(self) -> tuple[Counts | Gauges | Durations, ...]:
-        """What the registry is to show."""
+    def families(self) -> tuple[Family, ...]:
+        """The metrics for the registry."""
         return (
             self._attempts, self._seconds, self._failed, self._pending, self._ages, self._dropped, self._recording,
         )  # fmt: skip
 
     def endpoints(self, names: Collection[str]) -> None:
-        """Begin with zeros for those that are new; the series of those that are gone end."""
+        """Show new endpoints with zeros, and remove the series of endpoints that were removed."""
         before, self._names = self._names, frozenset(names)
         for name in self._names - before:
             for outcome in ATTEMPT_OUTCOMES:
                 self._attempts.add((name, outcome), 0)
             self._failed.add((name,), 0)
-            self._seconds.spread((name,))
+            self._seconds.series((name,))
         for name in before - self._names:
-            for tally in self.tallies[:-1]:
-                tally.drop(name)
+            for family in self.families[:-1]:
+                family.drop(name)
 
     def attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """Count one attempt; ``outcome`` is one of ``ATTEMPT_OUTCOMES``."""
-        name = self._known(endpoint)
+        """Count an attempt; ``outcome`` is one of ``ATTEMPT_OUTCOMES``."""
+        name = self._label(endpoint)
         self._attempts.add((name, outcome if outcome in ATTEMPT_OUTCOMES else OTHER))
-        self._seconds.spread((name,)).observe(seconds)
+        self._seconds.series((name,)).observe(seconds)
 
     def given_up(self, endpoint: str) -> None:
         """Count a message that has failed for good."""
-        self._failed.add((self._known(endpoint),))
+        self._failed.add((self._label(endpoint),))
 
     def waiting(self, endpoint: str, count: int, age: float) -> None:
-        """Show the queue; the age goes on until it is told again."""
-        name, told = self._known(endpoint), self._now()
+        """Set how many messages wait; the ``age`` of the oldest grows until the next call."""
+        name, since = self._label(endpoint), self._now() - age
         self._pending.set((name,), count)
-        self._ages.set((name,), (lambda: age + self._now() - told) if count else 0.0)
+        self._ages.set((name,), (lambda: self._now() - since) if count else 0.0)
 
     def dropped(self, endpoint: str, reason: str, total: int) -> None:
-        """Count what was added since it was told last; the first time all: a restart goes on from the outbox."""
-        name, word = self._known(endpoint), reason if reason in DROP_REASONS else OTHER
-        series = (endpoint, name, word)
-        self._dropped.add((name, word), max(total - self._drops.get(series, 0), 0))
+        """Set how many messages the outbox has dropped since it was created; ``reason`` is one of ``DROP_REASONS``."""
+        name, known = self._label(endpoint), reason if reason in DROP_REASONS else OTHER
+        series = (endpoint, name, known)
+        self._dropped.add((name, known), max(total - self._drops.get(series, 0), 0))
         self._drops[series] = total
 
-    def recording(self, ok: bool) -> None:  # noqa: FBT001
-        """Show it as 1 or 0."""
+    def recording(self, ok: bool) -> None:  # noqa: FBT001 - the Protocol's signature
+        """Set whether the outbox can be written."""
         self._recording.set((), int(ok))
 
-    def _known(self, endpoint: str) -> str:
+    def _label(self, endpoint: str) -> str:
         return endpoint if endpoint in self._names else OTHER

@@ -1,8 +1,8 @@
-"""The diagnostics port: status, metrics and probes over plain HTTP, apart from the traffic.
+"""The diagnostics port: status, metrics and probes over plain HTTP, separate from the traffic of clients.
 
-    status, metrics, readiness ──► pages ──► BoundedChannel ──► scraper, probe, operator
+    status, metrics, readiness ──► pages ──► BoundedConnection ──► scraper, probe, operator
 
-The pages are small and made in the reactor thread, at the moment of asking.
+The pages are small, and rendered in the reactor thread for each request.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from gateway.telemetry.channel import BoundedChannel, BoundedRequest
-from gateway.telemetry.outbox_pages import PATHS, Desk, OutboxPages
+from gateway.telemetry.bounded_http import BoundedConnection, BoundedRequest
+from gateway.telemetry.outbox_pages import PATHS, DeliveryAdmin, OutboxPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from gateway.settings import Settings
-    from gateway.telemetry.metrics import Exposition
+    from gateway.telemetry.metrics import Metrics
     from gateway.telemetry.readiness import Readiness
     from gateway.telemetry.status import Status
 
-IDLE_TIMEOUT = 120  # seconds between requests; the peer's
+IDLE_TIMEOUT = 120  # seconds between requests, as in ConfigCat Proxy
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -40,7 +40,7 @@ PageMaker: TypeAlias = "Callable[[], Page]"
 
 
 class DiagnosticsRoot(Resource):
-    """Every page, by its exact path and for any method, as the peer has it; the outbox's are for theirs only."""
+    """All pages by exact path, for any method as in ConfigCat Proxy; those of the outbox for their own methods only."""
 
     isLeaf = True
 
@@ -52,19 +52,19 @@ class DiagnosticsRoot(Resource):
         self.auth_headers: Mapping[str, str] = {}
 
     def render(self, request: Request) -> bytes | int:
-        """Return the page's body, having set status and headers, or say that it will come."""
-        later = self._outbox_pages.answer(request, self._admitted(request) if self.auth_headers else None)
-        if later is None:
+        """Set status and headers and return the body, or return ``NOT_DONE_YET``."""
+        pending = self._outbox_pages.answer(request, self._authorized(request) if self.auth_headers else None)
+        if pending is None:
             return _written(request, self._page(request))
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
+        closed: list[object] = []
+        request.notifyFinish().addErrback(closed.append)
 
         def finish(answer: tuple[int, bytes]) -> None:
-            if not gone:
+            if not closed:
                 request.write(_written(request, (answer[0], JSON, answer[1])))
                 request.finish()
 
-        later.addCallback(finish)
+        pending.addCallback(finish)
         return NOT_DONE_YET
 
     def _page(self, request: Request) -> Page:
@@ -73,20 +73,20 @@ class DiagnosticsRoot(Resource):
             return page()
         guarded = self.guarded_pages.get(request.path)
         if guarded is not None:
-            return guarded() if self._admitted(request) else (401, TEXT, b"Unauthorized\n")
+            return guarded() if self._authorized(request) else (401, TEXT, b"Unauthorized\n")
         if request.path == b"/":
             paths = [path.decode() for path in (*self.open_pages, *self.guarded_pages)]
             paths += PATHS if self._outbox_pages.open else ()
             return 200, TEXT, ("\n".join(sorted(paths)) + "\n").encode()
         return 404, TEXT, b"404 page not found\n"
 
-    def _admitted(self, request: Request) -> bool:
-        """Compare every header, without stopping at the first difference."""
-        admitted = True
+    def _authorized(self, request: Request) -> bool:
+        """Compare all headers, without stopping at the first difference."""
+        authorized = True
         for name, value in self.auth_headers.items():
             given = (request.requestHeaders.getRawHeaders(name.encode()) or [b""])[0]
-            admitted &= hmac.compare_digest(given, value.encode())
-        return admitted
+            authorized &= hmac.compare_digest(given, value.encode())
+        return authorized
 
 
 def _written(request: Request, page: Page) -> bytes:
@@ -100,11 +100,11 @@ def _written(request: Request, page: Page) -> bytes:
 
 
 class DiagnosticsSite(Site):
-    """The diagnostics server; ``connections`` are open at this moment."""
+    """The factory of the diagnostics port; ``connections`` is the number of open ones."""
 
-    protocol = BoundedChannel  # type: ignore[assignment]  # without the generic one's HTTP/2
+    protocol = BoundedConnection  # type: ignore[assignment]  # Site's own has HTTP/2 too
     requestFactory = BoundedRequest
-    noisy = False  # the service reports the port
+    noisy = False  # the service logs the port
 
     def __init__(self, root: DiagnosticsRoot, guarded: Mapping[bytes, PageMaker], reactor: IReactorTime) -> None:
         super().__init__(root, timeout=IDLE_TIMEOUT, reactor=reactor, parsePOSTFormSubmission=False)
@@ -113,10 +113,10 @@ class DiagnosticsSite(Site):
         self._guarded = guarded
 
     def log(self, request: http.Request) -> None:
-        """Keep no access log: probes every second would drown everything else."""
+        """Log nothing: a probe each second would hide everything else."""
 
     def reconfigure(self, settings: Settings) -> None:
-        """Take over auth headers, and whether there is a status page; the rest needs a restart."""
+        """Apply auth headers and whether the status page is enabled; the rest needs a restart."""
         self._root.auth_headers = dict(settings.diag.auth_headers)
         guarded = dict(self._guarded)
         if not settings.diag.status.enabled:
@@ -126,21 +126,21 @@ class DiagnosticsSite(Site):
 
 def make_diagnostics_site(
     status: Status,
-    metrics: Exposition,
+    metrics: Metrics,
     readiness: Readiness,
     settings: Settings,
     clock: IReactorTime,
-    desk: Callable[[], Desk | None] = lambda: None,
+    admin: Callable[[], DeliveryAdmin | None] = lambda: None,
 ) -> DiagnosticsSite:
-    """Return the server's factory, listening nowhere yet; ``desk`` answers about deliveries while an outbox is open.
+    """Return the factory of the diagnostics port; ``admin`` returns None while no outbox is open.
 
-    ``/status`` and ``/metrics`` are there as the settings say, behind ``diag.auth_headers``.
-    ``/livez`` and ``/readyz`` are always there and open, since probes carry no secrets.
+    ``/status`` and ``/metrics`` are served if the settings enable them, and need ``diag.auth_headers``.
+    ``/livez`` and ``/readyz`` are always served and need no headers, because probes have no secrets.
     """
     guarded: dict[bytes, PageMaker] = {b"/status": lambda: (200, JSON, msgspec.json.encode(status.document()))}
     if settings.diag.metrics.enabled and settings.diag.metrics.prometheus.enabled:
         guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
-    root = DiagnosticsRoot(OutboxPages(desk))
+    root = DiagnosticsRoot(OutboxPages(admin))
     root.open_pages = {b"/livez": lambda: (200, TEXT, b"ok\n"), b"/readyz": lambda: _ready(readiness)}
     site = DiagnosticsSite(root, guarded, clock)
     site.reconfigure(settings)

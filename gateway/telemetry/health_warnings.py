@@ -1,11 +1,11 @@
-"""What an operator should look at although flags are served: asked for every few seconds, told when it changes.
+"""Problems that an operator should know although flags are served: checked every few seconds, reported on a change.
 
-outbound's problems ──► Concerns ──► status, log, systemd
+webhooks, export ──► HealthWarnings ──► status, log, systemd
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.task import LoopingCall
 
@@ -14,48 +14,50 @@ from gateway.logger import component_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from twisted.internet.interfaces import IReactorTime
+
 _log = component_logger("diag")
 
-CONCERN_SECONDS: Final = 5.0  # between two looks; nothing here is a matter of seconds
+CHECK_SECONDS: Final = 5.0  # between two checks
 
 
-class Concerns:
-    """Asks ``find`` for sentences, and calls ``tell`` with all of them whenever they are not those of before.
+class HealthWarnings:
+    """Calls ``find`` for all current problems, and ``report`` with them whenever they have changed.
 
-    Neither may raise: that would end the asking.
-    A sentence stays the same for as long as its matter does; its beginning and its end are a line in the log each.
+    Neither may raise: that would end the checks.
+    A problem is a sentence that stays the same while it lasts; its begin and its end are logged.
     """
 
-    def __init__(self, clock: Any, find: Callable[[], Sequence[str]], tell: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        find: Callable[[], Sequence[str]],
+        report: Callable[[tuple[str, ...]], None],
+    ) -> None:
+        self.current: tuple[str, ...] = ()
         self._find = find
-        self._tell = tell
-        self._now: tuple[str, ...] = ()
-        self._loop = LoopingCall(self.look)
+        self._report = report
+        self._loop = LoopingCall(self.check)
         self._loop.clock = clock
 
-    @property
-    def now(self) -> tuple[str, ...]:
-        """What is of concern."""
-        return self._now
-
     def start(self) -> None:
-        """Begin to ask."""
-        self._loop.start(CONCERN_SECONDS, now=False)
+        """Start the checks."""
+        self._loop.start(CHECK_SECONDS, now=False)
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop the checks."""
         if self._loop.running:
             self._loop.stop()
 
-    def look(self) -> None:
-        """Ask once."""
-        before, self._now = self._now, tuple(self._find())
-        if before == self._now:
+    def check(self) -> None:
+        """Check once."""
+        before, self.current = self.current, tuple(self._find())
+        if before == self.current:
             return
-        for problem in self._now:
+        for problem in self.current:
             if problem not in before:
                 _log.warn("degraded: {problem}", problem=problem)
         for problem in before:
-            if problem not in self._now:
-                _log.info("over: {problem}", problem=problem)
-        self._tell(self._now)
+            if problem not in self.current:
+                _log.info("resolved: {problem}", problem=problem)
+        self._report(self.current)

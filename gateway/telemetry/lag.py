@@ -1,6 +1,6 @@
-"""Looks each second at what no request shows: how late the reactor is, and whether files are left for connections.
+"""Measures each second how late the event loop is, and whether a connection could still open a file.
 
-Whatever delays a timer delays every request and every push as well; without a file each new connection is cut.
+What delays a timer also delays every request and push; without a free file each new connection is closed.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ if TYPE_CHECKING:
 _log = component_logger("diag")
 
 INTERVAL = 1.0  # seconds between two measurements
-WARNING = 1.0  # seconds of lag that users notice
+WARNING = 1.0  # seconds of lag from which it is logged
 QUIET = 60.0  # seconds between two warnings
 
 
 class LagMonitor:
-    """Reports, once per second, how many seconds too late its own timer fired.
+    """Calls ``report`` each second with the seconds by which its own timer was late.
 
-    It goes by the reactor's clock, which follows the wall clock: setting the clock forward shows as one large lag.
-    ``left`` tells whether one more file can be opened.
+    The reactor's clock follows the wall clock: setting that forward shows as one large lag.
+    ``files_left`` returns whether one more file can be opened.
     """
 
     def __init__(
-        self, clock: IReactorTime, report: Callable[[float], None], left: Callable[[], bool] = files_left
+        self, clock: IReactorTime, report: Callable[[float], None], files_left: Callable[[], bool] = files_left
     ) -> None:
         self._clock = clock
         self._report = report
-        self._left = left
-        self._refusing: float | None = None
+        self._files_left = files_left
+        self._files_warned: float | None = None
         self._timer = Timer(clock)
         self._due = 0.0
-        self._warned: float | None = None
+        self._lag_warned: float | None = None
 
     def start(self) -> None:
-        """Begin to measure."""
+        """Start measuring."""
         self._due = self._clock.seconds() + INTERVAL
         self._timer.start(INTERVAL, self._measure)
 
     def stop(self) -> None:
-        """Stop measuring; safe to call twice."""
+        """Stop measuring; a second call has no effect."""
         self._timer.cancel()
 
     def _measure(self) -> None:
         now = self._clock.seconds()
         lag = max(0.0, now - self._due)
         self._report(lag)
-        if lag >= WARNING and (self._warned is None or now - self._warned >= QUIET):
-            self._warned = now
-            _log.warn("the gateway stood still for {lag:.1f} s: it is short of CPU, or paged out", lag=lag)
-        if not self._left() and (self._refusing is None or now - self._refusing >= QUIET):
-            self._refusing = now
-            _log.warn("no more files may be open, new connections are cut: raise LimitNOFILE of the service")
+        if lag >= WARNING and (self._lag_warned is None or now - self._lag_warned >= QUIET):
+            self._lag_warned = now
+            _log.warn("event loop blocked for {lag:.1f} s: the gateway lacks CPU time, or was swapped out", lag=lag)
+        if not self._files_left() and (self._files_warned is None or now - self._files_warned >= QUIET):
+            self._files_warned = now
+            _log.warn("limit of open files reached, new connections are closed: raise LimitNOFILE of the service")
         self.start()

@@ -1,8 +1,7 @@
-"""Where lines go: standard output, unless twistd was told a file, or is a daemon and has no standard output.
+"""The destination of log lines: standard output, or the file of twistd's options; a daemon always has a file.
 
-Worker processes inherit the place, since they inherit standard output.
-Whoever rotates the file moves it away and sends SIGUSR1, twistd's own signal for it; every process then goes on in a
-new one.
+Worker processes inherit standard output, and with it the destination.
+To rotate the file, move it away and send SIGUSR1 as for twistd: every process then writes to a new file.
 """
 
 from __future__ import annotations
@@ -16,26 +15,28 @@ from gateway.logger import component_logger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_log = component_logger("gateway")  # these lines are about the gateway, not about its diagnostics
+_log = component_logger("gateway")  # the component of these lines, although they are in this room
 
-DEFAULT = "twistd.log"  # what a daemon of twistd writes to when nothing is said
+DEFAULT = "twistd.log"  # the default file of a daemon of twistd
 MODE = 0o640
 
 
-def log_file(options: Mapping[str, object] | None) -> str:
-    """Return the absolute path that twistd's own ``options`` ask for; empty means standard output."""
+def log_file_path(options: Mapping[str, object] | None) -> str:
+    """Return the absolute path in twistd's ``options``; empty means standard output."""
     if options is None:
         return ""
     name = options.get("logfile")
     if name == "-" or (not name and options.get("nodaemon")):
         return ""
-    return os.path.abspath(str(name or DEFAULT))  # noqa: PTH100 - twistd may change the directory before it is opened
+    return os.path.abspath(str(name or DEFAULT))  # noqa: PTH100 - Path.absolute() would keep ".." parts
 
 
-def write_to(path: str) -> None:
-    """Have standard output and standard error go to the end of a file, which is made if need be; raises OSError.
+def redirect_output(path: str) -> None:
+    """Redirect standard output and standard error to a file, which is created if it is missing.
 
-    Always to what is the end then, so a file that logrotate cuts by ``copytruncate`` goes on from its new beginning.
+    Each write goes to the current end of the file, also after logrotate has truncated it by ``copytruncate``.
+
+    :raises OSError: when the file cannot be opened
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
     sys.stdout.flush()
@@ -45,28 +46,28 @@ def write_to(path: str) -> None:
     os.close(descriptor)
 
 
-def begin_file(path: str) -> None:
-    """Write to the file from now on, where there is one; one that cannot be opened ends the process with status 1."""
+def open_log_file(path: str) -> None:
+    """Redirect the output to the file unless ``path`` is empty; exit with status 1 if it cannot be opened."""
     if path:
         try:
-            write_to(path)
+            redirect_output(path)
         except OSError as error:
             _log.critical("not started: the log file cannot be opened: {reason}", reason=error.strerror)
             raise SystemExit(1) from None
 
 
-def open_again(path: str) -> bool:
-    """Write to the file of this name from now on, since the one that had it was moved away; returns whether it works.
+def reopen_log_file(path: str) -> bool:
+    """Redirect the output to a new file of this name, after the old one was moved away; return whether that worked.
 
-    Otherwise lines go on to where they went.  Either way a line says so.
+    On failure the old file stays in use.  Both results are logged.
     """
     if not path:
-        _log.info("SIGUSR1: lines go to standard output, there is no log file to open again", report=True)
+        _log.info("SIGUSR1: no log file to reopen, log lines are written to standard output", report=True)
         return False
     try:
-        write_to(path)
+        redirect_output(path)
     except OSError as error:
-        _log.warn("the log file cannot be opened again, the old one goes on: {reason}", reason=error.strerror)
+        _log.warn("the log file cannot be reopened, log lines go to the old one: {reason}", reason=error.strerror)
         return False
-    _log.info("log file opened again", report=True)
+    _log.info("log file reopened", report=True)
     return True

@@ -1,9 +1,8 @@
-"""Log events as lines: text in the peer's shape, or one JSON object each.
+"""Log events as lines: text in the format of ConfigCat Proxy, or one JSON object each.
 
     Logger ──► event ──► component and level ──► render ──► redact, escape ──► stream
 
-One stream takes every level; the tag says which.
-Under systemd or a container runtime that is where lines belong, and their order is kept.
+All levels go to one stream, as systemd and container runtimes expect, so that lines stay in order.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.telemetry.components import component, level_of
+from gateway.telemetry.log_levels import component, level_of
 from gateway.text import iso, printable, redact
 
 if TYPE_CHECKING:
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
     from twisted.logger import LogEvent
 
-    from gateway.telemetry.components import LogLevels
+    from gateway.telemetry.log_levels import LogLevels
 
 MESSAGE_LIMIT = 8 * 1024  # characters of one message or traceback; journald cuts a line at 48 KiB
 FIELD_LIMIT = 1024  # characters of one event field in JSON
 FIELD_COUNT = 32  # event fields in JSON; our own events have under ten
-SCAN_LIMIT = 64 * 1024  # characters that are searched for secrets; what lies beyond is cut before anything else
+SCAN_LIMIT = 64 * 1024  # characters that are searched for secrets; the rest is cut first
 CUT = "...[cut]"
 
 _TAGS = {
@@ -40,23 +39,23 @@ _TAGS = {
     LogLevel.critical: "error",
 }
 _WORDS = {**_TAGS, LogLevel.warn: "warn"}
-# What twisted.logger and the older twisted.python.log put into events for themselves.
+# Keys that twisted.logger and the older twisted.python.log add to events.
 _INTERNAL = frozenset({"format", "message", "time", "system", "isError", "failure", "why", "printed", "report"})
 _OWN = frozenset({"time", "level", "component", "message", "failure"})
 
 
 def log_observer(form: Literal["text", "json"], levels: LogLevels, stream: TextIO) -> ILogObserver:
-    """Return the observer to put on the application; it never raises, and writes whole lines.
+    """Return the observer for the application; it never raises, and writes whole lines.
 
-    An event with ``report=True`` is written at any level, without a level tag, as the peer does at start and stop.
-    ``levels`` is asked at each event, so that a reload can change it.
+    An event with ``report=True`` is written at any level, without a tag, as ConfigCat Proxy does at start and stop.
+    ``levels`` may be changed by a reload.
     """
     return LineObserver(_text if form == "text" else _json, levels, stream)
 
 
 @implementer(ILogObserver)
 class LineObserver:
-    """Writes each event that its level lets through."""
+    """Writes the events that ``levels`` allows."""
 
     def __init__(self, render: Any, levels: LogLevels, stream: TextIO) -> None:
         self._render = render
@@ -64,33 +63,33 @@ class LineObserver:
         self._stream = stream
 
     def __call__(self, event: LogEvent) -> None:
-        """Write one event; an event that cannot be rendered becomes a line that says so."""
+        """Write one event, or the name of the error if it cannot be rendered."""
         try:
             name = component(event)
             level = level_of(event)
             if not event.get("report") and not self._levels.allows(name, level):
                 return
             line = self._render(event, name, level)
-        except Exception as error:  # noqa: BLE001  (a log call must never break its caller)
-            line = f"an event could not be logged: {type(error).__name__}"
+        except Exception as error:  # noqa: BLE001 - a log call must never break its caller
+            line = f"a log event could not be rendered: {type(error).__name__}"
         try:
             self._stream.write(line + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            return  # the disk is full, or nobody reads; there is nowhere left to say so
+            return  # the disk is full or the pipe is closed, so the failure cannot be logged either
 
 
 def _text(event: LogEvent, name: str, level: Any) -> str:
     """Return ``YYYY/MM/DD HH:MM:SS [level] <component> message`` in UTC, a traceback indented below it."""
     tag = "" if event.get("report") else f"[{_TAGS[level]}] "
     head = f"{_moment(event):%Y/%m/%d %H:%M:%S} {tag}<{printable(redact(name))}> {printable(_message(event))}"
-    # Each line of a traceback is indented, so that no exception's text can pass for a log line of its own.
+    # Indented, so that the text of an exception cannot look like another log line.
     trace = _traceback(event)
     return "\n".join([head, *(f"    {printable(line)}" for line in trace.splitlines())])
 
 
 def _json(event: LogEvent, name: str, level: Any) -> str:
-    """Return one JSON object: time, level, component, message, the event's own fields, and a failure's traceback."""
+    """Return one JSON object: time, level, component, message, the fields of the event, the traceback of a failure."""
     line: dict[str, object] = {
         "time": iso(event.get("log_time") or 0.0),
         "level": _WORDS[level],
@@ -121,14 +120,14 @@ def _traceback(event: LogEvent) -> str:
 
 
 def _field(value: object) -> object:
-    """Return a value that JSON has, as it is or as its own text."""
+    """Return a value that JSON has, or its text."""
     if value is None or isinstance(value, bool | int | float):
         return value
     return _encodable(_limited(value if isinstance(value, str) else repr(value), FIELD_LIMIT))
 
 
 def _limited(text: str, limit: int) -> str:
-    """Redact, then cut: the other way round half a key could be left that no longer looks like one."""
+    """Redact, then cut: half a key would not be recognised as one."""
     text = redact(text[:SCAN_LIMIT])
     return text if len(text) <= limit else text[:limit] + CUT
 

@@ -1,131 +1,243 @@
-"""What can be counted: one Protocol of named methods, and the implementation that counts nothing.
+"""The metrics of a gateway, as Prometheus reads them.
 
-Callers name what happened; how it becomes a series is ``prometheus.py``'s business.
-Every method is called in the reactor thread, must not raise, and must be cheap enough for a hot path.
+    web, streams, upstream, webhooks, export, app ──► Metrics ──► render() ──► /metrics
+
+Every label value is from a closed set or capped: routes from the route table, methods, statuses, outcomes and reasons
+from the tuples below, SDK ids from the settings, flags from the config.
+Nothing that a client sends becomes a label, so no client can grow the gateway's memory or read another's key here.
+Each room declares in a Protocol of its own which of these methods it calls.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import platform
+from typing import TYPE_CHECKING
 
-from gateway.telemetry.deliveries import DeliverySeries
-from gateway.telemetry.evaluations import EvaluationSeries
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from twisted.copyright import version as twisted_version
+
+from gateway.telemetry.deliveries import OTHER, DeliveryMetrics
+from gateway.telemetry.evaluations import EvaluationMetrics
+from gateway.telemetry.series import Counter, Gauge, Histogram, HistogramSeries, SeriesCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+ALL_FLAGS = "[ALL]"  # the label of a stream of all flags, as in ConfigCat Proxy
+NO_ROUTE = "[NONE]"  # the label of a request that no route matched
+FLAG_LIMIT = 1000  # flags with series of their own per SDK; each costs two series, some 500 bytes of a scrape
+ROUTE_LIMIT = 100  # patterns; the route table has some thirty
+LABEL_LIMIT = 255  # characters of a flag's label; ConfigCat's own limit for a key
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+FETCH_GOOD = ("changed", "not_modified")
+FETCH_FAILED = (
+    "timeout", "connect", "tls", "proxy", "protocol", "status", "truncated", "too_large",
+    "encoding", "redirect", "config", "file", "key", "stopped",
+)  # fmt: skip
+OUTCOMES = FETCH_GOOD + FETCH_FAILED
+REFUSALS = ("connections", "address")
+DROPS = ("stalled",)
+
+# Upper bounds in seconds.
+# The first are those of ConfigCat Proxy, for its dashboards; the others cover the timeouts of what they measure.
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+FETCH_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+PUSH_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
-class StreamMetrics(Protocol):
-    """What the streams tell; ``flag`` is None for a stream of all flags, else a key that the config has."""
+class Metrics:
+    """All metrics of a process, in a registry of its own; ``now`` returns seconds, of which only differences are used.
+
+    All methods, ``render`` included, must be called in the reactor thread; none raises.
+    """
+
+    def __init__(self, now: Callable[[], float], version: str) -> None:
+        self._now = now
+        self._flags: dict[str, dict[str | None, str]] = {}
+        self._open: dict[str, int] = {}  # streams per SDK
+        self._leaving: set[str] = set()  # removed SDKs whose last streams are closing
+        self._routes: set[str] = set()
+        self._answers: dict[tuple[str, str, int], tuple[tuple[str, str, str], HistogramSeries]] = {}
+        stream_labels = ("sdk", "type", "flag")
+        self._connections = Gauge(
+            "configcat_stream_connections", "Open event streams of one flag, or of all flags.", stream_labels
+        )
+        self._messages = Counter(
+            "configcat_stream_msg_sent", "Events written to streams, heartbeats not included.", stream_labels
+        )
+        self._requests = Counter("flaggateway_http_requests", "Requests answered.", ("route", "method", "status"))
+        self._request_seconds = Histogram(
+            "flaggateway_http_request_duration_seconds",
+            "Time from a complete request to its answer.",
+            ("route",),
+            REQUEST_BUCKETS,
+        )
+        self._fetches = Counter("flaggateway_fetches", "Fetches of config JSON that ended.", ("sdk", "outcome"))
+        self._fetch_seconds = Histogram(
+            "flaggateway_fetch_duration_seconds", "Time that fetches of config JSON took.", ("sdk",), FETCH_BUCKETS
+        )
+        self._changes = Counter("flaggateway_config_changes", "Configs that replaced another.", ("sdk",))
+        self._ages = Gauge(
+            "flaggateway_config_age_seconds",
+            "Time since the source last confirmed the config; since the first attempt when it never did.",
+            ("sdk",),
+        )
+        self._refused = Counter("flaggateway_streams_refused", "Streams that were not opened.", ("reason",))
+        self._dropped = Counter("flaggateway_streams_dropped", "Streams that the gateway ended.", ("reason",))
+        self._push_seconds = Histogram(
+            "flaggateway_push_duration_seconds",
+            "Time from a new config to its last subscriber.",
+            ("sdk",),
+            PUSH_BUCKETS,
+        )
+        self._lag = Histogram("flaggateway_reactor_lag_seconds", "Delay of a timer of one second.", (), LAG_BUCKETS)
+        self._reloads = Counter("flaggateway_reloads", "Reloads of the settings.", ("outcome",))
+        self._info = Gauge(
+            "flaggateway_build_info", "1, with the versions as labels.", ("version", "python", "twisted")
+        )
+        self._info.set((version, platform.python_version(), twisted_version), 1)
+        self.deliveries = DeliveryMetrics(now)
+        self.evaluations = EvaluationMetrics()
+        self._start_at_zero()
+        self.registry = self._register()
+
+    def _start_at_zero(self) -> None:
+        for outcome in ("applied", "refused"):
+            self._reloads.add((outcome,), 0)
+        for reason in REFUSALS:
+            self._refused.add((reason,), 0)
+        for reason in DROPS:
+            self._dropped.add((reason,), 0)
+        self._lag.series(())
+
+    def _register(self) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        registry.register(
+            SeriesCollector(
+                (
+                    self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
+                    self._fetch_seconds, self._changes, self._ages, self._refused, self._dropped, self._push_seconds,
+                    self._lag, self._reloads, self._info, *self.deliveries.families, *self.evaluations.families,
+                )
+            )
+        )  # fmt: skip
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        return registry
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
-        """One stream more."""
+        """Count a stream that was opened; ``flag`` is None for all flags, else a key that the config has."""
+        self._leaving.discard(sdk)
+        self._open[sdk] = self._open.get(sdk, 0) + 1
+        self._connections.add((sdk, "sse", self._flag_label(sdk, flag)), 1)
 
     def stream_closed(self, sdk: str, flag: str | None) -> None:
-        """One stream fewer; called with the arguments that opened it."""
+        """Stop counting a stream; the last one of a removed SDK removes its series."""
+        if not self._open.get(sdk):
+            return
+        self._open[sdk] -= 1
+        self._connections.add((sdk, "sse", self._flags[sdk].get(flag, OTHER)), -1)
+        if sdk in self._leaving:
+            self._leave(sdk)
 
     def frames_sent(self, sdk: str, flag: str | None, count: int) -> None:
-        """``count`` events were written, heartbeats not included."""
+        """Count ``count`` events, without heartbeats and without those of removed SDKs."""
+        if self._open.get(sdk) and sdk not in self._leaving:
+            self._messages.add((sdk, "sse", self._flags[sdk].get(flag, OTHER)), count)
 
     def stream_refused(self, reason: str) -> None:
-        """A stream was not opened; ``reason`` is one of ``REFUSALS``."""
+        """Count a stream that was not opened; ``reason`` is one of ``REFUSALS``."""
+        self._refused.add((_one_of(REFUSALS, reason),))
 
     def stream_dropped(self, reason: str) -> None:
-        """A stream was ended by us, out of turn; ``reason`` is one of ``DROPS``."""
+        """Count a stream that the gateway ended before its client did; ``reason`` is one of ``DROPS``."""
+        self._dropped.add((_one_of(DROPS, reason),))
 
     def pushed(self, sdk: str, seconds: float) -> None:
-        """A change is with all its subscribers, ``seconds`` after it was published."""
-
-
-class UpstreamMetrics(Protocol):
-    """What fetching config JSON tells."""
+        """Note that a change has reached all its subscribers, ``seconds`` after it was published."""
+        self._push_seconds.series((sdk,)).observe(seconds)
 
     def fetched(self, sdk: str, outcome: str, seconds: float) -> None:
-        """A fetch ended; ``outcome`` is one of ``OUTCOMES``."""
+        """Count a fetch; ``outcome`` is one of ``OUTCOMES``. A successful one resets the age of the config."""
+        self._fetches.add((sdk, _one_of(OUTCOMES, outcome)))
+        self._fetch_seconds.series((sdk,)).observe(seconds)
+        if outcome in FETCH_GOOD or not self._ages.has((sdk,)):
+            contact = self._now()
+            self._ages.set((sdk,), lambda: self._now() - contact)
 
     def config_applied(self, sdk: str) -> None:
-        """A different config took the place of the old one, or is the first."""
+        """Count a new config."""
+        self._changes.add((sdk,))
 
     def sdk_removed(self, sdk: str) -> None:
-        """The SDK is no longer configured: its series end, so that no alert waits for it."""
+        """Remove the series of an SDK: those of open streams with the last stream, all others at once."""
+        for family in (
+            self._messages, self._fetches, self._fetch_seconds, self._changes, self._ages, self._push_seconds,
+        ):  # fmt: skip
+            family.drop(sdk)
+        self._leaving.add(sdk)
+        self._leave(sdk)
 
-
-class ProcessMetrics(Protocol):
-    """What the carriers and the running service tell."""
-
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request was answered; ``route`` is a pattern of the route table, never a path."""
-
-    def answered_elsewhere(self, route: str, method: str, status: int, buckets: Sequence[int], seconds: float) -> None:
-        """A worker process answered requests: so many within each of ``REQUEST_BUCKETS``, ``seconds`` in all."""
-
-    def reloaded(self, ok: bool) -> None:  # noqa: FBT001
-        """The settings were read again, and applied or refused."""
-
-    def loop_lag(self, seconds: float) -> None:
-        """A timer fired this much too late."""
-
-
-class Exposition(Protocol):
-    """What the diagnostics port needs of the metrics."""
-
-    def render(self) -> bytes:
-        """Return every series in Prometheus' text format 0.0.4."""
-
-
-class Metrics(StreamMetrics, UpstreamMetrics, ProcessMetrics, Exposition, Protocol):
-    """Everything that is counted; ``deliveries`` by ``gateway.webhooks``, ``evaluations`` by ``gateway.export``."""
-
-    deliveries: DeliverySeries
-    evaluations: EvaluationSeries
-
-
-class NoMetrics(Metrics):
-    """Shows nothing, for gateways whose metrics are off."""
-
-    def __init__(self) -> None:
-        self.deliveries = DeliverySeries(lambda: 0.0)
-        self.evaluations = EvaluationSeries()
-
-    def stream_opened(self, sdk: str, flag: str | None) -> None:
-        """Count nothing."""
-
-    def stream_closed(self, sdk: str, flag: str | None) -> None:
-        """Count nothing."""
-
-    def frames_sent(self, sdk: str, flag: str | None, count: int) -> None:
-        """Count nothing."""
-
-    def stream_refused(self, reason: str) -> None:
-        """Count nothing."""
-
-    def stream_dropped(self, reason: str) -> None:
-        """Count nothing."""
-
-    def pushed(self, sdk: str, seconds: float) -> None:
-        """Count nothing."""
-
-    def fetched(self, sdk: str, outcome: str, seconds: float) -> None:
-        """Count nothing."""
-
-    def config_applied(self, sdk: str) -> None:
-        """Count nothing."""
-
-    def sdk_removed(self, sdk: str) -> None:
-        """Count nothing."""
+    def _leave(self, sdk: str) -> None:
+        if not self._open.get(sdk):
+            self._connections.drop(sdk)
+            self._flags.pop(sdk, None)
+            self._open.pop(sdk, None)
+            self._leaving.discard(sdk)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count nothing."""
+        """Count an answer; ``route`` is a pattern of the route table, empty if none matched."""
+        known = self._answers.get((route, method, status))
+        if known is None:
+            known = self._add_answer(route, method, status)
+        labels, series = known
+        self._requests.add(labels)
+        series.observe(seconds)
 
     def answered_elsewhere(self, route: str, method: str, status: int, buckets: Sequence[int], seconds: float) -> None:
-        """Count nothing."""
+        """Add the answers of a worker: numbers per bucket of ``REQUEST_BUCKETS``, and the sum of their seconds."""
+        known = self._answers.get((route, method, status)) or self._add_answer(route, method, status)
+        labels, series = known
+        self._requests.add(labels, sum(buckets))
+        series.add(buckets, seconds)
 
-    def reloaded(self, ok: bool) -> None:  # noqa: FBT001
-        """Count nothing."""
+    def reloaded(self, ok: bool) -> None:  # noqa: FBT001 - reads well in its one call
+        """Count a reload, applied or refused."""
+        self._reloads.add(("applied" if ok else "refused",))
 
     def loop_lag(self, seconds: float) -> None:
-        """Count nothing."""
+        """Note how late a timer fired."""
+        self._lag.series(()).observe(seconds)
 
     def render(self) -> bytes:
-        """Return nothing."""
-        return b""
+        """Return all series in Prometheus' text format 0.0.4."""
+        return generate_latest(self.registry)
+
+    def _flag_label(self, sdk: str, flag: str | None) -> str:
+        """Return the label of a flag: the same one while the SDK is configured."""
+        labels = self._flags.setdefault(sdk, {None: ALL_FLAGS})
+        label = labels.get(flag)
+        if label is None:
+            if flag is None or len(labels) > FLAG_LIMIT or len(flag) > LABEL_LIMIT:
+                return OTHER
+            # JSON can contain a lone surrogate, with which the page could not be encoded.
+            label = labels[flag] = flag.encode("utf-8", "replace").decode()
+        return label
+
+    def _add_answer(self, route: str, method: str, status: int) -> tuple[tuple[str, str, str], HistogramSeries]:
+        """Return the series of an answer; keep them if every part of the key is from a closed set."""
+        if route not in self._routes and len(self._routes) >= ROUTE_LIMIT:
+            route = OTHER
+        self._routes.add(route)
+        code = str(status) if 100 <= status <= 599 else OTHER
+        name = route or NO_ROUTE
+        series = (name, _one_of(METHODS, method), code), self._request_seconds.series((name,))
+        if series[0] == (route, method, code):
+            self._answers[(route, method, status)] = series
+        return series
+
+
+def _one_of(closed: tuple[str, ...], value: str) -> str:
+    return value if value in closed else OTHER

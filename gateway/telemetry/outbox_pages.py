@@ -1,8 +1,8 @@
 """The pages of the diagnostics port about deliveries and changes.
 
-    GET /deliveries · GET /deliveries/{id} · POST /deliveries/{id}/retry · GET /changes ──► Desk ──► JSON
+    GET /deliveries · GET /deliveries/{id} · POST /deliveries/{id}/retry · GET /changes ──► DeliveryAdmin ──► JSON
 
-They say whom the gateway serves and what its flags are, so they are for operators only.
+They show receivers and flags, so they are for operators only.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ Answer = tuple[int, bytes]  # status, JSON
 
 STATES: Final = get_args(MessageState)
 PATHS: Final = ("/changes", "/deliveries")
-LIMIT: Final = 100  # entries where the caller does not say
+LIMIT: Final = 100  # entries of an answer by default
 MOST: Final = 1000  # entries of one answer
 TEXT_LIMIT: Final = 256  # characters of a parameter's value; names are shorter
-FIELDS: Final = 10  # parameters; more are none of ours
+FIELDS: Final = 10  # parameters of a query; the pages have at most five
 _ONE = re.compile(r"/deliveries/([\w.-]{1,100})(/retry)?", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-_NUMBER = re.compile(r"[0-9]{1,18}")  # below 2**63, which is as much as SQLite's row numbers have
-_BLANK_SIGN = re.compile(r" (\d\d:?\d\d)$")  # a + in a query is a blank, and people do not write %2B
+_NUMBER = re.compile(r"[0-9]{1,18}")  # below 2**63, the limit of SQLite's row numbers
+_BLANK_SIGN = re.compile(r" (\d\d:?\d\d)$")  # "+" in a query is decoded to a blank, and is rarely written as %2B
 
-NO_OUTBOX: Final = "no outbox is open: the settings have no web hook, and nothing else that is recorded"
-ELSEWHERE: Final = "set diag.auth_headers to look at deliveries and changes from other machines"
+NO_OUTBOX: Final = "no outbox is open: the settings have neither webhooks nor an exporter that needs one"
+ELSEWHERE: Final = "set diag.auth_headers to read deliveries and changes from other machines"
 
 
-class Desk(Protocol):
-    """Who answers about an open outbox; every Deferred errs with ``sqlite3.Error`` when there is no answer now."""
+class DeliveryAdmin(Protocol):
+    """Access to an open outbox; every Deferred may fail with ``sqlite3.Error``."""
 
     def deliveries(
         self, *, endpoint: str | None, state: MessageState | None, since: float, before: int | None, limit: int
     ) -> Deferred[bytes]:
-        """Return a part of the list as JSON, the newest first."""
+        """Return a page of the list as JSON, the newest first."""
 
     def delivery(self, message_id: str, *, whole: bool) -> Deferred[bytes | None]:
-        """Return one message as JSON, None for an unknown id; without ``whole`` not what it says."""
+        """Return a message as JSON, with its body if ``whole``; None for an unknown id."""
 
     def changes(self, *, sdk_id: str | None, since: float, before: int | None, limit: int) -> Deferred[bytes]:
-        """Return a part of the list as JSON, the newest first."""
+        """Return a page of the list as JSON, the newest first."""
 
     def retry(self, message_id: str) -> Deferred[tuple[int, tuple[str, ...]] | None]:
-        """Make deliveries due; return how many, and why others with that id are not; None for an unknown id."""
+        """Make deliveries due; return their number, and why others of that id are not due; None for an unknown id."""
 
 
-class Refused(Exception):
-    """The call cannot be answered; ``code`` is the status, the text says why."""
+class RequestError(Exception):
+    """The request is answered with the status ``code`` and the text of the error."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -71,71 +71,77 @@ class Refused(Exception):
 
 
 class OutboxPages:
-    """Answers calls of these pages; ``desk`` returns None while no outbox is open."""
+    """Answers requests to these pages; ``admin`` returns None while no outbox is open."""
 
-    def __init__(self, desk: Callable[[], Desk | None]) -> None:
-        self._desk = desk
+    def __init__(self, admin: Callable[[], DeliveryAdmin | None]) -> None:
+        self._admin = admin
 
     @property
     def open(self) -> bool:
-        """Whether there is anything to see."""
-        return self._desk() is not None
+        """Whether an outbox is open."""
+        return self._admin() is not None
 
-    def answer(self, request: Request, admitted: bool | None) -> Deferred[Answer] | None:  # noqa: FBT001
-        """Return an answer that never errs, or None for a path that is none of ours.
+    def answer(self, request: Request, authorized: bool | None) -> Deferred[Answer] | None:  # noqa: FBT001 - three states
+        """Return a Deferred that never fails, or None for the path of another page.
 
-        ``admitted`` tells whether the caller has shown the auth headers, None that there are none to show: then only
-        this machine is answered, and not what messages say.
+        ``authorized`` is None if the settings have no auth headers: then only requests from this machine are answered,
+        without the bodies of messages.
         """
         path = request.path.decode("ascii", "replace")
         one = _ONE.fullmatch(path)
         if path not in PATHS and one is None:
             return None
-        if admitted is False:
-            return _told(401, "the headers of diag.auth_headers are needed")
-        if admitted is None and not on_this_machine(request):
-            return _told(403, ELSEWHERE)
+        if authorized is False:
+            return _reply(401, "the headers of diag.auth_headers are needed")
+        if authorized is None and not on_this_machine(request):
+            return _reply(403, ELSEWHERE)
         allowed = b"POST" if one is not None and one[2] else b"GET"
         if request.method != allowed and not (allowed == b"GET" and request.method == b"HEAD"):
             request.responseHeaders.setRawHeaders(b"Allow", [allowed if allowed == b"POST" else b"GET, HEAD"])
-            return _told(405, f"{path} is for {allowed.decode()}")
-        answered = maybeDeferred(self._answer, path, one, request.uri.partition(b"?")[2], bool(admitted))
-        return answered.addErrback(_unable)
+            return _reply(405, f"{path} is for {allowed.decode()}")
+        answered = maybeDeferred(self._answer, path, one, request.uri.partition(b"?")[2], bool(authorized))
+        return answered.addErrback(_error_answer)
 
-    def _answer(self, path: str, one: re.Match[str] | None, query: bytes, whole: bool) -> Deferred[Answer]:  # noqa: FBT001
-        desk = self._desk()
-        if desk is None:
-            raise Refused(404, NO_OUTBOX)
+    def _answer(
+        self,
+        path: str,
+        one: re.Match[str] | None,
+        query: bytes,
+        whole: bool,  # noqa: FBT001 - called by maybeDeferred
+    ) -> Deferred[Answer]:
+        admin = self._admin()
+        if admin is None:
+            raise RequestError(404, NO_OUTBOX)
         if one is not None:
             _parameters(query, ())
-            return _retry(desk, one[1]) if one[2] else _show(desk, one[1], whole=whole)
+            return _retry(admin, one[1]) if one[2] else _show(admin, one[1], whole=whole)
         if path == "/changes":
-            asked = _parameters(query, ("sdk", "since", "before", "limit"))
-            listed = desk.changes(sdk_id=asked.get("sdk"), **_window(asked))
+            given = _parameters(query, ("sdk", "since", "before", "limit"))
+            listed = admin.changes(sdk_id=given.get("sdk"), **_window(given))
         else:
-            asked = _parameters(query, ("endpoint", "state", "since", "before", "limit"))
-            listed = desk.deliveries(endpoint=asked.get("endpoint"), state=_state(asked), **_window(asked))
+            given = _parameters(query, ("endpoint", "state", "since", "before", "limit"))
+            listed = admin.deliveries(endpoint=given.get("endpoint"), state=_state(given), **_window(given))
         return listed.addCallback(lambda body: (200, body))
 
 
-def _show(desk: Desk, message_id: str, *, whole: bool) -> Deferred[Answer]:
+def _show(admin: DeliveryAdmin, message_id: str, *, whole: bool) -> Deferred[Answer]:
     def shown(body: bytes | None) -> Answer:
         return (200, body) if body is not None else (404, _error(_unknown(message_id)))
 
-    return desk.delivery(message_id, whole=whole).addCallback(shown)
+    return admin.delivery(message_id, whole=whole).addCallback(shown)
 
 
-def _retry(desk: Desk, message_id: str) -> Deferred[Answer]:
+def _retry(admin: DeliveryAdmin, message_id: str) -> Deferred[Answer]:
     def retried(result: tuple[int, tuple[str, ...]] | None) -> Answer:
         if result is None:
             return 404, _error(_unknown(message_id))
         count, refused = result
         if not count:
             return 409, _error(f"not sent again: {'; '.join(refused)}")
-        _log.info("message {message} is made due by a call of the diagnostics port", message=message_id)
+        _log.info("message {message} will be sent again, by a request to the diagnostics port", message=message_id)
         return 200, msgspec.json.encode({"count": count, "refused": refused})
 
-    return desk.retry(message_id).addCallback(retried)
+    return admin.retry(message_id).addCallback(retried)
 
 
 def _unknown(message_id: str) -> str:
@@ -146,64 +152,66 @@ def _parameters(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS)
     except ValueError:
-        raise Refused(400, f"the query cannot be read: UTF-8, percent-encoded, at most {FIELDS} parameters") from None
-    asked: dict[str, str] = {}
+        raise RequestError(
+            400, f"the query cannot be read: UTF-8, percent-encoded, at most {FIELDS} parameters"
+        ) from None
+    given: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            raise Refused(400, f"there is no parameter '{name[:TEXT_LIMIT]}'; there are: {', '.join(known) or 'none'}")
-        if name in asked:
-            raise Refused(400, f"the parameter '{name}' is given twice")
+            raise RequestError(400, f"unknown parameter '{name[:TEXT_LIMIT]}'; known: {', '.join(known) or 'none'}")
+        if name in given:
+            raise RequestError(400, f"the parameter '{name}' is given twice")
         if len(value) > TEXT_LIMIT:
-            raise Refused(400, f"the parameter '{name}' has more than {TEXT_LIMIT} characters")
-        asked[name] = value
-    # What has no value narrows nothing, as a form or a script leaves it.
-    return {name: value for name, value in asked.items() if value}
+            raise RequestError(400, f"the parameter '{name}' has more than {TEXT_LIMIT} characters")
+        given[name] = value
+    # Parameters without a value, as forms and scripts may send them, have no effect.
+    return {name: value for name, value in given.items() if value}
 
 
-def _state(asked: dict[str, str]) -> MessageState | None:
-    state = asked.get("state")
+def _state(given: dict[str, str]) -> MessageState | None:
+    state = given.get("state")
     if state is not None and state not in STATES:
-        raise Refused(400, f"state '{state}' is not one of: {', '.join(STATES)}")
+        raise RequestError(400, f"state '{state}' is not one of: {', '.join(STATES)}")
     return cast("MessageState | None", state)
 
 
-def _window(asked: dict[str, str]) -> dict[str, Any]:
-    before = asked.get("before")
+def _window(given: dict[str, str]) -> dict[str, Any]:
+    before = given.get("before")
     if before is not None and not _NUMBER.fullmatch(before):
-        raise Refused(400, "before is not a number that was given as next")
-    limit = asked.get("limit", str(LIMIT))
+        raise RequestError(400, "before is not a number that was given as next")
+    limit = given.get("limit", str(LIMIT))
     if not _NUMBER.fullmatch(limit) or not 1 <= int(limit) <= MOST:
-        raise Refused(400, f"limit is not a number from 1 to {MOST}")
-    since = 0.0 if "since" not in asked else _moment(asked["since"])
+        raise RequestError(400, f"limit is not a number from 1 to {MOST}")
+    since = 0.0 if "since" not in given else _moment(given["since"])
     return {"since": since, "before": None if before is None else int(before), "limit": int(limit)}
 
 
 def _moment(text: str) -> float:
-    """Read seconds since 1970, or a date in ISO 8601, in UTC unless it says otherwise."""
+    """Return seconds since 1970 from such a number or from a date in ISO 8601, UTC by default."""
     if _SECONDS.fullmatch(text):
         return float(text)
     try:
         moment = datetime.fromisoformat(_BLANK_SIGN.sub(r"+\1", text))
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise Refused(400, "since is neither a date such as 2026-05-01T12:00:00Z nor seconds since 1970") from None
+        raise RequestError(400, "since is neither a date such as 2026-05-01T12:00:00Z nor seconds since 1970") from None
 
 
 def on_this_machine(request: Request) -> bool:
-    """Whether the call comes from this machine, and not from somebody's page in a browser on it.
+    """Return whether the request is from this machine, and not from a web page in a browser on it.
 
-    Such a page may call any name that leads here, or this machine by its own name, but says in ``Origin`` whose it is.
+    Such a page may use any name that resolves to this machine, but the browser sends its origin in ``Origin``.
     """
     address = request.getClientAddress()
     host, origin = (
         (request.requestHeaders.getRawHeaders(name) or [b""])[0].decode("latin-1") for name in (b"host", b"origin")
     )
-    local = _is_loopback(getattr(address, "host", "")) and _is_ours(host)
-    return local and (not origin or _is_ours(origin.partition("://")[2]))
+    local = _is_loopback(getattr(address, "host", "")) and _names_this_machine(host)
+    return local and (not origin or _names_this_machine(origin.partition("://")[2]))
 
 
-def _is_ours(host: str) -> bool:
-    """Whether a host, with or without its port, names this machine."""
+def _names_this_machine(host: str) -> bool:
+    """Return whether a host, with or without its port, names this machine."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return name.lower() == "localhost" or _is_loopback(name)
 
@@ -217,7 +225,7 @@ def _is_loopback(text: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _told(code: int, text: str) -> Deferred[Answer]:
+def _reply(code: int, text: str) -> Deferred[Answer]:
     done: Deferred[Answer] = Deferred()
     done.callback((code, _error(text)))
     return done
@@ -227,10 +235,10 @@ def _error(text: str) -> bytes:
     return msgspec.json.encode({"error": text})
 
 
-def _unable(failure: Any) -> Answer:
-    if failure.check(Refused):
+def _error_answer(failure: Any) -> Answer:
+    if failure.check(RequestError):
         return failure.value.code, _error(str(failure.value))
     if failure.check(sqlite3.Error):
-        return 503, _error(f"the outbox gives no answer now: {failure.getErrorMessage()}")
-    _log.failure("a page of the outbox could not be made", failure=failure)
-    return 500, _error("the page could not be made; the log has the details")
+        return 503, _error(f"the outbox cannot be read: {failure.getErrorMessage()}")
+    _log.failure("answering a request about the outbox failed", failure=failure)
+    return 500, _error("internal error; the log has the details")

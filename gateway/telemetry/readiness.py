@@ -1,38 +1,31 @@
-"""Whether traffic may come: ready when every first fetch has ended and at least one SDK serves.
+"""Readiness: every first fetch has ended, and at least one SDK has a config.
 
-upstream's registry ──(Serving)──► Readiness.check() ──► /readyz
+upstream's registry ──► Readiness.check() ──► /readyz
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
     from gateway.telemetry.status import Status
 
 
 class SdkState(NamedTuple):
-    """One configured SDK at this moment."""
+    """The state of a configured SDK."""
 
     sdk_id: str
-    loading: bool  # its very first fetch has not ended
-    serving: bool  # it has a config to answer from
-
-
-class Serving(Protocol):
-    """Every configured SDK, asked anew at each check."""
-
-    def __iter__(self) -> Iterator[tuple[str, bool, bool]]:
-        """Yield SDK id, loading and serving, as in ``SdkState``."""
+    loading: bool  # the first fetch has not ended
+    serving: bool  # it has a config
 
 
 @frozen
-class Verdict:
-    """An answer for a probe: 200 or 503, and what an operator should read with it."""
+class ReadinessResult:
+    """The answer to a probe: ready or not, and the explanation for operators."""
 
     ready: bool
     body: dict[str, Any]
@@ -44,27 +37,29 @@ class Verdict:
 
 
 class Readiness:
-    """Answers whether the gateway is ready; once ``stop`` was called it never is again.
+    """Computes whether the gateway is ready; after ``stop`` it never is.
 
-    ``answering`` tells whether the main port is open: with worker processes, that takes a moment.
+    ``is_listening`` returns whether the main port is open, which takes worker processes a moment.
     """
 
-    def __init__(self, serving: Serving, status: Status, answering: Callable[[], bool] = lambda: True) -> None:
-        self._serving = serving
-        self._answering = answering
+    def __init__(
+        self, sdks: Callable[[], Iterable[SdkState]], status: Status, is_listening: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._sdks = sdks
+        self._is_listening = is_listening
         self._status = status
         self._stopping = False
 
     def stop(self) -> None:
-        """Say from now on that the gateway is shutting down, so that balancers send nobody new."""
+        """Make the gateway unready from now on, so that balancers send no new clients."""
         self._stopping = True
 
-    def check(self) -> Verdict:
-        """Return the answer of this moment; an SDK that fails makes the gateway unready only if none serves."""
-        sdks = [SdkState(*state) for state in self._serving]
+    def check(self) -> ReadinessResult:
+        """Return the current result; failing SDKs make the gateway unready only if no SDK has a config."""
+        sdks = list(self._sdks())
         reason = self._reason(sdks)
-        told = {sdk.sdk_id: {"serving": sdk.serving, "why": self._why(sdk)} for sdk in sdks}
-        return Verdict(reason is None, {"ready": reason is None, "reason": reason or "ready", "sdks": told})
+        states = {sdk.sdk_id: {"serving": sdk.serving, "why": self._why(sdk)} for sdk in sdks}
+        return ReadinessResult(reason is None, {"ready": reason is None, "reason": reason or "ready", "sdks": states})
 
     def _reason(self, sdks: list[SdkState]) -> str | None:
         """Return why the gateway is not ready; None when it is."""
@@ -77,12 +72,12 @@ class Readiness:
             return f"waiting for the first fetch of: {', '.join(loading)}"
         if not any(sdk.serving for sdk in sdks):
             return "no SDK has a config to serve"
-        if not self._answering():
+        if not self._is_listening():
             return "the worker processes are not ready yet"
         return None
 
     def _why(self, sdk: SdkState) -> str:
-        """Say how an SDK is doing, and what to do about it."""
+        """Return the state of an SDK in words, and what to do about it."""
         error = self._status.last_error(sdk.sdk_id)
         if sdk.serving:
             return "serving" if error is None else f"serving the last good config; the latest fetch failed: {error}"

@@ -1,4 +1,4 @@
-"""Raises the limit of open files, because every stream needs one."""
+"""The limit of open files: every stream needs one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _log = component_logger("diag")
 
-FILE_CAP = 1_048_576  # files; systemd's usual hard limit, and far beyond what one process can serve
+FILE_CAP = 1_048_576  # files; systemd's usual hard limit, far more than one process can serve
 RESERVE = 64  # files for everything but streams: listeners, upstream connections, watchers, log, diagnostics
 
 Limits = tuple[int, int]  # soft, hard
@@ -24,7 +24,7 @@ Limits = tuple[int, int]  # soft, hard
 
 @frozen
 class FileLimit:
-    """How many files may be open, before and after; ``enough`` for the connections that were asked for."""
+    """The limit of open files before and after raising it; ``enough`` for the configured connections."""
 
     before: int
     now: int
@@ -45,7 +45,7 @@ def raise_file_limit(
 ) -> FileLimit:
     """Raise the soft limit of open files to the hard one, log the outcome, and return it; never raises.
 
-    ``connections`` is the configured most, 0 for no such limit; too low a limit for it is a warning.
+    A limit that is too low for ``connections``, the configured maximum (0: none), is logged as a warning.
     """
     before, hard = get()
     wanted = FILE_CAP if hard == resource.RLIM_INFINITY else min(hard, FILE_CAP)

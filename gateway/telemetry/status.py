@@ -1,8 +1,6 @@
-"""The status document: how each SDK is doing, in the shape that the peer's dashboards and probes read.
+"""The status document: the health of each SDK, as dashboards and probes of ConfigCat Proxy read it, and of the process.
 
-    upstream ──► record(sdk, ok, message) ──► document() ──► /status
-
-Pure state: the wall clock comes in as a function, and nothing here reads or writes anything.
+upstream ──► record(sdk, ok, message) ──► document() ──► /status
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from collections import deque
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from gateway.settings import mask_sdk_key
 from gateway.text import printable, redact
@@ -19,14 +17,12 @@ from gateway.text import printable, redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.telemetry.vitals import Vitals
-
 Health = Literal["initializing", "healthy", "degraded", "down"]
 
-RECORD_LIMIT = 5  # records per SDK, the peer's figure; the oldest goes first
-MESSAGE_LIMIT = 300  # characters of one record; the texts we know of are under 80
-CONCERN_LIMIT = 20  # problems that are shown; the log has them all
-VERDICT_RECORDS = 2  # how many records decide the health
+RECORD_LIMIT = 5  # the latest records per SDK, as many as in ConfigCat Proxy
+MESSAGE_LIMIT = 300  # characters of a record or problem; known texts are under 80
+PROBLEM_LIMIT = 20  # problems that are shown; all of them are in the log
+HEALTH_RECORDS = 2  # the latest records that decide the health
 
 
 @define
@@ -36,7 +32,7 @@ class _Record:
     message: str
 
     def __str__(self) -> str:
-        # formatdate knows English names whatever the locale; it says GMT where the peer says UTC.
+        # formatdate uses English names in every locale, but GMT where ConfigCat Proxy has UTC.
         when = formatdate(self.at, usegmt=True).removesuffix("GMT") + "UTC"
         return f"{when}: [{'ok' if self.ok else 'error'}] {self.message}"
 
@@ -61,77 +57,108 @@ class _Sdk:
         }
 
 
-class Status:
-    """How every SDK is doing.
+@define
+class ProcessStatus:
+    """Version, age, streams and last reload of the gateway; all times are seconds since 1970."""
 
-    ``now`` gives seconds since 1970.
-    An SDK is ``initializing`` until its first record; that one alone makes it healthy or down; later one error is
-    forgiven, two in a row degrade it, and one success heals it.
+    version: str
+    started: float
+    streams: Callable[[], int]
+    reloads: int = field(default=0, init=False)
+    reload_errors: tuple[str, ...] = field(default=(), init=False)
+    _reload_at: float | None = field(default=None, init=False)
+
+    def reloaded(self, at: float, problems: Sequence[str] = ()) -> None:
+        """Note a reload: applied if there are no problems, otherwise refused."""
+        self.reloads += 1
+        self._reload_at = at
+        self.reload_errors = _shown(problems)
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return a new dict for JSON."""
+        last = None
+        if self._reload_at is not None:
+            outcome = "refused" if self.reload_errors else "applied"
+            last = {"time": formatdate(self._reload_at, usegmt=True), "outcome": outcome}
+        return {
+            "version": self.version,
+            "uptime_seconds": max(0, int(now - self.started)),
+            "streams": self.streams(),
+            "reloads": self.reloads,
+            "last_reload": last,
+            "reload_errors": list(self.reload_errors),
+        }
+
+
+class Status:
+    """The health of every SDK; ``now`` returns seconds since 1970.
+
+    An SDK is ``initializing`` until its first record, which makes it healthy or down.  Later a single error has no
+    effect, two in a row make it degraded, and one success makes it healthy.
     """
 
-    def __init__(self, now: Callable[[], float], vitals: Vitals | None = None) -> None:
+    def __init__(self, now: Callable[[], float], process: ProcessStatus | None = None) -> None:
         self._now = now
-        self._vitals = vitals
+        self._process = process
         self._sdks: dict[str, _Sdk] = {}
         self._root: Health = "initializing"
-        self._concerns: tuple[str, ...] = ()
+        self._problems: tuple[str, ...] = ()
 
     @property
     def root(self) -> Health:
-        """The health of the whole: down when all SDKs are, healthy when all are, else, or by a concern, degraded."""
-        return "degraded" if self._concerns and self._root == "healthy" else self._root
+        """The health of the whole: that of all SDKs if it is the same; otherwise, or with a problem, degraded."""
+        return "degraded" if self._problems and self._root == "healthy" else self._root
 
-    def concern(self, problems: Sequence[str]) -> None:
-        """Show what an operator should look at although every SDK is well; none makes it healthy again."""
-        self._concerns = tuple(printable(redact(problem))[:MESSAGE_LIMIT] for problem in problems[:CONCERN_LIMIT])
+    def set_problems(self, problems: Sequence[str]) -> None:
+        """Set the problems that degrade the gateway although every SDK is healthy."""
+        self._problems = _shown(problems)
 
     def add(self, sdk_id: str, key: str, mode: str, source_type: str) -> None:
         """Show an SDK.
 
         ``mode`` is ``online`` or ``offline``, ``source_type`` is ``remote``, ``cache`` or ``file``.
-        Only the masked key is kept.
-        Adding one again keeps its records, unless anything shown of it is different.
+        The key is masked.  Adding an SDK again keeps its records, unless a value that is shown has changed.
         """
         fresh = _Sdk(mask_sdk_key(key), mode, source_type)
         known = self._sdks.get(sdk_id)
         if known is None or (known.key, known.mode, known.source_type) != (fresh.key, mode, source_type):
             self._sdks[sdk_id] = fresh
-            self._judge()
+            self._update_root()
 
     def remove(self, sdk_id: str) -> None:
-        """Stop showing an SDK; nothing happens when it is unknown."""
+        """Stop showing an SDK; an unknown one is ignored."""
         if self._sdks.pop(sdk_id, None) is not None:
-            self._judge()
+            self._update_root()
 
-    def record(self, sdk_id: str, ok: bool, message: str) -> None:  # noqa: FBT001
-        """Note how a fetch ended; a record of an SDK that has been removed is dropped."""
+    def record(self, sdk_id: str, ok: bool, message: str) -> None:  # noqa: FBT001 - the signature of upstream's Reporter
+        """Add the result of a fetch; one of a removed SDK is ignored."""
         sdk = self._sdks.get(sdk_id)
         if sdk is None:
             return
         sdk.records.append(_Record(self._now(), ok, printable(redact(message))[:MESSAGE_LIMIT]))
         sdk.health = _health(sdk.health, [record.ok for record in sdk.records])
-        self._judge()
+        self._update_root()
 
     def last_error(self, sdk_id: str) -> str | None:
-        """Return what went wrong at the last fetch; None when it went well, or there was none yet."""
+        """Return the error of the last fetch; None if it succeeded, or before the first one."""
         sdk = self._sdks.get(sdk_id)
         if sdk is None or not sdk.records or sdk.records[-1].ok:
             return None
         return sdk.records[-1].message
 
     def document(self) -> dict[str, Any]:
-        """Return a new dict for JSON: the peer's fields in the peer's order, then ours under ``gateway``."""
+        """Return a new dict for JSON: the fields of ConfigCat Proxy in its order, then ours under ``gateway``."""
         document: dict[str, Any] = {
             "status": self.root,
             "sdks": {sdk_id: sdk.describe() for sdk_id, sdk in self._sdks.items()},
             "cache": {"status": "n/a", "records": None},
         }
-        if self._vitals is not None:
-            document["gateway"] = {**self._vitals.describe(self._now()), "problems": list(self._concerns)}
+        if self._process is not None:
+            document["gateway"] = {**self._process.describe(self._now()), "problems": list(self._problems)}
         return document
 
-    def _judge(self) -> None:
-        """Set the root's health; also when SDKs come and go, which the peer forgets."""
+    def _update_root(self) -> None:
+        """Set the health of the whole; also when SDKs are added and removed, unlike ConfigCat Proxy."""
         healths = {sdk.health for sdk in self._sdks.values()}
         if healths <= {"down"}:
             self._root = "down"
@@ -144,9 +171,13 @@ class Status:
 
 
 def _health(before: Health, oks: list[bool]) -> Health:
-    """Return an SDK's health after a record; ``oks`` are its records, oldest first, the new one included."""
-    # The latest records must all be errors: one where there is only one, else two in a row.
-    errors = sum(-1 if ok else 1 for ok in oks[-VERDICT_RECORDS:])
-    if errors < min(VERDICT_RECORDS, len(oks)):
+    """Return an SDK's health after a record; ``oks`` are its records, oldest first, with the new one."""
+    # Unhealthy only if the latest two records, or the only one, are errors.
+    errors = sum(-1 if ok else 1 for ok in oks[-HEALTH_RECORDS:])
+    if errors < min(HEALTH_RECORDS, len(oks)):
         return "healthy"
     return "down" if before in {"initializing", "down"} else "degraded"
+
+
+def _shown(problems: Sequence[str]) -> tuple[str, ...]:
+    return tuple(printable(redact(problem))[:MESSAGE_LIMIT] for problem in problems[:PROBLEM_LIMIT])

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import LoopingCall, deferLater
 
 from gateway.logger import component_logger
-from gateway.telemetry import PrometheusMetrics
 from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
 from gateway.workers import protocol
@@ -77,8 +76,7 @@ class Leader:
         self._status_document = status_document
         self._keep = keep
         self._pool = WorkerPool(reactor, self, count, environ)
-        if isinstance(metrics, PrometheusMetrics):
-            metrics.registry.register(WorkerMetrics(self._pool))
+        metrics.registry.register(WorkerMetrics(self._pool))
         self._sdks: dict[str, Sdk] = {}
         self._streams = ServiceStreams()
         self._call_ids = RecentCallIds()

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gateway.telemetry import REQUEST_BUCKETS, NoMetrics
+from gateway.telemetry import REQUEST_BUCKETS
 from gateway.workers.protocol import AnswerCounts, MetricsReport, StreamKind
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gateway.telemetry import Metrics
 
 
-class MetricsSender(NoMetrics):
-    """The metrics of a worker between two reports.
+class MetricsSender:
+    """The ``ServingMetrics`` of a worker, between two reports.
 
     Openings and closings are counted separately, because a stream may open and close between two reports.
     """

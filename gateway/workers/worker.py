@@ -26,7 +26,7 @@ from zope.interface import provider
 from gateway.flags import ConfigError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
-from gateway.telemetry import LagMonitor, LogLevels, log_observer, open_again
+from gateway.telemetry import LagMonitor, LogLevels, log_observer, reopen_log_file
 from gateway.upstream import Refreshed
 from gateway.web import WebState
 from gateway.web.server import TlsError
@@ -92,7 +92,7 @@ class Worker:
             case protocol.ApplySettings(settings):
                 self._apply(settings)
             case protocol.ReopenLog(path):
-                open_again(path)
+                reopen_log_file(path)
             case protocol.Echo():
                 self.link.send(message)
             case protocol.Drain():

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import Settings, load
-from gateway.telemetry import PrometheusMetrics
+from gateway.telemetry import Metrics
 from gateway.telemetry.deliveries import ATTEMPT_OUTCOMES, DROP_REASONS
-from gateway.telemetry.prometheus import DROPS, OUTCOMES, REFUSALS
+from gateway.telemetry.metrics import DROPS, OUTCOMES, REFUSALS
 from gateway.telemetry.rlimits import FILE_CAP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,7 @@ SUFFIXES = {"counter": "_total"}
 
 def registered():
     """Names as they are scraped, with their types."""
-    families = PrometheusMetrics(lambda: 0.0, "1").registry.collect()
+    families = Metrics(lambda: 0.0, "1").registry.collect()
     return {family.name + SUFFIXES.get(family.type, ""): family.type for family in families}
 
 
@@ -39,7 +39,7 @@ def test_the_page_lists_exactly_the_registered_series_with_their_types():
 
 def test_the_page_lists_exactly_the_labels_that_are_used():
     """Each row names the labels of its series; le and other parts of the format do not count."""
-    metrics = PrometheusMetrics(lambda: 0.0, "1")
+    metrics = Metrics(lambda: 0.0, "1")
     metrics.stream_opened("a", "x")
     metrics.frames_sent("a", "x", 1)
     metrics.pushed("a", 0.1)
@@ -100,13 +100,13 @@ def test_links_lead_somewhere(page):
 
 LOG_LINES = [
     "only {now} files may be open, too few for {connections} connections",
-    "the gateway stood still for {lag:.1f} s",
+    "event loop blocked for {lag:.1f} s",
     "reload refused, the old settings stay: {problem}",
     "reloaded, but these take a restart: {options}",
     "the SDK key {key} is invalid",
     "{count} of {all} flags fail, for some users or all of them: {shown}",
     "no flag fails any more",
-    "no more files may be open, new connections are cut",
+    "limit of open files reached, new connections are closed",
     "a new config of {count} flags is in use",
     "webhook call accepted, fetching the config",
     "webhook call refused: {reason}",
@@ -116,7 +116,7 @@ LOG_LINES = [
     "stream closed, {total} open",
     "shutdown requested, draining {streams} streams",
     "degraded: {problem}",
-    "over: {problem}",
+    "resolved: {problem}",
     "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}",
     "endpoint {endpoint}: message {message} given up after attempt {number}: {reason}",
     "endpoint {endpoint} accepts messages again",

@@ -53,9 +53,7 @@ def test_sigusr1_has_every_process_go_on_in_a_new_file(gateway_process: Start, t
     gateway = gateway_process(told, twistd_options=(f"--logfile={file}",))
     file.rename(old)
     os.kill(gateway.pid, signal.SIGUSR1)
-    eventually(
-        lambda: file.exists() and file.read_text("utf-8").count("log file opened again") == len(family(gateway.pid))
-    )
+    eventually(lambda: file.exists() and file.read_text("utf-8").count("log file reopened") == len(family(gateway.pid)))
     before = old.read_text("utf-8")
     for _ in range(20):
         assert 200 == gateway.post("/api/shop/eval", b'{"key":"on"}')[0]
@@ -73,7 +71,7 @@ def test_without_a_log_file_sigusr1_ends_nobody(gateway_process: Start, tmp_path
     before = family(gateway.pid)
     for pid in reversed(before):
         os.kill(pid, signal.SIGUSR1)
-    eventually(lambda: "no log file to open again" in gateway.logs())
+    eventually(lambda: "no log file to reopen" in gateway.logs())
     assert 200 == gateway.post("/api/shop/eval", b'{"key":"on"}')[0]
     assert before == family(gateway.pid)
     assert 0 == gateway.stop()

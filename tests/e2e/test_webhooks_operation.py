@@ -162,7 +162,7 @@ def test_a_problem_degrades_the_status_until_it_is_resolved(gateway_process: Sta
         eventually(lambda: json.loads(gateway.get("/status", diag=True)[1])["status"] == "healthy")
         await_line("STATUS=serving 1 SDKs", "SDKs")
         lines = gateway.logs()
-    assert (1, 1) == (lines.count("degraded: endpoint ops cannot"), lines.count("over: endpoint ops cannot"))
+    assert (1, 1) == (lines.count("degraded: endpoint ops cannot"), lines.count("resolved: endpoint ops cannot"))
 
 
 FLAGS_BEFORE = {

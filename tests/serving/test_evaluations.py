@@ -15,7 +15,7 @@ from gateway.export.event import encode_count
 from gateway.export.forwarder import TICK_SECONDS
 from gateway.export.parcel import merge_counts
 from gateway.flags import load
-from gateway.telemetry import NoMetrics
+from gateway.telemetry import Metrics
 from streams import stream_path
 from web_memory import NOW, SDK_KEY, Answer, Connection, FakeRegistry, FakeSdk, parse_answer, request_bytes, settings_of
 
@@ -50,8 +50,8 @@ class Scene:
         self.sdk = FakeSdk("sdk1", SDK_KEY, **{"snapshot": snapshot, **sdk})
         self._parcels: list[Parcel] = []
         self.server = LocalServer(
-            self.clock, FakeRegistry(self.sdk), settings_of({"exporter": exporter}), metrics=NoMetrics(),
-            status_document=dict, rng=random.Random(1), keep=self._keep,
+            self.clock, FakeRegistry(self.sdk), settings_of({"exporter": exporter}),
+            metrics=Metrics(lambda: 0.0, "test"), status_document=dict, rng=random.Random(1), keep=self._keep,
         )  # fmt: skip
         self.server.add_sdk(self.sdk)
         self.server.start()

@@ -13,7 +13,7 @@ from gateway.flags import User, load
 from gateway.serving.push_loop import PushLoop
 from gateway.settings import Sse
 from gateway.streams import StreamOptions
-from gateway.telemetry import NoMetrics
+from gateway.telemetry import Metrics
 
 
 class Client:
@@ -34,10 +34,11 @@ class Client:
     abort = finish
 
 
-class MeasuredPushes(NoMetrics):
+class MeasuredPushes(Metrics):
     """Keeps the duration of each push."""
 
     def __init__(self) -> None:
+        super().__init__(lambda: 0.0, "test")
         self.pushes: list[float] = []
 
     def pushed(self, sdk: str, seconds: float) -> None:
@@ -82,7 +83,7 @@ def test_paced_events_are_sent_at_their_times_and_no_timer_is_left(clock: Clock)
 
 def test_a_stop_cancels_paced_events(clock: Clock) -> None:
     """After a stop no timer is left."""
-    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop = PushLoop(clock, random.Random(1), Metrics(lambda: 0.0, "test"), Sse())
     push_loop.add("shop", config(True))
     push_loop.start()
     clock.advance(60)
@@ -96,7 +97,7 @@ def test_a_stop_cancels_paced_events(clock: Clock) -> None:
 
 def test_removing_an_sdk_cancels_its_paced_events(clock: Clock) -> None:
     """The loop continues without an error when they would have been due."""
-    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop = PushLoop(clock, random.Random(1), Metrics(lambda: 0.0, "test"), Sse())
     push_loop.add("shop", config(True))
     clock.advance(60)
     client = Client(clock)
@@ -129,7 +130,7 @@ class Broken(Client):
 
 def test_an_outlet_that_raises_is_dropped_and_all_others_are_served(clock: Clock, logged_errors: Any) -> None:
     """A fault of one connection stops neither its cohort nor the push."""
-    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop = PushLoop(clock, random.Random(1), Metrics(lambda: 0.0, "test"), Sse())
     push_loop.add("shop", config(True))
     outlets: list[Client] = [Broken(clock) if number == 2 else Client(clock) for number in range(5)]
     for number, outlet in enumerate(outlets):
@@ -145,7 +146,7 @@ def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
     clock: Clock, logged_errors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault in the evaluation for one user costs this user the update, not the others."""
-    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop = PushLoop(clock, random.Random(1), Metrics(lambda: 0.0, "test"), Sse())
     push_loop.add("shop", config(True))
     clients = [Client(clock) for _ in range(4)]
     for number, client in enumerate(clients):
@@ -176,7 +177,7 @@ def test_a_drain_uses_one_timer_per_stream_at_most(clock: Clock, window: float, 
         def finish(self) -> None:
             self.times.append(self.clock.seconds())
 
-    push_loop = PushLoop(clock, random.Random(1), NoMetrics(), Sse())
+    push_loop = PushLoop(clock, random.Random(1), Metrics(lambda: 0.0, "test"), Sse())
     push_loop.add("shop", config(True))
     clients = [Ending(clock) for _ in range(3)]
     for client in clients:

@@ -11,13 +11,14 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from gateway.settings import Settings
-from gateway.settings.schema.root import Diag, Metrics, OnByDefault
-from gateway.telemetry import NoMetrics, PrometheusMetrics, Readiness, Status, make_diagnostics_site
-from gateway.telemetry.channel import BODY_LIMIT, CONNECTION_LIMIT, HEADER_COUNT, HEADER_LIMIT, REQUEST_DEADLINE
+from gateway.settings.schema.root import Diag, OnByDefault
+from gateway.settings.schema.root import Metrics as MetricsSettings
+from gateway.telemetry import Metrics, Readiness, SdkState, Status, make_diagnostics_site
+from gateway.telemetry.bounded_http import BODY_LIMIT, CONNECTION_LIMIT, HEADER_COUNT, HEADER_LIMIT, REQUEST_DEADLINE
 
 
 class Wire(StringTransport):
-    """A connection that knows how it ended."""
+    """A transport that notes whether it was aborted."""
 
     aborted = False
 
@@ -42,11 +43,11 @@ class Port:
         self.states = list(states)
         for sdk_id, _, _ in self.states:
             self.status.add(sdk_id, "configcat-sdk-1/" + "A" * 22 + "/" + "B" * 22, "online", "remote")
-        self.readiness = Readiness(self.states, self.status)
+        self.readiness = Readiness(lambda: [SdkState(*state) for state in self.states], self.status)
         self.settings = Settings(diag=diag or Diag())
         self.site = make_diagnostics_site(
             self.status,
-            metrics or PrometheusMetrics(lambda: 0.0, "1"),
+            metrics or Metrics(lambda: 0.0, "1"),
             self.readiness,
             self.settings,
             self.clock,
@@ -96,13 +97,13 @@ def test_metrics_is_the_text_format(port):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "ODD"])
 @pytest.mark.parametrize("path", ["/status", "/metrics"])
 def test_any_method_is_answered_as_get(port, method, path):
-    """The peer takes any method on both pages, and so do we."""
+    """As in ConfigCat Proxy, any method is accepted on both pages."""
     answer = port.ask(path, method)
     assert (200, True) == (answer.code, len(answer.body) > 50)
 
 
 def test_head_has_the_length_and_no_body(port):
-    """HEAD tells the length of what GET would send."""
+    """The length is that of the answer to GET."""
     answer = port.ask("/livez", "HEAD")
     assert (200, "3", b"") == (answer.code, answer.headers["content-length"], answer.body)
 
@@ -114,7 +115,7 @@ def test_livez_is_ok_while_the_loop_runs(port):
 
 
 def test_readyz_follows_the_sdks_and_the_shutdown(port):
-    """200 when ready, 503 with reasons otherwise, and 503 for good once stopping."""
+    """200 when ready, 503 with reasons otherwise, always 503 during the stop."""
     assert 200 == port.ask("/readyz").code
     port.states[0] = ("a", True, False)
     answer = port.ask("/readyz")
@@ -125,7 +126,7 @@ def test_readyz_follows_the_sdks_and_the_shutdown(port):
 
 
 def test_root_lists_the_pages(port):
-    """/ names every page there is."""
+    """The page / lists all pages."""
     assert b"/livez\n/metrics\n/readyz\n/status\n" == port.ask("/").body
 
 
@@ -153,8 +154,8 @@ def test_no_answer_names_the_server_or_may_be_cached(port, path):
     assert "no-store" == headers["cache-control"]
 
 
-def test_auth_headers_guard_status_and_metrics_only():
-    """Without the header 401; probes and the list stay open."""
+def test_auth_headers_protect_status_and_metrics_only():
+    """Without the header 401; probes and the list need none."""
     port = Port(Diag(auth_headers={"X-Auth": "sécret", "X-Two": "b"}))
     right = {"x-auth": "sécret", "X-TWO": "b"}
     assert [401, 401, 401, 200, 200, 200, 200] == [
@@ -170,14 +171,14 @@ def test_auth_headers_guard_status_and_metrics_only():
 
 
 def test_auth_headers_follow_a_reload():
-    """New auth headers hold from the next request on."""
+    """New auth headers apply from the next request on."""
     port = Port(Diag(auth_headers={"X-Auth": "old"}))
     port.site.reconfigure(Settings(diag=Diag(auth_headers={"X-Auth": "new"})))
     assert [401, 200] == [port.ask("/status", **{"X-Auth": value}).code for value in ("old", "new")]
 
 
-def test_the_status_page_comes_and_goes_with_a_reload():
-    """diag.status.enabled holds from the next request on, in both directions."""
+def test_the_status_page_is_switched_by_a_reload():
+    """diag.status.enabled applies from the next request on, in both directions."""
     port = Port()
     port.site.reconfigure(Settings(diag=Diag(status=OnByDefault(enabled=False))))
     assert 404 == port.ask("/status").code
@@ -188,18 +189,18 @@ def test_the_status_page_comes_and_goes_with_a_reload():
 @pytest.mark.parametrize(
     "diag",
     [
-        Diag(metrics=Metrics(enabled=False)),
-        Diag(metrics=Metrics(prometheus=OnByDefault(enabled=False))),
+        Diag(metrics=MetricsSettings(enabled=False)),
+        Diag(metrics=MetricsSettings(prometheus=OnByDefault(enabled=False))),
     ],
 )
-def test_metrics_that_are_off_are_not_there(diag):
-    """Either switch takes the page away, from the list too."""
-    port = Port(diag, NoMetrics())
+def test_disabled_metrics_have_no_page(diag):
+    """Either option removes the page, from the list too."""
+    port = Port(diag, Metrics(lambda: 0.0, "test"))
     assert (404, b"/livez\n/readyz\n/status\n") == (port.ask("/metrics").code, port.ask("/").body)
 
 
-def test_status_that_is_off_is_not_there():
-    """diag.status.enabled takes the page away."""
+def test_disabled_status_has_no_page():
+    """diag.status.enabled removes the page."""
     assert 404 == Port(Diag(status=OnByDefault(enabled=False))).ask("/status").code
 
 
@@ -212,8 +213,8 @@ def test_connections_are_reused(port):
     assert not wire.disconnecting
 
 
-def test_a_slow_request_is_cut_off_at_the_deadline(port):
-    """A byte every second keeps nobody's connection open for longer than the deadline."""
+def test_a_slow_request_is_aborted_at_the_deadline(port):
+    """A byte each second does not keep a connection open for longer."""
     protocol, wire = port.send(b"GET /livez HT")
     for _ in range(int(REQUEST_DEADLINE)):
         assert not wire.aborted
@@ -223,14 +224,14 @@ def test_a_slow_request_is_cut_off_at_the_deadline(port):
 
 
 def test_a_complete_request_ends_its_deadline(port):
-    """A connection that waits for its next request is not cut off by the deadline."""
+    """A connection that waits for its next request is not aborted by it."""
     _, wire = port.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
     port.clock.advance(REQUEST_DEADLINE + 1)
     assert not wire.aborted
 
 
-def test_a_small_body_is_read_past_and_a_large_one_ends_the_connection(port):
-    """Nothing here reads bodies, so none may cost memory or disk."""
+def test_a_small_body_is_ignored_and_a_large_one_closes_the_connection(port):
+    """No page uses bodies, so none may cost memory or disk."""
     _, wire = port.send(b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
     assert b"200 OK" in wire.value()
     length = BODY_LIMIT + 1
@@ -250,19 +251,19 @@ def test_large_heads_are_refused(port, head):
 
 
 def test_a_line_without_end_closes_the_connection(port):
-    """A header that never ends is not collected."""
+    """A header that never ends is not kept."""
     _, wire = port.send(b"GET /livez HTTP/1.1\r\nX-Long: " + b"x" * (HEADER_LIMIT + 1))
     assert (True, b"") == (wire.disconnecting, wire.value())
 
 
-def test_a_request_for_the_server_itself_does_not_name_it(port):
+def test_the_answer_to_options_star_does_not_name_the_server(port):
     """OPTIONS * is answered by Twisted, and without a Server header too."""
     answer = port.ask("*", "OPTIONS")
     assert (200, False) == (answer.code, "server" in answer.headers)
 
 
 def test_connections_beyond_the_limit_are_refused_until_others_end(port):
-    """One more than the limit is closed at once; room that is made can be used."""
+    """One more than the limit is closed at once; after another has ended one is accepted."""
     open_ones = [port.connect() for _ in range(CONNECTION_LIMIT)]
     refused, wire = port.connect()
     assert wire.aborted

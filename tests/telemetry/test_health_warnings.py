@@ -1,4 +1,4 @@
-"""What an operator should look at: told once when it begins, once when it is over."""
+"""Problems are reported once when they begin and once when they end; and the metrics of webhooks."""
 
 import json
 
@@ -6,8 +6,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from gateway.telemetry import Concerns, PrometheusMetrics, Status, Vitals
-from gateway.telemetry.health_warnings import CONCERN_SECONDS
+from gateway.telemetry import HealthWarnings, Metrics, ProcessStatus, Status
+from gateway.telemetry.health_warnings import CHECK_SECONDS
 
 
 @pytest.fixture
@@ -25,50 +25,50 @@ def lines():
 
 
 def test_each_change_of_state_is_one_line_and_one_call(lines):
-    """However often it is looked at."""
-    clock, problems, told = Clock(), [], []
-    concerns = Concerns(clock, lambda: problems, told.append)
-    concerns.start()
-    clock.pump([CONCERN_SECONDS] * 3)
+    """However often the problems are checked."""
+    clock, problems, reports = Clock(), [], []
+    warnings = HealthWarnings(clock, lambda: problems, reports.append)
+    warnings.start()
+    clock.pump([CHECK_SECONDS] * 3)
     problems.append("the disk is full")
-    clock.pump([CONCERN_SECONDS] * 3)
+    clock.pump([CHECK_SECONDS] * 3)
     problems[:] = ["endpoint ops is dead"]
-    clock.pump([CONCERN_SECONDS] * 3)
+    clock.pump([CHECK_SECONDS] * 3)
     problems.clear()
-    clock.pump([CONCERN_SECONDS] * 3)
-    concerns.stop()
-    problems.append("nobody asks any more")
-    clock.pump([CONCERN_SECONDS] * 3)
-    assert [("the disk is full",), ("endpoint ops is dead",), ()] == told
+    clock.pump([CHECK_SECONDS] * 3)
+    warnings.stop()
+    problems.append("after the stop")
+    clock.pump([CHECK_SECONDS] * 3)
+    assert [("the disk is full",), ("endpoint ops is dead",), ()] == reports
     assert [
         ("warn", "degraded: the disk is full"),
         ("warn", "degraded: endpoint ops is dead"),
-        ("info", "over: the disk is full"),
-        ("info", "over: endpoint ops is dead"),
+        ("info", "resolved: the disk is full"),
+        ("info", "resolved: endpoint ops is dead"),
     ] == lines
 
 
-def test_a_concern_degrades_what_is_healthy():
+def test_a_problem_degrades_what_is_healthy():
     """It is shown under ``gateway``, and hides nothing worse."""
-    status = Status(lambda: 0.0, Vitals("1", 0.0, lambda: 0))
+    status = Status(lambda: 0.0, ProcessStatus("1", 0.0, lambda: 0))
     status.add("a", "k", "online", "remote")
     status.record("a", True, "fetched")
-    status.concern(["endpoint ops is dead"])
+    status.set_problems(["endpoint ops is dead"])
     document = status.document()
     assert ("degraded", ["endpoint ops is dead"]) == (document["status"], document["gateway"]["problems"])
-    status.concern([])
+    status.set_problems([])
     assert "healthy" == status.root
     other = Status(lambda: 0.0)
     other.add("a", "k", "online", "remote")
     other.record("a", False, "down")
-    other.concern(["endpoint ops is dead"])
+    other.set_problems(["endpoint ops is dead"])
     assert "down" == other.root
 
 
-def test_concerns_are_bounded_and_printable():
-    """An endless list, a long text, a control character and a key are cut, escaped and hidden."""
-    status = Status(lambda: 0.0, Vitals("1", 0.0, lambda: 0))
-    status.concern([f"endpoint a\x1b[31m {'x' * 1000} {number}" for number in range(100)])
+def test_problems_are_bounded_and_printable():
+    """Long lists and texts are cut, control characters escaped, keys hidden."""
+    status = Status(lambda: 0.0, ProcessStatus("1", 0.0, lambda: 0))
+    status.set_problems([f"endpoint a\x1b[31m {'x' * 1000} {number}" for number in range(100)])
     problems = status.document()["gateway"]["problems"]
     assert 20 == len(problems)
     assert all(len(each) <= 300 and "\x1b" not in each for each in problems)
@@ -80,8 +80,8 @@ class Page:
 
     def __init__(self):
         self.seconds = 0.0
-        self.metrics = PrometheusMetrics(lambda: self.seconds, "1")
-        self.told = self.metrics.deliveries
+        self.metrics = Metrics(lambda: self.seconds, "1")
+        self.deliveries = self.metrics.deliveries
 
     def __getitem__(self, series):
         lines = dict(line.rsplit(" ", 1) for line in self.metrics.render().decode().splitlines() if line[0] != "#")
@@ -92,15 +92,15 @@ class Page:
 def page():
     """A page of a gateway with two endpoints."""
     page = Page()
-    page.told.endpoints(["ops", "chat"])
+    page.deliveries.endpoints(["ops", "chat"])
     return page
 
 
 def test_attempts_and_failures_are_counted_from_zero(page):
-    """An outcome that nobody foresaw, and an endpoint that nobody told of, do not make series."""
-    page.told.attempted("ops", "refused", 0.2)
-    page.told.attempted("gone", "odd", 0.2)
-    page.told.given_up("ops")
+    """Unknown outcomes and endpoints do not create series."""
+    page.deliveries.attempted("ops", "refused", 0.2)
+    page.deliveries.attempted("gone", "odd", 0.2)
+    page.deliveries.given_up("ops")
     assert 1 == page['flaggateway_delivery_attempts_total{endpoint="ops",outcome="refused"}']
     assert 0 == page['flaggateway_delivery_attempts_total{endpoint="chat",outcome="delivered"}']
     assert 1 == page['flaggateway_delivery_attempts_total{endpoint="[OTHER]",outcome="[OTHER]"}']
@@ -108,31 +108,31 @@ def test_attempts_and_failures_are_counted_from_zero(page):
     assert 0 == page['flaggateway_deliveries_failed_total{endpoint="chat"}']
 
 
-def test_the_age_of_the_oldest_goes_on_between_two_looks(page):
-    """It is not that of the last look; an empty queue has none."""
-    page.told.waiting("ops", 3, 100.0)
+def test_the_age_of_the_oldest_grows_between_two_measurements(page):
+    """An empty queue has none."""
+    page.deliveries.waiting("ops", 3, 100.0)
     page.seconds = 7.0
     assert 3 == page['flaggateway_deliveries_pending{endpoint="ops"}']
     assert 107 == page['flaggateway_deliveries_oldest_seconds{endpoint="ops"}']
-    page.told.waiting("ops", 0, 0.0)
+    page.deliveries.waiting("ops", 0, 0.0)
     page.seconds = 9.0
     assert 0 == page['flaggateway_deliveries_oldest_seconds{endpoint="ops"}']
 
 
 def test_drops_are_totals_that_only_grow(page):
-    """A total that is told again counts nothing, nor does one of a new file that begins at zero."""
+    """A repeated total counts nothing, nor does a smaller one of a new file."""
     series = 'flaggateway_deliveries_dropped_total{endpoint="ops",reason="refused"}'
     for total in (5, 5, 7, 0):
-        page.told.dropped("ops", "refused", total)
+        page.deliveries.dropped("ops", "refused", total)
     assert 7 == page[series]
-    page.told.dropped("ops", "refused", 2)
+    page.deliveries.dropped("ops", "refused", 2)
     assert 9 == page[series]
 
 
-def test_the_series_of_an_endpoint_that_goes_end(page):
-    """And those of one that comes begin at zero."""
-    page.told.waiting("ops", 3, 100.0)
-    page.told.endpoints(["new"])
+def test_the_series_of_a_removed_endpoint_are_removed(page):
+    """And those of a new one begin at zero."""
+    page.deliveries.waiting("ops", 3, 100.0)
+    page.deliveries.endpoints(["new"])
     text = page.metrics.render().decode()
     assert 'endpoint="ops"' not in text
     assert 0 == page['flaggateway_deliveries_failed_total{endpoint="new"}']
@@ -140,13 +140,13 @@ def test_the_series_of_an_endpoint_that_goes_end(page):
 
 def test_recording_is_one_or_zero(page):
     """A gauge that an alert can read."""
-    page.told.recording(True)
+    page.deliveries.recording(True)
     assert 1 == page["flaggateway_outbox_recording"]
-    page.told.recording(False)
+    page.deliveries.recording(False)
     assert 0 == page["flaggateway_outbox_recording"]
 
 
 def test_odd_names_are_escaped(page):
-    """A quote and a line break in a name forge no series."""
-    page.told.endpoints(['a"} 1\nforged 1'])
+    """A quote and a line break in a name do not create a series."""
+    page.deliveries.endpoints(['a"} 1\nforged 1'])
     assert None is page["forged"]

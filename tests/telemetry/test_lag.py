@@ -9,8 +9,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from gateway.telemetry import FileLimit, LagMonitor, raise_file_limit
-from gateway.telemetry.rlimits import files_left
+from gateway.telemetry import LagMonitor, raise_file_limit
+from gateway.telemetry.rlimits import FileLimit, files_left
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def warnings(events):
 
 
 def test_punctual_timers_are_no_lag():
-    """A reactor that keeps time reports zeros, one per second."""
+    """A reactor whose timers are on time reports zeros, one per second."""
     clock, lags = Clock(), []
     LagMonitor(clock, lags.append).start()
     clock.pump([1.0] * 3)
@@ -63,16 +63,16 @@ def test_soft_limit_is_raised_to_the_hard_one(events):
 
 
 @pytest.mark.parametrize("hard", [resource.RLIM_INFINITY, 1 << 30])
-def test_an_endless_hard_limit_is_not_taken_to_the_end(hard):
-    """More files than any process can serve are not asked for."""
+def test_an_endless_hard_limit_is_used_up_to_a_cap(hard):
+    """The soft limit is not set to more files than a process can serve."""
     put = []
     raise_file_limit(0, lambda: (1024, hard), put.append)
     assert [(1_048_576, hard)] == put
 
 
 @pytest.mark.parametrize("soft", [65536, resource.RLIM_INFINITY])
-def test_a_limit_that_is_high_enough_is_left(soft):
-    """Nothing is set when nothing is gained."""
+def test_a_limit_that_is_high_enough_is_not_changed(soft):
+    """The soft limit equals the hard one already."""
     put = []
     assert raise_file_limit(60_000, lambda: (soft, 65536), put.append).enough
     assert [] == put
@@ -86,8 +86,8 @@ def test_too_few_files_for_the_connections_is_a_warning_with_a_remedy(events):
     assert "LimitNOFILE" in warning["log_format"]
 
 
-def test_a_refused_raise_is_survived(events):
-    """Where the system says no, the old limit is reported."""
+def test_a_limit_that_cannot_be_raised_is_a_warning(events):
+    """The old limit is returned."""
 
     def refuse(limits):
         raise PermissionError
@@ -97,7 +97,7 @@ def test_a_refused_raise_is_survived(events):
 
 
 def test_the_real_limit_is_raised():
-    """With the system's own calls the soft limit ends where it says it ends."""
+    """With the real system calls the returned limit is the one in force."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         outcome = raise_file_limit(0)
@@ -107,8 +107,8 @@ def test_the_real_limit_is_raised():
         resource.setrlimit(resource.RLIMIT_NOFILE, (before[0], resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
-def test_missing_files_are_said_once_a_minute_while_they_are_missing(events):
-    """An operator learns why connections are cut, and not at every one of them."""
+def test_a_reached_file_limit_is_logged_once_a_minute(events):
+    """The operator can read why connections are closed, without a line for each."""
     clock, left = Clock(), [True]
     monitor = LagMonitor(clock, lambda lag: None, lambda: left[0])
     monitor.start()
@@ -121,7 +121,7 @@ def test_missing_files_are_said_once_a_minute_while_they_are_missing(events):
 
 
 def test_the_real_limit_is_noticed():
-    """With every file in use there is none left, and one again when one is closed."""
+    """With every file in use none is left, and one is after one was closed."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = []
     try:

@@ -1,10 +1,10 @@
-"""What twistd's own options say about the place of the log."""
+"""The destination of the log by twistd's own options."""
 
 from pathlib import Path
 
 import pytest
 
-from gateway.telemetry import log_file
+from gateway.telemetry import log_file_path
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,6 @@ from gateway.telemetry import log_file
         ({"nodaemon": 0, "logfile": "/var/log/x.log"}, "/var/log/x.log"),
     ],
 )
-def test_the_log_goes_where_twistd_says(options, name):
+def test_the_log_goes_where_twistd_puts_it(options, name):
     """Standard output in the foreground, a file where one is named, twistd's usual one for a daemon."""
-    assert (str(Path.cwd() / name) if name else "") == log_file(options)
+    assert (str(Path.cwd() / name) if name else "") == log_file_path(options)

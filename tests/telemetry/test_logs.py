@@ -1,4 +1,4 @@
-"""Log lines: the peer's shape or JSON, per component levels, no secrets, no forged lines, no exceptions."""
+"""Log lines in text and JSON: levels per component, no secrets, no forged lines, no exceptions."""
 
 import io
 import json
@@ -11,7 +11,8 @@ from twisted.python.failure import Failure
 
 from gateway.settings import Settings
 from gateway.settings.schema.root import Sdk
-from gateway.telemetry import LogLevels, component, log_observer
+from gateway.telemetry import LogLevels, log_observer
+from gateway.telemetry.log_levels import component
 
 AT = 1685378200.1234
 KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
@@ -37,7 +38,7 @@ def broken(text="boom"):
         return Failure()
 
 
-def test_text_line_has_the_shape_of_the_peer():
+def test_text_line_has_the_format_of_configcat_proxy():
     """Date, time in UTC, level, component, message."""
     assert "2023/05/29 16:36:40 [info] <http> hello 7\n" == logged(text="hello {n}", n=7)
 
@@ -52,13 +53,13 @@ def test_text_line_has_the_shape_of_the_peer():
         (LogLevel.critical, "error"),
     ],
 )
-def test_text_tags_are_those_of_the_peer(level, tag):
-    """The four tags of the peer; what Twisted calls critical is an error."""
+def test_text_tags_are_those_of_configcat_proxy(level, tag):
+    """Its four tags; Twisted's critical is an error."""
     assert f"[{tag}] " in logged(at=level)
 
 
 def test_report_lines_are_written_at_every_level_without_a_tag():
-    """What an operator must see at start and stop is not silenced by the level."""
+    """The lines at start and stop are written at any level."""
     assert "2023/05/29 16:36:40 <http> listening\n" == logged(lowest="error", text="listening", report=True)
 
 
@@ -90,7 +91,7 @@ def test_component_follows_namespace_and_sdk(namespace, fields, name):
 
 @pytest.mark.parametrize("namespace", ["twisted.internet.protocol", "log_legacy"])
 def test_what_twisted_calls_info_is_debug(namespace):
-    """Starting and stopping factories are no news to an operator; Twisted's warnings are."""
+    """Its lines about factories are for developers; its warnings keep their level."""
     assert [False, True, True] == [
         bool(logged(lowest="info", namespace=namespace, at=LogLevel.info)),
         "[debug]" in logged(lowest="debug", namespace=namespace, at=LogLevel.info),
@@ -99,7 +100,7 @@ def test_what_twisted_calls_info_is_debug(namespace):
 
 
 def test_levels_come_from_the_settings_path_of_the_component():
-    """A component's own level wins over log.level; one without its own follows log.level, not its parent."""
+    """A component without a level of its own uses log.level, not that of its parent."""
     overrides = {"http": "debug", "sdks.prod": "error"}
 
     def seen(namespace, level, **fields):
@@ -116,14 +117,14 @@ def test_levels_come_from_the_settings_path_of_the_component():
 
 
 def test_levels_are_read_from_the_settings():
-    """Every log.level of the settings governs its component."""
+    """Every log.level of the settings applies to its component."""
     settings = Settings(sdks={"prod": Sdk(key=KEY)})
     levels = LogLevels.from_settings(settings)
     assert [False, True] == [levels.allows("sdks.prod", LogLevel.info), levels.allows("sdks.prod", LogLevel.warn)]
 
 
 def test_levels_change_at_run_time():
-    """After replace the very next event is judged by the new levels."""
+    """The next event after a change is filtered by the new levels."""
     stream = io.StringIO()
     levels = LogLevels("error")
     log = Logger(namespace="http", observer=log_observer("text", levels, stream))
@@ -229,8 +230,8 @@ def test_any_event_gives_exactly_one_line_in_both_forms(event):
         assert 1 == stream.getvalue().count("\n")
 
 
-def test_unformattable_events_still_say_something():
-    """A format that does not fit its fields becomes a line about it."""
+def test_events_that_cannot_be_formatted_are_logged_as_such():
+    """A format that does not match its fields becomes a line about it."""
     assert "Unable to format event" in logged(text="{missing.attribute}")
 
 
@@ -239,16 +240,16 @@ class Broken(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def test_a_broken_stream_breaks_nobody():
-    """A full disk or a closed pipe is survived in silence."""
+def test_a_broken_stream_raises_nothing():
+    """A full disk or a closed pipe is ignored."""
     log_observer("text", LogLevels("debug"), Broken())({"log_level": LogLevel.error, "log_format": "x"})
     closed = io.StringIO()
     closed.close()
     log_observer("text", LogLevels("debug"), closed)({"log_level": LogLevel.error, "log_format": "x"})
 
 
-def test_events_of_the_old_log_module_are_understood():
-    """What twisted.python.log emits has a message too."""
+def test_events_of_the_old_log_module_have_a_message():
+    """Events of twisted.python.log are formatted too."""
     stream = io.StringIO()
     event = {"log_level": LogLevel.info, "log_namespace": "log_legacy", "log_text": "old", "log_format": "{log_text}"}
     log_observer("json", LogLevels("debug"), stream)({**event, "isError": 0, "message": (), "system": "-"})

@@ -1,4 +1,4 @@
-"""The pages about deliveries and changes: who may see them, what may be asked, and that no query gets further."""
+"""The pages about deliveries and changes: access, parameters, errors."""
 
 import json
 import sqlite3
@@ -11,14 +11,14 @@ from twisted.internet.testing import StringTransport
 
 from gateway.settings import Settings
 from gateway.settings.schema.root import Diag
-from gateway.telemetry import NoMetrics, Readiness, Status, make_diagnostics_site
+from gateway.telemetry import Metrics, Readiness, Status, make_diagnostics_site
 from gateway.telemetry.outbox_pages import LIMIT
 
 SECRET = {"Authorization": "Bearer s"}
 
 
-class FakeDesk:
-    """Notes what it is asked, and answers as told."""
+class FakeAdmin:
+    """Notes its calls, and returns what the test sets."""
 
     def __init__(self):
         self.asked = []
@@ -45,12 +45,14 @@ class FakeDesk:
 class Port:
     """The diagnostics server, over a transport in memory."""
 
-    def __init__(self, auth=None, desk=None):
-        self.desk = desk
+    def __init__(self, auth=None, admin=None):
+        self.admin = admin
         status = Status(lambda: 0.0)
         settings = Settings(diag=Diag(auth_headers=auth or {}))
-        readiness = Readiness([], status)
-        self.site = make_diagnostics_site(status, NoMetrics(), readiness, settings, Clock(), lambda: self.desk)
+        readiness = Readiness(list, status)
+        self.site = make_diagnostics_site(
+            status, Metrics(lambda: 0.0, "test"), readiness, settings, Clock(), lambda: self.admin
+        )
 
     def send(self, path, method="GET", host="127.0.0.1:8051", peer="127.0.0.1", headers=None):
         family = IPv6Address if ":" in peer else IPv4Address
@@ -70,11 +72,11 @@ class Port:
 
 @pytest.fixture
 def port():
-    return Port(desk=FakeDesk())
+    return Port(admin=FakeAdmin())
 
 
-def test_a_list_is_asked_for_as_the_query_says(port):
-    """Every parameter is handed on, and what is not given has its default."""
+def test_a_list_is_filtered_by_the_query(port):
+    """All parameters are passed on; missing ones have defaults."""
     assert (200, {}) == port.ask("/deliveries?endpoint=&state=&since=&before=&limit=")
     port.ask("/deliveries?endpoint=o%70s&state=failed&since=2026-05-01T12:00:00Z&before=17&limit=5")
     port.ask("/changes?sdk=shop&since=1700000000.5")
@@ -83,7 +85,7 @@ def test_a_list_is_asked_for_as_the_query_says(port):
         ("deliveries", {"endpoint": None, "state": None} | nothing),
         ("deliveries", {"endpoint": "ops", "state": "failed", "since": 1777636800.0, "before": 17, "limit": 5}),
         ("changes", {"sdk_id": "shop"} | nothing | {"since": 1700000000.5}),
-    ] == port.desk.asked
+    ] == port.admin.asked
 
 
 @pytest.mark.parametrize(
@@ -98,16 +100,16 @@ def test_a_list_is_asked_for_as_the_query_says(port):
     ],
 )
 def test_moments_are_seconds_or_dates_in_utc(port, text, seconds):
-    """A plus sign that nobody encoded is understood."""
+    """A plus sign that was not percent-encoded is accepted."""
     assert 200 == port.ask(f"/deliveries?since={text}")[0]
-    assert seconds == port.desk.asked[0][1]["since"]
+    assert seconds == port.admin.asked[0][1]["since"]
 
 
 @pytest.mark.parametrize(
     ("query", "words"),
     [
         ("state=odd", "state 'odd' is not one of: pending, delivered, failed, skipped"),
-        ("stat=failed", "there is no parameter 'stat'; there are: endpoint, state, since, before, limit"),
+        ("stat=failed", "unknown parameter 'stat'; known: endpoint, state, since, before, limit"),
         ("endpoint=a&endpoint=b", "the parameter 'endpoint' is given twice"),
         ("endpoint=&endpoint=", "the parameter 'endpoint' is given twice"),
         ("endpoint=" + "a" * 257, "more than 256 characters"),
@@ -128,22 +130,22 @@ def test_moments_are_seconds_or_dates_in_utc(port, text, seconds):
         ("state=failed'%20OR%201=1", "state 'failed' OR 1=1' is not one of"),
     ],
 )
-def test_a_bad_parameter_is_400_and_says_what_is_allowed(port, query, words):
-    """Nothing is asked of the outbox."""
+def test_a_bad_parameter_is_400_with_what_is_allowed(port, query, words):
+    """The outbox is not queried."""
     code, body = port.ask(f"/deliveries?{query}")
     assert 400 == code
     assert words in body["error"]
-    assert [] == port.desk.asked
+    assert [] == port.admin.asked
 
 
 def test_without_an_outbox_every_page_is_404_with_a_sentence():
-    """And the list of pages does not name them."""
+    """And the list of pages does not contain them."""
     port = Port()
     for path, method in (("/deliveries", "GET"), ("/deliveries/a", "GET"), ("/deliveries/a/retry", "POST")):
         code, body = port.ask(path, method)
         assert (404, True) == (code, body["error"].startswith("no outbox is open: "))
     assert b"/deliveries" not in port.ask("/")[1]
-    port.desk = FakeDesk()
+    port.admin = FakeAdmin()
     assert b"/changes\n/deliveries\n" in port.ask("/")[1]
 
 
@@ -151,7 +153,7 @@ def test_without_an_outbox_every_page_is_404_with_a_sentence():
     "path", ["/deliveries/", "/deliveries/a/b", "/deliveries/a%20b", "/%64eliveries", "/changes/1"]
 )
 def test_other_paths_are_the_plain_404(port, path):
-    """There is one spelling."""
+    """Each page has one spelling."""
     assert (404, b"404 page not found\n") == port.ask(path)
 
 
@@ -166,22 +168,22 @@ def test_other_paths_are_the_plain_404(port, path):
     ],
 )
 def test_other_methods_are_405(port, path, method, allowed):
-    """With what is allowed; a retry is never made by following a link."""
+    """With the allowed methods; following a link never retries a message."""
     _, wire = port.send(path, method)
     head = wire.value().split(b"\r\n\r\n")[0].decode()
     assert head.startswith("HTTP/1.1 405 ")
     assert f"Allow: {allowed}" in head.split("\r\n")
-    assert [] == port.desk.asked
+    assert [] == port.admin.asked
 
 
-def test_with_auth_headers_nobody_else_is_answered(port):
-    """From wherever they come; whoever shows them sees what messages say."""
-    port = Port(SECRET, FakeDesk())
+def test_configured_auth_headers_are_needed_from_every_machine(port):
+    """A request with them also gets the bodies of messages."""
+    port = Port(SECRET, FakeAdmin())
     assert 401 == port.ask("/deliveries")[0]
     assert 401 == port.ask("/deliveries/a/retry", "POST", headers={"Authorization": "Bearer t"})[0]
-    assert [] == port.desk.asked
+    assert [] == port.admin.asked
     assert 200 == port.ask("/deliveries/a", peer="10.0.0.1", host="gateway.internal", headers=SECRET)[0]
-    assert [("a", True)] == port.desk.asked
+    assert [("a", True)] == port.admin.asked
 
 
 @pytest.mark.parametrize(
@@ -194,9 +196,9 @@ def test_with_auth_headers_nobody_else_is_answered(port):
     ],
 )
 def test_without_auth_headers_this_machine_is_answered(port, peer, host):
-    """But does not see what messages say: anybody on it may ask."""
+    """Without the bodies of messages, because every user of the machine can send requests."""
     assert 200 == port.ask("/deliveries/a", peer=peer, host=host)[0]
-    assert [("a", False)] == port.desk.asked
+    assert [("a", False)] == port.admin.asked
 
 
 @pytest.mark.parametrize(
@@ -210,49 +212,49 @@ def test_without_auth_headers_this_machine_is_answered(port, peer, host):
         ("127.0.0.1", ""),
     ],
 )
-def test_without_auth_headers_nobody_else_is_answered(port, peer, host):
-    """Neither another machine, nor a page in a browser here that has its own name lead to this machine."""
+def test_without_auth_headers_other_machines_are_refused(port, peer, host):
+    """And a web page in a browser here whose own name resolves to this machine."""
     code, body = port.ask("/deliveries", peer=peer, host=host)
-    assert (403, "set diag.auth_headers to look at deliveries and changes from other machines") == (code, body["error"])
-    assert [] == port.desk.asked
+    assert (403, "set diag.auth_headers to read deliveries and changes from other machines") == (code, body["error"])
+    assert [] == port.admin.asked
 
 
-def test_a_message_that_nobody_knows_is_404(port):
-    """For a look and for another try."""
-    port.desk.answer = port.desk.retried = lambda: succeed(None)
+def test_an_unknown_message_is_404(port):
+    """Reading it, and retrying it."""
+    port.admin.answer = port.admin.retried = lambda: succeed(None)
     for path, method in (("/deliveries/a-1", "GET"), ("/deliveries/a-1/retry", "POST")):
         assert (404, {"error": "the outbox holds no message a-1"}) == port.ask(path, method)
 
 
-def test_a_retry_says_how_many_and_why_not_the_others(port):
-    """When there is none to try again it is 409."""
-    port.desk.retried = lambda: succeed((1, ("ops has taken it",)))
+def test_a_retry_returns_the_number_and_why_others_were_refused(port):
+    """Without any to retry it is 409."""
+    port.admin.retried = lambda: succeed((1, ("ops has taken it",)))
     assert (200, {"count": 1, "refused": ["ops has taken it"]}) == port.ask("/deliveries/a/retry", "POST")
-    port.desk.retried = lambda: succeed((0, ("ops has taken it",)))
+    port.admin.retried = lambda: succeed((0, ("ops has taken it",)))
     assert (409, {"error": "not sent again: ops has taken it"}) == port.ask("/deliveries/a/retry", "POST")
 
 
-def test_an_outbox_that_cannot_answer_is_503(port, logged_errors):
-    """A lock, a full queue, a look that takes too long; what nobody foresaw is 500 and logged."""
-    port.desk.answer = lambda: fail(sqlite3.OperationalError("database is locked"))
-    assert (503, {"error": "the outbox gives no answer now: database is locked"}) == port.ask("/deliveries")
-    port.desk.answer = lambda: fail(KeyError("secret"))
+def test_an_outbox_that_cannot_be_read_is_503(port, logged_errors):
+    """A lock, a full queue, a timeout; unexpected errors are 500 and logged."""
+    port.admin.answer = lambda: fail(sqlite3.OperationalError("database is locked"))
+    assert (503, {"error": "the outbox cannot be read: database is locked"}) == port.ask("/deliveries")
+    port.admin.answer = lambda: fail(KeyError("secret"))
     code, body = port.ask("/deliveries")
     assert (500, "the page could not be made; the log has the details") == (code, body["error"])
     assert 1 == len(logged_errors.flush())
 
 
-def test_head_tells_the_length(port):
+def test_head_has_the_length(port):
     """As for every page."""
     _, wire = port.send("/deliveries", "HEAD")
     head, _, body = wire.value().partition(b"\r\n\r\n")
     assert (True, b"") == (b"Content-Length: 2" in head, body)
 
 
-def test_a_caller_who_left_gets_no_answer(port):
-    """The late answer disturbs nobody."""
+def test_a_closed_connection_gets_no_answer(port):
+    """A late answer is dropped without an error."""
     late = Deferred()
-    port.desk.answer = lambda: late
+    port.admin.answer = lambda: late
     protocol, wire = port.send("/deliveries")
     protocol.connectionLost()
     late.callback(b"{}")
@@ -269,7 +271,7 @@ def test_a_caller_who_left_gets_no_answer(port):
         ("file://", 403),
     ],
 )
-def test_somebody_elses_page_in_a_browser_here_is_not_answered(port, origin, code):
-    """It could have messages sent again without seeing an answer."""
+def test_a_foreign_web_page_in_a_browser_here_is_refused(port, origin, code):
+    """It could retry messages without reading the answer."""
     assert code == port.ask("/deliveries/a/retry", "POST", headers={"Origin": origin})[0]
-    assert (code == 200) == bool(port.desk.asked)
+    assert (code == 200) == bool(port.admin.asked)

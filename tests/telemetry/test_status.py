@@ -1,10 +1,10 @@
-"""The status document: the peer's shape, its rules, and where we are better."""
+"""The status document: the format and rules of ConfigCat Proxy, and our additions."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telemetry import Status, Vitals
+from gateway.telemetry import ProcessStatus, Status
 
 AT = 1685378200.0  # Mon, 29 May 2023 16:36:40 UTC
 KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
@@ -22,8 +22,8 @@ def source_of(status, sdk_id="a"):
     return status.document()["sdks"][sdk_id]["source"]
 
 
-def test_document_has_the_shape_of_the_peer():
-    """A fetched config gives exactly the fields, order and texts that the peer gives."""
+def test_document_has_the_format_of_configcat_proxy():
+    """With the same fields, order and texts."""
     status = status_of(True)
     expected = {
         "status": "healthy",
@@ -45,7 +45,7 @@ def test_document_has_the_shape_of_the_peer():
 
 
 def test_nothing_recorded_is_initializing_with_null_records():
-    """Before its first record an SDK is initializing, its records are null, and so is the root's state."""
+    """Before its first record an SDK is initializing with null records, and so is the whole."""
     status = status_of()
     assert {"type": "remote", "status": "initializing", "records": None} == source_of(status)
     assert "initializing" == status.document()["status"]
@@ -83,7 +83,7 @@ def test_health_is_healthy_exactly_when_one_of_the_last_two_was_good(outcomes):
 
 
 def test_an_sdk_with_an_invalid_key_is_down():
-    """An SDK whose key is refused does not stay initializing for ever."""
+    """It does not stay initializing."""
     status = Status(lambda: AT)
     status.add("a", "nonsense", "online", "remote")
     status.record("a", False, "SDK key is invalid")
@@ -113,7 +113,7 @@ def test_root_sums_up_the_sdks(sdks, root):
 
 
 def test_root_follows_registration_and_removal():
-    """The root is judged again when an SDK comes or goes, without waiting for a record."""
+    """The health of the whole is computed again when an SDK is added or removed, before any record."""
     status = status_of(True)
     status.add("b", KEY, "online", "remote")
     assert "degraded" == status.root
@@ -138,7 +138,7 @@ def test_only_the_last_five_records_are_kept_oldest_first():
 
 
 def test_adding_again_keeps_records_unless_something_shown_changed():
-    """A reload that leaves an SDK as it is keeps its history; another key begins a new one."""
+    """A reload keeps the history of an unchanged SDK; a new key starts a new one."""
     status = status_of(True)
     status.add("a", KEY, "online", "remote")
     assert source_of(status)["records"] is not None
@@ -165,7 +165,7 @@ def test_records_hold_no_secret_no_line_break_and_are_bounded():
 
 
 @pytest.mark.parametrize(("key", "masked"), [("tooshort", "***short"), ("anything", "***thing"), ("abc", "***")])
-def test_keys_are_masked_as_the_peer_does(key, masked):
+def test_keys_are_masked_as_in_configcat_proxy(key, masked):
     """All characters but the last five are stars; short keys are all stars."""
     status = Status(lambda: AT)
     status.add("a", key, "online", "remote")
@@ -180,7 +180,7 @@ def test_documents_are_independent():
 
 
 def test_last_error_is_that_of_the_latest_fetch_only():
-    """An error is told until the next success."""
+    """An error is shown until the next success."""
     status = status_of(False)
     assert "config fetch failed" == status.last_error("a")
     status.record("a", True, "config fetched")
@@ -188,11 +188,11 @@ def test_last_error_is_that_of_the_latest_fetch_only():
     assert status.last_error("unknown") is None
 
 
-def test_gateway_section_tells_version_uptime_streams_and_reloads():
-    """Our own section sits under a key of its own and follows refused and applied reloads."""
+def test_gateway_section_has_version_uptime_streams_and_reloads():
+    """Our own section includes the result of the last reload."""
     now = [AT]
-    vitals = Vitals("1.2.3", AT, lambda: 7)
-    status = Status(lambda: now[0], vitals)
+    process = ProcessStatus("1.2.3", AT, lambda: 7)
+    status = Status(lambda: now[0], process)
     now[0] = AT + 61.9
     assert {
         "version": "1.2.3",
@@ -203,10 +203,10 @@ def test_gateway_section_tells_version_uptime_streams_and_reloads():
         "reload_errors": [],
         "problems": [],
     } == status.document()["gateway"]
-    vitals.reloaded(AT, [f"http.port: bad\n{KEY}"])
+    process.reloaded(AT, [f"http.port: bad\n{KEY}"])
     section = status.document()["gateway"]
     assert {"time": "Mon, 29 May 2023 16:36:40 GMT", "outcome": "refused"} == section["last_reload"]
     assert ["http.port: bad\\nconfigcat-sdk-[redacted]"] == section["reload_errors"]
-    vitals.reloaded(AT)
+    process.reloaded(AT)
     section = status.document()["gateway"]
     assert ("applied", [], 2) == (section["last_reload"]["outcome"], section["reload_errors"], section["reloads"])

@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from gateway.export import Parcel
 from gateway.flags import load as load_config
 from gateway.settings import load
-from gateway.telemetry import NoMetrics
+from gateway.telemetry import Metrics
 from gateway.upstream import Refreshed
 from gateway.workers import protocol
 from gateway.workers.leader import Leader
@@ -130,7 +130,7 @@ def scene() -> Scene:
 @pytest.fixture
 def leader(scene: Scene, registry: FakeRegistry) -> Leader:
     """A leader with the SDK and two workers that have started."""
-    options: Any = {"metrics": NoMetrics(), "status_document": dict, "keep": scene.keep}
+    options: Any = {"metrics": Metrics(lambda: 0.0, "test"), "status_document": dict, "keep": scene.keep}
     leader = Leader(scene, registry, SETTINGS, count=2, environ={}, **options)
     leader.add_sdk(registry.sdk)
     leader.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from gateway.telemetry import REQUEST_BUCKETS, PrometheusMetrics
+from gateway.telemetry import REQUEST_BUCKETS, Metrics
 from gateway.workers.protocol import MetricsReport, encode, to_leader
 from gateway.workers.relay import MetricsReceiver, MetricsSender
 
@@ -19,7 +19,7 @@ def values(registry: CollectorRegistry) -> dict[str, float]:
     }
 
 
-def count_some(metrics: PrometheusMetrics | MetricsSender) -> None:
+def count_some(metrics: Metrics | MetricsSender) -> None:
     """Count some of everything that a worker counts."""
     for flag in (None, "banner", None):
         metrics.stream_opened("shop", flag)
@@ -39,7 +39,7 @@ def count_some(metrics: PrometheusMetrics | MetricsSender) -> None:
 
 def test_reports_add_up_to_the_same_as_counting_in_one_process() -> None:
     """However the counts are divided into reports."""
-    one, leader = PrometheusMetrics(lambda: 0.0, "1"), PrometheusMetrics(lambda: 0.0, "1")
+    one, leader = Metrics(lambda: 0.0, "1"), Metrics(lambda: 0.0, "1")
     receivers = [MetricsReceiver(leader, lambda _: True) for _ in range(2)]
     for receiver in receivers:
         sender = MetricsSender()
@@ -55,7 +55,7 @@ def test_reports_add_up_to_the_same_as_counting_in_one_process() -> None:
 
 def test_a_flag_key_that_cannot_be_encoded_is_counted_under_a_replacement() -> None:
     """A lone surrogate cannot be encoded as UTF-8; it must not stop the worker's reports."""
-    one, leader = PrometheusMetrics(lambda: 0.0, "1"), PrometheusMetrics(lambda: 0.0, "1")
+    one, leader = Metrics(lambda: 0.0, "1"), Metrics(lambda: 0.0, "1")
     sender = MetricsSender()
     for metrics in (one, sender):
         metrics.stream_opened("shop", "odd\ud800")
@@ -68,7 +68,7 @@ def test_a_flag_key_that_cannot_be_encoded_is_counted_under_a_replacement() -> N
 
 def test_the_streams_of_an_ended_worker_are_subtracted_and_its_events_are_not() -> None:
     """Open streams are a gauge, sent events a counter."""
-    leader = PrometheusMetrics(lambda: 0.0, "1")
+    leader = Metrics(lambda: 0.0, "1")
     receivers = [MetricsReceiver(leader, lambda _: True) for _ in range(2)]
     for receiver in receivers:
         sender = MetricsSender()
@@ -82,7 +82,7 @@ def test_the_streams_of_an_ended_worker_are_subtracted_and_its_events_are_not() 
 
 def test_a_push_that_is_reported_late_does_not_restore_the_series_of_a_removed_sdk() -> None:
     """Series that were removed with their SDK stay removed."""
-    leader = PrometheusMetrics(lambda: 0.0, "1")
+    leader = Metrics(lambda: 0.0, "1")
     sender = MetricsSender()
     sender.pushed("gone", 0.1)
     MetricsReceiver(leader, lambda _: False).add(sender.report())

@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from gateway.settings import Certificate, Tls
-from gateway.telemetry import NoMetrics
+from gateway.telemetry import Metrics
 from gateway.web.server.fast_http import CLOSE_TIMEOUT, IDLE_TIMEOUT, PIPELINE_LIMIT, SWEEP_SECONDS, FastHttpFactory
 from gateway.web.server.fast_stream import FastStream
 from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, HEADER_LIMIT, REQUEST_LINE_LIMIT
@@ -491,7 +491,7 @@ def test_certificates_that_broke_since_they_were_checked_leave_everything_as_it_
     trustme.CA().issue_cert("g").private_key_and_cert_chain_pem.write_to_path(pem)
     tls = {"enabled": True, "certificates": [{"cert": pem, "key": pem}]}
     server = LocalServer(
-        Clock(), FakeRegistry(), settings_of({"tls": tls}), metrics=NoMetrics(), status_document=dict,
+        Clock(), FakeRegistry(), settings_of({"tls": tls}), metrics=Metrics(lambda: 0.0, "test"), status_document=dict,
         rng=random.Random(1), keep=lambda _: succeed(None),
     )  # fmt: skip
     server.factory()

@@ -17,7 +17,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
-from gateway.telemetry import NoMetrics
+from gateway.telemetry import Metrics
 from gateway.web.server.socket_options import UNSENT_LIMIT, USER_TIMEOUT_LIMIT, configure_listener, configure_stream
 from web_memory import FakeRegistry, settings_of
 
@@ -77,8 +77,8 @@ def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.
 
     clock = Clock()
     server = LocalServer(
-        clock, FakeRegistry(), settings_of({"http": {"sse": {"stall_timeout": 9}}}), metrics=NoMetrics(),
-        status_document=dict, rng=random.Random(1), keep=lambda _: succeed(None),
+        clock, FakeRegistry(), settings_of({"http": {"sse": {"stall_timeout": 9}}}),
+        metrics=Metrics(lambda: 0.0, "test"), status_document=dict, rng=random.Random(1), keep=lambda _: succeed(None),
     )  # fmt: skip
     server.adopt_port(Port())
     assert (1, UNSENT_LIMIT, 9_000) == accepted_options(listening)

@@ -1,6 +1,6 @@
-"""Tells systemd how the service is doing, by the protocol of sd_notify(3): datagrams of ``NAME=value`` lines.
+"""Notifications to systemd by the protocol of sd_notify(3): datagrams of ``NAME=value`` lines.
 
-Without systemd (no ``NOTIFY_SOCKET``) every call does nothing; a send that fails is forgotten, as the protocol asks.
+Without systemd (no ``NOTIFY_SOCKET``) every call does nothing; a failed send is ignored, as the protocol demands.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STATUS_LIMIT = 200  # characters of a status line in ``systemctl status``
 
 
 class DatagramSocket(Protocol):
-    """What is used of a socket."""
+    """The part of a socket that is used."""
 
     def sendto(self, data: bytes, address: str, /) -> int:
         """Send one datagram, or raise OSError."""
@@ -29,17 +29,14 @@ class DatagramSocket(Protocol):
 
 
 def open_socket() -> DatagramSocket:
-    """Return a datagram socket that never blocks: a service manager that does not read must not stop the gateway."""
+    """Return a datagram socket that never blocks: the gateway goes on when systemd does not read."""
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     opened.setblocking(False)
     return opened
 
 
-class Notifier:
-    """The service manager's end of the line.
-
-    ``monotonic`` gives CLOCK_MONOTONIC in seconds, ``pid`` is our own.
-    """
+class SystemdNotifier:
+    """Sends notifications; ``monotonic`` returns CLOCK_MONOTONIC in seconds, ``pid`` is that of this process."""
 
     def __init__(
         self,
@@ -52,22 +49,22 @@ class Notifier:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._monotonic = monotonic
         self._open = socket_factory
-        self._beat: IDelayedCall | None = None  # not a Timer: the clock comes with start_watchdog
+        self._watchdog_call: IDelayedCall | None = None  # not a Timer: the clock comes with start_watchdog
         self.watchdog_seconds = _watchdog(environ, pid)
 
     def ready(self, status: str = "") -> None:
-        """Start-up, or a reload, is over."""
+        """Report the end of the start, or of a reload."""
         self._send("READY=1", *_status(status))
 
     def reloading(self) -> None:
-        """A reload begins; ``ready`` must follow, whether it was applied or refused.
+        """Report the begin of a reload; ``ready`` must follow, whether it is applied or refused.
 
-        ``Type=notify-reload`` needs the time as well: by it systemd knows that this is the reload that it asked for.
+        ``Type=notify-reload`` also needs the time, by which systemd matches the reload with its signal.
         """
         self._send("RELOADING=1", f"MONOTONIC_USEC={int(self._monotonic() * 1_000_000)}")
 
     def stopping(self, status: str = "") -> None:
-        """Shutdown begins."""
+        """Report the begin of the shutdown."""
         self._send("STOPPING=1", *_status(status))
 
     def status(self, text: str) -> None:
@@ -75,16 +72,16 @@ class Notifier:
         self._send(*_status(text))
 
     def start_watchdog(self, clock: IReactorTime) -> None:
-        """Tell the watchdog that the reactor turns, now and at every half of its patience; nothing if it is off."""
+        """Notify the watchdog now and at every half of its timeout, while the reactor runs; no effect if it is off."""
         if self.watchdog_seconds is not None:
             self._send("WATCHDOG=1")
-            self._beat = clock.callLater(self.watchdog_seconds / 2, self.start_watchdog, clock)
+            self._watchdog_call = clock.callLater(self.watchdog_seconds / 2, self.start_watchdog, clock)
 
     def stop_watchdog(self) -> None:
-        """Stop telling; systemd kills the service once its patience is over."""
-        if self._beat is not None and self._beat.active():
-            self._beat.cancel()
-        self._beat = None
+        """Stop notifying; systemd kills the service after the timeout."""
+        if self._watchdog_call is not None and self._watchdog_call.active():
+            self._watchdog_call.cancel()
+        self._watchdog_call = None
 
     def _send(self, *lines: str) -> None:
         if self._address is None or not lines:
@@ -96,7 +93,7 @@ class Notifier:
             finally:
                 opened.close()
         except OSError:
-            return  # systemd is gone, or its queue is full; the next beat will tell
+            return  # systemd has gone, or its queue is full; the next notification may succeed
 
 
 def _address(path: str) -> str | None:
@@ -112,7 +109,7 @@ def _status(text: str) -> tuple[str, ...]:
 
 
 def _watchdog(environ: Mapping[str, str], pid: int) -> float | None:
-    """Return the watchdog's patience in seconds; None when it is off or meant for another process."""
+    """Return the timeout of the watchdog in seconds; None if it is off or meant for another process."""
     try:
         microseconds = int(environ.get("WATCHDOG_USEC", ""))
         meant_for = int(environ.get("WATCHDOG_PID") or pid)

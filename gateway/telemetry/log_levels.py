@@ -1,6 +1,6 @@
-"""Which part of the gateway a log event comes from, and the lowest level that part logs.
+"""The component of a log event, and the lowest level that each component logs.
 
-A component is named by the settings path whose ``log.level`` governs it: ``http``, ``http.sse``, ``sdks.production``.
+A component is named after the settings path whose ``log.level`` applies: ``http``, ``http.sse``, ``sdks.production``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.settings import Settings
 
-# The first prefix that fits decides. Our own loggers have their component as namespace (gateway/logger.py).
+# The first matching prefix counts. The namespace of our own loggers is their component (gateway/logger.py).
 _TWISTED = (("twisted.web", "http"), ("twisted", "twisted"), ("log_legacy", "twisted"))
 _LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 
@@ -35,7 +35,7 @@ def component(event: LogEvent) -> str:
 
 
 def level_of(event: LogEvent) -> Any:
-    """Return the ``LogLevel`` of an event; what Twisted calls info (factories, ports) is detail to our operators."""
+    """Return the ``LogLevel`` of an event; Twisted's info (factories, ports) counts as debug."""
     level = event.get("log_level") or LogLevel.info
     if level is LogLevel.info and str(event.get("log_namespace")).startswith(("twisted.", "log_legacy")):
         return LogLevel.debug
@@ -47,7 +47,7 @@ def _inside(namespace: str, prefix: str) -> bool:
 
 
 class LogLevels:
-    """The lowest level that each component logs; one object for the life of the process, changed by ``replace``."""
+    """The lowest level that each component logs; a reload changes the object with ``replace``."""
 
     def __init__(self, default: str = "warn", overrides: dict[str, str] | None = None) -> None:
         self._default = _LEVELS[default]
@@ -55,7 +55,7 @@ class LogLevels:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> LogLevels:
-        """Read every ``log.level`` there is; one that is not set means that of ``log.level``."""
+        """Read every ``log.level``; components without one use the top-level ``log.level``."""
         overrides = {"http": settings.http.log.level, "http.sse": settings.http.sse.log.level}
         for sdk_id, sdk in settings.sdks.items():
             overrides[f"sdks.{sdk_id}"] = sdk.log.level
@@ -63,7 +63,7 @@ class LogLevels:
         return cls(settings.log.level, {name: level for name, level in overrides.items() if level is not None})
 
     def replace(self, other: LogLevels) -> None:
-        """Take over another's levels, from the next event on."""
+        """Use the levels of ``other`` from the next event on."""
         self._default = other._default
         self._overrides = dict(other._overrides)
 

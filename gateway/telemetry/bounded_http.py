@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections that cost next to nothing, whatever is at their other end."""
+"""HTTP/1.1 connections whose number, time and memory are bounded."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
 
-REQUEST_DEADLINE = 5.0  # seconds for a complete request; the peer's read timeout
+REQUEST_DEADLINE = 5.0  # seconds for a complete request; the read timeout of ConfigCat Proxy
 HEADER_LIMIT = 16 * 1024  # bytes of request line and header fields; beyond it 400
 HEADER_COUNT = 50  # header fields; beyond it 400
-BODY_LIMIT = 16 * 1024  # bytes of a body, which nothing here reads; beyond it the connection ends
-CONNECTION_LIMIT = 100  # at a time; a scraper and a few probes need under ten
+BODY_LIMIT = 16 * 1024  # bytes of a body, which is never used; beyond it the connection is closed
+CONNECTION_LIMIT = 100  # open at a time; a scraper and a few probes need under ten
 
 
-class BoundedSite(Protocol):
-    """What a channel needs of its factory."""
+class ConnectionCounter(Protocol):
+    """The part of the factory that a connection uses."""
 
     connections: int
     reactor: IReactorTime
 
 
-class BoundedChannel(Http1Connection):
-    """HTTP/1.1 with a deadline for each request and a bound for its body."""
+class BoundedConnection(Http1Connection):
+    """HTTP/1.1 with a deadline for each request and a limit for its body."""
 
     totalHeadersSize = HEADER_LIMIT
     maxHeaders = HEADER_COUNT
-    site: BoundedSite
+    site: ConnectionCounter
     _deadline: IDelayedCall | None = None  # not a Timer: one per connection, and the clock is the factory's
     _counted = False
-    _given_up = False
+    _aborted = False
 
     def connectionMade(self) -> None:
-        """Take part, unless too many do already."""
+        """Accept the connection, unless too many are open."""
         if self.site.connections >= CONNECTION_LIMIT:
-            self.give_up()
+            self.abort()
             return
         self.site.connections += 1
         self._counted = True
@@ -48,26 +48,26 @@ class BoundedChannel(Http1Connection):
 
     def dataReceived(self, data: bytes) -> None:
         """Start the deadline with the first byte of a request."""
-        if self._given_up:
+        if self._aborted:
             return
         if self._deadline is None and not self.is_handling_request:
-            self._deadline = self.site.reactor.callLater(REQUEST_DEADLINE, self.give_up)
+            self._deadline = self.site.reactor.callLater(REQUEST_DEADLINE, self.abort)
         super().dataReceived(data)
 
     def allContentReceived(self) -> None:
         """Stop the deadline: the request is complete."""
-        if self._given_up:
+        if self._aborted:
             return
         self._end_deadline()
         super().allContentReceived()
 
-    def give_up(self) -> None:
-        """End the connection at once, whatever else arrives."""
-        self._given_up = True
+    def abort(self) -> None:
+        """Close the connection at once, and ignore what else arrives."""
+        self._aborted = True
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Make room for another."""
+        """Stop counting the connection."""
         self._end_deadline()
         if self._counted:
             self.site.connections -= 1
@@ -81,21 +81,21 @@ class BoundedChannel(Http1Connection):
 
 
 class BoundedRequest(Request):
-    """A request whose answer does not name the server's software, and whose body may only be small."""
+    """A request with a small body at most, whose answer has no Server header."""
 
-    channel: BoundedChannel
+    channel: BoundedConnection
     _received = 0
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body; too much of it ends the connection."""
+        """Count a piece of the body; one that is too large closes the connection."""
         self._received += len(data)
         if self._received > BODY_LIMIT:
-            self.channel.give_up()
+            self.channel.abort()
         else:
             super().handleContentChunk(data)
 
     def write(self, data: bytes) -> None:
-        """Write a piece of the answer; its head goes out without a Server header."""
+        """Write a piece of the answer, without a Server header in its head."""
         if not self.startedWriting:
             self.responseHeaders.removeHeader(b"server")
         super().write(data)

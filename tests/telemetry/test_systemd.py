@@ -1,12 +1,12 @@
-"""What systemd is told, over a real datagram socket and through fakes."""
+"""Notifications to systemd, over a real datagram socket and through fakes."""
 
 import socket
 
 import pytest
 from twisted.internet.task import Clock
 
-from gateway.telemetry import Notifier
-from gateway.telemetry.notify import open_socket
+from gateway.telemetry import SystemdNotifier
+from gateway.telemetry.systemd import open_socket
 
 
 class FakeSocket:
@@ -25,7 +25,7 @@ class FakeSocket:
 
 def notifier(environ=None, *, error=None, pid=7, monotonic=lambda: 12.5):
     sent = []
-    made = Notifier(
+    made = SystemdNotifier(
         {"NOTIFY_SOCKET": "/run/notify"} if environ is None else environ,
         pid=pid,
         monotonic=monotonic,
@@ -35,7 +35,7 @@ def notifier(environ=None, *, error=None, pid=7, monotonic=lambda: 12.5):
 
 
 def test_each_state_is_one_datagram():
-    """Ready, reloading, stopping and status are said in systemd's words."""
+    """Ready, reloading, stopping and status have systemd's format."""
     notify, sent = notifier()
     notify.ready("3 SDKs")
     notify.reloading()
@@ -68,22 +68,22 @@ def test_without_a_usable_socket_nothing_happens(environ):
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), BlockingIOError(), PermissionError()])
-def test_a_failing_send_is_survived(error):
-    """Systemd being gone, slow or forbidden raises nothing."""
+def test_a_failing_send_is_ignored(error):
+    """No error is raised when systemd is gone, slow or not accessible."""
     notify, sent = notifier(error=error)
     notify.ready()
     assert [] == sent
 
 
-def test_a_status_cannot_smuggle_in_assignments_or_secrets():
-    """Line breaks and keys do not get through."""
+def test_a_status_cannot_contain_assignments_or_secrets():
+    """Line breaks and keys are replaced."""
     notify, sent = notifier()
     notify.status("x\nMAINPID=1 configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB")
     assert [b"STATUS=x\\nMAINPID=1 configcat-sdk-[redacted]"] == [data for data, _ in sent]
 
 
-def test_watchdog_is_told_at_half_its_patience_until_stopped():
-    """Half of WATCHDOG_USEC passes between two beats."""
+def test_watchdog_is_notified_at_half_its_timeout_until_stopped():
+    """Half of WATCHDOG_USEC is between two notifications."""
     notify, sent = notifier({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"})
     clock = Clock()
     notify.start_watchdog(clock)
@@ -108,8 +108,8 @@ def test_watchdog_is_told_at_half_its_patience_until_stopped():
         {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "x"},
     ],
 )
-def test_a_watchdog_that_is_off_or_not_ours_is_left_alone(environ):
-    """Without a positive patience for our pid nothing is scheduled."""
+def test_a_watchdog_that_is_off_or_not_ours_is_ignored(environ):
+    """Without a positive timeout for our pid nothing is scheduled."""
     notify, sent = notifier({"NOTIFY_SOCKET": "/n", **environ})
     clock = Clock()
     notify.start_watchdog(clock)
@@ -122,16 +122,16 @@ def test_a_watchdog_without_a_pid_is_ours():
 
 
 def test_a_real_socket_receives_the_datagram(tmp_path):
-    """The default socket speaks AF_UNIX datagrams."""
+    """The default socket sends AF_UNIX datagrams."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "n"))
         manager.settimeout(5)
-        Notifier({"NOTIFY_SOCKET": str(tmp_path / "n")}, pid=1, monotonic=lambda: 0.0).ready()
+        SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "n")}, pid=1, monotonic=lambda: 0.0).ready()
         assert b"READY=1" == manager.recv(100)
 
 
 def test_the_real_socket_never_blocks():
-    """A full queue at systemd's end is an error at once, which is survived."""
+    """A full queue at systemd's end is an error at once, which is ignored."""
     opened = open_socket()
     try:
         assert opened.getblocking() is False
