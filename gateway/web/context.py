@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.settings import Sdk as SdkSettings
     from gateway.web.answers.stream_token import StreamTokens
     from gateway.web.auth import Network
-    from gateway.web.ports import Hub, Registry
+    from gateway.web.ports import Hub, RefusalReason, Registry
 
 _log = component_logger("http.sse")  # the level of streams applies, not that of requests
 
@@ -122,7 +122,7 @@ class Context:
     collector: Collector | None = None
     on_evaluated: Callable[[Result, User | None], None] | None = None  # one flag; None when not exported
     on_all_evaluated: Callable[[Sequence[Result], User | None], None] | None = None  # all flags at once
-    stream_refused: Callable[[str], None] = field(default=lambda _reason: None)
+    stream_refused: Callable[[RefusalReason], None] = field(default=lambda _reason: None)
     stream_tokens: StreamTokens | None = None  # None without OFREP streams
     state: WebState = field(factory=WebState)
     encodings: ConfigEncodings = field(factory=ConfigEncodings)

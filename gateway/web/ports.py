@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from gateway.flags import Attribute, Snapshot, User
     from gateway.streams import KnownConfigs, Outlet, StreamOptions
     from gateway.upstream import Refreshed
+
+RefusalReason = Literal["connections", "address"]
 
 
 class Sdk(Protocol):
@@ -94,5 +96,5 @@ class WebMetrics(Protocol):
         ``route`` is the pattern of the route, never a path; ``""`` when no route matched.
         """
 
-    def stream_refused(self, reason: str) -> None:
+    def stream_refused(self, reason: RefusalReason) -> None:
         """Count a stream refused by a limit: that of all ``connections``, or of one ``address``."""

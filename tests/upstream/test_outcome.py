@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.telemetry.prometheus import FETCH_FAILED
+
 from gateway.upstream.outcome import Kind, etag_of
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.flags import Attribute, Snapshot, User
     from gateway.streams import Mode
     from gateway.web.context import Context
-    from gateway.web.ports import Sdk
+    from gateway.web.ports import RefusalReason, Sdk
     from gateway.web.values import AnyReply, Call, EventualReply, HeaderLines
 
 CONTENT_TYPE = (b"Content-Type", b"text/event-stream")
@@ -111,7 +111,7 @@ def open_stream(
     return Reply(200, (CONTENT_TYPE, *STREAM_HEADERS), body)
 
 
-def _limit_reached(context: Context, address: str) -> str | None:
+def _limit_reached(context: Context, address: str) -> RefusalReason | None:
     """Return the reason that ``WebMetrics.stream_refused`` counts, None when another stream may open."""
     limits, open_streams = context.limits, context.state.streams
     if limits.total and open_streams.total >= limits.total:
