@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import attrs
 import click
 
-from gateway.cli.options import config_option
+from gateway.cli.options import settings_options, settings_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,17 +19,15 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Validate the settings and print the effective ones.")
-@config_option
+@settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def check(config: str | None, *, as_json: bool) -> None:
+def check(*, as_json: bool) -> None:
     """Validate the settings and print the effective ones, with secrets masked.
 
     Reads the file, the environment and the certificates as the gateway does at its start; starts nothing.
     The exit status is 1 if the gateway would refuse to start.
     """
-    from gateway.settings import SettingsFile
-
-    loaded = SettingsFile(config, os.environ).read()
+    loaded = settings_sources().file().read()
     if loaded.settings is not None:
         loaded = attrs.evolve(loaded, problems=tuple(_unusable_files(loaded.settings)))
     if as_json:

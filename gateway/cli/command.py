@@ -8,11 +8,13 @@ from gateway import __version__
 from gateway.cli.check import check
 from gateway.cli.deliveries import deliveries
 from gateway.cli.explain import explain
+from gateway.cli.options import settings_options
 from gateway.cli.run import run
 from gateway.cli.schema import schema
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@settings_options
 @click.version_option(__version__, prog_name="flaggateway")
 def main() -> None:
     """A streaming gateway for feature flags.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from gateway.cli import delivery_views as views
+from gateway.cli.options import settings_options
 from gateway.cli.outbox_file import OutboxFile, in_transaction, opened
 
 if TYPE_CHECKING:
@@ -29,18 +30,18 @@ _POLL_SECONDS = 0.1
 
 
 @click.group(short_help="List, show, retry, test and purge webhook messages.")
-@click.option("-c", "--config", "config", metavar="FILE", help="Settings file of the gateway.")
+@settings_options
 @click.option(
     "--database", type=click.Path(dir_okay=False, path_type=Path), help="Outbox file; by default that of the settings."
 )
 @click.pass_context
-def deliveries(context: click.Context, config: str | None, database: Path | None) -> None:
+def deliveries(context: click.Context, database: Path | None) -> None:
     """List, show and resend webhook messages from the outbox, delivered or not.
 
     Works on the file of a running or a stopped gateway; a running one reads requests within a second.
     Called by root, it creates files only as the owner of the outbox file.
     """
-    context.obj = OutboxFile(config, database)
+    context.obj = OutboxFile(database)
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -62,6 +63,7 @@ def _date(_: click.Context, __: click.Parameter, value: str | None) -> float | N
 @click.option("--since", callback=_date, metavar="DATE", help="Only messages created since then.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number.")
 @_json_option
+@settings_options
 @click.pass_obj
 def list_(
     file: OutboxFile, endpoint: str | None, state: str | None, since: float | None, limit: int, *, as_json: bool
@@ -90,6 +92,7 @@ def list_(
 @deliveries.command(short_help="Show one message and its attempts.")
 @click.argument("message_id", metavar="ID")
 @_json_option
+@settings_options
 @click.pass_obj
 def show(file: OutboxFile, message_id: str, *, as_json: bool) -> None:
     """Show the message ID: its body, and each attempt with the first 1 KiB of the answer.
@@ -115,6 +118,7 @@ def show(file: OutboxFile, message_id: str, *, as_json: bool) -> None:
 @click.argument("message_id", metavar="ID", required=False)
 @click.option("--failed", is_flag=True, help="Every failed message.")
 @_json_option
+@settings_options
 @click.pass_obj
 def retry(file: OutboxFile, message_id: str | None, *, failed: bool, as_json: bool) -> None:
     """Send the message ID again, or with --failed every failed message, with the full retry schedule.
@@ -149,6 +153,7 @@ def retry(file: OutboxFile, message_id: str | None, *, failed: bool, as_json: bo
 @click.argument("name")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the first attempt.")
 @_json_option
+@settings_options
 @click.pass_obj
 def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
     """Make the running gateway, or the next one that starts, send a WEBHOOK_TEST to the endpoint NAME.
@@ -200,6 +205,7 @@ def _await_test(connection: sqlite3.Connection, name: str, last: int) -> Deliver
 @deliveries.command(short_help="Delete finished messages.")
 @click.option("--before", callback=_date, required=True, metavar="DATE", help="Finished before this date.")
 @_json_option
+@settings_options
 @click.pass_obj
 def purge(file: OutboxFile, before: float, *, as_json: bool) -> None:
     """Delete messages and changes that were finished before a date; pending messages are never deleted.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
+from gateway.cli.options import settings_sources
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -24,7 +26,6 @@ UNIT_FILE = Path("/var/lib/flaggateway/outbox.sqlite3")  # in the StateDirectory
 class OutboxFile:
     """The outbox that the command line names: by settings file, or by path."""
 
-    config: str | None
     database: Path | None
 
     def settings(self) -> Settings:
@@ -32,9 +33,7 @@ class OutboxFile:
 
         :raises click.ClickException: if they cannot be used.
         """
-        from gateway.settings import SettingsFile
-
-        loaded = SettingsFile(self.config, os.environ).read()
+        loaded = settings_sources().file().read()
         if loaded.settings is None:
             text = "the settings cannot be used, see: flaggateway check; or name the outbox file with --database"
             raise click.ClickException(text)
@@ -42,7 +41,7 @@ class OutboxFile:
 
     def endpoints(self) -> list[str] | None:
         """Return the names of the configured endpoints; None if only the path is known."""
-        if self.database is not None and self.config is None:
+        if self.database is not None and settings_sources().config is None:
             return None
         return [endpoint.name for endpoint in self.settings().webhooks]
 
@@ -57,7 +56,7 @@ class OutboxFile:
             from gateway.storage import outbox_path
 
             configured = self.settings().outbox.path
-            path = outbox_path(configured, os.environ, Path.home())
+            path = outbox_path(configured, settings_sources().environ(), Path.home())
             if not configured and not _exists(path) and _exists(UNIT_FILE):
                 return UNIT_FILE
         if not _exists(path):

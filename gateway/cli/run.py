@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import os.path
+import os
 import sys
 
 import click
 
-from gateway.cli.options import config_option
+from gateway.cli.options import settings_options, settings_sources
 
 
 @click.command(short_help="Run the gateway in the foreground.")
-@config_option
-def run(config: str | None) -> None:
+@settings_options
+def run() -> None:
     """Run the gateway in the foreground, logging to standard output.
 
     Ctrl-C and SIGTERM stop it gracefully; SIGHUP reads the settings again.
     """
-    sys.argv = arguments(config)
+    sources = settings_sources()
+    os.environ.update(sources.environ())
+    sys.argv = arguments(sources.config)
     from twisted.scripts import twistd
 
     twistd.run()
