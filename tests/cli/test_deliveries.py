@@ -21,7 +21,7 @@ from gateway.http_client import Attempt
 from gateway.storage import MessageState
 from gateway.webhooks.formats import Message
 from gateway.webhooks.store import message_table
-from outbound_memory import DirectStore
+from outbox_memory import DirectStore
 
 
 def message(number: int, endpoint: str = "ops") -> Message:

@@ -13,7 +13,7 @@ from gateway.export.batch_sender import LAST_SECONDS, BatchSender
 from gateway.export.spool import EventSpool
 from gateway.http_client.attempt import TIMED_OUT, Attempt
 from gateway.settings import Exporter
-from outbound_memory import DirectStore, FakeSender, Noted, now
+from outbox_memory import DirectStore, ExportCounts, FakeSender, now
 
 
 class Scene:
@@ -27,7 +27,7 @@ class Scene:
         self.status: int | None = 200
         self.sender = FakeSender(self._answer)
         settings = Exporter(**{"endpoint_url": "http://x", "secret": "s", "flush_interval": 10_000, **options})
-        self.metrics = Noted()
+        self.metrics = ExportCounts()
         self.batches = BatchSender(
             self.clock, self.clock.seconds, random.Random(3 + len(self.store.rows("SELECT * FROM batches"))), settings,
             EventSpool(self.store, settings.max_bytes), self.sender, "host", self.metrics,

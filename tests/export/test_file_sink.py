@@ -15,7 +15,7 @@ from gateway.export import Parcel, file_sink
 from gateway.export.file_sink import FileSink, append, check_file
 from gateway.settings import Exporter
 from gateway.storage import LockTaken
-from outbound_memory import Noted
+from outbox_memory import ExportCounts
 
 BIG = 10**6
 
@@ -141,7 +141,7 @@ async def test_events_are_on_disk_when_write_fires_and_counts_once_their_minute_
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     path, now = tmp_path / "events.jsonl", [125.0]
-    metrics = Noted()
+    metrics = ExportCounts()
     file = FileSink(reactor, lambda: now[0], Exporter(kind="file", path=str(path)), metrics)
     file.start()
     counts = [(120, b'"key":"on"}', 2)]
@@ -161,7 +161,7 @@ async def test_counts_of_a_write_that_failed_are_not_counted_twice(tmp_path: Pat
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     path = tmp_path / "folder" / "events.jsonl"
-    file = FileSink(reactor, lambda: 200.0, Exporter(kind="file", path=str(path)), Noted())
+    file = FileSink(reactor, lambda: 200.0, Exporter(kind="file", path=str(path)), ExportCounts())
     file.start()
     parcels = [Parcel(b"{}", 1, [(120, b'"key":"on"}', 2)])]
     with pytest.raises(FileNotFoundError):
@@ -178,7 +178,7 @@ async def test_another_gateway_is_kept_away_for_as_long_as_the_file_is_written(t
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     settings = Exporter(kind="file", path=str(tmp_path / "events.jsonl"))
-    first, second = (FileSink(reactor, lambda: 200.0, settings, Noted()) for _ in range(2))
+    first, second = (FileSink(reactor, lambda: 200.0, settings, ExportCounts()) for _ in range(2))
     first.start()
     second.start()
     await first.write([Parcel(b'"first"', 1)])

@@ -17,7 +17,7 @@ from gateway.export.pipeline import GATHER_SECONDS, OUTAGE_SECONDS, RETRY_SECOND
 from gateway.http_client import Attempt, TrustError
 from gateway.settings import Exporter, Settings
 from gateway.storage import LockFile
-from outbound_memory import DirectStore, FakeSender, Noted
+from outbox_memory import DirectStore, ExportCounts, FakeSender
 
 HOOK = {"endpoint_url": "http://x"}
 
@@ -33,7 +33,7 @@ class Scene:
     def __init__(self, reactor=None, **options) -> None:
         self.clock = reactor or Clock()
         self.store = DirectStore()
-        self.metrics = Noted()
+        self.metrics = ExportCounts()
         self.status = 200
         self.urls: list[str] = []
         self.senders: list[FakeSender] = []

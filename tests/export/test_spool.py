@@ -13,7 +13,7 @@ from gateway.export import Parcel
 from gateway.export.event import batch_head
 from gateway.export.spool import BATCH_BYTES, Batch, EventSpool
 from gateway.webhooks.store.message_table import used_bytes
-from outbound_memory import DirectStore, now
+from outbox_memory import DirectStore, now
 
 if TYPE_CHECKING:
     from pathlib import Path

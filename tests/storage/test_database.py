@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.storage import count_drop
 from gateway.storage.database import transact
-from outbound_memory import DirectStore
+from outbox_memory import DirectStore
 
 
 def test_a_lock_is_waited_for_once_however_much_work_there_is(tmp_path: Path) -> None:

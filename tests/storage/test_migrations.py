@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 
 from gateway.storage.migrations import APPLICATION_ID, SCHEMA_VERSION, IncompatibleDatabase, migrate
-from outbound_memory import DirectStore
+from outbox_memory import DirectStore
 
 SPOOL_OF_VERSION_1 = """
 DROP TABLE spool;

@@ -15,7 +15,7 @@ from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
 from gateway.webhooks.formats import Message
 from gateway.webhooks.store.outbox import Outbox
-from outbound_memory import DirectStore, FakeSender, WebhookCounts
+from outbox_memory import DirectStore, FakeSender, WebhookCounts
 
 START = 1_700_000_000.0
 FINE, BROKEN = Attempt(204, "", 0.0), Attempt(503, "", 0.0)

@@ -12,7 +12,7 @@ from gateway.settings import Endpoint, Outbox, Sdk, Settings
 from gateway.webhooks.composer import Composer
 from gateway.webhooks.formats import Author
 from gateway.webhooks.recorder import Recorder
-from outbound_memory import DirectStore, WebhookCounts
+from outbox_memory import DirectStore, WebhookCounts
 
 
 def config(*on: str, off: tuple[str, ...] = (), etag: str = "") -> Snapshot:

@@ -17,7 +17,7 @@ from gateway.webhooks import admin
 from gateway.webhooks.admin import WebhookAdmin
 from gateway.webhooks.formats import Author, Change, Message
 from gateway.webhooks.store import history, message_table, queries
-from outbound_memory import DirectStore
+from outbox_memory import DirectStore
 
 START = 1_700_000_000.0
 

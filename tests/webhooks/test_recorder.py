@@ -17,7 +17,7 @@ from gateway.storage.database import transact
 from gateway.webhooks.composer import Composer
 from gateway.webhooks.formats import Author
 from gateway.webhooks.recorder import RETRY_SECONDS
-from outbound_memory import DirectStore
+from outbox_memory import DirectStore
 from recorder_scene import OFF, ON, RecorderScene, config
 
 

@@ -16,7 +16,7 @@ from gateway.settings import Endpoint, Sdk, Settings
 from gateway.storage import Database
 from gateway.webhooks import Webhooks
 from gateway.webhooks.delivery.endpoint_health import FAILING_LONG
-from outbound_memory import FakeSender, WebhookCounts
+from outbox_memory import FakeSender, WebhookCounts
 
 
 def config(number: int) -> Snapshot:

@@ -21,7 +21,7 @@ from gateway.flags import Snapshot, load
 from gateway.settings import Endpoint, Sdk, Settings
 from gateway.storage import Database
 from gateway.webhooks import Webhooks
-from outbound_memory import WebhookCounts
+from outbox_memory import WebhookCounts
 from receiver import Receiver
 from tcp_server import server
 

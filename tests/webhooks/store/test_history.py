@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.webhooks.store import history
-from outbound_memory import DirectStore
+from outbox_memory import DirectStore
 
 
 def test_sdks_that_are_added_and_removed_are_returned_once() -> None:

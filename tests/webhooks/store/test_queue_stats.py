@@ -6,7 +6,7 @@ from courier_scene import BROKEN, FINE, START, Scene, endpoint, message
 from gateway.storage import count_drop
 from gateway.webhooks.store import message_table, queue_stats
 from gateway.webhooks.store.queue_stats import QueueDepth
-from outbound_memory import DirectStore
+from outbox_memory import DirectStore
 
 
 def test_stats_hold_queues_and_drops_per_endpoint() -> None:

@@ -1,4 +1,4 @@
-"""The outbox without threads: SQLite in memory, every transaction at once, so that a Clock is all the time there is."""
+"""The outbox without threads: SQLite in memory, each transaction at once, so that a ``Clock`` is the only time."""
 
 from __future__ import annotations
 
@@ -84,40 +84,40 @@ def now(done: Deferred[Any]) -> Any:
 
 
 @define
-class Noted:
-    """Metrics of the exporter, in the order they were told."""
+class ExportCounts:
+    """An ``ExportMetrics`` that keeps its calls in order."""
 
-    told: list[tuple[str, Any]] = field(factory=list)
+    calls: list[tuple[str, Any]] = field(factory=list)
 
     def collected(self, count: int) -> None:
         """See ``ExportMetrics``."""
-        self.told.append(("collected", count))
+        self.calls.append(("collected", count))
 
     def dropped(self, reason: str, count: int) -> None:
         """See ``ExportMetrics``."""
-        self.told.append((f"dropped {reason}", count))
+        self.calls.append((f"dropped {reason}", count))
 
     def waiting(self, count: int, size: int) -> None:
         """See ``ExportMetrics``."""
-        self.told.append(("waiting", (count, size)))
+        self.calls.append(("waiting", (count, size)))
 
     def attempted(self, outcome: str, seconds: float) -> None:
         """See ``ExportMetrics``."""
         assert seconds >= 0
-        self.told.append(("attempted", outcome))
+        self.calls.append(("attempted", outcome))
 
     def exported(self, count: int) -> None:
         """See ``ExportMetrics``."""
-        self.told.append(("exported", count))
+        self.calls.append(("exported", count))
 
     def sum(self, name: str) -> int:
-        """Return the sum of what was told under a name."""
-        return sum(value for told, value in self.told if told == name)
+        """Return the sum of the values of calls with this name."""
+        return sum(value for called, value in self.calls if called == name)
 
     @property
     def attempts(self) -> list[str]:
         """How each attempt ended."""
-        return [value for told, value in self.told if told == "attempted"]
+        return [value for called, value in self.calls if called == "attempted"]
 
 
 @define
