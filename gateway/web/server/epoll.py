@@ -1,9 +1,9 @@
-"""The connections of a port, in an epoll of their own that the reactor watches as one descriptor.
+"""An epoll for the connections of a port; the reactor watches it as one descriptor.
 
     reactor ──► ConnectionEpoll.doRead ──► doRead, doWrite of each connection that is ready
 
-A reactor opens a logging context around every descriptor that is ready, at the cost of a tenth of a small answer.
-Nobody asks for that context here, so it is opened once around all that are ready together.
+A reactor opens a logging context around each ready descriptor, which costs a tenth of a small answer.
+Here one context covers all connections that are ready together, because nothing uses it.
 """
 
 from __future__ import annotations
@@ -24,26 +24,22 @@ if TYPE_CHECKING:
 
 _log = component_logger("gateway")
 
-AT_ONCE: Final = 64  # connections that are seen to before timers, pushes and other descriptors have their turn
+AT_ONCE: Final = 64  # connections per turn, before timers, pushes and other descriptors
 
 
 def separate_epoll(port: IListeningPort, reactor: Any, writer: PlainWriter) -> IListeningPort:
-    """Have the connections that ``port`` accepts from now on watched apart, where the system has an epoll.
+    """Watch the connections that ``port`` accepts from now on by an epoll of their own, if the system has epoll.
 
-    What is sent by ``writer`` while several of them are seen to leaves afterwards.
+    Writes to them by ``writer`` during one turn leave together at its end.
     """
     if hasattr(select, "epoll"):
-        port.reactor = ConnectionEpoll(reactor, writer)  # type: ignore[attr-defined]  # what a Port hands to its connections
+        port.reactor = ConnectionEpoll(reactor, writer)  # type: ignore[attr-defined]  # a Port gives it to its connections
     return port
 
 
 @implementer(IReactorFDSet)
 class ConnectionEpoll(PollLike):
-    """Stands for the reactor before connections: watches those itself, and leaves all else to the reactor.
-
-    What is done for a descriptor that is ready is what Twisted's own reactors do; they share that code with their
-    other sets of descriptors in this way.
-    """
+    """The reactor of connections: watches their descriptors itself and forwards everything else to the real reactor."""
 
     def __init__(self, reactor: Any, writer: PlainWriter) -> None:
         super().__init__(select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR)
@@ -83,36 +79,36 @@ class ConnectionEpoll(PollLike):
             self._reactor.removeWriter(descriptor)
 
     def doRead(self) -> None:
-        """See to the connections that are ready, ``AT_ONCE`` at most; the others are still ready in the next turn."""
+        """Read from and write to up to ``AT_ONCE`` ready connections; the others stay ready for the next turn."""
         watched, readable = self._watched, select.EPOLLIN
         self._writer.hold()
         try:
             for number, event in self._epoll.poll(0, AT_ONCE):
                 descriptor = watched.get(number)
-                if descriptor is None:  # another one that was ready has closed it
+                if descriptor is None:  # closed by another one that was ready
                     continue
                 try:
                     if event == readable:
                         self._read(descriptor)
                     else:
                         self.do_read_or_write(descriptor, number, event)
-                except Exception:  # noqa: BLE001  (the reactor would give up the whole epoll for one connection's fault)
-                    _log.failure("a connection did not end well")
+                except Exception:  # noqa: BLE001  (the reactor would drop the whole epoll for a fault of one connection)
+                    _log.failure("closing a connection failed; other connections are not affected")
         finally:
             self._writer.release()
 
     def _read(self, descriptor: Any) -> None:
-        """Read, which nearly all events are for: without the questions that the shared code asks first."""
+        """Read, the case of nearly all events, without the checks of ``do_read_or_write``."""
         try:
             why = descriptor.doRead()
-        except Exception as fault:  # noqa: BLE001  (as there: what comes out of a protocol ends its connection)
-            _log.failure("a connection could not be read from and is dropped")
+        except Exception as fault:  # noqa: BLE001  (as there: what a protocol raises ends its connection)
+            _log.failure("reading from a connection failed; the connection is dropped")
             why = fault
         if why:
             self.disconnect(descriptor, why, True)
 
     def connectionLost(self, reason: object) -> None:
-        """Told when the reactor stops: whoever holds connections has ended them by then."""
+        """Do nothing: the reactor stops, and the connections have ended."""
 
     def _add(self, descriptor: Any, wanted: set[int]) -> None:
         number = descriptor.fileno()
@@ -123,13 +119,13 @@ class ConnectionEpoll(PollLike):
             return
         if not self._watched:
             self._reactor.addReader(self)
-        self._forget(number)  # it was another's, which was closed without a word and left the epoll with that
+        self._forget(number)  # of a descriptor that was closed, and so left the epoll, without being removed
         self._watched[number] = descriptor
         wanted.add(number)
         self._epoll.register(number, self._events(number))
 
     def _remove(self, descriptor: Any, wanted: set[int]) -> bool:
-        """Return whether the descriptor is one of these."""
+        """Return whether the descriptor is watched here."""
         number = descriptor.fileno()
         if self._watched.get(number) is not descriptor:
             return False

@@ -1,16 +1,23 @@
-"""The fast carrier: HTTP/1.1 on a bare protocol, for the requests that come by the thousand.
+"""The fast path: HTTP/1.1 on a bare protocol, for simple requests.
 
-    bytes ──► head found ──► Plan ──► answer ──► bytes            streams ──► FastStream
-                  └── anything unusual: the connection goes to the Klein site, bytes and all, for good
+    bytes ──► head found ──► RoutedHead ──► answer ──► bytes            streams ──► FastStream
+                  └── anything unusual: the Klein path takes over the connection, from these bytes on
 
-It answers what is plain: one head, one Host, a Content-Length or no body, a route of the table. Whatever is malformed,
-too long, old or rare is judged by ``BoundedHttp1`` alone, so the two carriers never read one request differently.
-Answers are the same functions of values, and the same bytes, as the reference carrier's.
+A simple request has one head, one ``Host``, a ``Content-Length`` or no body, and a route of the table.  Whatever is
+malformed, too long, old or rare is judged by ``BoundedHttp1`` alone, so that no request is read in two ways.
+Both paths call the same answers and send the same bytes.
+
+The state of a connection, and what changes it, is the table of transitions below.
+
+Rule 1: from ``connectionMade`` on, only ``FastHttp._on`` changes ``FastHttp._state``.
+Rule 2: requests are answered in ``OPEN`` only.  In every other state what is received is held, in ``CLOSING`` dropped.
+Rule 3: a simple request makes no transition, so that it costs no look-up.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from enum import Enum, IntEnum, auto
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
@@ -22,7 +29,7 @@ from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
 from gateway.web.server.fast_stream import FastStream
 from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT
-from gateway.web.server.request_head import plain_so_far
+from gateway.web.server.request_head import may_be_simple
 from gateway.web.server.response_bytes import ResponseEncoder
 from gateway.web.server.route_matcher import RouteMatcher
 from gateway.web.server.write_batch import PlainWriter
@@ -31,95 +38,138 @@ from gateway.web.values import Call, Reply, StreamReply
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-    from gateway.web.server.route_matcher import Plan
+    from gateway.web.server.route_matcher import RoutedHead
     from gateway.web.server.site import GatewaySite
     from gateway.web.values import AnyReply, PendingReply
 
 SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
-CLOSE_TIMEOUT = 15.0  # seconds after that in which a client may still read what was sent to it; as there
-PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; no more is read then
+CLOSE_TIMEOUT = 15.0  # seconds that a closed connection has to read what was sent to it; Twisted's HTTP has the same
+PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; beyond it reading stops
+
+
+class State(IntEnum):
+    """What a connection of the fast path does with what it receives."""
+
+    OPEN = 0  # answers each request as soon as it is complete
+    WAITING = auto()  # holds: the answer to a request waits for an upstream
+    BLOCKED = auto()  # holds: the client does not read its answers
+    WAITING_BLOCKED = auto()  # both
+    HANDSHAKE = auto()  # of TLS; nothing can be received yet
+    CLOSING = auto()  # drops: closed by us, but the client has not read everything
+    GONE = auto()  # lost, handed over to the Klein path, or an event stream now
+
+
+class Event(Enum):
+    """What changes the state of a connection."""
+
+    HANDSHAKE_DONE = auto()
+    ANSWER_PENDING = auto()  # an answer waits for an upstream
+    ANSWER_READY = auto()  # that answer has come
+    BUFFER_FULL = auto()  # the transport holds more than it should
+    BUFFER_DRAINED = auto()  # the transport has sent it
+    CLOSE = auto()  # the connection was idle for too long
+    LEAVE = auto()  # this protocol has nothing to do with the connection any more
+
+
+OPEN, WAITING, BLOCKED, WAITING_BLOCKED, HANDSHAKE, CLOSING, GONE = State
+
+TRANSITIONS: Final = {
+    (HANDSHAKE, Event.HANDSHAKE_DONE): OPEN,
+    (OPEN, Event.ANSWER_PENDING): WAITING,
+    (OPEN, Event.BUFFER_FULL): BLOCKED,
+    (WAITING, Event.ANSWER_READY): OPEN,
+    (WAITING, Event.BUFFER_FULL): WAITING_BLOCKED,
+    (BLOCKED, Event.BUFFER_DRAINED): OPEN,
+    (WAITING_BLOCKED, Event.ANSWER_READY): BLOCKED,
+    (WAITING_BLOCKED, Event.BUFFER_DRAINED): WAITING,
+    (OPEN, Event.CLOSE): CLOSING,
+    (BLOCKED, Event.CLOSE): CLOSING,
+    **{(state, Event.LEAVE): GONE for state in State},
+}
+"""Every other event leaves the state as it is."""
 
 
 @implementer(IPushProducer, IHandshakeListener)
 class FastHttp(Protocol):
-    """One connection of a client, until it opens a stream or is handed over."""
+    """One connection of a client, until it becomes an event stream or the Klein path takes it over."""
 
-    transport: Any
+    transport: Any  # a TCP or TLS connection
     factory: FastHttpFactory
 
     def __init__(self) -> None:
+        self._state = OPEN
         self._held: list[bytes] = []  # received, but not answered yet
         self._held_size = 0
-        self._needed = 0  # bytes without which another look at what is held is in vain
-        self._waiting = False  # for an upstream: later requests have to wait, too
-        self._full = False  # the client does not read its answers: it gets no more of them
-        self._lost = False
-        self._shaking = False  # hands, under TLS
-        self._peer = ""
-        self.since = 0.0  # when the client was last heard, or began what it has not finished
-        self.deadline = IDLE_TIMEOUT
+        self._needed = 0  # bytes that a request is known to have; with fewer it is not looked at again
+        self._client_address = ""
+        self.since = 0.0  # when the client last sent a request, or began the part of one that is not complete
+        self.timeout = IDLE_TIMEOUT  # seconds from ``since`` to ``timed_out``
 
     def connectionMade(self) -> None:
-        """Begin to listen."""
+        """Wait for requests, or for the end of the TLS handshake."""
         transport = self.transport
         transport.registerProducer(self, True)
-        self._peer = transport.getPeer().host
+        self._client_address = transport.getPeer().host
         self.since = self.factory.clock.seconds()
         self.factory.open.add(self)
         if self.factory.writer.has_handshake:
-            self._shaking = True
-            self.deadline = HEAD_DEADLINE  # a handshake that does not come to its end holds 50 KB
+            self._state = HANDSHAKE
+            self.timeout = HEAD_DEADLINE  # an unfinished handshake holds 50 KB
 
     def handshakeCompleted(self) -> None:
-        """Begin to listen, under TLS."""
-        self._shaking = False
+        """Wait for requests."""
+        self._on(Event.HANDSHAKE_DONE)
         self.since = self.factory.clock.seconds()
-        self.deadline = IDLE_TIMEOUT
+        self.timeout = IDLE_TIMEOUT
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002  (Twisted's signature)
-        """Forget the connection; an answer that is still being waited for is thrown away when it comes."""
-        self._lost = True
+        """Forget the connection; an answer that is pending will be dropped."""
+        self._on(Event.LEAVE)
         self.factory.open.discard(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Answer every request that is complete, in their order (RFC 9112, 9.3.2)."""
+        """Answer every request that is complete, in order (RFC 9112, 9.3.2)."""
         if self._held:
             self._hold(data)
-            if self._waiting or self._full or self._held_size < self._needed:
+            if self._state is not OPEN or self._held_size < self._needed:
                 return
-            data = self._taken()
-        elif self._waiting or self._full:
+            data = self._take_held()
+        elif self._state is not OPEN:
             self._hold(data)
             return
         self._answer_all(data)
 
-    def late(self) -> None:
-        """The client was silent, or slow, for too long: close if idle, else let the channel say 408."""
-        transport = self.transport
-        if self._waiting:
+    def timed_out(self) -> None:
+        """End a connection that was silent, or slow, for too long: by a 408 if a request has begun."""
+        state, transport = self._state, self.transport
+        if state is WAITING or state is WAITING_BLOCKED:
             return
-        if transport.disconnecting or self._shaking:  # and it has not even read what it was sent
+        if state is CLOSING or state is HANDSHAKE:
             transport.abortConnection()
-        elif self._held and not self._full:
-            self._hand_over(self._taken()).refuse(408)
+        elif self._held and state is OPEN:
+            self._hand_over(self._take_held()).refuse(408)
         else:
-            self.deadline += CLOSE_TIMEOUT
+            self._on(Event.CLOSE)
+            self.timeout += CLOSE_TIMEOUT
             transport.unregisterProducer()
             transport.loseConnection()
 
     def pauseProducing(self) -> None:
-        """Answer no more requests, and read none, while the answers are not read."""
-        self._full = True
+        """Answer and read no more requests: the client does not read the answers."""
+        self._on(Event.BUFFER_FULL)
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Go on where it stopped."""
-        self._full = False
+        """Continue with the next request."""
+        self._on(Event.BUFFER_DRAINED)
         self.since = self.factory.clock.seconds()
-        self._go_on()
+        self._resume()
 
     def stopProducing(self) -> None:
-        """Told that the connection goes away; ``connectionLost`` does the work."""
+        """Do nothing: the connection is lost, and ``connectionLost`` follows."""
+
+    def _on(self, event: Event) -> None:
+        self._state = TRANSITIONS.get((self._state, event), self._state)
 
     def _answer_all(self, data: bytes) -> None:
         factory = self.factory
@@ -133,129 +183,129 @@ class FastHttp(Protocol):
             end = data.find(b"\r\n\r\n", start) + 4
             if end == 3:  # not found: -1 + 4
                 rest = data[start:]
-                if plain_so_far(rest):
-                    self._await(rest, 0, HEAD_DEADLINE, now)
+                if may_be_simple(rest):
+                    self._hold_part(rest, 0, HEAD_DEADLINE, now)
                 else:
                     self._hand_over(rest)
                 return
-            plan = matcher.plan(data[start:end])
-            if plan is None:
+            head = matcher.match(data[start:end])
+            if head is None:
                 self._hand_over(data[start:])
                 return
-            stop = end + plan.length
+            stop = end + head.length
             if size < stop:
-                self._await(data[start:], stop - start, BODY_DEADLINE, now)
+                self._hold_part(data[start:], stop - start, BODY_DEADLINE, now)
                 return
             self.since = now
-            self.deadline = IDLE_TIMEOUT
+            self.timeout = IDLE_TIMEOUT
             start, body = stop, data[end:stop]
-            if not self._answer(plan, body, now):
-                if start < size and not self._lost:
+            if not self._answer(head, body, now):
+                if start < size and self._state is not GONE:
                     self._hold(data[start:])
                 return
 
-    def _answer(self, plan: Plan, body: bytes, began: float) -> bool:
-        """Answer one request; False when the next one has to wait, or the connection is a stream now."""
-        bound = plan.bound
-        call = Call(plan.method, plan.path, plan.parameters, plan.query, plan.headers, body, self._peer)
+    def _answer(self, head: RoutedHead, body: bytes, began: float) -> bool:
+        """Answer one request; return whether the next one can be answered now."""
+        bound = head.bound
+        call = Call(head.method, head.path, head.parameters, head.query, head.headers, body, self._client_address)
         try:
             outcome = bound.answer(call)
         except Exception:  # noqa: BLE001  (a fault of ours costs one request)
             log_failure(bound.route.pattern, Failure())
             outcome = REQUEST_FAILED
         if isinstance(outcome, Reply):
-            self._reply(plan, outcome, began)
+            self._reply(head, outcome, began)
         elif isinstance(outcome, StreamReply):
-            return self._stream(plan, outcome, began)
+            return self._stream(head, outcome, began)
         else:
-            self._wait_for(outcome, plan, began)
-            return not self._waiting and not self._full and not self._lost  # some work has ended before one can wait
-        return not self._full
+            self._answer_later(outcome, head, began)  # its result may be there already
+        return self._state is OPEN
 
-    def _wait_for(self, work: PendingReply, plan: Plan, began: float) -> None:
+    def _answer_later(self, work: PendingReply, head: RoutedHead, began: float) -> None:
         """Answer when ``work`` has ended; what the client sends meanwhile is held."""
         site = self.factory.site
-        self._waiting = True
+        self._on(Event.ANSWER_PENDING)
         site.answering += 1
 
         def failed(failure: Failure) -> AnyReply:
-            log_failure(plan.bound.route.pattern, failure)
+            log_failure(head.bound.route.pattern, failure)
             return REQUEST_FAILED
 
         def done(answered: AnyReply) -> None:
             site.answering -= 1
-            self._waiting = False
-            if self._lost:
+            self._on(Event.ANSWER_READY)
+            if self._state is GONE:
                 return
             self.since = self.factory.clock.seconds()
             if isinstance(answered, Reply):
-                self._reply(plan, answered, began)
-            elif not self._stream(plan, answered, began):
+                self._reply(head, answered, began)
+            elif not self._stream(head, answered, began):
                 self.transport.resumeProducing()
                 return
-            self._go_on()
+            self._resume()
 
         shield(work).addErrback(failed).addCallback(done)
 
-    def _go_on(self) -> None:
-        """Read again, and answer what was held."""
-        if not self._waiting and not self._full:
+    def _resume(self) -> None:
+        """Read again, and answer what was held, unless the state forbids it."""
+        if self._state is OPEN or self._state is HANDSHAKE:
             self.transport.resumeProducing()
             if self._held:
-                self._answer_all(self._taken())
+                self._answer_all(self._take_held())
 
-    def _reply(self, plan: Plan, reply: Reply, began: float) -> None:
+    def _reply(self, head: RoutedHead, reply: Reply, began: float) -> None:
         factory = self.factory
         now = factory.clock.seconds()
-        factory.writer.write(self.transport, factory.renderer.reply(reply, now))
-        factory.site.metrics.answered(plan.bound.route.pattern, plan.method, reply.status, now - began)
+        factory.writer.write(self.transport, factory.encoder.encode(reply, now))
+        factory.site.metrics.answered(head.bound.route.pattern, head.method, reply.status, now - began)
 
-    def _stream(self, plan: Plan, reply: StreamReply, began: float) -> bool:
-        """Give the connection to a ``FastStream``; True when there is no stream and the connection goes on."""
+    def _stream(self, head: RoutedHead, reply: StreamReply, began: float) -> bool:
+        """Make the connection a ``FastStream``; return whether it failed and the next request can be answered now."""
         factory = self.factory
-        context = plan.bound.context
+        context = head.bound.context
         hub = context.hubs.get(reply.sdk.id)
-        if hub is None:  # the SDK went away between the answer and now
-            self._reply(plan, SDK_NOT_LOADED, began)
-            return not self._full
+        if hub is None:  # the SDK was removed between the answer and now
+            self._reply(head, SDK_NOT_LOADED, began)
+            return self._state is OPEN
         now = factory.clock.seconds()
-        factory.site.metrics.answered(plan.bound.route.pattern, plan.method, 200, now - began)
+        factory.site.metrics.answered(head.bound.route.pattern, head.method, 200, now - began)
         self._leave()
         stream = FastStream(self.transport, factory.writer, context.state.streams, reply.address)
-        stream.open(hub, reply, factory.renderer.stream_head(reply.headers, now))
+        stream.open(hub, reply, factory.encoder.encode_stream_head(reply.headers, now))
         return False
 
-    def _await(self, data: bytes, needed: int, deadline: float, now: float) -> None:
-        """Keep the beginning of a request; its head and its body have a deadline each."""
+    def _hold_part(self, data: bytes, needed: int, timeout: float, now: float) -> None:
+        """Hold the beginning of a request; its head and its body have a deadline each."""
         self._hold(data)
         self._needed = needed
-        if self.deadline != deadline:
-            self.deadline = deadline
+        if self.timeout != timeout:
+            self.timeout = timeout
             self.since = now
 
     def _hold(self, data: bytes) -> None:
+        if self._state is CLOSING:
+            return
         self._held.append(data)
         self._held_size += len(data)
-        if self._waiting and self._held_size > PIPELINE_LIMIT:
+        if self._held_size > PIPELINE_LIMIT and (self._state is WAITING or self._state is WAITING_BLOCKED):
             self.transport.pauseProducing()
 
-    def _taken(self) -> bytes:
+    def _take_held(self) -> bytes:
         data = b"".join(self._held)
         self._held.clear()
         self._held_size = self._needed = 0
         return data
 
     def _leave(self) -> None:
-        """Have nothing to do with the connection any more."""
-        self._lost = True
+        self._on(Event.LEAVE)
         self.factory.open.discard(self)
         self.transport.unregisterProducer()
 
     def _hand_over(self, data: bytes) -> Any:
-        """Let the reference carrier serve this connection from here on; return its channel."""
+        """Let the Klein path serve this connection from ``data`` on; return its HTTP connection."""
         self._leave()
         transport = self.transport
-        self.factory.writer.flush()  # the channel writes past it
+        self.factory.writer.flush()  # the Klein path writes to the transport itself
         protocol = self.factory.site.buildProtocol(transport.getPeer())
         self.factory.writer.switch_protocol(transport, protocol)
         protocol.makeConnection(transport)
@@ -264,7 +314,7 @@ class FastHttp(Protocol):
 
 
 class FastHttpFactory(ServerFactory):
-    """The main port's factory: each connection begins on the wire; ``site`` takes what it hands over.
+    """The factory of the main port's connections; ``site`` serves those that the Klein path takes over.
 
     ``writer`` is a ``TlsWriter`` where a TLS factory is wrapped around this one.
     """
@@ -275,32 +325,32 @@ class FastHttpFactory(ServerFactory):
     def __init__(self, site: GatewaySite, clock: IReactorTime, writer: PlainWriter | None = None) -> None:
         self.site = site
         self.clock = clock
-        self.renderer = ResponseEncoder()
+        self.encoder = ResponseEncoder()
         self.writer = PlainWriter() if writer is None else writer
         self.open: set[FastHttp] = set()
-        self._page: Any = None
+        self._routes: Any = None
         self._matcher: RouteMatcher | None = None
-        self._sweep = Timer(clock)
+        self._sweep_timer = Timer(clock)
 
     @property
     def matcher(self) -> RouteMatcher:
-        """The routes under the settings of the moment."""
-        page = self.site.page
-        if page is not self._page or self._matcher is None:
-            self._page = page
-            self._matcher = RouteMatcher(page.dispatcher)
+        """The routes under the current settings."""
+        routes = self.site.routes
+        if routes is not self._routes or self._matcher is None:
+            self._routes = routes
+            self._matcher = RouteMatcher(routes.dispatcher)
         return self._matcher
 
     def startFactory(self) -> None:
-        """Begin to look for idle and late connections."""
-        self._sweep.start(SWEEP_SECONDS, self._look)
+        """Begin to end idle and late connections."""
+        self._sweep_timer.start(SWEEP_SECONDS, self._sweep)
 
     def stopFactory(self) -> None:
-        """Stop looking."""
-        self._sweep.cancel()
+        """Stop ending them."""
+        self._sweep_timer.cancel()
 
-    def _look(self) -> None:
-        self._sweep.start(SWEEP_SECONDS, self._look)
+    def _sweep(self) -> None:
+        self._sweep_timer.start(SWEEP_SECONDS, self._sweep)
         now = self.clock.seconds()
-        for wire in [wire for wire in self.open if now - wire.since > wire.deadline]:
-            wire.late()
+        for connection in [each for each in self.open if now - each.since > each.timeout]:
+            connection.timed_out()

@@ -1,4 +1,4 @@
-"""An open event stream on a connection of the wire: nothing is left of the request that opened it."""
+"""An open event stream on a connection of the fast path; nothing is kept of the request that opened it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from gateway.web.server.write_batch import PlainWriter
     from gateway.web.values import StreamReply
 
-TALK_LIMIT = 64 * 1024  # bytes that a client may send on an open stream, where it has nothing to say
+CLIENT_BYTES_LIMIT = 64 * 1024  # bytes that a client may send on an open stream, where none are expected
 LAST_CHUNK = b"0\r\n\r\n"
 
 
 @implementer(IPushProducer)
 class FastStream:
-    """Protocol and producer to the transport, outlet to the hub."""
+    """The transport's protocol and producer; the hub's outlet."""
 
-    __slots__ = ("_address", "_head", "_heard", "_streams", "_subscriber", "_writer", "transport")
+    __slots__ = ("_address", "_head", "_received", "_streams", "_subscriber", "_writer", "transport")
 
     def __init__(self, transport: Any, writer: PlainWriter, streams: OpenStreams, address: str) -> None:
         self.transport = transport
@@ -32,10 +32,10 @@ class FastStream:
         self._address = address
         self._subscriber: Subscriber | None = None
         self._head = b""
-        self._heard = 0
+        self._received = 0
 
     def open(self, hub: Hub, reply: StreamReply, head: bytes) -> None:
-        """Take the connection over and subscribe; head and first frame leave in one write."""
+        """Take the connection over and subscribe; the head and the first event leave in one write."""
         transport = self.transport
         self._writer.switch_protocol(transport, self)
         configure_stream(transport)
@@ -51,7 +51,7 @@ class FastStream:
             subscriber.pause()
 
     def write(self, data: bytes) -> None:
-        """Send ``data``; a connection that is gone, or has had its last chunk, swallows it."""
+        """Send ``data``, unless the connection is lost or the last chunk was sent."""
         transport = self.transport
         if transport is not None and not transport.disconnecting:
             chunk = self._writer.chunk(data)
@@ -60,7 +60,7 @@ class FastStream:
             self._writer.write(transport, chunk)
 
     def finish(self) -> None:
-        """End the response in an orderly way, and the connection with it: its client may come back to another node."""
+        """End the response with its last chunk, then the connection: the client may reconnect to another node."""
         transport = self.transport
         if transport is not None:
             transport.unregisterProducer()
@@ -68,31 +68,31 @@ class FastStream:
             self._writer.close(transport)
 
     def abort(self) -> None:
-        """Drop the connection with whatever is still unsent."""
+        """Drop the connection and what is unsent."""
         if self.transport is not None:
             self.transport.abortConnection()
 
     def pauseProducing(self) -> None:
-        """Told by the transport that its buffer is full."""
+        """Pause the subscriber: the transport's buffer is full."""
         if self._subscriber is not None:
             self._subscriber.pause()
 
     def resumeProducing(self) -> None:
-        """Told by the transport that its buffer has drained."""
+        """Resume the subscriber: the transport's buffer has drained."""
         if self._subscriber is not None:
             self._subscriber.resume()
 
     def stopProducing(self) -> None:
-        """Told by the transport that the connection goes away; ``connectionLost`` does the work."""
+        """Do nothing: the connection is lost, and ``connectionLost`` follows."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Ignore what a client says on an open stream, and drop one that does not stop."""
-        self._heard += len(data)
-        if self._heard > TALK_LIMIT:
+        """Ignore what the client sends; drop the connection beyond ``CLIENT_BYTES_LIMIT``."""
+        self._received += len(data)
+        if self._received > CLIENT_BYTES_LIMIT:
             self.abort()
 
     def connectionLost(self, _reason: object) -> None:
-        """Forget the stream."""
+        """End the subscription."""
         if self.transport is not None:
             self.transport = None
             self._streams.closed(self._address)

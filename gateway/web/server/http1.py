@@ -1,6 +1,6 @@
-"""HTTP/1.1 connections with bounds: what is too long, too much, too slow or malformed is told so and closed.
+"""HTTP/1.1 connections with bounds: what is too long, too much, too slow or malformed is refused and closed.
 
-Twisted's channel parses; this one sets the limits, and answers where Twisted would hang up without a word.
+Twisted's channel parses; this one sets the limits, and answers where Twisted would only close.
 
     request line ─414─► header fields ─431─► framing and Host ─400─► length ─413─► body ─413─► request
     └──────────── 408 after HEAD_DEADLINE ───────────┘               └─ 408 after BODY_DEADLINE ─┘
@@ -27,15 +27,14 @@ REQUEST_LINE_LIMIT = 128 * 1024  # bytes; a stream's target carries the user, an
 HEADER_LIMIT = 64 * 1024  # bytes of all header fields; nginx allows 32 KiB, Go 1 MiB
 HEADER_COUNT_LIMIT = 100  # fields; Apache's default is the same
 BODY_LIMIT = 1024 * 1024  # bytes of one request body; flagd's default is the same; beyond it 413
-LENGTH_DIGITS = 19  # digits of a Content-Length that are worth reading: more is over any limit
+LENGTH_DIGITS = 19  # digits of a Content-Length; more are over any limit
 
 HEAD_DEADLINE = 10.0  # seconds from a request's first byte to the end of its head
 IDLE_TIMEOUT = 75.0  # seconds a kept-alive connection may be silent; above the 60 s that common proxies keep theirs
 BODY_DEADLINE = 60.0  # seconds from the end of the head to the end of the body: 17 KiB/s at the limit
-# Seconds a refused client is still read from (RFC 9112, 9.6): a close with bytes unread resets the connection, and with
-# it the refusal.
-LINGER = 2.0
-LINGER_BYTES = 1024 * 1024  # bytes of a refused client that are read and thrown away at most
+# RFC 9112, 9.6: closing with unread bytes resets the connection, and the client may lose the refusal.
+LINGER = 2.0  # seconds that a refused client is still read from
+LINGER_BYTES = 1024 * 1024  # bytes of a refused client that are read and dropped at most
 
 UNUSUAL_CASE = {
     b"Content-MD5": b"Content-Md5",
@@ -46,7 +45,7 @@ UNUSUAL_CASE = {
     b"WWW-Authenticate": b"Www-Authenticate",
     b"X-XSS-Protection": b"X-Xss-Protection",
 }
-"""Header names that Twisted writes in another case than the system we replace."""
+"""Header names that Twisted writes in another case than ConfigCat Proxy."""
 
 REFUSALS = {
     400: b"400 Bad Request",
@@ -58,9 +57,9 @@ REFUSALS = {
 
 
 class BoundedHttp1(Http1Connection):
-    """One connection of a client; what it judges malformed is so for both carriers.
+    """One connection of a client; decides for both server paths what is malformed.
 
-    A refusal is the last answer of a connection, and comes after those of earlier requests.
+    A refusal is the last answer of a connection, after those of earlier requests.
     """
 
     MAX_LENGTH = REQUEST_LINE_LIMIT
@@ -76,7 +75,7 @@ class BoundedHttp1(Http1Connection):
     _deadline_of_body = False
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse, unless this client was refused; what it still sends then is thrown away."""
+        """Parse, or drop what a refused client sends."""
         if self._refused:
             self._discarded += len(data)
             if self._discarded > LINGER_BYTES:
@@ -105,7 +104,7 @@ class BoundedHttp1(Http1Connection):
         super().lineReceived(line)
 
     def lineLengthExceeded(self, _line: bytes) -> None:
-        """Refuse a line that outgrew what is left of its limit."""
+        """Refuse a line that is longer than what is left of its limit."""
         self.refuse(431 if self._in_head else 414)
 
     def headerReceived(self, line: bytes) -> bool:
@@ -120,19 +119,19 @@ class BoundedHttp1(Http1Connection):
         if name.lower() == b"content-length" and len(value) > LENGTH_DIGITS:
             self.refuse(413 if value.isdigit() else 400)
             return False
-        # RFC 9112, 6.3: but for chunks the body's end would be unknown, and that is where smuggling begins.
+        # RFC 9112, 6.3: with other codings the end of the body is unknown, which enables request smuggling.
         if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
             self.refuse(400)
             return False
         return bool(super().headerReceived(line))
 
     def allHeadersReceived(self) -> None:
-        """Check what only the whole head tells, before a client is asked to go on."""
+        """Check the whole head, before ``Expect: 100-continue`` is answered."""
         self._in_head = False
         self.MAX_LENGTH = REQUEST_LINE_LIMIT
         if self._refused:
             return
-        # RFC 9112, 3.2: one Host, which HTTP/1.0 may leave out; and 6.1: chunks are of HTTP/1.1 only.
+        # RFC 9112, 3.2: one Host, which HTTP/1.0 may omit; 6.1: chunks in HTTP/1.1 only.
         hosts = len(self.requests[-1].requestHeaders.getRawHeaders(b"host", ()))
         newest = self.is_http_1_1
         if hosts > 1 or (newest and not hosts) or (self.length is None and not newest):
@@ -143,7 +142,7 @@ class BoundedHttp1(Http1Connection):
             super().allHeadersReceived()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Take a piece of the body, or of what comes after a request that is being answered."""
+        """Take a piece of the body, or of what follows a request that is being answered."""
         if not self._refused:
             super().rawDataReceived(data)
 
@@ -154,7 +153,7 @@ class BoundedHttp1(Http1Connection):
             super().allContentReceived()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of an answer, names in the case that clients of the replaced system know."""
+        """Write the head of an answer, with header names in the case that ConfigCat Proxy uses."""
         lines = [version, b" ", code, b" ", reason, b"\r\n"]
         for name, values in headers.getAllRawHeaders():
             shown = UNUSUAL_CASE.get(name, name)
@@ -164,7 +163,7 @@ class BoundedHttp1(Http1Connection):
         self.transport.writeSequence(lines)
 
     def refuse(self, status: int) -> None:
-        """Answer ``status`` and close: nothing that this client sends is parsed any more."""
+        """Answer ``status`` and close; parse nothing more of this client."""
         if self._refused:
             return
         self._refused = True
@@ -180,12 +179,12 @@ class BoundedHttp1(Http1Connection):
             self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Forget the timers; requests in flight are told."""
+        """Cancel the timers; Twisted notifies the requests in flight."""
         self._cancel_deadline()
         super().connectionLost(reason)
 
     def malformed(self) -> None:
-        """Refuse what Twisted's parser found malformed."""
+        """Refuse what Twisted's parser cannot read."""
         self.refuse(400)
 
     def _refusal(self, status: int) -> bytes:
@@ -201,7 +200,7 @@ class BoundedHttp1(Http1Connection):
         return float(self.site.reactor.seconds())
 
     def _watch(self) -> None:
-        """Set, move or drop the deadline, according to what is still missing of the current request."""
+        """Set or cancel the deadline, according to which part of the current request is missing."""
         if self._refused:
             return
         body = not self.line_mode and not self.is_handling_request

@@ -1,7 +1,7 @@
-"""HTTP/2 connections with the bounds that ``BoundedHttp1`` sets for HTTP/1.1.
+"""HTTP/2 connections with the bounds of HTTP/1.1.
 
-Twisted's connection parses; this one refuses single requests, ends a connection that broke the protocol for good,
-and does not wait for ever for a body.
+Twisted's connection parses; this one refuses single requests, ends a connection at its first breach of the protocol,
+and sets a deadline for bodies.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ HEADER_LIST_LIMIT = 2 * (REQUEST_LINE_LIMIT + HEADER_LIMIT)
 STREAM_LIMIT = 100  # requests and event streams of one connection at a time: what RFC 9113 recommends at least
 
 
-class Connection(Http2Connection):
-    """One HTTP/2 connection of a client; a refusal ends one request, a breach of the protocol all of them."""
+class BoundedHttp2(Http2Connection):
+    """One HTTP/2 connection; a refusal ends one request, a breach of the protocol all of them."""
 
     def __init__(self, reactor: Any = None) -> None:
         super().__init__(reactor)
@@ -50,12 +50,12 @@ class Connection(Http2Connection):
         self.conn.decoder.max_header_list_size = HEADER_LIST_LIMIT
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse, unless this client broke the protocol: then whatever it still sends is thrown away."""
+        """Parse, or drop what a client sends after a breach of the protocol."""
         if not self._ended:
             super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone, _cancelTimeouts: bool = True) -> None:  # noqa: FBT001, FBT002 - Twisted's signature
-        """Forget the timers; requests in flight are told."""
+        """Cancel the timers; Twisted notifies the requests in flight."""
         self._ended = True
         for deadline in self._deadlines.values():
             deadline.cancel()
@@ -63,7 +63,7 @@ class Connection(Http2Connection):
         super().connectionLost(reason, _cancelTimeouts)
 
     def refuse(self, stream: int, status: int) -> None:
-        """Answer one request with ``status`` and stop reading it; the connection goes on."""
+        """Answer one request with ``status`` and stop reading it; the connection stays open."""
         self._in_time(stream)
         body = REFUSALS[status]
         head = (
@@ -86,7 +86,7 @@ class Connection(Http2Connection):
 
     def request_received(self, event: Any) -> None:
         """Refuse a request beyond the limits; else begin it, with a deadline for its body."""
-        if self._ended:  # by what came before it in the same bytes
+        if self._ended:  # by something earlier in the same bytes
             return
         status = _fault(event.headers)
         if status:
@@ -115,12 +115,12 @@ class Connection(Http2Connection):
             super().request_aborted(event)
 
     def _is_open(self, stream: int) -> bool:
-        """Whether the client has not taken the request back in the same bytes, in which case nobody is answered."""
+        """Whether the request can be answered: the client has not reset it in the same bytes."""
         known = self.conn.streams.get(stream)
         return known is not None and not known.closed
 
     def priority_updated(self, event: Any) -> None:
-        """Serve all requests alike: RFC 9113 has no priorities any more, and the old ones were kept for good."""
+        """Ignore priorities: RFC 9113 removed them, and Twisted would keep each one for the whole connection."""
 
     def terminate(self, reason: Failure) -> None:
         """End the connection; what was received together with the breach of protocol is not answered."""
@@ -155,7 +155,7 @@ def _fault(headers: Sequence[tuple[bytes, bytes]]) -> int:
 
 
 class NegotiatedHttp(NegotiatedConnection):
-    """Speaks HTTP/1.1 through ``BoundedHttp1``, or HTTP/2 where TLS has negotiated it."""
+    """HTTP/1.1, or HTTP/2 where TLS has negotiated it, both bounded."""
 
     http1 = BoundedHttp1
-    http2 = Connection
+    http2 = BoundedHttp2

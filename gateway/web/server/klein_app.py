@@ -1,7 +1,6 @@
-"""The reference carrier: Klein walks the table of routes and brings each request to its answer.
+"""The Klein path: Klein finds the route of a request and calls its answer.
 
-Importing this module imports klein, which installs Twisted's reactor: only ``gateway.web.server.site`` does, and
-only the tap imports that.
+Importing this module imports klein, which installs a reactor; only ``gateway.web.server.site`` imports it.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ NOT_ALLOWED = text(405, "Method Not Allowed")
 def resource(dispatcher: Dispatcher) -> KleinResource:
     """Return the Klein resource that answers the routes of ``web``."""
     app = Klein()
-    app.url_map.merge_slashes = False  # ``target.parse`` has judged them, and a stream's data may hold some
+    app.url_map.merge_slashes = False  # ``request_target.parse`` redirects those; a stream's data may contain some
     for number, bound in enumerate(dispatcher.routes):
         rule = PARAMETER.sub(lambda part: f"<path:{part[1]}>" if part[2] else f"<{part[1]}>", bound.route.pattern)
         app.route(rule, methods=bound.route.methods, endpoint=str(number))(_endpoint(bound))
@@ -48,7 +47,7 @@ def resource(dispatcher: Dispatcher) -> KleinResource:
 
 
 def _error_reply(route: str, failure: Failure) -> Reply:
-    """Return the answer where no route, or no method of it, matched, or an answer failed."""
+    """Return the answer to a request without a route, or with a wrong method, or whose answer raised."""
     error = failure.value
     if isinstance(error, NotFound):
         return NOT_FOUND
@@ -89,6 +88,6 @@ def _delivered(bound: BoundRoute, request: KleinRequest, answered: AnyReply) -> 
     if isinstance(answered, Reply):
         return request.reply(answered)
     hub = bound.context.hubs.get(answered.sdk.id)
-    if hub is None:  # the SDK went away between the answer and now
+    if hub is None:  # the SDK was removed between the answer and now
         return request.reply(SDK_NOT_LOADED)
     return StreamResource(answered, hub, bound.context.state.streams)

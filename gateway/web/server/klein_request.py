@@ -1,4 +1,4 @@
-"""One request of Twisted's: from the raw target to Klein, and from a ``Reply`` back to the wire."""
+"""A Twisted request on the Klein path: from its raw target to Klein, and from a ``Reply`` to its bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class KleinRequest(Request):
-    """One request on its way to an answer; a shutdown waits for it until its head is written or its client is gone."""
+    """A request; a shutdown waits for it until the head of its answer is written or its client is gone."""
 
     defaultContentType = None
     site: Any  # a GatewaySite
@@ -37,7 +37,7 @@ class KleinRequest(Request):
     _answering = False
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body, up to the limit."""
+        """Take a piece of the body; refuse the request beyond the limit."""
         self._body_size += len(data)
         if self._body_size <= BODY_LIMIT:
             super().handleContentChunk(data)
@@ -53,7 +53,7 @@ class KleinRequest(Request):
         self._answering = True
         self._began = self.site.reactor.seconds()
         if self.method != self.method.upper():
-            self.method = b"OTHER"  # a method's case matters, and werkzeug would take "get" for GET
+            self.method = b"OTHER"  # methods are case-sensitive, and werkzeug would read "get" as GET
         self.target = target = parse(self.uri)
         self.responseHeaders.setRawHeaders(b"Date", [datetimeToString(self._began)])
         if not target.valid:
@@ -65,15 +65,15 @@ class KleinRequest(Request):
         else:
             self.prepath = []
             self.postpath = target.path.encode("ascii")[1:].split(b"/")
-            self.render(self.site.page.resource)
+            self.render(self.site.routes.resource)
 
     def getRequestHostname(self) -> bytes:
-        """Return a fixed name: routes do not depend on ``Host``, and Klein chokes on odd ones."""
+        """Return a fixed name: routes do not depend on ``Host``, and Klein fails on malformed ones."""
         return b"localhost"
 
     def head(self, status: int, headers: HeaderLines) -> None:
         """Set the status and headers of the answer, and count it."""
-        self._settled()
+        self._stop_waiting()
         self.setResponseCode(status, HTTPStatus(status).phrase.encode())
         for name, value in headers:
             self.responseHeaders.addRawHeader(name, value)
@@ -89,8 +89,8 @@ class KleinRequest(Request):
         return reply.body
 
     def connectionLost(self, reason: Failure) -> None:
-        """Tell whoever works on the answer that nobody waits for it any more."""
-        self._settled()
+        """Cancel the answer: its client is gone."""
+        self._stop_waiting()
         super().connectionLost(reason)
 
     def finish_with(self, reply: Reply) -> None:
@@ -98,8 +98,8 @@ class KleinRequest(Request):
         self.write(self.reply(reply))
         self.finish()
 
-    def _settled(self) -> None:
-        """Leave the requests that a shutdown waits for: this one has its answer, or nobody to give it to."""
+    def _stop_waiting(self) -> None:
+        """Leave the requests that a shutdown waits for."""
         if self._answering:
             self._answering = False
             self.site.answering -= 1

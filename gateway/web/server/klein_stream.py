@@ -1,4 +1,4 @@
-"""An open event stream on a Twisted request: the hub's outlet on one side, the transport's producer on the other."""
+"""An open event stream on a request of the Klein path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class StreamResource(Resource):
-    """The leaf that Klein is given for a stream: it answers, and keeps the request."""
+    """The resource that Klein renders for a stream."""
 
     isLeaf = True
 
@@ -32,20 +32,20 @@ class StreamResource(Resource):
         self._streams = streams
 
     def render(self, request: KleinRequest) -> int:
-        """Write the head, then hand the connection to the hub; ``HEAD`` gets the head only."""
+        """Write the head, then subscribe; ``HEAD`` is answered with the head only."""
         request.head(200, self._reply.headers)
         if request.method == b"HEAD":
             request.finish()
             return NOT_DONE_YET
         if request.clientproto == b"HTTP/1.1" and not request.responseHeaders.hasHeader(b"connection"):
             request.responseHeaders.setRawHeaders(b"Connection", [b"keep-alive"])
-        Stream(request, self._streams, self._reply.address).open(self._hub, self._reply)
+        KleinStream(request, self._streams, self._reply.address).open(self._hub, self._reply)
         return NOT_DONE_YET
 
 
 @implementer(IPushProducer)
-class Stream:
-    """One open stream: ``Outlet`` to the hub, push producer to the transport."""
+class KleinStream:
+    """The transport's producer; the hub's outlet."""
 
     def __init__(self, request: KleinRequest, streams: OpenStreams, address: str) -> None:
         self._request: KleinRequest | None = request
@@ -55,11 +55,11 @@ class Stream:
         self._paused = False
 
     def open(self, hub: Hub, reply: StreamReply) -> None:
-        """Subscribe; the hub writes the first frame before this returns."""
+        """Subscribe; the hub writes the first event before this returns."""
         request = self._request
         assert request is not None
         self._streams.opened(self._address)
-        request.notifyFinish().addBoth(self._gone)
+        request.notifyFinish().addBoth(self._ended)
         configure_stream(request.transport)
         request.registerProducer(self, True)
         request.write(b"")
@@ -72,40 +72,39 @@ class Stream:
             subscriber.pause()
 
     def write(self, data: bytes) -> None:
-        """Send ``data``; a connection that is gone swallows it."""
+        """Send ``data``, unless the connection is lost."""
         if self._request is not None:
             self._request.write(data)
 
     def finish(self) -> None:
-        """End the response in an orderly way."""
+        """End the response with its last chunk, then the connection: the client may reconnect to another node."""
         request = self._request
         if request is not None:
             request.unregisterProducer()
-            # The last chunk, then the end of the connection: a client that comes back may reach another node.
             request.channel.persistent = False
             request.finish()
 
     def abort(self) -> None:
-        """Drop the connection with whatever is still unsent."""
+        """Drop the connection and what is unsent."""
         if self._request is not None:
             self._request.transport.abortConnection()
 
     def pauseProducing(self) -> None:
-        """Told by the transport that its buffer is full."""
+        """Pause the subscriber: the transport's buffer is full."""
         self._paused = True
         if self._subscriber is not None:
             self._subscriber.pause()
 
     def resumeProducing(self) -> None:
-        """Told by the transport that its buffer has drained."""
+        """Resume the subscriber: the transport's buffer has drained."""
         self._paused = False
         if self._subscriber is not None:
             self._subscriber.resume()
 
     def stopProducing(self) -> None:
-        """Told by the transport that the connection goes away; ``notifyFinish`` does the work."""
+        """Do nothing: the connection is lost, and ``_ended`` follows."""
 
-    def _gone(self, _: Failure | None) -> None:
+    def _ended(self, _: Failure | None) -> None:
         self._request = None
         self._streams.closed(self._address)
         subscriber, self._subscriber = self._subscriber, None

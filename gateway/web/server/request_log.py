@@ -1,6 +1,6 @@
-"""What the log tells of each request at level debug: the route's pattern, never a URL, a key or a user.
+"""One log line per answered request at level debug: the route's pattern, never a URL, a key or a user.
 
-At any other level nothing of this is called: a request must not pay for lines that nobody wants.
+At any other level nothing here is called, so that a request costs nothing for it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _log = component_logger("http")
 
 
 class LoggedMetrics:
-    """``WebMetrics`` that also writes a line per answer."""
+    """``WebMetrics`` that also logs each answer."""
 
-    def __init__(self, counted: WebMetrics) -> None:
-        self._counted = counted
-        self.stream_refused = counted.stream_refused
+    def __init__(self, metrics: WebMetrics) -> None:
+        self._metrics = metrics
+        self.stream_refused = metrics.stream_refused
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count an answer and tell of it."""
-        self._counted.answered(route, method, status, seconds)
+        """Count and log an answer."""
+        self._metrics.answered(route, method, status, seconds)
         shown = f"{seconds * 1000:.1f}"
         _log.debug(
             "{method} {route} answered {status} in {milliseconds} ms",
@@ -36,6 +36,6 @@ class LoggedMetrics:
         )
 
 
-def with_request_log(counted: WebMetrics, http: Http) -> WebMetrics:
-    """Return ``counted``, with a line per answer if the settings ask for it."""
-    return LoggedMetrics(counted) if http.log.level == "debug" else counted
+def with_request_log(metrics: WebMetrics, http: Http) -> WebMetrics:
+    """Return ``metrics``, wrapped to log each answer if ``http.log.level`` is debug."""
+    return LoggedMetrics(metrics) if http.log.level == "debug" else metrics

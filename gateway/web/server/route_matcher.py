@@ -1,4 +1,4 @@
-"""From a request's head to what is to be done, without Klein but by the same table and the same rules."""
+"""From a request's head to its route: the same table and rules as the Klein path, without Klein."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
-KNOWN_LIMIT = 512  # heads, and targets, that are remembered; of more all are forgotten, and the busy ones come back
-REPEATED = frozenset({Group.CDN, Group.API, Group.OFREP})  # the target of a stream carries its user, and is not kept
-KNOWN_LENGTH = 1024  # bytes of a head that is worth remembering: 0.5 MiB in all
+CACHE_LIMIT = 512  # heads, and targets; a full cache is emptied, and frequent ones return at once
+CACHED_GROUPS = frozenset({Group.CDN, Group.API, Group.OFREP})  # not streams: their targets contain the user
+CACHED_LENGTH = 1024  # bytes of the longest head that is cached: 0.5 MiB in all
 
 
-class Match(Struct, frozen=True):
-    """A route, and what the target said about its parameters."""
+class RouteMatch(Struct, frozen=True):
+    """A route, and its parameters in a request target."""
 
     bound: BoundRoute
     target: Target
     parameters: Mapping[str, str]
 
 
-class Plan(Struct, frozen=True):
-    """What a head asks for: everything of a ``Call`` but the body and the peer, and the route that answers it.
+class RoutedHead(Struct, frozen=True):
+    """Everything of a ``Call`` except the body and the client's address, and the route that answers it.
 
-    One plan may serve many requests: nothing of it may be changed.
+    Shared by all requests with the same head.
     """
 
     bound: BoundRoute
@@ -50,7 +50,7 @@ class Plan(Struct, frozen=True):
 
 
 class RouteMatcher:
-    """The enabled routes under one state of the settings; a reload has another one, so nothing remembered is stale."""
+    """The enabled routes under one version of the settings; a reload makes a new matcher, so no cache is stale."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._exact = {bound.route.pattern: bound for bound in dispatcher.routes if "{" not in bound.route.pattern}
@@ -60,58 +60,60 @@ class RouteMatcher:
         self._patterns: dict[str, list[tuple[re.Pattern[str], BoundRoute]]] = defaultdict(list)
         for bound in patterns:  # each begins with a fixed word
             self._patterns[_word(bound.route.pattern)].append((_compiled(bound.route.pattern), bound))
-        self._known: dict[bytes, Plan] = {}
-        self._targets: dict[bytes, Match] = {}
+        self._heads: dict[bytes, RoutedHead] = {}
+        self._targets: dict[bytes, RouteMatch] = {}
 
-    def plan(self, raw: bytes) -> Plan | None:
-        """Return the plan for a whole head; None when the reference carrier must judge it.
+    def match(self, raw: bytes) -> RoutedHead | None:
+        """Return the route and the parts of a complete head; None if the request is not simple.
 
-        Clients repeat themselves: a head that came before, byte for byte, is not read again.
+        Clients repeat their heads, so a head that is cached byte for byte is not parsed again.
         """
-        plan = self._known.get(raw)
-        if plan is None:
-            plan = self._read(raw)
-            if plan is not None and len(raw) <= KNOWN_LENGTH and plan.bound.route.group in REPEATED:
-                remember(self._known, raw, plan)
-        return plan
+        head = self._heads.get(raw)
+        if head is None:
+            head = self._parse(raw)
+            if head is not None and len(raw) <= CACHED_LENGTH and head.bound.route.group in CACHED_GROUPS:
+                cache(self._heads, raw, head)
+        return head
 
-    def _read(self, raw: bytes) -> Plan | None:
+    def _parse(self, raw: bytes) -> RoutedHead | None:
         head = parse_head(raw)
         length = None if head is None else head.length
         if head is None or length is None:
             return None
-        match = self._targets.get(head.url) or self._match(head.url)
+        match = self._targets.get(head.url) or self._match_target(head.url)
         method = METHODS[raw[: raw.index(b" ")]]
         if match is None or method not in match.bound.route.methods:
             return None
-        return Plan(match.bound, method, match.target.path, match.parameters, match.target.query, head.headers, length)
+        return RoutedHead(
+            match.bound, method, match.target.path, match.parameters, match.target.query, head.headers, length
+        )
 
-    def _match(self, raw: bytes) -> Match | None:
-        """Return the route of a raw request target; None when there is none, or it must be redirected or refused."""
+    def _match_target(self, raw: bytes) -> RouteMatch | None:
+        """Return the route of a raw request target; None if there is none, or the answer is a redirect or a refusal."""
         target = parse(raw)
         if not target.valid or target.redirect is not None:
             return None
         match = self._find(target)
-        if match is not None and len(raw) <= KNOWN_LENGTH and match.bound.route.group in REPEATED:
-            remember(self._targets, raw, match)
+        if match is not None and len(raw) <= CACHED_LENGTH and match.bound.route.group in CACHED_GROUPS:
+            cache(self._targets, raw, match)
         return match
 
-    def _find(self, target: Target) -> Match | None:
+    def _find(self, target: Target) -> RouteMatch | None:
         bound = self._exact.get(target.path)
         if bound is not None:
-            return Match(bound, target, {})
+            return RouteMatch(bound, target, {})
         for pattern, bound in self._patterns.get(_word(target.path), ()):
             found = pattern.fullmatch(target.path)
             if found is not None:
-                return Match(bound, target, {name: decoded(value) for name, value in found.groupdict().items()})
+                return RouteMatch(bound, target, {name: decoded(value) for name, value in found.groupdict().items()})
         return None
 
 
-def remember(known: dict[bytes, T], key: bytes, value: T) -> None:
-    """Keep ``value``; where there is no room, forget all the others: what is asked for often is back at once."""
-    if len(known) >= KNOWN_LIMIT:
-        known.clear()
-    known[key] = value
+def cache(entries: dict[bytes, T], key: bytes, value: T) -> None:
+    """Add an entry; a full cache is emptied first."""
+    if len(entries) >= CACHE_LIMIT:
+        entries.clear()
+    entries[key] = value
 
 
 def _word(path: str) -> str:

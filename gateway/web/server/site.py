@@ -1,7 +1,6 @@
-"""The main port's factory: HTTP/1.1 (and HTTP/2 under TLS) connections, answered by Klein under the current settings.
+"""The factory of the Klein path: HTTP/1.1, and HTTP/2 under TLS, answered by Klein under the current settings.
 
-``make_site`` builds; nothing is opened until a service listens with it.
-Importing this module installs Twisted's reactor (through klein): the tap does, after the reactor is chosen.
+Importing this module imports klein, which installs a reactor; import it after the reactor is chosen.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
     from gateway.web.dispatch import Dispatcher
     from gateway.web.ports import WebMetrics
 
-STREAM_RETRY_MILLISECONDS = (5_000, 10_000)  # told to a stream beyond the cap; one known client gives up after 30 s
+STREAM_RETRY_MILLISECONDS = (5_000, 10_000)  # sent with a refused stream; one known client gives up after 30 s
 
 
 @frozen
-class Page:
-    """The routes under one state of the settings, and the Klein resource made of them; swapped whole by a reload."""
+class SiteRoutes:
+    """The routes under one version of the settings, and their Klein resource; a reload replaces both together."""
 
     dispatcher: Dispatcher
     resource: IResource
@@ -46,29 +45,29 @@ class GatewaySite(Site):
     requestFactory = KleinRequest
 
     def __init__(self, context: Context, settings: Settings, metrics: WebMetrics) -> None:
-        page = _page(context, settings)
-        super().__init__(page.resource, timeout=IDLE_TIMEOUT, reactor=context.clock, parsePOSTFormSubmission=False)
-        self.page = page
-        self._counted = metrics
+        routes = _routes(context, settings)
+        super().__init__(routes.resource, timeout=IDLE_TIMEOUT, reactor=context.clock, parsePOSTFormSubmission=False)
+        self.routes = routes
+        self._metrics = metrics
         self._set_logging(settings.http)
         self.answering = 0  # requests whose answer has not begun
 
     def reconfigure(self, settings: Settings) -> None:
-        """Answer the next requests under ``settings``; connections, streams and what is remembered stay.
+        """Answer the next requests under ``settings``; connections, streams and the context's state stay.
 
-        :raises ValueError: when ``settings`` cannot be applied; the old ones then stay in force.
+        :raises ValueError: ``settings`` cannot be applied; the old ones stay in force
         """
-        self.page = _page(self.page.dispatcher.context, settings)
-        self.resource = self.page.resource
+        self.routes = _routes(self.routes.dispatcher.context, settings)
+        self.resource = self.routes.resource
         self._set_logging(settings.http)
 
     def _set_logging(self, http: Http) -> None:
         """Log each answer, and each stream that opens or closes, where the level of their component is debug."""
-        self.metrics = with_request_log(self._counted, http)
-        self.page.dispatcher.context.state.streams.log_changes = http.sse.log.level == "debug"
+        self.metrics = with_request_log(self._metrics, http)
+        self.routes.dispatcher.context.state.streams.log_changes = http.sse.log.level == "debug"
 
     def getContentFile(self, _length: int | None) -> BytesIO:
-        """Return where a request's body goes: memory, because it is bounded."""
+        """Return the buffer of a request's body, in memory because bodies are bounded."""
         return BytesIO()
 
     def startFactory(self) -> None:
@@ -84,12 +83,12 @@ class GatewaySite(Site):
 def make_site(
     context: Context, settings: Settings, metrics: WebMetrics, *, rng: random.Random | None = None
 ) -> GatewaySite:
-    """Return the factory of the main port.
+    """Return the factory of the Klein path.
 
     ``context.hubs`` is read at each new stream, so its owner may change it; what ``build_dispatcher`` derives from the
     settings, and the stream retry and refusal count, are filled in here.
 
-    :raises ValueError: when ``settings`` cannot be applied, which validation has excluded.
+    :raises ValueError: ``settings`` cannot be applied, which validation has excluded
     """
     chance = rng or random.SystemRandom()
     context = evolve(
@@ -100,6 +99,6 @@ def make_site(
     return GatewaySite(context, settings, metrics)
 
 
-def _page(context: Context, settings: Settings) -> Page:
+def _routes(context: Context, settings: Settings) -> SiteRoutes:
     dispatcher = build_dispatcher(context, settings)
-    return Page(dispatcher, resource(dispatcher))
+    return SiteRoutes(dispatcher, resource(dispatcher))

@@ -1,6 +1,6 @@
-"""What the main port's connections ask of the kernel, so that a slow reader shows early and a lost one at all.
+"""Socket options of the main port's connections: slow readers are noticed early, and lost ones at all.
 
-Linux hands the options of a listening socket down to those it accepts: three calls less for each stream that opens.
+Accepted sockets inherit the options of their listening socket on Linux, which saves three calls per stream.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from twisted.protocols.policies import ProtocolWrapper
 UNSENT_LIMIT = 16 * 1024
 """Bytes that wait unsent in the kernel, and again in the process, before a reader counts as paused.
 
-By default the kernel alone swallows some 2.6 MB of old values before anybody notices; so bounded it is 20 to 60 KB.
-A small ``SO_SNDBUF`` beside it was measured to save nothing more, and would slow down readers that are far away.
+By default the kernel alone buffers some 2.6 MB of old values; with this limit it is 20 to 60 KB.
+A small ``SO_SNDBUF`` in addition saved nothing in measurements, and would slow down distant readers.
 """
 
 NAME = "event stream"
 
-USER_TIMEOUT_LIMIT = 2**31 - 1  # milliseconds; what the socket option holds
+USER_TIMEOUT_LIMIT = 2**31 - 1  # milliseconds; the largest value of the socket option
 
 
 def configure_listener(listening: socket.socket, stall_timeout: float) -> None:
-    """Set what the connections begin with that are accepted from now on; TCP only.
+    """Set the options of the connections that a TCP socket accepts from now on.
 
-    What is sent and not acknowledged for ``stall_timeout`` seconds ends the connection: a reader that is gone without
-    a word would otherwise be held for a quarter of an hour. 0 leaves that as it is.
+    Data that is not acknowledged for ``stall_timeout`` seconds ends the connection; otherwise a reader that vanished
+    would be kept for a quarter of an hour.  0 keeps the kernel's default.
     """
     milliseconds = min(max(1, round(stall_timeout * 1000)), USER_TIMEOUT_LIMIT) if stall_timeout else 0
     for option, value in (
@@ -39,9 +39,10 @@ def configure_listener(listening: socket.socket, stall_timeout: float) -> None:
 
 
 def configure_stream(transport: Any) -> None:
-    """Make ``transport``, or what it wraps, small, and tell its producer early that the reader is slow.
+    """Give a stream's transport, or the one that it wraps, a small buffer: its producer is paused early.
 
-    So the latest value wins. The two names that Twisted gives each connection take 150 bytes, and nobody reads them.
+    A slow reader then gets the latest value.  Both names that Twisted gives a connection are replaced by a shared one,
+    which saves 150 bytes.
     """
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport

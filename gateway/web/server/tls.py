@@ -27,9 +27,9 @@ class TlsError(Exception):
 
 @implementer(IOpenSSLContextFactory)
 class Certificates:
-    """The TLS context of every new connection; the server name that a client asks for picks among certificates.
+    """Gives each new connection the current TLS context; a client's server name selects the certificate.
 
-    :raise TlsError: a certificate or key cannot be read, or they do not belong together.
+    :raises TlsError: a certificate or key cannot be read, or they do not belong together.
     """
 
     def __init__(self, tls: Tls) -> None:
@@ -45,7 +45,10 @@ class Certificates:
 
 
 def build_context(tls: Tls) -> SSL.Context:
-    """Return a server context with every certificate of ``tls``: the first is the default, the others go by name."""
+    """Return a server context with every certificate of ``tls``; the first is the default.
+
+    :raises TlsError: a certificate or key cannot be read, or they do not belong together
+    """
     if not tls.certificates:
         raise TlsError("tls.certificates: TLS is enabled, but no certificate is configured")
     contexts = [_context(tls, pair.cert, pair.key) for pair in tls.certificates]
@@ -55,9 +58,9 @@ def build_context(tls: Tls) -> SSL.Context:
             by_name.setdefault(name, context)
 
     def choose(connection: SSL.Connection) -> None:
-        asked = (connection.get_servername() or b"").decode("ascii", "replace").lower()
-        wildcard = "*." + asked.partition(".")[2]  # stands for one label, the first (RFC 9525, 6.3)
-        context = by_name.get(asked) or by_name.get(wildcard)
+        name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+        wildcard = "*." + name.partition(".")[2]  # matches one label, the first (RFC 9525, 6.3)
+        context = by_name.get(name) or by_name.get(wildcard)
         if context is not None:
             connection.set_context(context)
 
@@ -70,11 +73,11 @@ def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(VERSIONS[tls.min_version])
     context.set_options(SSL.OP_NO_COMPRESSION)
-    # A server that is silent about protocols fails every client that offers some: curl and all browsers do.
+    # Without this callback ALPN fails, and with it every client that offers protocols, as curl and browsers do.
     context.set_alpn_select_callback(_negotiated)
-    # Sessions are resumed by tickets, which any worker takes; the cache would only hold up to 20,480 of them here.
+    # Tickets, which any worker accepts, resume sessions; the cache would only hold up to 20,480 of them.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle stream then holds no 34 KB of buffers
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # frees 34 KB of buffers per idle stream
     try:
         context.use_certificate_chain_file(cert)
         context.use_privatekey_file(key)
@@ -86,7 +89,7 @@ def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
 
 
 def _negotiated(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    # pyOpenSSL takes the marker as well, but declares bytes only.
+    # pyOpenSSL accepts the marker as well, but declares bytes only.
     nothing = cast("bytes", SSL.NO_OVERLAPPING_PROTOCOLS)
     return next((protocol for protocol in PROTOCOLS if protocol in offered), nothing)
 

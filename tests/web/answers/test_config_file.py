@@ -95,7 +95,7 @@ def test_validators_compare_exactly(site: MemorySite, headers: dict[str, str], q
 
 def test_file_is_encoded_once_per_snapshot(site: MemorySite) -> None:
     """Gzip and brotli bodies are made once and shared until the config changes."""
-    encodings = site.site.page.dispatcher.context.encodings
+    encodings = site.site.routes.dispatcher.context.encodings
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip"})
     first = (

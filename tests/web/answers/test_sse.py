@@ -61,7 +61,7 @@ def test_head_of_a_stream_ends_at_once(site: MemorySite) -> None:
     """HEAD gives the headers and holds nothing open."""
     answer = site.request("HEAD", "/sse/sdk1/eval-all")
     assert (200, "text/event-stream", b"") == (answer.status, answer["content-type"], answer.body)
-    assert 0 == site.site.page.dispatcher.context.state.streams.total
+    assert 0 == site.site.routes.dispatcher.context.state.streams.total
 
 
 @pytest.mark.parametrize("standard", [False, True])
@@ -190,8 +190,8 @@ def test_change_is_pushed_and_a_gone_client_is_forgotten(site: MemorySite) -> No
     line.hang_up()
     assert ([], 0, {}) == (
         site.hub.subscribers(),
-        site.site.page.dispatcher.context.state.streams.total,
-        site.site.page.dispatcher.context.state.streams.by_address,
+        site.site.routes.dispatcher.context.state.streams.total,
+        site.site.routes.dispatcher.context.state.streams.by_address,
     )
 
 
@@ -241,5 +241,5 @@ def test_http_1_0_streams_without_chunks(site: MemorySite) -> None:
 
 def test_stream_of_an_sdk_that_went_away(site: MemorySite) -> None:
     """An SDK without a hub answers 500 instead of opening a stream to nowhere."""
-    site.site.page.dispatcher.context.hubs.clear()
+    site.site.routes.dispatcher.context.hubs.clear()
     assert 500 == site.request("GET", "/sse/sdk1/eval-all").status

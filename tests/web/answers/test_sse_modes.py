@@ -111,7 +111,7 @@ def test_a_config_that_is_not_here_yet_is_waited_for(site: MemorySite) -> None:
     assert b"" == line.received()
     publish(site, False)
     assert [{"event": "recovered", "id": last, "data": "{}"}] == events(line.received())
-    assert 0 == site.site.page.dispatcher.context.state.waiting
+    assert 0 == site.site.routes.dispatcher.context.state.waiting
 
 
 def test_waiting_ends_after_a_second(site: MemorySite) -> None:
@@ -121,7 +121,7 @@ def test_waiting_ends_after_a_second(site: MemorySite) -> None:
     assert b"" == line.received()
     site.clock.advance(0.2)
     assert ["id", "data"] == list(events(line.received())[0])
-    assert (0, []) == (site.site.page.dispatcher.context.state.waiting, site.clock.getDelayedCalls()[:0])
+    assert (0, []) == (site.site.routes.dispatcher.context.state.waiting, site.clock.getDelayedCalls()[:0])
 
 
 def test_an_older_config_is_not_waited_for(site: MemorySite) -> None:
@@ -133,9 +133,9 @@ def test_an_older_config_is_not_waited_for(site: MemorySite) -> None:
 
 def test_no_more_than_a_bounded_number_waits(site: MemorySite) -> None:
     """Beyond the bound made-up tags are answered at once."""
-    site.site.page.dispatcher.context.state.waiting = WAITING_LIMIT
+    site.site.routes.dispatcher.context.state.waiting = WAITING_LIMIT
     assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=UNKNOWN_ID).received())[0])
-    assert WAITING_LIMIT == site.site.page.dispatcher.context.state.waiting
+    assert WAITING_LIMIT == site.site.routes.dispatcher.context.state.waiting
 
 
 def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: MemorySite) -> None:
@@ -143,7 +143,7 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: MemorySite) 
     line = opened(site, "", Last_Event_ID=UNKNOWN_ID)
     line.hang_up()
     site.clock.advance(1.1)
-    state = site.site.page.dispatcher.context.state
+    state = site.site.routes.dispatcher.context.state
     assert (0, 0, []) == (state.waiting, state.streams.total, site.hub.subscribers())
 
 

@@ -18,7 +18,17 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from gateway.settings import Certificate, Tls
 from gateway.telemetry import Metrics
-from gateway.web.server.fast_http import CLOSE_TIMEOUT, IDLE_TIMEOUT, PIPELINE_LIMIT, SWEEP_SECONDS, FastHttpFactory
+from gateway.web.server.fast_http import (
+    CLOSE_TIMEOUT,
+    IDLE_TIMEOUT,
+    PIPELINE_LIMIT,
+    SWEEP_SECONDS,
+    TRANSITIONS,
+    Event,
+    FastHttp,
+    FastHttpFactory,
+    State,
+)
 from gateway.web.server.fast_stream import FastStream
 from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, HEADER_LIMIT, REQUEST_LINE_LIMIT
 from gateway.web.server.tls import Certificates, TlsError
@@ -330,6 +340,65 @@ def test_last_answers_are_read_after_the_close(paths: ServerPaths) -> None:
     assert ([200], True) == (statuses(timed.client.everything()), timed.client.closed)
 
 
+EFFECTS = {
+    # state: the state after HANDSHAKE_DONE, ANSWER_PENDING, ANSWER_READY, BUFFER_FULL, BUFFER_DRAINED, CLOSE, LEAVE
+    State.OPEN: "OPEN WAITING OPEN BLOCKED OPEN CLOSING GONE",
+    State.WAITING: "WAITING WAITING OPEN WAITING_BLOCKED WAITING WAITING GONE",
+    State.BLOCKED: "BLOCKED BLOCKED BLOCKED BLOCKED OPEN CLOSING GONE",
+    State.WAITING_BLOCKED: "WAITING_BLOCKED WAITING_BLOCKED BLOCKED WAITING_BLOCKED WAITING WAITING_BLOCKED GONE",
+    State.HANDSHAKE: "OPEN HANDSHAKE HANDSHAKE HANDSHAKE HANDSHAKE HANDSHAKE GONE",
+    State.CLOSING: "CLOSING CLOSING CLOSING CLOSING CLOSING CLOSING GONE",
+    State.GONE: "GONE GONE GONE GONE GONE GONE GONE",
+}
+
+
+@pytest.mark.parametrize("state", State, ids=lambda state: state.name)
+def test_each_event_in_each_state(state: State) -> None:
+    """Every event leads from each state to the one that is written down, and every entry of the table counts."""
+    after = []
+    for event in Event:
+        connection = FastHttp()
+        connection._state = state
+        connection._on(event)
+        after.append(connection._state.name)
+    assert EFFECTS[state].split() == after
+    assert all(type(before) is State and type(after) is State for (before, _), after in TRANSITIONS.items())
+
+
+def test_states_of_a_connection() -> None:
+    """A connection walks through the states as its client, its answers and its transport make it."""
+    paths = Waiting()
+    client = Client(paths.factory, window=100)
+    connection = client.protocol
+    assert State.OPEN is connection._state
+    client.send(EVALUATE)
+    assert State.WAITING is connection._state
+    connection.pauseProducing()
+    assert State.WAITING_BLOCKED is connection._state
+    client.send(KEYS)
+    connection.timed_out()
+    assert (State.WAITING_BLOCKED, len(KEYS)) == (connection._state, client.undelivered + connection._held_size)
+    paths.loaded()
+    assert State.BLOCKED is connection._state
+    connection.resumeProducing()
+    assert State.OPEN is connection._state
+    connection.timed_out()
+    assert (State.CLOSING, True) == (connection._state, client.transport.disconnecting)
+    connection.dataReceived(KEYS)
+    assert (State.CLOSING, 0) == (connection._state, connection._held_size)
+    connection.timed_out()
+    assert (State.GONE, True) == (connection._state, client.closed)
+
+
+@pytest.mark.parametrize("request_bytes", [OPEN, HEAD], ids=["stream", "Klein path"])
+def test_a_connection_that_is_no_longer_of_the_fast_path(paths: ServerPaths, request_bytes: bytes) -> None:
+    """An event stream and a hand-over leave the protocol in its last state."""
+    client = Client(paths.factory)
+    connection = client.protocol
+    client.send(request_bytes)
+    assert (State.GONE, set()) == (connection._state, paths.factory.open)
+
+
 def test_requests_behind_one_that_waits() -> None:
     """While an SDK loads nothing overtakes: what came behind is answered after it, in order."""
     paths = Waiting()
@@ -448,7 +517,7 @@ def test_fault_of_ours_costs_one_request(paths: ServerPaths, logged_errors: Any,
 def test_sdk_that_goes_away_as_its_stream_opens(paths: ServerPaths) -> None:
     """A stream whose SDK has just been removed is told so, alike, and the connection lives on."""
     for memory in (paths.klein, paths.fast):
-        memory.site.page.dispatcher.context.hubs.clear()  # type: ignore[attr-defined]
+        memory.site.routes.dispatcher.context.hubs.clear()  # type: ignore[attr-defined]
     klein, fast = paths.answers(OPEN + KEYS)
     assert (klein, [500, 200]) == (fast, statuses(fast.data))
 
@@ -459,14 +528,14 @@ def test_unusual_heads_do_not_crowd_out(paths: ServerPaths) -> None:
     for number in range(1200):
         client.send(request_bytes("POST", f"/api/sdk{number % 7}/eval", {"X": str(number)}, body='{"key":"on"}'))
         assert [200 if number % 7 == 1 else 404] == statuses(client.received())
-    assert len(paths.factory.matcher._known) <= 512
+    assert len(paths.factory.matcher._heads) <= 512
 
 
 def test_stream_targets_are_not_remembered(paths: ServerPaths) -> None:
     """A target that carries a user is forgotten once its stream is open."""
     client = Client(paths.factory)
     client.send(OPEN)
-    assert ({}, {}) == (paths.factory.matcher._known, paths.factory.matcher._targets)
+    assert ({}, {}) == (paths.factory.matcher._heads, paths.factory.matcher._targets)
 
 
 def test_nothing_comes_after_the_last_chunk(paths: ServerPaths) -> None:
@@ -495,10 +564,10 @@ def test_certificates_that_broke_since_they_were_checked_leave_everything_as_it_
         rng=random.Random(1), keep=lambda _: succeed(None),
     )  # fmt: skip
     server.factory()
-    page = server.site.page
+    routes = server.site.routes
     broken = {"enabled": True, "certificates": [{"cert": missing, "key": pem}]}
     with pytest.raises(TlsError, match=r"missing\.pem"):
         server.apply(settings_of({"tls": broken, "http": {"api": {"enabled": False}}}))
-    assert page is server.site.page
+    assert routes is server.site.routes
     server.apply(settings_of({"tls": tls, "http": {"api": {"enabled": False}}}))
-    assert page is not server.site.page
+    assert routes is not server.site.routes

@@ -50,7 +50,7 @@ def test_streams_are_told_by_their_own_level(lines: list[str]) -> None:
     """Opening and ending are lines with the number of open streams, and name nobody."""
     memory = MemorySite(CONFIG)
     memory.site.reconfigure(settings("debug"))
-    streams = memory.site.page.dispatcher.context.state.streams
+    streams = memory.site.routes.dispatcher.context.state.streams
     lines.clear()
     streams.opened("192.0.2.1")
     streams.closed("192.0.2.1")
