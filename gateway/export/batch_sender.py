@@ -124,10 +124,7 @@ class BatchSender:
     def _begin(self, minute: int | None) -> Deferred[None]:
         flushing = Deferred.fromCoroutine(self._flush(minute)).addErrback(_handle_expected)
         self._flushing = done = supervise(flushing, _log, "exporter: the flush failed, events wait for the next")
-        if not done.called:
-            done.addCallback(self._flushed)
-        else:
-            self._flushing = None
+        done.addCallback(self._flushed)
         return settle_all([done])
 
     async def _flush(self, minute: int | None) -> None:

@@ -119,9 +119,8 @@ class ExportPipeline:
             self._store = store
             if self._switching is None:
                 switching = Deferred.fromCoroutine(self._switch())
-                switched = supervise(switching, _log, "exporter: changing its settings failed")
-                self._switching = None if switched.called else switched
-                switched.addCallback(self._switched)
+                self._switching = supervise(switching, _log, "exporter: changing its settings failed")
+                self._switching.addCallback(self._switched)
 
     def write(self, parcel: Parcel) -> Deferred[None]:
         """Write events to disk; fires once they are there or counted as dropped, and never fails.
@@ -173,9 +172,8 @@ class ExportPipeline:
             self._timer.start(seconds, self._start_write)
 
     def _start_write(self) -> None:
-        writing = supervise(Deferred.fromCoroutine(self._write()), _log, "exporter: writing evaluations failed")
-        self._writing = None if writing.called else writing
-        writing.addCallback(self._write_ended)
+        self._writing = supervise(Deferred.fromCoroutine(self._write()), _log, "exporter: writing evaluations failed")
+        self._writing.addCallback(self._write_ended)
 
     def _write_ended(self, _: object) -> None:
         self._writing = None

@@ -12,7 +12,7 @@ from tracked import ROOT, tracked_files
 REPLACED = re.compile(
     r"web hooks?|\bthe peer\b|\btold\b|\bwhom\b|\bwhoever\b|\banew\b|\bby and by\b|that there (is|are)\b", re.IGNORECASE
 )
-KEPT = re.compile(r"--kill-whom")  # an option of systemctl
+KEPT = re.compile(r"--kill-whom|\bminute, told\b|\btold +BLOB")  # an option of systemctl; a column of a database
 PLACES = ("gateway", "docs", "README.md")
 
 

@@ -8,14 +8,14 @@ CREATE TABLE configs (
     at      REAL NOT NULL
 ) STRICT;
 
--- The SDKs of the settings: so that one that comes or goes while the gateway is down is noticed.
+-- The SDKs of the settings, to notice those that are added or removed while the gateway is down.
 CREATE TABLE sdks (
     sdk_id  TEXT PRIMARY KEY,
     present INTEGER NOT NULL,
-    acts    INTEGER NOT NULL             -- how often it came or went, as told
+    acts    INTEGER NOT NULL             -- how often it was added or removed
 ) STRICT, WITHOUT ROWID;
 
--- How often one very transition was recorded, so that on, off, on, off has four different ids.
+-- How often a transition was recorded, so that on, off, on, off has four different ids.
 CREATE TABLE transitions (
     sdk_id   TEXT NOT NULL,
     old_etag TEXT NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE INDEX changes_at ON changes (at);
 
--- Integers that receivers store.  AUTOINCREMENT: a number is never given twice, whatever is deleted.
+-- Integer ids that receivers store.  AUTOINCREMENT: an id is never assigned again after a deletion.
 CREATE TABLE numbers (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     kind          TEXT NOT NULL,         -- environment | project | feature | state | segment
@@ -72,9 +72,9 @@ CREATE TABLE messages (
     reason    TEXT NOT NULL DEFAULT '',
     due       REAL NOT NULL,             -- when to try next, while pending
     tries     INTEGER NOT NULL DEFAULT 0,
-    earlier   INTEGER NOT NULL DEFAULT 0, -- of them, before somebody asked for another round
+    earlier   INTEGER NOT NULL DEFAULT 0, -- of them, before a retry was requested
     first_try REAL,
-    asked     REAL NOT NULL DEFAULT 0,  -- not before this moment, says the receiver that refused it last
+    asked     REAL NOT NULL DEFAULT 0,  -- no attempt before then, by the last Retry-After
     finished  REAL,
     UNIQUE (endpoint, id)
 ) STRICT;
@@ -109,8 +109,8 @@ CREATE TABLE wakes (
     argument TEXT NOT NULL
 ) STRICT;
 
--- Evaluation events that wait for a batch: some per row, as JSON with a comma between two.
--- The large column is the last one and its size is beside it: SQLite reads through a row up to what is asked for.
+-- Evaluation events that wait for a batch: several per row, as JSON separated by commas.
+-- The large column is the last, because SQLite reads a row up to the columns of the query.
 CREATE TABLE spool (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
     count  INTEGER NOT NULL,
@@ -118,7 +118,7 @@ CREATE TABLE spool (
     events BLOB NOT NULL
 ) STRICT;
 
--- Evaluations that are told together once their minute is over.
+-- Evaluations that become one event once their minute is over.
 CREATE TABLE minutes (
     minute INTEGER NOT NULL,             -- its first second
     told   BLOB NOT NULL,                -- the event but for its count
@@ -126,8 +126,8 @@ CREATE TABLE minutes (
     PRIMARY KEY (minute, told)
 ) STRICT, WITHOUT ROWID;
 
--- Batches that wait for a receiver, for good as they are: the rows of the spool up to one, and what stands in front.
--- AUTOINCREMENT: a sequence is never given twice.
+-- Batches that wait for a receiver and never change: the rows of the spool up to ``last``, after ``head``.
+-- AUTOINCREMENT: a sequence is never assigned again.
 CREATE TABLE batches (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     id       TEXT NOT NULL UNIQUE,
@@ -135,7 +135,7 @@ CREATE TABLE batches (
     last     INTEGER NOT NULL            -- its last row in the spool
 ) STRICT;
 
--- How much is in the spool, always: to add it up each time would cost the more the longer a receiver is away.
+-- The size of the spool, kept by triggers: a sum would take longer the more events wait.
 CREATE TABLE spooled (
     bytes INTEGER NOT NULL,
     count INTEGER NOT NULL

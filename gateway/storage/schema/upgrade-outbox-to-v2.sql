@@ -1,9 +1,9 @@
--- What receivers ask by Retry-After is kept, so that a message that may go early never goes before that.
+-- The time of the last Retry-After, before which a message is not sent even if it may be sent early.
 ALTER TABLE messages ADD COLUMN asked REAL NOT NULL DEFAULT 0;
--- It was not kept before: what was asked then cannot have been later than the attempt that was planned.
+-- Version 1 did not store it; it was not later than the next attempt.
 UPDATE messages SET asked = due WHERE state = 'pending' AND tries > 0;
 
--- The size of the events stands in front of them, and commas take the place of line feeds.
+-- The size of the events precedes them, and commas replace line feeds.
 CREATE TABLE spool_v2 (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
     count  INTEGER NOT NULL,

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.text import canonical_json, iso
 from gateway.webhooks.formats.definition import SegmentEdit, segment_edits
-from gateway.webhooks.formats.message import Message
+from gateway.webhooks.formats.message import Message, message_about
 from gateway.webhooks.formats.message_ids import message_id, sdk_message_id
 
 if TYPE_CHECKING:
@@ -66,17 +66,13 @@ class _Act:
 def compose(change: Change, endpoint: Endpoint, ids: IntegerIds) -> list[Message]:
     """Return the acts of a change: flags created, updated and deleted, then segments, then the environment."""
     return [
-        Message(
-            id=message_id(change, FORMAT, act.type, *act.target),
-            endpoint=endpoint.name,
-            format=FORMAT,
-            type=act.type,
-            subject=act.subject,
-            body=_encode(act, change.sdk_id, change.author, change.at, ids),
-            created=change.at,
-            sdk_id=change.sdk_id,
-            old_etag=change.old.etag,
-            new_etag=change.new.etag,
+        message_about(
+            change,
+            endpoint,
+            message_id(change, FORMAT, act.type, *act.target),
+            act.type,
+            act.subject,
+            _encode(act, change.sdk_id, change.author, change.at, ids),
         )
         for act in _acts(change, ids)
     ]

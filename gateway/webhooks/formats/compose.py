@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.text import iso
 from gateway.webhooks.formats import audit_log, chat, envelope, environment, notifier
-from gateway.webhooks.formats.message import EndpointMessages, Message, Skipped
+from gateway.webhooks.formats.message import EndpointMessages, Message, message_about, skipped
 from gateway.webhooks.formats.message_ids import message_id
 from gateway.webhooks.formats.subscription import wants_sdk
 from gateway.webhooks.formats.summary import Span
@@ -41,7 +41,8 @@ def compose(
     if not change.changes:
         return EndpointMessages()
     if not wants_sdk(endpoint, change.sdk_id):
-        return _skip(change, endpoint, f"the endpoint does not subscribe to SDK '{change.sdk_id}'")
+        reason = f"the endpoint does not subscribe to SDK '{change.sdk_id}'"
+        return EndpointMessages(skipped=(skipped(change, endpoint, CONFIG_UPDATED, reason),))
     match endpoint.format:
         case "envelope":
             return envelope.compose(change, endpoint, defaults or {})
@@ -52,38 +53,12 @@ def compose(
         case "notifier":
             changes = change.changes
             if not (changes.added or changes.removed or changes.updated):
-                return _skip(change, endpoint, "no flag changed")
+                return EndpointMessages(skipped=(skipped(change, endpoint, CONFIG_UPDATED, "no flag changed"),))
             body = notifier.encode({**meta, **endpoint.meta}, notifier.flags_of(change))
         case service:
             body = chat.encode(service, change)
-    message = Message(
-        id=message_id(change, endpoint.format, CONFIG_UPDATED),
-        endpoint=endpoint.name,
-        format=endpoint.format,
-        type=CONFIG_UPDATED,
-        subject=change.sdk_id,
-        body=body,
-        created=change.at,
-        sdk_id=change.sdk_id,
-        old_etag=change.old.etag,
-        new_etag=change.new.etag,
-    )
-    return EndpointMessages((message,))
-
-
-def _skip(change: Change, endpoint: Endpoint, reason: str) -> EndpointMessages:
-    skipped = Skipped(
-        id=message_id(change, endpoint.format, CONFIG_UPDATED, "", "skipped"),
-        endpoint=endpoint.name,
-        format=endpoint.format,
-        type=CONFIG_UPDATED,
-        subject=change.sdk_id,
-        reason=reason,
-        count=1,
-        created=change.at,
-        sdk_id=change.sdk_id,
-    )
-    return EndpointMessages(skipped=(skipped,))
+    name = message_id(change, endpoint.format, CONFIG_UPDATED)
+    return EndpointMessages((message_about(change, endpoint, name, CONFIG_UPDATED, change.sdk_id, body),))
 
 
 def compose_sdk_message(

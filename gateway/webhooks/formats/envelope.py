@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.text import milliseconds
 from gateway.webhooks.formats.definition import full_definition, segment_edits
-from gateway.webhooks.formats.message import EndpointMessages, Message, Skipped
+from gateway.webhooks.formats.message import EndpointMessages, Message, message_about, skipped
 from gateway.webhooks.formats.message_ids import failure_id, message_id
 from gateway.webhooks.formats.subscription import wants_type, watched_users
 
@@ -59,8 +59,13 @@ def compose(change: Change, endpoint: Endpoint, defaults: Mapping[str, Attribute
             messages.append(_message(change, endpoint, event))
         else:
             unwanted[event.type] = unwanted.get(event.type, 0) + 1
-    skipped = tuple(_skipped(change, endpoint, kind, count) for kind, count in unwanted.items())
-    return EndpointMessages(tuple(messages), skipped)
+    return EndpointMessages(
+        tuple(messages),
+        tuple(
+            skipped(change, endpoint, kind, f"the endpoint does not subscribe to {kind}", count)
+            for kind, count in unwanted.items()
+        ),
+    )
 
 
 def _events(change: Change, endpoint: Endpoint, defaults: Mapping[str, Attribute]) -> Iterator[_Event]:
@@ -125,32 +130,8 @@ def _message(change: Change, endpoint: Endpoint, event: _Event) -> Message:
         "changedBy": change.author.display_name if change.author else None,
         "changeNotes": change.notes,
     }
-    return Message(
-        id=name,
-        endpoint=endpoint.name,
-        format=FORMAT,
-        type=event.type,
-        subject=event.subject,
-        body=encode(name, event.type, change.at, data),
-        created=change.at,
-        sdk_id=change.sdk_id,
-        old_etag=change.old.etag,
-        new_etag=change.new.etag,
-    )
-
-
-def _skipped(change: Change, endpoint: Endpoint, kind: str, count: int) -> Skipped:
-    return Skipped(
-        id=message_id(change, FORMAT, kind, "", "skipped"),
-        endpoint=endpoint.name,
-        format=FORMAT,
-        type=kind,
-        subject=change.sdk_id,
-        reason=f"the endpoint does not subscribe to {kind}",
-        count=count,
-        created=change.at,
-        sdk_id=change.sdk_id,
-    )
+    body = encode(name, event.type, change.at, data)
+    return message_about(change, endpoint, name, event.type, event.subject, body)
 
 
 def compose_failure_message(endpoint: Endpoint, failed: Message, error: str, at: float) -> Message:

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.text import iso
 from gateway.webhooks.formats.definition import Value, default_value, is_boolean
-from gateway.webhooks.formats.message import EndpointMessages, Message, Skipped
+from gateway.webhooks.formats.message import EndpointMessages, Message, message_about, skipped
 from gateway.webhooks.formats.message_ids import message_id
 from gateway.webhooks.formats.overrides import Override, Target, overrides
 
@@ -108,14 +108,11 @@ def compose(change: Change, endpoint: Endpoint, ids: IntegerIds) -> EndpointMess
                     omitted += 1
                     continue
             messages.append(_message(change, endpoint, key, states.before_and_after(target, before, after), target))
-    return EndpointMessages(tuple(messages), _skipped(change, endpoint, omitted) if omitted else (), omitted)
-
-
-def _skipped(change: Change, endpoint: Endpoint, omitted: int) -> tuple[Skipped, ...]:
-    kind = "FLAG_UPDATED"
-    name = message_id(change, FORMAT, kind, "", "omitted")
-    why = f"identifiers beyond the first {IDENTIFIER_LIMIT} of a rule"
-    return (Skipped(name, endpoint.name, FORMAT, kind, change.sdk_id, why, omitted, change.at, change.sdk_id),)
+    if not omitted:
+        return EndpointMessages(tuple(messages))
+    reason = f"identifiers beyond the first {IDENTIFIER_LIMIT} of a rule"
+    record = skipped(change, endpoint, "FLAG_UPDATED", reason, omitted, "omitted")
+    return EndpointMessages(tuple(messages), (record,), omitted)
 
 
 _NONE = Override(0, None, b"")
@@ -194,15 +191,5 @@ class _States:
 def _message(change: Change, endpoint: Endpoint, key: str, data: Data, target: Target | None = None) -> Message:
     kind = "FLAG_DELETED" if data.new_state is None else "FLAG_UPDATED"
     target_name = () if target is None else (target.kind, target.name)
-    return Message(
-        id=message_id(change, FORMAT, kind, key, *target_name),
-        endpoint=endpoint.name,
-        format=FORMAT,
-        type=kind,
-        subject=key,
-        body=msgspec.json.encode(Event(data, kind)),
-        created=change.at,
-        sdk_id=change.sdk_id,
-        old_etag=change.old.etag,
-        new_etag=change.new.etag,
-    )
+    name = message_id(change, FORMAT, kind, key, *target_name)
+    return message_about(change, endpoint, name, kind, key, msgspec.json.encode(Event(data, kind)))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
+
+from gateway.webhooks.formats.message_ids import message_id
+
+if TYPE_CHECKING:
+    from gateway.settings import Endpoint
+    from gateway.webhooks.formats.change import Change
 
 
 @attrs.frozen
@@ -79,3 +85,17 @@ class EndpointMessages:
     messages: tuple[Message, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     omitted: int = 0  # identifiers beyond the limit of a rule
+
+
+def message_about(change: Change, endpoint: Endpoint, name: str, kind: str, subject: str, body: bytes) -> Message:
+    """Return a message about a change, with the id ``name``."""
+    old, new = change.old.etag, change.new.etag
+    return Message(name, endpoint.name, endpoint.format, kind, subject, body, change.at, change.sdk_id, old, new)
+
+
+def skipped(
+    change: Change, endpoint: Endpoint, kind: str, reason: str, count: int = 1, what: str = "skipped"
+) -> Skipped:
+    """Return the record of ``count`` messages that the endpoint does not get."""
+    name, sdk_id = message_id(change, endpoint.format, kind, "", what), change.sdk_id
+    return Skipped(name, endpoint.name, endpoint.format, kind, sdk_id, reason, count, change.at, sdk_id)
