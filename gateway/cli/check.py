@@ -9,52 +9,36 @@ import attrs
 import click
 
 from gateway.cli.options import settings_options, settings_sources
+from gateway.cli.start_checks import start_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from rich.console import Console
 
-    from gateway.settings import Loaded, Problem, Settings
+    from gateway.settings import Loaded, Problem
 
 
 @click.command(short_help="Validate the settings and print the effective ones.")
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def check(*, as_json: bool) -> None:
+@click.option("--strict", is_flag=True, help="Exit with status 1 if there is a warning.")
+def check(*, as_json: bool, strict: bool) -> None:
     """Validate the settings and print the effective ones, with secrets masked.
 
-    Reads the file, the environment and the certificates as the gateway does at its start; starts nothing.
-    The exit status is 1 if the gateway would refuse to start.
+    Tries what a start needs: certificates, ports, the outbox, the files that the settings name.  Nothing is started
+    or created.  The exit status is 1 if the gateway would refuse to start.
     """
-    loaded = settings_sources().file().read()
+    sources = settings_sources()
+    loaded = sources.file().read()
     if loaded.settings is not None:
-        loaded = attrs.evolve(loaded, problems=tuple(_unusable_files(loaded.settings)))
+        loaded = attrs.evolve(loaded, problems=tuple(start_problems(loaded.settings, sources.environ())))
     if as_json:
         click.echo(json.dumps(_plain(loaded), indent=2, ensure_ascii=False))
     else:
         _print(loaded)
-    if loaded.problems:
+    if loaded.problems or (strict and loaded.warnings):
         raise SystemExit(1)
-
-
-def _unusable_files(settings: Settings) -> Iterator[Problem]:
-    """Yield the problems of the certificate files that the settings name; the outbox and ports are not tried."""
-    from gateway.http_client import TrustError, load_trust
-    from gateway.settings import Problem
-    from gateway.web.server import TlsError, build_context
-
-    ca_files = {"upstream.ca_file": settings.upstream.ca_file, "exporter.ca_file": settings.exporter.ca_file}
-    for option, path in ca_files.items():
-        try:
-            load_trust(path, option)
-        except TrustError as error:
-            yield Problem(path="", text=str(error))
-    try:
-        if settings.http.enabled and settings.tls.enabled:
-            build_context(settings.tls)
-    except TlsError as error:
-        yield Problem(path="", text=str(error))
 
 
 def _plain(loaded: Loaded) -> dict[str, object]:
