@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from gateway.cli import main, options
-from outbound_memory import DirectStore
+from outbox_memory import DirectStore
 
 KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
 SETTINGS = "http: {port: 9050}\n"
