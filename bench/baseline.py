@@ -38,7 +38,7 @@ read = msgspec.json.Decoder(Body).decode
 
 
 def frame(user: User) -> bytes:
-    return b"data: " + config.encode_all(user) + b"\n\n"
+    return b"data: " + config.evaluate_all(user).json() + b"\n\n"
 
 
 class Stream(Resource):
@@ -69,7 +69,7 @@ def evaluate(request: Any) -> bytes:
 @app.route("/api/sdk1/eval-all", methods=["POST"])
 def evaluate_all(request: Any) -> bytes:
     request.setHeader("Content-Type", "application/json")
-    return config.encode_all(User(read(request.content.read()).user))
+    return config.evaluate_all(User(read(request.content.read()).user)).json()
 
 
 @app.route("/ofrep/v1/evaluate/flags/<key>", methods=["POST"])
@@ -81,7 +81,7 @@ def ofrep(request: Any, key: str) -> bytes:
 @app.route("/ofrep/v1/evaluate/flags", methods=["POST"])
 def ofrep_all(request: Any) -> bytes:
     request.setHeader("Content-Type", "application/json")
-    return b'{"flags":[' + config.encode_ofrep(User(read(request.content.read()).context)) + b"]}"
+    return b'{"flags":[' + config.evaluate_all(User(read(request.content.read()).context)).ofrep() + b"]}"
 
 
 @app.route("/configuration-files/<path:name>")

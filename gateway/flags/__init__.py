@@ -1,6 +1,6 @@
 """Config JSON v6, evaluated: the heart of the gateway, and pure.
 
-    upstream bytes ──► load() ──► Snapshot ──► evaluate / encode_all ──► Result
+    upstream bytes ──► load() ──► Snapshot ──► evaluate(_all) ──► Result, Evaluation
                                      └──► difference(old, new) ──► ChangeSet
 
 Everything here is a function of its arguments: no clock, no sockets, no chance.
@@ -8,7 +8,7 @@ Everything here is a function of its arguments: no clock, no sockets, no chance.
 
 from __future__ import annotations
 
-from gateway.flags.all_flags import PERSONAL_ATTRIBUTES
+from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, Evaluation
 from gateway.flags.difference import ChangeSet, difference, unmoved
 from gateway.flags.encoding import encode_value
 from gateway.flags.errors import ConfigError, InvalidAttribute
@@ -26,6 +26,7 @@ __all__ = (
     "Attribute",
     "ChangeSet",
     "ConfigError",
+    "Evaluation",
     "Explanation",
     "Flag",
     "InvalidAttribute",

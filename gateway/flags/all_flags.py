@@ -1,242 +1,239 @@
-"""All flags for one user: what users share is made once per set of shared attributes, the rest for each user.
+"""Evaluation of all flags of a config for one user; users with equal shared attributes share the work.
 
-    shared attributes ──► Shared (made once: its texts have gaps) ┐
-                                                                  ├──► the whole text, and its number
-    the user's own attributes ──► the Results of personal flags ──┘
+    shared attributes ──► SharedResults (cached: results, and JSON with gaps) ┐
+                                                                              ├──► Evaluation: JSON, fingerprint
+    attributes of the user alone ──► results of the personal flags ───────────┘
 
-A flag is personal when it reads an attribute that hardly two users have in common, such as ``Identifier``.
-Which attributes those are shows as users come: where remembering does not pay, the widest attribute becomes one.
+A flag is personal when it reads an attribute that few users have in common, such as ``Identifier``; all others are
+shared. Which attributes are personal is found out at run time: when the cache has more misses than hits, the
+attribute with the most values becomes personal.
 """
 
 from __future__ import annotations
 
 from operator import getitem
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from gateway.flags.batch import Decider
 from gateway.flags.fingerprint import DIGEST_BYTES, MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.flags.flag import Flag
     from gateway.flags.result import Result
     from gateway.flags.user import Attribute, User
 
-PERSONAL_ATTRIBUTES: Final = frozenset({"Identifier", "Email"})  # known beforehand: one value per user as a rule
-SHARED_BYTES: Final = 4 * 1024 * 1024  # about as much is kept of what users share, per Snapshot and text
-SHARED_SETS: Final = (16, 512)  # least and most sets of attributes that are remembered, whatever their size
-SET_CHARACTERS: Final = 1024  # of the attributes of one set; a longer one is rare, or sent to fill memory: not kept
-ITEM_CHARACTERS: Final = 16  # that the item of a list counts for, beside its own
-CODED_FLAGS: Final = 1024  # personal flags whose outcomes are remembered for a user, a byte each; of more none are
-
-Text = Literal["entry", "ofrep"]
-"""Which text: evaluate-all's object, or OFREP's items with commas between them."""
+PERSONAL_ATTRIBUTES: Final = frozenset({"Identifier", "Email"})  # from the start: usually one value per user
+CACHE_BYTES: Final = 4 * 1024 * 1024  # of JSON, per Snapshot and kind of JSON; roughly
+CACHE_ENTRIES: Final = (16, 512)  # least and most entries, whatever their size
+ENTRY_CHARACTERS: Final = 1024  # of the attributes in one entry; longer ones are rare, or sent to fill memory: not kept
+ITEM_CHARACTERS: Final = 16  # overhead of one list item, in addition to its own length
+MEMO_FLAGS: Final = 1024  # personal flags whose results fit into ``User.memo``, one byte each; more are not stored
 
 
-class Division:
-    """Which flags are shared and which are personal; ``token`` stands for this order of personal flags."""
+class Partition:
+    """The flags of one config, divided into shared and personal ones; ``token`` stands for the personal ones."""
 
     __slots__ = (
-        "_before", "_carried", "_coded", "_codes", "_decide", "_entries", "_layout", "_resolve",
-        "names", "own", "personal", "shared", "token",
+        "_carried", "_code_tables", "_layout", "_previous_token", "_resolvers",
+        "coded", "entries", "evaluate", "personal", "personal_attributes", "shared", "shared_attributes", "token",
     )  # fmt: skip
 
-    def __init__(self, flags: Sequence[Flag], own: frozenset[str], previous: Division | None = None) -> None:
-        self.own: Final = own  # the attributes that make a flag personal
+    def __init__(self, flags: Sequence[Flag], attributes: frozenset[str], previous: Partition | None = None) -> None:
+        self.personal_attributes: Final = attributes
         personal: list[Flag] = []
         shared: list[Flag] = []
-        layout: list[int] = []  # how many shared flags stand before each personal one
+        layout: list[int] = []  # the number of shared flags before each personal one
         for flag in flags:
-            if own.isdisjoint(flag.attributes):
+            if attributes.isdisjoint(flag.attributes):
                 shared.append(flag)
             else:
                 layout.append(len(shared))
                 personal.append(flag)
         self.personal: Final = tuple(personal)
         self.shared: Final = tuple(shared)
-        self.names: Final = tuple(sorted({name for flag in shared for name in flag.attributes}))
+        self.shared_attributes: Final = tuple(sorted({name for flag in shared for name in flag.attributes}))
+        self.evaluate: Final[Callable[[User], Sequence[Result]]] = Decider(personal)
+        self.coded: Final = [flag.outcomes.coded for flag in personal]
+        self.entries: Final = [flag.outcomes.entries for flag in personal]
         self._layout = (0, *layout, len(shared))
-        self._decide = Decider(personal)
-        self._resolve = [flag.resolve for flag in personal]
-        self._codes = [flag.outcomes.codes for flag in personal]
-        self._coded = [flag.outcomes.coded for flag in personal]
-        self._entries = [flag.outcomes.entries for flag in personal]
+        self._resolvers = [flag.resolve for flag in personal]
+        self._code_tables = [flag.outcomes.codes for flag in personal]
         same = previous is not None and previous.personal == self.personal  # Flags are compared by identity
         self.token: Final[object] = previous.token if previous is not None and same else object()
-        self._before = self._carried = None
+        self._previous_token: object = None
+        self._carried: list[int] = []  # the position of each personal flag in the previous partition, -1 for a new one
         if previous is not None and not same:
-            places = {flag: place for place, flag in enumerate(previous.personal)}
-            self._before, self._carried = previous.token, [places.get(flag, -1) for flag in personal]
+            positions = {flag: position for position, flag in enumerate(previous.personal)}
+            self._previous_token = previous.token
+            self._carried = [positions.get(flag, -1) for flag in personal]
 
     def template(self, texts: Sequence[bytes]) -> list[bytes]:
-        """Return the texts of the shared flags with empty places between them, at odd positions, for the others'."""
+        """Join the texts of the shared flags; the items at odd positions are empty, one for each personal flag."""
         bounds = self._layout
         last = len(bounds) - 2
         parts: list[bytes] = []
-        for place in range(last + 1):
-            gap = b",".join(texts[bounds[place] : bounds[place + 1]])
-            before = b"," if place > 0 and (gap or place < last) else b""
-            after = b"," if gap and place < last else b""
+        for position in range(last + 1):
+            gap = b",".join(texts[bounds[position] : bounds[position + 1]])
+            before = b"," if position > 0 and (gap or position < last) else b""
+            after = b"," if gap and position < last else b""
             parts += [before + gap + after, b""]
         return parts[:-1]
 
-    def decide(self, user: User) -> Sequence[Result]:
-        """Return the outcomes of the personal flags; what is remembered of an immutable user is not decided again."""
-        token = user.decided_for
-        if token is not None:
-            codes = user.decided  # of all flags, and then the number, at which ``map`` does not look
-            if token is self.token:
-                return list(map(getitem, self._coded, codes))
-            if token is self._before and self._carried is not None:
-                return [
-                    resolve(user) if place < 0 else coded[codes[place]]
-                    for resolve, coded, place in zip(self._resolve, self._coded, self._carried, strict=True)
-                ]
-        return self._decide(user)
+    def evaluate_and_store(self, user: User) -> Sequence[Result]:
+        """Return the results of the personal flags and store them in ``user.memo``, if they fit.
 
-    def decided(self, user: User) -> Sequence[Result]:
-        """Return what ``decide`` does, and remember it."""
-        results = self.decide(user)
-        if user.decided_for is not self.token:
-            self._remember(user, results)
+        Results that it holds from the previous config are taken over for the flags that are still the same.
+        """
+        if user.memo_token is not None and user.memo_token is self._previous_token:
+            known = user.memo
+            results: Sequence[Result] = [
+                resolve(user) if position < 0 else coded[known[position]]
+                for resolve, coded, position in zip(self._resolvers, self.coded, self._carried, strict=True)
+            ]
+        else:
+            results = self.evaluate(user)
+        if len(results) <= MEMO_FLAGS:
+            try:
+                codes = [codes[result] for codes, result in zip(self._code_tables, results, strict=True)]
+            except KeyError:  # a result that no user had before
+                codes = [flag.outcomes.code(result) for flag, result in zip(self.personal, results, strict=True)]
+            if max(codes, default=0) < 256:  # flags with more results are rare; they are evaluated every time
+                total = sum([result.number for result in results]) & MASK
+                user.memo, user.memo_token = bytes(codes) + total.to_bytes(DIGEST_BYTES, "big"), self.token
         return results
 
-    def entries(self, user: User) -> tuple[Sequence[bytes], int]:
-        """Return the entries of the personal flags, and the sum of their numbers modulo 2**64; remembers the rest."""
-        if user.decided_for is not self.token:
-            results = self.decide(user)
-            return [result.entry for result in results], self._remember(user, results)
-        decided = user.decided
-        return list(map(getitem, self._entries, decided)), int.from_bytes(decided[-DIGEST_BYTES:], "big")
 
-    def _remember(self, user: User, results: Sequence[Result]) -> int:
-        number = sum([result.number for result in results]) & MASK
-        if len(results) <= CODED_FLAGS:
-            try:
-                codes = [codes[result] for codes, result in zip(self._codes, results, strict=True)]
-            except KeyError:  # the first of its kind
-                codes = [flag.outcomes.code(result) for flag, result in zip(self.personal, results, strict=True)]
-            if max(codes, default=0) < 256:  # a flag of more outcomes is possible, and rare enough to be decided anew
-                user.decided, user.decided_for = bytes(codes) + number.to_bytes(DIGEST_BYTES, "big"), self.token
-        return number
+class SharedResults:
+    """The results of the shared flags for one combination of the attributes that they read.
 
+    ``entries`` and ``ofrep`` are the templates of the two kinds of JSON; both are made on first use.
+    """
 
-class Shared:
-    """The outcomes of the shared flags for one set of attributes."""
+    __slots__ = ("entries", "number", "ofrep", "ofrep_number", "partition", "results")
 
-    __slots__ = ("_division", "_templates", "number", "ofrep_number", "results")
-
-    def __init__(self, division: Division, user: User) -> None:
-        self.results: Final = tuple([flag.resolve(user) for flag in division.shared])
+    def __init__(self, partition: Partition, user: User) -> None:
+        self.partition: Final = partition
+        self.results: Final = tuple([flag.resolve(user) for flag in partition.shared])
         self.number: Final = sum([result.number for result in self.results])
         self.ofrep_number: Final = sum([result.ofrep_number for result in self.results])
-        self._division = division
-        self._templates: dict[Text, list[bytes]] = {}
+        self.entries: list[bytes] | None = None
+        self.ofrep: list[bytes] | None = None
 
-    def woven(self, text: Text, own: Sequence[Result]) -> bytes:
-        """Return the whole text: the shared ones, with those of the personal flags' outcomes in their places."""
-        if text == "entry":
-            return self.filled(text, [result.entry for result in own])
-        return self.filled(text, [result.ofrep for result in own])
+    def make_entries(self) -> list[bytes]:
+        """Make and return the template of the JSON object."""
+        template = self.entries = self.partition.template([result.entry for result in self.results])
+        template[0] = b"{" + template[0]
+        template[-1] += b"}"
+        return template
 
-    def filled(self, text: Text, own: Sequence[bytes]) -> bytes:
-        """Return the whole text, of whose personal places ``own`` are the texts."""
-        parts = self._template(text).copy()
-        parts[1::2] = own
+    def make_ofrep(self) -> list[bytes]:
+        """Make and return the template of OFREP's items."""
+        template = self.ofrep = self.partition.template([result.ofrep for result in self.results])
+        return template
+
+
+class Evaluation:
+    """All flags of one Snapshot, evaluated for one user; encoded on demand."""
+
+    __slots__ = ("_codes", "_personal", "_shared")
+
+    def __init__(self, shared: SharedResults, personal: Sequence[Result] | None, codes: bytes | None) -> None:
+        self._shared = shared
+        self._personal = personal  # None only if there are codes
+        self._codes = codes
+
+    def json(self) -> bytes:
+        """Return ``{"<key>":{"value":…,"variationId":…},…}`` in the order of ``keys``; null for failed flags."""
+        shared, personal = self._shared, self._personal
+        parts = (shared.entries or shared.make_entries()).copy()
+        if personal is None:
+            # ``map`` ends with the flags and does not reach the fingerprint behind the codes.
+            parts[1::2] = map(getitem, shared.partition.entries, self._codes or b"")
+        else:
+            parts[1::2] = [result.entry for result in personal]
         return b"".join(parts)
 
-    def _template(self, text: Text) -> list[bytes]:
-        known = self._templates.get(text)
-        if known is None:
-            if text == "entry":
-                known = self._division.template([result.entry for result in self.results])
-                known[0] = b"{" + known[0]
-                known[-1] += b"}"
-            else:
-                known = self._division.template([result.ofrep for result in self.results])
-            self._templates[text] = known
-        return known
+    def ofrep(self) -> bytes:
+        """Return OFREP's items of all flags, in the order of ``keys``, with commas between them."""
+        shared = self._shared
+        parts = (shared.ofrep or shared.make_ofrep()).copy()
+        parts[1::2] = [result.ofrep for result in self._personal or self._decoded()]
+        return b"".join(parts)
+
+    def results(self) -> Sequence[Result]:
+        """Return the results of all flags, in any order."""
+        return (*self._shared.results, *(self._personal or self._decoded()))
+
+    def fingerprint(self) -> int:
+        """Return the sum of the fingerprints of the members of ``json()``, modulo 2**64."""
+        codes = self._codes
+        if codes is not None:
+            return (self._shared.number + int.from_bytes(codes[-DIGEST_BYTES:], "big")) & MASK
+        return (self._shared.number + sum([result.number for result in self._personal or ()])) & MASK
+
+    def ofrep_fingerprint(self) -> int:
+        """Return the sum of the fingerprints of the items of ``ofrep()``."""
+        return self._shared.ofrep_number + sum([one.ofrep_number for one in self._personal or self._decoded()])
+
+    def _decoded(self) -> Sequence[Result]:
+        return list(map(getitem, self._shared.partition.coded, self._codes or b""))
 
 
-class Overview:
-    """All flags of one Snapshot; made for any user, and remembering what users share."""
+class AllFlags:
+    """Evaluates all flags of one Snapshot for one user after the other and caches what users share."""
 
-    __slots__ = ("_calls", "_flags", "_limit", "_state")
+    __slots__ = ("_flags", "_limit", "_lookups", "cache", "partition")
 
-    def __init__(self, flags: Sequence[Flag], previous: Division | None = None) -> None:
+    def __init__(self, flags: Sequence[Flag], previous: Partition | None = None) -> None:
         self._flags = flags
-        least, most = SHARED_SETS
+        least, most = CACHE_ENTRIES
         widest = sum([flag.outcomes.widest for flag in flags]) or 1
-        self._limit = max(least, min(most, SHARED_BYTES // widest))
-        own = PERSONAL_ATTRIBUTES if previous is None else previous.own
-        self._state: tuple[Division, dict[tuple[object, ...], Shared]] = (Division(flags, own, previous), {})
-        self._calls = 0  # since nothing was remembered
+        self._limit = max(least, min(most, CACHE_BYTES // widest))
+        attributes = PERSONAL_ATTRIBUTES if previous is None else previous.personal_attributes
+        self.partition = Partition(flags, attributes, previous)
+        self.cache: dict[tuple[object, ...], SharedResults] = {}
+        self._lookups = 0  # since the cache was empty
 
-    @property
-    def division(self) -> Division:
-        """What the next Snapshot's overview begins with."""
-        return self._state[0]
-
-    def text(self, user: User, text: Text) -> bytes:
-        """Return the texts of all flags, in the order of their keys."""
-        division, shared = self._shared(user)
-        return shared.woven(text, division.decide(user))
-
-    def told(self, user: User, text: Text) -> tuple[bytes, Sequence[Result]]:
-        """Return the texts of all flags, and the outcomes behind them in any order."""
-        division, shared = self._shared(user)
-        own = division.decide(user)
-        return shared.woven(text, own), (*shared.results, *own)
-
-    def outcomes(self, user: User) -> Sequence[Result]:
-        """Return the outcomes of all flags in any order; remembers as ``shown`` does."""
-        division, shared = self._shared(user)
-        return (*shared.results, *division.decided(user))
-
-    def shown(self, user: User) -> tuple[bytes, int]:
-        """Return the object of all entries and the sum of their numbers; remembers what was decided for ``user``.
-
-        The sum is modulo 2**64.
-        """
-        division, shared = self._shared(user)
-        own, number = division.entries(user)
-        return shared.filled("entry", own), (shared.number + number) & MASK
-
-    def ofrep_number(self, user: User) -> int:
-        """Return the sum of the numbers of OFREP's items; remembers what was decided for ``user``."""
-        division, shared = self._shared(user)
-        return shared.ofrep_number + sum([result.ofrep_number for result in division.decided(user)])
-
-    def _shared(self, user: User) -> tuple[Division, Shared]:
-        division, known = self._state
-        values: tuple[Attribute | bool | None, ...] = (user.present, *map(user.given.get, division.names))
-        self._calls += 1
-        shared = known.get(values)
+    def evaluate(self, user: User, remember: bool) -> Evaluation:  # noqa: FBT001  (a keyword costs 2 % of a push)
+        """Evaluate all flags; ``remember`` uses and updates ``user.memo``."""
+        partition = self.partition
+        values = (user.present, *map(user.given.get, partition.shared_attributes))
+        self._lookups += 1
+        shared = self.cache.get(values)
         if shared is None:
-            if _characters(values) > SET_CHARACTERS:
-                return division, Shared(division, user)
-            if len(known) >= self._limit:
-                division, known = self._forget(division, known)
-                values = (user.present, *map(user.given.get, division.names))
-            shared = known[values] = Shared(division, user)
-        return division, shared
+            shared = self._miss(values, user)
+            partition = shared.partition
+        if not remember:
+            return Evaluation(shared, partition.evaluate(user), None)
+        if user.memo_token is partition.token:
+            return Evaluation(shared, None, user.memo)
+        personal = partition.evaluate_and_store(user)
+        return Evaluation(shared, personal, user.memo if user.memo_token is partition.token else None)
 
-    def _forget(
-        self, division: Division, known: dict[tuple[object, ...], Shared]
-    ) -> tuple[Division, dict[tuple[object, ...], Shared]]:
-        """Begin to remember anew; where more users found nothing than something, the widest attribute is personal."""
-        if self._calls < 2 * len(known):
-            widths = [len(set(column)) for column in list(zip(*known, strict=True))[1:]]
-            widest = division.names[widths.index(max(widths))]
-            division = Division(self._flags, division.own | {widest}, division)
-        self._calls = 0
-        self._state = (division, {})
-        return self._state
+    def _miss(self, values: tuple[Attribute | bool | None, ...], user: User) -> SharedResults:
+        if _characters(values) > ENTRY_CHARACTERS:
+            return SharedResults(self.partition, user)
+        if len(self.cache) >= self._limit:
+            self._clear()
+            values = (user.present, *map(user.given.get, self.partition.shared_attributes))
+        shared = self.cache[values] = SharedResults(self.partition, user)
+        return shared
+
+    def _clear(self) -> None:
+        """Empty the cache; after more misses than hits, make the attribute with the most values a personal one."""
+        if self._lookups < 2 * len(self.cache):
+            partition = self.partition
+            widths = [len(set(column)) for column in list(zip(*self.cache, strict=True))[1:]]
+            widest = partition.shared_attributes[widths.index(max(widths))]
+            self.partition = Partition(self._flags, partition.personal_attributes | {widest}, partition)
+        self._lookups = 0
+        self.cache = {}
 
 
 def _characters(values: tuple[Attribute | bool | None, ...]) -> int:
-    """Return how long the texts among ``values`` are; items of lists cost some more than they are long."""
+    """Return the total length of the texts among ``values``, with an overhead for each list item."""
     return sum(
         len(value) if isinstance(value, str) else sum([len(item) + ITEM_CHARACTERS for item in value])
         for value in values

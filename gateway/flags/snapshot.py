@@ -9,7 +9,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from gateway.flags.all_flags import Overview
+from gateway.flags.all_flags import AllFlags
 from gateway.flags.compile import Surroundings, compile_flag, compile_group
 from gateway.flags.config_json import Document, read_document, read_piece
 from gateway.flags.definition import Fault, read_formula
@@ -19,7 +19,7 @@ from gateway.flags.user import NOBODY, User
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gateway.flags.all_flags import Division
+    from gateway.flags.all_flags import Evaluation, Partition
     from gateway.flags.flag import Flag
     from gateway.flags.result import Result
     from gateway.flags.segment import Group
@@ -37,7 +37,7 @@ class Snapshot:
     """
 
     __slots__ = (
-        "_before", "_overview", "_resolvers", "body", "etag", "flags", "groups", "keys", "preferences", "salt", "tag",
+        "_all_flags", "_previous_partition", "body", "etag", "flags", "groups", "keys", "preferences", "salt", "tag",
     )  # fmt: skip
 
     def __init__(
@@ -47,7 +47,7 @@ class Snapshot:
         document: Document,
         groups: Sequence[Group],
         flags: dict[str, Flag],
-        before: Division | None = None,
+        previous_partition: Partition | None = None,
     ) -> None:
         self.body: Final = body
         self.tag: Final = sha256(body, usedforsecurity=False).hexdigest()[:TAG_LENGTH]
@@ -58,63 +58,29 @@ class Snapshot:
         self.keys: Final[tuple[str, ...]] = tuple(sorted(flags))  # code points sort as UTF-8 bytes do
         ordered = {key: flags[key] for key in self.keys}
         self.flags: Final[Mapping[str, Flag]] = MappingProxyType(ordered)
-        self._resolvers: Final = tuple(flag.resolve for flag in ordered.values())
-        self._before = before
-        self._overview: Overview | None = None  # made when somebody asks for all flags: some configs serve files only
+        self._previous_partition = previous_partition
+        self._all_flags: AllFlags | None = None  # made on first use: some configs only serve files
 
     @property
-    def overview(self) -> Overview:
-        """All flags at once, for one user after the other."""
-        known = self._overview
-        if known is None:
-            known = self._overview = Overview(tuple(self.flags.values()), self._before)
-            self._before = None
-        return known
-
-    @property
-    def division(self) -> Division | None:
-        """How flags are divided into shared and personal ones, where that has been looked at."""
-        return self._before if self._overview is None else self._overview.division
+    def partition(self) -> Partition | None:
+        """The division into shared and personal flags, if all flags were evaluated at least once."""
+        return self._previous_partition if self._all_flags is None else self._all_flags.partition
 
     def evaluate(self, key: str, user: User | None) -> Result:
-        """Return the outcome of one flag; raises KeyError when there is no such flag, and nothing else."""
+        """Return the result of one flag; raises KeyError when there is no such flag, and nothing else."""
         return self.flags[key].resolve(NOBODY if user is None else user)
 
-    def evaluate_all(self, user: User | None) -> Sequence[Result]:
-        """Return the outcome of every flag, in the order of ``keys``."""
-        whom = NOBODY if user is None else user
-        return [resolve(whom) for resolve in self._resolvers]
+    def evaluate_all(self, user: User | None, *, remember: bool = False) -> Evaluation:
+        """Evaluate all flags.
 
-    def encode_all(self, user: User | None) -> bytes:
-        """Return ``{"<key>":{"value":…,"variationId":…},…}`` over all flags; failing ones have a null value."""
-        return self.overview.text(NOBODY if user is None else user, "entry")
-
-    def encode_ofrep(self, user: User | None) -> bytes:
-        """Return OFREP's items of all flags, in the order of ``keys``, with commas between them."""
-        return self.overview.text(NOBODY if user is None else user, "ofrep")
-
-    def told_all(self, user: User | None) -> tuple[bytes, Sequence[Result]]:
-        """Return what ``encode_all`` does, and the outcomes that it shows, in any order."""
-        return self.overview.told(NOBODY if user is None else user, "entry")
-
-    def told_ofrep(self, user: User | None) -> tuple[bytes, Sequence[Result]]:
-        """Return what ``encode_ofrep`` does, and the outcomes that it shows, in any order."""
-        return self.overview.told(NOBODY if user is None else user, "ofrep")
-
-    def outcomes(self, user: User | None) -> Sequence[Result]:
-        """Return the outcome of every flag, in any order; remembers as ``show_all`` does."""
-        return self.overview.outcomes(NOBODY if user is None else user)
-
-    def show_all(self, user: User | None) -> tuple[bytes, int]:
-        """Return what ``encode_all`` does and the sum of its Results' numbers, modulo 2**64.
-
-        What took a hash of the user is remembered with the user, who is asked about again at the next change.
+        ``remember`` is for a user who is evaluated again after the next change: the results of the flags that read
+        this user's own attributes are stored in ``user.memo``, and only those that changed are evaluated again.
         """
-        return self.overview.shown(NOBODY if user is None else user)
-
-    def ofrep_number(self, user: User | None) -> int:
-        """Return the sum of all Results' ``ofrep_number``; remembers as ``show_all`` does."""
-        return self.overview.ofrep_number(NOBODY if user is None else user)
+        all_flags = self._all_flags
+        if all_flags is None:
+            all_flags = self._all_flags = AllFlags(tuple(self.flags.values()), self._previous_partition)
+            self._previous_partition = None
+        return all_flags.evaluate(NOBODY if user is None else user, remember)
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.tag}: {len(self.keys)} flags>"
@@ -130,7 +96,7 @@ def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
     salt = _salt(document)
     groups = _groups(document, salt, previous)
     flags = _flags(document, Surroundings(salt, groups, {}), previous)
-    return Snapshot(body, etag, document, groups, flags, None if previous is None else previous.division)
+    return Snapshot(body, etag, document, groups, flags, None if previous is None else previous.partition)
 
 
 def _salt(document: Document) -> str | Fault:

@@ -40,7 +40,7 @@ class User:
     """
 
     __slots__ = (
-        "_hash", "_lists", "_numbers", "_versions", "decided", "decided_for", "given", "present", "text",
+        "_hash", "_lists", "_numbers", "_versions", "given", "memo", "memo_token", "present", "text",
     )  # fmt: skip
 
     def __init__(self, attributes: Mapping[str, Attribute], *, present: bool = True) -> None:
@@ -57,9 +57,8 @@ class User:
         self._numbers: dict[str, float | None] | None = None
         self._versions: dict[str, VersionKey | None] | None = None
         self._lists: dict[str, tuple[str, ...] | None] | None = None
-        # Kept for ``all_flags``: the outcomes of flags that are this user's alone, a byte each, and a sum.
-        self.decided = b""
-        self.decided_for: object = None  # and of which flags those are
+        self.memo = b""  # written by ``all_flags``: one byte per personal flag, and the sum of their fingerprints
+        self.memo_token: object = None  # the ``Partition.token`` that ``memo`` belongs to
 
     @property
     def attributes(self) -> Mapping[str, Attribute]:

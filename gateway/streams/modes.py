@@ -79,8 +79,8 @@ class PlainEvents(Events):
         """Return all values."""
         key = cohort.key
         if key is None:
-            payload, number = snapshot.show_all(cohort.user)
-            digest = text_of(self._all_flags + number)
+            evaluation = snapshot.evaluate_all(cohort.user, remember=True)
+            payload, digest = evaluation.json(), text_of(self._all_flags + evaluation.fingerprint())
         else:
             payload = snapshot.evaluate(key, cohort.user).json if key in snapshot.flags else DELETED_FLAG
             # Of the payload only: a failing flag and a deleted one are equal to the client.
@@ -144,8 +144,8 @@ class DeltaEvents(Events):
     def _values(self, snapshot: Snapshot, key: str | None, user: User | None) -> tuple[str, bytes]:
         """Return the digest and the map of values."""
         if key is None:
-            payload, number = snapshot.show_all(user)
-            return text_of(self._all_flags + number), payload
+            evaluation = snapshot.evaluate_all(user)
+            return text_of(self._all_flags + evaluation.fingerprint()), evaluation.json()
         start = number_of(self._scope(key))
         if key not in snapshot.flags:
             return text_of(start), b"{}"
@@ -186,7 +186,7 @@ class OfrepEvents(Events):
     def _digest(self, snapshot: Snapshot, cohort: Cohort) -> str:
         key, user = cohort.key, cohort.user
         if key is None:
-            return text_of(self._all_flags + snapshot.ofrep_number(user))
+            return text_of(self._all_flags + snapshot.evaluate_all(user).ofrep_fingerprint())
         start = number_of(self._scope(key))
         return text_of(start + (snapshot.evaluate(key, user).ofrep_number if key in snapshot.flags else 0))
 
@@ -211,7 +211,7 @@ class ExposureRecorder:
         if key is not None:
             results = [snapshot.evaluate(key, user)] if key in snapshot.flags else []
         elif impact is None or cohort.mode == "plain":
-            results = snapshot.outcomes(user)
+            results = snapshot.evaluate_all(user, remember=True).results()
         else:
             results = [
                 new for kind, _, new in impact.changes_for(None, user) if kind >= VALUE_CHANGED and new is not None

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from evaluate_each import evaluate_each
 from gateway.export import Collector, DropReason, Parcel
 from gateway.export.collector import EVENT_BYTES, MEMORY_BYTES, MEMORY_EVENTS, PARCEL_BYTES, PARCEL_EVENTS
 from gateway.export.event import encode_count
@@ -14,7 +15,7 @@ from gateway.flags import Result, User, load
 
 BODY = b'{"p":{"s":"x"},"f":{"on":{"t":0,"v":{"b":true},"i":"v-on"},"off":{"t":0,"v":{"b":false},"i":"v-off"}}}'
 FLAGS = load(BODY, '"1"')
-ON, OFF = FLAGS.evaluate_all(None)[::-1]
+ON, OFF = evaluate_each(FLAGS, None)[::-1]
 ANNA = User({"Identifier": "anna"})
 
 

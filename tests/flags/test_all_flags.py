@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.flags import Snapshot, User, load, number_of, text_of
-from gateway.flags import all_flags as overview
-from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, SHARED_SETS
+from evaluate_each import evaluate_each
+from gateway.flags import Snapshot, User, all_flags, load, number_of, text_of
+from gateway.flags.all_flags import CACHE_ENTRIES, PERSONAL_ATTRIBUTES
 
 COUNTRIES = ("DE", "FR", "JP")
 EVERYBODY = [
@@ -68,16 +68,27 @@ def segment(*conditions: dict[str, Any]) -> dict[str, Any]:
 def check(snapshot: Snapshot, users: list[User | None]) -> None:
     """Compare every text and number with what the flags say one by one."""
     for user in users:
-        results = snapshot.evaluate_all(user)
-        entries = b"{%b}" % b",".join(result.entry for result in results)
-        assert entries == snapshot.encode_all(user)
-        assert (entries, sum(result.number for result in results) % 2**64) == snapshot.show_all(user)
-        assert b",".join(result.ofrep for result in results) == snapshot.encode_ofrep(user)
-        assert sum(result.ofrep_number for result in results) == snapshot.ofrep_number(user)
-        for told, expected in ((snapshot.told_all(user), entries), (snapshot.told_ofrep(user), None)):
-            assert (expected or snapshot.encode_ofrep(user)) == told[0]
-            assert set(results) == set(told[1]) == set(snapshot.outcomes(user))
-            assert len(results) == len(told[1])
+        expected = evaluate_each(snapshot, user)
+        for remember in (False, True, True):
+            evaluation = snapshot.evaluate_all(user, remember=remember)
+            assert b"{%b}" % b",".join(result.entry for result in expected) == evaluation.json()
+            assert sum(result.number for result in expected) % 2**64 == evaluation.fingerprint()
+            assert b",".join(result.ofrep for result in expected) == evaluation.ofrep()
+            assert sum(result.ofrep_number for result in expected) == evaluation.ofrep_fingerprint()
+            assert set(expected) == set(evaluation.results())
+            assert len(expected) == len(evaluation.results())
+
+
+def attributes_of(snapshot: Snapshot) -> frozenset[str]:
+    """The attributes that make a flag personal."""
+    assert snapshot.partition is not None
+    return snapshot.partition.personal_attributes
+
+
+def cached(snapshot: Snapshot) -> int:
+    """How many combinations of shared attributes are cached."""
+    assert snapshot._all_flags is not None
+    return len(snapshot._all_flags.cache)
 
 
 KINDS = st.one_of(
@@ -136,7 +147,7 @@ EDITS = st.tuples(
     st.lists(SEGMENTS, max_size=2) | st.none(),  # None: they stay
     st.sampled_from(["salt", "salt", "pepper"]),
 )
-VISITS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(EVERYBODY), st.sampled_from(["show", "ofrep", "text"])))
+VISITS = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(EVERYBODY), st.booleans()))
 
 
 @settings(deadline=None)
@@ -145,7 +156,7 @@ def test_what_is_carried_is_what_a_fresh_start_would_say(steps: list[Any], crowd
     """Whoever asks, in whatever order, of this config or of one before: as if nothing had ever been remembered."""
     with pytest.MonkeyPatch.context() as patch:
         if crowded:  # what is shared is forgotten all the time, and attributes become personal
-            patch.setattr(overview, "SHARED_SETS", (2, 3))
+            patch.setattr(all_flags, "CACHE_ENTRIES", (2, 3))
         flags: dict[str, Any] = {}
         segments: list[Any] = []
         loaded: list[tuple[Snapshot, Snapshot]] = []
@@ -154,19 +165,17 @@ def test_what_is_carried_is_what_a_fresh_start_would_say(steps: list[Any], crowd
             segments = segments if others is None else others
             body = json.dumps({"p": {"s": salt}, "s": segments, "f": flags}).encode()
             loaded.append((load(body, "", loaded[-1][0] if loaded else None), load(body, "")))
-            for back, user, form in visits:
+            for back, user, remember in visits:
                 carried, fresh = loaded[-min(back, len(loaded))]
-                expected = fresh.evaluate_all(user)
-                if form == "show":
-                    entries = b"{%b}" % b",".join(result.entry for result in expected)
-                    assert (entries, sum(result.number for result in expected) % 2**64) == carried.show_all(user)
-                elif form == "ofrep":
-                    assert sum(result.ofrep_number for result in expected) == carried.ofrep_number(user)
-                    assert b",".join(result.ofrep for result in expected) == carried.encode_ofrep(user)
-                else:
-                    body, told = carried.told_all(user)
-                    assert b"{%b}" % b",".join(result.entry for result in expected) == body
-                    assert sorted(result.json for result in expected) == sorted(result.json for result in told)
+                expected = evaluate_each(fresh, user)
+                evaluation = carried.evaluate_all(user, remember=remember)
+                assert b"{%b}" % b",".join(result.entry for result in expected) == evaluation.json()
+                assert sum(result.number for result in expected) % 2**64 == evaluation.fingerprint()
+                assert b",".join(result.ofrep for result in expected) == evaluation.ofrep()
+                assert sum(result.ofrep_number for result in expected) == evaluation.ofrep_fingerprint()
+                assert sorted(result.json for result in expected) == sorted(
+                    result.json for result in evaluation.results()
+                )
 
 
 @pytest.mark.parametrize("comparator", [16, 17, 20, 21])
@@ -174,10 +183,10 @@ def test_hashed_conditions_in_one_loop_see_who_is_meant(comparator: int) -> None
     """One flag per user it names, decided together: each is on for that user alone, or off where negated."""
     flags = {f"f{n}": digests(comparator, f"u{n}", f"f{n}") for n in range(4)}
     for n in range(4):
-        shown = json.loads(made(flags).encode_all(User({"Identifier": f"u{n}"})))
+        shown = json.loads(made(flags).evaluate_all(User({"Identifier": f"u{n}"})).json())
         meant = {f"f{other}": (other == n) is (comparator % 2 == 0) for other in range(4)}
         assert meant == {key: value["value"] for key, value in shown.items()}
-    nobody = json.loads(made(flags).encode_all(User({"Country": "DE"})))
+    nobody = json.loads(made(flags).evaluate_all(User({"Country": "DE"})).json())
     assert {False} == {value["value"] for value in nobody.values()}
 
 
@@ -191,14 +200,14 @@ def test_a_segment_is_looked_at_once_for_all_its_flags() -> None:
         ({"Email": "a@example.org"}, [False, False, True, False]),
         ({"Identifier": "u1"}, [False, False, False, True]),
     ):
-        shown = json.loads(snapshot.encode_all(User(user)))
+        shown = json.loads(snapshot.evaluate_all(User(user)).json())
         assert expected == [shown[key]["value"] for key in ("in", "inside", "out", "other")]
     looked: list[User] = []
     group = snapshot.flags["in"].form.group  # type: ignore[union-attr]
     whole = group.matches[0]
     object.__setattr__(group, "matches", (lambda user: (looked.append(user), whole(user))[1],))
     anna = User({"Email": "anna@example.com"})
-    snapshot.encode_all(anna)
+    snapshot.evaluate_all(anna).json()
     assert [anna] == looked
 
 
@@ -206,48 +215,52 @@ def test_an_edit_decides_only_the_edited_flag_again() -> None:
     """What took a hash of a user is kept for the next config, but for the flag that changed and those that came."""
     user = User({"Identifier": "u1"})
     old = made({"a": share(10), "b": share(20), "c": share(30)})
-    old.show_all(user)
+    old.evaluate_all(user, remember=True)
     asked: list[str] = []
     new = made({"a": share(10), "aa": share(50), "b": share(99), "c": share(30)}, old)
-    resolvers = new.overview.division._resolve
-    for place, flag in enumerate(new.overview.division.personal):
+    new.evaluate_all(None)
+    assert new.partition is not None
+    resolvers = new.partition._resolvers
+    for place, flag in enumerate(new.partition.personal):
 
         def spy(who: User, key: str = flag.key, resolve: Any = flag.resolve) -> Any:
             asked.append(key)
             return resolve(who)
 
         resolvers[place] = spy
-    new.show_all(user)
+    new.evaluate_all(user, remember=True)
     assert ["aa", "b"] == asked
-    new.show_all(user)
+    new.evaluate_all(user, remember=True)
     assert ["aa", "b"] == asked
 
 
 def test_a_change_of_shared_flags_leaves_what_is_remembered_in_place() -> None:
     """The order of personal flags keeps its token, so nothing is decided again."""
     old = made({"a": share(10), "b": constant("one")})
-    old.show_all(User({}))
+    old.evaluate_all(User({}))
     new = made({"a": share(10), "b": constant("two"), "c": rule("Country", ["DE"])}, old)
-    new.show_all(User({}))
-    assert old.division is not None
-    assert new.division is not None
-    assert old.division.token is new.division.token
+    new.evaluate_all(User({}))
+    assert old.partition is not None
+    assert new.partition is not None
+    assert old.partition.token is new.partition.token
 
 
 def test_an_attribute_that_hardly_two_users_share_becomes_personal() -> None:
     """Memory that finds nothing is not kept up: after one fill the widest attribute counts as each user's own."""
     snapshot = made({"a": rule("Account", ["n1"]), "b": rule("Country", ["DE"]), "c": constant("x")})
-    users = [User({"Account": f"n{n}", "Country": COUNTRIES[n % 3]}) for n in range(SHARED_SETS[1] + 50)]
+    users = [User({"Account": f"n{n}", "Country": COUNTRIES[n % 3]}) for n in range(CACHE_ENTRIES[1] + 50)]
     check(snapshot, users)  # type: ignore[arg-type]
-    own = snapshot.overview.division.own
+    own = attributes_of(snapshot)
     # Each user was asked about four times in a row, so the memory paid; asked once each, it does not.
     assert own == PERSONAL_ATTRIBUTES
     fresh = made({"a": rule("Account", ["n1"]), "b": rule("Country", ["DE"]), "c": constant("x")})
-    texts = [fresh.encode_all(user) for user in users]
-    assert {"Account", *PERSONAL_ATTRIBUTES} == fresh.overview.division.own
-    assert [snapshot.encode_all(user) for user in users] == texts
+    texts = [fresh.evaluate_all(user).json() for user in users]
+    assert {"Account", *PERSONAL_ATTRIBUTES} == attributes_of(fresh)
+    assert [snapshot.evaluate_all(user).json() for user in users] == texts
     check(fresh, users)  # type: ignore[arg-type]
-    assert fresh.overview.division.own == made({"d": constant("y")}, fresh).overview.division.own
+    after = made({"d": constant("y")}, fresh)
+    after.evaluate_all(None)
+    assert attributes_of(fresh) == attributes_of(after)
 
 
 @pytest.mark.parametrize("long", ["x" * 2_000, tuple("" for _ in range(100)), ("x" * 2_000,)])
@@ -256,9 +269,9 @@ def test_long_attributes_are_not_kept(long: Any) -> None:
     snapshot = made({"a": rule("Note", ["n1"]), "b": rule("Tags", ["t"]), "c": share(50)})
     users = [User({"Note": f"n{n}", "Tags": long, "Identifier": f"u{n}"}) for n in range(20)]
     check(snapshot, users)  # type: ignore[arg-type]
-    assert {} == snapshot.overview._state[1]
+    assert 0 == cached(snapshot)
     check(snapshot, [User({"Note": "n1", "Tags": ("x", "y")})])
-    assert 1 == len(snapshot.overview._state[1])
+    assert 1 == cached(snapshot)
 
 
 def test_fewer_sets_are_kept_of_long_texts() -> None:
@@ -267,9 +280,9 @@ def test_fewer_sets_are_kept_of_long_texts() -> None:
     for length in (10, 50_000):
         snapshot = made({"a": rule("Note", ["n1"]), "b": constant("x" * length)})
         for n in range(400):
-            snapshot.encode_all(User({"Note": f"n{n % 200}"}))
-            snapshot.encode_all(User({"Note": f"n{n % 200}"}))
-        kept[length] = len(snapshot.overview._state[1])
+            snapshot.evaluate_all(User({"Note": f"n{n % 200}"})).json()
+            snapshot.evaluate_all(User({"Note": f"n{n % 200}"})).json()
+        kept[length] = cached(snapshot)
     assert 200 == kept[10]
     assert kept[50_000] < 100
 

@@ -124,4 +124,4 @@ def test_all_flags_are_one_map():
     assert (
         b'{"a":{"value":"\\u003c","variationId":""},"b":{"value":3,"variationId":"x"},'
         b'"c":{"value":null,"variationId":""}}'
-    ) == snapshot.encode_all(None)
+    ) == snapshot.evaluate_all(None).json()

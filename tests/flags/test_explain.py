@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evaluate_each import evaluate_each
 from gateway.flags import ConfigError, User, explain, load
 from gateway.testing import strategies
 from gateway.testing.damage import damaged
@@ -40,7 +41,7 @@ def test_it_agrees_with_evaluation(data):
     except ConfigError:
         return
     for who in (*case.users, None):
-        for result in snapshot.evaluate_all(who):
+        for result in evaluate_each(snapshot, who):
             found = explain(snapshot, result.key, who)
             assert (result.key, result.value, result.variation_id, result.matched, result.error) == (
                 found.key,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evaluate_each import evaluate_each
 from gateway.flags import ConfigError, User, explain, load
 from gateway.testing import strategies
 from gateway.testing.damage import damaged
@@ -60,7 +61,7 @@ def test_a_config_without_flags_is_fine(empty):
     snapshot = load(empty, "e")
 
     assert () == snapshot.keys
-    assert b"{}" == snapshot.encode_all(None)
+    assert b"{}" == snapshot.evaluate_all(None).json()
 
 
 def test_a_long_integer_is_read_as_a_float():
@@ -100,8 +101,8 @@ def test_keys_are_sorted_by_their_bytes():
 
     assert tuple(sorted(keys, key=str.encode)) == snapshot.keys
     assert list(snapshot.keys) == list(snapshot.flags)
-    assert list(snapshot.keys) == [result.key for result in snapshot.evaluate_all(None)]
-    assert list(snapshot.keys) == list(json.loads(snapshot.encode_all(None)))
+    assert list(snapshot.keys) == [result.key for result in evaluate_each(snapshot, None)]
+    assert list(snapshot.keys) == list(json.loads(snapshot.evaluate_all(None).json()))
 
 
 def test_an_unknown_key_is_a_key_error():
@@ -134,8 +135,8 @@ def test_damage_never_raises_anything_but_config_error(data):
     except ConfigError:
         return
     for user in (*case.users, None):
-        shown = json.loads(snapshot.encode_all(user))
-        for result in snapshot.evaluate_all(user):
+        shown = json.loads(snapshot.evaluate_all(user).json())
+        for result in evaluate_each(snapshot, user):
             assert (result.value is None) == (result.error is not None)
             assert json.loads(result.json) == shown[result.key]
             assert result.json == snapshot.evaluate(result.key, user).json
@@ -158,7 +159,7 @@ def test_damaged_bytes_never_raise_anything_but_config_error(data):
         snapshot = load(bytes(raw), "e")
     except ConfigError:
         return
-    assert len(snapshot.keys) == len(snapshot.evaluate_all(None))
+    assert len(snapshot.keys) == len(snapshot.evaluate_all(None).results())
 
 
 @SLOW
@@ -176,8 +177,8 @@ def test_loading_over_a_previous_snapshot_changes_nothing_but_the_cost(data):
 
     assert fresh.keys == built.keys
     for user in (*case.users, None):
-        expected = [result.ofrep for result in fresh.evaluate_all(user)]
-        assert expected == [result.ofrep for result in built.evaluate_all(user)]
+        expected = [result.ofrep for result in evaluate_each(fresh, user)]
+        assert expected == [result.ofrep for result in evaluate_each(built, user)]
     for key, one in fresh.flags.items():
         two = built.flags[key]
         assert (one.attributes, one.hashed, one.fault, one.segments) == (
@@ -209,9 +210,9 @@ def test_a_changed_prerequisite_rebinds_its_dependents():
     new = load(body({**flags, "a": flag(value=False)}), "f", old)
     gone = load(body({"b": flags["b"], "c": flags["c"]}), "g", old)
 
-    assert [True, True, True] == [result.value for result in old.evaluate_all(None)]
-    assert [False, False, False] == [result.value for result in new.evaluate_all(None)]
-    assert ["prerequisite 'a' not found"] * 2 == [result.error for result in gone.evaluate_all(None)]
+    assert [True, True, True] == [result.value for result in evaluate_each(old, None)]
+    assert [False, False, False] == [result.value for result in evaluate_each(new, None)]
+    assert ["prerequisite 'a' not found"] * 2 == [result.error for result in evaluate_each(gone, None)]
 
 
 def test_a_circle_that_is_cut_elsewhere_heals():
@@ -226,9 +227,9 @@ def test_a_circle_that_is_cut_elsewhere_heals():
 
     prefix = "circular dependency detected between the following depending flags: "
     assert [f"{prefix}[a -> b -> a]", f"{prefix}[b -> a -> b]", f"{prefix}[c -> a -> b -> a]"] == [
-        result.error for result in old.evaluate_all(None)
+        result.error for result in evaluate_each(old, None)
     ]
-    assert [True, True, True] == [result.value for result in new.evaluate_all(None)]
+    assert [True, True, True] == [result.value for result in evaluate_each(new, None)]
 
 
 def test_a_long_circle_is_named_in_part():

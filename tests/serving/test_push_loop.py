@@ -152,14 +152,14 @@ def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(
     for number, client in enumerate(clients):
         push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), client)
     changed = config(False)
-    encode = type(changed).show_all
+    evaluate_all = type(changed).evaluate_all
 
-    def failing(self: Any, user: User) -> tuple[bytes, int]:
+    def failing(self: Any, user: User, *, remember: bool = False) -> Any:
         if user.attributes["Identifier"] == "1":
             raise ZeroDivisionError
-        return encode(self, user)
+        return evaluate_all(self, user, remember=remember)
 
-    monkeypatch.setattr(type(changed), "show_all", failing)
+    monkeypatch.setattr(type(changed), "evaluate_all", failing)
     push_loop.publish("shop", changed)
     run(clock, 0.1)
     assert [2, 1, 2, 2] == [len(client.times) for client in clients]

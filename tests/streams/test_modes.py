@@ -329,12 +329,12 @@ def test_only_affected_flags_are_evaluated_for_deltas() -> None:
         evaluated.append(key)
         return evaluate(snapshot, key, user)
 
-    Snapshot.evaluate, everything = spy, Snapshot.show_all  # type: ignore[method-assign]
-    Snapshot.show_all = None  # type: ignore[assignment,method-assign]
+    Snapshot.evaluate, everything = spy, Snapshot.evaluate_all  # type: ignore[method-assign]
+    Snapshot.evaluate_all = None  # type: ignore[assignment,method-assign]
     try:
         assert scene.hub.work(lambda: False)
     finally:
-        Snapshot.evaluate, Snapshot.show_all = evaluate, everything  # type: ignore[method-assign]
+        Snapshot.evaluate, Snapshot.evaluate_all = evaluate, everything  # type: ignore[method-assign]
     assert {"f0007"} == set(evaluated)
     assert [{"f0007": shown(False, "in")}, {"f0007": shown(True, "out")}] == [
         client.events[1][1]["changed"] for client in clients

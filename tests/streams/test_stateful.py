@@ -29,6 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from evaluate_each import evaluate_each
 from gateway.flags import User, load
 from gateway.streams import HeartbeatWheel, Hub, Mode, StreamOptions, Subscriber, parse_event_id
 
@@ -279,7 +280,7 @@ class Streams(RuleBasedStateMachine):
 
         def evaluate() -> Any:
             assert self.hub.snapshot is not None
-            return [result.ofrep for result in self.hub.snapshot.evaluate_all(user)]
+            return [result.ofrep for result in evaluate_each(self.hub.snapshot, user)]
 
         client = Client(key, attributes, mode, evaluate)
         subscriber = client.subscriber = self.hub.subscribe(key, user, client, StreamOptions(mode))

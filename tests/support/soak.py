@@ -172,7 +172,7 @@ class Soak:
         snapshot = load(self._file.read_bytes(), "soak")
         wrong = []
         for number, client in enumerate(self.clients):
-            expected = json.loads(snapshot.encode_all(User(attributes_from_json(client.user))))
+            expected = json.loads(snapshot.evaluate_all(User(attributes_from_json(client.user))).json())
             if client.key is not None:
                 expected = {client.key: expected[client.key]}
             if client.state != expected:

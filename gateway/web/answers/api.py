@@ -120,11 +120,10 @@ def _flag_reply(
 
 def _all_flags_reply(context: Context, sdk: Sdk, snapshot: Snapshot, request: Mapping[str, Attribute] | None) -> Reply:
     user = effective_user(request, sdk.defaults)
-    if context.on_all_evaluated is None:
-        return json(snapshot.encode_all(user))
-    body, results = snapshot.told_all(user)
-    context.on_all_evaluated(results, user)
-    return json(body)
+    evaluation = snapshot.evaluate_all(user)
+    if context.on_all_evaluated is not None:
+        context.on_all_evaluated(evaluation.results(), user)
+    return json(evaluation.json())
 
 
 def _keys_reply(context: Context, sdk: Sdk, snapshot: Snapshot) -> Reply:

@@ -130,13 +130,11 @@ def _bulk_reply(
     etag = bulk_etag(snapshot, user, stream_path)
     if call.header(b"if-none-match") == etag:
         return Reply(304, ((b"Etag", etag),))
-    if context.on_all_evaluated is None:
-        items = snapshot.encode_ofrep(user)
-    else:
-        items, results = snapshot.told_ofrep(user)
-        context.on_all_evaluated(results, user)
+    evaluation = snapshot.evaluate_all(user)
+    if context.on_all_evaluated is not None:
+        context.on_all_evaluated(evaluation.results(), user)
     end = b"]}" if stream_path is None else EVENT_STREAMS % (stream_path, INACTIVITY_SECONDS)
-    return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[%b%b' % (items, end))
+    return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[%b%b' % (evaluation.ofrep(), end))
 
 
 def _read_user(body: bytes) -> dict[str, Attribute] | None:

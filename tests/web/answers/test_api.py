@@ -263,7 +263,7 @@ def test_a_fault_of_ours_is_500_and_logs_no_message(site: MemorySite, monkeypatc
     class Trap:
         tag = etag = "x"
 
-        def encode_all(self, user):
+        def evaluate_all(self, user):
             raise RuntimeError("secret-canary")
 
     site.sdk.snapshot = Trap()
