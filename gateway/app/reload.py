@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from gateway.deferreds import supervise
 from gateway.export import ExporterUnusable
 from gateway.http_client import TrustError
 from gateway.logger import component_logger
@@ -65,14 +66,18 @@ class Reload:
             return [str(problem) for problem in loaded.problems]
         settings = loaded.settings
         # All that can refuse comes first, ``server.apply`` last among it; what follows was checked and does not fail.
+        database = None
         try:
             self.server.check(settings)
             network = self.registry.check(settings)
-            self.database.check(settings)
+            database = self.database.check(settings)
             self.server.apply(settings)
         except (ExporterUnusable, OutboxUnusable, TlsError, TrustError, ValueError) as error:
+            if database is not None:
+                supervise(database.close(), _log, "closing the outbox failed")
             return [str(error)]
-        self.database.configure(settings)  # before the registry: what a new SDK fetches is told as these settings say
+        # Before the registry, so that the first changes of a new SDK are delivered by the new settings.
+        self.database.configure(settings, database)
         self.registry.reconfigure(settings, network)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))

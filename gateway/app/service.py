@@ -145,12 +145,13 @@ class Gateway(Service):
             _log.warn("settings: {warning}", warning=str(warning))
         raise_file_limit(settings.http.sse.max_connections)
         try:
-            self._database.check(settings)
+            database = self._database.check(settings)
             self._server.open()
             self._open_diagnostics(settings)
             self._threads.start()
             self._registry.start()
-            self._database.configure(settings)  # in the turn in which the fetches begin, so none has ended unrecorded
+            # In the reactor turn in which the fetches start, so that the result of each one is recorded.
+            self._database.configure(settings, database)
         except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, TrustError) as error:
             reason = listen_error_text(error) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)

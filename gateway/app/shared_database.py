@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from gateway.logger import component_logger
-from gateway.storage import Database, check_database
+from gateway.storage import Database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,24 +35,29 @@ class SharedDatabase:
         self._exporter = exporter
         self._database: Database | None = None
 
-    def check(self, settings: Settings) -> None:
-        """Raise ``ExporterUnusable`` or ``OutboxUnusable`` if ``configure`` would fail; creates missing files."""
-        self._exporter.check(settings)
-        if self._database is None and _needed(settings):
-            check_database(self._path)
+    def check(self, settings: Settings) -> Database | None:
+        """Check the settings, and return the database if they are the first to need it: open, for ``configure``.
 
-    def configure(self, settings: Settings) -> Deferred[None]:
-        """Apply the settings at start and at each reload; ``outbox.path`` needs a restart.
+        The caller closes it if it does not call ``configure``.  Blocks for some milliseconds; creates missing files.
+
+        :raises ExporterUnusable: if the exporter cannot work with the settings
+        :raises OutboxUnusable: if the database cannot be opened
+        """
+        self._exporter.check(settings)
+        if self._database is not None or not (settings.webhooks or settings.exporter.spools):
+            return None
+        database = Database(self._reactor, self._path)
+        database.open()
+        return database
+
+    def configure(self, settings: Settings, opened: Database | None) -> Deferred[None]:
+        """Apply checked settings at start and at each reload; ``opened`` is what ``check`` returned.
 
         Changes are recorded from this call on.  The Deferred fires when the settings are applied, and never fails: what
-        a busy database refuses is logged, and repeated at the next start or reload.
-
-        :raises OutboxUnusable: if the database has to be opened and cannot be; nothing is open then.
+        a busy database refuses is logged, and repeated at the next start or reload.  ``outbox.path`` needs a restart.
         """
-        if self._database is None and _needed(settings):
-            database = Database(self._reactor, self._path)
-            database.open()
-            self._database = database
+        if opened is not None:
+            self._database = opened
             _log.info("outbox open: {path}", path=str(self._path))
         self._exporter.configure(settings, self._database)
         return self._webhooks.configure(settings, self._database)
@@ -67,7 +72,3 @@ class SharedDatabase:
         await exported
         if self._database is not None:
             await self._database.close()
-
-
-def _needed(settings: Settings) -> bool:
-    return bool(settings.webhooks) or settings.exporter.spools

@@ -13,7 +13,6 @@ from gateway.storage.database import (
     MessageState,
     OutboxUnusable,
     Store,
-    check_database,
     count_drop,
 )
 from gateway.storage.lock_file import LockFile, LockTaken
@@ -30,7 +29,6 @@ __all__ = (
     "MessageState",
     "OutboxUnusable",
     "Store",
-    "check_database",
     "count_drop",
     "outbox_path",
 )

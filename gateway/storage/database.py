@@ -173,17 +173,6 @@ class Database:
             done.callback(None)
 
 
-def check_database(path: Path) -> None:
-    """Lock and prepare the file as ``Database.open`` would, and release it; not for a file that this process has open.
-
-    :raises OutboxUnusable: when ``Database.open`` would
-    """
-    with _explain_errors(path):
-        _create_folder(path)
-        with LockFile(path):
-            _prepare_file(path)
-
-
 def count_drop(connection: sqlite3.Connection, endpoint: str, reason: str, count: int) -> None:
     """Add to the number of messages or evaluations of an endpoint that were dropped for a reason."""
     connection.execute(

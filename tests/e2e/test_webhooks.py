@@ -177,7 +177,8 @@ def test_a_reload_adds_and_removes_receivers(gateway_process: Start, tmp_path: P
         gateway = gateway_process(settings(cdn, database))
         hook = {"name": "new", "url": receiver.url, "format": "notifier"}
         gateway.reload(settings(cdn, database, hook))
-        eventually(lambda: database.exists() and rows(database, "SELECT 1 FROM configs"))
+        eventually(lambda: "outbox open" in gateway.logs())  # the file exists some milliseconds before its tables
+        eventually(lambda: rows(database, "SELECT 1 FROM configs"))
         change(gateway, cdn, 1)
         eventually(lambda: receiver.taken)
         dead = {"name": "new", "url": "http://127.0.0.1:1/", "format": "notifier"}
