@@ -1,4 +1,4 @@
-"""Replay of every recorded answer of the system we replace, through the real carrier, over memory.
+"""Replay of every recorded answer of the system we replace, through the Klein path, over memory.
 
 How the file is read: method ``SSE`` is a GET of which only the first event's ``data:`` and ``event:`` lines count;
 ``@ETAG`` and ``@BULKETAG`` stand for the validator just received; bulk validators compare by presence, bulk items as

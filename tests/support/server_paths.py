@@ -27,7 +27,7 @@ READ_SIZE = 64 * 1024  # bytes that a transport reads at once
 
 @define
 class FakeReactor:
-    """What a reactor is asked to watch."""
+    """Records the descriptors that are watched."""
 
     readers: set[object] = field(factory=set)
     writers: set[object] = field(factory=set)
@@ -131,7 +131,7 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether the client has been told that nothing more comes."""
+        """Whether the server has closed its side or the connection."""
         return self.transport.gone is not None or self.transport.half_closed
 
     @property

@@ -1,4 +1,4 @@
-"""The answers can be imported anywhere; only the carrier brings a reactor."""
+"""The answers can be imported anywhere; only the Klein path installs a reactor."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MODULES = sorted(
 )
 
 
-def test_only_the_carrier_installs_a_reactor() -> None:
-    """Every module but the carrier's can be imported without klein and without installing a reactor."""
+def test_only_the_klein_path_installs_a_reactor() -> None:
+    """All other modules can be imported without klein and without installing a reactor."""
     pure = [name for name in MODULES if name not in CARRIER]
     script = (
         "import importlib, sys\n"

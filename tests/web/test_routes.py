@@ -44,8 +44,8 @@ def test_unknown_paths_and_methods_are_told_plainly() -> None:
         )
 
 
-def test_allow_of_the_table_is_what_the_carrier_sends() -> None:
-    """Each route's ``allow`` is the value that the carrier answers a wrong method with."""
+def test_allow_of_the_table_is_what_klein_sends() -> None:
+    """Each route's ``allow`` is the value that Klein sends with a 405."""
     site = MemorySite(CONFIG, {"http": {"status": {"enabled": True}}})
     for route in ROUTES:
         path = route.pattern.replace("{path...}", "x").replace("{data...}", "x").replace("{sdkId}", "x")

@@ -1,4 +1,4 @@
-"""Connections in an epoll of their own: what a reactor would call is called, and what is not theirs is passed on."""
+"""The epoll of connections: calls what a reactor would call, and forwards everything else to the reactor."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gateway.web.server.write_batch import PlainWriter
 
 
 class Reactor:
-    """Notes what it is asked to watch; it is turned by hand."""
+    """Records what it has to watch; the test turns it."""
 
     def __init__(self) -> None:
         self.readers: list[Any] = []
-        self.passed_on: list[tuple[str, Any]] = []
+        self.forwarded: list[tuple[str, Any]] = []
 
     def addReader(self, descriptor: Any) -> None:
         self.readers.append(descriptor)
@@ -27,17 +27,17 @@ class Reactor:
         if descriptor in self.readers:
             self.readers.remove(descriptor)
         else:
-            self.passed_on.append(("reader", descriptor))
+            self.forwarded.append(("reader", descriptor))
 
     def removeWriter(self, descriptor: Any) -> None:
-        self.passed_on.append(("writer", descriptor))
+        self.forwarded.append(("writer", descriptor))
 
     def callLater(self, *what: Any) -> str:
         return f"later {what}"
 
 
 class End:
-    """One end of a pair, as a descriptor that notes what is called; ``answers`` are what its doRead returns."""
+    """One end of a socket pair, as a descriptor that records its calls; ``doRead`` returns ``answers``."""
 
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
@@ -72,8 +72,8 @@ def world() -> Iterator[tuple[Reactor, ConnectionEpoll, list[End]]]:
     right.close()
 
 
-def test_a_connection_is_called_when_it_is_ready_and_not_after_it_was_taken_out(world: Any) -> None:
-    """Reading and writing are watched apart; the reactor watches one descriptor while there is a connection."""
+def test_a_connection_is_called_while_it_is_watched_and_ready(world: Any) -> None:
+    """Reading and writing are watched separately; the reactor watches one descriptor while there are connections."""
     reactor, descriptors, (one, other) = world
     descriptors.addReader(one)
     assert [descriptors] == reactor.readers
@@ -92,35 +92,37 @@ def test_a_connection_is_called_when_it_is_ready_and_not_after_it_was_taken_out(
     other.socket.send(b"unheard")
     descriptors.doRead()
     assert [b"hello", b"again", "write"] == one.calls
-    assert ([], []) == (reactor.readers, reactor.passed_on)
+    assert ([], []) == (reactor.readers, reactor.forwarded)
 
 
-def test_what_is_not_a_connection_is_the_reactors(world: Any) -> None:
-    """A port is taken out of the reactor; clocks and everything else are the reactor's."""
+def test_everything_else_is_forwarded_to_the_reactor(world: Any) -> None:
+    """Other descriptors, clocks and all other attributes are the reactor's."""
     reactor, descriptors, (one, _) = world
     descriptors.removeReader(one)
     descriptors.removeWriter(one)
-    assert [("reader", one), ("writer", one)] == reactor.passed_on
+    assert [("reader", one), ("writer", one)] == reactor.forwarded
     assert "later (1, 'x')" == descriptors.callLater(1, "x")
 
 
-@pytest.mark.parametrize(("answers", "told"), [(ConnectionDone(), ConnectionDone), (ConnectionLost(), ConnectionLost)])
-def test_a_connection_that_says_it_is_over_is_forgotten(world: Any, answers: Exception, told: type) -> None:
-    """It is told once and never called again."""
+@pytest.mark.parametrize(
+    ("answers", "reason"), [(ConnectionDone(), ConnectionDone), (ConnectionLost(), ConnectionLost)]
+)
+def test_a_connection_that_ends_is_forgotten(world: Any, answers: Exception, reason: type) -> None:
+    """``connectionLost`` is called once, and nothing after it."""
     reactor, descriptors, (one, other) = world
     descriptors.addReader(one)
     descriptors.addWriter(one)
     one.answers = answers
     other.socket.send(b"last")
     descriptors.doRead()
-    assert [b"last", told] == one.calls
+    assert [b"last", reason] == one.calls
     descriptors.doRead()
-    assert [b"last", told] == one.calls
+    assert [b"last", reason] == one.calls
     assert [] == reactor.readers
 
 
 def test_a_fault_ends_that_connection_alone(world: Any, logged_errors: Any) -> None:
-    """What a connection raises is logged, and told to it; the other goes on."""
+    """What a connection raises is logged and ends it; the other one is read."""
     _, descriptors, (one, other) = world
     descriptors.addReader(one)
     descriptors.addReader(other)
@@ -133,8 +135,8 @@ def test_a_fault_ends_that_connection_alone(world: Any, logged_errors: Any) -> N
     assert 1 == len(logged_errors.flush())
 
 
-def test_one_that_does_not_take_its_end_well_ends_alone(world: Any, logged_errors: Any) -> None:
-    """What is raised while a connection is told of its end is logged, and does not come up to the reactor."""
+def test_a_fault_in_connection_lost_ends_that_connection_alone(world: Any, logged_errors: Any) -> None:
+    """What ``connectionLost`` raises is logged and does not reach the reactor."""
     _, descriptors, (one, other) = world
     descriptors.addReader(one)
     descriptors.addReader(other)
@@ -147,8 +149,8 @@ def test_one_that_does_not_take_its_end_well_ends_alone(world: Any, logged_error
     assert 1 == len(logged_errors.flush(ZeroDivisionError))
 
 
-def test_a_connection_that_cannot_be_written_to_keeps_nothing_from_the_others(logged_errors: Any) -> None:
-    """Of the writes that wait together only its own is lost; it is dropped."""
+def test_a_failing_write_does_not_affect_the_others(logged_errors: Any) -> None:
+    """Of a batch of writes only the failing connection's is lost, and the connection is dropped."""
     writer = PlainWriter()
     transports = [Transport(), Transport(broken=True), Transport()]
     writer.hold()
@@ -161,7 +163,7 @@ def test_a_connection_that_cannot_be_written_to_keeps_nothing_from_the_others(lo
 
 
 class Transport:
-    """A connection whose socket is full, and which may fail at keeping what it is given."""
+    """A connection whose socket is full, and whose buffer may fail."""
 
     connected = True
     disconnecting = False
@@ -186,8 +188,8 @@ class Transport:
         self.aborted = True
 
 
-def test_a_connection_that_only_writes_hears_that_the_other_end_is_gone(world: Any) -> None:
-    """Hanging up is told to whoever does not read as well."""
+def test_a_connection_that_only_writes_notices_the_end(world: Any) -> None:
+    """A hang-up also ends a connection that is not read."""
     _, descriptors, (one, other) = world
     descriptors.addWriter(one)
     other.socket.close()
@@ -195,8 +197,8 @@ def test_a_connection_that_only_writes_hears_that_the_other_end_is_gone(world: A
     assert [ConnectionLost] == one.calls
 
 
-def test_a_number_that_is_used_again_is_the_new_connections(world: Any) -> None:
-    """One that was closed without a word leaves nothing behind under its number."""
+def test_a_reused_file_descriptor_belongs_to_the_new_connection(world: Any) -> None:
+    """A connection that was closed without being removed leaves nothing behind."""
     reactor, descriptors, (one, _) = world
     descriptors.addReader(one)
     number = one.fileno()
@@ -212,13 +214,13 @@ def test_a_number_that_is_used_again_is_the_new_connections(world: Any) -> None:
         descriptors.doRead()
         assert ([b"for the new one"], []) == (fresh.calls, one.calls)
         descriptors.removeReader(one)
-        assert [("reader", one)] == reactor.passed_on
+        assert [("reader", one)] == reactor.forwarded
         descriptors.removeReader(fresh)
     assert [] == reactor.readers
 
 
-def test_one_that_closes_another_which_was_ready_too(world: Any) -> None:
-    """A connection that is taken out while others are seen to is not called."""
+def test_a_connection_that_removes_another_ready_one(world: Any) -> None:
+    """A connection that is removed during the turn is not called."""
     _, descriptors, (one, other) = world
     for end, peer in ((one, other), (other, one)):
         end.calls = Closing(descriptors, peer)
@@ -230,7 +232,7 @@ def test_one_that_closes_another_which_was_ready_too(world: Any) -> None:
 
 
 class Closing(list[Any]):
-    """Calls of an end that takes its peer out when it is called."""
+    """Calls of an end that removes its peer when it is called."""
 
     def __init__(self, descriptors: ConnectionEpoll, peer: End) -> None:
         super().__init__()

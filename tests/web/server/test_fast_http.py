@@ -165,7 +165,7 @@ def test_kept_alive(paths: ServerPaths) -> None:
     assert not client.closed
 
 
-def test_asks_to_continue(paths: ServerPaths) -> None:
+def test_expect_100_continue(paths: ServerPaths) -> None:
     """``Expect: 100-continue`` is answered before the body comes."""
     client = Client(paths.factory)
     head, _, body = EXPECTING.partition(b"\r\n\r\n")
@@ -236,8 +236,8 @@ def timed(paths: ServerPaths) -> Timed:
     return Timed(paths.fast)
 
 
-def test_a_handshake_has_the_time_of_a_head(paths: ServerPaths, tmp_path: Path) -> None:
-    """A client that does not end it is cut; one that has may then be silent for as long as on any connection."""
+def test_a_tls_handshake_has_the_deadline_of_a_head(paths: ServerPaths, tmp_path: Path) -> None:
+    """A client that does not finish it is cut; after it the idle timeout applies."""
     authority = trustme.CA()
     authority.issue_cert("g").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "pem"))
     certificate = Certificate(str(tmp_path / "pem"), str(tmp_path / "pem"))
@@ -268,7 +268,7 @@ def test_a_handshake_has_the_time_of_a_head(paths: ServerPaths, tmp_path: Path) 
     wires.stopFactory()
 
 
-def test_slow_head_is_told(timed: Timed) -> None:
+def test_a_slow_head_is_refused(timed: Timed) -> None:
     """A head that is not whole in time is 408, however steadily its bytes drip; so is a second one."""
     timed.client.send(KEYS)
     assert [200] == statuses(timed.client.received())
@@ -281,7 +281,7 @@ def test_slow_head_is_told(timed: Timed) -> None:
     assert ([408], True) == (statuses(timed.client.received()), timed.client.closed)
 
 
-def test_slow_body_is_told(timed: Timed) -> None:
+def test_a_slow_body_is_refused(timed: Timed) -> None:
     """A body that does not come in time is 408; the time for its head does not count."""
     timed.client.send(EVALUATE[:20])
     timed.wait(HEAD_DEADLINE - 1)
@@ -292,7 +292,7 @@ def test_slow_body_is_told(timed: Timed) -> None:
     assert ([408], True) == (statuses(timed.client.received()), timed.client.closed)
 
 
-def test_idle_connection_is_closed_in_silence(timed: Timed) -> None:
+def test_an_idle_connection_is_closed_without_an_answer(timed: Timed) -> None:
     """A kept-alive connection that stays silent is closed, and no timer or connection is left behind."""
     timed.client.send(KEYS)
     timed.client.received()
@@ -304,8 +304,8 @@ def test_idle_connection_is_closed_in_silence(timed: Timed) -> None:
     assert [] == timed.clock.getDelayedCalls()
 
 
-def test_answers_that_nobody_reads_do_not_pile_up() -> None:
-    """A client that only sends is soon neither read nor answered; what it did not read arrives when it does."""
+def test_unread_answers_do_not_accumulate() -> None:
+    """A client that only sends is soon neither read nor answered; when it reads, it gets every answer."""
     config = {"f": {"on": {"t": 1, "v": {"s": "x" * 4_000}, "i": "v1"}}}
     paths = ServerPaths(config)
     client = Client(paths.factory, window=60_000)
@@ -322,7 +322,7 @@ def test_answers_that_nobody_reads_do_not_pile_up() -> None:
 
 
 def test_client_that_never_reads_is_dropped(paths: ServerPaths) -> None:
-    """What nobody reads is kept for the idle time and a little longer, then the connection goes."""
+    """Unread answers are kept for the idle time and ``CLOSE_TIMEOUT``, then the connection is dropped."""
     timed = Timed(paths.fast, window=100)
     timed.client.send(FILE * 2000)
     timed.wait(IDLE_TIMEOUT + 2)
@@ -453,7 +453,7 @@ def test_too_much_behind_a_waiting_request_is_not_read() -> None:
 
 
 def test_client_that_leaves_while_waiting() -> None:
-    """The answer to a client that went away is dropped without a word; a shutdown does not wait for it."""
+    """The answer to a client that hung up is dropped without a log line; a shutdown does not wait for it."""
     paths = Waiting()
     client = Client(paths.factory)
     client.send(EVALUATE + KEYS)
@@ -502,8 +502,8 @@ def test_reload_between_requests(paths: ServerPaths) -> None:
     assert [404] == statuses(client.received())
 
 
-def test_fault_of_ours_costs_one_request(paths: ServerPaths, logged_errors: Any, monkeypatch: Any) -> None:
-    """An answer that raises is 500 and told in the log; the connection lives on."""
+def test_an_answer_that_raises_costs_one_request(paths: ServerPaths, logged_errors: Any, monkeypatch: Any) -> None:
+    """An answer that raises is 500 and logged; the connection stays open."""
     monkeypatch.setattr(paths.fast.registry, "by_id", lambda _: 1 / 0)
     client = Client(paths.factory)
     client.send(EVALUATE)
@@ -515,15 +515,15 @@ def test_fault_of_ours_costs_one_request(paths: ServerPaths, logged_errors: Any,
 
 
 def test_sdk_that_goes_away_as_its_stream_opens(paths: ServerPaths) -> None:
-    """A stream whose SDK has just been removed is told so, alike, and the connection lives on."""
+    """A stream whose SDK was just removed is refused alike by both paths, and the connection stays open."""
     for memory in (paths.klein, paths.fast):
         memory.site.routes.dispatcher.context.hubs.clear()  # type: ignore[attr-defined]
     klein, fast = paths.answers(OPEN + KEYS)
     assert (klein, [500, 200]) == (fast, statuses(fast.data))
 
 
-def test_unusual_heads_do_not_crowd_out(paths: ServerPaths) -> None:
-    """More different heads than are remembered are all answered rightly, and the memory of them is bounded."""
+def test_caches_of_heads_are_bounded(paths: ServerPaths) -> None:
+    """More different heads than the cache holds are all answered correctly."""
     client = Client(paths.factory)
     for number in range(1200):
         client.send(request_bytes("POST", f"/api/sdk{number % 7}/eval", {"X": str(number)}, body='{"key":"on"}'))
@@ -531,8 +531,8 @@ def test_unusual_heads_do_not_crowd_out(paths: ServerPaths) -> None:
     assert len(paths.factory.matcher._heads) <= 512
 
 
-def test_stream_targets_are_not_remembered(paths: ServerPaths) -> None:
-    """A target that carries a user is forgotten once its stream is open."""
+def test_stream_targets_are_not_cached(paths: ServerPaths) -> None:
+    """A target that contains a user is not kept in memory."""
     client = Client(paths.factory)
     client.send(OPEN)
     assert ({}, {}) == (paths.factory.matcher._heads, paths.factory.matcher._targets)

@@ -1,4 +1,4 @@
-"""The lines at level debug: there when the settings ask for them, and only then; a reload switches them."""
+"""Lines at level debug: present only if the settings ask for them; a reload switches them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def settings(level: str) -> Any:
     return loaded
 
 
-def test_requests_are_told_only_while_the_settings_say_so(lines: list[str]) -> None:
-    """At any level but debug nobody pays for lines that nobody wants."""
+def test_requests_are_logged_at_level_debug_only(lines: list[str]) -> None:
+    """At other levels no line is made; a reload changes the level."""
     memory = MemorySite(CONFIG)
     for level, count in (("info", 0), ("debug", 1), ("warn", 0)):
         memory.site.reconfigure(settings(level))
@@ -46,8 +46,8 @@ def test_requests_are_told_only_while_the_settings_say_so(lines: list[str]) -> N
         assert ["GET /api/{sdkId}/keys answered 200 in 0.0 ms"] * count == lines
 
 
-def test_streams_are_told_by_their_own_level(lines: list[str]) -> None:
-    """Opening and ending are lines with the number of open streams, and name nobody."""
+def test_streams_are_logged_by_their_own_level(lines: list[str]) -> None:
+    """Opening and closing are lines with the number of open streams, without any address or user."""
     memory = MemorySite(CONFIG)
     memory.site.reconfigure(settings("debug"))
     streams = memory.site.routes.dispatcher.context.state.streams

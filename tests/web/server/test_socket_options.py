@@ -62,7 +62,7 @@ def test_connections_begin_with_what_their_port_was_given(
 
 
 def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.socket) -> None:
-    """The server's port is told at the start, and again with other settings; not once it is closed."""
+    """The server's port is configured at the start and by a reload, and not after it is closed."""
     from gateway.serving import LocalServer
 
     class Port:

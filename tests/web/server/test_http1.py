@@ -1,4 +1,4 @@
-"""Bounds of a connection: what is too long, too much, too slow or malformed, and that it costs nobody else anything."""
+"""Bounds of an HTTP/1.1 connection: what is too long, too much, too slow or malformed; other clients are served."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def status_of(data: bytes) -> int:
     return int(data[9:12]) if data else 0
 
 
-def told(line: Connection) -> int:
-    """Return the status of the refusal that came, which is whole, is the last thing, and closed the connection."""
+def refusal(line: Connection) -> int:
+    """Return the status of the refusal, which is complete, comes last and closes the connection."""
     data = line.received()
     head, _, body = data.rpartition(b"\r\n\r\n")
     assert b"Connection: close\r\n" in head
@@ -63,8 +63,8 @@ def test_request_line_up_to_its_limit(site: MemorySite, piece: int) -> None:
     """A request line of 128 KiB passes; a longer one is 414, ended or not."""
     path = b"/" + b"x" * (REQUEST_LINE_LIMIT - len("GET / HTTP/1.1"))
     assert 404 == status_of(sent(site, b"GET " + path + b" HTTP/1.1\r\nHost: g\r\n\r\n", piece).received())
-    assert 414 == told(sent(site, b"GET " + path + b"x HTTP/1.1\r\nHost: g\r\n\r\n", piece))
-    assert 414 == told(sent(site, b"GET /" + b"x" * REQUEST_LINE_LIMIT, piece))
+    assert 414 == refusal(sent(site, b"GET " + path + b"x HTTP/1.1\r\nHost: g\r\n\r\n", piece))
+    assert 414 == refusal(sent(site, b"GET /" + b"x" * REQUEST_LINE_LIMIT, piece))
 
 
 @pytest.mark.parametrize("piece", [0, 5000])
@@ -73,10 +73,10 @@ def test_header_fields_up_to_their_limit(site: MemorySite, piece: int) -> None:
     room = HEADER_LIMIT - len("Host: g\r\nX: \r\n")
     start = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n"
     assert 200 == status_of(sent(site, start + b"X: " + b"y" * room + b"\r\n\r\n", piece).received())
-    assert 431 == told(sent(site, start + b"X: " + b"y" * (room + 1) + b"\r\n\r\n", piece))
-    assert 431 == told(sent(site, start + b"X: " + b"y" * 2 * room, piece))
+    assert 431 == refusal(sent(site, start + b"X: " + b"y" * (room + 1) + b"\r\n\r\n", piece))
+    assert 431 == refusal(sent(site, start + b"X: " + b"y" * 2 * room, piece))
     many = b"".join(b"X%d: %b\r\n" % (n, b"y" * 1000) for n in range(66))
-    assert 431 == told(sent(site, start + many + b"\r\n", piece))
+    assert 431 == refusal(sent(site, start + many + b"\r\n", piece))
 
 
 def test_number_of_header_fields(site: MemorySite) -> None:
@@ -84,13 +84,13 @@ def test_number_of_header_fields(site: MemorySite) -> None:
     fields = [b"X%d: y\r\n" % n for n in range(HEADER_COUNT_LIMIT)]
     start = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n"
     assert 200 == status_of(sent(site, start + b"".join(fields[1:]) + b"\r\n").received())
-    assert 431 == told(sent(site, start + b"".join(fields) + b"\r\n"))
+    assert 431 == refusal(sent(site, start + b"".join(fields) + b"\r\n"))
 
 
 def test_length_is_judged_before_the_body_comes(site: MemorySite) -> None:
-    """A Content-Length over 1 MiB is 413 at once; even a client that asks first is not told to go on."""
+    """A Content-Length over 1 MiB is 413 at once; ``Expect: 100-continue`` does not delay it."""
     for length in (b"1048577", b"1" * 19, b"1" * 5000):
-        assert 413 == told(sent(site, post(b"Content-Length: " + length, b"Expect: 100-continue")))
+        assert 413 == refusal(sent(site, post(b"Content-Length: " + length, b"Expect: 100-continue")))
 
 
 def test_body_of_exactly_the_limit_passes(site: MemorySite) -> None:
@@ -100,7 +100,7 @@ def test_body_of_exactly_the_limit_passes(site: MemorySite) -> None:
     chunked = post(b"Transfer-Encoding: chunked")
     whole = b"80000\r\n" + body[:0x80000] + b"\r\n80000\r\n" + body[0x80000:] + b"\r\n"
     assert 200 == status_of(sent(site, chunked + whole + b"0\r\n\r\n", 50_000).received())
-    assert 413 == told(sent(site, chunked + whole + b"1\r\nx", 50_000))
+    assert 413 == refusal(sent(site, chunked + whole + b"1\r\nx", 50_000))
 
 
 BAD = {
@@ -138,7 +138,7 @@ BAD = {
 @pytest.mark.parametrize("piece", [0, 1])
 def test_malformed_bytes_are_400_and_close(site: MemorySite, fault: str, piece: int) -> None:
     """What is malformed, or could be read in two ways, is refused and nothing after it is read."""
-    assert 400 == told(sent(site, BAD[fault], piece))
+    assert 400 == refusal(sent(site, BAD[fault], piece))
 
 
 def test_answers_before_a_fault_are_given(site: MemorySite) -> None:
@@ -157,7 +157,7 @@ def test_head_has_a_deadline(site: MemorySite) -> None:
         site.clock.advance(HEAD_DEADLINE / 20)
     assert b"" == line.received()
     site.clock.advance(HEAD_DEADLINE / 2)
-    assert 408 == told(line)
+    assert 408 == refusal(line)
 
 
 def test_body_has_a_deadline(site: MemorySite) -> None:
@@ -168,7 +168,7 @@ def test_body_has_a_deadline(site: MemorySite) -> None:
     site.clock.advance(BODY_DEADLINE - HEAD_DEADLINE - 2)
     assert not line.closed
     site.clock.advance(2)
-    assert 408 == told(line)
+    assert 408 == refusal(line)
 
 
 def test_complete_requests_leave_no_timer(site: MemorySite) -> None:
@@ -186,7 +186,7 @@ def test_complete_requests_leave_no_timer(site: MemorySite) -> None:
 
 
 def test_refused_client_is_read_from_no_longer_than_needed(site: MemorySite, monkeypatch) -> None:
-    """A refused client that goes on sending is cut off, whatever is still unsent to it."""
+    """A refused client that continues to send is cut off, even if the refusal is unsent."""
     line = sent(site, b"rubbish\r\n\r\n")
     cut: list[bool] = []
     monkeypatch.setattr(line.transport, "abortConnection", lambda: cut.append(True))
@@ -275,7 +275,7 @@ PLAUSIBLE = st.builds(
 @settings(max_examples=300)
 @given(st.lists(st.one_of(WORDS, PLAUSIBLE, st.binary(max_size=20)), max_size=14).map(b"".join), st.integers(0, 2**32))
 def test_any_bytes_in_any_pieces_are_answered_or_refused(data: bytes, seed: int) -> None:
-    """Random bytes in random pieces never raise and log nothing (the fixture sees to that); others are still served."""
+    """Random bytes in random pieces never raise and log nothing (a fixture checks the log); others are served."""
     line, rng = SHARED.connect(), random.Random(seed)
     while data and not line.closed:
         size = rng.randint(1, 40)
