@@ -1,27 +1,21 @@
-"""The request side: answers as functions of values, and what carries requests to them.
+"""The request side: the routes, their answers as functions of values, and the servers that carry requests to them.
 
-    connection ──► Channel ──► WebRequest ──► Klein ──Call──► answer ──Reply | StreamReply──► back, or to a hub
+    connection ──► server ──Call──► Dispatcher: policy ► answer ──Reply──► server, or StreamReply ──► hub of streams
 
-This facade is pure and importable anywhere. Only ``gateway.web.server.site`` (``make_site``) imports
-klein, which installs Twisted's reactor, so only the tap does that, explicitly, after the reactor is chosen.
+The folder ``answers`` has a function for each route, ``server`` the Twisted protocols, with a facade of its own.
+Only ``gateway.web.server.site`` imports klein, which installs a reactor.
 """
 
 from gateway.web.context import Context, OpenStreams, RecentCallIds, WebState
 from gateway.web.dispatch import build_dispatcher
-from gateway.web.ports import Hub, Registry, Sdk, Subscriber, WebMetrics
-from gateway.web.values import Call, Reply, StreamReply
+from gateway.web.ports import Registry, Sdk, WebMetrics
 
 __all__ = (
-    "Call",
     "Context",
-    "Hub",
     "OpenStreams",
     "RecentCallIds",
     "Registry",
-    "Reply",
     "Sdk",
-    "StreamReply",
-    "Subscriber",
     "WebMetrics",
     "WebState",
     "build_dispatcher",

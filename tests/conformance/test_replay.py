@@ -1,8 +1,8 @@
-"""Replay of every recorded answer of the system we replace, through the Klein path, over memory.
+"""Replays every recorded answer of ConfigCat Proxy through the Klein path, over memory.
 
 How the file is read: method ``SSE`` is a GET of which only the first event's ``data:`` and ``event:`` lines count;
 ``@ETAG`` and ``@BULKETAG`` stand for the validator just received; bulk validators compare by presence, bulk items as
-sets and without ``eventStreams``, which are ours; CORS lists as supersets; a Go parser's own words are opaque.
+sets and without ``eventStreams``, which are ours; CORS lists as supersets; the texts of Go's parser are opaque.
 """
 
 from __future__ import annotations

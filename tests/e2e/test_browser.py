@@ -44,12 +44,12 @@ def page():
 
 
 def seen(browser):
-    """Return what the open page saw so far."""
+    """Return what the open page received so far."""
     return browser.execute_script("return window.seen")
 
 
 def expect(browser, wanted):
-    """Wait until the open page saw exactly this."""
+    """Wait until the open page received exactly this."""
     eventually(lambda: seen(browser) == wanted, lambda: f"(seen: {seen(browser)}, wanted: {wanted})")
 
 
@@ -63,7 +63,7 @@ def listen(browser, page, gateway, path="/sse/eval/k/", **data):
     ("path", "sdk"), [("/sse/eval/k/", {"sdkKey": SDK_KEY}), ("/sse/shop/eval/", {})], ids=["by SDK key", "by SDK id"]
 )
 def test_an_event_source_of_another_origin_sees_a_change(chromium, page, gateway, upstream, path, sdk):
-    """A page of another origin gets the value and, without asking, the next one."""
+    """A page of another origin gets the value and, without another request, the next one."""
     listen(chromium, page, gateway, path, **sdk, key="banner", user=GERMAN)
     expect(chromium, ["before"])
     upstream.set(shop("after"))
@@ -84,7 +84,7 @@ def test_an_event_source_comes_back_after_a_restart_of_the_gateway(chromium, pag
 
 
 def test_three_tabs_see_every_change(chromium, page, gateway, upstream):
-    """Three tabs of one browser each hold a stream and each sees each change."""
+    """Three tabs of one browser each have a stream and receive every change."""
     first = chromium.current_window_handle
     tabs = [first]
     for _ in range(2):

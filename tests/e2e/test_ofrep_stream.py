@@ -1,4 +1,4 @@
-"""The OFREP web provider, unchanged and without polling, hears of changes by the gateway's event stream."""
+"""The OFREP web provider, unchanged and without polling, learns of changes from the gateway's event stream."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def begin(browser: Chrome, page: Origin, gateway: GatewayProcess, headers: Any, 
 
 
 @pytest.mark.parametrize("auth", [{}, {"X-Api-Key": "secret"}], ids=["open", "with auth headers"])
-def test_the_provider_hears_of_a_change_without_polling(
+def test_the_provider_learns_of_a_change_without_polling(
     chromium: Chrome,
     page: Origin,
     upstream: CdnStandIn,
     gateway_process: Callable[..., GatewayProcess],
     auth: dict[str, str],
 ) -> None:
-    """One request at the start, one for the change that concerns the user, both by the provider's own doing."""
+    """The provider sends one request at the start, and one for the change that affects its user."""
     sdk = {"key": SDK_KEY, "base_url": upstream.url, "poll_interval": 1}
     gateway = gateway_process({"sdks": {"shop": sdk}, "http": {"ofrep": {"auth_headers": auth}}})
     begin(chromium, page, gateway, BY_ID + [list(line) for line in auth.items()], GERMAN)
@@ -79,27 +79,27 @@ def test_the_provider_hears_of_a_change_without_polling(
     fetches = look(chromium, "fetches")
     assert "flagConfigEtag" in fetches[-1][0]
     assert [gateway.url] == [url.partition("/ofrep/")[0] for url in look(chromium, "streams")]
-    # A provider that opens its stream while the gateway is young is called once to make sure; that is a 304.
+    # A stream that opens shortly after the gateway started gets one event to be safe; its request is a 304.
     assert [200, 200] == [status for _, status in fetches if status != 304]
     assert len(fetches) <= 3
 
 
-def test_a_change_that_concerns_others_calls_nobody(
+def test_a_change_for_other_users_causes_no_request(
     chromium: Chrome, page: Origin, upstream: CdnStandIn, gateway: GatewayProcess
 ) -> None:
-    """The banner of Germany changes: a French user's provider asks for nothing until something of his changes."""
+    """After a change for Germany a French user's provider sends no request until a flag of that user changes."""
     begin(chromium, page, gateway, BY_ID, FRENCH)
     eventually(lambda: look(chromium, "seen"), lambda: look(chromium, "failed"))
     upstream.set(shop("after"))
-    eventually(lambda: upstream_taken(gateway, "after"), lambda: "the gateway did not take the config")
+    eventually(lambda: serves_banner(gateway, "after"), lambda: "the gateway did not take the config")
     upstream.set(shop("after") | {"f": shop("after")["f"] | {"new": {"t": 0, "v": {"b": True}, "i": "n"}}})
     eventually(lambda: look(chromium, "seen")[1:], lambda: str(look(chromium, "fetches")))
-    # One call for the new flag, which everybody has; at most one more, to make sure, for a gateway that is young.
+    # One event for the new flag, which affects all users; at most one more, to be safe, shortly after the start.
     assert ["elsewhere", "elsewhere"] == look(chromium, "seen")
     assert [200, 200] == [status for _, status in look(chromium, "fetches") if status != 304]
 
 
-def upstream_taken(gateway: GatewayProcess, banner: str) -> bool:
+def serves_banner(gateway: GatewayProcess, banner: str) -> bool:
     """Whether the gateway serves the config of this banner."""
     body = json.dumps({"key": "banner", "user": {"Country": "Germany"}}).encode()
     return banner.encode() in gateway.post("/api/shop/eval", body)[1]

@@ -31,7 +31,7 @@ def stream(url):
     ["/sse/shop/eval/{by_id}", "/sse/eval/k/{by_key}"],
     ids=["by SDK id", "by SDK key"],
 )
-def test_a_single_flag_stream_brings_the_value_before_and_after(gateway, upstream, path):
+def test_a_single_flag_stream_sends_the_value_before_and_after(gateway, upstream, path):
     """A single-flag stream sends the value at once and the next one after a change, each with an id."""
     path = path.format(
         by_id=encoded(key="banner", user=GERMAN), by_key=encoded(sdkKey=SDK_KEY, key="banner", user=GERMAN)
@@ -51,7 +51,7 @@ def test_a_single_flag_stream_brings_the_value_before_and_after(gateway, upstrea
     ["/sse/shop/eval-all/{by_id}", "/sse/eval-all/k/{by_key}"],
     ids=["by SDK id", "by SDK key"],
 )
-def test_an_all_flags_stream_brings_the_values_before_and_after(gateway, upstream, path):
+def test_an_all_flags_stream_sends_the_values_before_and_after(gateway, upstream, path):
     """An all-flags stream sends the whole map at once and again after a change."""
     path = path.format(by_id=encoded(user=GERMAN), by_key=encoded(sdkKey=SDK_KEY, user=GERMAN))
     response, events = stream(gateway.url + path)
@@ -63,15 +63,15 @@ def test_an_all_flags_stream_brings_the_values_before_and_after(gateway, upstrea
         assert first | {"banner": {"value": "after", "variationId": "v-after"}} == json.loads(next(events).data)
 
 
-def test_a_user_whose_value_stays_hears_nothing(gateway, upstream):
-    """After a change for Germany the French reader's next event is the change that concerns France."""
+def test_a_user_whose_value_stays_gets_no_event(gateway, upstream):
+    """After a change for Germany a French user's next event is the change for France."""
     response, events = stream(f"{gateway.url}/sse/shop/eval/{encoded(key='banner', user=FRENCH)}")
     other, german = stream(f"{gateway.url}/sse/shop/eval/{encoded(key='banner', user=GERMAN)}")
     with response, other:
         assert "elsewhere" == json.loads(next(events).data)["value"]
         assert "before" == json.loads(next(german).data)["value"]
         upstream.set(shop("after"))
-        assert "after" == json.loads(next(german).data)["value"]  # the push is through
+        assert "after" == json.loads(next(german).data)["value"]  # the push has ended
         config = shop("after")
         config["f"]["banner"]["v"]["s"] = "everywhere"
         upstream.set(config)

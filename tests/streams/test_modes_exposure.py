@@ -10,7 +10,7 @@ import pytest
 
 from gateway.flags import Result, Snapshot, User, load
 from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, StreamOptions, Subscriber
-from web_memory import NoMeter
+from web_memory import NoMetrics
 
 ANNA = User({"Identifier": "anna"})
 Reports = list[tuple[list[str], int]]  # results as text, and the number of subscribers
@@ -45,7 +45,7 @@ class Scene:
     def __init__(self, *, all_flags: bool = True) -> None:
         self.hub = Hub(
             "sdk", config(a=True, b=True), wheel=HeartbeatWheel(20, 60, lambda _: None), now=lambda: 0.0,
-            rng=random.Random(1), metrics=NoMeter(), on_write_error=lambda *_: None,
+            rng=random.Random(1), metrics=NoMetrics(), on_write_error=lambda *_: None,
         )  # fmt: skip
         self.hub.exposures = ExposureRecorder(self._record, all_flags=all_flags)
         self._reports: Reports = []

@@ -78,15 +78,15 @@ class FakeRegistry:
         return next((sdk for sdk in self.sdks if sdk.key == key and key), None)
 
 
-class NoMeter:
+class NoMetrics:
     def stream_opened(self, sdk: str, flag: str | None) -> None: ...
     def stream_closed(self, sdk: str, flag: str | None) -> None: ...
     def frames_sent(self, sdk: str, flag: str | None, count: int) -> None: ...
 
 
 @define
-class Counted:
-    """Remembers what was counted: route, method, status."""
+class RecordedMetrics:
+    """``WebMetrics`` that records route, method and status of each reply."""
 
     answers: list[tuple[str, str, int]] = field(factory=list)
     refusals: list[str] = field(factory=list)
@@ -101,7 +101,7 @@ class Counted:
 
 @frozen
 class Answer:
-    """What came back. Header names are as on the wire."""
+    """A response. Header names are as received."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -203,10 +203,10 @@ class MemorySite:
         self.snapshot = load(body, etag)
         self.sdk = FakeSdk("sdk1", SDK_KEY, **{"snapshot": self.snapshot, **(sdk or {})})
         self.registry = FakeRegistry(self.sdk)
-        self.metrics = Counted()
+        self.metrics = RecordedMetrics()
         wheel = HeartbeatWheel(20, 60, lambda subscriber: subscriber.outlet.abort())
         self.hub = Hub(
-            "sdk1", self.sdk.snapshot, wheel=wheel, now=self.clock.seconds, rng=random.Random(1), metrics=NoMeter()
+            "sdk1", self.sdk.snapshot, wheel=wheel, now=self.clock.seconds, rng=random.Random(1), metrics=NoMetrics()
         )
         context = Context(self.registry, {"sdk1": self.hub}, self.clock, lambda: {"status": "healthy"})
         self.site = make_site(context, settings_of(settings or {}), self.metrics, rng=random.Random(2))

@@ -12,11 +12,11 @@ BAD_PATTERN = {"cors": {"allowed_origins_regex": {"patterns": ["("], "if_no_matc
 
 
 def test_building_changes_nothing_that_is_shared() -> None:
-    """Routes can be built to check settings: what outlives a reload is as before, whether it succeeds or fails."""
+    """Building routes, successfully or not, does not change the state that outlives a reload."""
     site = MemorySite(CONFIG)
-    state = site.site.page.dispatcher.context.state
+    state = site.site.routes.dispatcher.context.state
     debug = {"http": {"sse": {"log": {"level": "debug"}}}}
-    built = build_dispatcher(site.site.page.dispatcher.context, settings_of(debug))
+    built = build_dispatcher(site.site.routes.dispatcher.context, settings_of(debug))
     with pytest.raises(ValueError, match="pattern"):
         build_dispatcher(built.context, settings_of({"http": {**debug["http"], "api": BAD_PATTERN}}))
     assert built.context.state is state
@@ -26,7 +26,7 @@ def test_building_changes_nothing_that_is_shared() -> None:
 def test_a_reload_switches_the_log_of_streams_only_when_it_succeeds() -> None:
     """The new level of streams holds from a reload that succeeds; one that fails leaves the old level."""
     site = MemorySite(CONFIG)
-    streams = site.site.page.dispatcher.context.state.streams
+    streams = site.site.routes.dispatcher.context.state.streams
     debug = {"sse": {"log": {"level": "debug"}}}
     with pytest.raises(ValueError, match="pattern"):
         site.site.reconfigure(settings_of({"http": {**debug, "api": BAD_PATTERN}}))
@@ -41,5 +41,5 @@ def test_a_reload_switches_the_log_of_streams_only_when_it_succeeds() -> None:
 )
 def test_ofrep_streams_need_both_sections(sections: dict[str, object], tokens: bool) -> None:
     """Tokens are issued only where the route that takes them is enabled: OFREP and SSE both are."""
-    context = MemorySite(CONFIG, {"http": sections}).site.page.dispatcher.context
+    context = MemorySite(CONFIG, {"http": sections}).site.routes.dispatcher.context
     assert tokens == (context.stream_tokens is not None)

@@ -20,8 +20,8 @@ ROUTE_OF = {
 }
 
 
-def test_unknown_paths_and_methods_are_told_plainly() -> None:
-    """404 and 405 have the known bodies, and neither CORS nor the operator's headers."""
+def test_unknown_paths_and_methods() -> None:
+    """404 and 405 have ConfigCat Proxy's bodies, and neither CORS nor the operator's headers."""
     site = MemorySite(CONFIG, {"http": {"api": {"headers": {"X-Custom": "1"}}}})
     missing = site.request("GET", "/api/what/ever/else")
     assert (404, "404 page not found\n", "nosniff") == (missing.status, missing.text, missing["x-content-type-options"])
@@ -74,7 +74,7 @@ def test_unclean_paths_are_sent_to_the_clean_one(path: str, location: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/api/keys/", "/api/keys"])
-def test_one_trailing_slash_is_nothing(path: str) -> None:
+def test_one_trailing_slash_is_ignored(path: str) -> None:
     """One trailing slash is ignored, two are another path."""
     site, key = MemorySite(CONFIG), {"X-ConfigCat-SdkKey": SDK_KEY}
     assert 200 == site.request("GET", path, key).status
@@ -98,14 +98,14 @@ def test_absolute_targets_and_asterisk() -> None:
 
 
 def test_odd_hosts_do_not_matter() -> None:
-    """Whatever ``Host`` says, routes are the same."""
+    """The value of ``Host`` does not affect routing."""
     for host in ("", "a b", "\xff", "x" * 300, "[::1", "gateway:99999999"):
         assert 200 == MemorySite(CONFIG).request("GET", "/api/sdk1/keys", {"Host": host}).status
 
 
 @pytest.mark.parametrize("section", ROUTE_OF)
-def test_disabled_sections_are_gone(section: str) -> None:
-    """A section that is switched off answers as if it had never been there."""
+def test_routes_of_disabled_sections_are_404(section: str) -> None:
+    """The routes of a disabled section are 404."""
     method, path, body = ROUTE_OF[section]
     answer = MemorySite(CONFIG, {"http": {section: {"enabled": False}}}).request(method, path, {}, body)
     assert (404, None) == (answer.status, answer["access-control-allow-origin"])
@@ -117,7 +117,7 @@ def test_webhook_section_takes_both_routes_away() -> None:
     assert [404, 404] == [site.request("GET", path).status for path in ("/hook/sdk1", "/hook-test")]
 
 
-def test_status_page_is_there_when_asked_for() -> None:
+def test_status_page_when_enabled() -> None:
     """``/status`` on the main port is off by default and then 404."""
     assert 404 == MemorySite(CONFIG).request("GET", "/status").status
     on = MemorySite(CONFIG, {"http": {"status": {"enabled": True}}})
@@ -127,7 +127,7 @@ def test_status_page_is_there_when_asked_for() -> None:
 
 
 def test_teapot() -> None:
-    """The one who asks for coffee is told what we are."""
+    """``/api/icanhascoffee`` is 418."""
     answer = MemorySite(CONFIG).request("GET", "/api/icanhascoffee")
     assert (418, b"", "*") == (answer.status, answer.body, answer["access-control-allow-origin"])
 
@@ -155,7 +155,7 @@ CORS: list[tuple[dict[str, Any], str | None, str | None, bool]] = [
 def test_origin_decision(
     section: str, cors: dict[str, Any], origin: str | None, allowed: str | None, varies: bool
 ) -> None:
-    """The allowed origin follows the decision table in all four sections; caches are told when it depends on it."""
+    """The allowed origin follows the decision table in all four sections, with ``Vary`` if the request decides."""
     site = MemorySite(CONFIG, {"http": {section: {"cors": cors}}})
     method, path, body = ROUTE_OF[section]
     headers = {"Origin": origin} if origin else {}
@@ -176,7 +176,7 @@ def test_origin_decision(
     ],
 )
 def test_preflight(section: str, extra: set[str]) -> None:
-    """OPTIONS needs no auth and lists what a browser may send, the headers that name an SDK included."""
+    """OPTIONS needs no authentication and lists what a browser may send, the headers that name an SDK included."""
     options: dict[str, Any] = {"headers": {"x-custom": "1", "etag": "2"}}
     if section in ("api", "ofrep"):
         options["auth_headers"] = {"X-Auth": "secret"}
@@ -201,8 +201,8 @@ def test_options_without_cors_is_204_and_bare() -> None:
     assert (204, []) == (answer.status, [name for name, _ in answer.headers if name.startswith("Access-Control")])
 
 
-def test_operators_headers_yield_to_ours_and_beat_cors() -> None:
-    """An operator's header replaces CORS's of its name, yields to the answer's own, and cannot break framing."""
+def test_precedence_of_the_operators_headers() -> None:
+    """An operator's header replaces a CORS header, not one of the answer, and cannot break the framing."""
     headers = {
         "content-type": "text/evil",
         "access-control-allow-origin": "https://mine.example",
@@ -237,11 +237,11 @@ def test_auth_headers(sent: dict[str, str], status: int) -> None:
 
 
 def test_only_the_first_value_of_an_auth_header_counts() -> None:
-    """A second instance of the header does not help."""
+    """Only the first instance of an auth header counts."""
     site = MemorySite(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "secret"}}}})
-    line = site.connect()
-    line.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\nX-Auth: no\r\nX-Auth: secret\r\n\r\n")
-    assert line.received().startswith(b"HTTP/1.1 401 ")
+    connection = site.connect()
+    connection.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\nX-Auth: no\r\nX-Auth: secret\r\n\r\n")
+    assert connection.received().startswith(b"HTTP/1.1 401 ")
 
 
 def test_a_reload_applies_to_the_next_request_on_the_same_connection() -> None:
@@ -249,22 +249,22 @@ def test_a_reload_applies_to_the_next_request_on_the_same_connection() -> None:
     from web_memory import settings_of
 
     site = MemorySite(CONFIG)
-    line = site.connect()
-    ask = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n"
-    line.send(ask)
-    assert line.received().startswith(b"HTTP/1.1 200 ")
+    connection = site.connect()
+    request = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n"
+    connection.send(request)
+    assert connection.received().startswith(b"HTTP/1.1 200 ")
     site.site.reconfigure(settings_of({"http": {"api": {"auth_headers": {"X-Auth": "s"}}}}))
-    line.send(ask)
-    assert line.received().startswith(b"HTTP/1.1 401 ")
+    connection.send(request)
+    assert connection.received().startswith(b"HTTP/1.1 401 ")
     broken = {"http": {"api": {"cors": {"allowed_origins_regex": {"patterns": ["("], "if_no_match": "x"}}}}}
     with pytest.raises(ValueError, match="pattern"):
         site.site.reconfigure(settings_of(broken))
-    line.send(ask)
-    assert line.received().startswith(b"HTTP/1.1 401 ")
+    connection.send(request)
+    assert connection.received().startswith(b"HTTP/1.1 401 ")
 
 
 def test_answers_are_counted_by_pattern() -> None:
-    """What is counted is the route's pattern and a known method, never a path."""
+    """Replies are counted by the route's pattern and a known method, never by path."""
     site = MemorySite(CONFIG)
     site.request("GET", "/api/sdk1/keys")
     site.request("POST", "/api/secret/eval", {}, "{}")

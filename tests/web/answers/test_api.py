@@ -68,15 +68,15 @@ def test_missing_variation_id_is_empty_and_html_is_escaped(site: MemorySite) -> 
         ('{"key":"who","user":{"Plan":"\\ud800"}}', "somebody"),
     ],
 )
-def test_bodies_are_read_as_before(site: MemorySite, body: str | bytes, value: str) -> None:
+def test_bodies_are_read_by_gos_rules(site: MemorySite, body: str | bytes, value: str) -> None:
     """Names match in any case, the last duplicate wins, unknown fields are ignored, null user is an empty one."""
     answer = evaluate(site, body)
     assert (200, value) == (answer.status, answer.json["value"])
 
 
 @pytest.mark.parametrize("body", ["", " \n", "{", '{"key":"on"'])
-def test_truncated_bodies_are_named_so(site: MemorySite, body: str) -> None:
-    """A body that ends too early is told so in the words that clients know."""
+def test_truncated_body_has_the_known_text(site: MemorySite, body: str) -> None:
+    """A truncated body is refused with ConfigCat Proxy's text."""
     answer = evaluate(site, body)
     assert (400, "failed to parse JSON body: unexpected end of JSON input\n") == (answer.status, answer.text)
 
@@ -97,8 +97,8 @@ def test_truncated_bodies_are_named_so(site: MemorySite, body: str) -> None:
         '{"a":' * 100_000,
     ],
 )
-def test_other_faults_are_400_and_repeat_nothing(site: MemorySite, body: str) -> None:
-    """What is not such an object is refused with a reason that quotes nothing of it."""
+def test_other_errors_are_400_and_quote_nothing(site: MemorySite, body: str) -> None:
+    """A body of another shape is refused with a reason that quotes nothing of it."""
     answer = evaluate(site, body)
     assert 400 == answer.status
     assert answer.text.startswith("failed to parse JSON body: ")
@@ -121,20 +121,20 @@ def test_wrong_attribute_type_names_the_attribute(site: MemorySite, kind: str) -
     assert expected == evaluate(site, '{"key":"on","user":{"Age":' + kind + "}}").text
 
 
-def test_malformed_body_beats_unknown_sdk(site: MemorySite) -> None:
+def test_body_is_checked_before_the_sdk(site: MemorySite) -> None:
     """The body is judged before the SDK is looked up."""
     assert 400 == site.request("POST", "/api/nope/eval", {}, "{").status
     assert 404 == site.request("POST", "/api/nope/eval", {}, "{}").status
 
 
-def test_id_beats_key(site: MemorySite) -> None:
-    """An unknown id in the path is not saved by a good key in the header."""
+def test_id_in_the_path_wins_over_the_key(site: MemorySite) -> None:
+    """An unknown id in the path is 404 even with a known key in the header."""
     key = {"X-ConfigCat-SdkKey": site.sdk.key}
     assert 404 == site.request("POST", "/api/nope/eval", key, "{}").status
     assert 400 == site.request("POST", "/api/eval", {}, "{}").status
 
 
-def test_defaults_are_under_the_request(site: MemorySite) -> None:
+def test_attributes_of_the_request_win_over_defaults(site: MemorySite) -> None:
     """Default attributes apply with and without a user, and the request's win."""
     site.sdk.defaults = {"Plan": "pro"}
     assert "pro" == evaluate(site, {"key": "who"}).json["value"]
@@ -156,38 +156,38 @@ def test_never_loaded_is_500_everywhere() -> None:
 
 
 def test_requests_wait_for_the_first_fetch(site: MemorySite) -> None:
-    """A request that comes during the very first fetch is answered when that ends."""
+    """A request during the very first fetch is answered when the fetch ends."""
     site.sdk.snapshot, site.sdk.loading = None, True
-    line = site.connect()
-    line.send(b'POST /api/sdk1/eval HTTP/1.1\r\nHost: g\r\nContent-Length: 12\r\n\r\n{"key":"on"}')
-    assert b"" == line.received()
+    connection = site.connect()
+    connection.send(b'POST /api/sdk1/eval HTTP/1.1\r\nHost: g\r\nContent-Length: 12\r\n\r\n{"key":"on"}')
+    assert b"" == connection.received()
     site.sdk.first_fetch_ended(site.snapshot)
-    assert b'{"value":true,"variationId":"v1"}' in line.received()
+    assert b'{"value":true,"variationId":"v1"}' in connection.received()
 
 
 def test_first_fetch_that_fails_ends_the_wait_with_500(site: MemorySite) -> None:
-    """A request that waited for a first fetch which brought nothing is told so."""
+    """A request that waited for a first fetch without a config is answered with 500."""
     site.sdk.snapshot, site.sdk.loading = None, True
-    line = site.connect()
-    line.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n")
+    connection = site.connect()
+    connection.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n")
     site.sdk.first_fetch_ended(None)
-    assert line.received().startswith(b"HTTP/1.1 500 ")
+    assert connection.received().startswith(b"HTTP/1.1 500 ")
 
 
-def test_client_that_gives_up_while_waiting_is_forgotten(site: MemorySite) -> None:
-    """A client that hangs up during the first fetch disturbs neither the fetch nor the others who wait."""
+def test_client_that_hangs_up_while_waiting_affects_no_other(site: MemorySite) -> None:
+    """A client that hangs up during the first fetch affects neither the fetch nor other clients that wait."""
     site.sdk.snapshot, site.sdk.loading = None, True
     gone, stays = site.connect(), site.connect()
-    for line in (gone, stays):
-        line.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n")
+    for connection in (gone, stays):
+        connection.send(b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n")
     gone.hang_up()
     assert not any(done.called for done in site.sdk.waiting)
     site.sdk.first_fetch_ended(site.snapshot)
     assert stays.received().startswith(b"HTTP/1.1 200 ")
 
 
-def test_refresh_rescues_an_sdk_that_never_loaded(site: MemorySite) -> None:
-    """Refresh asks the upstream even when there is no config, and says what went wrong."""
+def test_refresh_fetches_for_an_sdk_that_never_loaded(site: MemorySite) -> None:
+    """Refresh fetches even when there is no config, and its reply contains the error."""
     site.sdk.snapshot = None
     assert (200, b"", None) == (
         (done := site.request("POST", "/api/sdk1/refresh")).status,
@@ -199,7 +199,7 @@ def test_refresh_rescues_an_sdk_that_never_loaded(site: MemorySite) -> None:
 
 
 def test_refresh_is_limited_unless_callers_are_authenticated() -> None:
-    """Open refreshes share a bounded rate; those behind auth headers do not."""
+    """Refreshes without authentication share a bounded rate; authenticated ones are not limited."""
     site = MemorySite(CONFIG)
     site.request("POST", "/api/sdk1/refresh")
     guarded = MemorySite(CONFIG, {"http": {"api": {"auth_headers": {"X-Auth": "s"}}}})
@@ -224,15 +224,15 @@ def test_errors_are_gzipped_too_and_refusals_are_not() -> None:
 
 
 def test_head_is_get_without_the_body(site: MemorySite) -> None:
-    """HEAD gives the headers of GET, its length included, and no body."""
+    """HEAD has the headers of GET, Content-Length included, and no body."""
     got, head = site.request("GET", "/api/sdk1/keys"), site.request("HEAD", "/api/sdk1/keys")
     assert (got.status, got.headers, b"") == (head.status, head.headers, head.body)
     assert str(len(got.body)) == head["content-length"]
     assert 405 == site.request("HEAD", "/api/sdk1/eval").status
 
 
-def test_answers_are_dated_and_name_no_server(site: MemorySite) -> None:
-    """Every answer carries Date in the site's time and none says what serves it."""
+def test_answers_have_date_and_no_server(site: MemorySite) -> None:
+    """Every reply has Date in the site's time and no Server header."""
     for answer in (
         site.request("GET", "/api/sdk1/keys"),
         site.request("GET", "/nope"),
@@ -243,7 +243,7 @@ def test_answers_are_dated_and_name_no_server(site: MemorySite) -> None:
 
 
 def test_a_new_snapshot_is_answered_from_at_once(site: MemorySite) -> None:
-    """Keys and config file follow the SDK's current Snapshot, not what was encoded for an older one."""
+    """Keys and config file follow the SDK's current Snapshot, not the encoding of an older one."""
     from gateway.flags import load
 
     key_path, file_path = "/api/sdk1/keys", "/configuration-files/configcat-proxy/sdk1"
@@ -257,8 +257,8 @@ def test_a_new_snapshot_is_answered_from_at_once(site: MemorySite) -> None:
     assert b'{"f":{"only":{"t":0,"v":{"b":true}}}}' == gzip.decompress(after[1])
 
 
-def test_a_fault_of_ours_is_500_and_logs_no_message(site: MemorySite, monkeypatch, logged_errors) -> None:
-    """An exception inside an answer is a text 500; the log tells type and place, never the exception's words."""
+def test_an_exception_is_500_and_its_message_is_not_logged(site: MemorySite, monkeypatch, logged_errors) -> None:
+    """An exception inside an answer is a text 500; the log has its type and place, never its message."""
 
     class Trap:
         tag = etag = "x"

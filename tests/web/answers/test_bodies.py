@@ -1,4 +1,4 @@
-"""The quick way to read a body and Go's rules agree on every text."""
+"""The quick decoder of bodies and Go's rules agree on every text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.web.answers.lookup import read_attributes
 
 
 def outcome(read: Callable[[bytes], Any], text: bytes) -> Any:
-    """Return what ``read`` makes of ``text`` as far as an answer depends on it, or the words of a refusal."""
+    """Return the result of ``read`` as far as an answer depends on it, or the text of the refusal."""
     try:
         found = read(text)
     except InvalidJson as error:
@@ -65,7 +65,7 @@ MEMBERS = st.one_of(
 
 
 def written(members: list[tuple[str, Any]], ascii_only: bool, space: str) -> bytes:
-    """Return an object with exactly these members: doubled ones too."""
+    """Return an object with exactly these members, duplicates included."""
     dump = json.JSONEncoder(ensure_ascii=ascii_only).encode
     inner = ",".join(f"{space}{dump(name)}:{space}{dump(value)}" for name, value in members)
     return ("{" + inner + space + "}" + space).encode("utf-8", "surrogatepass")
@@ -137,8 +137,8 @@ EXAMPLES = (
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_chosen_texts_are_read_alike(name: str) -> None:
-    """Absent, null, doubled, oddly spelled, too large, invalid and malformed parts mean the same in both ways."""
+def test_chosen_bodies_are_read_alike(name: str) -> None:
+    """Absent, null, duplicate, oddly spelled, too large, invalid and malformed parts mean the same to both."""
     quick, slow = WAYS[name]
     texts = [text.replace(b'"user"', b'"context"') if name == "context" else text for text in EXAMPLES]
     assert [outcome(slow, text) for text in texts] == [outcome(quick, text) for text in texts]
@@ -148,16 +148,16 @@ def test_chosen_texts_are_read_alike(name: str) -> None:
 @given(
     st.sampled_from(sorted(WAYS)), st.one_of(WRITTEN, st.binary(max_size=30)), st.integers(0, 200), st.integers(0, 255)
 )
-def test_any_text_is_read_alike(name: str, text: bytes, place: int, byte: int) -> None:
-    """A body that a client may send, whole and with one byte replaced, is read or refused alike."""
+def test_any_body_is_read_alike(name: str, text: bytes, place: int, byte: int) -> None:
+    """A usual body, whole and with one byte replaced, is read or refused alike by both."""
     quick, slow = WAYS[name]
     assert outcome(slow, text) == outcome(quick, text)
     broken = text[:place] + bytes([byte]) + text[place + 1 :]
     assert outcome(slow, broken) == outcome(quick, broken)
 
 
-def test_usual_shapes_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What clients send day by day is not read twice."""
+def test_usual_shapes_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body of the usual shape is decoded once."""
     monkeypatch.setattr(bodies, "read_fields", None)
     user = b'{"Identifier":"a","Age":42,"Roles":["x"]}'
     expected = {"Identifier": "a", "Age": 42.0, "Roles": ("x",)}
@@ -176,8 +176,8 @@ def test_usual_shapes_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
     ids=["text", "items", "shortest items"],
 )
-def test_no_way_lets_an_attribute_beyond_its_bounds_pass(name: str, value: Any, refusal: str) -> None:
-    """The bounds of an attribute hold in whichever way a body of the usual shape is read."""
+def test_attributes_beyond_their_limits_are_refused(name: str, value: Any, refusal: str) -> None:
+    """Both ways enforce the limits of an attribute."""
     quick, _ = WAYS[name]
     user = "context" if name == "context" else "user"
     text = json.dumps({user: {"a": value}}, separators=(",", ":")).encode()
@@ -187,8 +187,8 @@ def test_no_way_lets_an_attribute_beyond_its_bounds_pass(name: str, value: Any, 
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_no_way_lets_too_many_attributes_pass(name: str) -> None:
-    """Their number is bounded in whichever way a body is read."""
+def test_too_many_attributes_are_refused(name: str) -> None:
+    """Both ways enforce the limit on the number of attributes."""
     quick, _ = WAYS[name]
     user = "context" if name == "context" else "user"
     text = json.dumps({user: {str(number): 0 for number in range(ATTRIBUTE_LIMIT + 1)}}).encode()

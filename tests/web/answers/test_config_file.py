@@ -68,8 +68,8 @@ def test_missing_id_is_400(site: MemorySite, path: str) -> None:
     )
 
 
-def test_header_name_is_spelled_as_before(site: MemorySite) -> None:
-    """Header names are in the case that the replaced system sends."""
+def test_header_names_have_the_known_case(site: MemorySite) -> None:
+    """Header names have the case that ConfigCat Proxy sends."""
     assert "Etag" in [name for name, _ in site.request("GET", ALIAS).headers]
 
 
@@ -94,7 +94,7 @@ def test_validators_compare_exactly(site: MemorySite, headers: dict[str, str], q
 
 
 def test_file_is_encoded_once_per_snapshot(site: MemorySite) -> None:
-    """Gzip and brotli bodies are made once and shared until the config changes."""
+    """Gzip and brotli bodies are compressed once per config."""
     encodings = site.site.routes.dispatcher.context.encodings
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip"})
@@ -123,7 +123,7 @@ def test_file_is_encoded_once_per_snapshot(site: MemorySite) -> None:
     ],
 )
 def test_encoding_is_chosen_from_what_the_client_lists(site: MemorySite, accept: str, encoding: str | None) -> None:
-    """Brotli where it is listed, gzip by the substring rule, and caches are always told that it varies."""
+    """Brotli when it is listed, gzip by the substring rule, and always ``Vary: Accept-Encoding``."""
     answer = site.request("GET", ALIAS, {"Accept-Encoding": accept})
     decode = {"gzip": gzip.decompress, "br": brotli.decompress, None: bytes}[encoding]
     assert (encoding, BODY) == (answer["content-encoding"], decode(answer.body))
@@ -133,13 +133,13 @@ def test_encoding_is_chosen_from_what_the_client_lists(site: MemorySite, accept:
 
 
 def test_errors_are_gzipped(site: MemorySite) -> None:
-    """An unknown SDK is told so in gzip where that is accepted, and is not cached."""
+    """The error for an unknown SDK is gzipped when gzip is accepted, and is not cached."""
     answer = site.request("GET", "/configuration-files/nope", {"Accept-Encoding": "gzip, br"})
     assert (404, "gzip", None) == (answer.status, answer["content-encoding"], answer["cache-control"])
     assert b"could not identify a configured SDK\n" == gzip.decompress(answer.body)
 
 
 def test_head_has_the_length_of_the_file(site: MemorySite) -> None:
-    """HEAD tells the length of the body it leaves out."""
+    """HEAD has the length of the body that it leaves out."""
     answer = site.request("HEAD", ALIAS)
     assert (200, str(len(BODY)), b"") == (answer.status, answer["content-length"], answer.body)

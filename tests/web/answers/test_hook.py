@@ -1,4 +1,4 @@
-"""The inbound webhook: signatures, repeats, networks, and how long a caller waits."""
+"""The inbound webhook: signatures, repeats, networks, and how long the sender waits."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def call(site: MemorySite, headers: dict[str, str], body: str = "", **options: A
     return site.request("POST", "/hook/sdk1", headers, body, **options)
 
 
-def test_known_vector() -> None:
-    """The signature of the documented example is the documented one."""
+def test_documented_signature() -> None:
+    """The signature of ConfigCat's documented example is the documented one."""
     signed = b"b616ca659d154a5fb907dd8475792eeb" + b"1669629035" + b"examplebody"
     assert b"Ks3cYsu9Lslfo+hVxNC3oQWnsF9e5d73TI5t94D9DRA=" == signature(KEY, signed)
 
 
 @pytest.mark.parametrize("path", ["/hook", "/hook/"])
 def test_missing_id_is_400(path: str) -> None:
-    """Without an SDK id the call is malformed, not lost."""
+    """A call without an SDK id is 400, not 404."""
     answer = MemorySite(CONFIG).request("POST", path)
     assert (400, "'sdkId' path parameter must be set\n") == (answer.status, answer.text)
 
 
 def test_good_signatures_fetch_once(signed: MemorySite) -> None:
-    """A signed call fetches without the limit of open calls; its repetition is 200 and fetches nothing."""
+    """A signed call fetches without a rate limit; its repetition is 200 and fetches nothing."""
     assert [200, 200] == [call(signed, sign("x"), "x").status for _ in range(2)]
     assert 200 == call(signed, sign("x", "call-2"), "x").status
     assert [False, False] == signed.sdk.refreshes
@@ -66,7 +66,7 @@ def test_get_and_head_sign_the_empty_body(signed: MemorySite) -> None:
 
 @pytest.mark.parametrize("separator", [",", ", ", " , "])
 def test_one_of_several_signatures_is_enough(signed: MemorySite, separator: str) -> None:
-    """While a sender changes its key it signs twice; spaces around the comma do not matter."""
+    """A sender that changes its key signs twice; spaces around the comma do not matter."""
     headers = sign("x")
     headers["X-ConfigCat-Webhook-Signature-V1"] = "AAAA" + separator + headers["X-ConfigCat-Webhook-Signature-V1"]
     assert 200 == call(signed, headers, "x").status
@@ -95,18 +95,18 @@ def test_bad_signatures_are_refused(signed: MemorySite, fault: str) -> None:
 
 @pytest.mark.parametrize("at", [NOW - 300, NOW + 300])
 def test_validity_includes_its_ends(signed: MemorySite, at: float) -> None:
-    """A timestamp exactly as far away as the validity is accepted."""
+    """A timestamp exactly at the limit of the validity is accepted."""
     assert 200 == call(signed, sign("x", at=at), "x").status
 
 
-def test_wrongly_signed_repeat_is_not_taken_for_a_repeat(signed: MemorySite) -> None:
-    """Knowing an id that was accepted gains nothing without its signature."""
+def test_repeat_with_a_wrong_signature_is_refused(signed: MemorySite) -> None:
+    """An id that was accepted is refused without a valid signature."""
     call(signed, sign("x"), "x")
     assert 400 == call(signed, {**sign("x"), "X-ConfigCat-Webhook-Signature-V1": "AAAA"}, "x").status
 
 
-def test_memory_of_ids_is_bounded_and_forgets_what_expired() -> None:
-    """Ids are remembered while their call is acceptable, and no more of them than the bound."""
+def test_call_ids_are_bounded_and_expire() -> None:
+    """Ids are kept while their call is acceptable, up to a limit."""
     call_ids = RecentCallIds(limit=3)
     assert [False, True] == [call_ids.seen("s", b"a", until=10, now=0) for _ in range(2)]
     assert not call_ids.seen("other", b"a", until=10, now=0)
@@ -129,7 +129,7 @@ def test_memory_of_ids_is_bounded_and_forgets_what_expired() -> None:
     ],
 )
 def test_authenticated_calls_are_not_limited(settings: dict[str, Any], headers: dict[str, str]) -> None:
-    """Callers that show a secret get a fetch of their own; without it they are 401 and get none."""
+    """An authenticated call gets a fetch of its own; without the secret it is 401 and fetches nothing."""
     site = MemorySite(CONFIG, {"http": {"webhook": settings}})
     assert [200, 401] == [call(site, headers).status, call(site, {}).status]
     assert [False] == site.sdk.refreshes
@@ -143,24 +143,24 @@ def test_authenticated_calls_are_not_limited(settings: dict[str, Any], headers: 
 
 
 def test_open_calls_are_limited() -> None:
-    """Calls that show no secret share a bounded rate of fetches."""
+    """Calls without authentication share a bounded rate of fetches."""
     site = MemorySite(CONFIG)
     assert 200 == call(site, {}).status
     assert [True] == site.sdk.refreshes
 
 
 def test_failed_fetches_are_200_too() -> None:
-    """The call is accepted whatever becomes of the fetch; an SDK that never loaded is fetched as well."""
+    """The call is 200 whether the fetch succeeds or not; an SDK that never loaded is fetched too."""
     site = MemorySite(CONFIG, sdk={"snapshot": None, "error": "boom"})
     assert (200, b"") == ((answer := call(site, {})).status, answer.body)
 
 
-def test_caller_waits_eight_seconds_at_most() -> None:
-    """The answer comes when the fetch ends, or after 8 s while the fetch goes on."""
+def test_reply_comes_within_eight_seconds() -> None:
+    """The reply comes when the fetch ends, or after 8 s while the fetch continues."""
     site = MemorySite(CONFIG, sdk={"instant": False})
     quick, slow = site.connect(), site.connect()
-    for line in (quick, slow):
-        line.send(b"POST /hook/sdk1 HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n")
+    for connection in (quick, slow):
+        connection.send(b"POST /hook/sdk1 HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n")
     site.sdk.pending[0].callback(Refreshed())
     assert quick.received().startswith(b"HTTP/1.1 200 ")
     site.clock.advance(ANSWER_WITHIN - 0.1)
@@ -171,15 +171,15 @@ def test_caller_waits_eight_seconds_at_most() -> None:
     assert ANSWER_WITHIN == 8
 
 
-def test_caller_that_hangs_up_cancels_nothing() -> None:
-    """A fetch goes on when the client that asked for it has gone."""
+def test_client_that_hangs_up_does_not_cancel_the_fetch() -> None:
+    """A fetch continues when the client that started it hangs up."""
     cancelled: list[Any] = []
     site = MemorySite(CONFIG, sdk={"instant": False})
     for path in ("/hook/sdk1", "/api/sdk1/refresh"):
-        line = site.connect()
-        line.send(f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n".encode())
+        connection = site.connect()
+        connection.send(f"POST {path} HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n".encode())
         site.sdk.pending[-1].addErrback(cancelled.append)
-        line.hang_up()
+        connection.hang_up()
     site.clock.advance(ANSWER_WITHIN + 1)
     assert ([], 0) == (cancelled, site.site.answering)
     assert [False, False] == [done.called for done in site.sdk.pending]
@@ -205,7 +205,7 @@ def test_caller_that_hangs_up_cancels_nothing() -> None:
     ],
 )
 def test_only_allowed_networks_may_call(peer: str, forwarded: str | None, status: int) -> None:
-    """The true caller decides: the peer, or what trusted proxies say, and only as far as they wrote it."""
+    """The client's address decides: that of the connection, or the entry that trusted proxies wrote."""
     http = {
         "trusted_proxies": ["10.0.0.0/8"],
         "webhook": {"allowed_networks": ["192.0.2.0/24", "2001:db8::/32"], "auth_headers": {"X-Auth": "s"}},
@@ -220,14 +220,14 @@ def test_only_allowed_networks_may_call(peer: str, forwarded: str | None, status
 
 
 def test_hook_test_is_always_200_and_does_nothing() -> None:
-    """``/hook-test`` shows that a call arrives, whatever auth the webhook has."""
+    """``/hook-test`` is 200 for every call, whatever authentication the webhook requires."""
     site = MemorySite(CONFIG, {"http": {"webhook": {"auth_headers": {"X-Auth": "s"}}}})
     assert [200, 200] == [site.request(method, "/hook-test").status for method in ("GET", "POST")]
     assert [] == site.sdk.refreshes
 
 
 def test_webhook_answers_carry_no_cors() -> None:
-    """The webhook is not for browsers."""
+    """Replies of the webhook have no CORS headers."""
     answer = MemorySite(CONFIG).request(
         "POST", "/hook/nope", {"Origin": "https://x.example", "Accept-Encoding": "gzip"}
     )
@@ -242,8 +242,8 @@ def test_webhook_answers_carry_no_cors() -> None:
 NAMED = '{"changedBy":"Jane"}'
 
 
-def test_only_authenticated_calls_say_who_changed_the_config(signed: MemorySite) -> None:
-    """The body of a signed call, or of one with Basic credentials, goes with the fetch; an open call's does not."""
+def test_only_authenticated_calls_name_the_author(signed: MemorySite) -> None:
+    """The body of a signed or Basic authenticated call goes with the fetch; that of an open call does not."""
     call(signed, sign(NAMED), NAMED)
     assert [NAMED.encode()] == signed.sdk.credits
     basic = MemorySite(CONFIG, {"http": {"webhook": {"auth": {"user": "u", "password": "p"}}}})
@@ -254,8 +254,8 @@ def test_only_authenticated_calls_say_who_changed_the_config(signed: MemorySite)
     assert [b""] == anybody.sdk.credits
 
 
-def test_a_long_body_says_nothing(signed: MemorySite) -> None:
-    """What is too long to be somebody's name is left out, and the fetch takes place."""
+def test_a_long_body_names_no_author(signed: MemorySite) -> None:
+    """A body that is too long to name an author is left out, and the fetch takes place."""
     long = NAMED + " " * CREDIT_LIMIT
     assert 200 == call(signed, sign(long), long).status
     assert [b""] == signed.sdk.credits

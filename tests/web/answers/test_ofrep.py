@@ -41,8 +41,8 @@ def site() -> MemorySite:
     return MemorySite(CONFIG)
 
 
-def test_unknown_sdk_is_404_as_the_seed_says(site: MemorySite) -> None:
-    """An SDK that is not configured is 404: with the key for one flag, without for all."""
+def test_unknown_sdk_is_404(site: MemorySite) -> None:
+    """An SDK that is not configured is 404; the error names the key of a single flag."""
     details = "could not identify a configured SDK"
     one = site.request("POST", BULK + "/me", {"X-ConfigCat-SdkKey": "nope"}, "{}")
     assert (404, {"key": "me", "errorCode": "GENERAL", "errorDetails": details}) == (one.status, one.json)
@@ -51,14 +51,14 @@ def test_unknown_sdk_is_404_as_the_seed_says(site: MemorySite) -> None:
 
 
 def test_no_sdk_header_is_400_in_json(site: MemorySite) -> None:
-    """Without either header a bulk request is told what is missing, without a key."""
+    """A bulk request without either header gets an error that names them and has no key."""
     answer = site.request("POST", BULK, {}, "{}")
     expected = b'{"errorCode":"GENERAL","errorDetails":"either the \'X-ConfigCat-SdkId\' or \'X-ConfigCat-SdkKey\' '
     assert (400, expected + b'header must be set"}') == (answer.status, answer.body)
 
 
 def test_failing_flag_is_500_alone_and_inline_in_bulk(site: MemorySite) -> None:
-    """A flag that cannot be evaluated fails alone with 500 and stands in the bulk answer with its error."""
+    """A flag that cannot be evaluated is 500 alone and an item with its error in the bulk reply."""
     alone = site.request("POST", BULK + "/broken", BY_ID, "{}")
     text = "the request failed; please check the server logs for more details"
     assert (500, {"errorDetails": text}) == (alone.status, alone.json)
@@ -67,13 +67,13 @@ def test_failing_flag_is_500_alone_and_inline_in_bulk(site: MemorySite) -> None:
 
 
 def test_escaped_slash_is_part_of_the_key(site: MemorySite) -> None:
-    """A key with a slash is reached through %2F."""
+    """A slash in a key is sent as %2F."""
     assert "a/b" == site.request("POST", BULK + "/a%2Fb", BY_ID, "{}").json["key"]
     assert 404 == site.request("POST", BULK + "/a/b", BY_ID, "{}").status
 
 
 def test_targeting_key_overwrites_the_identifier_and_stays(site: MemorySite) -> None:
-    """``targetingKey`` becomes Identifier, even over an explicit one."""
+    """``targetingKey`` becomes Identifier and replaces an explicit one."""
     body = json.dumps({"context": {"Identifier": "7", "targetingKey": "42"}})
     answer = site.request("POST", BULK + "/me", BY_ID, body)
     assert b'{"key":"me","reason":"TARGETING_MATCH","variant":"m","value":"me"}' == answer.body
@@ -103,8 +103,8 @@ def test_contexts_that_differ_have_validators_that_differ(site: MemorySite, one:
     assert bulk(site, one) != bulk(site, other)
 
 
-def test_validator_ignores_order_and_knows_defaults_and_config(site: MemorySite) -> None:
-    """The validator is that of the effective context and of the config, in whatever order the attributes came."""
+def test_validator_ignores_order_and_covers_defaults_and_config(site: MemorySite) -> None:
+    """The validator depends on the effective context and the config, not on the order of attributes."""
     plain = bulk(site, {"a": 1, "b": "2"})
     assert plain == bulk(site, {"b": "2", "a": 1.0})
     site.sdk.defaults = {"c": "3"}
@@ -115,7 +115,7 @@ def test_validator_ignores_order_and_knows_defaults_and_config(site: MemorySite)
 
 
 def test_matching_validator_is_304_without_a_body(site: MemorySite) -> None:
-    """``If-None-Match`` with the validator of the very context gives 304 with it; a different context gives 200."""
+    """``If-None-Match`` with the validator of the same context is 304; with another context it is 200."""
     etag = bulk(site, {"Roles": ["Admin"]})
     body = json.dumps({"context": {"Roles": ["Admin"]}})
     same = site.request("POST", BULK, {**BY_ID, "If-None-Match": etag, "Accept-Encoding": "gzip"}, body)
@@ -130,7 +130,7 @@ def test_matching_validator_is_304_without_a_body(site: MemorySite) -> None:
 
 
 def test_validator_is_equal_in_every_process() -> None:
-    """A different process with another hash seed finds the same validator for the same config and user."""
+    """A process with another hash seed computes the same validator for the same config and user."""
     config = json.dumps(CONFIG)
     user = {"Identifier": "42", "Roles": ("a", "b"), "n": 1.5}
     script = (

@@ -1,4 +1,4 @@
-"""Real OFREP answers against our own schema, and against the protocol's where a copy of it is at hand."""
+"""OFREP replies against our own schema, and against the protocol's where a copy of it is installed."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ def patched(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def events() -> list[Any]:
-    """Return the data of a stream's events: one that makes sure, and one of a change."""
+    """Return the data of a stream's two events: after a reconnect, and after a change."""
     site = MemorySite(CONFIG)
     path = site.request("POST", BULK, BY_ID, "{}").json["eventStreams"][0]["endpoint"]["requestUri"]
-    line = site.connect()
-    line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
-    text = parse_answer(line.received()).text
+    connection = site.connect()
+    connection.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n\r\n".encode())
+    text = parse_answer(connection.received()).text
     site.hub.publish(load(b'{"f":{}}', '"2"'))
     site.hub.work(lambda: False)
     site.clock.advance(1)
     site.hub.work(lambda: False)
-    text += line.received().decode()
+    text += connection.received().decode()
     return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
 
 
@@ -86,8 +86,8 @@ def check(schema: dict[str, Any], pointer: str, value: object) -> None:
     Draft202012Validator(schema | {"$ref": pointer}).validate(value)
 
 
-def test_our_schema_is_a_schema() -> None:
-    """The schema itself is valid, and refuses what is not an answer."""
+def test_our_schema_is_valid() -> None:
+    """The schema itself is valid, and refuses a wrong reply."""
     Draft202012Validator.check_schema(OWN)
     for name in OWN["$defs"]:
         assert list(Draft202012Validator(OWN | {"$ref": f"#/$defs/{name}"}).iter_errors({"other": 1}))
@@ -97,14 +97,14 @@ def test_our_schema_is_a_schema() -> None:
 def test_answers_are_valid_by_our_schema(
     path: str, body: str, headers: dict[str, str], status: int, own: str, theirs: str
 ) -> None:
-    """Each kind of answer has its definition, and nothing in it is undocumented."""
+    """Each kind of reply has a definition that describes all of it."""
     answer = MemorySite(CONFIG).request("POST", path, headers, body)
     assert status == answer.status
     check(OWN, f"#/$defs/{own}", answer.json)
 
 
 def test_events_are_valid_by_our_schema() -> None:
-    """What a stream carries has its definition too."""
+    """The events of a stream have a definition too."""
     found = events()
     assert 2 == len(found)
     for event in found:
@@ -113,7 +113,7 @@ def test_events_are_valid_by_our_schema() -> None:
 
 @pytest.mark.skipif(not PROTOCOL.exists(), reason="no copy of the protocol (OFREP_SCHEMAS names its folder)")
 def test_answers_are_valid_by_the_protocol() -> None:
-    """With the listed patch, and not without it, the protocol's own schemas accept every answer and event."""
+    """With the listed patch, and not without it, the protocol's own schemas accept every reply and event."""
     protocol = yaml.safe_load(PROTOCOL.read_text(encoding="utf-8"))
     schemas = patched(protocol)
     refused = set()

@@ -1,4 +1,4 @@
-"""OFREP event streams: where they are, who may open them, and what validators depend on."""
+"""OFREP event streams: their paths, their tokens, and what validators depend on."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def target(site: MemorySite, context: object = GERMAN, **headers: str) -> str:
 
 
 def opened(site: MemorySite, path: str, headers: str = "") -> Connection:
-    line = site.connect()
-    line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\nOrigin: https://a.test\r\n{headers}\r\n".encode())
-    return line
+    connection = site.connect()
+    connection.send(f"GET {path} HTTP/1.1\r\nHost: g\r\nOrigin: https://a.test\r\n{headers}\r\n".encode())
+    return connection
 
 
 def change(site: MemorySite, country: str) -> None:
@@ -57,9 +57,9 @@ def change(site: MemorySite, country: str) -> None:
 
 
 def test_a_bulk_answer_points_to_a_stream_of_its_context(site: MemorySite) -> None:
-    """The stream opens without headers, says nothing at first, and calls when the context's results change."""
-    line = opened(site, target(site))
-    first = parse_answer(line.received())
+    """The stream opens without headers and sends its first event when the context's results change."""
+    connection = opened(site, target(site))
+    first = parse_answer(connection.received())
     assert (200, "text/event-stream", "https://a.test") == (
         first.status,
         first["content-type"],
@@ -70,14 +70,14 @@ def test_a_bulk_answer_points_to_a_stream_of_its_context(site: MemorySite) -> No
     other = opened(site, target(site, {"Country": "US"}))
     other.received()
     change(site, "FR")
-    text = line.received().decode()
+    text = connection.received().decode()
     payload = json.loads(text.partition("data: ")[2].partition("\n")[0])
     assert {"type": "refetchEvaluation", "etag": '"FR"', "lastModified": 1_700_000_060} == payload
     assert b"" == other.received()
 
 
-def test_a_client_that_comes_back_is_called_only_if_it_missed_something(site: MemorySite) -> None:
-    """The browser's last id decides."""
+def test_resuming_sends_an_event_only_after_a_change(site: MemorySite) -> None:
+    """A stream that resumes sends an event only if its results changed since its last event id."""
     path = target(site)
     last = parse_answer(opened(site, path).received()).text.partition("id: ")[2].strip()
     assert "data:" not in parse_answer(opened(site, path, f"Last-Event-ID: {last}\r\n").received()).text
@@ -86,7 +86,7 @@ def test_a_client_that_comes_back_is_called_only_if_it_missed_something(site: Me
 
 
 def test_the_endpoint_is_that_of_the_effective_context(site: MemorySite) -> None:
-    """Equal on every node for equal contexts, whatever their order and wherever an attribute came from."""
+    """The path is equal on every node for equal effective contexts, whatever the order of attributes."""
     assert target(site) == target(MemorySite(config("FR")), dict(reversed(GERMAN.items())))
     assert target(site, {"targetingKey": "1", "Identifier": "0"}) == target(site, {"targetingKey": "1"})
     assert target(site, {"n": 1}) == target(site, {"n": 1.0})
@@ -100,8 +100,8 @@ def test_the_endpoint_is_that_of_the_effective_context(site: MemorySite) -> None
 
 
 @pytest.mark.parametrize("fault", ["mac", "payload", "no mac", "empty", "sdk", "not base64", "unknown sdk"])
-def test_an_endpoint_that_was_not_given_out_opens_nothing(site: MemorySite, fault: str) -> None:
-    """Whatever part of the address is changed: 403, and nothing told."""
+def test_a_changed_path_is_403(site: MemorySite, fault: str) -> None:
+    """A change to any part of the path is 403, always with the same body."""
     path = target(site)
     head, _, token = path.rpartition("/")
     payload, _, mac = token.partition(".")
@@ -118,8 +118,8 @@ def test_an_endpoint_that_was_not_given_out_opens_nothing(site: MemorySite, faul
     assert (403, ["errorDetails"]) == (answer.status, list(answer.json))
 
 
-def test_the_tokens_ends_with_key_headers_or_defaults() -> None:
-    """A token is good for one SDK key, one set of auth headers and one set of defaults; header names have no case."""
+def test_a_token_ends_with_key_headers_or_defaults() -> None:
+    """A token is valid for one SDK key, one set of auth headers and one set of defaults; header names have no case."""
     user = User({"Identifier": "1"})
     sdk = FakeSdk("sdk1", SDK_KEY, None)
 
@@ -139,8 +139,8 @@ def test_the_tokens_ends_with_key_headers_or_defaults() -> None:
     assert len(others) + 1 == len({first, *others})
 
 
-def test_a_changed_key_is_noticed_by_the_same_tokens() -> None:
-    """What is remembered per SDK is forgotten when its key or its defaults change."""
+def test_the_cached_key_follows_the_sdk() -> None:
+    """The cached key of an SDK is replaced when its SDK key or its defaults change."""
     tokens = StreamTokens.for_headers({})
     sdk = FakeSdk("sdk1", SDK_KEY, None)
     token = (tokens.stream_path(sdk, None) or b"").decode().rpartition("/")[2]
@@ -153,7 +153,7 @@ def test_a_changed_key_is_noticed_by_the_same_tokens() -> None:
 
 
 def test_auth_headers_are_for_the_bulk_route_and_not_for_the_stream() -> None:
-    """A browser's EventSource sends none: the address it was given is enough."""
+    """A browser's EventSource sends no auth headers: the path is enough."""
     site = MemorySite(config("DE"), {"http": {"ofrep": {"auth_headers": {"X-Key": "secret"}}}})
     assert 401 == site.request("POST", BULK, BY_ID, "{}").status
     path = target(site, GERMAN, **{"X-Key": "secret"})
@@ -163,7 +163,7 @@ def test_auth_headers_are_for_the_bulk_route_and_not_for_the_stream() -> None:
 
 @pytest.mark.parametrize("section", ["sse", "ofrep"])
 def test_no_streams_where_either_section_is_off(section: str) -> None:
-    """``http.sse.enabled`` is the switch of all streams, and without OFREP there are none of its own."""
+    """OFREP streams need both ``http.sse.enabled`` and ``http.ofrep.enabled``."""
     path = target(MemorySite(config("DE")))
     site = MemorySite(config("DE"), {"http": {section: {"enabled": False}}})
     assert 404 == site.request("GET", path).status
@@ -172,15 +172,15 @@ def test_no_streams_where_either_section_is_off(section: str) -> None:
         assert bulk(site)["etag"] != bulk(site, {})["etag"]
 
 
-def test_a_context_too_large_for_an_address_is_left_to_poll(site: MemorySite) -> None:
-    """No stream is offered that proxies would refuse to open; the validator still covers the context."""
+def test_a_context_too_large_for_a_path_has_no_stream(site: MemorySite) -> None:
+    """A path that is too long is not offered; the validator still covers the context."""
     large = {"x": "x" * PATH_LIMIT}
     assert ["flags"] == list(bulk(site, large).json)
     assert bulk(site, large)["etag"] != bulk(site, {"x": "y" * PATH_LIMIT})["etag"]
 
 
-def test_streams_of_ofrep_count_towards_the_caps() -> None:
-    """Browsers beyond the cap are told when to come back, others 503."""
+def test_ofrep_streams_count_towards_the_limits() -> None:
+    """Beyond the limit a browser gets a ``retry``, another client 503."""
     site = MemorySite(config("DE"), {"http": {"sse": {"max_connections": 1}}})
     path = target(site)
     opened(site, path)
@@ -191,20 +191,20 @@ def test_streams_of_ofrep_count_towards_the_caps() -> None:
 
 
 def test_a_browser_waits_on_an_open_stream_for_the_first_config(site: MemorySite) -> None:
-    """Before the first config the stream opens; when values are there, it calls."""
+    """Before the first config the stream opens; it sends an event when the config arrives."""
     path = target(site)
     early = MemorySite(config("DE"), sdk={"snapshot": None, "loading": True})
-    line = opened(early, path, "Accept: text/event-stream\r\n")
-    assert "data:" not in parse_answer(line.received()).text
+    connection = opened(early, path, "Accept: text/event-stream\r\n")
+    assert "data:" not in parse_answer(connection.received()).text
     early.sdk.first_fetch_ended(early.snapshot)
     early.hub.publish(early.snapshot)
     assert early.hub.work(lambda: False)
-    assert b"refetchEvaluation" in line.received()
+    assert b"refetchEvaluation" in connection.received()
     assert 500 == parse_answer(opened(MemorySite(config("DE"), sdk={"snapshot": None}), path).received()).status
 
 
 def test_the_named_config_is_waited_for(site: MemorySite) -> None:
-    """``flagConfigEtag`` of a config that is on its way: the answer is of that one; else it comes a second later."""
+    """The reply waits for the config that ``flagConfigEtag`` names, one second at most."""
     newer = load(json.dumps(config("FR")).encode(), '"FR"')
     request = f"POST {BULK}?flagConfigEtag=%22FR%22 HTTP/1.1\r\nHost: g\r\nX-ConfigCat-SdkId: sdk1\r\nContent-Length: "
     body = json.dumps({"context": {"Country": "FR"}})
@@ -223,12 +223,12 @@ def test_the_named_config_is_waited_for(site: MemorySite) -> None:
 
 @pytest.mark.parametrize("query", ["", "?flagConfigEtag=%22tag%22", "?flagConfigLastModified=17", "?flagConfigEtag="])
 def test_the_validator_does_not_depend_on_the_query(site: MemorySite, query: str) -> None:
-    """What an event said is passed on in the query; the answer and its validator are the same."""
+    """The query that a provider copies from an event does not change the reply or its validator."""
     assert (bulk(site)["etag"], bulk(site).body) == (bulk(site, GERMAN, query)["etag"], bulk(site, GERMAN, query).body)
 
 
 def test_the_validator_depends_on_the_endpoint() -> None:
-    """Other auth headers make another endpoint: a client must not keep the old one through a 304."""
+    """Other auth headers give another path and validator, so that a 304 never keeps the old path."""
     open_site = MemorySite(config("DE"))
     closed_site = MemorySite(config("DE"), {"http": {"ofrep": {"auth_headers": {"X-Key": "1"}}}})
     assert bulk(open_site)["etag"] != bulk(closed_site, GERMAN, **{"X-Key": "1"})["etag"]

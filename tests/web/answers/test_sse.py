@@ -1,4 +1,4 @@
-"""Event streams: what opens one, what is told otherwise, and what the connection does to the hub."""
+"""Event streams: what opens one, the errors, and what the connection does to the hub."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def encoded(value: object, *, standard: bool = False, padded: bool = True, chars
 
 
 def opened(site: MemorySite, path: str, headers: dict[str, str] | None = None, peer: str = "192.0.2.7") -> Connection:
-    line = site.connect(peer)
+    connection = site.connect(peer)
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-    line.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n{lines}\r\n".encode())
-    return line
+    connection.send(f"GET {path} HTTP/1.1\r\nHost: g\r\n{lines}\r\n".encode())
+    return connection
 
 
 def test_stream_begins_with_headers_and_the_current_values(site: MemorySite) -> None:
-    """A stream tells when to come back, names its first event and carries the values; proxies are told."""
+    """A stream begins with ``retry``, an id and the values, under headers against buffering."""
     answer = parse_answer(opened(site, "/sse/sdk1/eval-all").received())
     assert [200, "text/event-stream", "no-cache", "no", "keep-alive", "*"] == [
         answer.status,
@@ -58,7 +58,7 @@ def test_stream_begins_with_headers_and_the_current_values(site: MemorySite) -> 
 
 
 def test_head_of_a_stream_ends_at_once(site: MemorySite) -> None:
-    """HEAD gives the headers and holds nothing open."""
+    """HEAD has the headers and opens no stream."""
     answer = site.request("HEAD", "/sse/sdk1/eval-all")
     assert (200, "text/event-stream", b"") == (answer.status, answer["content-type"], answer.body)
     assert 0 == site.site.routes.dispatcher.context.state.streams.total
@@ -110,10 +110,8 @@ def test_data_in_the_path_can_be_long(site: MemorySite) -> None:
     ],
 )
 @pytest.mark.parametrize("headers", [{}, BROWSER])
-def test_faults_of_the_caller_are_told(
-    site: MemorySite, path: str, status: int, text: str, headers: dict[str, str]
-) -> None:
-    """What the client got wrong is told with its status, browser or not, under the headers of a stream."""
+def test_errors_of_the_client(site: MemorySite, path: str, status: int, text: str, headers: dict[str, str]) -> None:
+    """An error of the client has its own status, browser or not, and the headers of a stream."""
     answer = parse_answer(opened(site, path, headers).received())
     assert (status, text, "no-cache", "no") == (
         answer.status,
@@ -124,7 +122,7 @@ def test_faults_of_the_caller_are_told(
 
 
 def test_bad_attribute_in_data(site: MemorySite) -> None:
-    """An attribute of a wrong type is named in the words of a stream."""
+    """The error for an attribute of a wrong type names it."""
     answer = site.request("GET", "/sse/sdk1/eval-all/" + encoded({"user": {"Age": True}}))
     expected = "failed to deserialize incoming 'data': 'Age' has an invalid type, only 'string', 'number', and "
     assert (400, expected + "'string[]' types are allowed\n") == (answer.status, answer.text)
@@ -133,18 +131,18 @@ def test_bad_attribute_in_data(site: MemorySite) -> None:
 def test_browser_waits_on_an_open_stream_for_the_first_config() -> None:
     """Before the first config an EventSource gets 200 and comments, then the values as soon as they are known."""
     site = MemorySite(CONFIG, sdk={"snapshot": None, "loading": True})
-    line = opened(site, "/sse/sdk1/eval-all", BROWSER)
-    first = parse_answer(line.received())
+    connection = opened(site, "/sse/sdk1/eval-all", BROWSER)
+    first = parse_answer(connection.received())
     assert 200 == first.status
     assert "data:" not in first.text
     site.sdk.first_fetch_ended(site.snapshot)
     site.hub.publish(site.snapshot)
     assert site.hub.work(lambda: False)
-    assert ALL.encode() in line.received()
+    assert ALL.encode() in connection.received()
 
 
 def test_browser_waits_even_when_the_sdk_never_loaded() -> None:
-    """A failed first fetch is a temporary condition for an EventSource, and 500 for others."""
+    """After a failed first fetch an EventSource gets an open stream, another client 500."""
     site = MemorySite(CONFIG, sdk={"snapshot": None})
     assert 200 == parse_answer(opened(site, "/sse/sdk1/eval-all", BROWSER).received()).status
     assert 500 == parse_answer(opened(site, "/sse/sdk1/eval-all").received()).status
@@ -152,18 +150,18 @@ def test_browser_waits_even_when_the_sdk_never_loaded() -> None:
 
 
 def test_plain_client_waits_for_the_first_fetch() -> None:
-    """Without the browser's header the status waits until the first fetch has ended."""
+    """Without the browser's header the reply waits until the first fetch has ended."""
     site = MemorySite(CONFIG, sdk={"snapshot": None, "loading": True})
-    line = opened(site, "/sse/sdk1/eval-all")
-    assert b"" == line.received()
+    connection = opened(site, "/sse/sdk1/eval-all")
+    assert b"" == connection.received()
     site.hub.publish(site.snapshot)
     site.sdk.first_fetch_ended(site.snapshot)
-    assert ALL in parse_answer(line.received()).text
+    assert ALL in parse_answer(connection.received()).text
 
 
 @pytest.mark.parametrize("option", ["max_connections", "max_connections_per_address"])
-def test_caps_on_open_streams(option: str) -> None:
-    """Beyond a cap browsers get 200 with a time to come back, others 503; a stream that ends makes room."""
+def test_limits_on_open_streams(option: str) -> None:
+    """Beyond a limit browsers get 200 with a ``retry``, others 503; a stream that ends makes room."""
     site = MemorySite(CONFIG, {"http": {"sse": {option: 1}}})
     first = opened(site, "/sse/sdk1/eval-all")
     browser = parse_answer(opened(site, "/sse/sdk1/eval-all", BROWSER).received())
@@ -178,16 +176,16 @@ def test_caps_on_open_streams(option: str) -> None:
     assert ALL in parse_answer(opened(site, "/sse/sdk1/eval-all").received()).text
 
 
-def test_change_is_pushed_and_a_gone_client_is_forgotten(site: MemorySite) -> None:
+def test_change_is_pushed_and_a_closed_stream_is_removed(site: MemorySite) -> None:
     """A change reaches the open stream; a client that hangs up leaves the hub and the counts."""
-    line = opened(site, "/sse/sdk1/eval-all")
-    line.received()
+    connection = opened(site, "/sse/sdk1/eval-all")
+    connection.received()
     new = json.loads(json.dumps(CONFIG))
     new["f"]["on"]["v"]["b"] = False
     site.hub.publish(load(json.dumps(new).encode(), "2"))
     site.hub.work(lambda: False)
-    assert b'"on":{"value":false' in line.received()
-    line.hang_up()
+    assert b'"on":{"value":false' in connection.received()
+    connection.hang_up()
     assert ([], 0, {}) == (
         site.hub.subscribers(),
         site.site.routes.dispatcher.context.state.streams.total,
@@ -196,50 +194,50 @@ def test_change_is_pushed_and_a_gone_client_is_forgotten(site: MemorySite) -> No
 
 
 def test_paused_transport_pauses_the_subscriber(site: MemorySite) -> None:
-    """While the transport is full nothing is written; when it drains, the latest value comes once."""
-    line = opened(site, "/sse/sdk1/eval-all")
-    line.received()
-    line.transport.producer.pauseProducing()
+    """A full transport is not written to; when it drains, the latest value is sent once."""
+    connection = opened(site, "/sse/sdk1/eval-all")
+    connection.received()
+    connection.transport.producer.pauseProducing()
     for value in (False, True, False):
         new = json.loads(json.dumps(CONFIG))
         new["f"]["on"]["v"]["b"] = value
         site.hub.publish(load(json.dumps(new).encode(), str(value)))
         site.hub.work(lambda: False)
-    assert b"" == line.received()
-    line.transport.producer.resumeProducing()
-    assert 1 == line.received().count(b"data: ")
+    assert b"" == connection.received()
+    connection.transport.producer.resumeProducing()
+    assert 1 == connection.received().count(b"data: ")
 
 
-def test_outlet_ends_in_an_orderly_way_and_swallows_what_comes_later(site: MemorySite) -> None:
-    """When the hub ends a stream its response is complete and the connection closed; later writes harm nobody."""
-    line = opened(site, "/sse/sdk1/eval-all")
+def test_ended_stream_is_complete_and_drops_later_writes(site: MemorySite) -> None:
+    """When the hub ends a stream its response is complete and the connection closed; later writes are dropped."""
+    connection = opened(site, "/sse/sdk1/eval-all")
     outlet: Any = site.hub.subscribers()[0].outlet
     outlet.finish()
-    assert line.received().endswith(b"0\r\n\r\n")
+    assert connection.received().endswith(b"0\r\n\r\n")
     outlet.write(b"late")
     outlet.finish()
     outlet.abort()
-    assert (b"", [], True) == (line.received(), site.hub.subscribers(), line.closed)
+    assert (b"", [], True) == (connection.received(), site.hub.subscribers(), connection.closed)
 
 
 def test_abort_drops_the_connection(site: MemorySite) -> None:
-    """A stalled reader's connection is dropped with what is unsent."""
-    line = opened(site, "/sse/sdk1/eval-all")
+    """A stalled reader's connection is dropped with its unsent data."""
+    connection = opened(site, "/sse/sdk1/eval-all")
     site.hub.subscribers()[0].outlet.abort()
-    assert line.closed
+    assert connection.closed
 
 
 def test_http_1_0_streams_without_chunks(site: MemorySite) -> None:
     """An HTTP/1.0 client gets the same stream, delimited by the end of the connection."""
-    line = site.connect()
-    line.send(b"GET /sse/sdk1/eval-all HTTP/1.0\r\n\r\n")
-    received = line.received()
+    connection = site.connect()
+    connection.send(b"GET /sse/sdk1/eval-all HTTP/1.0\r\n\r\n")
+    received = connection.received()
     assert received.endswith(ALL.encode())
     assert b"chunked" not in received
     assert b"keep-alive" not in received
 
 
-def test_stream_of_an_sdk_that_went_away(site: MemorySite) -> None:
-    """An SDK without a hub answers 500 instead of opening a stream to nowhere."""
+def test_stream_of_an_sdk_that_was_removed(site: MemorySite) -> None:
+    """An SDK without a hub is 500."""
     site.site.routes.dispatcher.context.hubs.clear()
     assert 500 == site.request("GET", "/sse/sdk1/eval-all").status

@@ -1,4 +1,4 @@
-"""Modes and resuming of event streams, as a client asks for them."""
+"""Modes and resuming of event streams, as the query selects them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def site() -> MemorySite:
 
 
 def opened(site: MemorySite, query: str = "", peer: str = "192.0.2.7", **headers: str) -> Connection:
-    line = site.connect(peer)
+    connection = site.connect(peer)
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    line.send(f"GET {ALL}{query} HTTP/1.1\r\nHost: g\r\n{lines}\r\n".encode())
-    return line
+    connection.send(f"GET {ALL}{query} HTTP/1.1\r\nHost: g\r\n{lines}\r\n".encode())
+    return connection
 
 
 def events(data: bytes) -> list[dict[str, str]]:
@@ -49,11 +49,11 @@ def publish(site: MemorySite, value: bool) -> None:
 
 
 def test_delta_over_the_wire(site: MemorySite) -> None:
-    """``?mode=delta`` gives ``put``, then ``patch`` with what changed alone."""
-    line = opened(site, "?mode=delta")
-    first = events(line.received())
+    """``?mode=delta`` gives ``put``, then ``patch`` with only what changed."""
+    connection = opened(site, "?mode=delta")
+    first = events(connection.received())
     publish(site, False)
-    second = events(line.received())
+    second = events(connection.received())
     shown = {"value": True, "variationId": "v"}
     assert [("put", {"a": shown, "b": shown})] == [(event["event"], json.loads(event["data"])) for event in first]
     patch = {"changed": {"a": {"value": False, "variationId": "v"}}, "removed": []}
@@ -70,32 +70,32 @@ def test_delta_over_the_wire(site: MemorySite) -> None:
     ],
 )
 def test_unknown_values_are_refused(site: MemorySite, query: str, text: str) -> None:
-    """A mode or a way of resuming that there is not is 400, under the headers of a stream."""
+    """An unknown ``mode`` or ``resume`` is 400, with the headers of a stream."""
     answer = site.request("GET", ALL + query)
     assert (400, text, "no-cache") == (answer.status, answer.text, answer["cache-control"])
 
 
-def test_what_else_is_in_the_query_is_ignored(site: MemorySite) -> None:
-    """Other fields, and ``mode=plain``, change nothing; an endless query neither."""
+def test_other_query_fields_are_ignored(site: MemorySite) -> None:
+    """Other fields, ``mode=plain`` and a query with too many fields change nothing."""
     for query in ("?mode=plain&x=1", "?v", "?" + "&".join(f"x{number}=1" for number in range(200))):
         assert ["id", "data"] == list(events(opened(site, query).received())[0])
 
 
 @pytest.mark.parametrize("way", ["header", "query", "header over query"])
 def test_delta_recovers(site: MemorySite, way: str) -> None:
-    """The last id, in the header or else in the query, gives ``recovered`` and nothing else."""
+    """With the last id, in the header or else in the query, only ``recovered`` is sent."""
     last = events(opened(site, "?mode=delta").received())[0]["id"]
     if way == "query":
-        line = opened(site, f"?mode=delta&last_event_id={last}")
+        connection = opened(site, f"?mode=delta&last_event_id={last}")
     elif way == "header":
-        line = opened(site, "?mode=delta", Last_Event_ID=last)
+        connection = opened(site, "?mode=delta", Last_Event_ID=last)
     else:
-        line = opened(site, f"?mode=delta&last_event_id={UNKNOWN_ID}", Last_Event_ID=last)
-    assert [{"event": "recovered", "id": last, "data": "{}"}] == events(line.received())
+        connection = opened(site, f"?mode=delta&last_event_id={UNKNOWN_ID}", Last_Event_ID=last)
+    assert [{"event": "recovered", "id": last, "data": "{}"}] == events(connection.received())
 
 
-def test_plain_is_quiet_on_request_only(site: MemorySite) -> None:
-    """With the last id: the data again, unless ``resume=quiet`` and nothing changed."""
+def test_plain_resumes_quietly_only_when_requested(site: MemorySite) -> None:
+    """With the last id the data are sent again, unless ``resume=quiet`` and nothing changed."""
     last = events(opened(site).received())[0]["id"]
     assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=last).received())[0])
     assert [{"id": last}] == events(opened(site, "?resume=quiet", Last_Event_ID=last).received())
@@ -104,44 +104,44 @@ def test_plain_is_quiet_on_request_only(site: MemorySite) -> None:
 
 
 def test_a_config_that_is_not_here_yet_is_waited_for(site: MemorySite) -> None:
-    """Who saw a newer config elsewhere is answered when it arrives here, with nothing older before."""
+    """A client with a newer config from elsewhere is answered when that arrives, never from an older one."""
     newer = MemorySite(config(False))
     last = events(opened(newer, "?mode=delta").received())[0]["id"]
-    line = opened(site, "?mode=delta", Last_Event_ID=last)
-    assert b"" == line.received()
+    connection = opened(site, "?mode=delta", Last_Event_ID=last)
+    assert b"" == connection.received()
     publish(site, False)
-    assert [{"event": "recovered", "id": last, "data": "{}"}] == events(line.received())
+    assert [{"event": "recovered", "id": last, "data": "{}"}] == events(connection.received())
     assert 0 == site.site.routes.dispatcher.context.state.waiting
 
 
 def test_waiting_ends_after_a_second(site: MemorySite) -> None:
-    """A tag that never comes delays the answer by one second and no more."""
-    line = opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    """A tag that never arrives delays the reply by one second."""
+    connection = opened(site, "", Last_Event_ID=UNKNOWN_ID)
     site.clock.advance(0.9)
-    assert b"" == line.received()
+    assert b"" == connection.received()
     site.clock.advance(0.2)
-    assert ["id", "data"] == list(events(line.received())[0])
+    assert ["id", "data"] == list(events(connection.received())[0])
     assert (0, []) == (site.site.routes.dispatcher.context.state.waiting, site.clock.getDelayedCalls()[:0])
 
 
 def test_an_older_config_is_not_waited_for(site: MemorySite) -> None:
-    """A tag that this process has had is known, whatever is current."""
+    """A tag of an earlier config of this process is not waited for."""
     last = events(opened(site).received())[0]["id"]
     publish(site, False)
     assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=last).received())[0])
 
 
-def test_no_more_than_a_bounded_number_waits(site: MemorySite) -> None:
-    """Beyond the bound made-up tags are answered at once."""
+def test_the_number_of_waiting_answers_is_bounded(site: MemorySite) -> None:
+    """Beyond the limit of waiting answers an unknown tag is answered at once."""
     site.site.routes.dispatcher.context.state.waiting = WAITING_LIMIT
     assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=UNKNOWN_ID).received())[0])
     assert WAITING_LIMIT == site.site.routes.dispatcher.context.state.waiting
 
 
 def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: MemorySite) -> None:
-    """Nothing is counted and nothing raised when its turn comes."""
-    line = opened(site, "", Last_Event_ID=UNKNOWN_ID)
-    line.hang_up()
+    """A client that hangs up while its answer waits is not counted, and nothing fails later."""
+    connection = opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    connection.hang_up()
     site.clock.advance(1.1)
     state = site.site.routes.dispatcher.context.state
     assert (0, 0, []) == (state.waiting, state.streams.total, site.hub.subscribers())
@@ -151,7 +151,7 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: MemorySite) 
     ("option", "reason"), [("max_connections", "connections"), ("max_connections_per_address", "address")]
 )
 def test_refusals_are_counted_by_reason(option: str, reason: str) -> None:
-    """Each stream that a cap refuses is counted, browser or not."""
+    """Each stream that a limit refuses is counted, browser or not."""
     site = MemorySite(config(True), {"http": {"sse": {option: 1}}})
     opened(site)
     opened(site, Accept="text/event-stream")

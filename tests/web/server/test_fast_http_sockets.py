@@ -24,7 +24,7 @@ from gateway.web.server.epoll import separate_epoll
 from gateway.web.server.fast_http import FastHttpFactory
 from gateway.web.server.write_batch import TlsWriter
 from server_paths import without_dates
-from web_memory import Counted, FakeRegistry, FakeSdk, NoMeter, request_bytes, settings_of
+from web_memory import FakeRegistry, FakeSdk, NoMetrics, RecordedMetrics, request_bytes, settings_of
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}, "long": {"t": 1, "v": {"s": "x" * 20_000}, "i": "v1"}}}
 EVALUATE = request_bytes("POST", "/api/sdk1/eval", body='{"key":"on"}')
@@ -51,9 +51,9 @@ class Loopback:
         reactor: Any = real
         snapshot = load(json.dumps(CONFIG).encode(), '"1"')
         wheel = HeartbeatWheel(20, 60, lambda subscriber: subscriber.outlet.abort())
-        self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMeter())
+        self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMetrics())
         registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
-        site = make_site(Context(registry, {"sdk1": self.hub}, reactor, dict), settings_of({}), Counted())
+        site = make_site(Context(registry, {"sdk1": self.hub}, reactor, dict), settings_of({}), RecordedMetrics())
         self.factory = FastHttpFactory(site, reactor)
         self.encrypted = FastHttpFactory(site, reactor, TlsWriter())
         authority = trustme.CA()

@@ -17,7 +17,7 @@ from gateway.streams import HeartbeatWheel, Hub
 from gateway.web import Context
 from gateway.web.server.http1 import BODY_LIMIT, REQUEST_LINE_LIMIT
 from gateway.web.server.socket_options import UNSENT_LIMIT, configure_listener
-from web_memory import Counted, FakeRegistry, FakeSdk, NoMeter, settings_of
+from web_memory import FakeRegistry, FakeSdk, NoMetrics, RecordedMetrics, settings_of
 
 CONFIG = b'{"f":{"on":{"t":0,"v":{"b":true},"i":"v1"}}}'
 KEYS = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n"
@@ -36,9 +36,11 @@ class Loopback:
         reactor: Any = real
         self.snapshot = load(CONFIG, '"1"')
         wheel = HeartbeatWheel(20, 60, lambda subscriber: subscriber.outlet.abort())
-        self.hub = Hub("sdk1", self.snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMeter())
+        self.hub = Hub(
+            "sdk1", self.snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMetrics()
+        )
         registry = FakeRegistry(FakeSdk("sdk1", "key", self.snapshot))
-        self.site = make_site(Context(registry, {"sdk1": self.hub}, reactor, dict), settings_of({}), Counted())
+        self.site = make_site(Context(registry, {"sdk1": self.hub}, reactor, dict), settings_of({}), RecordedMetrics())
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         configure_listener(self.port.socket, 60)
         self.address = ("127.0.0.1", self.port.getHost().port)
