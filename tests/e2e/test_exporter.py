@@ -44,7 +44,7 @@ def flags(tmp_path: Path) -> Path:
 
 
 def write(path: Path, value: int) -> None:
-    """Put a config in place, atomically: ``flag0`` has this value, a hundred others are on."""
+    """Replace the config atomically: ``flag0`` has this value, all others are on."""
     first = {"t": 2, "v": {"i": value}, "i": f"v{value}"}
     others = {f"flag{number}": {"t": 0, "v": {"b": True}, "i": f"on{number}"} for number in range(1, 100)}
     fresh = path.with_suffix(".new")
@@ -75,7 +75,7 @@ def question(user: object, key: str = "flag0") -> dict[str, Any]:
 
 
 def checked(calls: list[Call]) -> list[dict[str, Any]]:
-    """The events of the batches, each batch once; every signature, schema and repetition is looked at."""
+    """The events of the batches, each batch once; checks signatures, schemas and repetitions."""
     validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
     bodies: dict[str, bytes] = {}
     for call in calls:
@@ -89,13 +89,13 @@ def checked(calls: list[Call]) -> list[dict[str, Any]]:
 
 
 def users(calls: list[Call]) -> set[str]:
-    """Whose evaluations arrived."""
+    """The users whose evaluations arrived."""
     return {event["userKey"] for event in checked(calls)}
 
 
 @pytest.mark.parametrize("count_of", [1, 2])
 def test_evaluations_of_every_kind_arrive_signed(gateway_process: Start, flags: Path, count_of: int) -> None:
-    """Each once, whichever worker answered; the metrics agree."""
+    """Each arrives once, from any worker; the metrics agree."""
     with Receiver() as receiver, closing(Streams()) as streams:
         gateway = gateway_process(settings(flags, to(receiver, meta={"app": "shop"}), count_of))
         with Asker(gateway.port, EVAL) as asker:
@@ -113,17 +113,17 @@ def test_evaluations_of_every_kind_arrive_signed(gateway_process: Start, flags: 
         assert 203 == sample(gateway, "flaggateway_evaluations_collected_total")
         assert 0 == sample(gateway, "flaggateway_evaluations_waiting")
         assert 0 == gateway.stop()
-    told = sorted((event["userKey"], event["key"], event["value"]) for event in checked(receiver.taken))
+    exported = sorted((event["userKey"], event["key"], event["value"]) for event in checked(receiver.taken))
     asked = [(str(number), "flag0", 0) for number in range(200)]
     others = [("ofrep", "flag1", True), ("streamer", "flag0", 0), ("streamer", "flag0", 1)]
-    assert sorted(asked + others) == told
+    assert sorted(asked + others) == exported
     sequences = [int(call.headers["x-flaggateway-sequence"]) for call in receiver.taken]
     assert list(range(1, len(sequences) + 1)) == sequences
     assert "shop" == json.loads(receiver.taken[0].body)["meta"]["app"]
 
 
 def test_a_receiver_that_is_away_gets_everything_when_it_is_back(gateway_process: Start, flags: Path) -> None:
-    """The first batch again, unaltered, then the others; also after a restart in between."""
+    """The first batch is sent again unchanged, then the others, also after a restart in between."""
     with Receiver(lambda _: 503) as receiver:
         gateway = gateway_process(settings(flags, to(receiver)))
         for start in (0, 100):
@@ -141,7 +141,7 @@ def test_a_receiver_that_is_away_gets_everything_when_it_is_back(gateway_process
 
 @pytest.mark.parametrize("kind", ["one process", "two workers", "file"])
 def test_kill_9_loses_nothing_that_was_answered_a_second_before(gateway_process: Start, flags: Path, kind: str) -> None:
-    """At any moment, while a receiver answers and refuses in turn: it arrives, nothing is told twice but by its id."""
+    """While the receiver accepts and refuses in turn, everything arrives, and repetitions have the same id."""
     moods = count()
     path = flags.parent / "evaluations.jsonl"
     numbers: Iterator[dict[str, Any]] = (question(number) for number in count())
@@ -162,18 +162,18 @@ def test_kill_9_loses_nothing_that_was_answered_a_second_before(gateway_process:
             gateway.start()
         receiver.behave = lambda _: 204
 
-        def told() -> list[str]:
+        def exported() -> list[str]:
             if kind == "file":
                 return [json.loads(line)["userKey"] for line in path.read_text().splitlines()]
             return [event["userKey"] for event in checked(receiver.taken)]
 
-        eventually(lambda: promised <= set(told()), gateway.logs)
+        eventually(lambda: promised <= set(exported()), gateway.logs)
         assert len(promised) > KILLS * 10
-        assert len(set(told())) == len(told())
+        assert len(set(exported())) == len(exported())
 
 
-def test_a_worker_that_is_killed_takes_only_its_last_moment_along(gateway_process: Start, flags: Path) -> None:
-    """What it answered before is with the leader; its successor's evaluations arrive as well."""
+def test_a_killed_worker_loses_only_its_last_evaluations(gateway_process: Start, flags: Path) -> None:
+    """Earlier ones are in the leader already; those of its successor arrive as well."""
     with Receiver() as receiver:
         gateway = gateway_process(settings(flags, to(receiver), 2))
         with Asker(gateway.port, EVAL) as asker:
@@ -187,23 +187,25 @@ def test_a_worker_that_is_killed_takes_only_its_last_moment_along(gateway_proces
         eventually(lambda: len(users(receiver.taken)) == 200, gateway.logs)
 
 
-def test_a_graceful_stop_sends_what_there_is(gateway_process: Start, flags: Path) -> None:
-    """With an interval of an hour, and the counts of a minute that is not over."""
+def test_a_graceful_stop_sends_waiting_events(gateway_process: Start, flags: Path) -> None:
+    """Also before the interval of an hour is over, and counts of the current minute."""
     with Receiver() as receiver:
         gateway = gateway_process(settings(flags, to(receiver, flush_interval=3_600_000, aggregate=True), 2))
         with Asker(gateway.port, EVAL) as asker:
             asker.ask(question(number) for number in range(100))
         assert 0 == gateway.stop()
-        told = checked(receiver.taken)
+        exported = checked(receiver.taken)
     assert (100, {"flag0"}, {""}) == (
-        sum(event["count"] for event in told), {event["key"] for event in told}, {event["userKey"] for event in told},
+        sum(event["count"] for event in exported),
+        {event["key"] for event in exported},
+        {event["userKey"] for event in exported},
     )  # fmt: skip
-    assert len(told) <= 2  # the minute may have changed meanwhile
+    assert len(exported) <= 2  # the minute may have changed meanwhile
 
 
 @pytest.mark.parametrize("count_of", [1, 2])
-def test_a_reload_begins_changes_and_ends_the_export(gateway_process: Start, flags: Path, count_of: int) -> None:
-    """Without a restart, in every worker; the database is opened when it is needed first."""
+def test_a_reload_starts_changes_and_stops_the_export(gateway_process: Start, flags: Path, count_of: int) -> None:
+    """It applies in every worker; the database is opened when it is first needed."""
     plain = settings(flags, {}, count_of)
     database = Path(plain["outbox"]["path"])
     with Receiver() as first, Receiver() as second:
@@ -235,7 +237,7 @@ def test_a_reload_begins_changes_and_ends_the_export(gateway_process: Start, fla
 
 @pytest.mark.parametrize("count_of", [1, 2])
 def test_files_are_rotated_and_hold_every_evaluation(gateway_process: Start, flags: Path, count_of: int) -> None:
-    """One line each; no database is made for them."""
+    """Each is one line, and no database is created."""
     folder = flags.parent / "exported"
     folder.mkdir()
     exporter = {"kind": "file", "path": str(folder / "evaluations.jsonl"), "max_bytes": 20_000, "keep": 50}
@@ -255,15 +257,15 @@ def lines(folder: Path) -> list[str]:
     return [line for path in folder.iterdir() for line in path.read_text().splitlines()]
 
 
-def test_a_file_that_cannot_be_written_is_said_at_once(gateway_process: Start, flags: Path) -> None:
-    """The gateway does not start as if all were well."""
+def test_a_file_that_cannot_be_written_prevents_the_start(gateway_process: Start, flags: Path) -> None:
+    """The start fails with the reason."""
     exporter = {"kind": "file", "path": str(flags.parent)}
     with pytest.raises(DidNotStart, match=r"ended with 1:(.|\n)*exporter\.path: .* cannot be written: Is a directory"):
         gateway_process(settings(flags, exporter))
 
 
 def test_a_second_gateway_on_the_same_file_does_not_start(gateway_process: Start, flags: Path) -> None:
-    """By whatever name; a reload of the first is no second, and after its sudden end the next one may."""
+    """Also through a symbolic link; the first can reload, and after it is killed the second can start."""
     folder, alias = flags.parent / "exported", flags.parent / "alias.jsonl"
     folder.mkdir()
     exporter = {"kind": "file", "path": str(folder / "evaluations.jsonl")}
@@ -281,7 +283,7 @@ def test_a_second_gateway_on_the_same_file_does_not_start(gateway_process: Start
 
 
 def test_a_locked_database_delays_no_answer_and_loses_nothing(gateway_process: Start, flags: Path) -> None:
-    """The log says so meanwhile, and the status page after a while."""
+    """The log reports it at once, the status page after a while."""
     with Receiver() as receiver:
         gateway = gateway_process(settings(flags, to(receiver)))
         database = flags.parent / "outbox.sqlite3"
@@ -311,7 +313,7 @@ def test_everything_arrives_under_load(
     least: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """From two workers; how fast is judged at night, where it lasts, and by ``make bench-quick``."""
+    """From two workers; the rate is checked by the nightly run and by ``make bench-quick``."""
     count_of = questions * ROUNDS
     with Receiver() as receiver:
         exporter = to(receiver, bulk=True, flush_interval=1000, max_event_in_memory=20_000)
@@ -326,8 +328,8 @@ def test_everything_arrives_under_load(
         taken = time.monotonic() - began
         assert 0 == sample(gateway, "flaggateway_evaluations_dropped_total")
         assert 0 == gateway.stop()
-    told = checked(receiver.taken)
-    assert count_of * each == len(told) == len({(event["userKey"], event["key"]) for event in told})
+    exported = checked(receiver.taken)
+    assert count_of * each == len(exported) == len({(event["userKey"], event["key"]) for event in exported})
     with capsys.disabled():
         print(f" {path}: {count_of * each / asked:,.0f} events/s asked, {count_of * each / taken:,.0f}/s arrived")
     assert not NIGHTLY or count_of * each / taken >= least

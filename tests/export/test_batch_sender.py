@@ -1,4 +1,4 @@
-"""The exporter's flushes, in virtual time: when batches are sent, again, and for the last time."""
+"""Flushes of the exporter, with a fake clock: when batches are sent, sent again, and sent for the last time."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Scene:
         return self.store.rows("SELECT count FROM spooled")[0][0]
 
 
-def test_what_is_on_disk_is_sent_at_the_flush_signed_and_forgotten() -> None:
-    """With the headers of every call, and those of the settings."""
+def test_what_is_on_disk_is_sent_at_the_flush_signed_and_deleted() -> None:
+    """A batch has the headers of all messages, and those of the settings."""
     scene = Scene(headers={"Authorization": ["Bearer t"]}, meta={"app": "shop"})
     scene.write(3)
     assert scene.bodies == []
@@ -68,7 +68,7 @@ def test_what_is_on_disk_is_sent_at_the_flush_signed_and_forgotten() -> None:
 
 
 def test_the_count_flushes_before_the_interval() -> None:
-    """``max_event_in_memory`` events make a batch; those of an earlier run count."""
+    """``max_event_in_memory`` events start a flush; events of an earlier run count too."""
     scene = Scene(max_event_in_memory=5)
     scene.write(4)
     assert [] == scene.sizes()
@@ -80,8 +80,8 @@ def test_the_count_flushes_before_the_interval() -> None:
     assert [5] == after.sizes()
 
 
-def test_a_batch_that_did_not_arrive_is_sent_again_unaltered_at_the_next_flush() -> None:
-    """The same id and the same bytes, also after a restart; later events make batches of their own."""
+def test_a_batch_that_was_not_accepted_is_sent_again_unchanged_at_the_next_flush() -> None:
+    """It has the same id and bytes, also after a restart; later events are in other batches."""
     scene = Scene()
     scene.status = 503
     scene.write(3)
@@ -96,8 +96,8 @@ def test_a_batch_that_did_not_arrive_is_sent_again_unaltered_at_the_next_flush()
     assert ["1", "1"] == [headers["X-Flaggateway-Sequence"] for headers in scene.sender.sent]
 
 
-def test_an_attempt_that_hangs_holds_up_no_writing() -> None:
-    """And no second one begins beside it."""
+def test_an_attempt_that_hangs_does_not_block_writes() -> None:
+    """No second attempt starts meanwhile."""
     scene = Scene()
     scene.status = None
     scene.write(1)
@@ -107,8 +107,8 @@ def test_an_attempt_that_hangs_holds_up_no_writing() -> None:
     assert (1, 2) == (len(scene.sender.flying), scene.left())
 
 
-def test_a_stop_sends_what_is_there_for_the_last_time() -> None:
-    """The minute that is not over included."""
+def test_stop_sends_what_is_on_disk() -> None:
+    """The counts of the current minute are included."""
     scene = Scene()
     scene.write(4)
     now(scene.batches.write([Parcel(counts=[(int(scene.clock.seconds()), b'"key":"on"}', 7)])]))
@@ -117,8 +117,8 @@ def test_a_stop_sends_what_is_there_for_the_last_time() -> None:
     assert scene.sender.closed
 
 
-def test_a_stop_does_not_wait_long_for_a_receiver() -> None:
-    """What did not arrive is there after the next start."""
+def test_stop_cancels_a_slow_attempt() -> None:
+    """Its events are sent after the next start."""
     scene = Scene()
     scene.status = None
     scene.write(4)
@@ -130,7 +130,7 @@ def test_a_stop_does_not_wait_long_for_a_receiver() -> None:
 
 
 def test_a_successor_takes_over_what_was_not_sent() -> None:
-    """After a reload the attempt under way may end, and no other one begins."""
+    """After a reload the running attempt ends, and no other one starts."""
     scene = Scene()
     scene.status = None
     scene.write(1)
@@ -143,7 +143,7 @@ def test_a_successor_takes_over_what_was_not_sent() -> None:
 
 
 def test_a_receiver_that_fails_is_a_trouble_from_its_first_failure_to_its_first_success() -> None:
-    """And each attempt is counted by how it ended."""
+    """Each attempt is counted by its result."""
     scene = Scene()
     scene.status = 503
     scene.write(1)
@@ -158,8 +158,8 @@ def test_a_receiver_that_fails_is_a_trouble_from_its_first_failure_to_its_first_
     assert 1 == scene.metrics.sum("exported")
 
 
-def test_a_timeout_and_a_broken_connection_have_words_of_their_own() -> None:
-    """On the metrics page."""
+def test_a_timeout_and_a_broken_connection_have_labels() -> None:
+    """The metrics distinguish them."""
     scene = Scene()
     faults = iter([TIMED_OUT, "the connection was lost"])
     scene.sender.answer = lambda headers, body: Attempt(None, next(faults), 0.1)
@@ -170,7 +170,7 @@ def test_a_timeout_and_a_broken_connection_have_words_of_their_own() -> None:
 
 
 def test_a_database_that_cannot_be_read_is_tried_again_at_the_next_flush() -> None:
-    """Nothing is lost."""
+    """Its events are sent then."""
     scene = Scene()
     scene.write(2)
     scene.store.connection.execute("PRAGMA query_only = 1")

@@ -20,14 +20,14 @@ ANNA = User({"Identifier": "anna"})
 
 
 def collector(now=lambda: 130.9, chance=lambda: 0.5, **options) -> Collector:
-    """A collector at a fixed time and chance."""
+    """A collector with a fixed clock and fixed random numbers."""
     made = Collector(now, chance)
     made.configure(**{"sampling": 1.0, "aggregate": False, "batch_events": 100_000, **options})
     return made
 
 
 def parcels(source: Collector) -> list[Parcel]:
-    """All that it holds."""
+    """All parcels of a collector."""
     taken = []
     while (parcel := source.take()) is not None:
         taken.append(parcel)
@@ -35,7 +35,7 @@ def parcels(source: Collector) -> list[Parcel]:
 
 
 def events(source: Collector) -> list[dict]:
-    """All events that it holds, decoded; counts as the events that they become."""
+    """All events of a collector, decoded; counts as the events that they become."""
     taken = parcels(source)
     lines = [line for parcel in taken if parcel.count for line in parcel.lines.split(b"\n")]
     assert sum(parcel.count for parcel in taken) == len(lines)
@@ -73,7 +73,7 @@ def test_an_event_of_a_stream_counts_for_each_subscriber() -> None:
 
 
 def test_sampling_keeps_its_share_of_single_and_of_many() -> None:
-    """Below the share an evaluation counts, from it on it does not."""
+    """An evaluation is recorded when its random number is below the share."""
     chances = iter([0.0, 0.24, 0.25, 0.9, 0.1, 0.3, 0.5, 0.5])
     source = collector(chance=lambda: next(chances), sampling=0.25)
     for _ in range(4):
@@ -95,7 +95,7 @@ def test_aggregate_counts_per_flag_variation_and_minute() -> None:
 
 
 def test_parcels_are_cut_by_number_and_by_size() -> None:
-    """What crosses the pipe at once is bounded."""
+    """One transfer over the pipe is bounded."""
     source = collector()
     for _ in range(2 * PARCEL_EVENTS + 1):
         source.record(ON, ANNA)
@@ -128,7 +128,7 @@ def test_the_oldest_are_dropped_and_the_next_parcel_has_their_number() -> None:
 
 
 def test_memory_is_bounded_in_bytes_too() -> None:
-    """However few events fill it."""
+    """A few large events reach the bound as well."""
     source = collector()
     long = User({"Identifier": "x" * 128 * 1024})
     for _ in range(MEMORY_BYTES // (128 * 1024) + 50):
@@ -172,7 +172,7 @@ def test_counts_are_bounded_and_the_oldest_minute_is_dropped() -> None:
     assert {DropReason.MEMORY: MEMORY_EVENTS + 2} == found[0].dropped
 
 
-def test_counts_are_taken_some_at_a_time() -> None:
+def test_counts_are_taken_a_bounded_number_of_bytes_at_a_time() -> None:
     """Many flags with large values do not make a large parcel."""
     source = collector(aggregate=True)
     source.record_all([Result(str(number), "x" * 200_000, "") for number in range(6)], ANNA)

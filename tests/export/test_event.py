@@ -40,7 +40,7 @@ def event(result: Result, user: User | None, at: float = 130.9) -> dict[str, obj
 
 
 def test_an_event_has_the_members_of_the_seed() -> None:
-    """Field by field, in whole seconds of the evaluation."""
+    """All members are equal to those of the example, with the time in whole seconds."""
     assert event(ON, ANNA) == {
         "kind": "feature", "contextKind": "user", "userKey": "anna", "creationDate": 130, "key": "on",
         "variation": "v-on", "value": True, "default": False, "source": "SERVER",
@@ -63,7 +63,7 @@ def test_a_failed_evaluation_has_no_value_and_default_true() -> None:
 
 
 def test_counts_have_no_user_and_the_time_of_their_minute() -> None:
-    """As the count of one flag and variation."""
+    """A count is one event per flag, variation and minute."""
     event = json.loads(encode_count(120, encode_outcome(ON), 7))
     assert ("", 120, "on", "v-on", 7) == tuple(
         event[name] for name in ("userKey", "creationDate", "key", "variation", "count")
@@ -80,7 +80,7 @@ def test_an_anonymous_user_is_a_digest_of_its_attributes() -> None:
 
 
 def test_an_identifier_that_is_no_text_is_exported_as_rules_read_it() -> None:
-    """A number without a needless fraction, a list as JSON."""
+    """A whole number has no decimal point, a list is JSON."""
     assert "42" == event(ON, User({"Identifier": 42.0}))["userKey"]
     assert '["a","b"]' == event(ON, User({"Identifier": ("a", "b")}))["userKey"]
 
@@ -91,7 +91,7 @@ def test_an_identifier_that_is_no_text_is_exported_as_rules_read_it() -> None:
     st.one_of(st.booleans(), st.text(st.characters(exclude_categories=("Cs",))), st.integers(), st.floats(-1e9, 1e9)),
 )
 def test_any_user_and_value_come_through_on_one_line(name: str, key: str, value: object) -> None:
-    """So that a line feed always stands between two events."""
+    """A line feed separates two events, so none is inside one."""
     encoded = line(Result(key, value, key), User({"Identifier": name}), 1)
     decoded = json.loads(encoded)
     assert b"\n" not in encoded
@@ -99,7 +99,7 @@ def test_any_user_and_value_come_through_on_one_line(name: str, key: str, value:
 
 
 def test_remembered_outcomes_are_bounded() -> None:
-    """Configs come and go for as long as the gateway lives."""
+    """A gateway that runs for long sees results of many configs."""
     cache = OutcomeCache()
     for number in range(CACHE_LIMIT + 5):
         assert cache[Result("key", number, "")] == encode_outcome(Result("key", number, ""))

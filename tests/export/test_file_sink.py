@@ -1,4 +1,4 @@
-"""The exporter's files: whole lines, rotation, full disks, and what a crash left."""
+"""Files of events: whole lines, rotation, full disks, and lines that a crash cut short."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-def test_lines_are_added_and_the_file_is_for_us_and_our_group(tmp_path: Path) -> None:
-    """Events name users."""
+def test_lines_are_appended_and_only_owner_and_group_have_access(tmp_path: Path) -> None:
+    """Events contain users."""
     path = tmp_path / "events.jsonl"
     before = os.umask(0o022)
     try:
@@ -38,8 +38,8 @@ def test_lines_are_added_and_the_file_is_for_us_and_our_group(tmp_path: Path) ->
     assert 0o640 == path.stat().st_mode & 0o777
 
 
-def test_a_file_that_would_grow_too_large_is_put_aside(tmp_path: Path) -> None:
-    """As many as are to be kept stay, the newest with the smallest number."""
+def test_a_file_that_would_grow_too_large_is_rotated(tmp_path: Path) -> None:
+    """``keep`` rotated files remain, the newest with the smallest number."""
     path = tmp_path / "events.jsonl"
     for number in range(6):
         append(path, b"%d\n" % number * 4, 10, 2)
@@ -50,7 +50,7 @@ def test_a_file_that_would_grow_too_large_is_put_aside(tmp_path: Path) -> None:
 
 
 def test_with_none_to_keep_the_file_is_replaced(tmp_path: Path) -> None:
-    """One file, and never more."""
+    """There is never a second file."""
     path = tmp_path / "events.jsonl"
     for number in range(3):
         append(path, b"%d\n" % number * 4, 10, 0)
@@ -58,8 +58,8 @@ def test_with_none_to_keep_the_file_is_replaced(tmp_path: Path) -> None:
     assert ["2"] * 4 == lines(path)
 
 
-def test_what_is_larger_than_a_file_may_be_is_one_file(tmp_path: Path) -> None:
-    """Nothing is lost for being written at once."""
+def test_a_write_larger_than_the_limit_is_one_file(tmp_path: Path) -> None:
+    """One write is never split."""
     path = tmp_path / "events.jsonl"
     append(path, b"a\n" * 20, 10, 1)
     append(path, b"b\n" * 20, 10, 1)
@@ -67,8 +67,8 @@ def test_what_is_larger_than_a_file_may_be_is_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b'{"kind":', b"x" * 200_000, b""])
-def test_half_a_line_that_a_crash_left_is_taken_back(tmp_path: Path, torn: bytes) -> None:
-    """A reader never finds two events in one line."""
+def test_half_a_line_that_a_crash_left_is_removed(tmp_path: Path, torn: bytes) -> None:
+    """No line ever contains two events."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"1\n" + torn)
     append(path, b"2\n", BIG, 5)
@@ -76,15 +76,15 @@ def test_half_a_line_that_a_crash_left_is_taken_back(tmp_path: Path, torn: bytes
 
 
 def test_a_file_of_half_a_line_is_emptied_first(tmp_path: Path) -> None:
-    """The very first write was cut."""
+    """The first write ever was cut short."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"{")
     append(path, b"2\n", BIG, 5)
     assert ["2"] == lines(path)
 
 
-def test_what_a_full_disk_cut_short_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the same lines may be written again, once."""
+def test_what_a_full_disk_cut_short_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same lines can then be written again, once."""
     path = tmp_path / "events.jsonl"
     append(path, b"1\n", BIG, 5)
     real = os.write
@@ -115,8 +115,8 @@ except OSError as error:
 """
 
 
-def test_what_the_system_cut_short_is_taken_back(tmp_path: Path) -> None:
-    """The same with a real write that is real only in part."""
+def test_what_the_system_cut_short_is_removed(tmp_path: Path) -> None:
+    """The same with a real partial write."""
     path = tmp_path / "events.jsonl"
     append(path, b"1\n", BIG, 5)
     ended = subprocess.run(
@@ -137,7 +137,7 @@ def test_a_file_that_was_moved_away_is_created_again(tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_events_are_on_disk_when_write_fires_and_counts_once_their_minute_is_over(tmp_path: Path) -> None:
-    """One line each; the end of the gateway ends the minute."""
+    """Each count is one line; stopping writes the current minute."""
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     path, now = tmp_path / "events.jsonl", [125.0]
@@ -157,7 +157,7 @@ async def test_events_are_on_disk_when_write_fires_and_counts_once_their_minute_
 
 @pytest_twisted.ensureDeferred
 async def test_counts_of_a_write_that_failed_are_not_counted_twice(tmp_path: Path) -> None:
-    """The same parcels come again."""
+    """The pipeline writes the same parcels again."""
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     path = tmp_path / "folder" / "events.jsonl"
@@ -173,7 +173,7 @@ async def test_counts_of_a_write_that_failed_are_not_counted_twice(tmp_path: Pat
 
 
 @pytest_twisted.ensureDeferred
-async def test_another_gateway_is_kept_away_for_as_long_as_the_file_is_written(tmp_path: Path) -> None:
+async def test_another_gateway_cannot_write_to_the_file_until_the_first_stops(tmp_path: Path) -> None:
     """The later one writes nothing, reports the reason, and continues when the first has ended."""
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 

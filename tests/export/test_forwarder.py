@@ -35,8 +35,8 @@ class Scene:
             self.collector.record(ON, user)
 
 
-def test_what_was_evaluated_leaves_within_a_tick() -> None:
-    """And only once."""
+def test_evaluations_are_forwarded_within_a_tick() -> None:
+    """They are forwarded once."""
     scene = Scene()
     scene.evaluate(3, User({"Identifier": "anna"}))
     scene.clock.advance(TICK_SECONDS)
@@ -44,8 +44,8 @@ def test_what_was_evaluated_leaves_within_a_tick() -> None:
     assert [3] == [parcel.count for parcel, _ in scene.taken]
 
 
-def test_no_more_is_under_way_than_the_window() -> None:
-    """The rest waits, bounded, and goes when there is room."""
+def test_no_more_than_the_window_is_forwarded_at_once() -> None:
+    """The rest waits in the collector until parcels are written."""
     scene = Scene()
     count = 2 * WINDOW_BYTES // 100_000
     scene.evaluate(count, LONG)
@@ -63,7 +63,7 @@ def test_no_more_is_under_way_than_the_window() -> None:
 
 
 def test_a_parcel_that_cannot_be_written_does_not_stop_the_others(logged_errors) -> None:
-    """It is logged, and its room is free again."""
+    """It is logged, and no longer counts towards the window."""
     scene = Scene()
     scene.evaluate(1, LONG)
     scene.clock.advance(TICK_SECONDS)
@@ -74,8 +74,8 @@ def test_a_parcel_that_cannot_be_written_does_not_stop_the_others(logged_errors)
     assert 2 == len(scene.taken)
 
 
-def test_at_the_end_everything_leaves_at_once() -> None:
-    """Regardless of the window."""
+def test_flush_forwards_everything_at_once() -> None:
+    """The window does not apply."""
     scene = Scene()
     scene.evaluate(2 * WINDOW_BYTES // 100_000, LONG)
     scene.forwarder.stop()

@@ -1,4 +1,4 @@
-"""Evaluations in the leading process: gathered, written, acknowledged, through full disks and reloads."""
+"""Evaluations in the leader: gathered, written and acknowledged, with full disks and reloads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from gateway.export.pipeline import GATHER_SECONDS, OUTAGE_SECONDS, RETRY_SECOND
 from gateway.http_client import Attempt, TrustError
 from gateway.settings import Exporter, Settings
 from gateway.storage import LockFile
+from gateway.telemetry.evaluations import REASONS
 from outbox_memory import DirectStore, ExportCounts, FakeSender
 
 HOOK = {"endpoint_url": "http://x"}
 
 
 def parcel(count: int = 1, **more) -> Parcel:
-    """So many events."""
+    """A parcel of ``count`` events."""
     return Parcel(b"\n".join([b"{}"] * count), count, **more)
 
 
@@ -60,8 +61,8 @@ class Scene:
         self.store.connection.execute(f"PRAGMA query_only = {int(broken)}")
 
 
-def test_what_comes_together_is_written_together_and_then_acknowledged() -> None:
-    """In one transaction, a moment after the first."""
+def test_parcels_are_gathered_written_and_then_acknowledged() -> None:
+    """All parcels of 0.2 s are written in one transaction."""
     scene = Scene(**HOOK)
     written = [scene.pipeline.write(parcel(2)), scene.pipeline.write(parcel(3))]
     runs = scene.store.runs
@@ -73,14 +74,14 @@ def test_what_comes_together_is_written_together_and_then_acknowledged() -> None
 
 
 def test_without_an_exporter_nothing_is_written_and_that_is_counted() -> None:
-    """A worker that has not heard of a reload yet may still send."""
+    """A worker may still send before it has applied a reload."""
     scene = Scene()
     assert scene.pipeline.write(parcel(2)).called
     assert 2 == scene.metrics.sum(f"dropped {DropReason.UNWANTED}")
 
 
-def test_what_was_dropped_on_the_way_is_counted() -> None:
-    """By reason; the evaluations were collected all the same."""
+def test_evaluations_dropped_by_a_worker_are_counted() -> None:
+    """They are counted by reason, and as collected."""
     scene = Scene(**HOOK)
     assert scene.pipeline.write(Parcel(dropped={DropReason.MEMORY: 4})).called
     assert (4, 4) == (scene.metrics.sum("collected"), scene.metrics.sum(f"dropped {DropReason.MEMORY}"))
@@ -106,7 +107,7 @@ def test_a_full_disk_keeps_events_in_memory_until_it_has_room(logged_errors) -> 
 
 
 def test_memory_for_a_disk_that_does_not_keep_up_is_bounded(logged_errors) -> None:
-    """Beyond it evaluations are dropped and counted."""
+    """Beyond the bound evaluations are dropped and counted."""
     scene = Scene(**HOOK)
     scene.broken(True)
     big = Parcel(b"x" * 30 * 1024 * 1024, 1)
@@ -118,7 +119,7 @@ def test_memory_for_a_disk_that_does_not_keep_up_is_bounded(logged_errors) -> No
 
 
 def test_what_is_dropped_at_the_cap_is_counted() -> None:
-    """The oldest first; the log has a line a minute, not one for each write."""
+    """The oldest are dropped first, and logged once per minute, not at each write."""
     scene = Scene(**HOOK, max_bytes=1024)
     scene.status = 500
     with capturedLogs() as lines:
@@ -133,8 +134,8 @@ def test_what_is_dropped_at_the_cap_is_counted() -> None:
     assert 50 == scene.metrics.sum(f"dropped {DropReason.SPOOL_FULL}")
 
 
-def test_a_great_deal_is_written_a_part_at_a_time() -> None:
-    """Changes of flags are written by the same thread."""
+def test_many_bytes_are_written_in_several_transactions() -> None:
+    """Changes of flags, which the same thread writes, do not wait long."""
     scene = Scene(**HOOK)
     written = [scene.pipeline.write(Parcel(b"x" * 3 * 1024 * 1024, 1)) for _ in range(5)]
     scene.clock.advance(GATHER_SECONDS)
@@ -144,7 +145,7 @@ def test_a_great_deal_is_written_a_part_at_a_time() -> None:
 
 
 def test_a_receiver_that_fails_for_ten_minutes_is_a_problem() -> None:
-    """Until it takes a batch."""
+    """The problem is resolved when it accepts a batch."""
     scene = Scene(**HOOK, flush_interval=60_000)
     scene.status = 500
     scene.pipeline.write(parcel())
@@ -157,15 +158,15 @@ def test_a_receiver_that_fails_for_ten_minutes_is_a_problem() -> None:
     assert [] == scene.pipeline.problems()
 
 
-def test_a_reload_to_the_same_settings_disturbs_nothing() -> None:
-    """No connection is closed."""
+def test_a_reload_to_the_same_settings_changes_nothing() -> None:
+    """Connections stay open."""
     scene = Scene(**HOOK)
     scene.configure(**HOOK)
     assert ["http://x"] == scene.urls
 
 
-def test_a_reload_to_another_receiver_sends_there_what_waits() -> None:
-    """The old one's connections are closed."""
+def test_a_reload_to_another_receiver_sends_waiting_events_there() -> None:
+    """Connections to the old receiver are closed."""
     scene = Scene(**HOOK)
     scene.pipeline.write(parcel(2))
     scene.clock.advance(GATHER_SECONDS)
@@ -179,7 +180,7 @@ def test_a_reload_to_another_receiver_sends_there_what_waits() -> None:
 
 
 def test_a_receiver_that_hangs_delays_its_successor_but_loses_nothing() -> None:
-    """Never do two send the same batch at one time."""
+    """The same batch is never sent twice at one time."""
     scene = Scene(**HOOK, flush_interval=1000)
     scene.senders[0].answer = lambda headers, body: None
     scene.pipeline.write(parcel(2))
@@ -194,7 +195,7 @@ def test_a_receiver_that_hangs_delays_its_successor_but_loses_nothing() -> None:
 
 
 def test_an_exporter_that_is_removed_leaves_its_events_on_disk() -> None:
-    """They go when there is one again."""
+    """They are sent when an exporter is configured again."""
     scene = Scene(**HOOK, flush_interval=1000)
     scene.pipeline.write(parcel(2))
     scene.clock.advance(GATHER_SECONDS)
@@ -206,8 +207,8 @@ def test_an_exporter_that_is_removed_leaves_its_events_on_disk() -> None:
     assert 2 == scene.metrics.sum("exported")
 
 
-def test_a_stop_writes_and_sends_what_waits() -> None:
-    """Nothing that was answered is lost by an orderly end."""
+def test_stop_writes_and_sends_waiting_events() -> None:
+    """A regular stop loses no evaluation."""
     scene = Scene(**HOOK)
     scene.pipeline.write(parcel(4))
     assert Deferred.fromCoroutine(scene.pipeline.stop()).called
@@ -216,7 +217,7 @@ def test_a_stop_writes_and_sends_what_waits() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_reload_from_file_to_webhook_loses_nothing(tmp_path: Path) -> None:
-    """What the file was given is there before the other one begins."""
+    """Events are written to the file before the webhook starts."""
     from twisted.internet import reactor  # noqa: TID251 - a real thread
 
     path = tmp_path / "events.jsonl"
@@ -250,7 +251,7 @@ def test_an_exporter_that_is_removed_while_its_disk_is_full_drops_what_waits(log
 
 
 def test_check_reports_what_cannot_work(tmp_path: Path) -> None:
-    """A file in a folder that is not there, a list of authorities that is none."""
+    """A file in a missing folder, a file in use, and a CA file without certificates."""
     scene = Scene()
     scene.pipeline.check(Settings())
     scene.pipeline.check(Settings(exporter=Exporter(kind="file", path=str(tmp_path / "new"))))
@@ -262,3 +263,8 @@ def test_check_reports_what_cannot_work(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(TrustError, match=r"exporter\.ca_file holds no certificate"):
         scene.pipeline.check(Settings(exporter=Exporter(**HOOK, ca_file=str(tmp_path / "ca.pem"))))
+
+
+def test_the_metrics_have_a_series_for_each_reason() -> None:
+    """An alert on dropped evaluations has all labels from the start."""
+    assert set(REASONS) == set(DropReason)

@@ -1,4 +1,4 @@
-"""The exporter's disk: what is written, what becomes a batch, and what goes at the cap."""
+"""The spool: writing events, forming batches, and dropping the oldest at the limit."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Disk:
         return self.store.rows("SELECT coalesce(sum(count), 0), coalesce(sum(length(events)), 0) FROM spool")[0]
 
 
-def test_a_batch_is_the_same_until_it_was_sent() -> None:
-    """Id, sequence and body are on disk; later events make a later batch."""
+def test_a_batch_is_the_same_until_it_is_deleted() -> None:
+    """Id, sequence and body are on disk; later events are in a later batch."""
     disk = Disk()
     disk.write(2, 1)
     first = disk.batch()
@@ -63,8 +63,8 @@ def test_a_batch_is_the_same_until_it_was_sent() -> None:
     assert (2, 4) == (second.sequence, second.count)
 
 
-def test_a_sequence_is_never_given_twice() -> None:
-    """Also when everything was sent and forgotten."""
+def test_a_sequence_is_never_assigned_twice() -> None:
+    """Also when all batches are deleted."""
     disk = Disk()
     for expected in (1, 2, 3):
         disk.write(1)
@@ -74,7 +74,7 @@ def test_a_sequence_is_never_given_twice() -> None:
 
 
 def test_a_batch_has_about_as_many_events_as_asked_for() -> None:
-    """What was written together stays together."""
+    """A row of the spool is never split."""
     disk = Disk()
     disk.write(3, 3, 3)
     sizes = []
@@ -85,7 +85,7 @@ def test_a_batch_has_about_as_many_events_as_asked_for() -> None:
 
 
 def test_a_batch_is_bounded_in_bytes() -> None:
-    """Receivers take no body of any size."""
+    """Receivers limit the size of a body."""
     disk = Disk()
     line = b"x" * (BATCH_BYTES // 3)
     now(disk.spool.write([Parcel(line, 1)] * 4))
@@ -95,8 +95,8 @@ def test_a_batch_is_bounded_in_bytes() -> None:
     assert 1 == disk.batch().count
 
 
-def test_a_flush_leaves_what_comes_while_it_lasts() -> None:
-    """So that it ends, and batches stay large."""
+def test_a_flush_leaves_events_that_are_written_meanwhile() -> None:
+    """Otherwise it might never end, with small batches."""
     disk = Disk()
     disk.write(1)
     mark = now(disk.spool.close_minutes(None))
@@ -106,7 +106,7 @@ def test_a_flush_leaves_what_comes_while_it_lasts() -> None:
 
 
 def test_counts_of_a_minute_are_added_up_and_become_an_event_once_it_is_over() -> None:
-    """From several workers and several writes; a flush brings those of minutes before, an end all."""
+    """They come from several workers and writes; a flush closes past minutes, a stop all of them."""
     disk = Disk()
     outcome = b'"key":"on","source":"SERVER"}'
     for parcel in (Parcel(counts=[(60, outcome, 2), (120, outcome, 1)]), Parcel(counts=[(60, outcome, 3)])):
@@ -122,8 +122,8 @@ def test_counts_of_a_minute_are_added_up_and_become_an_event_once_it_is_over() -
     assert b'"creationDate":120,"key":"on","source":"SERVER","count":2}' in disk.batch().body
 
 
-def test_at_the_cap_the_oldest_go_first() -> None:
-    """Batches before events, and the outbox keeps count."""
+def test_at_the_limit_the_oldest_are_dropped_first() -> None:
+    """Batches are dropped before events, and counted in the database."""
     disk = Disk(max_bytes=500)
     disk.write(20)
     old = disk.batch()
@@ -137,7 +137,7 @@ def test_at_the_cap_the_oldest_go_first() -> None:
 
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_the_totals_are_always_those_of_the_tables(seed: int, steps: int) -> None:
-    """Whatever is written, sealed, sent and dropped."""
+    """After any sequence of writes, batches, deletions and drops."""
     disk, chance = Disk(max_bytes=600), random.Random(seed)
     for _ in range(steps):
         act = chance.randrange(3)
@@ -150,15 +150,15 @@ def test_the_totals_are_always_those_of_the_tables(seed: int, steps: int) -> Non
 
 
 def test_events_take_no_room_from_messages() -> None:
-    """A receiver of evaluations that is away keeps no change from being delivered."""
+    """An unreachable receiver of evaluations does not prevent the delivery of changes."""
     disk = Disk()
     before = used_bytes(disk.store.connection)
     now(disk.spool.write([Parcel(b"x" * 100_000, 1)] * 20))
     assert used_bytes(disk.store.connection) - before < 100_000
 
 
-def test_a_batch_that_was_dropped_while_it_was_sent_takes_nothing_else_along() -> None:
-    """Its arrival is no reason to forget what came later."""
+def test_deleting_a_batch_that_was_dropped_meanwhile_deletes_nothing_else() -> None:
+    """Later events remain when a dropped batch was accepted after all."""
     disk = Disk(max_bytes=100)
     disk.write(20)
     batch = disk.batch()
@@ -166,7 +166,7 @@ def test_a_batch_that_was_dropped_while_it_was_sent_takes_nothing_else_along() -
     assert 30 == now(disk.spool.delete(batch)).count
 
 
-def test_to_forget_events_writes_none_of_them_again(tmp_path: Path) -> None:
+def test_deleting_events_does_not_overwrite_them(tmp_path: Path) -> None:
     """Some builds of SQLite overwrite what is deleted unless ``secure_delete`` is set."""
     disk = Disk(path=str(tmp_path / "outbox.sqlite3"))
     disk.write(100_000)

@@ -1,4 +1,4 @@
-"""Where the outbox's file is."""
+"""The path of the database."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ HOME = Path("/home/gw")
     ],
 )
 def test_settings_then_systemd_then_the_users_state(configured: str, environ: dict[str, str], expected: str) -> None:
-    """The first of them that is set decides."""
+    """The first one that is set is used."""
     assert outbox_path(configured, environ, HOME) == Path(expected)

@@ -64,8 +64,8 @@ def test_flags_are_created_updated_and_deleted():
     ]
 
 
-def test_a_segment_edit_is_told_as_such_and_for_each_flag():
-    """An edited segment is an act of its own, beside the update of the flags that use it."""
+def test_a_segment_update_is_an_act_and_one_for_each_flag():
+    """An updated segment is an act of its own, besides the updates of the flags that use it."""
     flags = {"uses": boolean(False, rule(True, in_segment(0))), "other": boolean(True)}
     assert acts(config(flags, [segment("home", "DE")]), config(flags, [segment("home", "FR")])) == [
         ("FEATURE_STATE", "Flag state updated for feature: uses"),
@@ -74,7 +74,7 @@ def test_a_segment_edit_is_told_as_such_and_for_each_flag():
 
 
 def test_a_renamed_segment_is_deleted_and_created():
-    """Segments are known by name."""
+    """Segments are identified by name."""
     assert acts(config({}, [segment("old", "DE")]), config({}, [segment("new", "DE")])) == [
         ("SEGMENT", "New Segment created: new"),
         ("SEGMENT", "Segment deleted: old"),
@@ -82,13 +82,13 @@ def test_a_renamed_segment_is_deleted_and_created():
 
 
 def test_another_order_of_segments_is_no_act():
-    """Segments that only changed places are no change of any segment."""
+    """Moving segments changes none of them."""
     first, second = segment("a", "DE"), segment("b", "FR")
     assert acts(config({}, [first, second]), config({}, [second, first])) == []
 
 
-def test_segments_that_share_a_name_are_told_apart():
-    """Names are cut upstream: of two segments of one name, the edited one is told, once."""
+def test_segments_that_share_a_name_are_distinguished():
+    """Upstreams truncate names: of two segments with one name, only the updated one is an act."""
     old, new = [segment("a", "DE"), segment("a", "FR")], [segment("a", "DE"), segment("a", "AT")]
     assert acts(config({}, old), config({}, new)) == [("SEGMENT", "Segment updated: a")]
 
@@ -100,7 +100,7 @@ def test_salt_and_preferences_are_acts_of_the_environment():
     assert len(acts(config({}), config({}, salt="other", r=1))) == 2
 
 
-def test_an_author_has_what_is_known():
+def test_unknown_parts_of_an_author_are_null():
     """What is not known of an author is null, and an unknown author is null as a whole."""
     old, new = config({}), config({"a": boolean(True)})
     (body,) = bodies(messages_about(change_of(old, new, author=Author(email="x@example.org")), "audit_log"))
@@ -109,8 +109,8 @@ def test_an_author_has_what_is_known():
     assert body["author"] is None
 
 
-def test_sdks_that_come_and_go_are_acts():
-    """An SDK added or removed is an act of its environment, with an id for each time; other formats hear nothing."""
+def test_added_and_removed_sdks_are_acts():
+    """An SDK added or removed is an act of its environment, with an id for each time; other formats get no message."""
     ids = CountedIds()
     came, went, again = (
         compose_sdk_message(endpoint("audit_log"), "shop", ids, AT, count, added=added)

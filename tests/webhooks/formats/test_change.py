@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.webhooks.formats.change import NAME_LIMIT, NOTES_LIMIT, Author, parse_attribution, parse_author
 
 
-def test_a_body_that_names_author_and_notes():
+def test_a_body_with_author_and_notes():
     """ChangedBy and changeNotes are taken from the body."""
     body = json.dumps({"changedBy": "Jane Doe", "changeNotes": " summer sale ", "x": 1}).encode()
     assert parse_attribution(body) == (Author(first_name="Jane", last_name="Doe"), "summer sale")
@@ -31,14 +31,14 @@ def test_a_body_that_names_author_and_notes():
         b"[" * 100000,
     ],
 )
-def test_a_body_that_names_nobody(body):
-    """Other types, blanks and bodies that cannot be read name nobody; none of them fails."""
+def test_a_body_without_an_author(body):
+    """Other types, blanks and invalid bodies give no author and no failure."""
     assert parse_attribution(body) == (None, "")
 
 
 @given(st.binary())
-def test_any_body_is_survived(body):
-    """Whatever is posted, reading it raises nothing."""
+def test_no_body_raises(body):
+    """Any bytes can be parsed without an exception."""
     author, notes = parse_attribution(body)
     assert isinstance(author, Author | None)
     assert len(notes) <= NOTES_LIMIT
@@ -63,7 +63,7 @@ def test_forms_of_an_author(text, author, shown):
 
 @given(st.text())
 def test_authors_are_bounded_and_never_blank(text):
-    """An author is one line of bounded length, or nobody."""
+    """An author is one line of bounded length, or None."""
     author = parse_author(text)
     if author is not None:
         assert 0 < len(author.display_name) <= NAME_LIMIT

@@ -32,7 +32,7 @@ def plain(change):
     return ["".join(span.text for span in line) for line in summarize(change)]
 
 
-def test_a_message_says_what_changed_from_what_to_what_and_by_whom():
+def test_a_message_has_old_and_new_values_and_the_author():
     """Each service's message has the SDK, the author, the notes, each flag with old and new value."""
     old = config({"colour": textual("red"), "gone": boolean(True)})
     new = config({"colour": textual("blue"), "come": boolean(False)})
@@ -54,8 +54,8 @@ def test_a_message_says_what_changed_from_what_to_what_and_by_whom():
     assert said(change, "teams").splitlines() == plain(change)
 
 
-def test_an_unknown_author_is_called_unknown():
-    """Nobody is invented."""
+def test_an_unknown_author_is_shown_as_unknown():
+    """No author is made up."""
     change = change_of(config({}), config({"a": boolean(True)}), author=None)
     assert plain(change)[0] == "Feature flags of shop changed (author unknown)"
 
@@ -89,13 +89,13 @@ def test_an_unknown_author_is_called_unknown():
     ],
 )
 def test_what_changed_in_a_flag(old, new, line):
-    """Default, rules and percentage options are told with the old and the new value."""
+    """Default, rules and percentage options are shown with the old and the new value."""
     home = [segment("home", "DE")]
     assert plain(change_of(config({"f": old}, home), config({"f": new}, home)))[1:] == [line]
 
 
 def test_segments_salt_and_preferences():
-    """A segment's edit is told as such and for the flag that uses it; salt and preferences have a line."""
+    """A segment's update has a line of its own and one for the flag that uses it; salt and preferences have a line."""
     flag = boolean(False, rule(True, in_segment(0)))
     old, new = config({"f": flag}, [segment("home", "DE")]), config({"f": flag}, [segment("home", "FR")])
     assert plain(change_of(old, new))[1:] == [
@@ -110,7 +110,7 @@ HOSTILE = "<!channel> <@U1> *x* _y_ ~z~ `c` & @everyone [a](https://evil) # > | 
 
 
 def test_slack_markup_is_no_markup():
-    """Names, values and notes cannot call anybody, link anywhere or end the code that they stand in."""
+    """Names, values and notes cannot mention a user, add a link or end the code around them."""
     author = Author(first_name=HOSTILE)
     change = change_of(
         config({HOSTILE: textual("a")}), config({HOSTILE: textual(HOSTILE)}), author=author, notes=HOSTILE
@@ -138,14 +138,14 @@ def test_discord_markup_is_no_markup():
 
 
 def test_teams_shows_texts_as_they_are():
-    """Text runs know no markup, so nothing is escaped."""
+    """Text runs have no markup, so nothing is escaped."""
     change = change_of(config({}), config({HOSTILE: boolean(True)}))
     assert said(change, "teams").splitlines()[1] == f"Created {HOSTILE}: true"
 
 
 @pytest.mark.parametrize(("style", "limit"), [("slack", SLACK_LIMIT), ("discord", DISCORD_LIMIT), ("teams", 28 * 1024)])
 def test_a_long_message_ends_with_how_much_is_missing(style, limit):
-    """Thousands of flags make one message of bounded length that says how many lines it leaves out."""
+    """Thousands of flags make one message of bounded length with the number of lines left out."""
     flags = {f"<flag>-{number}-{'*' * 60}": textual("😀" * 100) for number in range(2000)}
     change = change_of(config({}), config(flags))
     shown = said(change, style)
@@ -163,7 +163,7 @@ def test_a_long_message_ends_with_how_much_is_missing(style, limit):
 @settings(max_examples=40)
 @given(key=st.text(min_size=1, max_size=30), value=st.text(max_size=300), name=st.text(max_size=50), notes=st.text())
 def test_any_text_keeps_to_its_line(key, value, name, notes):
-    """Whatever people write, each message has one line per thing and fits its service."""
+    """With any text, each message has one line per thing and fits its service."""
     try:
         json.dumps([key, value]).encode()
         change = change_of(
@@ -188,5 +188,5 @@ def test_any_text_keeps_to_its_line(key, value, name, notes):
     ],
 )
 def test_texts_on_one_line(text, shown):
-    """Line breaks become blanks, deceiving characters go, and what is cut ends in an ellipsis."""
+    """Line breaks become blanks, misleading characters are removed, and truncated text ends in an ellipsis."""
     assert one_line(text, VALUE_LIMIT) == shown

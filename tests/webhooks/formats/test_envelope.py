@@ -65,7 +65,7 @@ def test_the_id_is_that_of_the_message():
         assert json.loads(message.body)["id"] == message.id
 
 
-def test_flags_that_come_change_and_go():
+def test_added_updated_and_removed_flags():
     """Each flag is an event with its definitions; the config as a whole is one more, with the lists of keys."""
     old = config({"gone": boolean(True), "edited": boolean(True), "same": boolean(True)})
     new = config({"come": boolean(True), "edited": boolean(False), "same": boolean(True)})
@@ -91,8 +91,8 @@ def test_flags_that_come_change_and_go():
     ]
 
 
-def test_a_segment_edit_is_told_as_such_and_for_each_flag():
-    """An edited segment is SEGMENT_UPDATED with the flags that use it, and FLAG_UPDATED for each of them."""
+def test_a_segment_update_is_an_event_and_one_for_each_flag():
+    """An updated segment is SEGMENT_UPDATED with the flags that use it, and FLAG_UPDATED for each of them."""
     flag, de, fr = boolean(False, rule(True, in_segment(0))), segment("home", "DE"), segment("home", "FR")
     found = events(config({"a": flag, "b": boolean(True)}, [de]), config({"a": flag, "b": boolean(True)}, [fr]))
     assert [body["type"] for body in found] == ["FLAG_UPDATED", "SEGMENT_UPDATED", "CONFIG_UPDATED"]
@@ -101,8 +101,8 @@ def test_a_segment_edit_is_told_as_such_and_for_each_flag():
     assert found[1]["data"] == edited
 
 
-def test_segments_come_and_go():
-    """A segment that comes had no definition before, one that goes has none after."""
+def test_added_and_removed_segments():
+    """An added segment has no old definition, a removed one no new definition."""
     found = events(config({}, [segment("old", "DE")]), config({}, [segment("new", "DE")]))
     data = [body["data"] for body in found if body["type"] == "SEGMENT_UPDATED"]
     assert [(d["segment"], d["oldValue"] is None, d["newValue"] is None) for d in data] == [
@@ -118,7 +118,7 @@ ANNA = {"Identifier": "42", "Country": "DE"}
 
 
 def test_a_watched_user_gets_what_a_delta_stream_would():
-    """Values that changed for the user are told with value and variation, keys that went in a list; others are not."""
+    """Values that changed for the user are sent with value and variation, removed keys in a list; no others."""
     mine = boolean(False, rule(True, is_one_of("DE", attribute="Country")))
     others = boolean(False, rule(True, is_one_of("FR", attribute="Country")))
     old = config({"mine": boolean(False), "others": boolean(False), "gone": boolean(True)})
@@ -136,8 +136,8 @@ def test_a_watched_user_gets_what_a_delta_stream_would():
     }
 
 
-def test_a_watched_user_whose_values_stay_hears_nothing():
-    """A change that leaves a user's values alone is no event for that user."""
+def test_a_watched_user_whose_values_stay_gets_no_event():
+    """A change that does not affect a user's values is no event for that user."""
     others = boolean(False, rule(True, is_one_of("FR", attribute="Country")))
     types = [body["type"] for body in events(config({"f": boolean(False)}), config({"f": others}), users=[ANNA])]
     assert "USER_FLAGS_UPDATED" not in types
@@ -152,7 +152,7 @@ def test_default_attributes_count_for_watched_users():
 
 
 def test_equal_watched_users_are_one():
-    """Naming one user twice tells once; an integer and a float of equal value are the same attribute."""
+    """A user configured twice gets one event; an integer and a float of equal value are the same attribute."""
     users = [{"Age": 3}, {"Age": 3.0}, {"Age": "3"}]
     found = messages_about(change_of(config({}), config({"f": boolean(True)})), "envelope", users=users)
     watched = [message.id for message in found if message.type == "USER_FLAGS_UPDATED"]
@@ -178,7 +178,7 @@ def test_changed_and_removed_lead_from_old_to_new(data):
 @settings(max_examples=15)
 @given(st.data())
 def test_any_change_fits_the_schemas(data):
-    """Whatever the configs, malformed parts included, every message of every format is as its schema says."""
+    """With any configs, malformed parts included, every message of every format fits its schema."""
     case, other = data.draw(strategies.cases()), data.draw(strategies.cases())
     old = load(case.body, '"1"')
     new = load(other.body, '"2"', old)
@@ -196,7 +196,7 @@ def test_any_change_fits_the_schemas(data):
 
 
 def test_only_subscribed_types_are_sent_and_the_rest_is_recorded():
-    """An endpoint gets the types that it names; how many others there were is told with the reason."""
+    """An endpoint gets the types that it selects; the number of the others is recorded with the reason."""
     change = change_of(config({"x": boolean(True)}), config({"a": boolean(True), "b": boolean(True)}))
     result = compose(change, endpoint("envelope", events=["FLAG_DELETED"]), None, META)
     assert [message.type for message in result.messages] == ["FLAG_DELETED"]
@@ -209,7 +209,7 @@ def test_only_subscribed_types_are_sent_and_the_rest_is_recorded():
 
 @pytest.mark.parametrize("style", ["envelope", "notifier", "environment", "audit_log", "slack", "teams", "discord"])
 def test_other_sdks_are_skipped_with_the_reason(style):
-    """An endpoint that names its SDKs hears of no other; that is recorded."""
+    """An endpoint with a list of SDKs gets messages about no other; that is recorded."""
     change = change_of(config({}), config({"a": boolean(True)}))
     result = compose(change, endpoint(style, sdks=["other"]), None, META)
     assert (result.messages, [s.reason for s in result.skipped]) == (
@@ -221,8 +221,8 @@ def test_other_sdks_are_skipped_with_the_reason(style):
 # Failures and tests
 
 
-def test_a_failure_names_what_was_lost():
-    """DELIVERY_FAILED says which message of which endpoint was given up, and why."""
+def test_a_failure_message_identifies_what_was_lost():
+    """DELIVERY_FAILED has the endpoint, the message that was given up, and the reason."""
     (failed,) = messages_about(change_of(config({}), config({"a": boolean(True)})), "notifier")
     message = compose_failure_message(endpoint("envelope"), failed, "answered 500", AT + 5)
     body = json.loads(message.body)
@@ -241,7 +241,7 @@ def test_a_failure_names_what_was_lost():
 
 
 def test_each_failure_has_an_id_of_its_own():
-    """Receivers, failed messages and moments all make other ids; nothing else does."""
+    """Another receiver, failed message or time gives another id; nothing else does."""
     (failed,) = messages_about(change_of(config({}), config({"a": boolean(True)})), "notifier")
     one = compose_failure_message(endpoint("envelope"), failed, "x", AT)
     assert one.id == compose_failure_message(endpoint("envelope"), failed, "x", AT).id
@@ -250,8 +250,8 @@ def test_each_failure_has_an_id_of_its_own():
     assert one.id != compose_failure_message(endpoint("envelope"), attrs.evolve(failed, endpoint="c"), "x", AT).id
 
 
-def test_who_hears_of_a_failure():
-    """Envelope endpoints that subscribe to it and to the SDK, never the one that failed, and never about such word."""
+def test_receivers_of_a_failure_message():
+    """Envelope endpoints that subscribe to it and to the SDK, never the one that failed; none about such a notice."""
     (failed,) = messages_about(change_of(config({}), config({"a": boolean(True)})), "notifier", name="dead")
     endpoints = [
         endpoint("envelope", name="dead"),
@@ -262,15 +262,15 @@ def test_who_hears_of_a_failure():
         endpoint("slack", name="chat"),
     ]
     assert [e.name for e in failure_receivers(endpoints, failed)] == ["all", "typed"]
-    word = compose_failure_message(endpoints[1], failed, "x", AT)
-    assert failure_receivers(endpoints, word) == []
+    notice = compose_failure_message(endpoints[1], failed, "x", AT)
+    assert failure_receivers(endpoints, notice) == []
     test = compose_test_message(endpoints[0], AT, "1")
     assert [e.name for e in failure_receivers(endpoints, test)] == ["all", "typed", "elsewhere"]
 
 
 @pytest.mark.parametrize("style", ["envelope", "notifier", "environment", "audit_log", "slack", "teams", "discord"])
-def test_a_test_message_fits_the_schema_and_claims_no_change(style):
-    """A test is of the endpoint's format, has the id it was given, and names no flag."""
+def test_a_test_message_fits_the_schema_and_reports_no_change(style):
+    """A test has the endpoint's format and the given id, and names no flag."""
     name = "6f6c6f4e-8a51-4c39-9a42-0a1ad0f3f0d4"
     message = compose_test_message(endpoint(style), AT, name, META)
     check(style, json.loads(message.body))
@@ -278,14 +278,14 @@ def test_a_test_message_fits_the_schema_and_claims_no_change(style):
 
 
 def test_a_malformed_watched_user_is_left_out():
-    """An attribute that no user can have costs that user's events, not the message of the change."""
+    """An attribute that no user can have prevents that user's events, not the messages about the change."""
     users = [{"Vip": True}, ANNA]
     found = messages_about(change_of(config({}), config({"f": boolean(True)})), "envelope", users=users)
     assert [message.type for message in found] == ["FLAG_CREATED", "CONFIG_UPDATED", "USER_FLAGS_UPDATED"]
 
 
 def test_a_rule_on_a_segment_that_does_not_exist():
-    """A flag that names a segment beyond the list is told without it, in every format."""
+    """A flag that refers to a segment beyond the list is sent without it, in every format."""
     broken = boolean(False, rule(True, in_segment(9)))
     change = change_of(config({"f": boolean(False)}), config({"f": broken}))
     for style in FORMATS:

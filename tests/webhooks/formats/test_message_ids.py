@@ -30,14 +30,14 @@ def test_on_off_on_off_is_four_ids(style):
         change_of(OFF, ON, count=2, etags=("0", "1")),
         change_of(ON, OFF, count=2, etags=("1", "0")),
     ]
-    told = [[message.id for message in messages_about(change, style)] for change in changes]
-    assert all(len(ids) == len(told[0]) for ids in told)
-    assert len({name for ids in told for name in ids}) == 4 * len(told[0])
+    sent = [[message.id for message in messages_about(change, style)] for change in changes]
+    assert all(len(ids) == len(sent[0]) for ids in sent)
+    assert len({name for ids in sent for name in ids}) == 4 * len(sent[0])
 
 
 @pytest.mark.parametrize("style", FORMATS)
 def test_equal_history_gives_equal_ids(style):
-    """Two nodes that see the same change at different times, under different names, find the same ids."""
+    """Two nodes that see the same change at different times, under different names, compute the same ids."""
     here = change_of(OFF, ON, at=1.0, author=None)
     there = change_of(OFF, ON, at=2.0, notes="seen later")
     other = CountedIds()
@@ -48,7 +48,7 @@ def test_equal_history_gives_equal_ids(style):
 
 
 def test_everything_in_a_transition_counts():
-    """Another SDK, another ETag on either side or another count makes other ids."""
+    """Another SDK, another ETag on either side or another count gives other ids."""
     change = change_of(OFF, ON)
     others = [
         change,
@@ -73,7 +73,7 @@ def test_ids_do_not_collide_within_or_between_formats():
 
 
 def test_two_segments_of_one_name_have_two_ids():
-    """Segments whose names were cut to the same text do not run together."""
+    """Segments whose names were truncated to the same text have different ids."""
     old = config({}, [segment("x", "DE"), segment("x", "FR")])
     new = config({}, [segment("x", "AT"), segment("x", "CH")])
     ids = [message.id for style in ("envelope", "audit_log") for message in messages_about(change_of(old, new), style)]

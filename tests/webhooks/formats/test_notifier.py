@@ -55,7 +55,7 @@ def test_the_example_of_the_original_fits_the_schema():
     check("notifier", EXAMPLE)
 
 
-def test_definitions_stand_where_the_example_has_them():
+def test_definitions_are_placed_as_in_the_example():
     """The example's own definitions, taken for flags of a config, give exactly the example's body."""
     flags = EXAMPLE["flags"]
     updated = flags["updated"]["test-flag2"]
@@ -65,7 +65,7 @@ def test_definitions_stand_where_the_example_has_them():
 
 
 def test_a_segment_edit_updates_each_flag_that_uses_it():
-    """A flag that uses an edited segment is updated; its definition names the segment before and after."""
+    """A flag that uses an updated segment is updated; its definition contains the segment before and after."""
     de, fr = segment("home", "DE"), segment("home", "FR")
     flag = boolean(False, rule(True, in_segment(0)))
     change = change_of(config({"a": flag, "b": boolean(True)}, [de]), config({"a": flag, "b": boolean(True)}, [fr]))
@@ -76,7 +76,7 @@ def test_a_segment_edit_updates_each_flag_that_uses_it():
 
 
 def test_meta_of_the_endpoint_is_added_and_hostname_is_always_there():
-    """An endpoint's own meta stands beside the host name."""
+    """An endpoint's own meta is sent besides the host name."""
     change = change_of(config({}), config({"a": boolean(True)}))
     (body,) = bodies(messages_about(change, "notifier", meta={"app": "shop"}))
     assert body["meta"] == {**META, "app": "shop"}
@@ -84,12 +84,12 @@ def test_meta_of_the_endpoint_is_added_and_hostname_is_always_there():
 
 
 def test_one_call_per_change():
-    """However many flags changed, it is one message, about the SDK."""
+    """A change of many flags is one message, about the SDK."""
     change = change_of(config({"a": boolean(True)}), config({"b": boolean(True), "c": boolean(True)}))
     assert [(m.type, m.subject) for m in messages_about(change, "notifier")] == [("CONFIG_UPDATED", "shop")]
 
 
-def test_a_change_without_flags_is_no_notice():
-    """A segment that no flag uses changes no flag: there is nothing to notify of."""
+def test_a_change_without_flags_is_no_message():
+    """A segment that no flag uses changes no flag, so there is nothing to send."""
     change = change_of(config({}, [segment("home", "DE")]), config({}, [segment("home", "FR")]))
     assert messages_about(change, "notifier") == []
