@@ -66,7 +66,7 @@ class Sink(Protocol):
 
 
 class ExportPipeline:
-    """Exports evaluations as the settings say, or not at all; ``wall`` returns Unix seconds."""
+    """Exports evaluations as configured, or none; ``wall`` returns Unix seconds."""
 
     def __init__(
         self, reactor: Reactor, wall: Callable[[], float], rng: Random, hostname: str, metrics: ExportMetrics,
@@ -112,7 +112,7 @@ class ExportPipeline:
         load_trust(exporter.ca_file, "exporter.ca_file")
 
     def configure(self, settings: Settings, store: Store | None) -> None:
-        """Apply settings once the running writes have ended; ``store`` is needed where they ask for a spool."""
+        """Apply settings once the running writes have ended; ``store`` is required for kind ``webhook``."""
         wanted = (settings.exporter, settings.delivery) if settings.exporter.on else None
         if wanted != self._settings:
             self._settings = wanted

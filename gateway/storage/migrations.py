@@ -15,7 +15,7 @@ APPLICATION_ID: Final = 0x666C6777  # "flgw"; in ``PRAGMA application_id`` of ou
 
 
 class IncompatibleDatabase(Exception):
-    """The file is the database of another program or of a newer gateway; the text says which."""
+    """The file is the database of another program or of a newer gateway, which the text names."""
 
 
 def migrate(connection: sqlite3.Connection) -> None:
