@@ -6,7 +6,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from gateway.flags.conditions.coercion import (
+from gateway.flags.coercion import (
     VersionKey,
     list_text,
     number_text,

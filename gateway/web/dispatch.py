@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from gateway.web.answers.stream_token import StreamTokens
 from gateway.web.auth import parse_networks
 from gateway.web.compress import gzipped, wants_gzip
 from gateway.web.context import Context, StreamLimits
 from gateway.web.policy import Policy, api_policy, public_policy, webhook_policy
 from gateway.web.routes import ROUTES, Group, Route
+from gateway.web.stream_token import StreamTokens
 from gateway.web.values import Reply, StreamReply
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.flags import InvalidAttribute, User, attributes_from_json, effective_user
-from gateway.flags.conditions.coercion import (
+from gateway.flags.coercion import (
     list_text,
     number_text,
     parse_list,

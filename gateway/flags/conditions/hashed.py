@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.flags.conditions.coercion import SPACES
+from gateway.flags.coercion import SPACES
 from gateway.flags.conditions.match import Match, Terms, failing_for_users
 
 if TYPE_CHECKING:

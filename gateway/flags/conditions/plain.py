@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.flags.conditions.coercion import SPACES, VersionKey, parse_version
+from gateway.flags.coercion import SPACES, VersionKey, parse_version
 from gateway.flags.conditions.match import Match, Terms, skipping
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from gateway.web.answers.lookup import (
     with_snapshot,
 )
 from gateway.web.answers.sse import is_event_source, last_event, open_stream, read_query, stream_error
-from gateway.web.answers.stream_token import context_bytes
 from gateway.web.answers.wait_for_config import wait_for_config
+from gateway.web.stream_token import context_bytes
 from gateway.web.values import JSON_HEADERS, Reply, json
 
 if TYPE_CHECKING:

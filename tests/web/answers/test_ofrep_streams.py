@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.flags import User, load
-from gateway.web.answers.stream_token import PATH_LIMIT, StreamTokens
+from gateway.web.stream_token import PATH_LIMIT, StreamTokens
 from web_memory import SDK_KEY, Answer, Connection, FakeSdk, MemorySite, parse_answer
 
 BULK = "/ofrep/v1/evaluate/flags"
