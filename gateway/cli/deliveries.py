@@ -79,7 +79,7 @@ def list_(
             connection, endpoint=endpoint, state=cast("MessageState | None", state), since=since or 0.0, limit=limit
         )
     if as_json:
-        views.print_json([views.plain(each) for each in listed.found])
+        views.print_json([views.delivery_dict(each) for each in listed.found])
         return
     if not listed.found:
         click.echo("no deliveries", err=True)
@@ -106,12 +106,12 @@ def show(file: OutboxFile, message_id: str, *, as_json: bool) -> None:
     if not found:
         raise click.ClickException(f"the outbox holds no message {message_id}")
     if as_json:
-        views.print_json([views.whole(each) for each in found])
+        views.print_json([views.details_dict(each) for each in found])
         return
     for number, each in enumerate(found):
         if number:
             click.echo()
-        views.print_full(each, _now())
+        views.print_details(each, _now())
 
 
 @deliveries.command(short_help="Send failed or skipped messages again.")
@@ -174,9 +174,9 @@ def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
         _done(1, f"requested; for the result: flaggateway deliveries list --endpoint {name}", as_json=as_json)
         return
     if as_json:
-        views.print_json(views.whole(found))
+        views.print_json(views.details_dict(found))
     else:
-        views.print_full(found, _now())
+        views.print_details(found, _now())
     if found.delivery.state != "delivered":
         raise SystemExit(1)
 

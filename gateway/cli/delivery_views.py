@@ -21,24 +21,27 @@ if TYPE_CHECKING:
     from gateway.webhooks.store import AttemptRecord, Delivery, DeliveryDetails
 
 STYLES = {"pending": "yellow", "delivered": "green", "failed": "red", "skipped": "bright_black"}
-WIDE = 250  # columns of a file or a pipe, so that lines stay whole
-LEAST = 120  # columns of a table; in a narrower terminal lines break, which reads better than narrow columns
-ROOMY = 160  # columns from which a table shows reasons
-LONG = 2000  # entries from which a progress bar is shown
+PIPE_COLUMNS = 250  # columns of a file or a pipe, so that lines stay whole
+MIN_COLUMNS = 120  # columns of a table; in a narrower terminal lines break, which reads better than narrow columns
+REASON_COLUMNS = 160  # columns from which a table shows reasons
+PROGRESS_MINIMUM = 2000  # entries from which a progress bar is shown
 
 
-def plain(delivery: Delivery) -> dict[str, Any]:
+def delivery_dict(delivery: Delivery) -> dict[str, Any]:
     """Return a delivery for JSON."""
     import attrs
 
     return attrs.asdict(delivery)
 
 
-def whole(full: DeliveryDetails) -> dict[str, Any]:
+def details_dict(details: DeliveryDetails) -> dict[str, Any]:
     """Return a delivery with its body and attempts for JSON."""
     import attrs
 
-    return plain(full.delivery) | {"body": full.body, "attempts": [attrs.asdict(one) for one in full.attempts]}
+    return delivery_dict(details.delivery) | {
+        "body": details.body,
+        "attempts": [attrs.asdict(one) for one in details.attempts],
+    }
 
 
 def print_json(value: object) -> None:
@@ -52,8 +55,8 @@ def print_table(found: list[Delivery], now: float) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=max(Console().width, LEAST) if sys.stdout.isatty() else WIDE)
-    wide = console.width >= ROOMY
+    console = Console(width=max(Console().width, MIN_COLUMNS) if sys.stdout.isatty() else PIPE_COLUMNS)
+    wide = console.width >= REASON_COLUMNS
     table = Table(box=None, pad_edge=False)
     for heading in ("created", "endpoint", *(("seq",) if wide else ()), "type", "subject", "state", "tries", "id"):
         whole = heading in {"created", "state", "id"} and (wide or heading != "state")
@@ -63,7 +66,7 @@ def print_table(found: list[Delivery], now: float) -> None:
         state = Text(each.state, style=STYLES[each.state])
         state.append(printable(_detail(each, now)) if wide else "")
         row = (
-            when(each.created),
+            format_time(each.created),
             each.endpoint,
             *((str(each.sequence or ""),) if wide else ()),
             each.type,
@@ -77,34 +80,34 @@ def print_table(found: list[Delivery], now: float) -> None:
 def _detail(delivery: Delivery, now: float) -> str:
     """Return the next attempt or the reason, to print after the state."""
     if delivery.due is not None and delivery.due > now:
-        return f": next in {span(delivery.due - now)}"
+        return f": next in {format_seconds(delivery.due - now)}"
     return f": {delivery.reason}" if delivery.reason else ""
 
 
-def print_full(full: DeliveryDetails, now: float) -> None:
+def print_details(details: DeliveryDetails, now: float) -> None:
     """Print a delivery, its body and its attempts."""
-    each = full.delivery
+    each = details.delivery
     state = click.style(each.state, fg=STYLES[each.state])
     _field("id", each.id)
     _field("endpoint", f"{each.endpoint} (message {each.sequence})" if each.sequence else each.endpoint)
     _field("format", f"{each.format}, {each.type}")
     _field("subject", each.subject if each.sdk_id in {None, each.subject} else f"{each.subject}, SDK {each.sdk_id}")
     _field("state", f"{state}{printable(_detail(each, now))}", raw=True)
-    _field("created", when(each.created))
+    _field("created", format_time(each.created))
     if each.due is not None:
-        _field("due", when(each.due))
+        _field("due", format_time(each.due))
     if each.finished is not None:
-        _field("finished", when(each.finished))
-    _field("body", _pretty(full.body) or "(none)", raw=True)
-    for one in full.attempts:
-        print_try(one)
+        _field("finished", format_time(each.finished))
+    _field("body", _pretty(details.body) or "(none)", raw=True)
+    for one in details.attempts:
+        print_attempt(one)
 
 
-def print_try(one: AttemptRecord) -> None:
+def print_attempt(one: AttemptRecord) -> None:
     """Print one attempt and the beginning of its answer."""
-    fine = one.status is not None and 200 <= one.status <= 299
-    outcome = click.style(printable(one.outcome), fg="green" if fine else "red")
-    click.echo(f"attempt {one.number}: {when(one.at)}, {one.duration:.3f} s, {outcome}")
+    succeeded = one.status is not None and 200 <= one.status <= 299
+    outcome = click.style(printable(one.outcome), fg="green" if succeeded else "red")
+    click.echo(f"attempt {one.number}: {format_time(one.at)}, {one.duration:.3f} s, {outcome}")
     for line in one.answer.splitlines():
         click.echo(f"           {printable(line)}")
 
@@ -124,12 +127,12 @@ def _pretty(body: str) -> str:
     return "\n           ".join(map(printable, text.splitlines()))
 
 
-def when(at: float) -> str:
+def format_time(at: float) -> str:
     """Format Unix seconds in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def span(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Format seconds in their largest unit."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
@@ -140,7 +143,7 @@ def span(seconds: float) -> str:
 @contextmanager
 def progress(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error if that is a terminal; yields a function that advances it."""
-    if not shown or total < LONG or not sys.stderr.isatty():
+    if not shown or total < PROGRESS_MINIMUM or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console

@@ -261,19 +261,19 @@ def _any_condition(draw: Draw, people: Sequence[User], key: str, known: Mapping[
     if kind == 0:
         return {"s": {"s": draw(st.integers(0, 1)), "c": draw(st.integers(0, 1))}}
     if kind == 1 and known:
-        asked = _pick(draw, *known)
+        other = _pick(draw, *known)
         if _rarely(draw, 5 * _ODD):
-            asked = _pick(draw, key, "unknown")
-        return {"p": {"f": asked, "c": draw(st.integers(0, 1)), "v": _asked_value(draw, known.get(asked))}}
+            other = _pick(draw, key, "unknown")
+        return {"p": {"f": other, "c": draw(st.integers(0, 1)), "v": _prerequisite_value(draw, known.get(other))}}
     return {"u": _condition(draw, people, salt + key)}
 
 
-def _asked_value(draw: Draw, asked: Json | None) -> Json:
-    if asked is None:
+def _prerequisite_value(draw: Draw, prerequisite: Json | None) -> Json:
+    if prerequisite is None:
         return {"b": True}
-    served = [asked, *(rule["s"] for rule in asked["r"] if "s" in rule)]
+    served = [prerequisite, *(rule["s"] for rule in prerequisite["r"] if "s" in rule)]
     value: Json = _pick(draw, *served)["v"]
-    return value if not _rarely(draw, 2) else _value(draw, asked["t"])
+    return value if not _rarely(draw, 2) else _value(draw, prerequisite["t"])
 
 
 @st.composite

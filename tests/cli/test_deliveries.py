@@ -68,7 +68,7 @@ def test_the_states_of_the_option_are_those_of_messages() -> None:
 
 
 def test_list_shows_the_newest_first(database: Path) -> None:
-    """As JSON each has its fields; ``due`` only while it waits."""
+    """JSON has all fields of each message; ``due`` is null unless it is pending."""
     found = json.loads(ask(database, "list", "--json").output)
     assert ["id-5", "id-4", "id-3", "id-2", "id-1"] == [each["id"] for each in found]
     assert [False, True, True, False, False] == [each["due"] is not None for each in found]
@@ -76,7 +76,7 @@ def test_list_shows_the_newest_first(database: Path) -> None:
 
 
 def test_list_filters(database: Path) -> None:
-    """By endpoint, state, time and number."""
+    """Messages can be filtered by endpoint, state and time, and limited in number."""
     for arguments, expected in (
         (("--endpoint", "gone"), ["id-5"]),
         (("--state", "pending"), ["id-4", "id-3"]),
@@ -88,14 +88,14 @@ def test_list_filters(database: Path) -> None:
 
 
 def test_list_is_a_table_for_people(database: Path) -> None:
-    """With the state and its reason."""
+    """The table has the state and its reason."""
     output = ask(database, "list").output
     assert "failed: answered 503" in output
     assert "2023-11-14 22:13:21Z" in output
 
 
 def test_show_prints_body_and_attempts(database: Path) -> None:
-    """With the beginning of the answer."""
+    """Each attempt is shown with the beginning of its answer."""
     (found,) = json.loads(ask(database, "show", "id-2", "--json").output)
     assert (found["body"], found["state"]) == ('{"n":1}', "failed")
     assert [("answered 503", "busy")] == [(each["outcome"], each["answer"]) for each in found["attempts"]]
@@ -105,7 +105,7 @@ def test_show_prints_body_and_attempts(database: Path) -> None:
 
 
 def test_retry_schedules_one_message_and_wakes_the_gateway(database: Path) -> None:
-    """A skipped one too; a delivered one is not sent twice."""
+    """Failed and skipped messages are sent again, a delivered one is not."""
     assert ask(database, "retry", "id-5").exit_code == 0
     assert states(database)["id-5"] == "pending"
     refused = ask(database, "retry", "id-1")
@@ -117,7 +117,7 @@ def test_retry_schedules_one_message_and_wakes_the_gateway(database: Path) -> No
 
 
 def test_retry_failed_takes_every_failed_message(database: Path) -> None:
-    """And no others."""
+    """``--failed`` schedules the failed messages and no others."""
     assert json.loads(ask(database, "retry", "--failed", "--json").output) == {"count": 1}
     assert states(database) == {
         "id-1": "delivered", "id-2": "pending", "id-3": "pending", "id-4": "pending", "id-5": "skipped",
@@ -125,20 +125,20 @@ def test_retry_failed_takes_every_failed_message(database: Path) -> None:
 
 
 def test_retry_needs_an_id_or_failed(database: Path) -> None:
-    """Neither and both are refused."""
+    """Without an ID and ``--failed``, or with both, the command is refused."""
     assert ask(database, "retry").exit_code == 2
     assert ask(database, "retry", "id-1", "--failed").exit_code == 2
 
 
 def test_purge_deletes_what_is_finished(database: Path) -> None:
-    """What waits stays, and the count of what went stays too."""
+    """Pending messages stay, and so do the counts of deleted ones."""
     assert json.loads(ask(database, "purge", "--before", "2030-01-01", "--json").output) == {"count": 3}
     assert states(database) == {"id-3": "pending", "id-4": "pending"}
     assert ask(database, "purge", "--before", "yesterday-ish").exit_code == 2
 
 
 def test_test_leaves_a_request(database: Path) -> None:
-    """The gateway makes the message: it knows the settings and the secrets."""
+    """The command writes a request; the gateway composes the message with its settings and secrets."""
     assert ask(database, "test", "ops", "--no-wait").exit_code == 0
     connection = sqlite3.connect(database)
     assert connection.execute("SELECT act, argument FROM wakes").fetchall() == [("test", "ops")]
@@ -146,7 +146,7 @@ def test_test_leaves_a_request(database: Path) -> None:
 
 
 def test_the_file_is_found_by_the_settings(database: Path, tmp_path: Path) -> None:
-    """``outbox.path`` says where, ``webhooks`` what can be tested."""
+    """The path comes from ``outbox.path``, the names that can be tested from ``webhooks``."""
     settings = tmp_path / "settings.yml"
     settings.write_text(
         f"sdks: {{one: {{key: local, offline: {{enabled: true, local: {{file_path: {settings}}}}}}}}}\n"
@@ -159,7 +159,7 @@ def test_the_file_is_found_by_the_settings(database: Path, tmp_path: Path) -> No
 
 
 def test_no_outbox_is_one_clear_line(tmp_path: Path) -> None:
-    """No file is created."""
+    """A missing outbox is one line of error, and no file is created."""
     missing = tmp_path / "outbox.sqlite3"
     refused = ask(missing, "list")
     assert refused.exit_code == 1
@@ -177,7 +177,7 @@ def test_a_test_without_a_running_gateway_waits(database: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(("answer", "status", "code"), [("", 204, 0), ("go away", 503, 1)])
 def test_a_test_shows_its_first_attempt(database: Path, answer: str, status: int, code: int) -> None:
-    """Once the gateway has tried; a failed attempt is exit status 1."""
+    """The first attempt is shown when it has ended; a failed one is exit status 1."""
     over = Event()
 
     def gateway() -> None:
@@ -219,8 +219,8 @@ def test_foreign_text_is_escaped(database: Path) -> None:
         assert not set("\x1b\x07\x9b") & set(output)
 
 
-def test_a_cut_list_is_announced(database: Path) -> None:
-    """And when there is nothing; neither goes to standard output."""
+def test_a_truncated_list_is_reported(database: Path) -> None:
+    """A truncated or empty list is reported on standard error."""
     assert "these are the newest" in ask(database, "list", "--limit", "2").stderr
     assert "these are the newest" not in ask(database, "list", "--limit", "5").stderr
     nothing = ask(database, "list", "--endpoint", "nobody")
@@ -228,7 +228,7 @@ def test_a_cut_list_is_announced(database: Path) -> None:
 
 
 def test_retry_refuses_an_endpoint_that_the_settings_do_not_have(database: Path, tmp_path: Path) -> None:
-    """It would wait for ever; without settings the endpoints are unknown."""
+    """A message to a removed endpoint is refused, as it would never be sent; without settings none is."""
     settings = tmp_path / "settings.yml"
     settings.write_text(
         f"sdks: {{one: {{key: local, offline: {{enabled: true, local: {{file_path: {settings}}}}}}}}}\n"
@@ -241,7 +241,7 @@ def test_retry_refuses_an_endpoint_that_the_settings_do_not_have(database: Path,
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
 def test_a_file_that_is_no_outbox_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
-    """The file is not changed."""
+    """A file that is no outbox is one line of error and is not changed."""
     file = tmp_path / "file"
     file.write_bytes(content)
     refused = ask(file, "list")
@@ -259,8 +259,8 @@ def test_another_schema_is_one_clear_line(database: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
 @pytest.mark.parametrize("closed", [False, True], ids=["open to all", "below a directory of root's"])
-def test_what_root_makes_belongs_to_the_databases_owner(database: Path, tmp_path: Path, closed: bool) -> None:
-    """Also where only root may enter, as below /var/lib/private."""
+def test_files_that_root_creates_belong_to_the_databases_owner(database: Path, tmp_path: Path, closed: bool) -> None:
+    """Files that root creates belong to the owner of the outbox, also in a directory that only root may enter."""
     room = tmp_path / "private"
     room.mkdir(mode=0o700 if closed else 0o755)
     state = room / "state"
@@ -312,7 +312,7 @@ def terminal(*arguments: str, columns: int = 120) -> str:
 
 
 def test_a_terminal_gets_colour_and_a_table_that_fits(database: Path) -> None:
-    """In a narrow one without the reasons; a body over several lines."""
+    """A narrow terminal gets no reasons; a JSON body is indented."""
     wide, narrow = (terminal("--database", str(database), "list", columns=width) for width in (200, 100))
     for colour, state in (("31", "failed"), ("33", "pending"), ("32", "delivered"), ("90", "skipped")):
         assert f"\x1b[{colour}m{state}" in wide
@@ -326,7 +326,7 @@ def test_a_terminal_gets_colour_and_a_table_that_fits(database: Path) -> None:
 
 
 def test_long_work_shows_progress(tmp_path: Path) -> None:
-    """In a terminal; what is printed in the end is the same."""
+    """A progress bar is shown in a terminal; the printed result is the same."""
     path = tmp_path / "outbox.sqlite3"
     store = DirectStore(str(path))
     store.connection.execute("BEGIN")

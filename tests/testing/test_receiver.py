@@ -40,15 +40,15 @@ def signed(*secrets, style="envelope", body=BODY):
     ],
 )
 def test_a_signature_is_good_bad_or_missing(headers, verdict):
-    """In every format; the call is kept either way."""
+    """Signatures are checked in every format; the call is kept whatever the result."""
     with Receiver() as receiver:
         assert 204 == post(receiver.port, headers)
         (call,) = receiver.calls
     assert ("an-id", BODY, verdict) == (call.id, call.body, call.signed_with(SECRET))
 
 
-def test_it_answers_as_told_and_refuses_what_is_too_long():
-    """A length that is none, or beyond the bound, is 413 and not read."""
+def test_it_sends_the_configured_status_and_refuses_long_bodies():
+    """The configured status is sent; a body without a length, or beyond the limit, is 413 and not read."""
     with Receiver(status=503) as receiver:
         assert 503 == post(receiver.port, {})
         assert 413 == post(receiver.port, {"Content-Length": "99999999999"}, None)
@@ -56,8 +56,8 @@ def test_it_answers_as_told_and_refuses_what_is_too_long():
         assert 1 == len(receiver.calls)
 
 
-def test_it_shows_what_arrives_and_ends_with_its_parent(tmp_path):
-    """As ``make run`` has it."""
+def test_it_prints_messages_and_ends_with_its_parent(tmp_path):
+    """The stand-alone receiver, as ``make run`` starts it, prints each message and exits with its parent."""
     said = tmp_path / "said"
     command = f"{sys.executable} -m gateway.testing.receiver --secret {SECRET} --parent $$ > {said} & cat"
     with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE) as parent:
