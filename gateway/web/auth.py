@@ -84,7 +84,7 @@ def is_in(address: str, allowed: tuple[Network, ...]) -> bool:
 
 
 def client_address(call: Call, trusted: tuple[Network, ...]) -> str:
-    """Return the address of the client: that of the connection, or behind trusted proxies the right-most one that is not theirs.
+    """Return the client's address: the connection's, or behind trusted proxies the right-most one that is not theirs.
 
     ``X-Forwarded-For`` counts only as far as trusted proxies wrote it; an entry that is no address ends the search.
     """
