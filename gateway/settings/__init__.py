@@ -1,120 +1,73 @@
-"""Everything an operator can set: one declared schema, read from defaults, a YAML file and the environment.
+"""All options: one declared schema, whose values come from defaults, a YAML file and the environment.
 
     YAML, CONFIGCAT_… ──► load ──► Settings ──► every other room
                             └────► problems and warnings ──► operator
 
-A change of an option is one edit in the schema; names, checks, JSON Schema, sample and reference follow from it.
+An option is declared once, in ``schema``; its YAML key, environment variable, checks, JSON Schema, sample and
+documentation follow from that.
 """
 
-from gateway.settings.changes import changes, restart_needed
-from gateway.settings.files import DEFAULT_FILES, SettingsFile, find_file
+from gateway.settings.changes import restart_needed
+from gateway.settings.files import SettingsFile, find_file
 from gateway.settings.json_schema import json_schema
 from gateway.settings.loading import Loaded, load
 from gateway.settings.masking import masked
 from gateway.settings.problems import Problem
-from gateway.settings.reference import documents, option_reference, sample
+from gateway.settings.reference import documents
 from gateway.settings.rules.outgoing import OWN_HEADERS
-from gateway.settings.schema.root import (
+from gateway.settings.schema import (
     Api,
-    Attributes,
     BasicAuth,
-    Cache,
     CdnProxy,
     Certificate,
     Cors,
     Delivery,
     Diag,
-    DynamoDb,
-    Enabled,
     Endpoint,
     Exporter,
-    GlobalOffline,
-    Grpc,
     Http,
-    HttpProxy,
-    KeepAlive,
-    Level,
-    LocalFile,
-    Log,
     Metrics,
-    MongoDb,
     Ofrep,
     OnByDefault,
-    OriginRegex,
-    Otlp,
     Outbox,
-    Profile,
-    Project,
-    Redis,
-    RootLog,
     Sdk,
-    SdkOffline,
-    Section,
     Settings,
     Sse,
     Tls,
-    Traces,
     Upstream,
-    Webhook,
 )
-from gateway.settings.sdk_keys import mask_sdk_key, valid_key
+from gateway.settings.sdk_ids import mask_sdk_key, valid_key
 
 __all__ = (
-    "DEFAULT_FILES",
     "OWN_HEADERS",
     "Api",
-    "Attributes",
     "BasicAuth",
-    "Cache",
     "CdnProxy",
     "Certificate",
     "Cors",
     "Delivery",
     "Diag",
-    "DynamoDb",
-    "Enabled",
     "Endpoint",
     "Exporter",
-    "GlobalOffline",
-    "Grpc",
     "Http",
-    "HttpProxy",
-    "KeepAlive",
-    "Level",
     "Loaded",
-    "LocalFile",
-    "Log",
     "Metrics",
-    "MongoDb",
     "Ofrep",
     "OnByDefault",
-    "OriginRegex",
-    "Otlp",
     "Outbox",
     "Problem",
-    "Profile",
-    "Project",
-    "Redis",
-    "RootLog",
     "Sdk",
-    "SdkOffline",
-    "Section",
     "Settings",
     "SettingsFile",
     "Sse",
     "Tls",
-    "Traces",
     "Upstream",
-    "Webhook",
-    "changes",
     "documents",
     "find_file",
     "json_schema",
     "load",
     "mask_sdk_key",
     "masked",
-    "option_reference",
     "restart_needed",
-    "sample",
     "valid_key",
 )

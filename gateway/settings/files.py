@@ -1,6 +1,6 @@
-"""The settings file: where it is looked for, and reading it; the one module of this room that touches a disk.
+"""Finding and reading the settings file: the only module of the room that accesses the file system.
 
-What opens and what looks is an argument everywhere, so tests touch none.
+The functions that open and check files are arguments, so that tests need no files.
 """
 
 from __future__ import annotations
@@ -22,39 +22,31 @@ if TYPE_CHECKING:
 
 DEFAULT_FILES: Final = (
     "/etc/flaggateway/flaggateway.yml",
-    "/etc/configcat/proxy/options.yml",  # where the system we replace keeps it
+    "/etc/configcat/proxy/options.yml",  # of ConfigCat Proxy
 )
 
 Opener = Callable[[str, str], IO[bytes]]
 
 
 def find_file(explicit: str | None, exists: Exists = os.path.exists) -> str | None:
-    """Return the file to read: the one asked for, whether it exists or not, else the first default that exists."""
+    """Return the file to read: ``explicit``, whether it exists or not, else the first default that exists."""
     if explicit:
         return explicit
     return next((path for path in DEFAULT_FILES if exists(path)), None)
 
 
-class NotAFile(OSError):
-    """The path is that of something which may keep its reader waiting for ever."""
-
-
 def _open(path: str, mode: str) -> IO[bytes]:
-    """Open a file without ever waiting: a reload happens between the requests of a running gateway."""
-    file = open(path, mode, opener=_opened)  # noqa: SIM115 - a path that is no path must fail here and nowhere else
+    """Open a file without blocking, because a reload happens between the requests of a running gateway."""
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - the caller closes it
     if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise NotAFile(None, "it is a pipe, not a file")
+        raise OSError(None, "it is a pipe, not a file")
     return file
-
-
-def _opened(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @attrs.frozen
 class SettingsFile:
-    """A source of settings that can be read again and again: the file, if there is one, and the environment."""
+    """The source of the settings, which a reload reads again: the file, if any, and the environment."""
 
     explicit: str | None
     environ: Mapping[str, str]
@@ -62,13 +54,13 @@ class SettingsFile:
     opener: Opener = _open
 
     def read(self) -> Loaded:
-        """Return what file and environment say now; never raises, and never waits but for the disk."""
+        """Load the settings as they are now; never raises, and blocks for nothing but the disk."""
         path = find_file(self.explicit, self.exists)
         if path is None:
             return load(None, self.environ, exists=self.exists)
         try:
             with self.opener(path, "rb") as file:
-                content = file.read(TEXT_LIMIT * 4 + 1)  # bytes; a character takes at most four
+                content = file.read(TEXT_LIMIT * 4 + 1)  # bytes; UTF-8 needs at most four for a character
             text = content.decode("utf-8-sig")
         except FileNotFoundError:
             return _failed(path, f"config file {path} does not exist: stat {path}: no such file or directory")
@@ -76,7 +68,7 @@ class SettingsFile:
             return _failed(path, f"failed to read config file {path}: {error.strerror or type(error).__name__}")
         except UnicodeDecodeError:
             return _failed(path, f"failed to read config file {path}: not UTF-8")
-        except ValueError:  # a path with a NUL in it
+        except ValueError:  # the path contains a NUL
             return _failed(path, "failed to read config file: not a path")
         return load(text, self.environ, path=path, exists=self.exists)
 

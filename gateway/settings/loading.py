@@ -1,4 +1,4 @@
-"""Text and environment → settings, or everything that is wrong with them.
+"""Loading the settings: parse, apply the schema and the rules, and fill in effective values.
 
 defaults ──► YAML ──► environment ──► rules ──► effective values
 """
@@ -7,171 +7,185 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
+import msgspec
 
-from gateway.settings.effective import effective
 from gateway.settings.fields import PREFIX, Path, dotted, fields, options
-from gateway.settings.parsing.raw import Raw, Unreadable
-from gateway.settings.parsing.reading import Place, Reader
+from gateway.settings.parsing.nodes import Node, ParseError
+from gateway.settings.parsing.reading import SettingsReader, Source
 from gateway.settings.parsing.yaml_text import read_yaml
 from gateway.settings.problems import Problem, shortened
-from gateway.settings.rules.general import Exists, Finding, errors
-from gateway.settings.rules.outgoing import outbound_errors, outbound_notices
-from gateway.settings.rules.unsupported import later_errors
-from gateway.settings.sdk_keys import valid_key
+from gateway.settings.rules.general import Exists, Finding, errors, warnings
+from gateway.settings.rules.outgoing import outgoing_errors, outgoing_warnings
+from gateway.settings.schema import Level, Log, Sdk, Section, Settings
 from gateway.text import replace_unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway.settings.schema.root import Section, Settings
+UNKNOWN_LIMIT: Final = 50  # warnings about unknown names, each of which needs a search for similar names.
+NAME_LIMIT: Final = 80  # characters of a name for which similar names are searched.
+POLL_INTERVAL: Final = 60  # seconds; the effective value of an interval of 0 or less.
 
-UNKNOWN_LIMIT: Final = 50  # warnings about unknown names; more of them help nobody, and each costs a search.
-NAME_LIMIT: Final = 80  # characters of a name that is worth a search for its neighbour.
+# Kubernetes sets these variables in every pod of a namespace that has a service called configcat-….
+_KUBERNETES = re.compile(r".*_(SERVICE_(HOST|PORT(_.+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?)", re.DOTALL)
 
-_STRANGE_KEY: Final = "no SDK key has this form, so nothing will be fetched for this SDK"
-
-# Kubernetes puts these into every pod of a namespace that has a service called configcat-…; nobody wrote them.
-_INJECTED = re.compile(r".*_(SERVICE_(HOST|PORT(_.+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?)", re.DOTALL)
+_S = TypeVar("_S", bound=Section)
 
 
 @attrs.frozen(kw_only=True)
 class Loaded:
-    """The outcome of ``load``: settings, or every problem that stands against them; warnings either way."""
+    """The result of ``load``: settings, or None and every problem; warnings in both cases."""
 
     settings: Settings | None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
-    path: str = ""  # of the file that was read; empty when there was none
+    path: str = ""  # of the file that was read; empty without a file
 
 
 def load(
     text: str | None, environ: Mapping[str, str], *, path: str = "", exists: Exists = lambda _path: True
 ) -> Loaded:
-    """Return the settings that a YAML text and the environment amount to.
+    """Return the settings of a YAML text and the environment, or every problem in them; never raises.
 
-    ``text`` is None when there is no file; ``path`` only serves messages. ``exists`` tells whether a named file is
-    there; without it nobody looks. Never raises, whatever was written: all problems are in the result, those of single
-    values before those of rules, and none of them shows a secret.
+    ``text`` is None without a file, and ``path`` is its name in messages. ``exists`` returns whether a file exists.
+    Problems of single values come before those of rules, and none contains a secret.
     """
-    reader = Reader(environ)
-    raw = _document(text, path, reader)
-    written = reader.settings(raw)
-    for finding in (*errors(written, exists), *outbound_errors(written, exists), *later_errors(written)):
-        _record(finding, reader)
-    warnings = (*_later(reader), *_unknown(reader), *_doubtful(written, reader))
+    reader = SettingsReader(environ)
+    written = reader.settings(_parse(text, path, reader))
+    for finding in (*errors(written, exists), *outgoing_errors(written, exists)):
+        _report(finding, reader)
+    doubtful = [
+        _warning(finding.path, finding.text, reader.sources.get(finding.path, Source()))
+        for finding in (*warnings(written), *outgoing_warnings(written))
+    ]
+    found = (*_unsupported(reader), *_unknown(reader), *doubtful)
     problems = tuple(reader.problems)
-    return Loaded(settings=None if problems else effective(written), problems=problems, warnings=warnings, path=path)
+    return Loaded(settings=None if problems else effective(written), problems=problems, warnings=found, path=path)
 
 
-def _document(text: str | None, path: str, reader: Reader) -> Raw | None:
+def _parse(text: str | None, path: str, reader: SettingsReader) -> Node | None:
     if text is None:
         return None
     try:
         return read_yaml(text)
-    except Unreadable as error:
-        source = f" from config file {path}" if path else ""
-        reader.report((), f"failed to parse YAML{source}: {error.reason}", at=Place("", error.line, error.column))
+    except ParseError as error:
+        file = f" from config file {path}" if path else ""
+        reader.report((), f"failed to parse YAML{file}: {error.reason}", at=Source("", error.line, error.column))
         return None
 
 
-def _record(finding: Finding, reader: Reader) -> None:
-    """Add a finding, unless its option is already known to be wrong: then its value is only a stand-in."""
+def _report(finding: Finding, reader: SettingsReader) -> None:
+    """Report a finding, unless the option already has a problem, so that its default was checked instead."""
     path = finding.path
-    if any(path[: len(broken)] == broken or broken[: len(path)] == path for broken in reader.broken if broken):
+    if any(path[: len(invalid)] == invalid or invalid[: len(path)] == path for invalid in reader.invalid if invalid):
         return
-    if () in reader.broken and path == ("sdks",):  # an unreadable file has no SDKs; that is not the news
+    if () in reader.invalid and path == ("sdks",):  # a file that cannot be parsed has no SDKs
         return
-    place = next((reader.places[up] for up in _upwards(path) if up in reader.places), None)
-    reader.report(path, finding.text, found=finding.found, allowed=finding.allowed, at=place)
-    reader.broken.discard(path)
+    above = (path[:length] for length in range(len(path), 0, -1))
+    source = next((reader.sources[up] for up in above if up in reader.sources), None)
+    reader.report(path, finding.text, found=finding.found, allowed=finding.allowed, at=source)
+    reader.invalid.discard(path)
 
 
-def _upwards(path: Path) -> Iterator[Path]:
-    return (path[:length] for length in range(len(path), 0, -1))
-
-
-def _later(reader: Reader) -> Iterator[Problem]:
-    """Yield one warning per feature that does not exist yet; what may not be ignored becomes a problem."""
-    for feature, found in reader.later.items():
-        wanted = [path for path, later in found if later == "error"]
-        for path in wanted:
-            text = "not available in this version of flaggateway, which would serve something else without it"
+def _unsupported(reader: SettingsReader) -> Iterator[Problem]:
+    """Yield one warning for each unsupported feature in use; report those that must not be ignored as problems."""
+    for feature, found in reader.unsupported.items():
+        refused = [path for path, severity in found if severity == "error"]
+        for path in refused:
+            text = "not supported yet; ignoring it would change which config is served"
             reader.report(path, text, allowed="leave it out")
-        names = [path for path, later in found if later == "warn"]
-        if names and not wanted:
-            parts = ", ".join(dotted(name) for name in names[:5] if name != feature) + (", …" if len(names) > 5 else "")
-            text = "not available in this version of flaggateway, ignored" + (f": {parts}" if parts else "")
-            yield _warning(feature, text, reader.places.get(names[0], Place()))
+        ignored = [path for path, severity in found if severity == "warn"]
+        if ignored and not refused:
+            names = ", ".join(dotted(path) for path in ignored[:5] if path != feature)
+            names += ", …" if len(ignored) > 5 else ""
+            text = "not supported yet, ignored" + (f": {names}" if names else "")
+            yield _warning(feature, text, reader.sources.get(ignored[0], Source()))
 
 
-def _unknown(reader: Reader) -> Iterator[Problem]:
+def _unknown(reader: SettingsReader) -> Iterator[Problem]:
     found = 0
-    for path, section, place in reader.unknown:
+    for path, section, source in reader.unknown:
         found += 1
         if found <= UNKNOWN_LIMIT:
-            near = _near_key(str(path[-1]), section, path)
-            yield _warning(path, f"unknown option {shortened(str(path[-1]))}, ignored", place, near)
+            similar = _similar_option(str(path[-1]), section, path)
+            yield _warning(path, f"unknown option {shortened(str(path[-1]))}, ignored", source, similar)
     for name in sorted(reader.environ):
         if not name.startswith(f"{PREFIX}_") or not reader.environ[name] or name in reader.variables:
             continue
-        if _INJECTED.fullmatch(name):
+        if _KUBERNETES.fullmatch(name):
             continue
         found += 1
         if found <= UNKNOWN_LIMIT:
-            near = _nearest(name, sorted(reader.variables))
-            yield _warning((), "unknown environment variable, ignored", Place(replace_unprintable(name)), near)
+            similar = _similar(name, sorted(reader.variables))
+            yield _warning((), "unknown environment variable, ignored", Source(replace_unprintable(name)), similar)
     if found > UNKNOWN_LIMIT:
         yield Problem(path="", text=f"{found - UNKNOWN_LIMIT} more unknown options, ignored")
 
 
-def _near_key(name: str, section: type[Section], path: Path) -> str:
-    """Return the path of a known option that was probably meant: of this section, else of any."""
-    siblings = {spelling: field.name for field in fields(section) for spelling in (field.name, *field.marks.aliases)}
-    near = _nearest(name, list(siblings))
-    if near:
-        return dotted((*path[:-1], siblings[near]))
+def _similar_option(name: str, section: type[Section], path: Path) -> str:
+    """Return the path of the option with the most similar name: of this section, else of any."""
+    siblings = {spelling: field.name for field in fields(section) for spelling in (field.name, *field.info.aliases)}
+    similar = _similar(name, list(siblings))
+    if similar:
+        return dotted((*path[:-1], siblings[similar]))
     elsewhere: dict[str, str] = {}
-    for option in sorted(options(), key=lambda option: bool(option.later)):
-        if option.field.entries is None:
+    for option in sorted(options(), key=lambda option: bool(option.info.unsupported)):
+        if option.field.entry is None:
             elsewhere.setdefault(str(option.path[-1]), dotted(option.path))
-    return elsewhere.get(_nearest(name, list(elsewhere)), "")
+    return elsewhere.get(_similar(name, list(elsewhere)), "")
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _similar(name: str, known: list[str]) -> str:
     if len(name) > NAME_LIMIT:
         return ""
-    # YAML written by hand mixes - and _, and cases; both count as no difference.
-    same = {candidate.lower(): candidate for candidate in reversed(known)}
-    close = get_close_matches(name.lower().replace("-", "_"), list(same), n=1, cutoff=0.6)
-    return same[close[0]] if close else ""
+    # Differences of case and between - and _ are frequent in YAML, so they do not count.
+    lower = {candidate.lower(): candidate for candidate in reversed(known)}
+    close = get_close_matches(name.lower().replace("-", "_"), list(lower), n=1, cutoff=0.6)
+    return lower[close[0]] if close else ""
 
 
-def _doubtful(settings: Settings, reader: Reader) -> Iterator[Problem]:
-    """Yield what is allowed and probably not meant."""
-    if settings.tls.enabled and settings.tls.min_version in {"1.0", "1.1"}:
-        path: Path = ("tls", "min_version")
-        yield _warning(path, "TLS 1.0 and 1.1 are unsafe", reader.places.get(path, Place()))
-    for sdk_id, sdk in settings.sdks.items():
-        path = ("sdks", sdk_id, "key")
-        if sdk.key and not sdk.offline.enabled and not valid_key(sdk.key, custom_base=bool(sdk.base_url)):
-            yield _warning(path, _STRANGE_KEY, reader.places.get(path, Place()))
-        path = ("sdks", sdk_id, "offline", "local", "file_path")
-        if sdk.offline.local.file_path and not sdk.offline.enabled:
-            text = f"has no effect: sdks.{sdk_id}.offline.enabled is not true"
-            yield _warning(path, text, reader.places.get(path, Place()))
-    for notice in outbound_notices(settings):
-        yield _warning(notice.path, notice.text, reader.places.get(notice.path, Place()))
-
-
-def _warning(path: Path, text: str, place: Place, near: str = "") -> Problem:
-    meant = f"; did you mean {near}?" if near else ""
+def _warning(path: Path, text: str, source: Source, similar: str = "") -> Problem:
+    hint = f"; did you mean {similar}?" if similar else ""
     return Problem(
         path=dotted(path),
-        text=replace_unprintable(text) + meant,
-        variable=place.variable,
-        line=place.line,
-        column=place.column,
+        text=replace_unprintable(text) + hint,
+        variable=source.variable,
+        line=source.line,
+        column=source.column,
     )
+
+
+def effective(settings: Settings) -> Settings:
+    """Return settings in which every log level, ``offline.enabled`` and poll interval has its effective value.
+
+    The function is idempotent.
+    """
+    levelled = _with_levels(settings, settings.log.level)
+    sdks = {sdk_id: _effective_sdk(sdk, settings) for sdk_id, sdk in levelled.sdks.items()}
+    return msgspec.structs.replace(levelled, sdks=sdks)
+
+
+def _effective_sdk(sdk: Sdk, settings: Settings) -> Sdk:
+    enabled = settings.offline.enabled if sdk.offline.enabled is None else sdk.offline.enabled
+    return msgspec.structs.replace(
+        sdk,
+        poll_interval=sdk.poll_interval if sdk.poll_interval > 0 else POLL_INTERVAL,
+        offline=msgspec.structs.replace(sdk.offline, enabled=enabled),
+    )
+
+
+def _with_levels(section: _S, level: Level) -> _S:
+    """Set every missing level below to ``log.level``, also that of streams, which do not inherit from ``http.log``."""
+    changed: dict[str, object] = {}
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if isinstance(value, Log):
+            changed[name] = value if value.level else Log(level=level)
+        elif isinstance(value, Section):
+            changed[name] = _with_levels(value, level)
+        elif name == "sdks" and isinstance(value, dict):
+            changed[name] = {sdk_id: _with_levels(sdk, level) for sdk_id, sdk in value.items()}
+    return msgspec.structs.replace(section, **changed)

@@ -1,4 +1,4 @@
-"""The settings as plain values that may be shown to an operator: every secret is replaced."""
+"""The settings as plain values for display: every secret is masked."""
 
 from __future__ import annotations
 
@@ -6,41 +6,40 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from gateway.settings.fields import fields, inherited
-from gateway.settings.marks import Marks, Secret
-from gateway.settings.schema.root import Section, Settings
-from gateway.settings.sdk_keys import mask_sdk_key
+from gateway.settings.schema import Section, Settings
+from gateway.settings.schema.option import OptionInfo, Secret
+from gateway.settings.sdk_ids import mask_sdk_key
 
 MASK: Final = "*****"
 
 
 def masked(settings: Settings) -> dict[str, object]:
-    """Return every option as plain values, secrets masked; for an operator's eyes, not for logs.
+    """Return every option as plain values, secrets masked; for the operator, not for logs.
 
-    SDK keys keep their last five characters, addresses their host; default user attributes are shown.
+    SDK keys keep their last five characters, and URLs their host; default user attributes are shown.
     """
-    return _section(settings, Marks())
+    return _section(settings, OptionInfo())
 
 
-def _section(section: Section, above: Marks) -> dict[str, object]:
-    shown: dict[str, object] = {}
-    for found in fields(type(section)):
-        marks = inherited(found.marks, above)
-        shown[found.name] = _value(getattr(section, found.name), marks)
-    return shown
+def _section(section: Section, above: OptionInfo) -> dict[str, object]:
+    return {
+        found.name: _value(getattr(section, found.name), inherited(found.info, above))
+        for found in fields(type(section))
+    }
 
 
-def _value(value: object, marks: Marks) -> object:
+def _value(value: object, info: OptionInfo) -> object:
     if isinstance(value, Section):
-        return _section(value, marks)
+        return _section(value, info)
     if isinstance(value, dict):
-        return {key: _value(item, marks) for key, item in value.items()}
+        return {key: _value(item, info) for key, item in value.items()}
     if isinstance(value, list):
-        return [_value(item, marks) for item in value]
-    return mask(value, marks.hidden) if isinstance(value, str) else value
+        return [_value(item, info) for item in value]
+    return _mask(value, info.hidden) if isinstance(value, str) else value
 
 
-def mask(text: str, secret: Secret) -> str:
-    """Return a text as it may be shown; an empty one stays empty, so that "not set" can be seen."""
+def _mask(text: str, secret: Secret) -> str:
+    """Return a text as it may be shown; an empty one stays empty, so that a missing value is visible."""
     match secret if text else "":
         case "key":
             return mask_sdk_key(text)
@@ -54,12 +53,12 @@ def mask(text: str, secret: Secret) -> str:
 
 
 def mask_userinfo(url: str) -> str:
-    """Return an address without user, password and query; all of it is masked when it cannot be read."""
+    """Return a URL with user, password and query masked; all of it if it cannot be parsed."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return MASK
-    if not parts.netloc:  # no address at all: nobody can say which part of it is a secret
+    if not parts.netloc:  # not a URL, so any part of it may be the secret
         return MASK if "@" in url or "?" in url else url
     user, at, host = parts.netloc.rpartition("@")
     query = MASK if parts.query else ""
@@ -71,6 +70,4 @@ def _mask_path(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return MASK
-    if not parts.netloc:
-        return MASK
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}" if parts.netloc else MASK

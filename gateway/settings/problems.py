@@ -1,4 +1,4 @@
-"""What is wrong with the settings, said so that it can be put right without being told a secret."""
+"""Errors and warnings about the settings; they never contain a secret."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import attrs
 
 from gateway.text import replace_unprintable
 
-SHOWN = 60  # characters of a found value; longer ones are cut.
+SHOWN = 60  # characters of a value in a problem; longer values are cut.
 
 
 @attrs.frozen(kw_only=True)
 class Problem:
     """One error or warning.
 
-    ``path`` is the YAML path of the option (empty when it concerns the whole), ``variable`` the environment variable
-    that set it, if one did; ``line`` and ``column`` count from 1 and are set for what a YAML file said.
-    No field ever holds a secret.
+    ``path`` is the YAML path of the option, empty if no single option is concerned; ``variable`` is the environment
+    variable that set it, if any; ``line`` and ``column`` of the YAML file count from 1.
     """
 
     path: str
@@ -28,12 +27,12 @@ class Problem:
 
     @property
     def where(self) -> str:
-        """The variable or the YAML path, with the line where it is known."""
+        """The variable or the YAML path, with line and column if they are known."""
         place = self.variable or self.path
         if self.line is None:
             return place
-        spot = f"line {self.line}, column {self.column}" if self.column is not None else f"line {self.line}"
-        return f"{place} ({spot})" if place else spot
+        position = f"line {self.line}, column {self.column}" if self.column is not None else f"line {self.line}"
+        return f"{place} ({position})" if place else position
 
     def __str__(self) -> str:
         details = "; ".join(

@@ -1,4 +1,4 @@
-"""The option reference and the commented sample file, as text; the schema is their only source."""
+"""The files generated from the schema: the option reference, the commented sample and the JSON Schema."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.settings.fields import ID, PREFIX, Field, Option, dotted, fields, inherited, options
-from gateway.settings.marks import Marks
-from gateway.settings.parsing.coercion import BOOL_WORDS, allowed
-from gateway.settings.schema.root import Section, Settings
+from gateway.settings.json_schema import json_schema
+from gateway.settings.parsing.coercion import BOOL_WORDS, allowed_values
+from gateway.settings.schema import Section, Settings
+from gateway.settings.schema.option import OptionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,24 +25,24 @@ _INTRODUCTION: Final = f"""\
 
 Written by `{REGENERATE}` from the schema in `gateway/settings/`; do not edit.
 
-Every option can be set in the YAML file and by an environment variable, which wins.
+Every option can be set in the YAML file and by an environment variable, which has priority.
 An empty variable counts as not set.
 The file is the one given with `--config`, else `/etc/flaggateway/flaggateway.yml`,
-else `/etc/configcat/proxy/options.yml`; without a file, defaults and environment alone hold.
-`flaggateway check` prints what they amount to.
+else `/etc/configcat/proxy/options.yml`; without a file, only defaults and environment are used.
+`flaggateway check` prints the resulting settings.
 
-In the environment
+In environment variables
 
-* truth values are {", ".join(f"`{word}`" for word in BOOL_WORDS)};
+* booleans are {", ".join(f"`{word}`" for word in BOOL_WORDS)};
 * lists, mappings and user attributes are JSON: `["a","b"]`, `{{"name":"value"}}`;
 * `<ID>` is the SDK id in upper case with `_` for `-`: option `poll_interval` of SDK `my-sdk` is
-  `{PREFIX}_MY_SDK_POLL_INTERVAL`. It holds for SDKs of the file and of `{PREFIX}_SDKS` alike.
-  Ids whose variables would be those of another SDK or of the gateway are refused.
+  `{PREFIX}_MY_SDK_POLL_INTERVAL`, whether the SDK is declared in the file or in `{PREFIX}_SDKS`.
+  An id is refused if its variables are also those of another SDK or of the gateway.
 
-"Applied" says how a changed option takes hold: *SIGHUP* means that a reload applies it to the running gateway,
-*restart* that the process must be started again; a reload names what is left waiting.
+The column "applied" shows when a changed option takes effect: *SIGHUP* means at a reload of the running gateway,
+*restart* means at the next start of the process; a reload logs the options that wait for a restart.
 
-Options marked ⁺ are not known to the system that this gateway replaces.
+Options marked ⁺ do not exist in ConfigCat Proxy.
 """
 
 _HEAD: Final = """\
@@ -49,22 +50,22 @@ _HEAD: Final = """\
 | --- | --- | --- | --- | --- | --- |
 """
 
-_LATER: Final = {
-    "warn": "*Not available in this version: ignored with a warning.*",
-    "error": "*Not available in this version: the gateway refuses to start.*",
+_UNSUPPORTED: Final = {
+    "warn": "*Not supported yet: ignored with a warning.*",
+    "error": "*Not supported yet: the gateway refuses to start.*",
 }
 
 
 def option_reference() -> str:
-    """Return ``docs/options.md``: one table per section, with names, type, default and how a change is applied."""
-    tables: dict[str, list[str]] = {_TOP: []}  # first, whatever the order of the schema
+    """Return ``docs/options.md``: one table per section, with names, type, default and when a change is applied."""
+    tables: dict[str, list[str]] = {_TOP: []}  # the first table, independent of the schema's order
     for option in options():
         tables.setdefault(_title(option), []).append(_row(option))
     return "\n".join([_INTRODUCTION, *(f"## {title}\n\n{_HEAD}{''.join(rows)}" for title, rows in tables.items())])
 
 
 def _title(option: Option) -> str:
-    """Group the leaves of one section; a section within HTTP or the caches is one of its own."""
+    """Return the heading of the table that lists an option; each section below http and cache has its own table."""
     path = option.path
     if len(path) == 1:
         return _TOP
@@ -74,16 +75,20 @@ def _title(option: Option) -> str:
 
 
 def _row(option: Option) -> str:
-    mark = "⁺" if option.ours else ""
+    mark = "⁺" if option.info.not_in_configcat_proxy else ""
     names = " or ".join(f"`{name}`" for name in option.names)
-    text = f"{option.field.description} {_LATER[option.later]}" if option.later else option.field.description
-    applied = "restart" if option.restart else "SIGHUP"
+    text = (
+        f"{option.field.description} {_UNSUPPORTED[option.info.unsupported]}"
+        if option.info.unsupported
+        else option.field.description
+    )
+    applied = "restart" if option.info.restart else "SIGHUP"
     cells = (f"`{dotted(option.path)}`{mark}", names, _type(option.field), _default(option.field), text, applied)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
 def _type(found: Field) -> str:
-    return "a mapping of SDK id to options" if found.entries else allowed(found.kind)
+    return "a mapping of SDK id to options" if found.entry else allowed_values(found.kind)
 
 
 def _default(found: Field) -> str:
@@ -92,44 +97,44 @@ def _default(found: Field) -> str:
 
 
 def _yaml(value: object) -> str:
-    """Return a default as YAML; JSON is YAML, and a bare word looks friendlier."""
+    """Return a default as YAML: JSON, except that a word has no quotes."""
     if isinstance(value, str) and value.isidentifier():
         return value
     return json.dumps(msgspec.to_builtins(value))
 
 
 def sample() -> str:
-    """Return ``etc/flaggateway.yml``: every option with its default, all of it commented out.
+    """Return ``etc/flaggateway.yml``: every option with its default, commented out.
 
-    Lines of text begin with ``##``, lines of options with one ``#``: without that one they are a valid file.
+    Text begins with ``##`` and options with ``#``; without that ``#`` the options are a valid file.
     """
     lines = [
-        "## Every option of flaggateway, with its default; what is commented out need not be set.",
-        f"## Written by `{REGENERATE}` from the schema; docs/options.md says more.",
+        "## Every option of flaggateway with its default; remove the # of those that you want to set.",
+        f"## Written by `{REGENERATE}` from the schema; see also docs/options.md.",
         "# yaml-language-server: $schema=../docs/schemas/settings.schema.json",
     ]
-    lines.extend(_lines(Settings, 0, Marks()))
+    lines.extend(_lines(Settings, 0, OptionInfo()))
     return "\n".join(lines) + "\n"
 
 
-def _lines(section: type[Section], depth: int, above: Marks) -> Iterator[str]:
+def _lines(section: type[Section], depth: int, above: OptionInfo) -> Iterator[str]:
     indent = "  " * depth
     for found in fields(section):
-        marks = inherited(found.marks, above)
+        info = inherited(found.info, above)
         if depth == 0:
             yield ""
-        note = " Not available in this version." if found.marks.later else ""
-        yield from _comment(found.description + note, indent)
+        unsupported = " Not supported yet." if found.info.unsupported else ""
+        yield from _comment(found.description + unsupported, indent)
         if found.section is not None:
             yield f"#{indent}{found.name}:"
-            yield from _lines(found.section, depth + 1, marks)
-        elif found.entries is not None:
+            yield from _lines(found.section, depth + 1, info)
+        elif found.entry is not None:
             yield f"#{indent}{found.name}:"
             yield f"#{indent}  my-sdk:"
-            yield from _lines(found.entries, depth + 2, marks)
+            yield from _lines(found.entry, depth + 2, info)
         else:
-            if found.marks.example:
-                yield from _comment(f"Example: {found.name}: {found.marks.example}", indent)
+            if found.info.example:
+                yield from _comment(f"Example: {found.name}: {found.info.example}", indent)
             yield f"#{indent}{found.name}: {_sample_default(found)}".rstrip()
 
 
@@ -150,9 +155,7 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 
 def documents() -> dict[str, str]:
-    """Return every generated file of the project, by its path from the project's root; tests hold them to it."""
-    from gateway.settings.json_schema import json_schema
-
+    """Return the content of every generated file, by its path from the project's root."""
     schema = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     return {
         "docs/options.md": option_reference(),

@@ -1,4 +1,4 @@
-"""Nothing here has a reactor, so nothing can fail unseen: the search of the heap for lost errors is left out."""
+"""No test here has a reactor, so the search for unhandled errors of Deferreds is not needed."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def logged_errors() -> None:
-    """Replace the fixture of the whole suite, which costs a quarter of a second per test."""
+    """Replace the fixture of the whole suite, which takes a quarter of a second per test."""

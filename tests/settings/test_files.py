@@ -1,4 +1,4 @@
-"""Finding and reading the file."""
+"""Finding and reading the settings file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from gateway.settings import DEFAULT_FILES, SettingsFile, find_file
+from gateway.settings.files import DEFAULT_FILES, SettingsFile, find_file
 
 OURS, THEIRS = DEFAULT_FILES
 
@@ -23,7 +23,7 @@ OURS, THEIRS = DEFAULT_FILES
     ],
 )
 def test_the_file_is_looked_for_in_order(explicit, there, expected):
-    """What was asked for comes first, then our place, then that of the replaced system."""
+    """The explicit path has priority, then our default, then ConfigCat Proxy's."""
     assert expected == find_file(explicit, there.__contains__)
 
 
@@ -37,13 +37,13 @@ def read(content: bytes | OSError, explicit: str | None = "/x") -> object:
 
 
 def test_a_file_is_read_with_its_path():
-    """The outcome names the file, and so do problems of its syntax."""
+    """The result and syntax errors have the path of the file."""
     assert "/x" == read(b"sdks: {a: {key: k}}").path
     assert read(b"a: [").problems[0].text.startswith("failed to parse YAML from config file /x: ")
 
 
-def test_a_byte_order_mark_is_no_text():
-    """Files from other editors work."""
+def test_a_byte_order_mark_is_ignored():
+    """Some editors write one."""
     assert () == read(b"\xef\xbb\xbfsdks: {a: {key: k}}").problems
 
 
@@ -57,24 +57,24 @@ def test_a_byte_order_mark_is_no_text():
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_problem(content, text):
-    """The problem says which file and why."""
+    """The problem has the path and the reason."""
     found = read(content)
     assert ([text], None) == ([problem.text for problem in found.problems], found.settings)
 
 
-def test_without_any_file_the_environment_holds():
-    """No file at all is no problem."""
+def test_without_a_file_the_environment_is_used():
+    """A missing default file is not a problem."""
     source = SettingsFile(None, {"CONFIGCAT_SDKS": '{"a":"k"}'}, lambda _path: False)
     assert ((), "") == (source.read().problems, source.read().path)
 
 
-def test_a_path_that_is_no_path_is_one_problem():
-    """A NUL in the name raises nothing."""
+def test_an_invalid_path_is_one_problem():
+    """A NUL in the path is reported and not raised."""
     assert ["failed to read config file: not a path"] == [p.text for p in SettingsFile("a\0b", {}).read().problems]
 
 
 def test_a_real_file_is_read_again(tmp_path):
-    """Reading twice sees what changed in between."""
+    """A second read returns the changed file."""
     file = tmp_path / "x.yml"
     file.write_text("sdks: {a: {key: k}}")
     source = SettingsFile(str(file), {})
@@ -85,7 +85,7 @@ def test_a_real_file_is_read_again(tmp_path):
 
 @pytest.mark.timeout(10)
 def test_a_pipe_is_refused_at_once(tmp_path):
-    """A pipe that nobody writes to cannot make a running gateway wait for its settings."""
+    """A pipe without a writer does not block a running gateway."""
     pipe = tmp_path / "x.yml"
     os.mkfifo(pipe)
     found = SettingsFile(str(pipe), {}).read()
@@ -93,5 +93,5 @@ def test_a_pipe_is_refused_at_once(tmp_path):
 
 
 def test_an_empty_device_is_an_empty_file():
-    """``/dev/null`` says that there is no file."""
+    """``/dev/null`` is read as an empty file."""
     assert () == SettingsFile("/dev/null", {"CONFIGCAT_SDKS": '{"a":"k"}'}).read().problems

@@ -1,4 +1,4 @@
-"""What may be shown."""
+"""Masking of secrets."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ import json
 import pytest
 from msgspec.inspect import DictType
 
-from gateway.settings import load, mask_sdk_key, masked
-from gateway.settings.effective import effective
+from gateway.settings import load, masked
 from gateway.settings.fields import options
+from gateway.settings.loading import effective
 from gateway.settings.masking import mask_userinfo
-from gateway.settings.parsing.raw import read_json
-from gateway.settings.parsing.reading import Reader
-
-
-@pytest.mark.parametrize(
-    ("key", "shown"),
-    [("", ""), ("abcd", "****"), ("abcde", "abcde"), ("abcdefgh", "***defgh")],
-)
-def test_an_sdk_key_keeps_its_last_five_characters(key, shown):
-    """Longer keys keep five characters, shorter ones none."""
-    assert shown == mask_sdk_key(key)
+from gateway.settings.parsing.nodes import read_json
+from gateway.settings.parsing.reading import SettingsReader
 
 
 def test_no_secret_is_shown():
-    """Keys, passwords, signing keys and header values of callers are replaced, all else is there."""
+    """Keys, passwords, signing keys and header values are masked, everything else is shown."""
     text = """
     sdks: {a: {key: CANARY-CANARY, webhook_signing_key: CANARY, base_url: 'https://u:CANARY@h.example/x?t=CANARY'}}
     http:
@@ -56,23 +47,23 @@ def test_no_secret_is_shown():
 
 
 def test_every_hidden_option_is_masked():
-    """No option that is marked as secret shows what it holds, wherever the schema puts it."""
-    hidden = [option for option in options() if option.hidden]
+    """Every option that is marked as hidden is masked."""
+    hidden = [option for option in options() if option.info.hidden]
     assert 15 < len(hidden)
     for option in hidden:
         value: object = "https://u:CANARY@h.example?CANARY"
-        if option.hidden in {"all", "key"}:
+        if option.info.hidden in {"all", "key"}:
             value = {"X": "CANARY"} if isinstance(option.field.kind, DictType) else "CANARY......."
         tree: object = value
         for part in reversed(option.path):
             tree = {str(part).replace("<id>", "a"): tree}
         loaded = load(json.dumps(tree), {"CONFIGCAT_A_KEY": "other"} if option.path[-1] != "key" else {})
-        found = loaded.settings or effective(Reader({}).settings(read_json(json.dumps(tree))))
+        found = loaded.settings or effective(SettingsReader({}).settings(read_json(json.dumps(tree))))
         assert "CANARY" not in json.dumps(masked(found)), option.path
 
 
-def test_what_is_not_set_is_seen_not_to_be_set():
-    """An empty secret stays empty."""
+def test_an_empty_secret_stays_visible_as_empty():
+    """An empty secret is not masked."""
     loaded = load("sdks: {a: {key: k}}", {})
     assert loaded.settings is not None
     assert '"password": ""' in json.dumps(masked(loaded.settings))
@@ -88,6 +79,6 @@ def test_what_is_not_set_is_seen_not_to_be_set():
         ("plain", "plain"),
     ],
 )
-def test_addresses_lose_user_and_query(url, shown):
-    """What may hold a password is replaced, also where the address is broken."""
+def test_user_and_query_of_a_url_are_masked(url, shown):
+    """Every part that may contain a password is masked, also if the URL is invalid."""
     assert shown == mask_userinfo(url)

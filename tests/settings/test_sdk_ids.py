@@ -1,10 +1,10 @@
-"""SDK keys: their forms."""
+"""Forms and masking of SDK keys."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.settings import valid_key
+from gateway.settings import mask_sdk_key, valid_key
 
 PLAIN = "x" * 22 + "/" + "y" * 22
 
@@ -24,5 +24,14 @@ PLAIN = "x" * 22 + "/" + "y" * 22
     ],
 )
 def test_key_forms(key, custom, valid):
-    """Only the documented key forms are accepted, and a chained gateway's key only with a base URL."""
+    """Only the documented forms are valid, and that of a chained proxy only with a base URL."""
     assert valid == valid_key(key, custom_base=custom)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [("", ""), ("abcd", "****"), ("abcde", "abcde"), ("abcdefgh", "***defgh")],
+)
+def test_an_sdk_key_keeps_its_last_five_characters(key, shown):
+    """Longer keys keep five characters, shorter ones none."""
+    assert shown == mask_sdk_key(key)

@@ -10,9 +10,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from gateway.settings import Settings
-from gateway.settings.schema.root import Diag, OnByDefault
-from gateway.settings.schema.root import Metrics as MetricsSettings
+from gateway.settings import Diag, OnByDefault, Settings
+from gateway.settings import Metrics as MetricsSettings
 from gateway.telemetry import Metrics, Readiness, SdkState, Status, make_diagnostics_site
 from gateway.telemetry.bounded_http import BODY_LIMIT, CONNECTION_LIMIT, HEADER_COUNT, HEADER_LIMIT, REQUEST_DEADLINE
 

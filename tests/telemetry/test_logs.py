@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from gateway.settings import Settings
-from gateway.settings.schema.root import Sdk
+from gateway.settings import Sdk, Settings
 from gateway.telemetry import LogLevels, log_observer
 from gateway.telemetry.log_levels import component
 

@@ -9,8 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from gateway.settings import Settings
-from gateway.settings.schema.root import Diag
+from gateway.settings import Diag, Settings
 from gateway.telemetry import Metrics, Readiness, Status, make_diagnostics_site
 from gateway.telemetry.outbox_pages import LIMIT
 

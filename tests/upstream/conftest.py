@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from gateway.flags import Snapshot
-from gateway.settings.schema.root import Settings
+from gateway.settings import Settings
 from gateway.upstream import Registry
 from gateway.upstream.outcome import Fetched, etag_of
 

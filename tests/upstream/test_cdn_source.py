@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import globalLogPublisher
 
 import gateway
-from gateway.settings.schema.root import Settings
+from gateway.settings import Settings
 from gateway.testing.cdn import FakeCdn
 from gateway.upstream import Registry
 from gateway.upstream.cdn_source import CDN, config_url

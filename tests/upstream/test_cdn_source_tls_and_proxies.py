@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.policies import WrappingFactory
 from zope.interface import implementer
 
-from gateway.settings.schema.root import Settings
+from gateway.settings import Settings
 from gateway.testing.cdn import FakeCdn
 from gateway.upstream import Registry
 

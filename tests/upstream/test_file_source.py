@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
-from gateway.settings.schema.root import Settings
+from gateway.settings import Settings
 from gateway.upstream import Registry, file_source
 from gateway.upstream.inotify import InotifyWatch
 from gateway.upstream.symlinks import path_state

@@ -16,7 +16,7 @@ OTHER_KEY = "c" * 22 + "/" + "d" * 22
 
 
 def settings_of(sdks, **more):
-    from gateway.settings.schema.root import Settings
+    from gateway.settings import Settings
 
     whole = {sdk_id: {"key": KEY, **sdk} for sdk_id, sdk in sdks.items()}
     return msgspec.convert({"sdks": whole, **more}, Settings)

@@ -1,4 +1,4 @@
-"""One written value → one value of the type that the schema asks for, or the reason why not."""
+"""Conversion of one parsed value to the type that the schema declares."""
 
 from __future__ import annotations
 
@@ -9,109 +9,109 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from msgspec import inspect
 
-from gateway.settings.parsing.raw import Entries, Items, Raw, Scalar
+from gateway.settings.parsing.nodes import ListNode, MappingNode, Node, ScalarNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The words that Go's strconv.ParseBool takes, and no others: what worked in the environment keeps working.
+# The words that Go's strconv.ParseBool accepts, because ConfigCat Proxy parses environment variables with it.
 BOOL_WORDS: Final = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
-# YAML 1.1's further words, which YAML parsers still take where the schema asks for a truth value.
+# Further words of YAML 1.1, which Go's YAML parser accepts for booleans.
 _YAML_WORDS: Final = {
     **dict.fromkeys(("y", "yes", "on"), True),
     **dict.fromkeys(("n", "no", "off"), False),
 }
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)  # 18 digits stay below 2**63
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
-LARGEST: Final = 2**53  # beyond it a number of seconds or bytes is a mistake, and doubles lose whole numbers.
+LARGEST: Final = 2**53  # doubles are exact up to here; no number of seconds or bytes is as large.
 
 
 @attrs.frozen
-class Misfit:
-    """Why a value was not taken: of another type, or of the right type and not allowed."""
+class InvalidValue:
+    """The reason why a value was refused: it has a wrong type, or the right type and is not allowed."""
 
     allowed: str
-    of_type: bool
+    wrong_type: bool
 
 
-def scalar(kind: inspect.Type, raw: Scalar) -> object | Misfit:
-    """Return the value of a scalar as the kind asks; a ``Misfit`` otherwise.
+def convert(kind: inspect.Type, node: ScalarNode) -> object | InvalidValue:
+    """Return the value of a scalar as the type ``kind``, or an ``InvalidValue``.
 
-    How strictly goes by where it was written: the environment has text alone, JSON has types, YAML has words as well.
+    Environment variables are text and are parsed, JSON must have the right type, YAML also accepts words for booleans.
     """
     match kind:
         case inspect.BoolType():
-            found: object = _boolean(raw)
+            found: object = _boolean(node)
         case inspect.IntType():
-            found = _integer(raw)
+            found = _integer(node)
         case inspect.FloatType():
-            found = _number(raw)
+            found = _number(node)
         case inspect.StrType():
-            found = raw.text if raw.origin != "json" or isinstance(raw.value, str) else None
+            found = node.text if node.origin != "json" or isinstance(node.value, str) else None
         case inspect.LiteralType():
-            found = next((value for value in kind.values if raw.text == str(value)), None)
-            return Misfit(allowed(kind), of_type=False) if found is None else found
+            found = next((value for value in kind.values if node.text == str(value)), None)
+            return InvalidValue(allowed_values(kind), wrong_type=False) if found is None else found
         case inspect.UnionType():
-            return _of_several(kind, raw)
+            return _convert_union(kind, node)
         case _:
             found = None
     if found is None:
-        return Misfit(allowed(kind), of_type=True)
-    return found if _within(kind, found) else Misfit(allowed(kind), of_type=False)
+        return InvalidValue(allowed_values(kind), wrong_type=True)
+    return found if _within(kind, found) else InvalidValue(allowed_values(kind), wrong_type=False)
 
 
-def _boolean(raw: Scalar) -> bool | None:
-    if raw.origin == "environment":
-        return BOOL_WORDS.get(raw.text)
-    if isinstance(raw.value, bool):
-        return raw.value
-    return _YAML_WORDS.get(raw.text.lower()) if raw.origin == "yaml" else None
+def _boolean(node: ScalarNode) -> bool | None:
+    if node.origin == "environment":
+        return BOOL_WORDS.get(node.text)
+    if isinstance(node.value, bool):
+        return node.value
+    return _YAML_WORDS.get(node.text.lower()) if node.origin == "yaml" else None
 
 
-def _integer(raw: Scalar) -> int | None:
-    if raw.origin == "environment":
-        return int(raw.text) if _INTEGER.fullmatch(raw.text) else None
-    value = raw.value
+def _integer(node: ScalarNode) -> int | None:
+    if node.origin == "environment":
+        return int(node.text) if _INTEGER.fullmatch(node.text) else None
+    value = node.value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST else None
 
 
-def _number(raw: Scalar) -> int | float | None:
-    if raw.origin == "environment":
-        value: object = float(raw.text) if _FLOAT.fullmatch(raw.text) else None
+def _number(node: ScalarNode) -> int | float | None:
+    if node.origin == "environment":
+        value: object = float(node.text) if _FLOAT.fullmatch(node.text) else None
     else:
-        value = raw.value
+        value = node.value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) < LARGEST and math.isfinite(value) else None
 
 
-def _of_several(kind: inspect.UnionType, raw: Scalar) -> object | Misfit:
-    """Take the member of a union that the value itself speaks for; ``7`` is a number and ``'7'`` is text."""
+def _convert_union(kind: inspect.UnionType, node: ScalarNode) -> object | InvalidValue:
+    """Convert to the member of a union that fits the value's own type; ``7`` is a number and ``'7'`` is text."""
     members = [member for member in kind.types if not isinstance(member, inspect.NoneType | inspect.ListType)]
     if len(members) == 1:
-        return scalar(members[0], raw)
+        return convert(members[0], node)
     for member in sorted(members, key=lambda member: isinstance(member, inspect.StrType)):
-        if not _speaks_for(member, raw):
+        if not _fits(member, node):
             continue
-        found = scalar(member, raw)
-        if not isinstance(found, Misfit):
+        found = convert(member, node)
+        if not isinstance(found, InvalidValue):
             return found
-    return Misfit(allowed(kind), of_type=True)
+    return InvalidValue(allowed_values(kind), wrong_type=True)
 
 
-def _speaks_for(member: inspect.Type, raw: Scalar) -> bool:
-    if raw.origin == "environment":
+def _fits(member: inspect.Type, node: ScalarNode) -> bool:
+    if node.origin == "environment":
         return True
     if isinstance(member, inspect.StrType | inspect.LiteralType):
-        return isinstance(raw.value, str)
-    if isinstance(member, inspect.IntType):  # a float stays a float, also where it is whole
-        return isinstance(raw.value, int) and not isinstance(raw.value, bool)
-    return isinstance(raw.value, int | float)
+        return isinstance(node.value, str)
+    if isinstance(member, inspect.IntType):  # 7.0 stays a float
+        return isinstance(node.value, int) and not isinstance(node.value, bool)
+    return isinstance(node.value, int | float)
 
 
 def _within(kind: inspect.Type, found: object) -> bool:
@@ -125,8 +125,8 @@ def _within(kind: inspect.Type, found: object) -> bool:
     return all(bound is None or holds(bound) for bound, holds in checks)
 
 
-def allowed(kind: inspect.Type) -> str:
-    """Return in words what values a type takes."""
+def allowed_values(kind: inspect.Type) -> str:
+    """Describe the values that a type accepts, for documentation and problems."""
     match kind:
         case inspect.BoolType():
             return "true or false"
@@ -141,8 +141,8 @@ def allowed(kind: inspect.Type) -> str:
         case inspect.DictType():
             return f"a mapping of text to {_plural(kind.value_type)}"
         case inspect.UnionType():
-            unsaid = inspect.NoneType | inspect.IntType if _has_floats(kind) else inspect.NoneType
-            return " or ".join(allowed(member) for member in kind.types if not isinstance(member, unsaid))
+            omitted = inspect.NoneType | inspect.IntType if _has_floats(kind) else inspect.NoneType
+            return " or ".join(allowed_values(member) for member in kind.types if not isinstance(member, omitted))
         case inspect.StructType():
             return "a mapping"
         case _:
@@ -156,7 +156,7 @@ def _has_floats(kind: inspect.UnionType) -> bool:
 def _plural(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.StructType):
         return "mappings"
-    return f"({text})" if " " in (text := allowed(kind)) else text
+    return f"({text})" if " " in (text := allowed_values(kind)) else text
 
 
 def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
@@ -167,17 +167,17 @@ def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
     return f" above {kind.gt:g}" if kind.gt is not None else ""
 
 
-def sort_of(raw: Raw) -> str:
-    """Return what a value is without saying which: enough for a reader, and no secret."""
-    match raw:
-        case Items():
+def describe(node: Node) -> str:
+    """Describe the type of a value without the value, which may be a secret."""
+    match node:
+        case ListNode():
             return "a list"
-        case Entries():
+        case MappingNode():
             return "a mapping"
-        case Scalar(value=None):
+        case ScalarNode(value=None):
             return "nothing"
-        case Scalar(value=bool()):
+        case ScalarNode(value=bool()):
             return "true or false"
-        case Scalar(value=int() | float()):
+        case ScalarNode(value=int() | float()):
             return "a number"
     return "text"

@@ -1,6 +1,6 @@
-"""Raw values and environment variables → the structs of the schema, with every problem on the way.
+"""Read nodes and environment variables into the structs of the schema, and collect every problem.
 
-The walk follows the schema, so it is as deep as the schema and no deeper, whatever was written.
+The recursion follows the schema, so its depth does not depend on the input.
 """
 
 from __future__ import annotations
@@ -8,16 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from msgspec import inspect
+from msgspec import UNSET, UnsetType, inspect
 
 from gateway.settings.fields import PREFIX, Field, Path, dotted, fields, inherited
-from gateway.settings.marks import Later, Marks
-from gateway.settings.parsing.coercion import Misfit, allowed, scalar, sort_of
-from gateway.settings.parsing.raw import Entries, Items, Raw, Scalar, Unreadable, is_null, read_json
+from gateway.settings.parsing.coercion import InvalidValue, allowed_values, convert, describe
+from gateway.settings.parsing.nodes import ListNode, MappingNode, Node, ParseError, ScalarNode, is_empty, read_json
 from gateway.settings.problems import Problem, shortened
-from gateway.settings.schema.root import Section, Settings
-from gateway.settings.sdk_ids import collisions, environment_prefix, looks_like_key
-from gateway.settings.sdk_keys import mask_sdk_key
+from gateway.settings.schema import Sdk, Section, Settings
+from gateway.settings.schema.option import OptionInfo, Unsupported
+from gateway.settings.sdk_ids import collisions, environment_prefix, looks_like_key, mask_sdk_key
 from gateway.text import replace_unprintable
 
 if TYPE_CHECKING:
@@ -26,16 +25,9 @@ if TYPE_CHECKING:
 _SDKS: Final = f"{PREFIX}_SDKS"
 
 
-class _Unset:
-    """Stands for "no usable value here"; a problem may have been recorded."""
-
-
-UNSET: Final = _Unset()
-
-
 @attrs.frozen
-class Place:
-    """Where a value was written: a variable, or a line of the file."""
+class Source:
+    """Where a value was set: an environment variable, or a position in the file."""
 
     variable: str = ""
     line: int | None = None
@@ -43,231 +35,215 @@ class Place:
 
 
 @attrs.frozen
-class Scope:
-    """What holds where the walk stands."""
+class _Context:
+    """The position in the schema, and what its sections declare for everything below."""
 
     path: Path = ()
-    prefix: str | None = PREFIX  # of environment names; None inside lists, whose entries have none
-    marks: Marks = Marks()  # noqa: RUF009 - frozen
-    feature: Path = ()  # the outermost place that is marked as not built yet
+    prefix: str | None = PREFIX  # of environment variables; None inside lists, whose items have none
+    info: OptionInfo = OptionInfo()  # noqa: RUF009 - OptionInfo is frozen
+    feature: Path = ()  # the outermost section or option that is marked as unsupported
     variable: str = ""  # the variable whose JSON is being read
-    typed: bool = False  # text must be text by itself, and not a number that could be written as text
+    text_only: bool = False  # a number or boolean is not accepted as text
 
 
 @attrs.define
-class Reader:
-    """Walks the schema once over what was written, and collects; for one document, so made anew for each."""
+class SettingsReader:
+    """Reads one file and environment, and collects what was found; used once."""
 
     environ: Mapping[str, str]
     problems: list[Problem] = attrs.field(factory=list)
-    unknown: list[tuple[Path, type[Section], Place]] = attrs.field(factory=list)
-    places: dict[Path, Place] = attrs.field(factory=dict)  # of every option that was set
-    broken: set[Path] = attrs.field(factory=set)  # options with a problem, whose default stands in
-    later: dict[Path, list[tuple[Path, Later]]] = attrs.field(factory=dict)
-    variables: set[str] = attrs.field(factory=set)  # every name that means something
-    _given: dict[Path, Raw] = attrs.field(factory=dict)  # SDK keys out of CONFIGCAT_SDKS
+    unknown: list[tuple[Path, type[Section], Source]] = attrs.field(factory=list)
+    sources: dict[Path, Source] = attrs.field(factory=dict)  # of every option that was set
+    invalid: set[Path] = attrs.field(factory=set)  # options with a problem, which have their default
+    unsupported: dict[Path, list[tuple[Path, Unsupported]]] = attrs.field(factory=dict)  # by feature
+    variables: set[str] = attrs.field(factory=set)  # every name that belongs to an option
+    _sdk_keys: dict[Path, Node] = attrs.field(factory=dict)  # from CONFIGCAT_SDKS
 
-    def settings(self, raw: Raw | None) -> Settings:
-        """Return the settings as written, defaults filled in; options with a problem have their default."""
-        made = self._section(Settings, raw, Scope())
+    def settings(self, node: Node | None) -> Settings:
+        """Return the settings as written, with defaults for options that are not set or have a problem."""
+        made = self._section(Settings, node, _Context())
         assert isinstance(made, Settings)
         return made
 
-    def report(self, path: Path, text: str, *, found: str = "", allowed: str = "", at: Place | None = None) -> None:
-        """Record a problem with an option, at the place where it was set."""
-        place = at or self.places.get(path, Place())
-        self.broken.add(path)
+    def report(self, path: Path, text: str, *, found: str = "", allowed: str = "", at: Source | None = None) -> None:
+        """Record a problem with an option, by default at the position where it was set."""
+        source = at or self.sources.get(path, Source())
+        self.invalid.add(path)
         self.problems.append(
             Problem(
                 path=dotted(path),
                 text=replace_unprintable(text),
-                variable=place.variable,
+                variable=source.variable,
                 found=found,
                 allowed=allowed,
-                line=place.line,
-                column=place.column,
+                line=source.line,
+                column=source.column,
             )
         )
 
-    def _section(self, section: type[Section], raw: Raw | None, scope: Scope) -> Section:
-        left = dict(self._entries(raw, scope, allowed="a mapping of options"))
+    def _section(self, section: type[Section], node: Node | None, context: _Context) -> Section:
+        left = dict(self._entries(node, context, allowed="a mapping of options"))
         values: dict[str, object] = {}
         for found in fields(section):
-            below = self._below(found, scope)
-            written = next((left.pop(name) for name in (found.name, *found.marks.aliases) if name in left), None)
+            path = (*context.path, found.name)
+            below = attrs.evolve(
+                context,
+                path=path,
+                prefix=context.prefix and f"{context.prefix}_{found.suffixes[0]}",
+                info=inherited(found.info, context.info),
+                feature=path if found.info.unsupported else context.feature,
+            )
+            written = next((left.pop(name) for name in (found.name, *found.info.aliases) if name in left), None)
             if found.section is not None:
                 made = self._section(found.section, written, below)
-                if found.marks.later and getattr(made, "enabled", True) is False:
-                    self.later.pop(below.path, None)  # switched off: nothing is missed
+                if found.info.unsupported and getattr(made, "enabled", True) is False:
+                    self.unsupported.pop(path, None)  # switched off, so its other options do not matter
                 values[found.name] = made
                 continue
-            value = self._sdks(written, below) if found.entries else self._option(found, written, below, scope)
-            values[found.name] = found.default() if isinstance(value, _Unset) else value
-        self._leave(section, raw, left, scope)
+            value = self._sdks(written, below) if found.entry else self._option(found, written, below, context.prefix)
+            values[found.name] = found.default() if isinstance(value, UnsetType) else value
+        positions = node.key_positions if isinstance(node, MappingNode) else {}
+        for name in left:
+            source = Source(context.variable, *positions.get(name, (None, None)))
+            self.unknown.append(((*context.path, name), section, source))
         return section(**values)
 
-    def _below(self, found: Field, scope: Scope) -> Scope:
-        path = (*scope.path, found.name)
-        return attrs.evolve(
-            scope,
-            path=path,
-            prefix=scope.prefix and f"{scope.prefix}_{found.suffixes[0]}",
-            marks=inherited(found.marks, scope.marks),
-            feature=path if found.marks.later else scope.feature,
-        )
-
-    def _leave(self, section: type[Section], raw: Raw | None, left: Mapping[str, Raw], scope: Scope) -> None:
-        marks = raw.marks if isinstance(raw, Entries) else {}
-        for name in left:
-            line, column = marks.get(name, (None, None))
-            self.unknown.append(((*scope.path, name), section, Place(scope.variable, line, column)))
-
-    def _entries(self, raw: Raw | None, scope: Scope, *, allowed: str) -> Mapping[str, Raw]:
-        if isinstance(raw, Entries):
-            return raw.entries
-        if not is_null(raw) and raw is not None:
-            self.report(
-                scope.path, "not a mapping", found=sort_of(raw), allowed=allowed, at=_place(raw, scope.variable)
-            )
+    def _entries(self, node: Node | None, context: _Context, *, allowed: str) -> Mapping[str, Node]:
+        if isinstance(node, MappingNode):
+            return node.entries
+        if node is not None and not is_empty(node):
+            at = _source(node, context.variable)
+            self.report(context.path, "not a mapping", found=describe(node), allowed=allowed, at=at)
         return {}
 
-    def _option(self, found: Field, written: Raw | None, below: Scope, scope: Scope) -> object:
-        """Return the value of one option: of its variable, else of the file, else nothing."""
-        raw, variable = written, below.variable
-        if scope.prefix is not None:
-            names = [f"{scope.prefix}_{suffix}" for suffix in found.suffixes]
+    def _option(self, found: Field, written: Node | None, below: _Context, prefix: str | None) -> object:
+        """Return the value of one option from its environment variable, else from the file, else ``UNSET``."""
+        node, variable = written, below.variable
+        if prefix is not None:
+            names = [f"{prefix}_{suffix}" for suffix in found.suffixes]
             self.variables.update(names)
             set_ = next((name for name in names if self.environ.get(name)), "")
             if set_:
-                raw, variable = self._from_environment(found.kind, set_, below), set_
-            elif below.path in self._given:
-                raw, variable = self._given[below.path], _SDKS
-        if raw is None or is_null(raw):
+                node, variable = self._from_environment(found.kind, set_, below.path), set_
+            elif below.path in self._sdk_keys:
+                node, variable = self._sdk_keys[below.path], _SDKS
+        if node is None or is_empty(node):
             return UNSET
-        self.places[below.path] = _place(raw, variable)
-        value = self.value(found.kind, raw, attrs.evolve(below, variable=variable, prefix=None))
-        if below.marks.later and value not in below.marks.quiet:
-            self.later.setdefault(below.feature, []).append((below.path, below.marks.later))
+        self.sources[below.path] = _source(node, variable)
+        value = self._value(found.kind, node, attrs.evolve(below, variable=variable, prefix=None))
+        if below.info.unsupported and value not in below.info.supported_values:
+            self.unsupported.setdefault(below.feature, []).append((below.path, below.info.unsupported))
         return value
 
-    def _from_environment(self, kind: inspect.Type, name: str, scope: Scope) -> Raw | None:
+    def _from_environment(self, kind: inspect.Type, name: str, path: Path) -> Node | None:
         text = self.environ[name]
         if not isinstance(kind, inspect.ListType | inspect.DictType):
-            return Scalar(text, text, "environment")
-        return self._json(text, name, scope.path, allowed(kind))
+            return ScalarNode(text, text, "environment")
+        return self._json(text, name, path, allowed_values(kind))
 
-    def _json(self, text: str, name: str, path: Path, wanted: str) -> Raw | None:
+    def _json(self, text: str, name: str, path: Path, allowed: str) -> Node | None:
         try:
             return read_json(text)
-        except Unreadable as error:
-            spot = f" at line {error.line}, column {error.column}" if error.line else ""
-            cause = f"failed to read environment variable '{name}': {error.reason}{spot}"
-            self.report(path, cause, allowed=f"JSON: {wanted}", at=Place(name))
+        except ParseError as error:
+            position = f" at line {error.line}, column {error.column}" if error.line else ""
+            cause = f"failed to read environment variable '{name}': {error.reason}{position}"
+            self.report(path, cause, allowed=f"JSON: {allowed}", at=Source(name))
             return None
 
-    def value(self, kind: inspect.Type, raw: Raw, scope: Scope) -> object:
-        """Return one value of any type, its parts included; ``UNSET`` after a problem."""
-        if isinstance(kind, inspect.UnionType) and isinstance(raw, Items):
+    def _value(self, kind: inspect.Type, node: Node, context: _Context) -> object:
+        """Return one value of any type; ``UNSET`` if the value or a part of it has a problem."""
+        if isinstance(kind, inspect.UnionType) and isinstance(node, ListNode):
             kind = next((member for member in kind.types if isinstance(member, inspect.ListType)), kind)
-            scope = attrs.evolve(scope, typed=True)
-        match kind, raw:
-            case inspect.ListType(), Items():
-                parts = [
-                    self.value(kind.item_type, item, attrs.evolve(scope, path=(*scope.path, index)))
-                    for index, item in enumerate(raw.items)
+            context = attrs.evolve(context, text_only=True)
+        match kind, node:
+            case inspect.ListType(), ListNode():
+                items = [
+                    self._value(kind.item_type, item, attrs.evolve(context, path=(*context.path, index)))
+                    for index, item in enumerate(node.items)
                 ]
-                return UNSET if any(isinstance(part, _Unset) for part in parts) else parts
-            case inspect.DictType(), Entries():
+                return UNSET if any(isinstance(item, UnsetType) for item in items) else items
+            case inspect.DictType(), MappingNode():
                 pairs = {
-                    key: self.value(kind.value_type, item, attrs.evolve(scope, path=(*scope.path, key)))
-                    for key, item in raw.entries.items()
+                    key: self._value(kind.value_type, item, attrs.evolve(context, path=(*context.path, key)))
+                    for key, item in node.entries.items()
                 }
-                return UNSET if any(isinstance(part, _Unset) for part in pairs.values()) else pairs
-            case inspect.StructType(cls=cls), Entries() if issubclass(cls, Section):
-                return self._section(cls, raw, scope)
-            case _, Scalar(value=value) if value is not None:
-                texts = not scope.typed or isinstance(value, str)
-                result = scalar(kind, raw) if texts else Misfit(allowed(kind), of_type=True)
+                return UNSET if any(isinstance(item, UnsetType) for item in pairs.values()) else pairs
+            case inspect.StructType(cls=cls), MappingNode() if issubclass(cls, Section):
+                return self._section(cls, node, context)
+            case _, ScalarNode(value=value) if value is not None and (not context.text_only or isinstance(value, str)):
+                result = convert(kind, node)
             case _:
-                result = Misfit(allowed(kind), of_type=True)
-        if isinstance(result, Misfit):
-            self._misfit(kind, raw, result, scope)
+                result = InvalidValue(allowed_values(kind), wrong_type=True)
+        if isinstance(result, InvalidValue):
+            self._report_value(kind, node, result, context)
             return UNSET
         return result
 
-    def _misfit(self, kind: inspect.Type, raw: Raw, misfit: Misfit, scope: Scope) -> None:
-        """Say what was found, unless it may be a secret, and what is allowed; in the words of the contract if any."""
-        open_ = isinstance(raw, Scalar) and not scope.marks.hidden and "{key}" not in scope.marks.error
-        found = shortened(raw.text) if isinstance(raw, Scalar) and open_ else sort_of(raw)
-        text = "wrong type" if misfit.of_type else "not allowed"
-        if (
-            scope.marks.error
-            and not isinstance(kind, inspect.DictType | inspect.ListType)
-            and ("{key}" in scope.marks.error or not misfit.of_type)
-        ):
-            words = [str(part) for part in scope.path]
-            key = next((part for part in reversed(scope.path) if isinstance(part, str)), "")
-            number = raw.text if isinstance(raw, Scalar) and open_ else ""
-            text = scope.marks.error.format(section=words[0], id=words[1], found=number[:20], key=key)
-        elif scope.variable:
-            text = f"failed to read environment variable '{scope.variable}': {text}"
-        self.report(scope.path, text, found=found, allowed=misfit.allowed, at=_place(raw, scope.variable))
+    def _report_value(self, kind: inspect.Type, node: Node, invalid: InvalidValue, context: _Context) -> None:
+        """Report a refused value, without the value itself where it may be a secret.
 
-    def _sdks(self, raw: Raw | None, scope: Scope) -> object:
-        """Return every SDK of the file and of the environment; what both say about one is merged."""
-        written = self._entries(raw, scope, allowed="a mapping of SDK id to options")
-        keys = self._keys(scope)
+        The text is that of the option's ``error`` if it has one, because it is ConfigCat Proxy's text.
+        """
+        error = context.info.error
+        public = isinstance(node, ScalarNode) and not context.info.hidden and "{key}" not in error
+        written = node.text if isinstance(node, ScalarNode) and public else ""
+        found = shortened(written) if public else describe(node)
+        text = "wrong type" if invalid.wrong_type else "not allowed"
+        in_collection = isinstance(kind, inspect.DictType | inspect.ListType)
+        if error and not in_collection and ("{key}" in error or not invalid.wrong_type):
+            words = [str(part) for part in context.path]
+            key = next((part for part in reversed(context.path) if isinstance(part, str)), "")
+            text = error.format(section=words[0], id=words[1], found=written[:20], key=key)
+        elif context.variable:
+            text = f"failed to read environment variable '{context.variable}': {text}"
+        at = _source(node, context.variable)
+        self.report(context.path, text, found=found, allowed=invalid.allowed, at=at)
+
+    def _sdks(self, node: Node | None, context: _Context) -> object:
+        """Return every SDK of the file and of the environment; an SDK in both is merged."""
+        written = self._entries(node, context, allowed="a mapping of SDK id to options")
+        keys = self._keys(context)
         self.variables.add(_SDKS)
         made: dict[str, object] = {}
         for sdk_id in dict.fromkeys([*written, *keys]):
-            if not self._usable(sdk_id, scope, keys):
+            if not self._usable(sdk_id, context, keys):
                 continue
-            path = (*scope.path, sdk_id)
+            path = (*context.path, sdk_id)
             entry = written.get(sdk_id)
-            if entry is not None and is_null(entry):
-                self.report(
-                    path,
-                    f"sdk-{sdk_id}: the SDK has no options",
-                    found="nothing",
-                    allowed="a mapping of options",
-                    at=_place(entry),
-                )
+            if entry is not None and is_empty(entry):
+                text, at = f"sdk-{sdk_id}: the SDK has no options", _source(entry)
+                self.report(path, text, found="nothing", allowed="a mapping of options", at=at)
             if sdk_id in keys:
-                self._given[(*path, "key")] = keys[sdk_id]
-            below = attrs.evolve(scope, path=path, prefix=environment_prefix(sdk_id))
-            made[sdk_id] = self._section(_sdk(), entry, below)
-        for sdk_id, why in collisions(made):
-            text = f"sdk-{sdk_id}: the names of this SDK's environment variables are not its own: {why}"
-            self.report((*scope.path, sdk_id), text, allowed="another SDK id")
+                self._sdk_keys[(*path, "key")] = keys[sdk_id]
+            made[sdk_id] = self._section(
+                Sdk, entry, attrs.evolve(context, path=path, prefix=environment_prefix(sdk_id))
+            )
+        for sdk_id, reason in collisions(made):
+            text = f"sdk-{sdk_id}: the environment variables of this SDK are ambiguous: {reason}"
+            self.report((*context.path, sdk_id), text, allowed="another SDK id")
         return made
 
-    def _keys(self, scope: Scope) -> Mapping[str, Raw]:
+    def _keys(self, context: _Context) -> Mapping[str, Node]:
         text = self.environ.get(_SDKS)
         if not text:
             return {}
-        wanted = "an object of SDK id to SDK key"
-        raw = self._json(text, _SDKS, scope.path, wanted)
-        return self._entries(raw, attrs.evolve(scope, variable=_SDKS), allowed=wanted)
+        allowed = "an object of SDK id to SDK key"
+        node = self._json(text, _SDKS, context.path, allowed)
+        return self._entries(node, attrs.evolve(context, variable=_SDKS), allowed=allowed)
 
-    def _usable(self, sdk_id: str, scope: Scope, keys: Mapping[str, Raw]) -> bool:
-        at = Place(_SDKS if sdk_id in keys else "")
+    def _usable(self, sdk_id: str, context: _Context, keys: Mapping[str, Node]) -> bool:
+        at = Source(_SDKS if sdk_id in keys else "")
         if not sdk_id:
-            self.report(scope.path, "an SDK id must not be empty", at=at)
+            self.report(context.path, "an SDK id must not be empty", at=at)
         elif looks_like_key(sdk_id):
-            shown = mask_sdk_key(sdk_id)
-            self.report(
-                (*scope.path, shown), "this SDK id is an SDK key", allowed="ids to the left, keys to the right", at=at
-            )
-        elif sdk_id in keys and is_null(keys[sdk_id]):
-            self.report((*scope.path, sdk_id), "the SDK has no key", found="nothing", allowed="an SDK key", at=at)
+            path = (*context.path, mask_sdk_key(sdk_id))
+            self.report(path, "this SDK id is an SDK key", allowed="SDK ids as keys, SDK keys as values", at=at)
+        elif sdk_id in keys and is_empty(keys[sdk_id]):
+            self.report((*context.path, sdk_id), "the SDK has no key", found="nothing", allowed="an SDK key", at=at)
         else:
             return True
         return False
 
 
-def _sdk() -> type[Section]:
-    return next(found.entries for found in fields(Settings) if found.entries is not None)
-
-
-def _place(raw: Raw, variable: str = "") -> Place:
-    return Place(variable) if variable else Place("", raw.line, raw.column)
+def _source(node: Node, variable: str = "") -> Source:
+    return Source(variable) if variable else Source("", node.line, node.column)

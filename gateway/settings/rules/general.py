@@ -1,7 +1,6 @@
-"""Rules that look at more than one option, or at more than an option's type.
+"""Rules that types and bounds of single options cannot express.
 
-Each yields findings; their texts are those of the system we replace where it has the rule, typing slips included,
-because people search for them.
+Rules that ConfigCat Proxy has too use its texts, typing errors included, because users search for them.
 """
 
 from __future__ import annotations
@@ -16,22 +15,25 @@ import attrs
 import re2
 
 from gateway.settings.problems import shortened
+from gateway.settings.sdk_ids import valid_key
 
 if TYPE_CHECKING:
     from gateway.settings.fields import Path
-    from gateway.settings.schema.root import Cors, Diag, Http, OriginRegex, Sdk, Settings, Tls, Webhook
+    from gateway.settings.schema import Cors, Diag, Http, Otlp, Sdk, Settings, Tls, Webhook
 
 Exists = Callable[[str], bool]
 
-SHORTEST_VALIDITY: Final = 5  # seconds; clocks of sender and receiver differ by more than less.
-# No blanks, controls, or what RFC 3986 keeps out of a host; 253 characters are the longest name that DNS has.
+_SHORTEST_VALIDITY: Final = 5  # seconds; as in ConfigCat Proxy, because clocks of sender and receiver differ.
+_SHORTEST_PROFILE_INTERVAL: Final = 60  # seconds; as in ConfigCat Proxy.
+_OTLP_PROTOCOLS: Final = ("http", "https", "grpc")
+# No spaces, control characters, or what RFC 3986 forbids in a host; 253 characters are the limit of DNS.
 _HOST: Final = re.compile(r"[^\s\x00-\x20\x7f<>\"\\^`{|}]{1,253}")
 _NETWORK: Final = "networks such as 192.0.2.0/24 or 2001:db8::/32"
 
 
 @attrs.frozen
 class Finding:
-    """Something wrong with the option at ``path``; its text holds no secret."""
+    """An error or warning about the option at ``path``, without secrets."""
 
     path: Path
     text: str
@@ -40,7 +42,7 @@ class Finding:
 
 
 def errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
-    """Yield what keeps the gateway from starting; ``exists`` tells whether a file is there."""
+    """Yield the reasons why the gateway cannot start; ``exists`` returns whether a file exists."""
     if not settings.sdks and not settings.profile.key:
         yield Finding(("sdks",), "sdk: at least 1 SDK or a proxy profile must be configured")
     for sdk_id, sdk in settings.sdks.items():
@@ -51,6 +53,19 @@ def errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
     yield from _http(settings)
     yield from _address(("diag", "bind"), settings.diag.bind)
     yield from _shared_port(settings.http, settings.diag)
+    yield from _unsupported(settings)
+
+
+def warnings(settings: Settings) -> Iterator[Finding]:
+    """Yield settings that are allowed but probably a mistake."""
+    if settings.tls.enabled and settings.tls.min_version in {"1.0", "1.1"}:
+        yield Finding(("tls", "min_version"), "TLS 1.0 and 1.1 are unsafe")
+    for sdk_id, sdk in settings.sdks.items():
+        if sdk.key and not sdk.offline.enabled and not valid_key(sdk.key, custom_base=bool(sdk.base_url)):
+            yield Finding(("sdks", sdk_id, "key"), "not a valid SDK key: no config is fetched for this SDK")
+        if sdk.offline.local.file_path and not sdk.offline.enabled:
+            text = f"has no effect: sdks.{sdk_id}.offline.enabled is not true"
+            yield Finding(("sdks", sdk_id, "offline", "local", "file_path"), text)
 
 
 def _http(settings: Settings) -> Iterator[Finding]:
@@ -69,10 +84,10 @@ def _http(settings: Settings) -> Iterator[Finding]:
 
 
 def _shared_port(http: Http, diag: Diag) -> Iterator[Finding]:
-    """Yield that both servers want one port; on addresses that have nothing to do with each other they may."""
+    """Yield a finding if both servers have the same port, unless each has an address of its own."""
     overlapping = http.bind == diag.bind or not (http.bind and diag.bind)
     if http.enabled and diag.enabled and http.port == diag.port and overlapping:
-        yield Finding(("diag", "port"), "diag: the same port as http.port", f"{diag.port}", "a port of its own")
+        yield Finding(("diag", "port"), "diag: the same port as http.port", f"{diag.port}", "another port")
 
 
 def _sdk(sdk_id: str, sdk: Sdk, settings: Settings, exists: Exists) -> Iterator[Finding]:
@@ -80,12 +95,12 @@ def _sdk(sdk_id: str, sdk: Sdk, settings: Settings, exists: Exists) -> Iterator[
     if not sdk.key and not settings.profile.key:
         yield Finding((*path, "key"), f"sdk-{sdk_id}: SDK key is required")
     yield from check_url((*path, "base_url"), sdk.base_url)
-    if sdk.webhook_signing_key and sdk.webhook_signature_valid_for < SHORTEST_VALIDITY:
+    if sdk.webhook_signing_key and sdk.webhook_signature_valid_for < _SHORTEST_VALIDITY:
         yield Finding(
             (*path, "webhook_signature_valid_for"),
             f"sdk-{sdk_id}: webhook signature validity check must be greater than 5 seconds",
             found=f"{sdk.webhook_signature_valid_for:g}",
-            allowed=f"a number, at least {SHORTEST_VALIDITY}",
+            allowed=f"a number, at least {_SHORTEST_VALIDITY}",
         )
     if sdk.offline.enabled:
         yield from _offline(sdk_id, sdk, settings, exists)
@@ -94,15 +109,13 @@ def _sdk(sdk_id: str, sdk: Sdk, settings: Settings, exists: Exists) -> Iterator[
 def _offline(sdk_id: str, sdk: Sdk, settings: Settings, exists: Exists) -> Iterator[Finding]:
     path: Path = ("sdks", sdk_id, "offline")
     local = sdk.offline.local
-    cache = settings.cache
-    cached = cache.redis.enabled or cache.mongodb.enabled or cache.dynamodb.enabled
     if not local.file_path and not sdk.offline.use_cache:
         text = f"sdk-{sdk_id}: offline mode requires either a configured cache or a local file"
         yield Finding((*path, "enabled"), text)
     if local.file_path and sdk.offline.use_cache:
         text = f"sdk-{sdk_id}: can't use both local file and cache for offline mode"
         yield Finding((*path, "local", "file_path"), text)
-    if sdk.offline.use_cache and not cached:
+    if sdk.offline.use_cache and not _has_cache(settings):
         text = f"sdk-{sdk_id}: offline mode enabled with cache, but no cache is configured"
         yield Finding((*path, "enabled"), text)
     if local.file_path and not exists(local.file_path):
@@ -115,6 +128,11 @@ def _offline(sdk_id: str, sdk: Sdk, settings: Settings, exists: Exists) -> Itera
             found=f"{local.poll_interval:g}",
             allowed="a number, at least 1",
         )
+
+
+def _has_cache(settings: Settings) -> bool:
+    cache = settings.cache
+    return cache.redis.enabled or cache.mongodb.enabled or cache.dynamodb.enabled
 
 
 def _tls(tls: Tls, exists: Exists) -> Iterator[Finding]:
@@ -138,10 +156,10 @@ def _webhook(webhook: Webhook) -> Iterator[Finding]:
 
 
 def _cors(path: Path, cors: Cors) -> Iterator[Finding]:
-    rules: OriginRegex = cors.allowed_origins_regex
+    rules = cors.allowed_origins_regex
     if cors.enabled and rules.patterns and not rules.if_no_match:
         text = "cors: the 'if no watch' field is required when allowed origins regex is set"
-        yield Finding((*path, "if_no_match"), text, allowed="the origin to answer when no pattern matches")
+        yield Finding((*path, "if_no_match"), text, allowed="an origin")
     for index, pattern in enumerate(rules.patterns):
         reason = _pattern_error(pattern)
         if reason:
@@ -154,10 +172,10 @@ def _cors(path: Path, cors: Cors) -> Iterator[Finding]:
 
 
 def _pattern_error(pattern: str) -> str:
-    quiet = re2.Options()
-    quiet.log_errors = False
+    options = re2.Options()
+    options.log_errors = False
     try:
-        re2.compile(pattern, quiet)
+        re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0] if error.args else ""
         return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
@@ -167,10 +185,9 @@ def _pattern_error(pattern: str) -> str:
 
 
 def check_url(path: Path, url: str) -> Iterator[Finding]:
-    """Yield what is wrong with an address; none is no fault."""
+    """Yield a finding if a URL is set and not valid, without the URL, because any part of it may be a password."""
     if url and not _is_url(url):
-        # Not shown: nobody can say which part of a broken address is the password.
-        yield Finding(path, "not a usable address", allowed="http://… or https://…")
+        yield Finding(path, "not a valid URL", allowed="http://… or https://…")
 
 
 def _is_url(url: str) -> bool:
@@ -182,24 +199,64 @@ def _is_url(url: str) -> bool:
 
 
 def check_file(path: Path, name: str, exists: Exists) -> Iterator[Finding]:
-    """Yield that a file is named and not there."""
+    """Yield a finding if a file is set and does not exist."""
     if name and not exists(name):
         yield Finding(path, f"couldn't find the file {name}", allowed="an existing file")
 
 
 def _address(path: Path, address: str) -> Iterator[Finding]:
-    if address in {"", "localhost"}:
-        return
+    if address not in {"", "localhost"} and not is_address(address):
+        yield Finding(path, "not an IP address", found=shortened(address), allowed="an IP address of this machine")
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an IP address."""
     try:
-        ipaddress.ip_address(address)
+        ipaddress.ip_address(text)
     except ValueError:
-        yield Finding(path, "not an address of this machine", found=shortened(address), allowed="an IP address")
+        return False
+    return True
 
 
 def check_networks(path: Path, networks: list[str]) -> Iterator[Finding]:
-    """Yield each entry that is no network."""
+    """Yield a finding for each entry that is not a network."""
     for index, network in enumerate(networks):
         try:
             ipaddress.ip_network(network, strict=False)
         except ValueError:
             yield Finding((*path, index), "not a network", found=shortened(network), allowed=_NETWORK)
+
+
+def _unsupported(settings: Settings) -> Iterator[Finding]:
+    """Yield the errors that ConfigCat Proxy reports for features that the gateway does not support yet."""
+    yield from _profile(settings)
+    yield from _otlp(("diag", "metrics", "otlp"), settings.diag.metrics.otlp)
+    yield from _otlp(("diag", "traces", "otlp"), settings.diag.traces.otlp)
+    cache = settings.cache
+    if cache.redis.enabled and not cache.redis.addresses:
+        yield Finding(("cache", "redis", "addresses"), "redis: at least 1 server address required")
+    if cache.mongodb.enabled and not cache.mongodb.url:
+        yield Finding(("cache", "mongodb", "url"), "mongodb: invalid connection uri")
+    if settings.offline.enabled and not _has_cache(settings):
+        yield Finding(("offline", "enabled"), "offline: global offline mode enabled, but no cache is configured")
+
+
+def _profile(settings: Settings) -> Iterator[Finding]:
+    profile = settings.profile
+    if not profile.key:
+        return
+    if not profile.secret and not settings.offline.enabled:
+        yield Finding(("profile", "secret"), "profile: proxy is in online mode without a profile secret")
+    if profile.poll_interval < _SHORTEST_PROFILE_INTERVAL:
+        text = "profile: auto configuration poll interval cannot be less than 60 seconds"
+        yield Finding(("profile", "poll_interval"), text, found=f"{profile.poll_interval:g}")
+    if profile.webhook_signing_key and profile.webhook_signature_valid_for < _SHORTEST_VALIDITY:
+        text = "profile: webhook signature validity check must be greater than 5 seconds"
+        path = ("profile", "webhook_signature_valid_for")
+        yield Finding(path, text, found=f"{profile.webhook_signature_valid_for:g}")
+
+
+def _otlp(path: Path, otlp: Otlp) -> Iterator[Finding]:
+    if otlp.enabled and otlp.protocol not in _OTLP_PROTOCOLS:
+        text = f"diag: invalid otlp protocol {otlp.protocol[:20]} (only 'http', 'https', or 'grpc' allowed)"
+        yield Finding((*path, "protocol"), text)

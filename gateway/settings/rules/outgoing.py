@@ -1,25 +1,24 @@
-"""Rules of web hooks and of where they may go."""
+"""Rules of webhooks, of the exporter, and of the networks that they may reach."""
 
 from __future__ import annotations
 
-import ipaddress
 import os.path
 import re
 from typing import TYPE_CHECKING, Final
 
 from gateway.settings.problems import shortened
-from gateway.settings.rules.general import Exists, Finding, check_file, check_networks, check_url
-from gateway.settings.schema.root import Exporter
+from gateway.settings.rules.general import Exists, Finding, check_file, check_networks, check_url, is_address
+from gateway.settings.schema import Exporter
 from gateway.text import replace_unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway.settings.fields import Path
-    from gateway.settings.schema.root import Endpoint, Settings
+    from gateway.settings.schema import Endpoint, Settings
 
 
-# In lower case: what HTTP or the gateway sets in each call, so that an endpoint's options do not.
+# In lower case; HTTP or the gateway sets these headers in each request, so that options cannot.
 OWN_HEADERS: Final = frozenset(
     {
         "content-type",
@@ -37,40 +36,40 @@ OWN_HEADERS: Final = frozenset(
         "webhook-signature",
     }
 )
-NAME_LIMIT: Final = 128  # characters of a web hook's name, which is a label, a column and an argument
-# RFC 9110: a field's name is a token (5.6.2), and a value has no control characters but the tab (5.5).
+NAME_LIMIT: Final = 128  # characters of an endpoint's name, which is also a metric label
+# RFC 9110: a header name is a token (5.6.2), and a value contains no control character except tab (5.5).
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# Padding may be missing: whoever signs adds it.
+# The padding may be missing; it is added when a message is signed.
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2,4}=*)")
 
 
-def outbound_errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
-    """Yield what is wrong with receivers and networks; names and numbers only, an address may hold a secret."""
+def outgoing_errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
+    """Yield errors of endpoints, exporter and networks; without URLs, which may contain secrets."""
     seen: set[str] = set()
     for index, endpoint in enumerate(settings.webhooks):
         path: Path = ("webhooks", index)
         yield from _endpoint(path, endpoint, settings, exists)
         if endpoint.name and endpoint.name in seen:
-            yield Finding((*path, "name"), f"webhooks: the name '{endpoint.name}' is taken by another web hook")
+            yield Finding((*path, "name"), f"webhooks: the name '{endpoint.name}' is used by another endpoint")
         seen.add(endpoint.name)
     yield from _exporter(settings.exporter, exists)
     delivery = settings.delivery
     yield from check_networks(("delivery", "allowed_networks"), delivery.allowed_networks)
     yield from check_networks(("delivery", "denied_networks"), delivery.denied_networks)
-    if delivery.source_address is not None and not _is_address(delivery.source_address):
+    if delivery.source_address is not None and not is_address(delivery.source_address):
         yield Finding(("delivery", "source_address"), "not an IP address", allowed="an IP address of this machine")
 
 
 def _endpoint(path: Path, endpoint: Endpoint, settings: Settings, exists: Exists) -> Iterator[Finding]:
     if not endpoint.name:
-        yield Finding((*path, "name"), "webhooks: a web hook needs a name", allowed="a unique name")
+        yield Finding((*path, "name"), "webhooks: an endpoint needs a name", allowed="a unique name")
     elif endpoint.name != replace_unprintable(endpoint.name).strip() or len(endpoint.name) > NAME_LIMIT:
-        text = "webhooks: the name is too long, or has blanks around it, or characters that nobody can read"
+        text = "webhooks: the name is too long, begins or ends with a space, or contains control characters"
         allowed = f"at most {NAME_LIMIT} characters"
         yield Finding((*path, "name"), text, found=shortened(replace_unprintable(endpoint.name)), allowed=allowed)
     if not endpoint.url:
-        yield Finding((*path, "url"), "webhooks: a web hook needs an address", allowed="http://… or https://…")
+        yield Finding((*path, "url"), "webhooks: an endpoint needs a URL", allowed="http://… or https://…")
     yield from check_url((*path, "url"), endpoint.url)
     yield from check_file((*path, "ca_file"), endpoint.ca_file, exists)
     yield from _headers((*path, "headers"), endpoint.headers)
@@ -79,28 +78,28 @@ def _endpoint(path: Path, endpoint: Endpoint, settings: Settings, exists: Exists
             yield Finding((*path, "secrets", position), "webhooks: a secret is empty", allowed="some text")
     for position, sdk_id in enumerate(endpoint.sdks):
         if sdk_id not in settings.sdks and not settings.profile.key:
-            yield Finding((*path, "sdks", position), f"webhooks: there is no SDK '{sdk_id}'")
+            yield Finding((*path, "sdks", position), f"webhooks: unknown SDK '{sdk_id}'")
 
 
 def _headers(path: Path, headers: Mapping[str, str | list[str]]) -> Iterator[Finding]:
-    """Yield headers that HTTP cannot carry; their values are secrets."""
+    """Yield a finding for each header that is not valid in HTTP, without its value, which is a secret."""
     for name, values in headers.items():
         if not _TOKEN.fullmatch(name):
-            yield Finding((*path, name), "not the name of a header", allowed="letters, digits and -")
+            yield Finding((*path, name), "not a valid header name", allowed="letters, digits and -")
         if any(_CONTROL.search(value) for value in ([values] if isinstance(values, str) else values)):
-            yield Finding((*path, name), "a header's value has a line break or control character in it")
+            yield Finding((*path, name), "a header value contains a line break or control character")
 
 
-def outbound_notices(settings: Settings) -> Iterator[Finding]:
-    """Yield what works, and probably not as it was meant."""
+def outgoing_warnings(settings: Settings) -> Iterator[Finding]:
+    """Yield settings that are allowed but probably a mistake."""
     for index, endpoint in enumerate(settings.webhooks):
         path: Path = ("webhooks", index)
-        yield from _of_other_formats(path, endpoint)
+        yield from _options_of_other_formats(path, endpoint)
         watches = "USER_FLAGS_UPDATED" in endpoint.events
         if endpoint.users and endpoint.events and not watches:
-            yield Finding((*path, "users"), "has no effect: events leaves out USER_FLAGS_UPDATED")
+            yield Finding((*path, "users"), "has no effect: events does not contain USER_FLAGS_UPDATED")
         if watches and not endpoint.users:
-            yield Finding((*path, "events"), "USER_FLAGS_UPDATED never happens: there are no users to watch")
+            yield Finding((*path, "events"), "USER_FLAGS_UPDATED is never sent: users is empty")
         for position, user in enumerate(endpoint.users):
             if not user:
                 yield Finding((*path, "users", position), "a user without attributes is not watched")
@@ -112,10 +111,10 @@ def outbound_notices(settings: Settings) -> Iterator[Finding]:
     yield from _secret(("exporter", "secret"), settings.exporter.secret)
 
 
-def _of_other_formats(path: Path, endpoint: Endpoint) -> Iterator[Finding]:
+def _options_of_other_formats(path: Path, endpoint: Endpoint) -> Iterator[Finding]:
     for option, style in (("events", "envelope"), ("users", "envelope"), ("meta", "notifier")):
         if getattr(endpoint, option) and endpoint.format != style:
-            yield Finding((*path, option), f"has no effect: only format {style} has it")
+            yield Finding((*path, option), f"has no effect: only format {style} uses it")
 
 
 def _own_headers(path: Path, headers: Mapping[str, str | list[str]]) -> Iterator[Finding]:
@@ -126,7 +125,7 @@ def _own_headers(path: Path, headers: Mapping[str, str | list[str]]) -> Iterator
 
 def _secret(path: Path, secret: str) -> Iterator[Finding]:
     if secret.startswith("whsec_") and not _BASE64.fullmatch(secret, len("whsec_")):
-        text = "begins with whsec_ and does not go on with base64: it is used as any other text, which few receivers do"
+        text = "begins with whsec_ but is not base64 after it: used as plain text, unlike in most receivers"
         yield Finding(path, text)
 
 
@@ -136,22 +135,15 @@ def _exporter(exporter: Exporter, exists: Exists) -> Iterator[Finding]:
     yield from check_file((*path, "ca_file"), exporter.ca_file, exists)
     yield from _headers((*path, "headers"), exporter.headers)
     if exporter.on:
-        folder = os.path.dirname(exporter.path)  # noqa: PTH120 - this room does not touch the disk
+        folder = os.path.dirname(exporter.path)  # noqa: PTH120 - pathlib would access the disk
         if exporter.kind == "file" and folder and not exists(folder):
-            yield Finding((*path, "path"), f"exporter: there is no folder {folder}", allowed="a file in a folder")
+            yield Finding(
+                (*path, "path"), f"exporter: folder {folder} does not exist", allowed="a file in an existing folder"
+            )
         return
     if exporter == Exporter():
         return
     if exporter.kind == "file":
         yield Finding((*path, "path"), "exporter: kind 'file' needs a path", allowed="a file to write to")
     else:
-        text = "exporter: kind 'webhook' needs an address"
-        yield Finding((*path, "endpoint_url"), text, allowed="http://… or https://…")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+        yield Finding((*path, "endpoint_url"), "exporter: kind 'webhook' needs a URL", allowed="http://… or https://…")

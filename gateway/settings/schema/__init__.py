@@ -1,1 +1,35 @@
-"""The declaration of every option."""
+"""The declaration of every option, as structs: one module per part, all of them below ``Settings``."""
+
+from gateway.settings.schema.base import BasicAuth, Certificate, Level, Log, Section, Tls
+from gateway.settings.schema.diag import Diag, Metrics, OnByDefault, Otlp
+from gateway.settings.schema.http import Api, CdnProxy, Cors, Http, Ofrep, Sse, Webhook
+from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, Outbox
+from gateway.settings.schema.root import Settings
+from gateway.settings.schema.sdk import Sdk, Upstream
+
+__all__ = (
+    "Api",
+    "BasicAuth",
+    "CdnProxy",
+    "Certificate",
+    "Cors",
+    "Delivery",
+    "Diag",
+    "Endpoint",
+    "Exporter",
+    "Http",
+    "Level",
+    "Log",
+    "Metrics",
+    "Ofrep",
+    "OnByDefault",
+    "Otlp",
+    "Outbox",
+    "Sdk",
+    "Section",
+    "Settings",
+    "Sse",
+    "Tls",
+    "Upstream",
+    "Webhook",
+)

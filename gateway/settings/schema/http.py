@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import field
-
-from gateway.settings.marks import note
 from gateway.settings.schema.base import BasicAuth, Log, Section
+from gateway.settings.schema.option import option
+
+ResponseHeaders = Annotated[
+    dict[str, str], option("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
+]
+AuthHeaders = Annotated[
+    dict[str, str],
+    option("Headers and values that a request must have.", hidden="all", example="{X-API-KEY: change-me}"),
+]
 
 
 class OriginRegex(Section, frozen=True):
@@ -15,45 +21,32 @@ class OriginRegex(Section, frozen=True):
 
     patterns: Annotated[
         list[str],
-        note(
-            "Regular expressions (RE2 syntax) that an origin may match.",
-            example=r"['https://.*\.example\.com']",
-        ),
-    ] = field(default_factory=list)
+        option("Regular expressions (RE2 syntax) that an origin may match.", example=r"['https://.*\.example\.com']"),
+    ] = []
     if_no_match: Annotated[
         str,
-        note(
-            "Origin that is answered if no pattern matches; required with patterns.",
-            example="https://example.com",
-        ),
+        option("Origin that is answered if no pattern matches; required with patterns.", example="https://example.com"),
     ] = ""
 
 
 class Cors(Section, frozen=True):
     """Cross-origin rules of one group of routes."""
 
-    enabled: Annotated[bool, note("Whether browsers on other origins may call these routes.")] = True
+    enabled: Annotated[bool, option("Whether browsers on other origins may call these routes.")] = True
     allowed_origins: Annotated[
         list[str],
-        note("Origins that may call these routes; empty means every origin.", example="[https://app.example.com]"),
-    ] = field(default_factory=list)
-    allowed_origins_regex: Annotated[OriginRegex, note("Origins allowed by pattern.")] = field(
-        default_factory=OriginRegex
-    )
+        option("Origins that may call these routes; empty means every origin.", example="[https://app.example.com]"),
+    ] = []
+    allowed_origins_regex: Annotated[OriginRegex, option("Origins allowed by pattern.")] = OriginRegex()
 
 
 class Api(Section, frozen=True):
     """Routes that evaluate flags as JSON."""
 
-    enabled: Annotated[bool, note("Whether these routes exist.")] = True
-    headers: Annotated[
-        dict[str, str], note("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
-    ] = field(default_factory=dict)
-    auth_headers: Annotated[
-        dict[str, str],
-        note("Headers and values that a request must have.", hidden="all", example="{X-API-KEY: change-me}"),
-    ] = field(default_factory=dict)
-    cors: Annotated[Cors, note("Cross-origin rules.")] = field(default_factory=Cors)
+    enabled: Annotated[bool, option("Whether these routes exist.")] = True
+    headers: ResponseHeaders = {}
+    auth_headers: AuthHeaders = {}
+    cors: Annotated[Cors, option("Cross-origin rules.")] = Cors()
 
 
 class Ofrep(Api, frozen=True):
@@ -63,100 +56,99 @@ class Ofrep(Api, frozen=True):
 class CdnProxy(Section, frozen=True):
     """Routes that serve the config JSON to SDKs that evaluate flags themselves."""
 
-    enabled: Annotated[bool, note("Whether these routes exist.")] = True
-    headers: Annotated[
-        dict[str, str], note("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
-    ] = field(default_factory=dict)
-    cors: Annotated[Cors, note("Cross-origin rules.")] = field(default_factory=Cors)
+    enabled: Annotated[bool, option("Whether these routes exist.")] = True
+    headers: ResponseHeaders = {}
+    cors: Annotated[Cors, option("Cross-origin rules.")] = Cors()
 
 
 class Sse(Section, frozen=True):
     """Event streams of values."""
 
-    enabled: Annotated[bool, note("Whether these routes exist.")] = True
-    headers: Annotated[
-        dict[str, str], note("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
-    ] = field(default_factory=dict)
-    cors: Annotated[Cors, note("Cross-origin rules.")] = field(default_factory=Cors)
-    log: Annotated[Log, note("Log of the event streams.")] = field(default_factory=Log)
+    enabled: Annotated[bool, option("Whether these routes exist.")] = True
+    headers: ResponseHeaders = {}
+    cors: Annotated[Cors, option("Cross-origin rules.")] = Cors()
+    log: Annotated[Log, option("Log of the event streams.")] = Log()
     heart_beat_interval: Annotated[
         float,
-        note(
+        option(
             "Seconds between comments on an idle stream, so that proxies keep it open; 0 turns them off.",
             ge=0,
             env=("HEARTBEAT_INTERVAL", "HEART_BEAT_INTERVAL"),
         ),
     ] = 20
     stall_timeout: Annotated[
-        float, note("Seconds after which a stream whose client reads nothing is closed.", gt=0, ours=True)
+        float,
+        option("Seconds after which a stream whose client reads nothing is closed.", gt=0, not_in_configcat_proxy=True),
     ] = 60
     drain_window: Annotated[
         float,
-        note(
+        option(
             "Seconds over which streams are closed at a stop, so that clients do not all reconnect at once.",
             ge=0,
-            ours=True,
+            not_in_configcat_proxy=True,
         ),
     ] = 5
-    max_connections: Annotated[int, note("Maximum number of open streams; 0 means no limit.", ge=0, ours=True)] = 0
+    max_connections: Annotated[
+        int, option("Maximum number of open streams; 0 means no limit.", ge=0, not_in_configcat_proxy=True)
+    ] = 0
     max_connections_per_address: Annotated[
-        int, note("Maximum number of open streams per client address; 0 means no limit.", ge=0, ours=True)
+        int,
+        option(
+            "Maximum number of open streams per client address; 0 means no limit.", ge=0, not_in_configcat_proxy=True
+        ),
     ] = 0
 
 
 class Webhook(Section, frozen=True):
     """The route that an upstream calls when a config has changed."""
 
-    enabled: Annotated[bool, note("Whether this route exists.")] = True
-    auth: Annotated[BasicAuth, note("Basic authentication of callers.")] = field(default_factory=BasicAuth)
-    auth_headers: Annotated[
-        dict[str, str],
-        note("Headers and values that a request must have.", hidden="all", example="{X-API-KEY: change-me}"),
-    ] = field(default_factory=dict)
+    enabled: Annotated[bool, option("Whether this route exists.")] = True
+    auth: Annotated[BasicAuth, option("Basic authentication of callers.")] = BasicAuth()
+    auth_headers: AuthHeaders = {}
     allowed_networks: Annotated[
         list[str],
-        note(
+        option(
             "Networks that callers must belong to; empty means every network.",
-            ours=True,
+            not_in_configcat_proxy=True,
             example="[192.0.2.0/24, '2001:db8::/32']",
         ),
-    ] = field(default_factory=list)
+    ] = []
 
 
 class Enabled(Section, frozen=True):
     """A part that is off by default."""
 
-    enabled: Annotated[bool, note("Whether it is on.")] = False
+    enabled: Annotated[bool, option("Whether it is on.")] = False
 
 
 class Http(Section, frozen=True):
     """The main HTTP server."""
 
-    enabled: Annotated[bool, note("Whether the main HTTP server runs.", restart=True)] = True
+    enabled: Annotated[bool, option("Whether the main HTTP server runs.", restart=True)] = True
     port: Annotated[
-        int,
-        note("TCP port to listen on.", ge=1, le=65535, restart=True, error="{section}: invalid port {found}"),
+        int, option("TCP port to listen on.", ge=1, le=65535, restart=True, error="{section}: invalid port {found}")
     ] = 8050
     bind: Annotated[
         str,
-        note("Address to listen on; empty means all addresses.", ours=True, restart=True, example="127.0.0.1"),
+        option(
+            "Address to listen on; empty means all addresses.",
+            not_in_configcat_proxy=True,
+            restart=True,
+            example="127.0.0.1",
+        ),
     ] = ""
     trusted_proxies: Annotated[
         list[str],
-        note(
+        option(
             "Networks of reverse proxies whose `X-Forwarded-For` header is trusted.",
-            ours=True,
+            not_in_configcat_proxy=True,
             example="[10.0.0.0/8]",
         ),
-    ] = field(default_factory=list)
-    log: Annotated[Log, note("Log of the HTTP server.")] = field(default_factory=Log)
-    status: Annotated[Enabled, note("The status page on the main port as well.")] = field(default_factory=Enabled)
-    webhook: Annotated[Webhook, note("The route that an upstream calls when a config has changed.")] = field(
-        default_factory=Webhook
-    )
-    cdn_proxy: Annotated[CdnProxy, note("The config JSON for SDKs that evaluate flags themselves.")] = field(
-        default_factory=CdnProxy
-    )
-    api: Annotated[Api, note("Evaluation of flags as JSON.")] = field(default_factory=Api)
-    sse: Annotated[Sse, note("Event streams of values.")] = field(default_factory=Sse)
-    ofrep: Annotated[Ofrep, note("The OpenFeature Remote Evaluation Protocol.")] = field(default_factory=Ofrep)
+    ] = []
+    log: Annotated[Log, option("Log of the HTTP server.")] = Log()
+    status: Annotated[Enabled, option("The status page on the main port as well.")] = Enabled()
+    webhook: Annotated[Webhook, option("The route that an upstream calls when a config has changed.")] = Webhook()
+    cdn_proxy: Annotated[CdnProxy, option("The config JSON for SDKs that evaluate flags themselves.")] = CdnProxy()
+    api: Annotated[Api, option("Evaluation of flags as JSON.")] = Api()
+    sse: Annotated[Sse, option("Event streams of values.")] = Sse()
+    ofrep: Annotated[Ofrep, option("The OpenFeature Remote Evaluation Protocol.")] = Ofrep()

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import field
-
-from gateway.settings.marks import note
-from gateway.settings.schema.base import SHORT_INTERVAL, Attributes, Log, Section
+from gateway.settings.schema.base import ATTRIBUTE_ERROR, SHORT_INTERVAL, Attributes, Log, Section
+from gateway.settings.schema.option import option
 
 
 class LocalFile(Section, frozen=True):
     """Config JSON from a file."""
 
     file_path: Annotated[
-        str, note("Path of a config JSON file to serve.", example="/etc/flaggateway/production.json")
+        str, option("Path of a config JSON file to serve.", example="/etc/flaggateway/production.json")
     ] = ""
-    polling: Annotated[bool, note("Check the file at intervals instead of using inotify.")] = False
-    poll_interval: Annotated[float, note("Seconds between checks of the file; at least 1 if polling is on.")] = 5
+    polling: Annotated[bool, option("Check the file at intervals instead of using inotify.")] = False
+    poll_interval: Annotated[float, option("Seconds between checks of the file; at least 1 if polling is on.")] = 5
 
 
 class SdkOffline(Section, frozen=True):
@@ -25,20 +23,22 @@ class SdkOffline(Section, frozen=True):
 
     enabled: Annotated[
         bool | None,
-        note("Serve from a file or a cache without requests to the upstream; defaults to `offline.enabled`."),
+        option("Serve from a file or a cache without requests to the upstream; defaults to `offline.enabled`."),
     ] = None
-    use_cache: Annotated[bool, note("Serve the config of the shared cache.", later="error", quiet=(False,))] = False
+    use_cache: Annotated[
+        bool, option("Serve the config of the shared cache.", unsupported="error", supported_values=(False,))
+    ] = False
     cache_poll_interval: Annotated[
         float,
-        note(
+        option(
             "Seconds between reads of the cache.",
             ge=SHORT_INTERVAL,
-            later="warn",
+            unsupported="warn",
             error="sdk-{id}: cache poll interval must be greater than 1 seconds",
         ),
     ] = 5
-    local: Annotated[LocalFile, note("Serve a file.")] = field(default_factory=LocalFile)
-    log: Annotated[Log, note("Log of the offline source.")] = field(default_factory=Log)
+    local: Annotated[LocalFile, option("Serve a file.")] = LocalFile()
+    log: Annotated[Log, option("Log of the offline source.")] = Log()
 
 
 class Sdk(Section, frozen=True):
@@ -46,54 +46,47 @@ class Sdk(Section, frozen=True):
 
     key: Annotated[
         str,
-        note(
+        option(
             "SDK key of the config, which clients may use in place of the SDK id. Usually set by `CONFIGCAT_SDKS`.",
             hidden="key",
         ),
     ] = ""
     base_url: Annotated[
-        str,
-        note(
-            "Base URL to fetch from instead of the CDN.",
-            hidden="userinfo",
-            example="https://cdn.example.com",
-        ),
+        str, option("Base URL to fetch from instead of the CDN.", hidden="userinfo", example="https://cdn.example.com")
     ] = ""
-    poll_interval: Annotated[float, note("Seconds between fetches; 0 or less means 60.")] = 60
+    poll_interval: Annotated[float, option("Seconds between fetches; 0 or less means 60.")] = 60
     data_governance: Annotated[
         Literal["global", "eu"],
-        note(
+        option(
             "CDN to fetch from: `global`, or `eu` for the European Union.",
             error="sdk-{id}: invalid data governance value, it must be 'global' or 'eu'",
         ),
     ] = "global"
     webhook_signing_key: Annotated[
         str,
-        note(
+        option(
             "Key with which requests to `/hook/<id>` must be signed; empty means no signature is required.",
             hidden="all",
         ),
     ] = ""
     webhook_signature_valid_for: Annotated[
-        float, note("Seconds for which a signature is valid; at least 5 if a key is set.")
+        float, option("Seconds for which a signature is valid; at least 5 if a key is set.")
     ] = 300
     default_user_attributes: Annotated[
         Attributes,
-        note(
+        option(
             "User attributes for requests of this SDK that do not set them.",
-            error="'{key}' has an invalid type, only 'string', 'number', and 'string[]' types are allowed",
+            error=ATTRIBUTE_ERROR,
             example="{Country: DE, Plans: [free, pro]}",
         ),
-    ] = field(default_factory=dict)
-    log: Annotated[Log, note("Log of this SDK.")] = field(default_factory=Log)
-    offline: Annotated[SdkOffline, note("Serving this SDK without requests to its upstream.")] = field(
-        default_factory=SdkOffline
-    )
+    ] = {}
+    log: Annotated[Log, option("Log of this SDK.")] = Log()
+    offline: Annotated[SdkOffline, option("Serving this SDK without requests to its upstream.")] = SdkOffline()
     environment_id: Annotated[
         int | None,
-        note(
+        option(
             "Number of this SDK in webhooks of the formats `environment` and `audit_log`; assigned if not set.",
-            ours=True,
+            not_in_configcat_proxy=True,
         ),
     ] = None
 
@@ -103,7 +96,7 @@ class HttpProxy(Section, frozen=True):
 
     url: Annotated[
         str,
-        note(
+        option(
             "URL of a forward proxy for requests to upstreams; "
             "if empty, `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` decide.",
             hidden="userinfo",
@@ -115,14 +108,14 @@ class HttpProxy(Section, frozen=True):
 class Upstream(Section, frozen=True):
     """Fetching of config JSON; not in ConfigCat Proxy."""
 
-    timeout: Annotated[float, note("Seconds that one whole fetch may take.", gt=0)] = 30
-    connect_timeout: Annotated[float, note("Seconds that a connection may take to open.", gt=0)] = 10
-    max_bytes: Annotated[int, note("Largest accepted config JSON in bytes, also after decompression.", ge=1024)] = (
+    timeout: Annotated[float, option("Seconds that one whole fetch may take.", gt=0)] = 30
+    connect_timeout: Annotated[float, option("Seconds that a connection may take to open.", gt=0)] = 10
+    max_bytes: Annotated[int, option("Largest accepted config JSON in bytes, also after decompression.", ge=1024)] = (
         64 * 1024 * 1024
     )
     ca_file: Annotated[
         str,
-        note(
+        option(
             "PEM file of certificate authorities to trust in addition to those of the system.",
             example="/etc/flaggateway/tls/ca.pem",
         ),

@@ -1,4 +1,4 @@
-"""What is refused, in which words."""
+"""Rules: errors with their texts, and warnings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CASES = [
         "sdks.a.offline.cache_poll_interval",
         "sdk-a: cache poll interval must be greater than 1 seconds",
     ),
-    (sdk("base_url: cdn.example.com"), "sdks.a.base_url", "not a usable address"),
+    (sdk("base_url: cdn.example.com"), "sdks.a.base_url", "not a valid URL"),
     (
         ONE + "offline: {cache_poll_interval: 0}",
         "offline.cache_poll_interval",
@@ -77,9 +77,9 @@ CASES = [
         "cors: not a regular expression: invalid perl operator: (?=",
     ),
     (ONE + "http: {trusted_proxies: [10.0.0.0/8, nonsense]}", "http.trusted_proxies[1]", "not a network"),
-    (ONE + "http: {bind: nowhere}", "http.bind", "not an address of this machine"),
-    (ONE + "http_proxy: {url: 'socks5://p:1'}", "http_proxy.url", "not a usable address"),
-    (ONE + "http_proxy: {url: 'http://[::1'}", "http_proxy.url", "not a usable address"),
+    (ONE + "http: {bind: nowhere}", "http.bind", "not an IP address"),
+    (ONE + "http_proxy: {url: 'socks5://p:1'}", "http_proxy.url", "not a valid URL"),
+    (ONE + "http_proxy: {url: 'http://[::1'}", "http_proxy.url", "not a valid URL"),
     (ONE + "tls: {enabled: true}", "tls.certificates", "tls: TLS is enabled without a certificate"),
     (
         ONE + "tls: {enabled: true, certificates: [{cert: /c}]}",
@@ -110,7 +110,7 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "path", "expected"), CASES, ids=[f"{case[1]}-{i}" for i, case in enumerate(CASES)])
 def test_each_rule_has_its_text_and_path(text, path, expected):
-    """One broken rule gives one problem, with its path and the documented words."""
+    """One violated rule gives one problem with its path and the documented text."""
     assert [(path, expected)] == [(problem.path, problem.text) for problem in problems(text)]
 
 
@@ -129,13 +129,13 @@ def test_each_rule_has_its_text_and_path(text, path, expected):
         ONE + "http: {bind: '::1', trusted_proxies: ['2001:db8::/32', 10.1.2.3]}",
     ],
 )
-def test_rules_hold_only_where_they_matter(text):
-    """What the replaced system lets pass, because it has no effect, passes here."""
+def test_rules_do_not_apply_to_what_is_off(text):
+    """Options without effect are accepted, as ConfigCat Proxy does."""
     assert () == problems(text)
 
 
-def test_all_problems_are_told_at_once():
-    """Wrong values and broken rules all appear in one go, each once."""
+def test_all_problems_are_reported_at_once():
+    """Invalid values and violated rules are reported together, each once."""
     text = "log: {level: x}\nsdks: {a: {}, b: {key: k, data_governance: x}}\nhttp: {port: 0, bind: x}"
     found = [problem.path for problem in problems(text, {"CONFIGCAT_DIAG_PORT": "x"})]
     assert ["sdks.a.key", "log.level", "sdks.b.data_governance", "http.port", "http.bind", "diag.port"] == sorted(
@@ -144,8 +144,8 @@ def test_all_problems_are_told_at_once():
     assert 6 == len(found)
 
 
-def test_a_problem_says_where_what_and_what_is_allowed():
-    """The line names path, line and column, the value found and the values allowed."""
+def test_a_problem_has_position_value_and_allowed_values():
+    """The text has path, line, column, the value found and the allowed values."""
     (problem,) = problems(ONE + "http:\n  port: 70000\n")
     assert (3, 9, "'70000'", "a whole number from 1 to 65535") == (
         problem.line,
@@ -157,27 +157,27 @@ def test_a_problem_says_where_what_and_what_is_allowed():
     assert f"{line} (found '70000'; allowed: a whole number from 1 to 65535)" == str(problem)
 
 
-def test_a_problem_of_the_environment_names_the_variable():
-    """What a variable set is told by its name, whatever the file says."""
+def test_a_problem_of_the_environment_has_the_variable():
+    """The problem of a variable has its name, even if the file sets the option too."""
     (problem,) = problems(ONE + "http: {port: 1}", {"CONFIGCAT_HTTP_PORT": "99999"})
     assert ("http.port", "CONFIGCAT_HTTP_PORT", None) == (problem.path, problem.variable, problem.line)
     assert "CONFIGCAT_HTTP_PORT: http: invalid port 99999" in str(problem)
 
 
-def test_a_rule_names_the_variable_that_set_the_value():
-    """A rule's problem points at the place where its value was set."""
+def test_a_violated_rule_has_the_variable_that_set_the_value():
+    """The problem has the variable that set the value."""
     (problem,) = problems(ONE, {"CONFIGCAT_HTTP_PROXY_URL": "nonsense"})
     assert ("http_proxy.url", "CONFIGCAT_HTTP_PROXY_URL") == (problem.path, problem.variable)
 
 
 def test_a_value_inside_a_variables_json_is_found_by_path():
-    """Nested JSON of a variable has the path of the option below."""
+    """A value inside a variable's JSON has its own path."""
     (problem,) = problems(ONE, {"CONFIGCAT_TLS_CERTIFICATES": '[{"cert": 1, "key": "/k"}]'})
     assert ("tls.certificates[0].cert", "CONFIGCAT_TLS_CERTIFICATES") == (problem.path, problem.variable)
 
 
-def test_files_that_are_not_there_are_told():
-    """Named files must exist; the caller says what exists."""
+def test_missing_files_are_reported():
+    """Each configured file must exist; ``exists`` decides."""
     text = (
         sdk("offline: {enabled: true, local: {file_path: /none.json}}")
         + "\nupstream: {ca_file: /ca}\ntls: {enabled: true, certificates: [{cert: /c, key: /there}]}"
@@ -193,3 +193,64 @@ def test_line_breaks_cannot_forge_a_message():
     """Control characters of an SDK id do not reach the terminal."""
     shown = str(problems('sdks: {"a\\e[31m\\nb": {}}')[0])
     assert shown.isprintable()
+
+
+def test_a_local_file_without_offline_mode_gives_a_warning():
+    """A file has no effect without offline mode."""
+    loaded = load(f"sdks: {{a: {{key: {KEY}, offline: {{local: {{file_path: /f}}}}}}}}", {})
+    assert ["sdks.a.offline.local.file_path"] == [warning.path for warning in loaded.warnings]
+
+
+@pytest.mark.parametrize(
+    ("sdk", "warned"),
+    [
+        ('{key: "#YOUR-SDK-KEY#"}', True),
+        ("{key: configcat-proxy/shop}", True),
+        ("{key: configcat-proxy/shop, base_url: 'https://flags.example'}", False),
+        ("{key: shop, offline: {enabled: true, local: {file_path: /f}}}", False),
+    ],
+)
+def test_a_key_of_no_valid_form_gives_a_warning(sdk, warned):
+    """A placeholder in place of a key gives a warning; with a local file any key is fine."""
+    loaded = load(f"sdks: {{a: {sdk}}}", {})
+    assert [("sdks.a.key", "not a valid SDK key: no config is fetched for this SDK")] * warned == [
+        (warning.path, warning.text) for warning in loaded.warnings
+    ]
+
+
+def test_old_tls_versions_give_a_warning():
+    """Versions below 1.2 are allowed and warned about."""
+    text = "tls: {enabled: true, min_version: 1.0, certificates: [{cert: /c, key: /k}]}"
+    warnings = load(ONE + text, {}).warnings
+    assert [("tls.min_version", "TLS 1.0 and 1.1 are unsafe")] == [(found.path, found.text) for found in warnings]
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        (
+            "profile: {key: p, poll_interval: 59, webhook_signing_key: k, webhook_signature_valid_for: 4}",
+            {
+                "profile: proxy is in online mode without a profile secret",
+                "profile: auto configuration poll interval cannot be less than 60 seconds",
+                "profile: webhook signature validity check must be greater than 5 seconds",
+            },
+        ),
+        (
+            "sdks: {a: {key: k, offline: {enabled: true, use_cache: true, local: {file_path: /f}}}}",
+            {
+                "sdk-a: can't use both local file and cache for offline mode",
+                "sdk-a: offline mode enabled with cache, but no cache is configured",
+            },
+        ),
+        (
+            "sdks: {a: {key: k}}\noffline: {enabled: true}",
+            {"offline: global offline mode enabled, but no cache is configured"},
+        ),
+    ],
+)
+def test_unsupported_features_are_validated(text, texts):
+    """Errors have ConfigCat Proxy's texts, in addition to the problem that the feature is not supported."""
+    found = {problem.text for problem in load(text, {}).problems}
+    assert texts == {words for words in found if "not supported" not in words}
+    assert texts < found

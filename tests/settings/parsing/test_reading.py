@@ -1,4 +1,4 @@
-"""SDKs of the file and of the environment."""
+"""SDKs of the file and of the environment, and JSON in variables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
 
 
 def test_sdks_of_the_environment_have_options_of_their_own():
-    """The map gives ids and keys, further variables the rest."""
+    """The variable with all SDKs has ids and keys, other variables have the options."""
     environ = {
         "CONFIGCAT_SDKS": json.dumps({"my-sdk": KEY, "other": f"{'x' * 22}/{'y' * 22}"}),
         "CONFIGCAT_MY_SDK_POLL_INTERVAL": "7",
@@ -31,7 +31,7 @@ def test_sdks_of_the_environment_have_options_of_their_own():
 
 
 def test_variables_also_reach_sdks_of_the_file():
-    """An SDK that only the file names still listens to its variables."""
+    """Variables also set options of an SDK that only the file declares."""
     environ = {"CONFIGCAT_A_DATA_GOVERNANCE": "eu", "CONFIGCAT_A_OFFLINE_LOG_LEVEL": "debug", "CONFIGCAT_A_KEY": "k"}
     loaded = load("sdks: {a: {poll_interval: 5}}", environ)
     assert loaded.settings is not None
@@ -40,14 +40,14 @@ def test_variables_also_reach_sdks_of_the_file():
 
 
 def test_an_sdk_of_both_is_merged():
-    """The map replaces the key of a file's SDK and leaves its other options alone."""
+    """The variable replaces the key and keeps the other options of the file."""
     loaded = load("sdks: {a: {key: old, poll_interval: 5}}", {"CONFIGCAT_SDKS": '{"a":"new"}'})
     assert loaded.settings is not None
     assert ("new", 5) == (loaded.settings.sdks["a"].key, loaded.settings.sdks["a"].poll_interval)
 
 
 def test_an_sdk_without_options_is_an_error():
-    """A null entry is told as what it is."""
+    """A null entry gives its own problem."""
     loaded = load("sdks:\n  a:\n  b: {key: k}\n", {})
     assert [("sdks.a", "sdk-a: the SDK has no options")] == [(p.path, p.text) for p in loaded.problems]
 
@@ -65,27 +65,34 @@ def test_an_sdk_without_options_is_an_error():
         (["project", "workers", "http-sse-log", "production", "test-1"], []),
     ],
 )
-def test_ids_whose_variables_are_not_their_own_are_refused(ids, culprits):
-    """Ids that would share a variable with another SDK or with the gateway are errors."""
+def test_ids_with_ambiguous_variables_are_refused(ids, culprits):
+    """An id that shares a variable with another SDK or with the gateway is an error."""
     loaded = load("sdks:\n" + "".join(f"  {sdk_id}: {{key: k}}\n" for sdk_id in ids), {})
     expected = ids if culprits == "all" else culprits
     assert {f"sdks.{sdk_id}" for sdk_id in expected} == {problem.path for problem in loaded.problems}
 
 
-def test_a_map_the_wrong_way_round_does_not_show_its_key():
-    """An SDK key where the id belongs is an error that masks it."""
+def test_a_key_in_place_of_an_id_is_masked():
+    """Swapped ids and keys are an error that does not show the key."""
     loaded = load(None, {"CONFIGCAT_SDKS": f'{{"{KEY}":"a"}}'})
     assert any("this SDK id is an SDK key" in problem.text for problem in loaded.problems)
     assert KEY not in repr((loaded.problems, loaded.warnings))
 
 
 @pytest.mark.parametrize("value", ["[]", '"k"', "{", '{"a":null}', '{"a":{}}', '{"a":1}', '{"a":"k","a":"l"}', "NaN"])
-def test_a_map_of_another_shape_is_an_error(value):
-    """Whatever the variable holds instead of ids and keys is told, never quoted."""
+def test_invalid_values_of_the_sdks_variable_are_errors(value):
+    """Any other value than ids and keys is reported without the value."""
     loaded = load("sdks: {z: {key: k}}", {"CONFIGCAT_SDKS": value})
     assert ["CONFIGCAT_SDKS"] == [problem.variable for problem in loaded.problems]
 
 
 def test_an_empty_id_is_an_error():
-    """An SDK needs a name."""
+    """An SDK needs an id."""
     assert ["an SDK id must not be empty"] == [p.text for p in load("sdks: {a: {key: k}, '': {key: k}}", {}).problems]
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000, "[1,", "\ud800", '{"a":NaN}', "[" * 40 + "]" * 40])
+def test_invalid_json_of_a_variable_is_reported(value):
+    """The problem has the name of the variable, not its value."""
+    loaded = load("sdks: {a: {key: k}}", {"CONFIGCAT_HTTP_API_HEADERS": value})
+    assert ["CONFIGCAT_HTTP_API_HEADERS"] == [problem.variable for problem in loaded.problems]

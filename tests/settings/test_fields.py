@@ -1,0 +1,58 @@
+"""The fields and environment variables of the schema."""
+
+from __future__ import annotations
+
+from gateway.settings.fields import fields, options
+from gateway.settings.schema import Section, Settings
+
+
+def test_every_field_has_a_description():
+    """Each option and each section has a description that ends with a full stop."""
+    waiting: list[type[Section]] = [Settings]
+    seen: set[type[Section]] = set()
+    while waiting:
+        section = waiting.pop()
+        for found in fields(section):
+            assert found.description.endswith("."), f"{section.__name__}.{found.name}"
+            below = found.section or found.entry
+            if below is not None and below not in seen:
+                seen.add(below)
+                waiting.append(below)
+
+
+def test_no_two_options_share_a_variable():
+    """Every environment name belongs to one option."""
+    names = [name for option in options() for name in option.names]
+    assert len(set(names)) == len(names)
+
+
+KNOWN = """
+LOG_LEVEL DEFAULT_USER_ATTRIBUTES HTTP_PROXY_URL OFFLINE_ENABLED OFFLINE_CACHE_POLL_INTERVAL
+OFFLINE_LOG_LEVEL SDKS <ID>_BASE_URL <ID>_POLL_INTERVAL <ID>_DATA_GOVERNANCE
+<ID>_WEBHOOK_SIGNING_KEY <ID>_WEBHOOK_SIGNATURE_VALID_FOR <ID>_DEFAULT_USER_ATTRIBUTES
+<ID>_LOG_LEVEL <ID>_OFFLINE_ENABLED <ID>_OFFLINE_USE_CACHE <ID>_OFFLINE_CACHE_POLL_INTERVAL
+<ID>_OFFLINE_LOCAL_FILE_PATH <ID>_OFFLINE_LOCAL_POLLING <ID>_OFFLINE_LOCAL_POLL_INTERVAL
+<ID>_OFFLINE_LOG_LEVEL PROFILE_KEY PROFILE_SECRET PROFILE_BASE_URL PROFILE_POLL_INTERVAL
+PROFILE_WEBHOOK_SIGNING_KEY PROFILE_WEBHOOK_SIGNATURE_VALID_FOR PROFILE_LOG_LEVEL
+PROFILE_SDKS_BASE_URL PROFILE_SDKS_LOG_LEVEL HTTP_ENABLED HTTP_PORT HTTP_LOG_LEVEL
+HTTP_STATUS_ENABLED HTTP_WEBHOOK_ENABLED HTTP_WEBHOOK_AUTH_USER HTTP_WEBHOOK_AUTH_PASSWORD
+HTTP_WEBHOOK_AUTH_HEADERS HTTP_CDN_PROXY_ENABLED HTTP_CDN_PROXY_HEADERS HTTP_API_AUTH_HEADERS
+HTTP_OFREP_AUTH_HEADERS HTTP_SSE_CORS_ENABLED HTTP_OFREP_CORS_ALLOWED_ORIGINS
+HTTP_API_CORS_ALLOWED_ORIGINS_REGEX_PATTERNS HTTP_API_CORS_ALLOWED_ORIGINS_REGEX_IF_NO_MATCH
+HTTP_SSE_LOG_LEVEL HTTP_SSE_HEARTBEAT_INTERVAL GRPC_ENABLED GRPC_PORT GRPC_HEALTH_CHECK_ENABLED
+GRPC_SERVER_REFLECTION_ENABLED GRPC_KEEP_ALIVE_MAX_CONNECTION_IDLE
+GRPC_KEEP_ALIVE_MAX_CONNECTION_AGE GRPC_KEEP_ALIVE_MAX_CONNECTION_AGE_GRACE GRPC_KEEP_ALIVE_TIME
+GRPC_KEEP_ALIVE_TIMEOUT GRPC_LOG_LEVEL DIAG_ENABLED DIAG_PORT DIAG_STATUS_ENABLED
+DIAG_METRICS_ENABLED DIAG_METRICS_PROMETHEUS_ENABLED DIAG_METRICS_OTLP_ENABLED
+DIAG_METRICS_OTLP_PROTOCOL DIAG_METRICS_OTLP_ENDPOINT DIAG_TRACES_ENABLED DIAG_TRACES_OTLP_ENABLED
+DIAG_SERVICE_NAME TLS_ENABLED TLS_MIN_VERSION TLS_SERVER_NAME TLS_CERTIFICATES CACHE_REDIS_ENABLED
+CACHE_REDIS_ADDRESSES CACHE_REDIS_DB CACHE_REDIS_USER CACHE_REDIS_PASSWORD CACHE_REDIS_TLS_ENABLED
+CACHE_MONGODB_URL CACHE_MONGODB_DATABASE CACHE_MONGODB_COLLECTION CACHE_MONGODB_TLS_CERTIFICATES
+CACHE_DYNAMODB_ENABLED CACHE_DYNAMODB_URL CACHE_DYNAMODB_TABLE
+"""
+
+
+def test_the_variables_of_configcat_proxy_exist():
+    """The names derived from the schema include ConfigCat Proxy's, listed here by hand."""
+    known = {name for option in options() for name in option.names}
+    assert [] == [name for name in KNOWN.split() if f"CONFIGCAT_{name}" not in known]
