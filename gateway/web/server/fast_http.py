@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.web.server.route_matcher import RoutedHead
-    from gateway.web.server.site import GatewaySite
+    from gateway.web.server.site import GatewaySite, SiteRoutes
     from gateway.web.values import AnyReply, PendingReply
 
 SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
@@ -328,7 +328,7 @@ class FastHttpFactory(ServerFactory):
         self.encoder = ResponseEncoder()
         self.writer = PlainWriter() if writer is None else writer
         self.open: set[FastHttp] = set()
-        self._routes: Any = None
+        self._routes: SiteRoutes | None = None
         self._matcher: RouteMatcher | None = None
         self._sweep_timer = Timer(clock)
 
