@@ -58,7 +58,7 @@ def load(
     for finding in (*errors(written, exists), *outgoing_errors(written, exists)):
         _report(finding, reader)
     doubtful = [
-        _warning(finding.path, finding.text, reader.sources.get(finding.path, Source()))
+        reader.sources.get(finding.path, Source()).problem(finding.path, finding.text)
         for finding in (*warnings(written), *outgoing_warnings(written))
     ]
     found = (*_unsupported(reader), *_unknown(reader), *doubtful)
@@ -102,7 +102,7 @@ def _unsupported(reader: SettingsReader) -> Iterator[Problem]:
             names = ", ".join(dotted(path) for path in ignored[:5] if path != feature)
             names += ", …" if len(ignored) > 5 else ""
             text = "not supported yet, ignored" + (f": {names}" if names else "")
-            yield _warning(feature, text, reader.sources.get(ignored[0], Source()))
+            yield reader.sources.get(ignored[0], Source()).problem(feature, text)
 
 
 def _unknown(reader: SettingsReader) -> Iterator[Problem]:
@@ -110,8 +110,8 @@ def _unknown(reader: SettingsReader) -> Iterator[Problem]:
     for path, section, source in reader.unknown:
         found += 1
         if found <= UNKNOWN_LIMIT:
-            similar = _similar_option(str(path[-1]), section, path)
-            yield _warning(path, f"unknown option {shortened(str(path[-1]))}, ignored", source, similar)
+            hint = _hint(_similar_option(str(path[-1]), section, path))
+            yield source.problem(path, f"unknown option {shortened(str(path[-1]))}, ignored{hint}")
     for name in sorted(reader.environ):
         if not name.startswith(f"{PREFIX}_") or not reader.environ[name] or name in reader.variables:
             continue
@@ -119,10 +119,14 @@ def _unknown(reader: SettingsReader) -> Iterator[Problem]:
             continue
         found += 1
         if found <= UNKNOWN_LIMIT:
-            similar = _similar(name, sorted(reader.variables))
-            yield _warning((), "unknown environment variable, ignored", Source(replace_unprintable(name)), similar)
+            hint = _hint(_similar(name, sorted(reader.variables)))
+            yield Source(replace_unprintable(name)).problem((), f"unknown environment variable, ignored{hint}")
     if found > UNKNOWN_LIMIT:
         yield Problem(path="", text=f"{found - UNKNOWN_LIMIT} more unknown options, ignored")
+
+
+def _hint(similar: str) -> str:
+    return f"; did you mean {similar}?" if similar else ""
 
 
 def _similar_option(name: str, section: type[Section], path: Path) -> str:
@@ -145,17 +149,6 @@ def _similar(name: str, known: list[str]) -> str:
     lower = {candidate.lower(): candidate for candidate in reversed(known)}
     close = get_close_matches(name.lower().replace("-", "_"), list(lower), n=1, cutoff=0.6)
     return lower[close[0]] if close else ""
-
-
-def _warning(path: Path, text: str, source: Source, similar: str = "") -> Problem:
-    hint = f"; did you mean {similar}?" if similar else ""
-    return Problem(
-        path=dotted(path),
-        text=replace_unprintable(text) + hint,
-        variable=source.variable,
-        line=source.line,
-        column=source.column,
-    )
 
 
 def effective(settings: Settings) -> Settings:

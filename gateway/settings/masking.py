@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from gateway.settings.fields import fields, inherited
 from gateway.settings.schema import Section, Settings
@@ -48,15 +48,15 @@ def _mask(text: str, secret: Secret) -> str:
         case "userinfo":
             return mask_userinfo(text)
         case "url":
-            return _mask_path(text)
+            parts = _split(text)
+            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}" if parts and parts.netloc else MASK
     return text
 
 
 def mask_userinfo(url: str) -> str:
     """Return a URL with user, password and query masked; all of it if it cannot be parsed."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
+    parts = _split(url)
+    if parts is None:
         return MASK
     if not parts.netloc:  # not a URL, so any part of it may be the secret
         return MASK if "@" in url or "?" in url else url
@@ -65,9 +65,8 @@ def mask_userinfo(url: str) -> str:
     return urlunsplit((parts.scheme, f"{MASK if user else ''}{at}{host}", parts.path, query, ""))
 
 
-def _mask_path(url: str) -> str:
+def _split(url: str) -> SplitResult | None:
     try:
-        parts = urlsplit(url)
+        return urlsplit(url)
     except ValueError:
-        return MASK
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{MASK}" if parts.netloc else MASK
+        return None

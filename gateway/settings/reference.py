@@ -51,6 +51,7 @@ _HEAD: Final = """\
 """
 
 _UNSUPPORTED: Final = {
+    "": "",
     "warn": "*Not supported yet: ignored with a warning.*",
     "error": "*Not supported yet: the gateway refuses to start.*",
 }
@@ -77,11 +78,7 @@ def _title(option: Option) -> str:
 def _row(option: Option) -> str:
     mark = "⁺" if option.info.not_in_configcat_proxy else ""
     names = " or ".join(f"`{name}`" for name in option.names)
-    text = (
-        f"{option.field.description} {_UNSUPPORTED[option.info.unsupported]}"
-        if option.info.unsupported
-        else option.field.description
-    )
+    text = f"{option.field.description} {_UNSUPPORTED[option.info.unsupported]}".rstrip()
     applied = "restart" if option.info.restart else "SIGHUP"
     cells = (f"`{dotted(option.path)}`{mark}", names, _type(option.field), _default(option.field), text, applied)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 from msgspec import inspect
 
 from gateway.settings.parsing.nodes import ListNode, MappingNode, Node, ScalarNode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # The words that Go's strconv.ParseBool accepts, because ConfigCat Proxy parses environment variables with it.
 BOOL_WORDS: Final = {
@@ -117,12 +114,8 @@ def _fits(member: inspect.Type, node: ScalarNode) -> bool:
 def _within(kind: inspect.Type, found: object) -> bool:
     if not isinstance(kind, inspect.IntType | inspect.FloatType) or not isinstance(found, int | float):
         return True
-    checks: tuple[tuple[float | None, Callable[[float], bool]], ...] = (
-        (kind.ge, lambda bound: found >= bound),
-        (kind.gt, lambda bound: found > bound),
-        (kind.le, lambda bound: found <= bound),
-    )
-    return all(bound is None or holds(bound) for bound, holds in checks)
+    above = (kind.ge is None or found >= kind.ge) and (kind.gt is None or found > kind.gt)
+    return above and (kind.le is None or found <= kind.le)
 
 
 def allowed_values(kind: inspect.Type) -> str:
@@ -141,16 +134,13 @@ def allowed_values(kind: inspect.Type) -> str:
         case inspect.DictType():
             return f"a mapping of text to {_plural(kind.value_type)}"
         case inspect.UnionType():
-            omitted = inspect.NoneType | inspect.IntType if _has_floats(kind) else inspect.NoneType
+            has_floats = any(isinstance(member, inspect.FloatType) for member in kind.types)
+            omitted = inspect.NoneType | inspect.IntType if has_floats else inspect.NoneType
             return " or ".join(allowed_values(member) for member in kind.types if not isinstance(member, omitted))
         case inspect.StructType():
             return "a mapping"
         case _:
             return "text"
-
-
-def _has_floats(kind: inspect.UnionType) -> bool:
-    return any(isinstance(member, inspect.FloatType) for member in kind.types)
 
 
 def _plural(kind: inspect.Type) -> str:

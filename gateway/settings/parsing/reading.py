@@ -33,6 +33,18 @@ class Source:
     line: int | None = None
     column: int | None = None
 
+    def problem(self, path: Path, text: str, *, found: str = "", allowed: str = "") -> Problem:
+        """Return a problem with the value that was set here."""
+        return Problem(
+            path=dotted(path),
+            text=replace_unprintable(text),
+            variable=self.variable,
+            found=found,
+            allowed=allowed,
+            line=self.line,
+            column=self.column,
+        )
+
 
 @attrs.frozen
 class _Context:
@@ -69,17 +81,7 @@ class SettingsReader:
         """Record a problem with an option, by default at the position where it was set."""
         source = at or self.sources.get(path, Source())
         self.invalid.add(path)
-        self.problems.append(
-            Problem(
-                path=dotted(path),
-                text=replace_unprintable(text),
-                variable=source.variable,
-                found=found,
-                allowed=allowed,
-                line=source.line,
-                column=source.column,
-            )
-        )
+        self.problems.append(source.problem(path, text, found=found, allowed=allowed))
 
     def _section(self, section: type[Section], node: Node | None, context: _Context) -> Section:
         left = dict(self._entries(node, context, allowed="a mapping of options"))

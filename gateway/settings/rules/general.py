@@ -73,13 +73,8 @@ def _http(settings: Settings) -> Iterator[Finding]:
     yield from _address(("http", "bind"), http.bind)
     yield from check_networks(("http", "trusted_proxies"), http.trusted_proxies)
     yield from _webhook(http.webhook)
-    parts: tuple[tuple[str, Cors], ...] = (
-        ("api", http.api.cors),
-        ("ofrep", http.ofrep.cors),
-        ("sse", http.sse.cors),
-        ("cdn_proxy", http.cdn_proxy.cors),
-    )
-    for name, cors in parts:
+    routes = {"api": http.api.cors, "ofrep": http.ofrep.cors, "sse": http.sse.cors, "cdn_proxy": http.cdn_proxy.cors}
+    for name, cors in routes.items():
         yield from _cors(("http", name, "cors", "allowed_origins_regex"), cors)
 
 

@@ -18,6 +18,9 @@ EventType = Literal[
     "WEBHOOK_TEST",
 ]
 Format = Literal["envelope", "notifier", "environment", "audit_log", "slack", "teams", "discord"]
+RequestHeaders = Annotated[dict[str, str | list[str]], option("Headers added to each request.", hidden="all")]
+CaFile = Annotated[str, option("PEM file of certificate authorities to trust.")]
+RequestTimeout = Annotated[float, option("Seconds that a request may take.", gt=0)]
 
 
 class Endpoint(Section, frozen=True):
@@ -30,7 +33,7 @@ class Endpoint(Section, frozen=True):
     sdks: Annotated[list[str], option("SDK ids whose changes are sent; empty means all.")] = []
     secret: Annotated[str, option("Secret for signing messages.", hidden="all")] = ""
     secrets: Annotated[list[str], option("Several secrets during a rotation, the new one first.", hidden="all")] = []
-    headers: Annotated[dict[str, str | list[str]], option("Headers added to each request.", hidden="all")] = {}
+    headers: RequestHeaders = {}
     meta: Annotated[dict[str, str], option("Entries added to `meta` of notifier messages.")] = {}
     users: Annotated[
         list[Attributes],
@@ -39,11 +42,11 @@ class Endpoint(Section, frozen=True):
             error=ATTRIBUTE_ERROR,
         ),
     ] = []
-    ca_file: Annotated[str, option("PEM file of certificate authorities to trust.")] = ""
+    ca_file: CaFile = ""
     concurrency: Annotated[
         int, option("Concurrent requests; with 1 messages arrive strictly in order.", ge=1, le=1000)
     ] = 8
-    timeout: Annotated[float, option("Seconds that a request may take.", gt=0)] = 10
+    timeout: RequestTimeout = 10
     retry_for: Annotated[float, option("Seconds during which a failed message is sent again.", ge=0)] = 259200
 
     @property
@@ -74,9 +77,9 @@ class Exporter(Section, frozen=True):
     ] = 100000
     secret: Annotated[str, option("Secret for signing batches.", hidden="all")] = ""
     meta: Annotated[dict[str, str], option("Entries added to `meta` of each batch, beside `hostname`.")] = {}
-    headers: Annotated[dict[str, str | list[str]], option("Headers added to each request.", hidden="all")] = {}
-    ca_file: Annotated[str, option("PEM file of certificate authorities to trust.")] = ""
-    timeout: Annotated[float, option("Seconds that a request may take.", gt=0)] = 10
+    headers: RequestHeaders = {}
+    ca_file: CaFile = ""
+    timeout: RequestTimeout = 10
     bulk: Annotated[bool, option("Whether evaluations of all flags at once are exported too.")] = False
     sampling: Annotated[float, option("Share of evaluations that are exported.", ge=0, le=1)] = 1.0
     aggregate: Annotated[

@@ -1,7 +1,7 @@
 """All settings.  Each field declares a YAML key, an environment variable, a default and a row of docs/options.md.
 
 ``load`` (loading.py) walks these structs, so an option is named nowhere else.
-Field names are the YAML keys of ConfigCat Proxy; options of flaggateway alone are marked ``ours``.
+Field names are the YAML keys of ConfigCat Proxy; options of flaggateway alone are marked ``not_in_configcat_proxy``.
 """
 
 from __future__ import annotations
