@@ -85,7 +85,7 @@ def test_a_log_file_that_cannot_be_opened_again_leaves_the_old_one(gateway_proce
     folder.rename(tmp_path / "moved")
     os.kill(gateway.pid, signal.SIGUSR1)
     text = (tmp_path / "moved" / "gateway.log").read_text
-    eventually(lambda: "the old one goes on: No such file or directory" in text("utf-8"))
+    eventually(lambda: "log lines go to the old one: No such file or directory" in text("utf-8"))
     assert 0 == gateway.stop()
     assert "shutdown complete" in text("utf-8")
 

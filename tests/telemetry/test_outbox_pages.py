@@ -239,7 +239,7 @@ def test_an_outbox_that_cannot_be_read_is_503(port, logged_errors):
     assert (503, {"error": "the outbox cannot be read: database is locked"}) == port.ask("/deliveries")
     port.admin.answer = lambda: fail(KeyError("secret"))
     code, body = port.ask("/deliveries")
-    assert (500, "the page could not be made; the log has the details") == (code, body["error"])
+    assert (500, "internal error; the log has the details") == (code, body["error"])
     assert 1 == len(logged_errors.flush())
 
 
