@@ -35,7 +35,7 @@ from gateway.export import ExporterUnusable, ExportPipeline
 from gateway.http_client import TrustError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
-from gateway.storage import OutboxUnusable, outbox_path
+from gateway.storage import OutboxUnusable, config_cache_path, outbox_path
 from gateway.telemetry import (
     HealthWarnings,
     LagMonitor,
@@ -52,7 +52,7 @@ from gateway.telemetry import (
     raise_file_limit,
     reopen_log_file,
 )
-from gateway.upstream import Registry, Sdk
+from gateway.upstream import FileCache, Registry, Sdk
 from gateway.web.server import TlsError
 from gateway.webhooks import Webhooks
 
@@ -81,6 +81,8 @@ class Gateway(Service):
         self._rng = random.Random()  # noqa: S311 - for jitter and the ids of tests; no secret is made of it
         self._diagnostics_port: IListeningPort | None = None  # closed last: a balancer asks it whether we are ready
         self._threads = ThreadPool(1, 1, name="files")
+        # A pool of its own, so that a disk that hangs under the cache does not hold up local config files.
+        self._cache_threads = ThreadPool(0, 1, name="configs")
         self._levels = LogLevels.from_settings(settings)
         self._metrics = Metrics(reactor.seconds, __version__)
         self._process_status = ProcessStatus(__version__, time.time(), lambda: self._server.stream_count)
@@ -93,6 +95,7 @@ class Gateway(Service):
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
         self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter)
         self._warnings = HealthWarnings(reactor, self._problems, self._problems_changed)
+        self._cache = self._config_cache()
         self._registry = Registry(
             reactor,
             settings,
@@ -107,6 +110,7 @@ class Gateway(Service):
             reporter=_FetchReporter(self._status, self._metrics),
             environ=os.environ,
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
+            cache=self._cache,
         )
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
@@ -143,12 +147,17 @@ class Gateway(Service):
         )
         for warning in self._settings_warnings:
             _log.warn("settings: {warning}", warning=str(warning))
+        if settings.cache.file.enabled and self._cache is None:
+            _log.warn(
+                "the last good configs are not kept on disk, since this user has no home directory: set cache.file.path"
+            )
         raise_file_limit(settings.http.sse.max_connections)
         try:
             database = self._database.check(settings)
             self._server.open()
             self._open_diagnostics(settings)
             self._threads.start()
+            self._cache_threads.start()
             self._registry.start()
             # In the reactor turn in which the fetches start, so that the result of each one is recorded.
             self._database.configure(settings, database)
@@ -197,12 +206,21 @@ class Gateway(Service):
         if self._diagnostics_port is not None:
             await maybeDeferred(self._diagnostics_port.stopListening)
         self._threads.stop()
+        self._cache_threads.stop()
         self._notifier.stop_watchdog()
         _report("shutdown complete")
 
     async def _unless_cut(self, step: Deferred[Any]) -> None:
         """Wait until ``step`` has ended; after a second stop signal for at most ``CUT_SECONDS``."""
         await DeferredList([settle_all([step]), self._cut_over], fireOnOneCallback=True)
+
+    def _config_cache(self) -> FileCache | None:
+        """Return the cache of the last good configs; None where it is switched off, or has no directory."""
+        settings, reactor = self._settings.cache.file, self._reactor
+        path = config_cache_path(settings.path, os.environ, Path.home()) if settings.enabled else None
+        if path is None:
+            return None
+        return FileCache(path, lambda work: deferToThreadPool(reactor, self._cache_threads, work), time.time)
 
     def _make_server(self, settings: Settings) -> Server:
         """Return what serves: this process, unless the settings ask for several."""
@@ -260,7 +278,7 @@ class Gateway(Service):
         return [SdkState(sdk.id, sdk.loading, sdk.snapshot is not None) for sdk in self._registry.sdks]
 
     def _problems(self) -> list[str]:
-        return [*self._exporter.problems(), *self._webhooks.problems()]
+        return [*self._registry.problems(), *self._exporter.problems(), *self._webhooks.problems()]
 
     def _problems_changed(self, problems: tuple[str, ...]) -> None:
         self._status.set_problems(problems)
@@ -299,6 +317,11 @@ class _FetchReporter:
 
     def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
         self.metrics.fetched(sdk_id, outcome, seconds)
+
+    def stale(self, sdk_id: str, fetched_at: float | None) -> None:
+        self.status.stale(sdk_id, fetched_at)
+        if fetched_at is not None:  # a good fetch ends it in the metrics
+            self.metrics.config_stale(sdk_id, fetched_at)
 
 
 def worker_count(settings: Settings) -> int:

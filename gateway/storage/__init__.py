@@ -17,7 +17,7 @@ from gateway.storage.database import (
 )
 from gateway.storage.lock_file import LockFile, LockTaken
 from gateway.storage.migrations import APPLICATION_ID, SCHEMA_VERSION
-from gateway.storage.paths import outbox_path
+from gateway.storage.paths import config_cache_path, outbox_path
 
 __all__ = (
     "APPLICATION_ID",
@@ -29,6 +29,7 @@ __all__ = (
     "MessageState",
     "OutboxUnusable",
     "Store",
+    "config_cache_path",
     "count_drop",
     "outbox_path",
 )

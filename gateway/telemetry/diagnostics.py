@@ -33,6 +33,8 @@ IDLE_TIMEOUT = 120  # seconds between requests, as in ConfigCat Proxy
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
+AGE_HEADER = "X-Flaggateway-Config-Age"  # seconds, of the oldest cached config that is served; otherwise absent
+AGE_PATHS = frozenset({b"/status", b"/readyz"})
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 Page = tuple[int, str, bytes]  # status, content type, body
@@ -44,9 +46,10 @@ class DiagnosticsRoot(Resource):
 
     isLeaf = True
 
-    def __init__(self, outbox_pages: OutboxPages) -> None:
+    def __init__(self, outbox_pages: OutboxPages, config_age: Callable[[], int | None]) -> None:
         super().__init__()
         self._outbox_pages = outbox_pages
+        self._config_age = config_age
         self.open_pages: Mapping[bytes, PageMaker] = {}
         self.guarded_pages: Mapping[bytes, PageMaker] = {}
         self.auth_headers: Mapping[str, str] = {}
@@ -55,13 +58,13 @@ class DiagnosticsRoot(Resource):
         """Set status and headers and return the body, or return ``NOT_DONE_YET``."""
         pending = self._outbox_pages.answer(request, self._authorized(request) if self.auth_headers else None)
         if pending is None:
-            return _written(request, self._page(request))
+            return self._written(request, self._page(request))
         closed: list[object] = []
         request.notifyFinish().addErrback(closed.append)
 
         def finish(answer: tuple[int, bytes]) -> None:
             if not closed:
-                request.write(_written(request, (answer[0], JSON, answer[1])))
+                request.write(self._written(request, (answer[0], JSON, answer[1])))
                 request.finish()
 
         pending.addCallback(finish)
@@ -88,15 +91,17 @@ class DiagnosticsRoot(Resource):
             authorized &= hmac.compare_digest(given, value.encode())
         return authorized
 
-
-def _written(request: Request, page: Page) -> bytes:
-    """Set status and headers, and return the bytes to write."""
-    code, kind, body = page
-    request.setResponseCode(code)
-    request.responseHeaders.setRawHeaders("Content-Type", [kind])
-    request.responseHeaders.setRawHeaders("Cache-Control", ["no-store"])
-    request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
-    return b"" if request.method == b"HEAD" else body
+    def _written(self, request: Request, page: Page) -> bytes:
+        """Set status and headers, and return the bytes to write."""
+        code, kind, body = page
+        request.setResponseCode(code)
+        request.responseHeaders.setRawHeaders("Content-Type", [kind])
+        request.responseHeaders.setRawHeaders("Cache-Control", ["no-store"])
+        request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
+        age = self._config_age() if request.path in AGE_PATHS else None
+        if age is not None:
+            request.responseHeaders.setRawHeaders(AGE_HEADER, [str(age)])
+        return b"" if request.method == b"HEAD" else body
 
 
 class DiagnosticsSite(Site):
@@ -140,7 +145,7 @@ def make_diagnostics_site(
     guarded: dict[bytes, PageMaker] = {b"/status": lambda: (200, JSON, msgspec.json.encode(status.document()))}
     if settings.diag.metrics.enabled and settings.diag.metrics.prometheus.enabled:
         guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
-    root = DiagnosticsRoot(OutboxPages(admin))
+    root = DiagnosticsRoot(OutboxPages(admin), lambda: status.oldest_stale_age)
     root.open_pages = {b"/livez": lambda: (200, TEXT, b"ok\n"), b"/readyz": lambda: _ready(readiness)}
     site = DiagnosticsSite(root, guarded, clock)
     site.reconfigure(settings)

@@ -83,6 +83,11 @@ class Metrics:
             "Time since the source last confirmed the config; since the first attempt when it never did.",
             ("sdk",),
         )
+        self._stale = Gauge(
+            "flaggateway_config_stale",
+            "1 while the cached config of an earlier run is served, which no fetch has confirmed yet.",
+            ("sdk_id",),
+        )
         self._refused = Counter("flaggateway_streams_refused", "Streams that were not opened.", ("reason",))
         self._dropped = Counter("flaggateway_streams_dropped", "Streams that the gateway ended.", ("reason",))
         self._push_seconds = Histogram(
@@ -117,8 +122,9 @@ class Metrics:
             SeriesCollector(
                 (
                     self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
-                    self._fetch_seconds, self._changes, self._ages, self._refused, self._dropped, self._push_seconds,
-                    self._lag, self._reloads, self._info, *self.deliveries.families, *self.evaluations.families,
+                    self._fetch_seconds, self._changes, self._ages, self._stale, self._refused, self._dropped,
+                    self._push_seconds, self._lag, self._reloads, self._info,
+                    *self.deliveries.families, *self.evaluations.families,
                 )
             )
         )  # fmt: skip
@@ -166,6 +172,13 @@ class Metrics:
         if outcome in FETCH_GOOD or not self._ages.has((sdk,)):
             contact = self._now()
             self._ages.set((sdk,), lambda: self._now() - contact)
+        if outcome in FETCH_GOOD or not self._stale.has((sdk,)):
+            self._stale.set((sdk,), 0)
+
+    def config_stale(self, sdk: str, fetched_at: float) -> None:
+        """Note that an SDK serves the cached config of that fetch until a fetch succeeds; on the clock of ``now``."""
+        self._ages.set((sdk,), lambda: max(0.0, self._now() - fetched_at))
+        self._stale.set((sdk,), 1)
 
     def config_applied(self, sdk: str) -> None:
         """Count a new config."""
@@ -174,7 +187,8 @@ class Metrics:
     def sdk_removed(self, sdk: str) -> None:
         """Remove the series of an SDK: those of open streams with the last stream, all others at once."""
         for family in (
-            self._messages, self._fetches, self._fetch_seconds, self._changes, self._ages, self._push_seconds,
+            self._messages, self._fetches, self._fetch_seconds, self._changes, self._ages, self._stale,
+            self._push_seconds,
         ):  # fmt: skip
             family.drop(sdk)
         self._leaving.add(sdk)

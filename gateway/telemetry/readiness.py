@@ -1,4 +1,4 @@
-"""Readiness: every first fetch has ended, and at least one SDK has a config.
+"""Readiness: no SDK is loading, and at least one has a config, if only the cached one of an earlier run.
 
 upstream's registry ──► Readiness.check() ──► /readyz
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import frozen
+
+from gateway.telemetry.status import stale_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,7 +21,7 @@ class SdkState(NamedTuple):
     """The state of a configured SDK."""
 
     sdk_id: str
-    loading: bool  # the first fetch has not ended
+    loading: bool  # the first fetch has not ended, and there is no cached config
     serving: bool  # it has a config
 
 
@@ -58,8 +60,14 @@ class Readiness:
         """Return the current result; failing SDKs make the gateway unready only if no SDK has a config."""
         sdks = list(self._sdks())
         reason = self._reason(sdks)
-        states = {sdk.sdk_id: {"serving": sdk.serving, "why": self._why(sdk)} for sdk in sdks}
-        return ReadinessResult(reason is None, {"ready": reason is None, "reason": reason or "ready", "sdks": states})
+        ready, stale = reason is None, self._status.oldest_stale_age is not None
+        states = {sdk.sdk_id: self._state(sdk) for sdk in sdks}
+        return ReadinessResult(ready, {"ready": ready, "stale": stale, "reason": reason or "ready", "sdks": states})
+
+    def _state(self, sdk: SdkState) -> dict[str, Any]:
+        age = self._status.stale_age(sdk.sdk_id)
+        state = {"serving": sdk.serving, "why": self._why(sdk, age)}
+        return state if age is None else state | stale_fields(age)
 
     def _reason(self, sdks: list[SdkState]) -> str | None:
         """Return why the gateway is not ready; None when it is."""
@@ -76,9 +84,12 @@ class Readiness:
             return "the worker processes are not ready yet"
         return None
 
-    def _why(self, sdk: SdkState) -> str:
+    def _why(self, sdk: SdkState, stale_age: int | None) -> str:
         """Return the state of an SDK in words, and what to do about it."""
         error = self._status.last_error(sdk.sdk_id)
+        if stale_age is not None:
+            fetch = "the first fetch has not ended yet" if error is None else f"the latest fetch failed: {error}"
+            return f"serving the cached config, fetched {stale_age} s ago; {fetch}"
         if sdk.serving:
             return "serving" if error is None else f"serving the last good config; the latest fetch failed: {error}"
         if sdk.loading:

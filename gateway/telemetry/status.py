@@ -43,10 +43,11 @@ class _Sdk:
     mode: str
     source_type: str
     health: Health = "initializing"
+    stale_since: float | None = None
     records: deque[_Record] = Factory(lambda: deque(maxlen=RECORD_LIMIT))
 
-    def describe(self) -> dict[str, Any]:
-        return {
+    def describe(self, now: float) -> dict[str, Any]:
+        document = {
             "key": self.key,
             "mode": self.mode,
             "source": {
@@ -55,6 +56,7 @@ class _Sdk:
                 "records": [str(record) for record in self.records] or None,
             },
         }
+        return document if self.stale_since is None else document | stale_fields(now - self.stale_since)
 
 
 @define
@@ -95,6 +97,7 @@ class Status:
 
     An SDK is ``initializing`` until its first record, which makes it healthy or down.  Later a single error has no
     effect, two in a row make it degraded, and one success makes it healthy.
+    One that serves the cached config of an earlier run is degraded where it would be down.
     """
 
     def __init__(self, now: Callable[[], float], process: ProcessStatus | None = None) -> None:
@@ -122,6 +125,7 @@ class Status:
         fresh = _Sdk(mask_sdk_key(key), mode, source_type)
         known = self._sdks.get(sdk_id)
         if known is None or (known.key, known.mode, known.source_type) != (fresh.key, mode, source_type):
+            fresh.stale_since = known.stale_since if known is not None else None
             self._sdks[sdk_id] = fresh
             self._update_root()
 
@@ -136,8 +140,27 @@ class Status:
         if sdk is None:
             return
         sdk.records.append(_Record(self._now(), ok, printable(redact(message))[:MESSAGE_LIMIT]))
-        sdk.health = _health(sdk.health, [record.ok for record in sdk.records])
+        health = _health(sdk.health, [record.ok for record in sdk.records])
+        sdk.health = "degraded" if health == "down" and sdk.stale_since is not None else health
         self._update_root()
+
+    def stale(self, sdk_id: str, fetched_at: float | None) -> None:
+        """Show that an SDK serves the cached config of that fetch, in seconds since 1970; None ends that."""
+        sdk = self._sdks.get(sdk_id)
+        if sdk is not None:
+            sdk.stale_since = fetched_at
+
+    def stale_age(self, sdk_id: str) -> int | None:
+        """Return the age of an SDK's cached config in seconds; None if a fetch has brought or confirmed its config."""
+        sdk = self._sdks.get(sdk_id)
+        if sdk is None or sdk.stale_since is None:
+            return None
+        return _age(self._now() - sdk.stale_since)
+
+    @property
+    def oldest_stale_age(self) -> int | None:
+        """The age of the oldest cached config that is served, in seconds; None if there is none."""
+        return max((age for sdk_id in self._sdks if (age := self.stale_age(sdk_id)) is not None), default=None)
 
     def last_error(self, sdk_id: str) -> str | None:
         """Return the error of the last fetch; None if it succeeded, or before the first one."""
@@ -150,7 +173,7 @@ class Status:
         """Return a new dict for JSON: the fields of ConfigCat Proxy in its order, then ours under ``gateway``."""
         document: dict[str, Any] = {
             "status": self.root,
-            "sdks": {sdk_id: sdk.describe() for sdk_id, sdk in self._sdks.items()},
+            "sdks": {sdk_id: sdk.describe(self._now()) for sdk_id, sdk in self._sdks.items()},
             "cache": {"status": "n/a", "records": None},
         }
         if self._process is not None:
@@ -168,6 +191,15 @@ class Status:
             self._root = "healthy"
         else:
             self._root = "degraded"
+
+
+def stale_fields(age: float) -> dict[str, Any]:
+    """Return the fields of an SDK that serves a cached config, which are not in ConfigCat Proxy."""
+    return {"stale": True, "config_age_seconds": _age(age)}
+
+
+def _age(seconds: float) -> int:
+    return max(0, int(seconds))  # negative after a clock was set back
 
 
 def _health(before: Health, oks: list[bool]) -> Health:

@@ -1,17 +1,20 @@
 """Config JSON from the CDN or from local files: one source per SDK, kept current.
 
     CDN or file ──► Source ──► Sdk ──► Snapshot ──► on_change (streams) · by_id, by_key (web)
+                                └──► ConfigCache: the last good config, for a start without the CDN
 
 Only immutable Snapshots leave this room; a failing upstream leaves the last good one in place.
 """
 
 from __future__ import annotations
 
+from gateway.upstream.file_cache import FileCache
 from gateway.upstream.outcome import Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
 
 __all__ = (
+    "FileCache",
     "Refreshed",
     "Registry",
     "Sdk",

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succe
 
 from gateway import flags
 from gateway.logger import component_logger
+from gateway.text import iso
 from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.http_client import Reactor
     from gateway.settings import Settings
+    from gateway.upstream.config_cache import ConfigCache
 
 _log = component_logger("sdks")
 
@@ -40,7 +42,7 @@ def make_source(plan: Plan, context: SourceContext, network: Network) -> Source:
 class Registry:
     """The SDKs.  All methods and callbacks belong to the reactor thread.
 
-    ``environ`` may name forward proxies; ``in_thread`` runs file reads.
+    ``environ`` may name forward proxies; ``in_thread`` runs file reads; ``cache`` keeps the last good configs.
     ``admit`` is called with (sdk, new Snapshot), which is published once its Deferred has fired;
     ``on_change`` with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
     ``on_added`` with an Sdk before its source starts, and again when it changes between CDN and file;
@@ -65,6 +67,7 @@ class Registry:
         on_credit: OnCredit = lambda _sdk_id, _credit: lambda: None,
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
+        cache: ConfigCache | None = None,
         load: Load = flags.load,
         source: MakeSource = make_source,
     ) -> None:
@@ -78,6 +81,7 @@ class Registry:
         self._reporter = reporter
         self._environ = environ if environ is not None else {}
         self._context = SourceContext(reactor, rng, in_thread)
+        self._cache = cache
         self._load = load
         self._make_source = source
         self._network: Network | None = None
@@ -97,6 +101,17 @@ class Registry:
     def by_key(self, key: str) -> Sdk | None:
         """Return the SDK with that key: never for the empty key, and the first of several with the same key."""
         return self._keys.get(key)
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each SDK that serves its cached config, and for what is wrong with the cache."""
+        found = [] if self._cache is None else self._cache.problems()
+        for sdk in self._sdks.values():
+            if sdk.stale_since is not None:
+                since = iso(sdk.stale_since)
+                found.append(
+                    f"SDK {sdk.id} serves the cached config of {since}: no fetch has succeeded since the start"
+                )
+        return found
 
     def start(self) -> None:
         """Read the CA file and begin to fetch.
@@ -163,11 +178,13 @@ class Registry:
 
     def _begin(self, sdk: Sdk) -> None:
         self._on_added(sdk)
-        sdk.start(self._source(sdk.plan))
+        sdk.start(self._source(sdk.plan), self._settings.upstream.max_bytes)
 
     def _build(self, plan: Plan) -> Sdk:
         clock = self._context.reactor
-        return Sdk(plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit)
+        return Sdk(
+            plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit, cache=self._cache
+        )  # fmt: skip
 
     def _source(self, plan: Plan) -> Source | None:
         assert self._network is not None

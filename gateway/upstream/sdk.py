@@ -1,6 +1,7 @@
 """One configured SDK: its current Snapshot and the fetches that keep it current.
 
 source.wake, refresh ──► FetchQueue ──► source.fetch ──► compile ──► record ──► snapshot, on_change, status, callers
+config cache, at start ──► compile ──► snapshot, on_change          until the first good fetch ──► config cache
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from gateway.deferreds import supervise
+from gateway.deferreds import fire_within, supervise
 from gateway.flags import Attribute, ConfigError, Snapshot
 from gateway.logger import component_logger
 from gateway.settings import mask_sdk_key
+from gateway.text import iso
+from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
 from gateway.upstream.flag_warnings import FlagWarnings
 from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome, Refreshed
@@ -21,6 +24,7 @@ from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from gateway.upstream.config_cache import ConfigCache, Entry
     from gateway.upstream.plan import Plan
     from gateway.upstream.source import Source
 
@@ -44,22 +48,27 @@ class Reporter(Protocol):
     def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
         """Count one fetch; ``outcome`` is ``changed``, ``not_modified`` or the value of a ``Kind``."""
 
+    def stale(self, sdk_id: str, fetched_at: float | None) -> None:
+        """Show that an SDK serves the cached config of that fetch, in Unix seconds; None when a fetch has succeeded."""
+
 
 class Sdk:
     """One SDK of the settings.  It is the same object through reloads, unless its key changes.
 
     ``snapshot`` is None until the first good config; from then on it is always the last good one that was admitted.
-    ``loading`` is true until the first fetch has ended, with or without a config.  All methods belong to the reactor
-    thread; for the callbacks see ``Registry``.
+    ``loading`` is true until the first fetch has ended, with or without a config, or a cached config is in use.
+    ``stale_since`` is when that one was fetched, in Unix seconds; None as soon as a fetch has succeeded.
+    All methods belong to the reactor thread; for the callbacks see ``Registry``.
     """
 
     def __init__(
         self, plan: Plan, clock: IReactorTime, load: Load, reporter: Reporter, admit: Admit, on_change: OnChange,
-        on_credit: OnCredit,
+        on_credit: OnCredit, *, cache: ConfigCache | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.snapshot: Snapshot | None = None
         self.loading = True
+        self.stale_since: float | None = None
         self._clock = clock
         self._load = load
         self._reporter = reporter
@@ -72,6 +81,7 @@ class Sdk:
         self._source: Source | None = None
         self._failing: Kind | None = None  # of the last fetch
         self._flag_warnings = FlagWarnings(plan.id)
+        self._kept = KeptConfig(cache, clock, plan.key) if cache is not None else None
         self._fetches = FetchQueue(clock, lambda: Deferred.fromCoroutine(self._fetch()))
 
     @property
@@ -116,11 +126,21 @@ class Sdk:
 
         return self._fetches.request(limited=limited).addBoth(ended)
 
-    def start(self, source: Source | None) -> None:
-        """Begin to fetch from ``source``; None for an SDK whose key is refused."""
+    def start(self, source: Source | None, max_bytes: int) -> None:
+        """Serve the cached config, if there is one, and begin to fetch from ``source``; None for a refused key.
+
+        ``max_bytes`` is the limit of a cached config JSON.
+        """
         self._attach(source)
-        if source is not None:
+        if source is None:
+            return
+        if self._kept is None or not source.remote:
             self._fetches.wake()
+            return
+        cached = self._kept.read(max_bytes).addCallback(self._serve_cached)
+        supervise(cached, _log, "SDK {sdk_id}: the cached config could not be used", sdk_id=self.id)
+        # The fetch comes second, so that one that fails at once does not end the loading without a config.
+        fire_within(self._clock, cached, READ_SECONDS).addCallback(lambda _: self._fetches.wake())
 
     def replace(self, source: Source | None) -> Deferred[None]:
         """Change the source; the last good config stays until the new one delivers.
@@ -142,6 +162,9 @@ class Sdk:
         source, self._source = self._source, None
         ended = self._fetches.stop()
         self._end_loading()
+        if self._kept is not None:
+            kept = self._kept
+            ended.addCallback(lambda _: kept.stop())
         return ended.addCallback(lambda _: source.stop() if source is not None else None)
 
     def _attach(self, source: Source | None) -> None:
@@ -174,6 +197,8 @@ class Sdk:
         if changed:
             self._admit_newest()
         await self._newest_published()
+        if not isinstance(outcome, Failed):
+            self._confirmed(source, began, changed=changed)
         self._end_loading()
         if isinstance(outcome, Failed):
             return Refreshed(f"config fetch failed: {outcome.reason}")
@@ -183,14 +208,52 @@ class Sdk:
         """Make a fetched body the newest config."""
         if not isinstance(outcome, Fetched) or (self._newest is not None and self._newest.body == outcome.body):
             return outcome
+        candidate = self._candidate(outcome.body, outcome.etag)
+        if isinstance(candidate, Failed):
+            return candidate
+        self._newest = candidate
+        return outcome
+
+    def _candidate(self, body: bytes, etag: str) -> Snapshot | Failed:
+        """Compile a config without using it."""
         try:
-            self._newest = self._load(outcome.body, outcome.etag, self._newest)
+            return self._load(body, etag, self._newest)
         except ConfigError as error:
             return Failed(Kind.CONFIG, f"invalid config JSON content: {error}")
         except Exception:  # noqa: BLE001 - an error in the compiler must not end the fetching
             _log.failure("SDK {sdk_id}: the config cannot be compiled", sdk_id=self.id)
             return Failed(Kind.CONFIG, "invalid config JSON content: it cannot be compiled")
-        return outcome
+
+    def _serve_cached(self, entry: Entry | None) -> None:
+        """Publish a cached config, unless a fetch was faster; it is not recorded, since an earlier run did that."""
+        if entry is None or self._newest is not None or self._source is None or not self._source.remote:
+            return
+        cached = self._candidate(entry.body, entry.etag)
+        if isinstance(cached, Failed):
+            _log.warn("SDK {sdk_id}: the cached config is ignored: {reason}", sdk_id=self.id, reason=cached.reason)
+            return
+        self._newest = cached
+        self.stale_since = entry.fetched_at / 1000
+        self._reporter.stale(self.id, self.stale_since)
+        at = iso(self.stale_since)
+        _log.info("SDK {sdk_id}: the cached config of {at} is served until a fetch succeeds", sdk_id=self.id, at=at)
+        self._publish(cached)
+        self._end_loading()
+
+    def _confirmed(self, source: Source, began: float, *, changed: bool) -> None:
+        """Note that a fetch has brought or confirmed the config in use, and keep that for the next start."""
+        current = self.snapshot
+        if current is None:
+            return
+        if self.stale_since is not None:
+            self.stale_since = None
+            self._reporter.stale(self.id, None)
+            if not changed:
+                # What the outbox compares the next change with: it may be new, or have missed the end of the last run.
+                recorded = self._admit(self, current)
+                supervise(recorded, _log, "SDK {sdk_id}: the config could not be recorded", sdk_id=self.id)
+        if self._kept is not None and source.remote:
+            self._kept.confirm(current.body, current.etag, began)
 
     def _admit_newest(self) -> None:
         """Publish the newest config once it is admitted, even if its source is replaced meanwhile."""

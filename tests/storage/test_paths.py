@@ -1,4 +1,4 @@
-"""The path of the database."""
+"""The default paths of the database and of the config cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage import outbox_path
+from gateway.storage import config_cache_path, outbox_path
 
 HOME = Path("/home/gw")
 
@@ -25,3 +25,26 @@ HOME = Path("/home/gw")
 def test_settings_then_systemd_then_the_users_state(configured: str, environ: dict[str, str], expected: str) -> None:
     """The first one that is set is used."""
     assert outbox_path(configured, environ, HOME) == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("configured", "environ", "expected"),
+    [
+        ("/var/x", {"STATE_DIRECTORY": "/var/lib/fg"}, "/var/x"),
+        ("", {"STATE_DIRECTORY": "/var/lib/fg", "XDG_STATE_HOME": "/s"}, "/var/lib/fg/configs"),
+        ("", {"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}, "/var/lib/a/configs"),
+        ("", {"XDG_STATE_HOME": "/s"}, "/s/flaggateway/configs"),
+        ("", {"XDG_STATE_HOME": "relative"}, None),
+        ("", {}, None),
+    ],
+)
+@pytest.mark.parametrize("home", ["/", "/nonexistent"])
+def test_configs_without_a_home(configured: str, environ: dict[str, str], expected: str | None, home: str) -> None:
+    """The user of a service may have none, and then nothing is kept unless a directory is named."""
+    path = config_cache_path(configured, environ, Path(home))
+    assert path == (None if expected is None else Path(expected))
+
+
+def test_configs_below_the_home(tmp_path: Path) -> None:
+    """As for the outbox."""
+    assert config_cache_path("", {}, tmp_path) == tmp_path / ".local" / "state" / "flaggateway" / "configs"

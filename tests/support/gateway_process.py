@@ -55,7 +55,8 @@ class GatewayProcess:
         """Take the settings as the YAML file would have them; ports are filled in where they are missing."""
         self.settings = settings
         self.home = home
-        self._env = {key: value for key, value in os.environ.items() if not key.startswith("CONFIGCAT_")} | (env or {})
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONFIGCAT_")}
+        self._env = inherited | {"XDG_STATE_HOME": str(home / "state")} | (env or {})
         self._python = python
         self._twistd_options = twistd_options
         self._process: subprocess.Popen[bytes] | None = None

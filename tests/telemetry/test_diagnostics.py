@@ -124,6 +124,15 @@ def test_readyz_follows_the_sdks_and_the_shutdown(port):
     assert 503 == port.ask("/readyz").code
 
 
+def test_the_age_of_a_cached_config_is_a_header_of_status_and_readyz(port):
+    """Of the oldest one, in whole seconds; absent on other pages, and once a fetch has succeeded."""
+    port.status.stale("a", -90.0)
+    ages = {path: port.ask(path).headers.get("x-flaggateway-config-age") for path in ("/status", "/readyz", "/livez")}
+    assert {"/status": "90", "/readyz": "90", "/livez": None} == ages
+    port.status.stale("a", None)
+    assert "x-flaggateway-config-age" not in port.ask("/readyz").headers
+
+
 def test_root_lists_the_pages(port):
     """The page / lists all pages."""
     assert b"/livez\n/metrics\n/readyz\n/status\n" == port.ask("/").body

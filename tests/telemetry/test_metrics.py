@@ -251,3 +251,23 @@ def test_counting_an_answer_is_cheap(metrics):
     metrics.answered("/x", "GET", 200, 0.001)
     best = min(timeit.repeat(lambda: metrics.answered("/x", "GET", 200, 0.001), number=2000, repeat=7)) / 2000
     assert best < 20e-6
+
+
+def test_a_cached_config_is_stale_until_a_fetch_succeeds(metrics, now):
+    """Its age counts from the fetch of the earlier run, through failed fetches; a removed SDK has no series."""
+    metrics.config_stale("a", 900.0)
+    metrics.fetched("a", "connect", 0.1)
+    now.seconds = 1010.0
+    assert (1, 110) == (
+        value(metrics, "flaggateway_config_stale", sdk_id="a"),
+        value(metrics, "flaggateway_config_age_seconds", sdk="a"),
+    )
+    metrics.fetched("a", "not_modified", 0.1)
+    assert (0, 0) == (
+        value(metrics, "flaggateway_config_stale", sdk_id="a"),
+        value(metrics, "flaggateway_config_age_seconds", sdk="a"),
+    )
+    metrics.fetched("b", "connect", 0.1)
+    assert 0 == value(metrics, "flaggateway_config_stale", sdk_id="b")
+    metrics.sdk_removed("a")
+    assert {"b"} == labels_of(metrics, "flaggateway_config_stale", "sdk_id")

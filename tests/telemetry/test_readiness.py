@@ -68,3 +68,20 @@ def test_every_check_reads_the_current_states():
     assert 503 == readiness.check().code
     states[0] = ("a", False, True)
     assert 200 == readiness.check().code
+
+
+def test_a_cached_config_is_ready_and_stale_with_its_age():
+    """The texts name the age and what the fetch does; without one, ``stale`` is false."""
+    status = Status(lambda: 1000.0)
+    status.add("a", "k", "online", "remote")
+    readiness = readiness_of(("a", False, True), ("b", False, False), status=status)
+    assert (False, {"serving", "why"}) == (readiness.check().body["stale"], set(readiness.check().body["sdks"]["a"]))
+    status.stale("a", 700.0)
+    result = readiness.check()
+    assert (200, True, True) == (result.code, result.body["ready"], result.body["stale"])
+    waiting = "serving the cached config, fetched 300 s ago; the first fetch has not ended yet"
+    assert {"serving": True, "why": waiting, "stale": True, "config_age_seconds": 300} == result.body["sdks"]["a"]
+    assert "stale" not in result.body["sdks"]["b"]
+    status.record("a", False, "config fetch failed")
+    failed = "serving the cached config, fetched 300 s ago; the latest fetch failed: config fetch failed"
+    assert failed == readiness.check().body["sdks"]["a"]["why"]

@@ -210,3 +210,46 @@ def test_gateway_section_has_version_uptime_streams_and_reloads():
     process.reloaded(AT)
     section = status.document()["gateway"]
     assert ("applied", [], 2) == (section["last_reload"]["outcome"], section["reload_errors"], section["reloads"])
+
+
+def test_a_cached_config_is_shown_with_its_age_until_a_fetch_succeeds():
+    """Two fields of our own follow those of ConfigCat Proxy; a clock that was set back gives no negative age."""
+    status = status_of()
+    status.stale("a", AT - 90.5)
+    sdk = status.document()["sdks"]["a"]
+    assert (["key", "mode", "source", "stale", "config_age_seconds"], True, 90) == (
+        list(sdk),
+        sdk["stale"],
+        sdk["config_age_seconds"],
+    )
+    assert (90, 90) == (status.stale_age("a"), status.oldest_stale_age)
+    status.stale("a", AT + 10)
+    assert 0 == status.stale_age("a")
+    status.stale("a", None)
+    assert ["key", "mode", "source"] == list(status.document()["sdks"]["a"])
+    assert (None, None) == (status.stale_age("a"), status.oldest_stale_age)
+
+
+def test_an_sdk_with_a_cached_config_is_degraded_instead_of_down():
+    """Its flags are served, which ``down`` would deny."""
+    status = status_of()
+    status.stale("a", AT - 90)
+    for _ in range(3):
+        status.record("a", False, "config fetch failed")
+        assert ("degraded", "degraded") == (source_of(status)["status"], status.root)
+    status.record("a", True, "config fetched")
+    assert "healthy" == source_of(status)["status"]
+
+
+def test_the_oldest_cached_config_counts_and_unknown_sdks_do_not():
+    """A removed SDK takes its age with it; another source keeps it."""
+    status = status_of()
+    status.add("b", KEY, "online", "remote")
+    status.stale("a", AT - 10)
+    status.stale("b", AT - 20)
+    status.stale("c", AT - 30)
+    assert (20, None) == (status.oldest_stale_age, status.stale_age("c"))
+    status.add("b", KEY, "offline", "file")
+    assert 20 == status.stale_age("b")
+    status.remove("b")
+    assert 10 == status.oldest_stale_age

@@ -40,12 +40,16 @@ class Remembering:
     def __init__(self) -> None:
         self.records: list[tuple[str, bool, str]] = []
         self.measured: list[tuple[str, str, float]] = []
+        self.stale_calls: list[tuple[str, float | None]] = []
 
     def record(self, sdk_id: str, ok: bool, message: str) -> None:
         self.records.append((sdk_id, ok, message))
 
     def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
         self.measured.append((sdk_id, outcome, seconds))
+
+    def stale(self, sdk_id: str, fetched_at: float | None) -> None:
+        self.stale_calls.append((sdk_id, fetched_at))
 
     @property
     def messages(self) -> list[str]:

@@ -71,7 +71,11 @@ class Settings(Section, frozen=True):
     ] = Project()
     grpc: Annotated[Grpc, option("The gRPC server.", restart=True, unsupported="warn")] = Grpc()
     cache: Annotated[
-        Cache, option("Shared caches of config JSON; if several are enabled: redis before mongodb before dynamodb.")
+        Cache,
+        option(
+            "Caches of config JSON: files of this gateway, and caches that several gateways share; "
+            "if several of the latter are enabled: redis before mongodb before dynamodb."
+        ),
     ] = Cache()
     profile: Annotated[
         Profile, option("SDKs from a proxy profile of the dashboard.", restart=True, unsupported="warn")

@@ -105,6 +105,22 @@ class HttpProxy(Section, frozen=True):
     ] = ""
 
 
+class CacheFile(Section, frozen=True):
+    """The last good config of each SDK on disk; not in ConfigCat Proxy."""
+
+    enabled: Annotated[
+        bool,
+        option("Keep the last good config of each SDK on disk, and serve it after a start until a fetch succeeds."),
+    ] = True
+    path: Annotated[
+        str,
+        option(
+            "Directory of these configs; empty means `configs` in the state directory. It is created if it is missing.",
+            example="/var/lib/flaggateway/configs",
+        ),
+    ] = ""
+
+
 class Upstream(Section, frozen=True):
     """Fetching of config JSON; not in ConfigCat Proxy."""
 

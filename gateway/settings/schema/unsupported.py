@@ -8,6 +8,7 @@ from msgspec import field
 
 from gateway.settings.schema.base import SHORT_INTERVAL, Log, Section, Tls
 from gateway.settings.schema.option import option
+from gateway.settings.schema.sdk import CacheFile
 
 
 class KeepAlive(Section, frozen=True):
@@ -65,8 +66,16 @@ class DynamoDb(Section, frozen=True):
 
 
 class Cache(Section, frozen=True):
-    """Shared caches of config JSON."""
+    """Caches of config JSON; those that several gateways share are not supported yet."""
 
+    file: Annotated[
+        CacheFile,
+        option(
+            "The last good configs on disk; not used by SDKs that read a local file.",
+            restart=True,
+            not_in_configcat_proxy=True,
+        ),
+    ] = CacheFile()
     redis: Annotated[Redis, option("Redis.", restart=True, unsupported="warn")] = Redis()
     mongodb: Annotated[MongoDb, option("MongoDB.", restart=True, unsupported="warn")] = MongoDb()
     dynamodb: Annotated[DynamoDb, option("DynamoDB.", restart=True, unsupported="warn")] = DynamoDb()
