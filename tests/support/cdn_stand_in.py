@@ -15,11 +15,11 @@ SDK_KEY = "configcat-sdk-1/0123456789abcdefghijkl/lkjihgfedcba9876543210"
 class CdnStandIn(ThreadedServer):
     """Serves one config JSON on every path; use it as a context manager."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        """Begin with this config."""
+    def __init__(self, config: dict[str, Any], port: int = 0) -> None:
+        """Begin with this config; port 0 takes a free port."""
         self.set(config)
         self.requests: list[str] = []
-        super().__init__(self._handler())
+        super().__init__(self._handler(), port)
         self.url = f"http://127.0.0.1:{self.port}"
 
     def set(self, config: dict[str, Any]) -> None:
