@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from gateway.export import Collector
     from gateway.flags import Result, User
     from gateway.settings import Sdk as SdkSettings
+    from gateway.streams import Hub
     from gateway.web.auth import Network
-    from gateway.web.ports import Hub, RefusalReason, Registry
+    from gateway.web.ports import RefusalReason, Registry
     from gateway.web.stream_token import StreamTokens
 
 _log = component_logger("http.sse")  # the level of streams applies, not that of requests

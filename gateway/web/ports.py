@@ -1,4 +1,4 @@
-"""What the web room needs of its neighbours, as Protocols: SDKs, the hubs of their streams, metrics of requests."""
+"""What the web room needs of its neighbours, as Protocols: SDKs and metrics of requests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from gateway.flags import Attribute, Snapshot, User
-    from gateway.streams import KnownConfigs, Outlet, StreamOptions
+    from gateway.flags import Attribute, Snapshot
     from gateway.upstream import Refreshed
 
 RefusalReason = Literal["connections", "address"]
@@ -57,34 +56,6 @@ class Registry(Protocol):
 
     def by_key(self, key: str) -> Sdk | None:
         """Return the SDK with this key; None for the empty key."""
-
-
-class Subscriber(Protocol):
-    """An open stream."""
-
-    def pause(self) -> None:
-        """Stop writing: the transport is full."""
-
-    def resume(self) -> None:
-        """Write again, beginning with what changed meanwhile."""
-
-    def close(self) -> None:
-        """Remove the stream from the hub; safe to call twice."""
-
-
-class Hub(Protocol):
-    """The streams of one SDK."""
-
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """The config that the streams are brought up to."""
-
-    @property
-    def known_configs(self) -> KnownConfigs:
-        """The configs that this process has had."""
-
-    def subscribe(self, key: str | None, user: User | None, outlet: Outlet, options: StreamOptions) -> Subscriber:
-        """Open a stream of one flag, or of all when ``key`` is None, and write its first event to ``outlet``."""
 
 
 class WebMetrics(Protocol):

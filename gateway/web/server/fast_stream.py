@@ -10,8 +10,8 @@ from zope.interface import implementer
 from gateway.web.server.socket_options import configure_stream
 
 if TYPE_CHECKING:
+    from gateway.streams import Hub, Subscriber
     from gateway.web.context import OpenStreams
-    from gateway.web.ports import Hub, Subscriber
     from gateway.web.server.write_batch import PlainWriter
     from gateway.web.values import StreamReply
 

@@ -14,8 +14,8 @@ from gateway.web.server.socket_options import configure_stream
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from gateway.streams import Hub, Subscriber
     from gateway.web.context import OpenStreams
-    from gateway.web.ports import Hub, Subscriber
     from gateway.web.server.klein_request import KleinRequest
     from gateway.web.values import StreamReply
 
