@@ -28,22 +28,24 @@ class OutboxFile:
 
     database: Path | None
 
-    def settings(self) -> Settings:
-        """Return the gateway's settings.
+    def settings(self, *sections: str) -> Settings:
+        """Return the gateway's settings, of which these sections can be used; others may have problems.
 
-        :raises click.ClickException: if they cannot be used.
+        :raises click.ClickException: if one of these sections cannot be used.
         """
         loaded = settings_sources().file().read()
-        if loaded.settings is None:
-            text = "the settings cannot be used, see: flaggateway check; or name the outbox file with --database"
-            raise click.ClickException(text)
-        return loaded.settings
+        settings = loaded.settings_for(*sections)
+        if settings is None:
+            lines = [str(problem) for problem in loaded.problems_of(*sections)]
+            hint = "mend this, or name the outbox file with --database"
+            raise click.ClickException("\n".join(["the settings cannot be used:", *lines, hint]))
+        return settings
 
     def endpoints(self) -> list[str] | None:
         """Return the names of the configured endpoints; None if only the path is known."""
         if self.database is not None and settings_sources().config is None:
             return None
-        return [endpoint.name for endpoint in self.settings().webhooks]
+        return [endpoint.name for endpoint in self.settings("webhooks").webhooks]
 
     def path(self) -> Path:
         """Return the path of an existing file.
@@ -55,7 +57,7 @@ class OutboxFile:
         else:
             from gateway.storage import outbox_path
 
-            configured = self.settings().outbox.path
+            configured = self.settings("outbox").outbox.path
             path = outbox_path(configured, settings_sources().environ(), Path.home())
             if not configured and not _exists(path) and _exists(UNIT_FILE):
                 return UNIT_FILE

@@ -43,6 +43,21 @@ class Loaded:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     path: str = ""  # of the file that was read; empty without a file
+    readable: Settings | None = None  # as set, with defaults for unusable values; None if there was nothing to read
+    unusable: tuple[Path, ...] = ()  # options whose value has a wrong form, so that ``readable`` has a default for them
+
+    def settings_for(self, *sections: str) -> Settings | None:
+        """Return settings in which these sections are as set, whatever is wrong elsewhere; None if they are unusable.
+
+        Rules are not checked: a section may name a file that does not exist.
+        """
+        if any(not path or path[0] in sections for path in self.unusable):
+            return None
+        return self.readable
+
+    def problems_of(self, *sections: str) -> tuple[Problem, ...]:
+        """Return the problems of these sections, and those of the whole file."""
+        return tuple(each for each in self.problems if not each.path or re.split(r"[.\[]", each.path)[0] in sections)
 
 
 def load(
@@ -55,6 +70,7 @@ def load(
     """
     reader = SettingsReader(environ)
     written = reader.settings(_parse(text, path, reader))
+    unusable = tuple(reader.invalid)
     for finding in (*errors(written, exists), *outgoing_errors(written, exists)):
         _report(finding, reader)
     doubtful = [
@@ -63,7 +79,15 @@ def load(
     ]
     found = (*_unsupported(reader), *_unknown(reader), *doubtful)
     problems = tuple(reader.problems)
-    return Loaded(settings=None if problems else effective(written), problems=problems, warnings=found, path=path)
+    settings = effective(written)
+    return Loaded(
+        settings=None if problems else settings,
+        problems=problems,
+        warnings=found,
+        path=path,
+        readable=settings,
+        unusable=unusable,
+    )
 
 
 def _parse(text: str | None, path: str, reader: SettingsReader) -> Node | None:

@@ -101,3 +101,40 @@ def test_the_settings_file_may_be_named_before_and_after_the_sub_command(runner,
     result = runner.invoke(main, [str(settings) if each == "FILE" else each for each in arguments])
     assert (0, "no deliveries\n") == (result.exit_code, result.output)
     assert sqlite3.connect(outbox).execute("SELECT count(*) FROM messages").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sdks: {shop: {}}\n", "http: {port: text}\n", "webhooks: [{name: ops, url: x, ca_file: /nowhere}]\n"]
+)
+def test_deliveries_needs_only_the_settings_that_it_uses(runner, tmp_path, text):
+    """The gateway would not start with these settings, but its outbox can be read."""
+    outbox = tmp_path / "outbox.sqlite3"
+    DirectStore(str(outbox)).connection.close()
+    settings = tmp_path / "flaggateway.yml"
+    settings.write_text(f"{text}outbox: {{path: {outbox}}}\n")
+    assert 1 == runner.invoke(main, ["check", "-c", str(settings)]).exit_code
+    result = runner.invoke(main, ["deliveries", "-c", str(settings), "list", "--json"])
+    assert (0, "[]\n") == (result.exit_code, result.output)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "reason"),
+    [
+        ("outbox: {path: [a]}\n", ["list"], "outbox.path (line 1, column 16): wrong type"),
+        ("webhooks: ops\noutbox: {path: OUTBOX}\n", ["test", "ops"], "webhooks (line 1, column 11): wrong type"),
+        ("a: [\n", ["list"], "failed to parse YAML"),
+        (None, ["list"], "does not exist"),
+    ],
+)
+def test_deliveries_names_the_setting_that_stops_it(runner, tmp_path, text, arguments, reason):
+    """Only problems of the settings that the command uses are shown."""
+    outbox = tmp_path / "outbox.sqlite3"
+    DirectStore(str(outbox)).connection.close()
+    settings = tmp_path / "flaggateway.yml"
+    if text is not None:
+        settings.write_text(text.replace("OUTBOX", str(outbox)))
+    result = runner.invoke(main, ["deliveries", "-c", str(settings), *arguments])
+    assert 1 == result.exit_code
+    assert reason in result.output
+    assert "at least 1 SDK" not in result.output
+    assert "--database" in result.output
