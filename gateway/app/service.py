@@ -162,7 +162,7 @@ class Gateway(Service):
             # In the reactor turn in which the fetches start, so that the result of each one is recorded.
             self._database.configure(settings, database)
         except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, TrustError) as error:
-            reason = listen_error_text(error) if isinstance(error, CannotListenError) else str(error)
+            reason = listen_error_text(error, settings) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)
             raise SystemExit(1) from None
         self._server.start()

@@ -10,7 +10,7 @@ import os
 import socket
 import sqlite3
 from contextlib import closing, suppress
-from errno import EADDRINUSE, EADDRNOTAVAIL
+from errno import EADDRINUSE
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,12 +66,12 @@ def _runs(settings: Settings) -> bool:
 
 
 def _ports(settings: Settings) -> Iterator[tuple[str, str]]:
-    for section, server in (("http", settings.http), ("diag", settings.diag)):
+    from gateway.serving import listen_error
+
+    for server in (settings.http, settings.diag):
         error = _port_error(server.port, server.bind) if server.enabled else None
         if error is not None:
-            option = "bind" if error.errno == EADDRNOTAVAIL else "port"
-            place = f"port {server.port} on {server.bind or 'all addresses'}"
-            yield f"{section}.{option}", f"{place} cannot be opened: {error.strerror}"
+            yield listen_error(error, settings, server.port, server.bind)
 
 
 def _port_error(port: int, bind: str) -> OSError | None:

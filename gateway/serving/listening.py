@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from errno import EADDRINUSE
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, EPERM
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import CannotListenError
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTCP
+
+    from gateway.settings import Settings
 
 BACKLOG = 4096  # connections that wait in the kernel: thousands of browsers return within seconds after a restart
 ALL_ADDRESSES = "::"  # IPv6 and, on Linux, IPv4
@@ -30,7 +32,28 @@ def listen(reactor: IReactorTCP, port: int, factory: IProtocolFactory, bind: str
         return reactor.listenTCP(port, typed, BACKLOG)  # a host without IPv6
 
 
-def listen_error_text(error: CannotListenError) -> str:
-    """Return which port could not be opened, and why."""
-    reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-    return f"port {error.port} on {error.interface or 'all addresses'} cannot be opened: {reason}"
+def listen_error(error: OSError, settings: Settings, port: int, bind: str) -> tuple[str, str]:
+    """Return the option that names a port which could not be opened, and the reason."""
+    diag = settings.diag
+    # Both servers may have one port, on different addresses.
+    same = diag.enabled and diag.port == port and (diag.bind or ALL_ADDRESSES) == (bind or ALL_ADDRESSES)
+    section = "diag" if same else "http"
+    option = f"{section}.bind" if error.errno == EADDRNOTAVAIL else f"{section}.port"
+    hint = ""
+    if error.errno == EADDRINUSE:
+        hint = f"; stop the program that uses it (ss -ltnp sport = :{port}), or set another port"
+    elif error.errno in {EACCES, EPERM}:
+        hint = "; ports below 1024 need the capability CAP_NET_BIND_SERVICE, or set a higher port"
+    elif error.errno == EADDRNOTAVAIL:
+        hint = "; this machine does not have the address"
+    reason = error.strerror or str(error)
+    place = "all addresses" if bind in {"", ALL_ADDRESSES} else bind
+    return option, f"port {port} on {place} cannot be opened: {reason}{hint}"
+
+
+def listen_error_text(error: CannotListenError, settings: Settings) -> str:
+    """Return in one line which option names the port that could not be opened, and why."""
+    cause = error.socketError
+    cause = cause if isinstance(cause, OSError) else OSError(None, str(cause))
+    option, text = listen_error(cause, settings, error.port, error.interface or "")
+    return f"{option}: {text}"

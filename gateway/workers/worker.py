@@ -135,7 +135,7 @@ class Worker:
             factory = self._server.factory()
             self._server.adopt_port(listen_shared(self._reactor, http.port, factory, http.bind))
         except (CannotListenError, TlsError) as error:
-            reason = listen_error_text(error) if isinstance(error, CannotListenError) else str(error)
+            reason = listen_error_text(error, self._started) if isinstance(error, CannotListenError) else str(error)
             self.link.send(protocol.StartFailed(reason))
             self.link.close()
             return

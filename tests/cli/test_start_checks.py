@@ -54,7 +54,9 @@ def test_a_taken_port_is_a_problem_of_its_option(check, ports):
             taken.listen()
             status, problems = check()
         assert 1 == status
-        assert {f"{name}.port": f"port {port} on 127.0.0.1 cannot be opened: Address already in use"} == problems
+        ((option, text),) = problems.items()
+        assert f"{name}.port" == option
+        assert f"port {port} on 127.0.0.1 cannot be opened: Address already in use; stop the program" in text
 
 
 def test_an_address_of_another_host_is_a_problem_of_bind(check, ports):

@@ -199,7 +199,7 @@ def test_a_taken_port_ends_the_start_with_one_clear_line(gateway_process: Start,
         with pytest.raises(DidNotStart) as raised:
             gateway_process({"sdks": {"shop": local(config)}, "http": {"port": port}})
     assert "ended with 1" in str(raised.value)
-    assert f"port {port} on 127.0.0.1 cannot be opened: Address already in use" in str(raised.value)
+    assert f"http.port: port {port} on 127.0.0.1 cannot be opened: Address already in use" in str(raised.value)
     assert "Traceback" not in str(raised.value)
 
 

@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.error import CannotListenError
 
 from gateway.serving import listen_error_text
+from gateway.settings import Settings
 from gateway.workers import reuseport
 
 HOME = "127.0.0.1"
@@ -51,7 +52,8 @@ def test_a_port_on_which_another_process_listens_is_not_reserved(stack: ExitStac
     port = other.getsockname()[1]
     with pytest.raises(CannotListenError) as failed:
         reuseport.reserve_port(port, HOME)
-    assert f"port {port} on 127.0.0.1 cannot be opened: Address already in use" == listen_error_text(failed.value)
+    text = listen_error_text(failed.value, Settings())
+    assert text.startswith(f"http.port: port {port} on 127.0.0.1 cannot be opened: Address already in use")
 
 
 def test_a_reserved_port_is_protected_before_a_worker_listens(stack: ExitStack) -> None:
@@ -109,4 +111,4 @@ def test_an_address_that_the_host_does_not_have_is_named() -> None:
     """The error text contains the address."""
     with pytest.raises(CannotListenError) as failed:
         reuseport.reserve_port(1, "192.0.2.1")
-    assert "port 1 on 192.0.2.1 cannot be opened" in listen_error_text(failed.value)
+    assert "http.bind: port 1 on 192.0.2.1 cannot be opened" in listen_error_text(failed.value, Settings())
