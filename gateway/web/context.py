@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.export import Collector
     from gateway.flags import Result, User
+    from gateway.settings import OtherAttributes
     from gateway.settings import Sdk as SdkSettings
     from gateway.streams import Hub
     from gateway.web.auth import Network
@@ -125,6 +126,7 @@ class Context:
     on_all_evaluated: Callable[[Sequence[Result], User | None], None] | None = None  # all flags at once
     stream_refused: Callable[[RefusalReason], None] = field(default=lambda _reason: None)
     stream_tokens: StreamTokens | None = None  # None without OFREP streams
+    other_attributes: OtherAttributes = "convert"  # of OFREP contexts
     state: WebState = field(factory=WebState)
     encodings: ConfigEncodings = field(factory=ConfigEncodings)
     key_lists: dict[str, tuple[object, bytes]] = field(factory=dict)  # SDK id -> snapshot, the answer of /api/keys

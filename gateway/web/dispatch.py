@@ -85,6 +85,7 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
         on_evaluated=None if collector is None else collector.record,
         on_all_evaluated=None if collector is None or not exporter.bulk else collector.record_all,
         stream_tokens=tokens,
+        other_attributes=http.ofrep.other_attributes,
     )
     policies = _policies(http, webhook)
     routes = tuple(

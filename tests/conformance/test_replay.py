@@ -25,6 +25,9 @@ BULK = "/ofrep/v1/evaluate/flags"
 def site_for(variant: str) -> MemorySite:
     body = json.dumps(RECORDED["config_json"]).encode()
     settings = {key: value for key, value in RECORDED["settings"][variant].items() if key in ("http", "sdks")}
+    # ConfigCat Proxy refuses booleans, nulls and objects in a context, which this gateway's default converts.
+    http = settings.get("http", {})
+    settings["http"] = {**http, "ofrep": {**http.get("ofrep", {}), "other_attributes": "reject"}}
     return MemorySite(body, settings, etag='"' + hashlib.sha1(body).hexdigest() + '"')
 
 

@@ -2,7 +2,7 @@
 
 from gateway.settings.schema.base import BasicAuth, Certificate, Level, Log, Section, Tls
 from gateway.settings.schema.diag import Diag, Metrics, OnByDefault, Otlp
-from gateway.settings.schema.http import Api, CdnProxy, Cors, Http, Ofrep, Sse, Webhook
+from gateway.settings.schema.http import Api, CdnProxy, Cors, Http, Ofrep, OtherAttributes, Sse, Webhook
 from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, Outbox
 from gateway.settings.schema.root import Settings
 from gateway.settings.schema.sdk import Sdk, Upstream
@@ -23,6 +23,7 @@ __all__ = (
     "Metrics",
     "Ofrep",
     "OnByDefault",
+    "OtherAttributes",
     "Otlp",
     "Outbox",
     "Sdk",

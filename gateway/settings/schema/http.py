@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from gateway.settings.schema.base import BasicAuth, Log, Section
 from gateway.settings.schema.option import option
 
+OtherAttributes = Literal["convert", "ignore", "reject"]
 ResponseHeaders = Annotated[
     dict[str, str], option("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
 ]
@@ -51,6 +52,15 @@ class Api(Section, frozen=True):
 
 class Ofrep(Api, frozen=True):
     """Routes of the OpenFeature Remote Evaluation Protocol."""
+
+    other_attributes: Annotated[
+        OtherAttributes,
+        option(
+            "What happens to attributes of a context that are a boolean, null or an object: `convert` reads booleans "
+            "as the texts `true` and `false` and ignores the rest, `ignore` ignores all, `reject` answers 400.",
+            not_in_configcat_proxy=True,
+        ),
+    ] = "convert"
 
 
 class CdnProxy(Section, frozen=True):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.flags import Attribute
+    from gateway.settings import OtherAttributes
 
 Attributes = dict[str, str | float | tuple[str, ...]]
 QUICK_LIMIT = 12 * 1024  # bytes; no attribute of so small a body can exceed the limits, which only the other way checks
@@ -80,8 +81,10 @@ def read_eval_all(text: bytes) -> Mapping[str, Attribute] | None:
     return read_attributes(found["user"]) if "user" in found else None
 
 
-def read_context(text: bytes) -> dict[str, Attribute] | None:
+def read_context(text: bytes, other: OtherAttributes = "reject") -> dict[str, Attribute] | None:
     """Return the context of an OFREP body, None when absent; the caller may change it.
+
+    ``other`` decides about attributes that are a boolean, null or an object.
 
     :raises InvalidJson: as ``read_eval``.
     """
@@ -91,4 +94,13 @@ def read_context(text: bytes) -> dict[str, Attribute] | None:
     except OTHER_SHAPES:
         pass
     found = read_fields(text, CONTEXT)
-    return read_attributes(found["context"]) if "context" in found else None
+    return read_attributes(_without_other(found["context"], other)) if "context" in found else None
+
+
+def _without_other(value: object, other: OtherAttributes) -> object:
+    """Return a decoded context whose booleans, nulls and objects are converted or left out, unless they are refused."""
+    if other == "reject" or not isinstance(value, dict):
+        return value
+    if other == "convert":
+        value = {name: str(item).lower() if isinstance(item, bool) else item for name, item in value.items()}
+    return {name: item for name, item in value.items() if not (item is None or isinstance(item, bool | dict))}

@@ -50,7 +50,7 @@ def evaluate(context: Context, call: Call) -> EventualReply:
     """Reply with one flag's value, reason and variant."""
     key = call.parameters["key"]
     try:
-        user = _read_user(call.body)
+        user = _read_user(context, call.body)
     except InvalidJson as error:
         return _error(400, "INVALID_CONTEXT", f"failed to parse JSON body: {error}", key)
     sdk = _find_sdk(context, call, key)
@@ -64,7 +64,7 @@ def evaluate(context: Context, call: Call) -> EventualReply:
 def evaluate_all(context: Context, call: Call) -> EventualReply:
     """Reply with all flags, or 304 when ``If-None-Match`` is the validator of this reply."""
     try:
-        user = _read_user(call.body)
+        user = _read_user(context, call.body)
     except InvalidJson as error:
         return _error(400, "INVALID_CONTEXT", f"failed to parse JSON body: {error}")
     sdk = _find_sdk(context, call)
@@ -137,10 +137,10 @@ def _bulk_reply(
     return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[%b%b' % (evaluation.ofrep(), end))
 
 
-def _read_user(body: bytes) -> dict[str, Attribute] | None:
+def _read_user(context: Context, body: bytes) -> dict[str, Attribute] | None:
     if not body:
         return None
-    user = read_context(body)
+    user = read_context(body, context.other_attributes)
     if user is not None and "targetingKey" in user:
         user["Identifier"] = user["targetingKey"]
     return user

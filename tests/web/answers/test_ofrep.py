@@ -146,3 +146,36 @@ def test_missing_user_is_not_an_empty_one() -> None:
     """No context and an empty context evaluate differently, so their validators differ."""
     snapshot = load(json.dumps(CONFIG).encode(), "x")
     assert bulk_etag(snapshot, None) != bulk_etag(snapshot, User({}))
+
+
+OTHER = {"targetingKey": "42", "premium": True, "trial": False, "team": None, "address": {"city": "Oslo"}}
+KEPT = {
+    "convert": {"targetingKey": "42", "premium": "true", "trial": "false"},
+    "ignore": {"targetingKey": "42"},
+}
+
+
+@pytest.mark.parametrize("choice", KEPT)
+def test_booleans_nulls_and_objects_do_not_fail_a_context(choice: str) -> None:
+    """Such a context has the same results and the same validator as one with the converted attributes only."""
+    site = MemorySite(CONFIG, {"http": {"ofrep": {"other_attributes": choice}}})
+    assert "me" == site.request("POST", BULK + "/me", BY_ID, json.dumps({"context": OTHER})).json["value"]
+    assert bulk(site, OTHER) == bulk(site, KEPT[choice])
+
+
+def test_booleans_become_texts_that_rules_read() -> None:
+    """By default ``true`` is the text ``true``; a large body, which is read another way, agrees."""
+    rule = {"c": [{"u": {"a": "premium", "c": 28, "s": "true"}}], "s": {"v": {"s": "yes"}}}
+    site = MemorySite({"f": {"p": {"t": 1, "v": {"s": "no"}, "r": [rule]}}})
+    for padding in ("", "x" * 20_000):
+        body = json.dumps({"context": {"premium": True, "padding": padding}})
+        assert "yes" == site.request("POST", BULK + "/p", BY_ID, body).json["value"]
+
+
+def test_other_attributes_can_be_refused_and_the_api_refuses_them() -> None:
+    """``reject`` answers 400 as ConfigCat Proxy does; the API answers 400 whatever the option is."""
+    site = MemorySite(CONFIG, {"http": {"ofrep": {"other_attributes": "reject"}}})
+    answer = site.request("POST", BULK, BY_ID, json.dumps({"context": {"premium": True}}))
+    assert (400, "INVALID_CONTEXT") == (answer.status, answer.json["errorCode"])
+    api = MemorySite(CONFIG).request("POST", "/api/sdk1/eval-all", {}, json.dumps({"user": {"premium": True}}))
+    assert 400 == api.status

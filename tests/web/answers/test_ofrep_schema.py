@@ -46,7 +46,7 @@ CASES = [
     (f"{BULK}/bool", "{}", {}, 400, "singleError", "evaluationFailure"),
     (BULK, '{"context":{"targetingKey":"1","a":["b"],"n":1.5}}', BY_ID, 200, "bulk", "bulkEvaluationSuccess"),
     (BULK, "", BY_ID, 200, "bulk", "bulkEvaluationSuccess"),
-    (BULK, '{"context":{"a":true}}', BY_ID, 400, "bulkError", "bulkEvaluationFailure"),
+    (BULK, '{"context":7}', BY_ID, 400, "bulkError", "bulkEvaluationFailure"),
     (BULK, "{}", {}, 400, "bulkError", "bulkEvaluationFailure"),
     (BULK, "{}", {"X-ConfigCat-SdkKey": "nope"}, 404, "bulkError", "bulkEvaluationFailure"),
 ]
