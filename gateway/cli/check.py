@@ -9,7 +9,7 @@ import attrs
 import click
 
 from gateway.cli.options import settings_options, settings_sources
-from gateway.cli.start_checks import start_problems
+from gateway.cli.start_checks import start_problems, start_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,9 @@ def check(*, as_json: bool, strict: bool) -> None:
     sources = settings_sources()
     loaded = sources.file().read()
     if loaded.settings is not None:
-        loaded = attrs.evolve(loaded, problems=tuple(start_problems(loaded.settings, sources.environ())))
+        problems = tuple(start_problems(loaded.settings, sources.environ()))
+        warnings = (*loaded.warnings, *start_warnings(loaded.settings, sources.environ()))
+        loaded = attrs.evolve(loaded, problems=problems, warnings=warnings)
     if as_json:
         click.echo(json.dumps(_plain(loaded), indent=2, ensure_ascii=False))
     else:

@@ -36,6 +36,20 @@ def start_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[P
         yield Problem(path=option, text=reason)
 
 
+def start_warnings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield why a gateway with these settings would start, but serve nothing while its upstream is down."""
+    from gateway.settings import Problem
+    from gateway.storage import config_cache_path
+
+    if not settings.cache.file.enabled or all(sdk.offline.enabled for sdk in settings.sdks.values()):
+        return
+    path = config_cache_path(settings.cache.file.path, environ, Path.home())
+    if path is None:
+        yield Problem(path="cache.file.path", text="there is no state directory in which configs could be kept; set it")
+    elif refusal := _write_refusal(path / "config"):
+        yield Problem(path="cache.file.path", text=f"{path} cannot be written, so no config is kept: {refusal}")
+
+
 def _certificates(settings: Settings) -> Iterator[tuple[str, str]]:
     from gateway.http_client import TrustError, load_trust
     from gateway.web.server import TlsError, build_context

@@ -100,7 +100,7 @@ class Sdk:
         return self.plan.defaults
 
     def when_loaded(self) -> Deferred[None]:
-        """Fire when the first fetch has ended; never fails, and cancelling affects no other caller."""
+        """Fire when ``loading`` ends; never fails, and cancelling affects no other caller."""
         if not self.loading:
             return succeed(None)
         waiting: Deferred[None] = Deferred(self._forget)

@@ -36,10 +36,10 @@ class Sdk(Protocol):
 
     @property
     def loading(self) -> bool:
-        """Whether the very first fetch has not ended yet."""
+        """Whether the first fetch has not ended, and no cached config is in use."""
 
     def when_loaded(self) -> Deferred[None]:
-        """Return a Deferred that fires when the first fetch has ended, whatever its result; never fails."""
+        """Return a Deferred that fires when ``loading`` ends, with or without a config; never fails."""
 
     def refresh(self, *, limited: bool = False, credit: bytes = b"") -> Deferred[Refreshed]:
         """Fetch once more, beginning after this call; ``limited`` calls share a bounded rate. Never fails.

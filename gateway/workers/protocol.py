@@ -53,7 +53,7 @@ class PublishConfig(Message, frozen=True):
 
 
 class FirstFetchEnded(Message, frozen=True):
-    """The first fetch of an SDK has ended, with a config or without."""
+    """The first fetch of an SDK has ended, with a config or without, or its cached config is in use."""
 
     sdk_id: str
 

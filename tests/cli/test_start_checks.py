@@ -46,6 +46,20 @@ def test_what_can_start_has_no_problem(check):
     assert (0, {}) == check()
 
 
+def test_a_directory_for_configs_that_cannot_be_written_is_a_warning(runner, tmp_path, check):
+    """The gateway starts without it, so that only ``--strict`` fails; SDKs that read files do not need it."""
+    (tmp_path / "file").write_text("")
+    cache = {"file": {"path": str(tmp_path / "file" / "configs")}}
+    assert (0, {}) == check(cache=cache)
+    assert (1, {}) == check(None, None, "--strict", cache=cache)
+    result = runner.invoke(main, ["check", "-c", str(tmp_path / "flaggateway.yml"), "--json"])
+    text = f"{tmp_path}/file/configs cannot be written, so no config is kept: {tmp_path}/file is not a directory"
+    assert {"cache.file.path": text} == {each["path"]: each["text"] for each in json.loads(result.stdout)["warnings"]}
+    (tmp_path / "config.json").write_text("{}")
+    local = {"key": "k", "offline": {"enabled": True, "local": {"file_path": str(tmp_path / "config.json")}}}
+    assert (0, {}) == check(None, None, "--strict", cache=cache, sdks={"shop": local})
+
+
 def test_a_taken_port_is_a_problem_of_its_option(check, ports):
     """Each server's port is tried."""
     for name, port in zip(("http", "diag"), ports, strict=True):
