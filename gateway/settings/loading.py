@@ -18,6 +18,7 @@ from gateway.settings.parsing.reading import SettingsReader, Source
 from gateway.settings.parsing.yaml_text import read_yaml
 from gateway.settings.problems import Problem, shortened
 from gateway.settings.rules.general import Exists, Finding, errors, warnings
+from gateway.settings.rules.headers import header_errors, header_warnings
 from gateway.settings.rules.outgoing import outgoing_errors, outgoing_warnings
 from gateway.settings.schema import Level, Log, Sdk, Section, Settings
 from gateway.text import replace_unprintable
@@ -71,13 +72,14 @@ def load(
     reader = SettingsReader(environ)
     written = reader.settings(_parse(text, path, reader))
     unusable = tuple(reader.invalid)
-    for finding in (*errors(written, exists), *outgoing_errors(written, exists)):
+    for finding in (*errors(written, exists), *header_errors(written), *outgoing_errors(written, exists)):
         _report(finding, reader)
     doubtful = [
         reader.sources.get(finding.path, Source()).problem(finding.path, finding.text)
-        for finding in (*warnings(written), *outgoing_warnings(written))
+        for finding in (*warnings(written), *header_warnings(written), *outgoing_warnings(written))
     ]
-    found = (*_unsupported(reader), *_unknown(reader), *doubtful)
+    trimmed = [at.problem(path, "the value has white space around it, which is ignored") for path, at in reader.trimmed]
+    found = (*_unsupported(reader), *_unknown(reader), *trimmed, *doubtful)
     problems = tuple(reader.problems)
     settings = effective(written)
     return Loaded(

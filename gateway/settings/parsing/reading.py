@@ -5,6 +5,7 @@ The recursion follows the schema, so its depth does not depend on the input.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SDKS: Final = f"{PREFIX}_SDKS"
+# No header, URL or password can contain them: control characters except tab, and bytes that are not UTF-8.
+_UNUSABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @attrs.frozen
@@ -68,6 +71,7 @@ class SettingsReader:
     sources: dict[Path, Source] = attrs.field(factory=dict)  # of every option that was set
     invalid: set[Path] = attrs.field(factory=set)  # options with a problem, which have their default
     unsupported: dict[Path, list[tuple[Path, Unsupported]]] = attrs.field(factory=dict)  # by feature
+    trimmed: list[tuple[Path, Source]] = attrs.field(factory=list)  # secrets that had white space around them
     variables: set[str] = attrs.field(factory=set)  # every name that belongs to an option
     _sdk_keys: dict[Path, Node] = attrs.field(factory=dict)  # from CONFIGCAT_SDKS
 
@@ -179,7 +183,25 @@ class SettingsReader:
         if isinstance(result, InvalidValue):
             self._report_value(kind, node, result, context)
             return UNSET
-        return result
+        return self._secret(result, node, context) if isinstance(result, str) and context.info.hidden else result
+
+    def _secret(self, text: str, node: Node, context: _Context) -> object:
+        """Return a secret without white space around it; ``UNSET`` if the rest cannot be used.
+
+        A file or variable often ends with a line break that does not belong to the secret.
+        """
+        at = _source(node, context.variable)
+        stripped = text.strip()
+        if text and not stripped:
+            self.report(context.path, "contains only white space", allowed="leave it out, or set a value", at=at)
+            return UNSET
+        if _UNUSABLE.search(stripped):
+            text = "contains a line break or control character, or is not UTF-8"
+            self.report(context.path, text, allowed="one line of text", at=at)
+            return UNSET
+        if stripped != text:
+            self.trimmed.append((context.path, at))
+        return stripped
 
     def _report_value(self, kind: inspect.Type, node: Node, invalid: InvalidValue, context: _Context) -> None:
         """Report a refused value, without the value itself where it may be a secret.

@@ -28,6 +28,7 @@ _SHORTEST_PROFILE_INTERVAL: Final = 60  # seconds; as in ConfigCat Proxy.
 _OTLP_PROTOCOLS: Final = ("http", "https", "grpc")
 # No spaces, control characters, or what RFC 3986 forbids in a host; 253 characters are the limit of DNS.
 _HOST: Final = re.compile(r"[^\s\x00-\x20\x7f<>\"\\^`{|}]{1,253}")
+_USER_NAME: Final = re.compile(r"[^:\x00-\x1f\x7f-\x9f\ud800-\udfff]*")  # RFC 7617, 2
 _NETWORK: Final = "networks such as 192.0.2.0/24 or 2001:db8::/32"
 
 
@@ -148,6 +149,9 @@ def _webhook(webhook: Webhook) -> Iterator[Finding]:
     yield from check_networks(("http", "webhook", "allowed_networks"), webhook.allowed_networks)
     if webhook.enabled and bool(webhook.auth.user) != bool(webhook.auth.password):
         yield Finding(("http", "webhook", "auth"), "webhook: both basic auth user and password required")
+    if not _USER_NAME.fullmatch(webhook.auth.user):
+        text = "webhook: a user name of Basic authentication contains no colon or control character"
+        yield Finding(("http", "webhook", "auth", "user"), text, allowed="another user name")
 
 
 def _cors(path: Path, cors: Cors) -> Iterator[Finding]:

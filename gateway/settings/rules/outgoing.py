@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.settings.problems import shortened
 from gateway.settings.rules.general import Exists, Finding, check_file, check_networks, check_url, is_address
+from gateway.settings.rules.headers import check_headers
 from gateway.settings.schema import Exporter
 from gateway.text import replace_unprintable
 
@@ -37,9 +38,6 @@ OWN_HEADERS: Final = frozenset(
     }
 )
 NAME_LIMIT: Final = 128  # characters of an endpoint's name, which is also a metric label
-# RFC 9110: a header name is a token (5.6.2), and a value contains no control character except tab (5.5).
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # The padding may be missing; it is added when a message is signed.
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2,4}=*)")
 
@@ -72,22 +70,15 @@ def _endpoint(path: Path, endpoint: Endpoint, settings: Settings, exists: Exists
         yield Finding((*path, "url"), "webhooks: an endpoint needs a URL", allowed="http://… or https://…")
     yield from check_url((*path, "url"), endpoint.url)
     yield from check_file((*path, "ca_file"), endpoint.ca_file, exists)
-    yield from _headers((*path, "headers"), endpoint.headers)
+    yield from check_headers((*path, "headers"), endpoint.headers)
     for position, secret in enumerate(endpoint.secrets):
         if not secret:
             yield Finding((*path, "secrets", position), "webhooks: a secret is empty", allowed="some text")
+        yield from _versioned_secret((*path, "secrets", position), secret)
+    yield from _versioned_secret((*path, "secret"), endpoint.secret)
     for position, sdk_id in enumerate(endpoint.sdks):
         if sdk_id not in settings.sdks and not settings.profile.key:
             yield Finding((*path, "sdks", position), f"webhooks: unknown SDK '{sdk_id}'")
-
-
-def _headers(path: Path, headers: Mapping[str, str | list[str]]) -> Iterator[Finding]:
-    """Yield a finding for each header that is not valid in HTTP, without its value, which is a secret."""
-    for name, values in headers.items():
-        if not _TOKEN.fullmatch(name):
-            yield Finding((*path, name), "not a valid header name", allowed="letters, digits and -")
-        if any(_CONTROL.search(value) for value in ([values] if isinstance(values, str) else values)):
-            yield Finding((*path, name), "a header value contains a line break or control character")
 
 
 def outgoing_warnings(settings: Settings) -> Iterator[Finding]:
@@ -129,11 +120,18 @@ def _secret(path: Path, secret: str) -> Iterator[Finding]:
         yield Finding(path, text)
 
 
+def _versioned_secret(path: Path, secret: str) -> Iterator[Finding]:
+    """Yield a finding for a secret as some services show it, with the version of the signature in front."""
+    if secret.startswith("v1,"):
+        yield Finding(path, "begins with 'v1,', which is not a part of the secret", allowed="the part from whsec_ on")
+
+
 def _exporter(exporter: Exporter, exists: Exists) -> Iterator[Finding]:
     path: Path = ("exporter",)
     yield from check_url((*path, "endpoint_url"), exporter.endpoint_url)
     yield from check_file((*path, "ca_file"), exporter.ca_file, exists)
-    yield from _headers((*path, "headers"), exporter.headers)
+    yield from check_headers((*path, "headers"), exporter.headers)
+    yield from _versioned_secret((*path, "secret"), exporter.secret)
     if exporter.on:
         folder = os.path.dirname(exporter.path)  # noqa: PTH120 - pathlib would access the disk
         if exporter.kind == "file" and folder and not exists(folder):
