@@ -49,6 +49,9 @@ def read_document(body: bytes) -> Document:
         raise ConfigError(f"the config JSON is not valid JSON{_place(body, str(error))}") from None
     if root.f is msgspec.UNSET and root.s is msgspec.UNSET and root.p is msgspec.UNSET:
         raise ConfigError("the config JSON has none of the members 'f', 's' and 'p'")
+    # ConfigCat's schema requires 'p' and omits 'f' where there are no flags; null is never such a config.
+    if root.f is None or (root.f is msgspec.UNSET and not isinstance(root.p, dict)):
+        raise ConfigError("the config JSON has no flags: the member 'f' is null or missing; without flags it is {}")
     return Document(
         flags={key: bytes(raw) for key, raw in (root.f or {}).items()},
         segments=tuple(bytes(raw) for raw in root.s or ()),

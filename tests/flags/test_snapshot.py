@@ -31,6 +31,13 @@ def flag(value=True, **rest):
         (b"\xff", "not valid JSON at line 1, column 1"),
         (b'{"f":{\n  "a": {"t":0,}\n}}', "not valid JSON at line 2, column 15"),
         (b"{}", "none of the members"),
+        (b'{"p":null,"f":null}', "'f' is null or missing"),
+        (b'{"f":null}', "'f' is null or missing"),
+        (b'{"p":{"s":"salt"},"f":null}', "'f' is null or missing"),
+        (b'{"f":null,"s":null,"p":null}', "'f' is null or missing"),
+        (b'{"p":null}', "'f' is null or missing"),
+        (b'{"s":[]}', "'f' is null or missing"),
+        (b'{"s":[],"p":null}', "'f' is null or missing"),
         (b"[]", "unexpected shape"),
         (b"null", "unexpected shape"),
         (b'{"f":[]}', "unexpected shape"),
@@ -55,9 +62,9 @@ def test_an_unusable_body_is_refused_with_a_reason(broken, reason):
     assert str(caught.value) == caught.value.reason
 
 
-@pytest.mark.parametrize("empty", [b'{"f":{}}', b'{"f":null}', b'{"s":[]}', b'{"p":{}}'])
+@pytest.mark.parametrize("empty", [b'{"f":{}}', b'{"p":{"s":"x"},"f":{}}', b'{"p":null,"s":null,"f":{}}', b'{"p":{}}'])
 def test_a_config_without_flags_is_fine(empty):
-    """One of the three members is enough, and an empty config evaluates to an empty map."""
+    """Empty flags, or preferences without flags as in ConfigCat's schema, evaluate to an empty map."""
     snapshot = load(empty, "e")
 
     assert () == snapshot.keys
