@@ -17,15 +17,16 @@ from gateway.export.pipeline import ExportPipeline
 from gateway.logger import COMPONENTS, component_logger
 from gateway.serving import Server
 from gateway.serving.push_loop import PushLoop
+from gateway.telemetry.config_pages import ConfigPages
 from gateway.telemetry.health_warnings import HealthWarnings
 from gateway.telemetry.lag import LagMonitor
 from gateway.telemetry.logfile import reopen_log_file
 from gateway.telemetry.outbox_pages import OutboxPages
 from gateway.telemetry.rlimits import raise_file_limit
 from gateway.upstream.cdn_source import CdnSource
+from gateway.upstream.config_guard import ConfigGuard
 from gateway.upstream.fetch_queue import FetchQueue
 from gateway.upstream.file_source import FileSource
-from gateway.upstream.flag_warnings import FlagWarnings
 from gateway.upstream.inotify import open_watch
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
@@ -49,6 +50,7 @@ from gateway.workers.worker import Worker
 
 # One public object of each module that logs: renaming a module changes an import above and nothing below.
 LOGGED_AS = [
+    (ConfigPages, "diag"),
     (HealthWarnings, "diag"),
     (LagMonitor, "diag"),
     (OutboxPages, "diag"),
@@ -83,7 +85,7 @@ LOGGED_AS = [
     (FileSource, "offline"),
     (open_watch, "offline"),
     (CdnSource, "sdks"),
-    (FlagWarnings, "sdks"),
+    (ConfigGuard, "sdks"),
     (Registry, "sdks"),
     (Sdk, "sdks"),
     (FetchQueue, "sdks"),

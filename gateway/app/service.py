@@ -106,6 +106,7 @@ class Gateway(Service):
             on_removed=self._sdk_ended,
             on_attributes=self._end_streams,
             on_credit=self._webhooks.attribute,
+            on_held=self._config_held,
             rng=self._rng,
             reporter=_FetchReporter(self._status, self._metrics),
             environ=os.environ,
@@ -115,7 +116,13 @@ class Gateway(Service):
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
         self._diagnostics = make_diagnostics_site(
-            self._status, self._metrics, self._readiness, settings, reactor, lambda: self._webhooks.admin
+            self._status,
+            self._metrics,
+            self._readiness,
+            settings,
+            reactor,
+            lambda: self._webhooks.admin,
+            self._registry,
         )
         self._notifier = SystemdNotifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
@@ -288,6 +295,15 @@ class Gateway(Service):
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
             self._server.publish(sdk.id, new)
+        current = sdk.guard.current
+        if current is not None:
+            self._metrics.flags_in_use(sdk.id, len(new.keys), len(current.faults))
+        self._warnings.check()
+
+    def _config_held(self, sdk: Sdk) -> None:
+        """Show that a config of ``sdk`` is held, or no longer is."""
+        self._metrics.config_held(sdk.id, sdk.guard.held is not None)
+        self._warnings.check()
 
     def _sdk_began(self, sdk: Sdk) -> None:
         """Show an SDK that is new, or whose key, source or mode is, on the status page, and serve it."""

@@ -15,6 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from gateway.telemetry.bounded_http import BoundedConnection, BoundedRequest
+from gateway.telemetry.config_pages import ConfigAdmin, ConfigPages
 from gateway.telemetry.outbox_pages import PATHS, DeliveryAdmin, OutboxPages
 
 if TYPE_CHECKING:
@@ -42,13 +43,19 @@ PageMaker: TypeAlias = "Callable[[], Page]"
 
 
 class DiagnosticsRoot(Resource):
-    """All pages by exact path, for any method as in ConfigCat Proxy; those of the outbox for their own methods only."""
+    """All pages by exact path, for any method as in ConfigCat Proxy.
+
+    Those of the outbox and of held configs are for their own methods only.
+    """
 
     isLeaf = True
 
-    def __init__(self, outbox_pages: OutboxPages, config_age: Callable[[], int | None]) -> None:
+    def __init__(
+        self, outbox_pages: OutboxPages, config_pages: ConfigPages, config_age: Callable[[], int | None]
+    ) -> None:
         super().__init__()
         self._outbox_pages = outbox_pages
+        self._config_pages = config_pages
         self._config_age = config_age
         self.open_pages: Mapping[bytes, PageMaker] = {}
         self.guarded_pages: Mapping[bytes, PageMaker] = {}
@@ -56,7 +63,11 @@ class DiagnosticsRoot(Resource):
 
     def render(self, request: Request) -> bytes | int:
         """Set status and headers and return the body, or return ``NOT_DONE_YET``."""
-        pending = self._outbox_pages.answer(request, self._authorized(request) if self.auth_headers else None)
+        authorized = self._authorized(request) if self.auth_headers else None
+        answered = self._config_pages.answer(request, authorized)
+        if answered is not None:
+            return self._written(request, (answered[0], JSON, answered[1]))
+        pending = self._outbox_pages.answer(request, authorized)
         if pending is None:
             return self._written(request, self._page(request))
         closed: list[object] = []
@@ -80,6 +91,7 @@ class DiagnosticsRoot(Resource):
         if request.path == b"/":
             paths = [path.decode() for path in (*self.open_pages, *self.guarded_pages)]
             paths += PATHS if self._outbox_pages.open else ()
+            paths += self._config_pages.paths
             return 200, TEXT, ("\n".join(sorted(paths)) + "\n").encode()
         return 404, TEXT, b"404 page not found\n"
 
@@ -136,6 +148,7 @@ def make_diagnostics_site(
     settings: Settings,
     clock: IReactorTime,
     admin: Callable[[], DeliveryAdmin | None] = lambda: None,
+    configs: ConfigAdmin | None = None,
 ) -> DiagnosticsSite:
     """Return the factory of the diagnostics port; ``admin`` returns None while no outbox is open.
 
@@ -145,7 +158,7 @@ def make_diagnostics_site(
     guarded: dict[bytes, PageMaker] = {b"/status": lambda: (200, JSON, msgspec.json.encode(status.document()))}
     if settings.diag.metrics.enabled and settings.diag.metrics.prometheus.enabled:
         guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
-    root = DiagnosticsRoot(OutboxPages(admin), lambda: status.oldest_stale_age)
+    root = DiagnosticsRoot(OutboxPages(admin), ConfigPages(configs), lambda: status.oldest_stale_age)
     root.open_pages = {b"/livez": lambda: (200, TEXT, b"ok\n"), b"/readyz": lambda: _ready(readiness)}
     site = DiagnosticsSite(root, guarded, clock)
     site.reconfigure(settings)

@@ -88,6 +88,11 @@ class Metrics:
             "1 while the cached config of an earlier run is served, which no fetch has confirmed yet.",
             ("sdk_id",),
         )
+        self._flag_count = Gauge("flaggateway_flags", "Flags of the config in use.", ("sdk_id",))
+        self._failing_flags = Gauge(
+            "flaggateway_flags_failing", "Flags of the config in use that fail, for some users or all.", ("sdk_id",)
+        )
+        self._held = Gauge("flaggateway_config_held", "1 while a new config is held, 0 otherwise.", ("sdk_id",))
         self._refused = Counter("flaggateway_streams_refused", "Streams that were not opened.", ("reason",))
         self._dropped = Counter("flaggateway_streams_dropped", "Streams that the gateway ended.", ("reason",))
         self._push_seconds = Histogram(
@@ -122,8 +127,8 @@ class Metrics:
             SeriesCollector(
                 (
                     self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
-                    self._fetch_seconds, self._changes, self._ages, self._stale, self._refused, self._dropped,
-                    self._push_seconds, self._lag, self._reloads, self._info,
+                    self._fetch_seconds, self._changes, self._ages, self._stale, self._flag_count, self._failing_flags,
+                    self._held, self._refused, self._dropped, self._push_seconds, self._lag, self._reloads, self._info,
                     *self.deliveries.families, *self.evaluations.families,
                 )
             )
@@ -184,11 +189,22 @@ class Metrics:
         """Count a new config."""
         self._changes.add((sdk,))
 
+    def flags_in_use(self, sdk: str, flags: int, failing: int) -> None:
+        """Note the number of flags, and of those that fail for at least some users."""
+        self._flag_count.set((sdk,), flags)
+        self._failing_flags.set((sdk,), failing)
+        if not self._held.has((sdk,)):
+            self._held.set((sdk,), 0)
+
+    def config_held(self, sdk: str, held: bool) -> None:  # noqa: FBT001 - reads well in its one call
+        """Note whether a config of this SDK is held."""
+        self._held.set((sdk,), int(held))
+
     def sdk_removed(self, sdk: str) -> None:
         """Remove the series of an SDK: those of open streams with the last stream, all others at once."""
         for family in (
             self._messages, self._fetches, self._fetch_seconds, self._changes, self._ages, self._stale,
-            self._push_seconds,
+            self._flag_count, self._failing_flags, self._held, self._push_seconds,
         ):  # fmt: skip
             family.drop(sdk)
         self._leaving.add(sdk)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
 from gateway.logger import component_logger
 from gateway.storage import MessageState
@@ -41,7 +41,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")  # below 2**63, the limit of SQLite's row n
 _BLANK_SIGN = re.compile(r" (\d\d:?\d\d)$")  # "+" in a query is decoded to a blank, and is rarely written as %2B
 
 NO_OUTBOX: Final = "no outbox is open: the settings have neither webhooks nor an exporter that needs one"
-ELSEWHERE: Final = "set diag.auth_headers to read deliveries and changes from other machines"
+ELSEWHERE: Final = "set diag.auth_headers to read deliveries, changes and held configs from other machines"
 
 
 class DeliveryAdmin(Protocol):
@@ -91,14 +91,9 @@ class OutboxPages:
         one = _ONE.fullmatch(path)
         if path not in PATHS and one is None:
             return None
-        if authorized is False:
-            return _reply(401, "the headers of diag.auth_headers are needed")
-        if authorized is None and not on_this_machine(request):
-            return _reply(403, ELSEWHERE)
-        allowed = b"POST" if one is not None and one[2] else b"GET"
-        if request.method != allowed and not (allowed == b"GET" and request.method == b"HEAD"):
-            request.responseHeaders.setRawHeaders(b"Allow", [allowed if allowed == b"POST" else b"GET, HEAD"])
-            return _reply(405, f"{path} is for {allowed.decode()}")
+        refused = refusal(request, authorized, b"POST" if one is not None and one[2] else b"GET")
+        if refused is not None:
+            return succeed(refused)
         answered = maybeDeferred(self._answer, path, one, request.uri.partition(b"?")[2], bool(authorized))
         return answered.addErrback(_error_answer)
 
@@ -126,7 +121,7 @@ class OutboxPages:
 
 def _show(admin: DeliveryAdmin, message_id: str, *, whole: bool) -> Deferred[Answer]:
     def shown(body: bytes | None) -> Answer:
-        return (200, body) if body is not None else (404, _error(_unknown(message_id)))
+        return (200, body) if body is not None else (404, error_body(_unknown(message_id)))
 
     return admin.delivery(message_id, whole=whole).addCallback(shown)
 
@@ -134,10 +129,10 @@ def _show(admin: DeliveryAdmin, message_id: str, *, whole: bool) -> Deferred[Ans
 def _retry(admin: DeliveryAdmin, message_id: str) -> Deferred[Answer]:
     def retried(result: tuple[int, tuple[str, ...]] | None) -> Answer:
         if result is None:
-            return 404, _error(_unknown(message_id))
+            return 404, error_body(_unknown(message_id))
         count, refused = result
         if not count:
-            return 409, _error(f"not sent again: {'; '.join(refused)}")
+            return 409, error_body(f"not sent again: {'; '.join(refused)}")
         _log.info("message {message} will be sent again, by a request to the diagnostics port", message=message_id)
         return 200, msgspec.json.encode({"count": count, "refused": refused})
 
@@ -197,6 +192,18 @@ def _moment(text: str) -> float:
         raise RequestError(400, "since is neither a date such as 2026-05-01T12:00:00Z nor seconds since 1970") from None
 
 
+def refusal(request: Request, authorized: bool | None, method: bytes) -> Answer | None:  # noqa: FBT001 - three states
+    """Return the answer to a request that is not allowed, or has another method; None for one that may be answered."""
+    if authorized is False:
+        return 401, error_body("the headers of diag.auth_headers are needed")
+    if authorized is None and not on_this_machine(request):
+        return 403, error_body(ELSEWHERE)
+    if request.method == method or (method == b"GET" and request.method == b"HEAD"):
+        return None
+    request.responseHeaders.setRawHeaders(b"Allow", [b"GET, HEAD" if method == b"GET" else method])
+    return 405, error_body(f"{request.path.decode('ascii', 'replace')} is for {method.decode()}")
+
+
 def on_this_machine(request: Request) -> bool:
     """Return whether the request is from this machine, and not from a web page in a browser on it.
 
@@ -225,20 +232,15 @@ def _is_loopback(text: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _reply(code: int, text: str) -> Deferred[Answer]:
-    done: Deferred[Answer] = Deferred()
-    done.callback((code, _error(text)))
-    return done
-
-
-def _error(text: str) -> bytes:
+def error_body(text: str) -> bytes:
+    """Return an error as JSON."""
     return msgspec.json.encode({"error": text})
 
 
 def _error_answer(failure: Any) -> Answer:
     if failure.check(RequestError):
-        return failure.value.code, _error(str(failure.value))
+        return failure.value.code, error_body(str(failure.value))
     if failure.check(sqlite3.Error):
-        return 503, _error(f"the outbox cannot be read: {failure.getErrorMessage()}")
+        return 503, error_body(f"the outbox cannot be read: {failure.getErrorMessage()}")
     _log.failure("answering a request about the outbox failed", failure=failure)
-    return 500, _error("internal error; the log has the details")
+    return 500, error_body("internal error; the log has the details")

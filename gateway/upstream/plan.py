@@ -8,13 +8,14 @@ from attrs import frozen
 
 from gateway.flags import Attribute, attributes_from_json
 from gateway.settings import valid_key
+from gateway.upstream.guard import Limits
 from gateway.upstream.polling import interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.settings import Guard, Settings
     from gateway.settings import Sdk as SdkSettings
-    from gateway.settings import Settings
 
 
 @frozen
@@ -24,6 +25,7 @@ class Plan:
     id: str
     settings: SdkSettings
     defaults: Mapping[str, Attribute]
+    limits: Limits
 
     @property
     def key(self) -> str:
@@ -57,4 +59,12 @@ def plans(settings: Settings) -> dict[str, Plan]:
 
 def _plan(sdk_id: str, sdk: SdkSettings, settings: Settings) -> Plan:
     merged = {**settings.default_user_attributes, **sdk.default_user_attributes}
-    return Plan(sdk_id, sdk, attributes_from_json(merged, bounded=False))
+    return Plan(sdk_id, sdk, attributes_from_json(merged, bounded=False), _limits(sdk.guard, settings.upstream.guard))
+
+
+def _limits(own: Guard, general: Guard) -> Limits:
+    removed, failing = own.max_removed_percent, own.max_failing_percent
+    return Limits(
+        general.max_removed_percent if removed is None else removed,
+        general.max_failing_percent if failing is None else failing,
+    )

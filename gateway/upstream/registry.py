@@ -7,7 +7,7 @@ reload   ──► equal plan: untouched · same key: same Sdk · new key: a new
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 
@@ -17,7 +17,7 @@ from gateway.text import iso
 from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
-from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, Reporter, Sdk
+from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, OnHeld, Reporter, Sdk
 from gateway.upstream.source import InThread, Source, SourceContext
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Registry:
     ``on_removed`` with an Sdk that ended: it left the settings, or its key changed and another Sdk has its id;
     ``on_attributes`` with an Sdk whose default user attributes changed while its config did not;
     ``on_credit`` with an SDK id and the body of an authenticated refresh, before its fetch begins; the function that
-    it returns is called when that fetch has ended.
+    it returns is called when that fetch has ended;
+    ``on_held`` with an Sdk of which a config is held, or no longer is.
     """
 
     def __init__(  # noqa: PLR0913 - keywords, and each one a seam
@@ -65,6 +66,7 @@ class Registry:
         on_removed: Callable[[Sdk], None] = lambda _sdk: None,
         on_attributes: Callable[[Sdk], None] = lambda _sdk: None,
         on_credit: OnCredit = lambda _sdk_id, _credit: lambda: None,
+        on_held: OnHeld = lambda _sdk: None,
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
         cache: ConfigCache | None = None,
@@ -78,6 +80,7 @@ class Registry:
         self._on_removed = on_removed
         self._on_attributes = on_attributes
         self._on_credit = on_credit
+        self._on_held = on_held
         self._reporter = reporter
         self._environ = environ if environ is not None else {}
         self._context = SourceContext(reactor, rng, in_thread)
@@ -103,7 +106,7 @@ class Registry:
         return self._keys.get(key)
 
     def problems(self) -> list[str]:
-        """Return a sentence for each SDK that serves its cached config, and for what is wrong with the cache."""
+        """Return a sentence for each problem of the configs and of the cache; its text is stable while it lasts."""
         found = [] if self._cache is None else self._cache.problems()
         for sdk in self._sdks.values():
             if sdk.stale_since is not None:
@@ -111,7 +114,29 @@ class Registry:
                 found.append(
                     f"SDK {sdk.id} serves the cached config of {since}: no fetch has succeeded since the start"
                 )
+            found += sdk.guard.problems()
         return found
+
+    def held_configs(self) -> list[dict[str, Any]]:
+        """Return each held config as a new dict for JSON."""
+        held = ((sdk.id, sdk.guard.held) for sdk in self._sdks.values())
+        return [each.describe(sdk_id) for sdk_id, each in held if each is not None]
+
+    def accept_config(self, sdk_id: str) -> dict[str, Any] | None:
+        """Publish the held config of an SDK and return it for JSON; None if none is held.
+
+        :raises KeyError: if there is no such SDK
+        """
+        held = self._sdks[sdk_id].accept()
+        return None if held is None else held.describe(sdk_id)
+
+    def reject_config(self, sdk_id: str) -> dict[str, Any] | None:
+        """Drop the held config of an SDK and return it for JSON; None if none is held.
+
+        :raises KeyError: if there is no such SDK
+        """
+        held = self._sdks[sdk_id].guard.reject()
+        return None if held is None else held.describe(sdk_id)
 
     def start(self) -> None:
         """Read the CA file and begin to fetch.
@@ -183,7 +208,8 @@ class Registry:
     def _build(self, plan: Plan) -> Sdk:
         clock = self._context.reactor
         return Sdk(
-            plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit, cache=self._cache
+            plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit,
+            on_held=self._on_held, cache=self._cache,
         )  # fmt: skip
 
     def _source(self, plan: Plan) -> Source | None:

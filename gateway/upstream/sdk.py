@@ -1,6 +1,6 @@
 """One configured SDK: its current Snapshot and the fetches that keep it current.
 
-source.wake, refresh ──► FetchQueue ──► source.fetch ──► compile ──► record ──► snapshot, on_change, status, callers
+source.wake, refresh ──► FetchQueue ──► source.fetch ──► compile ──► guard ──► record ──► snapshot, on_change, callers
 config cache, at start ──► compile ──► snapshot, on_change          until the first good fetch ──► config cache
 """
 
@@ -17,8 +17,8 @@ from gateway.logger import component_logger
 from gateway.settings import mask_sdk_key
 from gateway.text import iso
 from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
+from gateway.upstream.config_guard import ConfigGuard, HeldConfig
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
-from gateway.upstream.flag_warnings import FlagWarnings
 from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome, Refreshed
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _log = component_logger("sdks")
 Load = Callable[[bytes, str, Snapshot | None], Snapshot]
 OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]
 OnCredit = Callable[[str, bytes], Callable[[], None]]
+OnHeld = Callable[["Sdk"], None]
 Admit = Callable[["Sdk", Snapshot], Deferred[None]]
 
 
@@ -61,9 +62,9 @@ class Sdk:
     All methods belong to the reactor thread; for the callbacks see ``Registry``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each one a seam
         self, plan: Plan, clock: IReactorTime, load: Load, reporter: Reporter, admit: Admit, on_change: OnChange,
-        on_credit: OnCredit, *, cache: ConfigCache | None = None,
+        on_credit: OnCredit, *, on_held: OnHeld, cache: ConfigCache | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.snapshot: Snapshot | None = None
@@ -80,7 +81,7 @@ class Sdk:
         self._loaded: list[Deferred[None]] = []
         self._source: Source | None = None
         self._failing: Kind | None = None  # of the last fetch
-        self._flag_warnings = FlagWarnings(plan.id)
+        self.guard = ConfigGuard(plan.id, clock, lambda: on_held(self))
         self._kept = KeptConfig(cache, clock, plan.key) if cache is not None else None
         self._fetches = FetchQueue(clock, lambda: Deferred.fromCoroutine(self._fetch()))
 
@@ -125,6 +126,14 @@ class Sdk:
             return result
 
         return self._fetches.request(limited=limited).addBoth(ended)
+
+    def accept(self) -> HeldConfig | None:
+        """Publish the held config in the usual way and return it; None if none is held."""
+        held = self.guard.accept()
+        if held is not None:
+            self._newest = held.config.snapshot
+            self._admit_newest()
+        return held
 
     def start(self, source: Source | None, max_bytes: int) -> None:
         """Serve the cached config, if there is one, and begin to fetch from ``source``; None for a refused key.
@@ -205,13 +214,17 @@ class Sdk:
         return Refreshed(changed=changed)
 
     def _compile(self, outcome: Outcome) -> Outcome:
-        """Make a fetched body the newest config."""
-        if not isinstance(outcome, Fetched) or (self._newest is not None and self._newest.body == outcome.body):
+        """Make a fetched body the newest config, unless it is held."""
+        if not isinstance(outcome, Fetched) or self.guard.ignores(outcome.body):
+            return outcome
+        if self._newest is not None and self._newest.body == outcome.body:
+            self.guard.clear()
             return outcome
         candidate = self._candidate(outcome.body, outcome.etag)
         if isinstance(candidate, Failed):
             return candidate
-        self._newest = candidate
+        if self.guard.admit(candidate, self.plan.limits):
+            self._newest = candidate
         return outcome
 
     def _candidate(self, body: bytes, etag: str) -> Snapshot | Failed:
@@ -232,6 +245,7 @@ class Sdk:
         if isinstance(cached, Failed):
             _log.warn("SDK {sdk_id}: the cached config is ignored: {reason}", sdk_id=self.id, reason=cached.reason)
             return
+        self.guard.admit(cached, self.plan.limits)
         self._newest = cached
         self.stale_since = entry.fetched_at / 1000
         self._reporter.stale(self.id, self.stale_since)
@@ -244,6 +258,10 @@ class Sdk:
         """Note that a fetch has brought or confirmed the config in use, and keep that for the next start."""
         current = self.snapshot
         if current is None:
+            return
+        if not self.guard.confirmed:  # the source has a config that is held or rejected
+            if self.stale_since is not None:
+                self._reporter.stale(self.id, self.stale_since)  # the reporter takes each good fetch for its end
             return
         if self.stale_since is not None:
             self.stale_since = None
@@ -273,10 +291,7 @@ class Sdk:
     def _publish(self, new: Snapshot) -> None:
         before, self.snapshot = self.snapshot, new
         _log.info("SDK {sdk_id}: a new config of {count} flags is in use", sdk_id=self.id, count=len(new.keys))
-        try:
-            self._flag_warnings.update(new, before)
-        except Exception:  # noqa: BLE001 - an error in the checks must not hold up a config that can be served
-            _log.failure("SDK {sdk_id}: the flags of the new config could not be checked", sdk_id=self.id)
+        self.guard.log_faults()
         try:
             self._on_change(self, before, new)
         except Exception:  # noqa: BLE001 - an error of a subscriber must not end the fetching

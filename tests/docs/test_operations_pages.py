@@ -45,6 +45,7 @@ def test_the_page_lists_exactly_the_labels_that_are_used():
     metrics.pushed("a", 0.1)
     metrics.fetched("a", "changed", 0.1)
     metrics.config_applied("a")
+    metrics.flags_in_use("a", 3, 1)
     metrics.answered("/x", "GET", 200, 0.1)
     metrics.deliveries.endpoints(["ops"])
     metrics.deliveries.waiting("ops", 1, 0.1)

@@ -1,17 +1,14 @@
 """The pages about deliveries and changes: access, parameters, errors."""
 
-import json
 import sqlite3
 
 import pytest
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 
 from gateway.settings import Diag, Settings
 from gateway.telemetry import Metrics, Readiness, Status, make_diagnostics_site
 from gateway.telemetry.outbox_pages import LIMIT
+from memory_port import MemoryPort
 
 SECRET = {"Authorization": "Bearer s"}
 
@@ -41,7 +38,7 @@ class FakeAdmin:
         return self.retried()
 
 
-class Port:
+class Port(MemoryPort):
     """The diagnostics server, over a transport in memory."""
 
     def __init__(self, auth=None, admin=None):
@@ -50,23 +47,8 @@ class Port:
         settings = Settings(diag=Diag(auth_headers=auth or {}))
         readiness = Readiness(list, status)
         self.site = make_diagnostics_site(
-            status, Metrics(lambda: 0.0, "test"), readiness, settings, Clock(), lambda: self.admin
+            status, Metrics(lambda: 0.0, "test"), readiness, settings, self.clock, lambda: self.admin
         )
-
-    def send(self, path, method="GET", host="127.0.0.1:8051", peer="127.0.0.1", headers=None):
-        family = IPv6Address if ":" in peer else IPv4Address
-        protocol = self.site.buildProtocol(family("TCP", peer, 1))
-        wire = StringTransport(peerAddress=family("TCP", peer, 1))
-        protocol.makeConnection(wire)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-        protocol.dataReceived(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1"))
-        return protocol, wire
-
-    def ask(self, path, method="GET", **options):
-        """Return status and decoded body."""
-        _, wire = self.send(path, method, **options)
-        head, _, body = wire.value().partition(b"\r\n\r\n")
-        return int(head.split()[1]), json.loads(body) if body.startswith((b"{", b"[")) else body
 
 
 @pytest.fixture
@@ -214,7 +196,10 @@ def test_without_auth_headers_this_machine_is_answered(port, peer, host):
 def test_without_auth_headers_other_machines_are_refused(port, peer, host):
     """And a web page in a browser here whose own name resolves to this machine."""
     code, body = port.ask("/deliveries", peer=peer, host=host)
-    assert (403, "set diag.auth_headers to read deliveries and changes from other machines") == (code, body["error"])
+    assert (403, "set diag.auth_headers to read deliveries, changes and held configs from other machines") == (
+        code,
+        body["error"],
+    )
     assert [] == port.admin.asked
 
 

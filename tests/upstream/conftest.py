@@ -24,8 +24,8 @@ def config(value: str) -> bytes:
 
 
 def value_of(snapshot: Snapshot | None) -> object:
-    """The value of that flag, or None without a config."""
-    return None if snapshot is None else snapshot.evaluate("flag", None).value
+    """The value of that flag, or None without a config or the flag."""
+    return None if snapshot is None or "flag" not in snapshot.flags else snapshot.evaluate("flag", None).value
 
 
 def make_settings(sdks: dict[str, dict], **more: object) -> Settings:

@@ -5,7 +5,7 @@ from gateway.settings.schema.diag import Diag, Metrics, OnByDefault, Otlp
 from gateway.settings.schema.http import Api, CdnProxy, Cors, Http, Ofrep, OtherAttributes, Sse, Webhook
 from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, Outbox
 from gateway.settings.schema.root import Settings
-from gateway.settings.schema.sdk import Sdk, Upstream
+from gateway.settings.schema.sdk import Guard, Sdk, Upstream
 
 __all__ = (
     "Api",
@@ -17,6 +17,7 @@ __all__ = (
     "Diag",
     "Endpoint",
     "Exporter",
+    "Guard",
     "Http",
     "Level",
     "Log",

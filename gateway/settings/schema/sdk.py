@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from gateway.settings.schema.base import ATTRIBUTE_ERROR, SHORT_INTERVAL, Attributes, Log, Section
 from gateway.settings.schema.option import option
 
@@ -39,6 +41,30 @@ class SdkOffline(Section, frozen=True):
     ] = 5
     local: Annotated[LocalFile, option("Serve a file.")] = LocalFile()
     log: Annotated[Log, option("Log of the offline source.")] = Log()
+
+
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+
+class Guard(Section, frozen=True):
+    """When a new config is held instead of being served; not in ConfigCat Proxy."""
+
+    max_removed_percent: Annotated[
+        Percent | None,
+        option(
+            "Hold a config in which more than this percentage of the flags in use vanish; 100 never holds. "
+            "By default one in which all of 5 or more flags vanish.",
+            example="20",
+        ),
+    ] = None
+    max_failing_percent: Annotated[
+        Percent | None,
+        option(
+            "Hold a config in which more than this percentage of the flags in use begin to fail; 100 never holds. "
+            "By default one in which all of 5 or more flags fail.",
+            example="10",
+        ),
+    ] = None
 
 
 class Sdk(Section, frozen=True):
@@ -82,6 +108,10 @@ class Sdk(Section, frozen=True):
     ] = {}
     log: Annotated[Log, option("Log of this SDK.")] = Log()
     offline: Annotated[SdkOffline, option("Serving this SDK without requests to its upstream.")] = SdkOffline()
+    guard: Annotated[
+        Guard,
+        option("Limits for a new config of this SDK; default to `upstream.guard`.", not_in_configcat_proxy=True),
+    ] = Guard()
     environment_id: Annotated[
         int | None,
         option(
@@ -136,3 +166,4 @@ class Upstream(Section, frozen=True):
             example="/etc/flaggateway/tls/ca.pem",
         ),
     ] = ""
+    guard: Annotated[Guard, option("Limits for new configs: one beyond them is held until it is accepted.")] = Guard()

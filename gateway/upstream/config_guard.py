@@ -1,0 +1,228 @@
+"""Checks each new config of one SDK, and keeps one that must not be used yet until an operator decides.
+
+candidate ──► faults, losses ──► judge ──┬─► current: goes the usual way, record and publish
+                                         └─► held ──► accept · reject · a good config from the source
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from gateway.flags import difference, faults
+from gateway.logger import component_logger
+from gateway.text import iso
+from gateway.upstream.guard import LEAST_FLAGS, Flags, Hold, Losses, judge, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from gateway.flags import ChangeSet, Snapshot
+    from gateway.upstream.guard import Limits
+
+_log = component_logger("sdks")
+
+SHOWN: Final = 5  # flags that a log line names; a broken publication may break hundreds
+SHOWN_IN_PROBLEM: Final = 1  # flags that a problem names; a problem has 300 characters
+SHOWN_OF_KEY: Final = 60  # characters of a flag's key
+SHOWN_OF_REASON: Final = 100  # characters of a fault in a problem
+LOSS_SECONDS: Final = 3600.0  # for which a config that lost half of the flags or more is reported as a problem
+
+
+@frozen
+class CheckedConfig:
+    """A config, its flags that fail for some users or all of them, and what it does to the config before it."""
+
+    snapshot: Snapshot
+    faults: Mapping[str, str]  # the reason of each failing flag, by key
+    fresh: Mapping[str, str]  # those of ``faults`` that the config before did not have
+    losses: Losses  # of the config before
+    at: float  # Unix seconds
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether half of 5 or more flags vanished, or more."""
+        return self.losses.total >= LEAST_FLAGS and self.losses.removed * 2 >= self.losses.total
+
+    @property
+    def degraded(self) -> bool:
+        """Whether this config is worse than the one before: flags began to fail, or many vanished."""
+        return bool(self.fresh) or self.shrunk
+
+
+@frozen
+class HeldConfig:
+    """A config that is not used until an operator accepts it."""
+
+    config: CheckedConfig
+    replaces: Snapshot  # the one in use
+    changes: ChangeSet
+    reason: str
+
+    def describe(self, sdk_id: str) -> dict[str, Any]:
+        """Return a new dict for JSON; ``since`` is in seconds since 1970."""
+        return {
+            "sdk_id": sdk_id,
+            "reason": self.reason,
+            "since": self.config.at,
+            "flags": len(self.config.snapshot.keys),
+            "added": len(self.changes.added),
+            "removed": len(self.changes.removed),
+            "changed": len(self.changes.updated),
+            "failing": len(self.config.faults),
+            "etag": self.config.snapshot.etag,
+            "etag_in_use": self.replaces.etag,
+        }
+
+
+class ConfigGuard:
+    """The checks of one SDK; ``on_held`` is called when a config is held, and when it no longer is; it must not raise.
+
+    All methods belong to the reactor thread.
+    """
+
+    def __init__(self, sdk_id: str, clock: IReactorTime, on_held: Callable[[], None]) -> None:
+        self.current: CheckedConfig | None = None  # in use, or about to be
+        self.held: HeldConfig | None = None
+        self._sdk_id = sdk_id
+        self._clock = clock
+        self._on_held = on_held
+        self._rejected = b""  # digest of a body
+        self._logged: Mapping[str, str] = {}  # faults that are in the log
+        self._shrunk_until = 0.0
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the source has the config that is in use, rather than one that is held or was rejected."""
+        return self.held is None and not self._rejected
+
+    def ignores(self, body: bytes) -> bool:
+        """Whether a body needs no further check, because it is held or was rejected."""
+        if self.held is not None and self.held.config.snapshot.body == body:
+            return True
+        return bool(self._rejected) and _digest(body) == self._rejected
+
+    def admit(self, candidate: Snapshot, limits: Limits) -> bool:
+        """Make ``candidate`` the current config; hold it instead, and return false, if it is beyond the limits."""
+        checked, self._rejected = self._check(candidate), b""
+        verdict = self._judge(checked, limits)
+        if isinstance(verdict, Hold):
+            self._hold(checked, verdict.reason)
+            return False
+        self._adopt(checked)
+        self.clear()
+        return True
+
+    def clear(self) -> None:
+        """Forget what is held or was rejected: the source has a good config again."""
+        self._rejected = b""
+        if self.held is not None:
+            _log.info("SDK {sdk_id}: the config that was held is dropped: another one came", sdk_id=self._sdk_id)
+            self._release()
+
+    def accept(self) -> HeldConfig | None:
+        """Make the held config the current one, which the caller publishes; return None if none is held."""
+        held = self.held
+        if held is not None:
+            _log.warn("SDK {sdk_id}: the config that was held is accepted", sdk_id=self._sdk_id)
+            self._adopt(held.config)
+            self._shrunk_until = 0.0  # the operator has decided
+            self._release()
+        return held
+
+    def reject(self) -> HeldConfig | None:
+        """Drop the held config until the source has another one; return None if none is held."""
+        held = self.held
+        if held is not None:
+            self._rejected = _digest(held.config.snapshot.body)
+            _log.warn("SDK {sdk_id}: the config that was held is rejected", sdk_id=self._sdk_id)
+            self._release()
+        return held
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each problem of this SDK's configs; its text is stable while it lasts."""
+        found, current = [], self.current
+        if self.held is not None:
+            command = f"flaggateway configs accept {self._sdk_id}"
+            found.append(f"SDK {self._sdk_id}: a config is held: {self.held.reason}; accept it with: {command}")
+        if current is not None and current.faults:
+            shown = _named(current.faults, SHOWN_IN_PROBLEM, SHOWN_OF_REASON)
+            count = f"{len(current.faults)} of {len(current.snapshot.keys)} flags"
+            found.append(f"SDK {self._sdk_id}: {count} fail, for some users or all of them: {shown}")
+        if current is not None and self._clock.seconds() < self._shrunk_until:
+            lost, at = current.losses, iso(current.at)
+            found.append(f"SDK {self._sdk_id}: {lost.removed} of {lost.total} flags vanished with the config of {at}")
+        return found
+
+    def log_faults(self) -> None:
+        """Log what is wrong with the current config, once per fault."""
+        current = self.current
+        assert current is not None
+        fresh = {key: why for key, why in current.faults.items() if self._logged.get(key) != why}
+        had, self._logged = bool(self._logged), current.faults
+        if current.shrunk:
+            removed, total = current.losses.removed, current.losses.total
+            text = "SDK {sdk_id}: {count} of {all} flags vanished with the new config"
+            _log.warn(text, sdk_id=self._sdk_id, count=removed, all=total)
+        if fresh:
+            _log.warn(
+                "SDK {sdk_id}: {count} of {all} flags fail, for some users or all of them: {shown}",
+                sdk_id=self._sdk_id,
+                count=len(current.faults),
+                all=len(current.snapshot.keys),
+                shown=_named(fresh, SHOWN),
+            )
+        elif had and not current.faults:
+            _log.info("SDK {sdk_id}: no flag fails any more", sdk_id=self._sdk_id)
+
+    def _check(self, candidate: Snapshot) -> CheckedConfig:
+        current, found = self.current, dict[str, str]()
+        known = {} if current is None else current.faults
+        before = None if current is None else current.snapshot
+        try:
+            found = faults(candidate, before, known)
+        except Exception:  # noqa: BLE001 - an error in the checks must not hold up a config that can be served
+            _log.failure("SDK {sdk_id}: the flags of the new config could not be checked", sdk_id=self._sdk_id)
+        fresh = {key: why for key, why in found.items() if known.get(key) != why}
+        losses = measure(Flags(() if before is None else before.keys, known), Flags(candidate.keys, found))
+        return CheckedConfig(candidate, found, fresh, losses, self._clock.seconds())
+
+    def _judge(self, checked: CheckedConfig, limits: Limits) -> object:
+        if self.current is None:
+            return None
+        before = Flags(self.current.snapshot.keys, self.current.faults)
+        return judge(before, Flags(checked.snapshot.keys, checked.faults), limits)
+
+    def _adopt(self, checked: CheckedConfig) -> None:
+        self.current = checked
+        self._shrunk_until = checked.at + LOSS_SECONDS if checked.shrunk else 0.0
+
+    def _hold(self, checked: CheckedConfig, reason: str) -> None:
+        assert self.current is not None
+        in_use = self.current.snapshot
+        self.held = HeldConfig(checked, in_use, difference(in_use, checked.snapshot), reason)
+        _log.warn(
+            "SDK {sdk_id}: a new config is held and the last good one stays in use: {reason}; "
+            "accept it with: flaggateway configs accept {sdk_id}",
+            sdk_id=self._sdk_id,
+            reason=reason,
+        )
+        self._on_held()
+
+    def _release(self) -> None:
+        self.held = None
+        self._on_held()
+
+
+def _named(found: Mapping[str, str], limit: int, reason_limit: int | None = None) -> str:
+    """Return the first flags of ``found`` with their faults."""
+    shown = [f"'{key[:SHOWN_OF_KEY]}': {why[:reason_limit]}" for key, why in list(found.items())[:limit]]
+    return "; ".join(shown) + ("; …" if len(found) > limit else "")
+
+
+def _digest(body: bytes) -> bytes:
+    return sha256(body, usedforsecurity=False).digest()

@@ -1,0 +1,91 @@
+"""Whether a new config may replace the one in use: decided from how many flags it would remove or break (pure).
+
+the config in use, a candidate ──► measure ──► judge ──► Apply, or Hold with the reason
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+LEAST_FLAGS: Final = 5  # without a limit in the settings, a config of fewer flags is never held
+
+
+@frozen
+class Limits:
+    """Percentages of the flags in use; more than that holds a config.  None holds only if all flags are lost."""
+
+    max_removed_percent: float | None = None
+    max_failing_percent: float | None = None
+
+
+@frozen
+class Flags:
+    """The keys of a config, and those of them that fail for at least some users."""
+
+    keys: Collection[str]
+    failing: Collection[str] = ()
+
+
+@frozen
+class Losses:
+    """How many of the ``total`` flags in use a candidate removes, and how many of the others begin to fail."""
+
+    total: int
+    removed: int
+    failing: int
+
+    @property
+    def text(self) -> str:
+        """The losses in words."""
+        parts = [f"{count} of {self.total} flags would {verb}" for count, verb in self._counts if count]
+        return " and ".join(parts) or "no flag would be lost"
+
+    @property
+    def _counts(self) -> tuple[tuple[int, str], ...]:
+        return (self.removed, "vanish"), (self.failing, "fail")
+
+
+@frozen
+class Apply:
+    """The candidate may be used."""
+
+
+@frozen
+class Hold:
+    """The candidate must not be used before an operator accepts it; ``reason`` is a part of a sentence."""
+
+    reason: str
+
+
+def measure(last_good: Flags, candidate: Flags) -> Losses:
+    """Return the losses of the flags in use; one that fails already is not counted as beginning to fail."""
+    before, after = set(last_good.keys), set(candidate.keys)
+    return Losses(len(before), len(before - after), len((set(candidate.failing) - set(last_good.failing)) & before))
+
+
+def judge(last_good: Flags, candidate: Flags, limits: Limits) -> Apply | Hold:
+    """Return whether ``candidate`` may replace ``last_good``.
+
+    Without any limit a candidate is held if all of 5 or more flags vanish or begin to fail, in any mixture.
+    """
+    losses = measure(last_good, candidate)
+    lost = losses.removed + losses.failing if limits == Limits() else 0
+    held = (
+        _beyond(losses.removed, losses.total, limits.max_removed_percent)
+        or _beyond(losses.failing, losses.total, limits.max_failing_percent)
+        or _all(lost, losses.total)
+    )
+    return Hold(losses.text) if held else Apply()
+
+
+def _beyond(count: int, total: int, limit: float | None) -> bool:
+    return _all(count, total) if limit is None else count * 100 > limit * total
+
+
+def _all(count: int, total: int) -> bool:
+    return count == total >= LEAST_FLAGS

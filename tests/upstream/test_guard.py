@@ -1,0 +1,94 @@
+"""The decision whether a new config may replace the one in use."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.upstream.guard import Apply, Flags, Hold, Limits, judge, measure
+
+KEYS = st.sets(st.sampled_from("abcdefghijkl"))
+PERCENT = st.none() | st.floats(0, 100)
+LIMITS = st.builds(Limits, PERCENT, PERCENT)
+
+
+@st.composite
+def configs(draw):
+    keys = draw(KEYS)
+    failing = draw(st.sets(st.sampled_from(sorted(keys)))) if keys else set()
+    return Flags(frozenset(keys), frozenset(failing))
+
+
+def flags(count, failing=0):
+    keys = [f"flag{number}" for number in range(count)]
+    return Flags(keys, keys[:failing])
+
+
+@pytest.mark.parametrize(
+    ("candidate", "limits", "reason"),
+    [
+        (flags(0), Limits(), "30 of 30 flags would vanish"),
+        (flags(30, 30), Limits(), "30 of 30 flags would fail"),
+        (flags(10, 10), Limits(), "20 of 30 flags would vanish and 10 of 30 flags would fail"),
+        (Flags(["new"] * 30), Limits(), "30 of 30 flags would vanish"),
+        (flags(1), Limits(), None),
+        (flags(30, 29), Limits(), None),
+        (flags(23), Limits(20), "7 of 30 flags would vanish"),
+        (flags(24), Limits(20), None),
+        (flags(29), Limits(0), "1 of 30 flags would vanish"),
+        (flags(30, 4), Limits(None, 10), "4 of 30 flags would fail"),
+        (flags(30, 3), Limits(None, 10), None),
+        (flags(0), Limits(100, 100), None),
+        (flags(0), Limits(100), None),
+        (flags(0), Limits(None, 100), "30 of 30 flags would vanish"),
+        (flags(30, 30), Limits(100), "30 of 30 flags would fail"),
+    ],
+)
+def test_thirty_flags(candidate, limits, reason):
+    """A limit holds what is beyond it; without one only the loss of all flags is held."""
+    assert (Apply() if reason is None else Hold(reason)) == judge(flags(30), candidate, limits)
+
+
+def test_few_flags_are_never_held_without_a_limit():
+    """Below 5 flags a cleanup of all of them is usual; a limit in the settings applies to them too."""
+    assert Apply() == judge(flags(4), flags(0), Limits())
+    assert Hold("5 of 5 flags would vanish") == judge(flags(5), flags(0), Limits())
+    assert Hold("2 of 2 flags would vanish") == judge(flags(2), flags(0), Limits(50))
+
+
+@given(configs(), LIMITS)
+def test_an_equal_config_is_applied(config, limits):
+    """What loses nothing is never held, also when flags fail already."""
+    assert Apply() == judge(config, config, limits)
+
+
+@given(configs(), configs(), LIMITS)
+def test_added_flags_do_not_matter(before, after, limits):
+    """Only the flags in use count, not those that are new."""
+    more = Flags([*after.keys, "new1", "new2"], [*after.failing, "new1"])
+    assert judge(before, after, limits) == judge(before, more, limits)
+
+
+@given(configs(), configs(), st.floats(0, 100), st.floats(0, 100))
+def test_higher_limits_hold_less(before, after, one, other):
+    """What passes a limit passes each higher one, and 100 percent lets everything pass."""
+    low, high = sorted((one, other))
+    if judge(before, after, Limits(low, low)) == Apply():
+        assert Apply() == judge(before, after, Limits(high, high))
+    assert Apply() == judge(before, after, Limits(100, 100))
+
+
+@given(configs(), configs())
+def test_losses_are_parts_of_the_flags_in_use(before, after):
+    """A flag vanishes or begins to fail, never both."""
+    losses = measure(before, after)
+    assert 0 <= losses.removed + losses.failing <= losses.total == len(before.keys)
+    assert (losses.removed == losses.failing == 0) == (losses.text == "no flag would be lost")
+
+
+@given(configs(), configs())
+def test_by_default_only_the_loss_of_all_is_held(before, after):
+    """One flag that goes on as before is enough."""
+    kept = set(before.keys) & set(after.keys) - (set(after.failing) - set(before.failing))
+    assert isinstance(judge(before, after, Limits()), Hold) == (len(before.keys) >= 5 and not kept)
