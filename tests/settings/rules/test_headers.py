@@ -15,7 +15,7 @@ GUARDED += ["http: {webhook: {auth_headers: %s}}", "diag: {auth_headers: %s}"]
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ("{X-Diag: ''}", "X-Diag (line 2, column COLUMN): the value is empty, so that it would protect nothing"),
+        ("{X-Diag: ''}", "the value is empty, so that it would protect nothing"),
         ("{X-Diag: '  '}", "contains only white space"),
         ("{'': SECRET}", "not a valid header name"),
         ("{'X Diag': SECRET}", "not a valid header name"),
@@ -30,8 +30,7 @@ def test_required_headers_that_protect_nothing_are_refused(option: str, headers:
     """Each gives one problem that does not contain the value."""
     (found,) = load(SDKS + option % headers, {}).problems
     assert "auth_headers" in found.path
-    assert expected.split(" (line")[0] in str(found)
-    assert expected.partition("): ")[2] in str(found)
+    assert expected in str(found)
     assert "SECRET" not in str(found)
 
 
