@@ -6,6 +6,7 @@ import click
 
 from gateway import __version__
 from gateway.cli.check import check
+from gateway.cli.configs import configs
 from gateway.cli.deliveries import deliveries
 from gateway.cli.explain import explain
 from gateway.cli.options import settings_options
@@ -23,5 +24,5 @@ def main() -> None:
     """
 
 
-for _command in (run, check, schema, explain, deliveries):
+for _command in (run, check, schema, explain, deliveries, configs):
     main.add_command(_command)
