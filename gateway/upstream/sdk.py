@@ -133,6 +133,7 @@ class Sdk:
         if held is not None:
             self._newest = held.config.snapshot
             self._admit_newest()
+            self._fetches.wake()  # its confirmation puts the config into the cache: a restart must not hold it again
         return held
 
     def start(self, source: Source | None, max_bytes: int) -> None:

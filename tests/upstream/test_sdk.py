@@ -22,7 +22,8 @@ def config(value):
 
 
 def value_of(snapshot):
-    return None if snapshot is None else snapshot.evaluate("flag", None).value
+    known = snapshot is not None and "flag" in snapshot.keys
+    return snapshot.evaluate("flag", None).value if known else None
 
 
 def make_settings(sdks, **more):
@@ -263,3 +264,19 @@ def test_an_sdk_with_a_refused_key_does_not_read_the_cache(stage, logged_errors)
     scene = Scene(stage, key="short").start()
     assert ([], False) == (scene.cache.limits, scene.sdk.loading)
     logged_errors.flush()
+
+
+def test_a_held_config_is_kept_only_once_it_is_accepted(stage):
+    """Until then the entry stays, with its age; afterwards a restart does not hold the config again."""
+    full, empty = (msgspec.json.encode({"f": {f"{n}": {"t": 0, "v": {"b": True}} for n in range(c)}}) for c in (9, 0))
+    entry = Entry(400_000, "full", full)
+    scene = Scene(stage, entry).start()
+    for _ in range(2):
+        scene.source.deliver(Fetched(empty, "empty"))
+        scene.source.wake()
+        assert (9, 400.0, entry) == (len(scene.sdk.snapshot.keys), scene.sdk.stale_since, scene.cache.entry())
+    scene.source.deliver(NotModified())
+    assert entry == scene.cache.entry()
+    scene.sdk.accept()
+    scene.source.deliver(NotModified())
+    assert (0, None, empty) == (len(scene.sdk.snapshot.keys), scene.sdk.stale_since, scene.cache.entry().body)
