@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import attrs
 import msgspec
 
-from gateway.settings.fields import PREFIX, Path, dotted, fields, options
+from gateway.settings.fields import ID, PREFIX, Path, dotted, fields, options
 from gateway.settings.parsing.nodes import Node, ParseError
 from gateway.settings.parsing.reading import SettingsReader, Source
 from gateway.settings.parsing.yaml_text import read_yaml
@@ -156,15 +156,19 @@ def _hint(similar: str) -> str:
 
 
 def _similar_option(name: str, section: type[Section], path: Path) -> str:
-    """Return the path of the option with the most similar name: of this section, else of any."""
+    """Return the path of the option with the same name in another section, else with the most similar one."""
     siblings = {spelling: field.name for field in fields(section) for spelling in (field.name, *field.info.aliases)}
+    elsewhere: dict[str, str] = {}
+    for option in sorted(options(), key=lambda option: bool(option.info.unsupported)):
+        # Options before sections of the same name, which end earlier in the path.
+        for end in range(len(option.path), 0, -1):
+            if option.field.entry is None and option.path[end - 1] != ID:
+                elsewhere.setdefault(str(option.path[end - 1]), dotted(option.path[:end]))
+    if name in elsewhere:  # the right name in the wrong section
+        return elsewhere[name]
     similar = _similar(name, list(siblings))
     if similar:
         return dotted((*path[:-1], siblings[similar]))
-    elsewhere: dict[str, str] = {}
-    for option in sorted(options(), key=lambda option: bool(option.info.unsupported)):
-        if option.field.entry is None:
-            elsewhere.setdefault(str(option.path[-1]), dotted(option.path))
     return elsewhere.get(_similar(name, list(elsewhere)), "")
 
 

@@ -12,6 +12,7 @@ from gateway.cli import main, start_checks
 
 KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
 GOOD = f"sdks: {{a: {{key: {KEY}, webhook_signing_key: hunter2}}}}\nhttp: {{api: {{headers: {{X: '[red]y[/red]'}}}}}}\n"
+SDK_DETAILS = "(allowed: sdks: {<id>: {key: <SDK key>}}, or the variable CONFIGCAT_SDKS)"
 PORT_DETAILS = "(found '0'; allowed: a whole number from 1 to 65535)"
 
 
@@ -55,7 +56,7 @@ def test_bad_settings_print_every_problem_and_exit_with_1(check):
         "warning: http.prt (line 1, column 17): unknown option 'prt', ignored; did you mean http.port?",
         "error: log.level (line 2, column 14): not allowed (found '[red]x'; allowed: debug or error or info or warn)",
         "error: http.port (line 1, column 14): http: invalid port 0 " + PORT_DETAILS,
-        "error: sdks: sdk: at least 1 SDK or a proxy profile must be configured",
+        "error: sdks: sdk: at least 1 SDK must be configured " + SDK_DETAILS,
         "3 errors: the gateway would not start",
     ] == lines[1:]
 

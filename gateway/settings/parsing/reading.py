@@ -119,7 +119,10 @@ class SettingsReader:
             return node.entries
         if node is not None and not is_empty(node):
             at = _source(node, context.variable)
-            self.report(context.path, "not a mapping", found=describe(node), allowed=allowed, at=at)
+            text = "not a mapping"
+            if isinstance(node, ScalarNode) and not context.variable:
+                text += "; each key needs a colon and a space after it"
+            self.report(context.path, text, found=describe(node), allowed=allowed, at=at)
         return {}
 
     def _option(self, found: Field, written: Node | None, below: _Context, prefix: str | None) -> object:
@@ -145,7 +148,8 @@ class SettingsReader:
         text = self.environ[name]
         if not isinstance(kind, inspect.ListType | inspect.DictType):
             return ScalarNode(text, text, "environment")
-        return self._json(text, name, path, allowed_values(kind))
+        example = '["a","b"]' if isinstance(kind, inspect.ListType) else '{"name":"value"}'
+        return self._json(text, name, path, f"{allowed_values(kind)}, such as {example}")
 
     def _json(self, text: str, name: str, path: Path, allowed: str) -> Node | None:
         try:
@@ -251,7 +255,7 @@ class SettingsReader:
         text = self.environ.get(_SDKS)
         if not text:
             return {}
-        allowed = "an object of SDK id to SDK key"
+        allowed = 'an object of SDK id to SDK key, such as {"my-sdk":"<SDK key>"}'
         node = self._json(text, _SDKS, context.path, allowed)
         return self._entries(node, attrs.evolve(context, variable=_SDKS), allowed=allowed)
 

@@ -20,6 +20,17 @@ ENTRY_LIMIT: Final = 200_000  # keys and items in total, because merges can mult
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = "<<"
+# Parts of PyYAML's texts, of the parser in C and of that in Python.
+_HINTS: Final = {
+    "cannot start any token": "a value that starts with this character needs quotes",
+    "node content": "a value that starts with a special character, such as ':', needs quotes",
+    "mapping values are not allowed": "the line is indented too far, or a value that contains ': ' needs quotes",
+    "expected key": "the line is not indented like those above it, or they contain an open bracket or quote",
+    "expected <block end>": "the line is not indented like those above it, or they contain an open bracket or quote",
+    "unexpected end of stream": "a quote is not closed",
+    "expected ',' or": "a bracket is not closed",
+    "expected ':'": "a colon is missing after a key",
+}
 _QUOTED = re.compile(r"'([^']*)'?", re.DOTALL)
 
 
@@ -46,11 +57,20 @@ def read_yaml(text: str) -> Node | None:
         mark = error.problem_mark
         # Quoted text is removed from the parser's message, because it may be a password.
         reason = _QUOTED.sub(_without_text, str(error.problem or "not valid YAML"))
+        line = text.split("\n")[mark.line : mark.line + 1] if mark else []
+        reason += _hint(reason, line[0] if line else "")
         raise ParseError(reason, mark.line + 1 if mark else None, mark.column + 1 if mark else None) from None
     except yaml.reader.ReaderError as error:
         raise _invalid_character(text, error.position) from None
     except UnicodeError:
         raise ParseError("not valid Unicode: it contains a lone surrogate") from None
+
+
+def _hint(reason: str, line: str) -> str:
+    """Return the likely cause of one of the parser's errors, because its texts are about its grammar."""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "; the line is indented with a tab, YAML allows only spaces"
+    return next((f"; {hint}" for part, hint in _HINTS.items() if part in reason), "")
 
 
 def _without_text(match: re.Match[str]) -> str:

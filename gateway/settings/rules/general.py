@@ -1,6 +1,6 @@
 """Rules that types and bounds of single options cannot express.
 
-Rules that ConfigCat Proxy has too use its texts, typing errors included, because users search for them.
+Rules that ConfigCat Proxy has too use its texts where they are right, because users search for them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _OTLP_PROTOCOLS: Final = ("http", "https", "grpc")
 # No spaces, control characters, or what RFC 3986 forbids in a host; 253 characters are the limit of DNS.
 _HOST: Final = re.compile(r"[^\s\x00-\x20\x7f<>\"\\^`{|}]{1,253}")
 _USER_NAME: Final = re.compile(r"[^:\x00-\x1f\x7f-\x9f\ud800-\udfff]*")  # RFC 7617, 2
+_CERTIFICATES: Final = "certificates: [{cert: <file>, key: <file>}]"
+_PLAIN_ID: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]+")  # unreserved in RFC 3986; . and .. are removed
 _NETWORK: Final = "networks such as 192.0.2.0/24 or 2001:db8::/32"
 
 
@@ -45,7 +47,8 @@ class Finding:
 def errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
     """Yield the reasons why the gateway cannot start; ``exists`` returns whether a file exists."""
     if not settings.sdks and not settings.profile.key:
-        yield Finding(("sdks",), "sdk: at least 1 SDK or a proxy profile must be configured")
+        text = "sdk: at least 1 SDK must be configured"
+        yield Finding(("sdks",), text, allowed="sdks: {<id>: {key: <SDK key>}}, or the variable CONFIGCAT_SDKS")
     for sdk_id, sdk in settings.sdks.items():
         yield from _sdk(sdk_id, sdk, settings, exists)
     yield from check_url(("http_proxy", "url"), settings.http_proxy.url)
@@ -62,6 +65,11 @@ def warnings(settings: Settings) -> Iterator[Finding]:
     if settings.tls.enabled and settings.tls.min_version in {"1.0", "1.1"}:
         yield Finding(("tls", "min_version"), "TLS 1.0 and 1.1 are unsafe")
     for sdk_id, sdk in settings.sdks.items():
+        if not _PLAIN_ID.fullmatch(sdk_id):
+            text = "clients must escape this SDK id in URLs; use only letters, digits, '-', '_', '.' and '~'"
+            yield Finding(("sdks", sdk_id), text)
+        if sdk.poll_interval < 0:
+            yield Finding(("sdks", sdk_id, "poll_interval"), "below 0, so that 60 seconds are used")
         if sdk.key and not sdk.offline.enabled and not valid_key(sdk.key, custom_base=bool(sdk.base_url)):
             yield Finding(("sdks", sdk_id, "key"), "not a valid SDK key: no config is fetched for this SDK")
         if sdk.offline.local.file_path and not sdk.offline.enabled:
@@ -135,7 +143,7 @@ def _tls(tls: Tls, exists: Exists) -> Iterator[Finding]:
     if not tls.enabled:
         return
     if not tls.certificates:
-        yield Finding(("tls", "certificates"), "tls: TLS is enabled without a certificate")
+        yield Finding(("tls", "certificates"), "tls: TLS is enabled without a certificate", allowed=_CERTIFICATES)
     for index, certificate in enumerate(tls.certificates):
         path: Path = ("tls", "certificates", index)
         if not certificate.cert or not certificate.key:
@@ -157,7 +165,7 @@ def _webhook(webhook: Webhook) -> Iterator[Finding]:
 def _cors(path: Path, cors: Cors) -> Iterator[Finding]:
     rules = cors.allowed_origins_regex
     if cors.enabled and rules.patterns and not rules.if_no_match:
-        text = "cors: the 'if no watch' field is required when allowed origins regex is set"
+        text = "cors: the 'if_no_match' field is required when allowed origins regex is set"
         yield Finding((*path, "if_no_match"), text, allowed="an origin")
     for index, pattern in enumerate(rules.patterns):
         reason = _pattern_error(pattern)

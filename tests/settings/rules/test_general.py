@@ -22,7 +22,7 @@ def sdk(options: str) -> str:
 
 # Each row: settings, and the one problem's path and text.
 CASES = [
-    ("", "sdks", "sdk: at least 1 SDK or a proxy profile must be configured"),
+    ("", "sdks", "sdk: at least 1 SDK must be configured"),
     ("sdks: {a: {base_url: 'https://x.example'}}", "sdks.a.key", "sdk-a: SDK key is required"),
     (
         sdk("data_governance: EU"),
@@ -69,7 +69,7 @@ CASES = [
     (
         ONE + "http: {ofrep: {cors: {allowed_origins_regex: {patterns: ['a.*']}}}}",
         "http.ofrep.cors.allowed_origins_regex.if_no_match",
-        "cors: the 'if no watch' field is required when allowed origins regex is set",
+        "cors: the 'if_no_match' field is required when allowed origins regex is set",
     ),
     (
         ONE + "http: {sse: {cors: {allowed_origins_regex: {patterns: ['ok', '(?=a)'], if_no_match: x}}}}",
