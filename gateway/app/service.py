@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -54,7 +54,7 @@ from gateway.telemetry import (
 )
 from gateway.upstream import FileCache, Registry, Sdk
 from gateway.web.server import TlsError
-from gateway.webhooks import Webhooks
+from gateway.webhooks import Alert, Webhooks
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.serving import Server
     from gateway.settings import Loaded, Settings, SettingsFile
+    from gateway.upstream import CheckedConfig
 
 _log = component_logger("gateway")
 
@@ -291,18 +292,24 @@ class Gateway(Service):
         self._status.set_problems(problems)
         self._notifier.status(self._summary())
 
-    def _config_changed(self, sdk: Sdk, _old: Snapshot | None, new: Snapshot) -> None:
+    def _config_changed(self, sdk: Sdk, old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
             self._server.publish(sdk.id, new)
         current = sdk.guard.current
         if current is not None:
             self._metrics.flags_in_use(sdk.id, len(new.keys), len(current.faults))
+            if current.degraded:
+                before = None if old is None else old.etag
+                self._webhooks.alert(_alert("CONFIG_DEGRADED", sdk.id, before, current, current.degradation))
         self._warnings.check()
 
     def _config_held(self, sdk: Sdk) -> None:
         """Show that a config of ``sdk`` is held, or no longer is."""
-        self._metrics.config_held(sdk.id, sdk.guard.held is not None)
+        held = sdk.guard.held
+        self._metrics.config_held(sdk.id, held is not None)
+        if held is not None:
+            self._webhooks.alert(_alert("CONFIG_HELD", sdk.id, held.replaces.etag, held.config, held.reason))
         self._warnings.check()
 
     def _sdk_began(self, sdk: Sdk) -> None:
@@ -338,6 +345,15 @@ class _FetchReporter:
         self.status.stale(sdk_id, fetched_at)
         if fetched_at is not None:  # a good fetch ends it in the metrics
             self.metrics.config_stale(sdk_id, fetched_at)
+
+
+def _alert(
+    kind: Literal["CONFIG_HELD", "CONFIG_DEGRADED"], sdk_id: str, before: str | None, config: CheckedConfig, reason: str
+) -> Alert:
+    """Return the alert that ``config`` is held or degraded, in place of the config ``before``."""
+    snapshot = config.snapshot
+    flags, removed = len(snapshot.keys), config.losses.removed
+    return Alert(kind, sdk_id, before, snapshot.etag, reason, flags, removed, config.faults, config.at)
 
 
 def worker_count(settings: Settings) -> int:

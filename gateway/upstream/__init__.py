@@ -8,12 +8,14 @@ Only immutable Snapshots leave this room; a failing upstream leaves the last goo
 
 from __future__ import annotations
 
+from gateway.upstream.config_guard import CheckedConfig
 from gateway.upstream.file_cache import FileCache
 from gateway.upstream.outcome import Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
 
 __all__ = (
+    "CheckedConfig",
     "FileCache",
     "Refreshed",
     "Registry",

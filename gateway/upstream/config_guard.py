@@ -49,6 +49,13 @@ class CheckedConfig:
         return self.losses.total >= LEAST_FLAGS and self.losses.removed * 2 >= self.losses.total
 
     @property
+    def degradation(self) -> str:
+        """What is lost, in words."""
+        failing = f"{len(self.faults)} of {len(self.snapshot.keys)} flags fail" if self.faults else ""
+        vanished = f"{self.losses.removed} of {self.losses.total} flags vanished" if self.shrunk else ""
+        return " and ".join(filter(None, (vanished, failing)))
+
+    @property
     def degraded(self) -> bool:
         """Whether this config is worse than the one before: flags began to fail, or many vanished."""
         return bool(self.fresh) or self.shrunk

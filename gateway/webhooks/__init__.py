@@ -7,6 +7,10 @@
 
 from __future__ import annotations
 
+from gateway.webhooks.formats import Alert
 from gateway.webhooks.service import Webhooks
 
-__all__ = ("Webhooks",)
+__all__ = (
+    "Alert",
+    "Webhooks",
+)

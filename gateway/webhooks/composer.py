@@ -10,6 +10,7 @@ from attrs import define
 from gateway.flags import attributes_from_json
 from gateway.webhooks.formats import (
     compose,
+    compose_alert,
     compose_failure_message,
     compose_sdk_message,
     compose_test_message,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.flags import Attribute, Snapshot
     from gateway.settings import Settings
-    from gateway.webhooks.formats import Change, EndpointMessages, IntegerIds, Message
+    from gateway.webhooks.formats import Alert, Change, EndpointMessages, IntegerIds, Message
 
 
 @define
@@ -47,6 +48,11 @@ class Composer:
         """Return the messages about an SDK that was ``added`` or ``removed`` for the ``count``-th time."""
         added = act == "added"
         messages = (compose_sdk_message(each, sdk_id, ids, at, count, added=added) for each in self.settings.webhooks)
+        return [message for message in messages if message is not None]
+
+    def alert(self, alert: Alert) -> list[Message]:
+        """Return the messages about an alert."""
+        messages = (compose_alert(alert, endpoint) for endpoint in self.settings.webhooks)
         return [message for message in messages if message is not None]
 
     def numbers(self, connection: sqlite3.Connection, now: float, *snapshots: Snapshot) -> StableNumbers:

@@ -11,9 +11,9 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from gateway.deferreds import Timer, fire_within
+from gateway.deferreds import Timer, fire_within, supervise
 from gateway.flags import difference
 from gateway.logger import component_logger
 from gateway.storage import count_drop
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.storage import Store
     from gateway.webhooks.composer import Composer
-    from gateway.webhooks.formats import Author, EndpointMessages
+    from gateway.webhooks.formats import Alert, Author, EndpointMessages
     from gateway.webhooks.metrics import WebhookMetrics
 
 _log = component_logger("gateway")
@@ -112,6 +112,19 @@ class Recorder:
             return message_table.add_messages(connection, messages, None, room=True)
 
         return self._store.run(work)
+
+    def alert(self, alert: Alert) -> Deferred[None]:
+        """Store the messages about an alert; fires when they are on disk, and never fails."""
+        messages = self._composer.alert(alert)
+        if not messages:
+            return succeed(None)
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            room = message_table.make_room(connection, self._composer.settings.outbox.max_bytes)
+            return message_table.add_messages(connection, messages, None, room=room)
+
+        stored = self._store.run(work).addCallback(self._on_messages)
+        return supervise(stored, _log, "SDK {sdk_id}: {kind} could not be stored", sdk_id=alert.sdk_id, kind=alert.type)
 
     async def stop(self) -> None:
         """Record what waits, unless the database refuses it; the next start finds that as a difference."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.http_client import Reactor
     from gateway.settings import Settings
     from gateway.storage import Database
+    from gateway.webhooks.formats import Alert
     from gateway.webhooks.metrics import WebhookMetrics
 
 _log = component_logger("gateway")
@@ -101,6 +102,11 @@ class Webhooks:
         if self._running is None:
             return succeed(None)
         return self._running.recorder.record(sdk_id, new, *self._attribution.of(sdk_id))
+
+    def alert(self, alert: Alert) -> None:
+        """Send an alert to the endpoints that subscribe; without a database nothing is sent."""
+        if self._running is not None:
+            self._running.recorder.alert(alert)
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""

@@ -14,6 +14,8 @@ EventType = Literal[
     "SEGMENT_UPDATED",
     "CONFIG_UPDATED",
     "USER_FLAGS_UPDATED",
+    "CONFIG_HELD",
+    "CONFIG_DEGRADED",
     "DELIVERY_FAILED",
     "WEBHOOK_TEST",
 ]

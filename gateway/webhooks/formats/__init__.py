@@ -7,6 +7,7 @@ Equal arguments give equal ids and bodies, on every node and after every restart
 
 from __future__ import annotations
 
+from gateway.webhooks.formats.alert import Alert, compose_alert
 from gateway.webhooks.formats.change import Author, Change, parse_attribution
 from gateway.webhooks.formats.compose import compose, compose_sdk_message, compose_test_message
 from gateway.webhooks.formats.definition import initial_value
@@ -15,6 +16,7 @@ from gateway.webhooks.formats.message import EndpointMessages, Feature, IntegerI
 from gateway.webhooks.formats.subscription import failure_receivers
 
 __all__ = (
+    "Alert",
     "Author",
     "Change",
     "EndpointMessages",
@@ -23,6 +25,7 @@ __all__ = (
     "Message",
     "Skipped",
     "compose",
+    "compose_alert",
     "compose_failure_message",
     "compose_sdk_message",
     "compose_test_message",

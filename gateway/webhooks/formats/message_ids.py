@@ -32,5 +32,10 @@ def failure_id(receiver: str, endpoint: str, failed_id: str, at: float) -> str:
     return _uuid(receiver, endpoint, failed_id, "DELIVERY_FAILED", round(at * 1000))
 
 
+def alert_id(sdk_id: str, old_etag: str | None, new_etag: str, message_format: str, kind: str) -> str:
+    """Return the id of a message that the config ``new_etag`` is held, or degraded."""
+    return _uuid(sdk_id, old_etag or "", new_etag, message_format, kind)
+
+
 def _uuid(*parts: str | int | list[str]) -> str:
     return str(uuid5(NAMESPACE, msgspec.json.encode(parts).decode()))
