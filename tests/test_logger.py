@@ -24,8 +24,10 @@ from gateway.telemetry.logfile import reopen_log_file
 from gateway.telemetry.outbox_pages import OutboxPages
 from gateway.telemetry.rlimits import raise_file_limit
 from gateway.upstream.cdn_source import CdnSource
+from gateway.upstream.config_cache import KeptConfig
 from gateway.upstream.config_guard import ConfigGuard
 from gateway.upstream.fetch_queue import FetchQueue
+from gateway.upstream.file_cache import FileCache
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.inotify import open_watch
 from gateway.upstream.registry import Registry
@@ -86,6 +88,8 @@ LOGGED_AS = [
     (open_watch, "offline"),
     (CdnSource, "sdks"),
     (ConfigGuard, "sdks"),
+    (FileCache, "sdks"),
+    (KeptConfig, "sdks"),
     (Registry, "sdks"),
     (Sdk, "sdks"),
     (FetchQueue, "sdks"),
