@@ -16,6 +16,7 @@ from gateway.http_client.post import MakeSender, Route, Sender, make_sender
 from gateway.http_client.proxies import ProxyRules
 from gateway.http_client.signing import extra_headers, headers_for
 from gateway.http_client.trust import Trust, TrustError, load_trust
+from gateway.http_client.wire_url import wire_form
 
 __all__ = (
     "ENCODING_HEADER",
@@ -37,4 +38,5 @@ __all__ = (
     "load_trust",
     "make_sender",
     "read_body",
+    "wire_form",
 )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol, cast
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, field, frozen
-from hyperlink import EncodedURL
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as RequestTimeout
 from twisted.python.failure import Failure
@@ -19,6 +16,7 @@ from gateway.http_client.agent import HttpAgent, Limits, Reactor
 from gateway.http_client.attempt import ANSWER_KEPT, Attempt, fault_text
 from gateway.http_client.bounded_body import Excerpt, read_body
 from gateway.http_client.trust import load_trust
+from gateway.http_client.wire_url import wire_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,14 +26,6 @@ if TYPE_CHECKING:
 ANSWER_LIMIT: Final = 1024 * 1024  # bytes of one answer, its head included; receivers send a line or nothing
 BODY_LIMIT: Final = ANSWER_LIMIT // 2  # bytes of an answer's body; below the connection's, for the better error text
 IDLE_SECONDS: Final = 4  # many servers close an idle connection after 5, and a POST must not meet that
-
-
-class _WireUrl(EncodedURL):
-    """A URL that is already in the form of the wire: treq's conversion for each request takes five times as long."""
-
-    def to_uri(self) -> EncodedURL:
-        """See ``EncodedURL``."""
-        return self
 
 
 class Sender(Protocol):
@@ -88,7 +78,7 @@ class HttpSender:
 
     def __init__(self, reactor: Reactor, url: str, agent: HttpAgent, timeout: float) -> None:
         self._reactor = reactor
-        self._url, self._credentials = _wire_form(url)
+        self._url, self._credentials = wire_form(url)
         self._agent = agent
         self._timeout = timeout
 
@@ -138,21 +128,3 @@ class _Answer:
 def _timed_out(result: Failure | None, seconds: float) -> None:
     if isinstance(result, Failure):  # else the answer came at the last moment
         raise RequestTimeout(seconds)
-
-
-def _wire_form(url: str) -> tuple[_WireUrl, str]:
-    """Return ``url`` as it is requested, and the user and password in it as Basic credentials; raises ValueError.
-
-    A host in ASCII stays as it is: IDNA refuses the colons of IPv6 and the underscores of container names.
-    """
-    given = EncodedURL.from_text(url)
-    host = given.host
-    plain = given.replace(userinfo="", fragment="")
-    uri = plain.replace(host="x").to_uri().replace(host=host) if host.isascii() else plain.to_uri()
-    credentials = _basic(given.userinfo) if given.userinfo else ""
-    return cast("_WireUrl", _WireUrl.from_text(uri.to_text())), credentials
-
-
-def _basic(userinfo: str) -> str:
-    name, _, password = userinfo.partition(":")
-    return f"Basic {b64encode(f'{unquote(name)}:{unquote(password)}'.encode()).decode()}"

@@ -26,6 +26,7 @@ from gateway.http_client import (
     classify,
     load_trust,
     read_body,
+    wire_form,
 )
 from gateway.logger import component_logger
 from gateway.upstream.governance import FETCH_LIMIT, Accept, Refuse, check_preferences
@@ -197,7 +198,8 @@ class CdnSource:
     async def _get(self, url: str) -> Outcome:
         """Send one GET and follow its 3xx answers."""
         for _ in range(REDIRECT_LIMIT + 1):
-            response = await self._agent.send("GET", url, self._headers())
+            wire, credentials = wire_form(url)
+            response = await self._agent.send("GET", wire, self._headers(credentials))
             location = response.headers.getRawHeaders(b"location", [b""])[0]
             if response.code not in _MOVED or not location:
                 return await self._answer(response)
@@ -207,8 +209,10 @@ class CdnSource:
                 return Failed(Kind.REDIRECT, "the upstream redirects to something that is no http or https URL")
         return Failed(Kind.REDIRECT, f"the upstream redirected more than {REDIRECT_LIMIT} times")
 
-    def _headers(self) -> Headers:
+    def _headers(self, credentials: str) -> Headers:
         headers = Headers({"User-Agent": [_AGENT], "X-ConfigCat-UserAgent": [_AGENT]})
+        if credentials:
+            headers.setRawHeaders("Authorization", [credentials])
         if self._etag:
             headers.setRawHeaders("If-None-Match", [self._etag])
         return headers

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from random import Random
 
 import msgspec
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogPublisher
+from twisted.web.server import Site
 
 import gateway
 from gateway.settings import Settings
@@ -124,6 +127,34 @@ async def test_base_url_may_end_in_a_slash(upstream):
     upstream.base += "/"
     assert "red" == value(await upstream.open())
     assert {PATH: 1} == dict(upstream.cdn.requests)
+
+
+@pytest_twisted.ensureDeferred
+async def test_credentials_in_the_base_url_are_sent_as_basic(upstream):
+    """Percent escapes are decoded, each request has them, and the host is without them."""
+    upstream.base = upstream.base.replace("://", "://user:p%40%C3%A4@")
+    assert "red" == value(await upstream.open())
+    await upstream.refresh()
+    expected = "Basic " + b64encode("user:p@ä".encode()).decode()
+    assert [expected, expected] == [seen["authorization"] for seen in upstream.cdn.seen]
+    assert [f"127.0.0.1:{upstream.port}"] * 2 == [seen["host"] for seen in upstream.cdn.seen]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_ipv6_address_is_fetched_from(upstream, reactor):
+    """With its brackets, as it is written in a URL."""
+    try:
+        listening = reactor.listenTCP(0, Site(upstream.cdn), interface="::1")
+    except CannotListenError:
+        pytest.skip("no IPv6 loopback here")
+    upstream.base = f"http://[::1]:{listening.getHost().port}"
+    try:
+        assert "red" == value(await upstream.open())
+        assert upstream.base.removeprefix("http://") == upstream.cdn.seen[0]["host"]
+    finally:
+        await upstream.registry.stop()
+        upstream.registry = None
+        await listening.stopListening()
 
 
 @pytest_twisted.ensureDeferred

@@ -191,10 +191,16 @@ def _pattern_error(pattern: str) -> str:
     return ""
 
 
-def check_url(path: Path, url: str) -> Iterator[Finding]:
+def check_url(path: Path, url: str, *, query: bool = False) -> Iterator[Finding]:
     """Yield a finding if a URL is set and not valid, without the URL, because any part of it may be a password."""
-    if url and not _is_url(url):
+    if not url:
+        return
+    if not _is_url(url):
         yield Finding(path, "not a valid URL", allowed="http://… or https://…")
+    elif "#" in url:
+        yield Finding(path, "the URL has a fragment (#), which is never sent", allowed="a URL without #, or %23")
+    elif "?" in url and not query:
+        yield Finding(path, "the URL has a query (?), which cannot be used here", allowed="a URL without ?, or %3F")
 
 
 def _is_url(url: str) -> bool:

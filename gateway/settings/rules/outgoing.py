@@ -68,7 +68,7 @@ def _endpoint(path: Path, endpoint: Endpoint, settings: Settings, exists: Exists
         yield Finding((*path, "name"), text, found=shortened(replace_unprintable(endpoint.name)), allowed=allowed)
     if not endpoint.url:
         yield Finding((*path, "url"), "webhooks: an endpoint needs a URL", allowed="http://… or https://…")
-    yield from check_url((*path, "url"), endpoint.url)
+    yield from check_url((*path, "url"), endpoint.url, query=True)
     yield from check_file((*path, "ca_file"), endpoint.ca_file, exists)
     yield from check_headers((*path, "headers"), endpoint.headers)
     for position, secret in enumerate(endpoint.secrets):
@@ -128,7 +128,7 @@ def _versioned_secret(path: Path, secret: str) -> Iterator[Finding]:
 
 def _exporter(exporter: Exporter, exists: Exists) -> Iterator[Finding]:
     path: Path = ("exporter",)
-    yield from check_url((*path, "endpoint_url"), exporter.endpoint_url)
+    yield from check_url((*path, "endpoint_url"), exporter.endpoint_url, query=True)
     yield from check_file((*path, "ca_file"), exporter.ca_file, exists)
     yield from check_headers((*path, "headers"), exporter.headers)
     yield from _versioned_secret((*path, "secret"), exporter.secret)

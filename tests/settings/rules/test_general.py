@@ -50,6 +50,9 @@ CASES = [
         "sdk-a: cache poll interval must be greater than 1 seconds",
     ),
     (sdk("base_url: cdn.example.com"), "sdks.a.base_url", "not a valid URL"),
+    (sdk("base_url: 'http://h/?q'"), "sdks.a.base_url", "the URL has a query (?), which cannot be used here"),
+    (sdk("base_url: 'http://h/#f'"), "sdks.a.base_url", "the URL has a fragment (#), which is never sent"),
+    (ONE + "http_proxy: {url: 'http://h?'}", "http_proxy.url", "the URL has a query (?), which cannot be used here"),
     (
         ONE + "offline: {cache_poll_interval: 0}",
         "offline.cache_poll_interval",

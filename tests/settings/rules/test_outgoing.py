@@ -38,6 +38,8 @@ def test_an_endpoint_with_name_and_url_is_valid() -> None:
         (f'webhooks: [{{{HOOK}, headers: {{X: ["SECRET\\r\\nY: Z"]}}}}]', "a line break or control character"),
         (f"webhooks: [{{{HOOK}, concurrency: 1001}}]", "a whole number from 1 to 1000"),
         ("exporter: {endpoint_url: 'https://x.example', headers: {'': SECRET}}", "not a valid header name"),
+        ("webhooks: [{name: ops, url: 'https://x.example/#SECRET'}]", "the URL has a fragment (#)"),
+        ("exporter: {endpoint_url: 'https://x.example/#SECRET'}", "the URL has a fragment (#)"),
         ("exporter: {bulk: true}", "kind 'webhook' needs a URL"),
         ("exporter: {kind: file, endpoint_url: 'https://x.example/SECRET'}", "kind 'file' needs a path"),
         ("exporter: {kind: file, path: /nowhere/x.jsonl}", "folder /nowhere does not exist"),
