@@ -1,7 +1,7 @@
 """Config JSON v6, evaluated: the heart of the gateway, and pure.
 
     upstream bytes ──► load() ──► Snapshot ──► evaluate(_all) ──► Result, Evaluation
-                                     └──► difference(old, new) ──► ChangeSet
+                                     └──► difference(old, new) ──► ConfigDiff
 
 Everything here is a function of its arguments: no clock, no sockets, no chance.
 """
@@ -9,22 +9,21 @@ Everything here is a function of its arguments: no clock, no sockets, no chance.
 from __future__ import annotations
 
 from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, Evaluation
-from gateway.flags.difference import ChangeSet, difference, unmoved
+from gateway.flags.config_json import ConfigError
+from gateway.flags.difference import ConfigDiff, difference, unchanged_test
 from gateway.flags.encoding import encode_value
-from gateway.flags.errors import ConfigError, InvalidAttribute
 from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
-from gateway.flags.fingerprint import number_of, text_of
 from gateway.flags.flag import Flag
-from gateway.flags.lint import faults
-from gateway.flags.result import Result
+from gateway.flags.lint import find_failing_flags
+from gateway.flags.result import Result, fingerprint_of, fingerprint_text
 from gateway.flags.snapshot import Snapshot, load
-from gateway.flags.user import Attribute, User, attributes_from_json, effective_user
+from gateway.flags.user import Attribute, InvalidAttribute, User, attributes_from_json, effective_user
 
 __all__ = (
     "PERSONAL_ATTRIBUTES",
     "Attribute",
-    "ChangeSet",
+    "ConfigDiff",
     "ConfigError",
     "Evaluation",
     "Explanation",
@@ -38,9 +37,9 @@ __all__ = (
     "effective_user",
     "encode_value",
     "explain",
-    "faults",
+    "find_failing_flags",
+    "fingerprint_of",
+    "fingerprint_text",
     "load",
-    "number_of",
-    "text_of",
-    "unmoved",
+    "unchanged_test",
 )

@@ -14,11 +14,11 @@ from __future__ import annotations
 from operator import getitem
 from typing import TYPE_CHECKING, Final
 
-from gateway.flags.batch import Decider
-from gateway.flags.fingerprint import DIGEST_BYTES, MASK
+from gateway.flags.batch import batch_evaluator
+from gateway.flags.result import FINGERPRINT_BYTES, FINGERPRINT_MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gateway.flags.flag import Flag
     from gateway.flags.result import Result
@@ -54,12 +54,12 @@ class Partition:
         self.personal: Final = tuple(personal)
         self.shared: Final = tuple(shared)
         self.shared_attributes: Final = tuple(sorted({name for flag in shared for name in flag.attributes}))
-        self.evaluate: Final[Callable[[User], Sequence[Result]]] = Decider(personal)
-        self.coded: Final = [flag.outcomes.coded for flag in personal]
-        self.entries: Final = [flag.outcomes.entries for flag in personal]
+        self.evaluate: Final = batch_evaluator(personal)
+        self.coded: Final = [flag.result_table.coded for flag in personal]
+        self.entries: Final = [flag.result_table.entries for flag in personal]
         self._layout = (0, *layout, len(shared))
         self._resolvers = [flag.resolve for flag in personal]
-        self._code_tables = [flag.outcomes.codes for flag in personal]
+        self._code_tables = [flag.result_table.codes for flag in personal]
         same = previous is not None and previous.personal == self.personal  # Flags are compared by identity
         self.token: Final[object] = previous.token if previous is not None and same else object()
         self._previous_token: object = None
@@ -84,7 +84,7 @@ class Partition:
     def evaluate_and_store(self, user: User) -> Sequence[Result]:
         """Return the results of the personal flags and store them in ``user.memo``, if they fit.
 
-        Results that it holds from the previous config are taken over for the flags that are still the same.
+        ResultTable that it holds from the previous config are taken over for the flags that are still the same.
         """
         if user.memo_token is not None and user.memo_token is self._previous_token:
             known = user.memo
@@ -98,10 +98,10 @@ class Partition:
             try:
                 codes = [codes[result] for codes, result in zip(self._code_tables, results, strict=True)]
             except KeyError:  # a result that no user had before
-                codes = [flag.outcomes.code(result) for flag, result in zip(self.personal, results, strict=True)]
+                codes = [flag.result_table.code(result) for flag, result in zip(self.personal, results, strict=True)]
             if max(codes, default=0) < 256:  # flags with more results are rare; they are evaluated every time
-                total = sum([result.number for result in results]) & MASK
-                user.memo, user.memo_token = bytes(codes) + total.to_bytes(DIGEST_BYTES, "big"), self.token
+                total = sum([result.fingerprint for result in results]) & FINGERPRINT_MASK
+                user.memo, user.memo_token = bytes(codes) + total.to_bytes(FINGERPRINT_BYTES, "big"), self.token
         return results
 
 
@@ -111,13 +111,13 @@ class SharedResults:
     ``entries`` and ``ofrep`` are the templates of the two kinds of JSON; both are made on first use.
     """
 
-    __slots__ = ("entries", "number", "ofrep", "ofrep_number", "partition", "results")
+    __slots__ = ("entries", "fingerprint", "ofrep", "ofrep_fingerprint", "partition", "results")
 
     def __init__(self, partition: Partition, user: User) -> None:
         self.partition: Final = partition
         self.results: Final = tuple([flag.resolve(user) for flag in partition.shared])
-        self.number: Final = sum([result.number for result in self.results])
-        self.ofrep_number: Final = sum([result.ofrep_number for result in self.results])
+        self.fingerprint: Final = sum([result.fingerprint for result in self.results])
+        self.ofrep_fingerprint: Final = sum([result.ofrep_fingerprint for result in self.results])
         self.entries: list[bytes] | None = None
         self.ofrep: list[bytes] | None = None
 
@@ -170,12 +170,16 @@ class Evaluation:
         """Return the sum of the fingerprints of the members of ``json()``, modulo 2**64."""
         codes = self._codes
         if codes is not None:
-            return (self._shared.number + int.from_bytes(codes[-DIGEST_BYTES:], "big")) & MASK
-        return (self._shared.number + sum([result.number for result in self._personal or ()])) & MASK
+            return (self._shared.fingerprint + int.from_bytes(codes[-FINGERPRINT_BYTES:], "big")) & FINGERPRINT_MASK
+        return (
+            self._shared.fingerprint + sum([result.fingerprint for result in self._personal or ()])
+        ) & FINGERPRINT_MASK
 
     def ofrep_fingerprint(self) -> int:
         """Return the sum of the fingerprints of the items of ``ofrep()``."""
-        return self._shared.ofrep_number + sum([one.ofrep_number for one in self._personal or self._decoded()])
+        return self._shared.ofrep_fingerprint + sum(
+            [one.ofrep_fingerprint for one in self._personal or self._decoded()]
+        )
 
     def _decoded(self) -> Sequence[Result]:
         return list(map(getitem, self._shared.partition.coded, self._codes or b""))
@@ -189,7 +193,7 @@ class AllFlags:
     def __init__(self, flags: Sequence[Flag], previous: Partition | None = None) -> None:
         self._flags = flags
         least, most = CACHE_ENTRIES
-        widest = sum([flag.outcomes.widest for flag in flags]) or 1
+        widest = sum([flag.result_table.widest for flag in flags]) or 1
         self._limit = max(least, min(most, CACHE_BYTES // widest))
         attributes = PERSONAL_ATTRIBUTES if previous is None else previous.personal_attributes
         self.partition = Partition(flags, attributes, previous)
@@ -199,7 +203,7 @@ class AllFlags:
     def evaluate(self, user: User, remember: bool) -> Evaluation:  # noqa: FBT001  (a keyword costs 2 % of a push)
         """Evaluate all flags; ``remember`` uses and updates ``user.memo``."""
         partition = self.partition
-        values = (user.present, *map(user.given.get, partition.shared_attributes))
+        values = (user.present, *map(user.attributes.get, partition.shared_attributes))
         self._lookups += 1
         shared = self.cache.get(values)
         if shared is None:
@@ -217,7 +221,7 @@ class AllFlags:
             return SharedResults(self.partition, user)
         if len(self.cache) >= self._limit:
             self._clear()
-            values = (user.present, *map(user.given.get, self.partition.shared_attributes))
+            values = (user.present, *map(user.attributes.get, self.partition.shared_attributes))
         shared = self.cache[values] = SharedResults(self.partition, user)
         return shared
 

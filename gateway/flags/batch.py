@@ -1,8 +1,6 @@
-"""Flags that each user decides alone, many at once: what they have in common is done once.
+"""Evaluation of many flags for one user: flags of the same form share hashing and lookups.
 
-    Flag.form ──► Share, Digest: one loop per attribute    Member: one look per segment    others: Flag.resolve
-
-The outcomes are those of ``Flag.resolve``; tests hold the two to one meaning.
+The results are those of ``Flag.resolve``; tests compare the two.
 """
 
 from __future__ import annotations
@@ -13,10 +11,9 @@ from hashlib import sha1, sha256
 from operator import getitem, itemgetter
 from typing import TYPE_CHECKING
 
-from gateway.flags.conditions.hashed import Digest
-from gateway.flags.errors import EvaluationFailure
-from gateway.flags.forms import Member
-from gateway.flags.percentage import Share, first_words
+from gateway.flags.conditions.match import EvaluationFailure
+from gateway.flags.forms import HashedForm, PercentageForm, SegmentForm
+from gateway.flags.percentage import first_words
 from gateway.flags.result import Result
 from gateway.flags.user import User
 
@@ -25,110 +22,107 @@ if TYPE_CHECKING:
 
     from gateway.flags.flag import Flag
 
-Decide = Callable[[User], Sequence[Result]]
+EvaluateMany = Callable[[User], Sequence[Result]]
 
 
-class Decider:
-    """Decides some flags for one user after the other."""
+def batch_evaluator(flags: Sequence[Flag]) -> EvaluateMany:
+    """Return a function that evaluates ``flags`` for a user; it returns the results in their order."""
+    groups: dict[Hashable, list[tuple[int, Flag]]] = defaultdict(list)
+    for position, flag in enumerate(flags):
+        groups[_group_key(flag)].append((position, flag))
+    evaluators = [_group_evaluator([flag for _, flag in group]) for group in groups.values()]
+    sort = _sorter([position for group in groups.values() for position, _ in group])
 
-    __slots__ = ("_arranged", "_groups")
+    def evaluate(user: User) -> Sequence[Result]:
+        results: list[Result] = []
+        for evaluate_group in evaluators:
+            results += evaluate_group(user)
+        return sort(results)
 
-    def __init__(self, flags: Sequence[Flag]) -> None:
-        groups: dict[Hashable, list[tuple[int, Flag]]] = defaultdict(list)
-        for place, flag in enumerate(flags):
-            groups[_common(flag)].append((place, flag))
-        self._groups = [_together([flag for _, flag in group]) for group in groups.values()]
-        self._arranged = _arrangement([place for group in groups.values() for place, _ in group])
-
-    def __call__(self, user: User) -> Sequence[Result]:
-        """Return the outcomes, in the order of the flags."""
-        found: list[Result] = []
-        for decide in self._groups:
-            found += decide(user)
-        return self._arranged(found)
+    return evaluate
 
 
-def _common(flag: Flag) -> Hashable:
-    """Return what flags must share to be decided together; all without a form are."""
+def _group_key(flag: Flag) -> Hashable:
+    """Return what flags must have in common to be evaluated together."""
     match flag.form:
-        case Share() as share:
-            return Share, share.attribute, share.absent
-        case Digest() as digest:
-            return Digest, digest.attribute
-        case Member() as member:
-            return Member, id(member.group)
+        case PercentageForm() as form:
+            return PercentageForm, form.attribute, form.default_text
+        case HashedForm() as form:
+            return HashedForm, form.attribute
+        case SegmentForm() as form:
+            return SegmentForm, id(form.segment)
         case None:
             return None
 
 
-def _together(flags: Sequence[Flag]) -> Decide:
-    """Return what decides flags with something in common."""
-    if shares := [flag.form for flag in flags if isinstance(flag.form, Share)]:
-        return _by_shares(shares)
-    if digests := [flag.form for flag in flags if isinstance(flag.form, Digest)]:
-        return _by_digests(digests)
-    if members := [flag.form for flag in flags if isinstance(flag.form, Member)]:
-        return _by_segment(members, flags)
+def _group_evaluator(flags: Sequence[Flag]) -> EvaluateMany:
+    if percentage := [flag.form for flag in flags if isinstance(flag.form, PercentageForm)]:
+        return _by_percentage(percentage)
+    if hashed := [flag.form for flag in flags if isinstance(flag.form, HashedForm)]:
+        return _by_hash(hashed)
+    if segment := [flag.form for flag in flags if isinstance(flag.form, SegmentForm)]:
+        return _by_segment(segment, flags)
     return _one_by_one(flags)
 
 
-def _by_shares(shares: Sequence[Share]) -> Decide:
-    attribute, absent, words = shares[0].attribute, shares[0].absent, first_words(len(shares))
-    prefixes, tables = [share.prefix for share in shares], [share.table for share in shares]
-    otherwise = [share.otherwise for share in shares]
+def _by_percentage(forms: Sequence[PercentageForm]) -> EvaluateMany:
+    attribute, default_text, words = forms[0].attribute, forms[0].default_text, first_words(len(forms))
+    prefixes, tables = [form.prefix for form in forms], [form.results for form in forms]
+    skipped = [form.skipped for form in forms]
 
-    def decide(user: User) -> Sequence[Result]:
-        text = user.text.get(attribute, absent)
+    def evaluate(user: User) -> Sequence[Result]:
+        text = user.text.get(attribute, default_text)
         if text is None or not user.present:
-            return otherwise
+            return skipped
         data = text.encode()
         hashed = b"".join([sha1(prefix + data, usedforsecurity=False).digest() for prefix in prefixes])
-        places = [(word >> 4) % 100 for word in words(hashed)]  # as ``bucket`` does for one
-        return list(map(getitem, tables, places))
+        buckets = [(word >> 4) % 100 for word in words(hashed)]  # the same as ``percentage.bucket``
+        return list(map(getitem, tables, buckets))
 
-    return decide
+    return evaluate
 
 
-def _by_digests(digests: Sequence[Digest]) -> Decide:
-    attribute = digests[0].attribute
-    choices = [(one.suffix, one.digests, one.inside, one.outside) for one in digests]
-    otherwise = [one.otherwise for one in digests]
+def _by_hash(forms: Sequence[HashedForm]) -> EvaluateMany:
+    attribute = forms[0].attribute
+    choices = [(form.suffix, form.digests, form.inside, form.outside) for form in forms]
+    skipped = [form.skipped for form in forms]
 
-    def decide(user: User) -> Sequence[Result]:
+    def evaluate(user: User) -> Sequence[Result]:
         text = user.text.get(attribute)
         if text is None:
-            return otherwise
+            return skipped
         data = text.encode()
         return [
-            inside if sha256(data + suffix).digest() in known else outside for suffix, known, inside, outside in choices
+            inside if sha256(data + suffix).digest() in digests else outside
+            for suffix, digests, inside, outside in choices
         ]
 
-    return decide
+    return evaluate
 
 
-def _by_segment(members: Sequence[Member], flags: Sequence[Flag]) -> Decide:
-    holds, each_for_itself = members[0].group.holds, _one_by_one(flags)
-    inside, outside = [one.inside for one in members], [one.outside for one in members]
-    otherwise = [one.otherwise for one in members]
+def _by_segment(forms: Sequence[SegmentForm], flags: Sequence[Flag]) -> EvaluateMany:
+    contains, one_by_one = forms[0].segment.contains, _one_by_one(flags)
+    inside, outside = [form.inside for form in forms], [form.outside for form in forms]
+    skipped = [form.skipped for form in forms]
 
-    def decide(user: User) -> Sequence[Result]:
+    def evaluate(user: User) -> Sequence[Result]:
         try:
-            verdict = holds(user)
-        except EvaluationFailure:  # of which each flag has an outcome of its own
-            return each_for_itself(user)
-        return otherwise if verdict is None else inside if verdict else outside
+            contained = contains(user)
+        except EvaluationFailure:  # each flag has its own Result for it
+            return one_by_one(user)
+        return skipped if contained is None else inside if contained else outside
 
-    return decide
+    return evaluate
 
 
-def _one_by_one(flags: Sequence[Flag]) -> Decide:
+def _one_by_one(flags: Sequence[Flag]) -> EvaluateMany:
     resolvers = [flag.resolve for flag in flags]
     return lambda user: [resolve(user) for resolve in resolvers]
 
 
-def _arrangement(places: Sequence[int]) -> Callable[[Sequence[Result]], Sequence[Result]]:
-    """Return what puts into order the outcomes that were found in the order of ``places``."""
-    found_at = sorted(range(len(places)), key=places.__getitem__)
-    if found_at == list(range(len(places))):
-        return lambda found: found
-    return itemgetter(*found_at)
+def _sorter(positions: Sequence[int]) -> Callable[[Sequence[Result]], Sequence[Result]]:
+    """Return a function that puts results which are in the order of ``positions`` into their ascending order."""
+    order = sorted(range(len(positions)), key=positions.__getitem__)
+    if order == list(range(len(positions))):
+        return lambda results: results
+    return itemgetter(*order)

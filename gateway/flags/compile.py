@@ -1,6 +1,6 @@
 """From a definition to one function of the user; the only place that knows how a flag is decided.
 
-    bytes ──► Formula ──► Flag.resolve(user) ──► Result
+    bytes ──► FlagDefinition ──► Flag.resolve(user) ──► Result
 
 The order is the SDK's: the first rule whose conditions all hold and that has something to serve, then the
 percentage options of the setting, then its default value.
@@ -13,26 +13,25 @@ from typing import TYPE_CHECKING
 import attrs
 
 from gateway.flags.conditions.comparators import Salt, build, comparator_of
-from gateway.flags.conditions.match import Match, failing
-from gateway.flags.config_json import read_piece
+from gateway.flags.conditions.match import EvaluationFailure, Match, failing
+from gateway.flags.config_json import decode_piece
 from gateway.flags.definition import (
     Condition,
     Fault,
-    Formula,
+    FlagDefinition,
     PrerequisiteCondition,
-    Rule,
     SegmentCondition,
+    TargetingRule,
     UserCondition,
-    read_segment,
-    read_value,
+    parse_segment,
+    typed_value,
 )
 from gateway.flags.encoding import encode_value
-from gateway.flags.errors import EvaluationFailure
 from gateway.flags.flag import Flag, Resolve
-from gateway.flags.forms import Form, form_of
-from gateway.flags.percentage import Choose, Share, by_share, chooser, outcome
-from gateway.flags.result import Result, Results
-from gateway.flags.segment import Group
+from gateway.flags.forms import Form, PercentageForm, form_of
+from gateway.flags.percentage import PickOption, by_bucket, option_picker, result_for
+from gateway.flags.result import Result, ResultTable
+from gateway.flags.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,24 +44,24 @@ TOO_DEEP = "prerequisite flags are nested too deeply"
 
 
 @attrs.frozen
-class Surroundings:
+class CompileContext:
     """What a flag can refer to: the salt, the segments by position and the flags compiled before it."""
 
     salt: str | Fault
-    groups: Sequence[Group]
+    segments: Sequence[Segment]
     flags: Mapping[str, Flag]
 
 
-def compile_group(source: bytes, salt: str | Fault) -> Group:
+def compile_segment(source: bytes, salt: str | Fault) -> Segment:
     """Compile one segment; its hashed conditions use the segment's name as context."""
-    segment = read_segment(read_piece(source))
-    if isinstance(segment, Fault):
-        return Group(source, segment)
-    conditions = [c for c in segment.conditions if isinstance(c, UserCondition)]
-    return Group(
+    definition = parse_segment(decode_piece(source))
+    if isinstance(definition, Fault):
+        return Segment(source, definition)
+    conditions = [c for c in definition.conditions if isinstance(c, UserCondition)]
+    return Segment(
         source,
-        segment,
-        matches=tuple(_user_match(condition, Salt(salt, segment.name)) for condition in segment.conditions),
+        definition,
+        matches=tuple(_user_match(condition, Salt(salt, definition.name)) for condition in definition.conditions),
         hashed=any(_is_hashed(condition) for condition in conditions),
         attributes=frozenset(condition.attribute for condition in conditions),
     )
@@ -71,72 +70,74 @@ def compile_group(source: bytes, salt: str | Fault) -> Group:
 def compile_flag(
     key: str,
     source: bytes,
-    formula: Formula | Fault,
-    around: Surroundings,
+    definition: FlagDefinition | Fault,
+    context: CompileContext,
     *,
     circle: str | None = None,
-    earlier: Results | None = None,
+    earlier: ResultTable | None = None,
 ) -> Flag:
     """Compile one flag, whose prerequisites are compiled already unless it reaches a ``circle`` of them.
 
-    ``earlier`` are the Results of the same flag in the config before, to take over where they mean the same.
+    ``earlier`` are the ResultTable of the same flag in the config before, to take over where they mean the same.
     """
-    results = Results(key, earlier)
-    if isinstance(formula, Fault):
-        return _unusable(key, source, formula, results)
-    asked = [around.flags[name] for name in formula.prerequisites if name in around.flags]
-    named = [c.index for c in formula.conditions if isinstance(c, SegmentCondition)]
-    groups = [around.groups[index] for index in named if 0 <= index < len(around.groups)]
-    weight, depth = 1 + _weight(formula, around), 1 + max((flag.depth for flag in asked), default=0)
+    results = ResultTable(key, earlier)
+    if isinstance(definition, Fault):
+        return _unusable(key, source, definition, results)
+    asked = [context.flags[name] for name in definition.prerequisites if name in context.flags]
+    named = [c.index for c in definition.conditions if isinstance(c, SegmentCondition)]
+    segments = [context.segments[index] for index in named if 0 <= index < len(context.segments)]
+    weight, depth = 1 + _weight(definition, context), 1 + max((flag.depth for flag in asked), default=0)
     fault = TOO_DEEP if circle is None and (weight > WEIGHT_LIMIT or depth > DEPTH_LIMIT) else circle
     if fault is not None:
         weight = depth = 1
-    form = None if fault is not None else form_of(key, formula, around.salt, around.groups, results)
+    form = None if fault is not None else form_of(key, definition, context.salt, context.segments, results)
     return Flag(
         key=key,
         source=source,
-        kind=formula.kind,
+        setting_type=definition.setting_type,
         attributes=tuple(
-            sorted(_attributes(formula).union(*(g.attributes for g in groups), *(f.attributes for f in asked)))
+            sorted(_attributes(definition).union(*(g.attributes for g in segments), *(f.attributes for f in asked)))
         ),
-        segments=frozenset(named),
-        prerequisites=formula.prerequisites,
-        hashed=any(group.hashed for group in groups) or any(map(_is_hashed, formula.conditions)),
+        segment_indexes=frozenset(named),
+        prerequisites=definition.prerequisites,
+        hashed=any(segment.hashed for segment in segments) or any(map(_is_hashed, definition.conditions)),
         weight=weight,
         fault=fault,
         depth=depth,
-        resolve=constant(results.fail(fault)) if fault is not None else resolver(key, formula, around, results, form),
-        outcomes=results,
+        resolve=constant(results.fail(fault))
+        if fault is not None
+        else resolver(key, definition, context, results, form),
+        result_table=results,
         form=form,
     )
 
 
-def _unusable(key: str, source: bytes, fault: Fault, results: Results) -> Flag:
+def _unusable(key: str, source: bytes, fault: Fault, results: ResultTable) -> Flag:
     return Flag(
         key=key,
         source=source,
-        kind=fault,
+        setting_type=fault,
         attributes=(),
-        segments=frozenset(),
+        segment_indexes=frozenset(),
         prerequisites=(),
         hashed=False,
         weight=1,
         fault=fault.reason,
         depth=1,
         resolve=constant(results.fail(fault.reason)),
-        outcomes=results,
+        result_table=results,
     )
 
 
-def _weight(formula: Formula, around: Surroundings) -> int:
-    asked = [c.key for c in formula.conditions if isinstance(c, PrerequisiteCondition)]
-    return sum(around.flags[key].weight for key in asked if key in around.flags)
+def _weight(definition: FlagDefinition, context: CompileContext) -> int:
+    asked = [c.key for c in definition.conditions if isinstance(c, PrerequisiteCondition)]
+    return sum(context.flags[key].weight for key in asked if key in context.flags)
 
 
-def _attributes(formula: Formula) -> frozenset[str]:
-    found = {c.attribute for c in formula.conditions if isinstance(c, UserCondition)}
-    if formula.options or any(rule.options for rule in formula.rules):
-        found.add(formula.attribute)
+def _attributes(definition: FlagDefinition) -> frozenset[str]:
+    found = {c.attribute for c in definition.conditions if isinstance(c, UserCondition)}
+    if definition.options or any(rule.options for rule in definition.rules):
+        found.add(definition.attribute)
     return frozenset(found)
 
 
@@ -148,45 +149,45 @@ def _is_hashed(condition: Condition) -> bool:
 # Conditions
 
 
-def condition_match(condition: Condition, key: str, around: Surroundings) -> Match:
+def condition_match(condition: Condition, key: str, context: CompileContext) -> Match:
     """Return the Match of one condition of the flag ``key``."""
     match condition:
         case SegmentCondition():
-            return _segment_match(condition, around)
+            return _segment_match(condition, context)
         case PrerequisiteCondition():
-            return _prerequisite_match(condition, around)
+            return _prerequisite_match(condition, context)
         case _:
-            return _user_match(condition, Salt(around.salt, key))
+            return _user_match(condition, Salt(context.salt, key))
 
 
 def _user_match(condition: UserCondition | Fault, salt: Salt) -> Match:
     return failing(condition.reason) if isinstance(condition, Fault) else build(condition, salt)
 
 
-def _segment_match(condition: SegmentCondition, around: Surroundings) -> Match:
-    if not 0 <= condition.index < len(around.groups):
+def _segment_match(condition: SegmentCondition, context: CompileContext) -> Match:
+    if not 0 <= condition.index < len(context.segments):
         return failing("segment reference is invalid")
-    group = around.groups[condition.index]
-    if isinstance(group.segment, Fault):
-        return failing(group.segment.reason)
+    segment = context.segments[condition.index]
+    if isinstance(segment.definition, Fault):
+        return failing(segment.definition.reason)
     if not condition.negated:
-        return group.holds
-    holds = group.holds
+        return segment.contains
+    contains = segment.contains
 
     def match(user: User) -> bool | None:
-        inside = holds(user)
+        inside = contains(user)
         return None if inside is None else not inside
 
     return match
 
 
-def _prerequisite_match(condition: PrerequisiteCondition, around: Surroundings) -> Match:
-    asked = around.flags.get(condition.key)
+def _prerequisite_match(condition: PrerequisiteCondition, context: CompileContext) -> Match:
+    asked = context.flags.get(condition.key)
     if asked is None:
         return failing(f"prerequisite '{condition.key}' not found")
-    if isinstance(asked.kind, Fault):
-        return failing(asked.kind.reason)
-    expected = read_value(condition.raw.get("v"), asked.kind)
+    if isinstance(asked.setting_type, Fault):
+        return failing(asked.setting_type.reason)
+    expected = typed_value(condition.raw.get("v"), asked.setting_type)
     if isinstance(expected, Fault):
         shown = _shown(condition.raw.get("v"))
         return failing(f"type mismatch between comparison value '{shown}' and prerequisite flag '{condition.key}'")
@@ -219,13 +220,15 @@ def constant(result: Result) -> Resolve:
     return resolve
 
 
-def resolver(key: str, formula: Formula, around: Surroundings, results: Results, form: Form | None) -> Resolve:
+def resolver(
+    key: str, definition: FlagDefinition, context: CompileContext, results: ResultTable, form: Form | None
+) -> Resolve:
     """Return the function that decides one flag, whose usual ``form`` is known if it has one; it never raises."""
-    if isinstance(form, Share):
-        return by_share(form)
-    default = outcome(formula.served, results, matched=False)
-    choose = chooser(formula.options, key, formula.attribute, results)
-    rules = tuple(_compiled_rule(rule, key, formula, around, results) for rule in formula.rules)
+    if isinstance(form, PercentageForm):
+        return by_bucket(form.attribute, form.prefix, form.default_text, form.results, form.skipped)
+    default = result_for(definition.served, results, matched=False)
+    choose = option_picker(definition.options, key, definition.attribute, results)
+    rules = tuple(_compiled_rule(rule, key, definition, context, results) for rule in definition.rules)
     if not rules and choose is None:
         return constant(default)
     if len(rules) == 1 and len(rules[0][0]) == 1 and rules[0][1] is not None and choose is None:
@@ -233,18 +236,20 @@ def resolver(key: str, formula: Formula, around: Surroundings, results: Results,
     return _general(rules, choose, default, results)
 
 
-_Compiled = tuple[tuple[Match, ...], Result | None, Choose | None]
+_Compiled = tuple[tuple[Match, ...], Result | None, PickOption | None]
 
 
-def _compiled_rule(rule: Rule, key: str, formula: Formula, around: Surroundings, results: Results) -> _Compiled:
+def _compiled_rule(
+    rule: TargetingRule, key: str, definition: FlagDefinition, context: CompileContext, results: ResultTable
+) -> _Compiled:
     return (
-        tuple(condition_match(condition, key, around) for condition in rule.conditions),
-        None if rule.served is None else outcome(rule.served, results, matched=True),
-        chooser(rule.options, key, formula.attribute, results) if rule.served is None else None,
+        tuple(condition_match(condition, key, context) for condition in rule.conditions),
+        None if rule.served is None else result_for(rule.served, results, matched=True),
+        option_picker(rule.options, key, definition.attribute, results) if rule.served is None else None,
     )
 
 
-def _single(match: Match, served: Result, default: Result, results: Results) -> Resolve:
+def _single(match: Match, served: Result, default: Result, results: ResultTable) -> Resolve:
     def resolve(user: User) -> Result:
         try:
             return served if match(user) else default
@@ -254,7 +259,7 @@ def _single(match: Match, served: Result, default: Result, results: Results) -> 
     return resolve
 
 
-def _general(rules: Sequence[_Compiled], choose: Choose | None, default: Result, results: Results) -> Resolve:
+def _general(rules: Sequence[_Compiled], choose: PickOption | None, default: Result, results: ResultTable) -> Resolve:
     def resolve(user: User) -> Result:
         try:
             for matches, served, pick in rules:

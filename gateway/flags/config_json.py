@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from gateway.flags.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,6 +17,14 @@ _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _BYTE = re.compile(r"\(byte ([0-9]{1,18})\)$")  # how msgspec says where it stopped
 _NEWLINE = b"\n"
 _Pieces = dict[str, msgspec.Raw]
+
+
+class ConfigError(Exception):
+    """A config JSON cannot be used; ``reason`` is one line and quotes nothing of the config."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _Root(msgspec.Struct):
@@ -31,7 +37,7 @@ _ROOT = msgspec.json.Decoder(_Root)
 
 
 @attrs.frozen
-class Document:
+class ConfigJson:
     """The parts of a config JSON; ``flags`` and ``segments`` still encoded."""
 
     flags: Mapping[str, bytes]
@@ -39,7 +45,7 @@ class Document:
     preferences: Mapping[str, object]
 
 
-def read_document(body: bytes) -> Document:
+def split_config(body: bytes) -> ConfigJson:
     """Cut a body into its parts; raises ConfigError, and nothing else, for what is no config JSON."""
     try:
         root = _ROOT.decode(body)
@@ -52,10 +58,10 @@ def read_document(body: bytes) -> Document:
     # ConfigCat's schema requires 'p' and omits 'f' where there are no flags; null is never such a config.
     if root.f is None or (root.f is msgspec.UNSET and not isinstance(root.p, dict)):
         raise ConfigError("the config JSON has no flags: the member 'f' is null or missing; without flags it is {}")
-    return Document(
+    return ConfigJson(
         flags={key: bytes(raw) for key, raw in (root.f or {}).items()},
         segments=tuple(bytes(raw) for raw in root.s or ()),
-        preferences={key: read_piece(bytes(raw)) for key, raw in (root.p or {}).items()},
+        preferences={key: decode_piece(bytes(raw)) for key, raw in (root.p or {}).items()},
     )
 
 
@@ -68,7 +74,7 @@ def _place(body: bytes, error: str) -> str:
     return f" at line {before.count(_NEWLINE) + 1}, column {len(before) - (before.rfind(_NEWLINE) + 1) + 1}"
 
 
-def read_piece(source: bytes) -> object:
+def decode_piece(source: bytes) -> object:
     """Decode one piece into plain values; raises ConfigError when it is malformed inside or nested too deeply.
 
     An integer that does not fit 64 bits becomes a float, as it would for any reader that has no larger integers.

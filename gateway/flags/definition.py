@@ -27,18 +27,23 @@ class Fault:
 
 
 @attrs.frozen
-class Kind:
+class SettingType:
     """A setting type: the field that holds its values, and what it is called."""
 
     field: str
     name: str
 
 
-KINDS = (Kind("b", "bool"), Kind("s", "string"), Kind("i", "int"), Kind("d", "double"))
+SETTING_TYPES = (
+    SettingType("b", "bool"),
+    SettingType("s", "string"),
+    SettingType("i", "int"),
+    SettingType("d", "double"),
+)
 
 
 @attrs.frozen
-class Served:
+class ServedValue:
     """A value to serve, or the fault that takes its place."""
 
     value: Value | Fault
@@ -46,11 +51,11 @@ class Served:
 
 
 @attrs.frozen
-class Option:
+class PercentageOption:
     """A share of the users, in percent, and what they are served."""
 
     percentage: int
-    served: Served
+    served: ServedValue
 
 
 @attrs.frozen
@@ -83,23 +88,23 @@ Condition = UserCondition | SegmentCondition | PrerequisiteCondition | Fault
 
 
 @attrs.frozen
-class Rule:
+class TargetingRule:
     """Conditions that must all hold, and then a value or percentage options."""
 
     conditions: tuple[Condition, ...]
-    served: Served | None
-    options: tuple[Option, ...] | Fault
+    served: ServedValue | None
+    options: tuple[PercentageOption, ...] | Fault
 
 
 @attrs.frozen
-class Formula:
+class FlagDefinition:
     """One flag, read."""
 
-    kind: Kind | Fault
+    setting_type: SettingType | Fault
     attribute: str  # the attribute whose text percentage options hash
-    rules: tuple[Rule, ...]
-    options: tuple[Option, ...] | Fault
-    served: Served
+    rules: tuple[TargetingRule, ...]
+    options: tuple[PercentageOption, ...] | Fault
+    served: ServedValue
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -114,14 +119,14 @@ class Formula:
 
 
 @attrs.frozen
-class Segment:
-    """A named group of users: its conditions must all hold."""
+class SegmentDefinition:
+    """A named segment of users: its conditions must all hold."""
 
     name: str
     conditions: tuple[UserCondition | Fault, ...]
 
 
-def read_formula(definition: object) -> Formula | Fault:
+def parse_flag(definition: object) -> FlagDefinition | Fault:
     """Read one setting; a Fault only when its own shape leaves nothing to evaluate."""
     if not isinstance(definition, dict):
         return Fault("the setting is not an object")
@@ -132,37 +137,37 @@ def read_formula(definition: object) -> Formula | Fault:
         return Fault("a targeting rule is not an object")
     if not isinstance(attribute, str | None):
         return Fault("the percentage attribute is not a string")
-    kind = _kind(definition)
-    return Formula(
-        kind=kind,
+    setting_type = _setting_type(definition)
+    return FlagDefinition(
+        setting_type=setting_type,
         attribute=attribute or "Identifier",
-        rules=tuple(_rule(cast("Json", rule), kind) for rule in rules),
-        options=_options(definition, kind),
-        served=_served(definition, kind),
+        rules=tuple(_rule(cast("Json", rule), setting_type) for rule in rules),
+        options=_options(definition, setting_type),
+        served=_served(definition, setting_type),
     )
 
 
-def read_segment(definition: object) -> Segment | Fault:
+def parse_segment(definition: object) -> SegmentDefinition | Fault:
     """Read one segment; a Fault when there is nothing that can be evaluated."""
     if not isinstance(definition, dict):
         return Fault("the segment is not an object")
     name, conditions = definition.get("n"), _list(definition, "r")
     if not isinstance(name, str | None) or conditions is None:
         return Fault("the segment is malformed")
-    return Segment(name or "", tuple(_user_condition(condition) for condition in conditions))
+    return SegmentDefinition(name or "", tuple(_user_condition(condition) for condition in conditions))
 
 
-def read_value(raw: object, kind: Kind | Fault) -> Value | Fault:
+def typed_value(raw: object, setting_type: SettingType | Fault) -> Value | Fault:
     """Return the value that a ``v`` object holds for a setting type, or the reason why it holds none."""
-    if isinstance(kind, Fault):
-        return kind
+    if isinstance(setting_type, Fault):
+        return setting_type
     if raw is None:
         return Fault("setting value is nil")
-    value = raw.get(kind.field) if isinstance(raw, dict) else None
-    wrong = Fault(f"setting value is not of the expected type '{kind.name}'")
+    value = raw.get(setting_type.field) if isinstance(raw, dict) else None
+    wrong = Fault(f"setting value is not of the expected type '{setting_type.name}'")
     if value is None:
         return wrong
-    match kind.field:
+    match setting_type.field:
         case "b":
             return value if isinstance(value, bool) else wrong
         case "s":
@@ -171,20 +176,24 @@ def read_value(raw: object, kind: Kind | Fault) -> Value | Fault:
             whole = _whole(value)
             return wrong if whole is None else whole
         case _:
-            number = read_number(value)
+            number = json_number(value)
             return wrong if number is None else number
 
 
-def read_number(value: object) -> float | None:
+def json_number(value: object) -> float | None:
     """Return a JSON number as a float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
 
 
-def _kind(definition: Json) -> Kind | Fault:
+def _setting_type(definition: Json) -> SettingType | Fault:
     number = _whole(definition.get("t"))
-    return KINDS[number] if number is not None and 0 <= number < len(KINDS) else Fault("setting type is unsupported")
+    return (
+        SETTING_TYPES[number]
+        if number is not None and 0 <= number < len(SETTING_TYPES)
+        else Fault("setting type is unsupported")
+    )
 
 
 def _whole(value: object) -> int | None:
@@ -201,16 +210,16 @@ def _list(raw: Json, field: str) -> list[object] | None:
     return value if isinstance(value, list) else None
 
 
-def _served(raw: object, kind: Kind | Fault) -> Served:
+def _served(raw: object, setting_type: SettingType | Fault) -> ServedValue:
     if not isinstance(raw, dict):
-        return Served(Fault("the served value is not an object"))
+        return ServedValue(Fault("the served value is not an object"))
     variation_id = raw.get("i")
     if not isinstance(variation_id, str | None):
-        return Served(Fault("the variation ID is not a string"))
-    return Served(read_value(raw.get("v"), kind), variation_id or "")
+        return ServedValue(Fault("the variation ID is not a string"))
+    return ServedValue(typed_value(raw.get("v"), setting_type), variation_id or "")
 
 
-def _options(raw: Json, kind: Kind | Fault) -> tuple[Option, ...] | Fault:
+def _options(raw: Json, setting_type: SettingType | Fault) -> tuple[PercentageOption, ...] | Fault:
     entries = _list(raw, "p")
     if entries is None:
         return Fault(NO_PERCENTAGE)
@@ -219,19 +228,19 @@ def _options(raw: Json, kind: Kind | Fault) -> tuple[Option, ...] | Fault:
         percentage = _whole(entry.get("p")) if isinstance(entry, dict) else None
         if percentage is None:
             return Fault(NO_PERCENTAGE)
-        options.append(Option(percentage, _served(entry, kind)))
+        options.append(PercentageOption(percentage, _served(entry, setting_type)))
     return tuple(options)
 
 
-def _rule(raw: Json, kind: Kind | Fault) -> Rule:
+def _rule(raw: Json, setting_type: SettingType | Fault) -> TargetingRule:
     conditions = _list(raw, "c")
     served = raw.get("s")
-    return Rule(
+    return TargetingRule(
         conditions=(Fault("conditions are not a list"),)
         if conditions is None
         else tuple(_condition(condition) for condition in conditions),
-        served=None if served is None else _served(served, kind),
-        options=_options(raw, kind),
+        served=None if served is None else _served(served, setting_type),
+        options=_options(raw, setting_type),
     )
 
 

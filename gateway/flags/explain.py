@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.flags.compile import Surroundings, condition_match
+from gateway.flags.compile import CompileContext, condition_match
 from gateway.flags.conditions.comparators import comparator_of, read_operand
-from gateway.flags.config_json import read_piece
+from gateway.flags.conditions.match import EvaluationFailure
+from gateway.flags.config_json import decode_piece
 from gateway.flags.definition import (
     Condition,
     Fault,
-    Formula,
-    Option,
+    FlagDefinition,
+    PercentageOption,
     PrerequisiteCondition,
-    Rule,
     SegmentCondition,
-    Served,
+    ServedValue,
+    TargetingRule,
     UserCondition,
-    read_formula,
+    parse_flag,
 )
 from gateway.flags.encoding import encode_number
-from gateway.flags.errors import EvaluationFailure
 from gateway.flags.explanation import (
     ConditionNote,
     Explanation,
@@ -36,8 +36,8 @@ from gateway.flags.explanation import (
     Verdict,
     shown,
 )
-from gateway.flags.percentage import bucket, spread
-from gateway.flags.user import NOBODY, User
+from gateway.flags.percentage import bucket, options_by_bucket
+from gateway.flags.user import MISSING_USER, User
 
 if TYPE_CHECKING:
     from gateway.flags.snapshot import Snapshot
@@ -55,10 +55,10 @@ def explain(snapshot: Snapshot, key: str, user: User | None) -> Explanation:
     It reads the definition anew and asks prerequisites in full: for people, not for requests.
     """
     flag = snapshot.flags[key]
-    formula = read_formula(read_piece(flag.source))
-    if flag.fault is not None or isinstance(formula, Fault):
+    definition = parse_flag(decode_piece(flag.source))
+    if flag.fault is not None or isinstance(definition, Fault):
         return _failed(key, flag.fault or "", "never served")
-    walk = _Walk(snapshot, key, formula, NOBODY if user is None else user)
+    walk = _Walk(snapshot, key, definition, MISSING_USER if user is None else user)
     return walk.explanation()
 
 
@@ -72,18 +72,18 @@ class _Walk:
 
     snapshot: Snapshot
     key: str
-    formula: Formula
+    definition: FlagDefinition
     user: User
     decided_by: str | None = None
-    served: Served | None = None
+    served: ServedValue | None = None
     error: str | None = None
 
     def explanation(self) -> Explanation:
-        rules = tuple(self._rule(number, rule) for number, rule in enumerate(self.formula.rules, 1))
-        percentage = self._percentage(self.formula.options, "") if not self._over else None
-        default = _serves(self.formula.served)
+        rules = tuple(self._rule(number, rule) for number, rule in enumerate(self.definition.rules, 1))
+        percentage = self._percentage(self.definition.options, "") if not self._over else None
+        default = _serves(self.definition.served)
         matched = self.served is not None
-        served = self.served or self.formula.served
+        served = self.served or self.definition.served
         error = self.error or (served.value.reason if isinstance(served.value, Fault) else None)
         if error is not None or isinstance(served.value, Fault):
             failed = _failed(self.key, error or "", default)
@@ -104,11 +104,11 @@ class _Walk:
     def _over(self) -> bool:
         return self.served is not None or self.error is not None
 
-    def _serve(self, served: Served, decided_by: str) -> None:
+    def _serve(self, served: ServedValue, decided_by: str) -> None:
         self.served = served
         self.decided_by = decided_by
 
-    def _rule(self, number: int, rule: Rule) -> RuleNote:
+    def _rule(self, number: int, rule: TargetingRule) -> RuleNote:
         serves = None if rule.served is None else _serves(rule.served)
         if self._over:
             return RuleNote(number, "not reached", decided=False, serves=serves, reason=EARLIER_RULE)
@@ -149,13 +149,13 @@ class _Walk:
         return _judged(note, condition, self.key, self._around, self.user)
 
     @property
-    def _around(self) -> Surroundings:
-        return Surroundings(self.snapshot.salt, self.snapshot.groups, self.snapshot.flags)
+    def _around(self) -> CompileContext:
+        return CompileContext(self.snapshot.salt, self.snapshot.segments, self.snapshot.flags)
 
     def _segment_note(self, condition: SegmentCondition, *, reached: bool) -> ConditionNote:
         words = "IS NOT IN SEGMENT" if condition.negated else "IS IN SEGMENT"
-        groups = self.snapshot.groups
-        segment = groups[condition.index].segment if 0 <= condition.index < len(groups) else None
+        segments = self.snapshot.segments
+        segment = segments[condition.index].definition if 0 <= condition.index < len(segments) else None
         if segment is None or isinstance(segment, Fault):
             return ConditionNote(f"User {words} number {condition.index}", "failed", comparator=words)
         inside: list[ConditionNote] = []
@@ -182,20 +182,20 @@ class _Walk:
         inner = explain(self.snapshot, condition.key, self.user if self.user.present else None) if asked else None
         return ConditionNote(says, "skipped", comparator=words, prerequisite=inner)
 
-    def _percentage(self, options: tuple[Option, ...] | Fault, where: str) -> PercentageNote | None:
-        attribute = self.formula.attribute
+    def _percentage(self, options: tuple[PercentageOption, ...] | Fault, where: str) -> PercentageNote | None:
+        attribute = self.definition.attribute
         if isinstance(options, Fault):
             self.error = options.reason
             return PercentageNote(attribute, None, options.reason)
         if not options:
             return None
-        # As ``percentage.absent_text`` has it for evaluation.
+        # As ``percentage.default_text`` has it for evaluation.
         text = self.user.text.get(attribute, "" if attribute == "Identifier" else None)
         if not self.user.present or text is None:
             reason = "the attribute is missing" if self.user.present else NO_USER
             return PercentageNote(attribute, None, reason, _option_notes(options, None))
         place = bucket(self.key.encode(), text)
-        chosen = spread(options)[place]
+        chosen = options_by_bucket(options)[place]
         if chosen is None:
             return PercentageNote(attribute, place, "no option covers it", _option_notes(options, None))
         number = next(n for n, option in enumerate(options, 1) if option is chosen)
@@ -203,7 +203,7 @@ class _Walk:
         return PercentageNote(attribute, place, None, _option_notes(options, chosen))
 
 
-def _option_notes(options: tuple[Option, ...], chosen: Option | None) -> tuple[OptionNote, ...]:
+def _option_notes(options: tuple[PercentageOption, ...], chosen: PercentageOption | None) -> tuple[OptionNote, ...]:
     notes, end = [], 0
     for option in options:
         start, end = end, end + option.percentage
@@ -211,15 +211,15 @@ def _option_notes(options: tuple[Option, ...], chosen: Option | None) -> tuple[O
     return tuple(notes)
 
 
-def _serves(served: Served) -> str:
+def _serves(served: ServedValue) -> str:
     value = served.value
     return f"nothing: {value.reason}" if isinstance(value, Fault) else shown(value, served.variation_id)
 
 
-def _judged(note: ConditionNote, condition: Condition, context: str, around: Surroundings, user: User) -> ConditionNote:
+def _judged(note: ConditionNote, condition: Condition, key: str, context: CompileContext, user: User) -> ConditionNote:
     """Return the note with the verdict of the very function that evaluation uses."""
     try:
-        holds = condition_match(condition, context, around)(user)
+        holds = condition_match(condition, key, context)(user)
     except EvaluationFailure as failure:
         return attrs.evolve(note, verdict="failed", reason=failure.message)
     if holds is None:

@@ -1,6 +1,6 @@
-"""The usual forms of flags, of which many can be decided for a user at once.
+"""Common forms of flags; many flags of one form are evaluated together (``batch``).
 
-Formula ──► Share (percentages alone) │ Digest (one hashed text) │ Member (one segment) │ None: any other
+A flag of any other form has None and is evaluated by ``Flag.resolve``.
 """
 
 from __future__ import annotations
@@ -9,52 +9,88 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from gateway.flags.conditions.comparators import Salt, digests_of
-from gateway.flags.conditions.hashed import Digest
-from gateway.flags.definition import Fault, Formula, Option, Rule, SegmentCondition, Served, UserCondition
-from gateway.flags.percentage import Share, absent_text, outcome, outcomes
+from gateway.flags.conditions.comparators import Salt, hash_lookup
+from gateway.flags.definition import (
+    Fault,
+    FlagDefinition,
+    PercentageOption,
+    SegmentCondition,
+    ServedValue,
+    TargetingRule,
+    UserCondition,
+)
+from gateway.flags.percentage import default_text, result_for, results_by_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.flags.result import Result, Results
-    from gateway.flags.segment import Group
+    from gateway.flags.result import Result, ResultTable
+    from gateway.flags.segment import Segment
+
+
+@attrs.frozen
+class PercentageForm:
+    """No targeting rules, only percentage options."""
+
+    attribute: str
+    prefix: bytes  # hashed before the attribute's text
+    default_text: str | None  # hashed for users without the attribute; None: they get ``skipped``
+    results: Sequence[Result]  # by bucket
+    skipped: Result
+
+
+@attrs.frozen
+class HashedForm:
+    """One rule with one condition: the hashed text of an attribute is among ``digests``."""
+
+    attribute: str
+    suffix: bytes  # hashed after the attribute's text
+    digests: frozenset[bytes]
+    inside: Result
+    outside: Result
+    skipped: Result  # for users without the attribute
 
 
 @attrs.frozen(eq=False)
-class Member:
-    """A flag of one rule with one condition: the user is in a segment, or is not."""
+class SegmentForm:
+    """One rule with one condition: the user is in a segment, or is not."""
 
-    group: Group
+    segment: Segment
     inside: Result
     outside: Result
-    otherwise: Result  # for a user of whom that cannot be said
+    skipped: Result  # for users without the attributes of the segment
 
 
-Form = Share | Digest | Member
+Form = PercentageForm | HashedForm | SegmentForm
 
 
-def form_of(key: str, formula: Formula, salt: str | Fault, groups: Sequence[Group], results: Results) -> Form | None:
-    """Return the form of a flag, which says the same as its formula; None when it has no usual one."""
-    default = outcome(formula.served, results, matched=False)
-    match formula:
-        case Formula(rules=(), options=(Option(), *_) as options, attribute=attribute):
-            table = [default if found is None else found for found in outcomes(tuple(options), results)]
-            return Share(attribute, key.encode(), table, absent_text(attribute), default)
-        case Formula(rules=(Rule(conditions=(UserCondition() as condition,), served=Served() as served),), options=()):
-            digests = digests_of(condition, Salt(salt, key))
-            if digests is None:
-                return None
-            holds = outcome(served, results, matched=True)
-            inside, outside = (holds, default) if digests.wanted else (default, holds)
-            return Digest(condition.attribute, digests.suffix, digests.known, inside, outside, default)
-        case Formula(
-            rules=(Rule(conditions=(SegmentCondition() as condition,), served=Served() as served),), options=()
+def form_of(
+    key: str, definition: FlagDefinition, salt: str | Fault, segments: Sequence[Segment], results: ResultTable
+) -> Form | None:
+    """Return the form of a flag, or None if it has no common one."""
+    default = result_for(definition.served, results, matched=False)
+    match definition:
+        case FlagDefinition(rules=(), options=(PercentageOption(), *_) as options, attribute=attribute):
+            table = [default if found is None else found for found in results_by_bucket(tuple(options), results)]
+            return PercentageForm(attribute, key.encode(), default_text(attribute), table, default)
+        case FlagDefinition(
+            rules=(TargetingRule(conditions=(UserCondition() as condition,), served=ServedValue() as served),),
+            options=(),
         ):
-            if not 0 <= condition.index < len(groups) or isinstance(groups[condition.index].segment, Fault):
+            lookup = hash_lookup(condition, Salt(salt, key))
+            if lookup is None:
                 return None
-            holds = outcome(served, results, matched=True)
-            inside, outside = (default, holds) if condition.negated else (holds, default)
-            return Member(groups[condition.index], inside, outside, default)
+            matched = result_for(served, results, matched=True)
+            inside, outside = (matched, default) if lookup.wanted else (default, matched)
+            return HashedForm(condition.attribute, lookup.suffix, lookup.digests, inside, outside, default)
+        case FlagDefinition(
+            rules=(TargetingRule(conditions=(SegmentCondition() as condition,), served=ServedValue() as served),),
+            options=(),
+        ):
+            if not 0 <= condition.index < len(segments) or isinstance(segments[condition.index].definition, Fault):
+                return None
+            matched = result_for(served, results, matched=True)
+            inside, outside = (default, matched) if condition.negated else (matched, default)
+            return SegmentForm(segments[condition.index], inside, outside, default)
         case _:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from gateway.flags.definition import Fault, Formula
+from gateway.flags.definition import Fault, FlagDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 CYCLE_SHOWN = 20  # keys of a circle that its error names; more would only make it unreadable
 
 
-def compile_order(formulas: Mapping[str, Formula | Fault]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+def compile_order(definitions: Mapping[str, FlagDefinition | Fault]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
     """Return the keys so that each follows its prerequisites, and apart from them those that reach a circle.
 
     The latter come with their direct prerequisites that reach one too.
     """
-    asked = {key: () if isinstance(formula, Fault) else formula.prerequisites for key, formula in formulas.items()}
-    waiting = {key: {name for name in names if name in formulas} for key, names in asked.items()}
+    asked = {
+        key: () if isinstance(definition, Fault) else definition.prerequisites
+        for key, definition in definitions.items()
+    }
+    waiting = {key: {name for name in names if name in definitions} for key, names in asked.items()}
     askers: dict[str, list[str]] = {}
     for key, names in waiting.items():
         for name in names:

@@ -1,4 +1,4 @@
-"""Percentage options: everybody has one place among a hundred per flag, and every SDK finds the same one."""
+"""Percentage options: each user has one of a hundred buckets per flag, the same in every SDK."""
 
 from __future__ import annotations
 
@@ -7,111 +7,87 @@ from hashlib import sha1
 from struct import Struct
 from typing import TYPE_CHECKING, TypeVar
 
-import attrs
-
 from gateway.flags.conditions.match import failing
-from gateway.flags.definition import Fault, Option, Served
+from gateway.flags.definition import Fault, PercentageOption, ServedValue
 from gateway.flags.result import Result
 from gateway.flags.user import User
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gateway.flags.result import Results
+    from gateway.flags.result import ResultTable
 
 T = TypeVar("T")
 
 FIRST_WORD = Struct(">I").unpack_from
-DIGEST = "I16x"  # a SHA-1, of which the first word counts
+DIGEST = "I16x"  # of a SHA-1 digest only the first word is used
 
-Choose = Callable[[User], Result | None]
-"""What picks an option; None: the options are skipped."""
-
-
-@attrs.frozen
-class Share:
-    """A flag of percentage options alone: ``table`` has an outcome for each place among the hundred."""
-
-    attribute: str
-    prefix: bytes
-    table: Sequence[Result]
-    absent: str | None  # what is hashed for a user without the attribute; None: the outcome is ``otherwise``
-    otherwise: Result
+PickOption = Callable[[User], Result | None]
+"""Returns the result of the user's option; None if the options are skipped."""
 
 
-def outcome(served: Served, results: Results, *, matched: bool) -> Result:
-    """Return the Result of serving something; a failure when the value cannot be served."""
+def result_for(served: ServedValue, results: ResultTable, *, matched: bool) -> Result:
+    """Return the Result of a served value; a failure if the value is broken."""
     if isinstance(served.value, Fault):
         return results.fail(served.value.reason)
     return results.serve(served.value, served.variation_id, matched=matched)
 
 
 def bucket(key: bytes, text: str) -> int:
-    """Return the place of an attribute's text among the hundred of a flag, from 0; the same in every SDK.
+    """Return the bucket, 0 to 99, of an attribute's text for a flag.
 
-    ConfigCat's rule: SHA-1 of the key and then the text, its first 7 hex digits as a number, modulo 100.
+    ConfigCat's rule: the first 7 hex digits of SHA-1(key + text) as a number, modulo 100.
     """
     number: int = FIRST_WORD(sha1(key + text.encode(), usedforsecurity=False).digest())[0]
     return (number >> 4) % 100  # the first 7 hex digits
 
 
 def first_words(count: int) -> Callable[[bytes], tuple[int, ...]]:
-    """Return what reads the first words of ``count`` digests that stand one behind the other."""
+    """Return a function that returns the first word of each of ``count`` concatenated SHA-1 digests."""
     return Struct(f">{DIGEST * count}").unpack
 
 
-def spread(options: Iterable[Option]) -> tuple[Option | None, ...]:
-    """Return, for each of the hundred places, the option that serves it; None where the shares end early."""
-    places: list[Option | None] = []
+def options_by_bucket(options: Iterable[PercentageOption]) -> tuple[PercentageOption | None, ...]:
+    """Return the option of each bucket; None where the percentages add up to less than 100."""
+    buckets: list[PercentageOption | None] = []
     end = 0
     for option in options:
         end += option.percentage
-        places.extend([option] * (min(end, 100) - len(places)))
-    return (*places, *[None] * (100 - len(places)))
+        buckets.extend([option] * (min(end, 100) - len(buckets)))
+    return (*buckets, *[None] * (100 - len(buckets)))
 
 
-def chooser(options: tuple[Option, ...] | Fault, key: str, attribute: str, results: Results) -> Choose | None:
-    """Return the function that picks an option, None when there are none; what it returns is None for "skipped"."""
+def option_picker(
+    options: tuple[PercentageOption, ...] | Fault, key: str, attribute: str, results: ResultTable
+) -> PickOption | None:
+    """Return the function that picks a user's option; None if there are no options."""
     if isinstance(options, Fault):
-        return failing(options.reason)  # type: ignore[return-value]
+        return failing(options.reason)  # type: ignore[return-value]  # it never returns, whatever the type
     if not options:
         return None
-    return by_place(attribute, key.encode(), absent_text(attribute), outcomes(options, results), None)
+    return by_bucket(attribute, key.encode(), default_text(attribute), results_by_bucket(options, results), None)
 
 
-def outcomes(options: tuple[Option, ...], results: Results) -> list[Result | None]:
-    """Return what each of the hundred places gets; None where the shares end early."""
-    made = {id(option): outcome(option.served, results, matched=True) for option in options}
-    return [None if option is None else made[id(option)] for option in spread(options)]
+def results_by_bucket(options: tuple[PercentageOption, ...], results: ResultTable) -> list[Result | None]:
+    """Return the result of each bucket; None where the percentages add up to less than 100."""
+    made = {id(option): result_for(option.served, results, matched=True) for option in options}
+    return [None if option is None else made[id(option)] for option in options_by_bucket(options)]
 
 
-def absent_text(attribute: str) -> str | None:
-    """Return what is hashed for a user without the attribute; None: the options are skipped."""
+def default_text(attribute: str) -> str | None:
+    """Return the text that is hashed for users without the attribute; None: their options are skipped."""
     return "" if attribute == "Identifier" else None
 
 
-def by_place(
-    attribute: str, prefix: bytes, absent: str | None, table: Sequence[T], otherwise: T
+def by_bucket(
+    attribute: str, prefix: bytes, default_text: str | None, table: Sequence[T], skipped: T
 ) -> Callable[[User], T]:
-    """Return what looks up a user's place among the hundred in ``table``; ``otherwise`` is for one who has none."""
+    """Return a function that returns the item of ``table`` for a user's bucket; ``skipped`` if there is none."""
 
     def find(user: User) -> T:
-        text = user.text.get(attribute, absent)
+        text = user.text.get(attribute, default_text)
         if text is None or not user.present:
-            return otherwise
+            return skipped
         return table[bucket(prefix, text)]
 
     return find
-
-
-def by_share(share: Share) -> Callable[[User], Result]:
-    """Return the function that decides a flag of percentage options alone; it never raises."""
-    return by_place(share.attribute, share.prefix, share.absent, share.table, share.otherwise)
-
-
-def same_share(before: Share, after: Share) -> Callable[[User], bool] | None:
-    """Return whether a user gets the same from two versions of a flag, with one hash; None if they hash differently."""
-    if (before.attribute, before.prefix, before.absent) != (after.attribute, after.prefix, after.absent):
-        return None
-    kept = [old is new for old, new in zip(before.table, after.table, strict=True)]
-    return by_place(after.attribute, after.prefix, after.absent, kept, before.otherwise is after.otherwise)

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 from gateway.flags.encoding import Value, encode_value
-from gateway.flags.fingerprint import number_of
 from gateway.text import json_string
 
+FINGERPRINT_BYTES = 8  # enough to tell what one subscriber was sent from what it would be sent now
+FINGERPRINT_MASK = (1 << 8 * FINGERPRINT_BYTES) - 1
 FAILURES_SHARED = 100  # failures of one flag, over all its configs, beyond which the next config starts anew
+
+
+def fingerprint_of(item: bytes) -> int:
+    """Return the first 64 bits of the item's SHA-256.
+
+    The fingerprint of a set of items is the sum of theirs modulo 2**64: it does not depend on the order, and an item is
+    replaced by one subtraction and one addition. Equal sets have equal fingerprints on every node.
+    """
+    return int.from_bytes(sha256(item, usedforsecurity=False).digest()[:FINGERPRINT_BYTES], "big")
+
+
+def fingerprint_text(fingerprint: int) -> str:
+    """Return a fingerprint, or a sum of any size and sign, as 16 hexadecimal digits."""
+    return f"{fingerprint & FINGERPRINT_MASK:016x}"
 
 
 class Result:
     """An outcome of the flag ``key``.
 
-    Interned per flag, also from one Snapshot to the next: two Results of one flag that mean the same are one object
+    Interned per flag, also from one Snapshot to the next: two ResultTable of one flag that mean the same are one object
     as long as each Snapshot was loaded with the one before it as ``previous``; otherwise compare ``json``.
 
     ``value`` is None exactly when ``error`` says why the evaluation failed; ``variation_id`` is then ``""``.
     ``matched`` tells whether a targeting rule or a percentage option decided.
     ``json`` is ``{"value":…,"variationId":"…"}``, ``entry`` the same behind ``"key":``, ``ofrep`` the item of OFREP.
-    ``number`` is the fingerprint of ``entry``, ``ofrep_number`` that of ``ofrep``.
+    ``number`` is the fingerprint of ``entry``, ``ofrep_fingerprint`` that of ``ofrep``.
     """
 
     __slots__ = (
-        "entry", "error", "json", "key", "matched", "number", "ofrep", "ofrep_number", "value", "variation_id",
+        "entry", "error", "fingerprint", "json", "key", "matched", "ofrep", "ofrep_fingerprint", "value", "variation_id",
     )  # fmt: skip
 
     def __init__(
@@ -44,15 +60,15 @@ class Result:
             if error is None
             else b'{"key":%b,"errorCode":"GENERAL","errorDetails":%b}' % (name, json_string(error))
         )
-        self.number: Final = number_of(self.entry)
-        self.ofrep_number: Final = number_of(self.ofrep)
+        self.fingerprint: Final = fingerprint_of(self.entry)
+        self.ofrep_fingerprint: Final = fingerprint_of(self.ofrep)
 
     def __repr__(self) -> str:
         outcome = f"error={self.error!r}" if self.error is not None else f"{self.value!r}, {self.variation_id!r}"
         return f"<Result {self.key!r}: {outcome}>"
 
 
-class Results:
+class ResultTable:
     """All outcomes of one flag seen so far, each made once; ``earlier`` ones are taken over instead of made again.
 
     Failures are made when they are met, which may be in an earlier config after the later one was compiled: so all
@@ -65,7 +81,7 @@ class Results:
 
     __slots__ = ("_earlier", "_key", "_made", "coded", "codes", "entries", "failures", "widest")
 
-    def __init__(self, key: str, earlier: Results | None = None) -> None:
+    def __init__(self, key: str, earlier: ResultTable | None = None) -> None:
         self._key = key
         self._earlier = {} if earlier is None else {_identity(result): result for result in earlier.all()}
         shared = earlier is not None and len(earlier.failures) < FAILURES_SHARED

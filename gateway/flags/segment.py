@@ -8,24 +8,24 @@ import attrs
 
 if TYPE_CHECKING:
     from gateway.flags.conditions.match import Match
-    from gateway.flags.definition import Fault, Segment
+    from gateway.flags.definition import Fault, SegmentDefinition
     from gateway.flags.user import User
 
 
 @attrs.frozen
-class Group:
-    """A segment, its conditions compiled; many flags share one."""
+class Segment:
+    """A segment with its compiled conditions; many flags share one."""
 
-    source: bytes
-    segment: Segment | Fault
+    source: bytes  # the JSON of the definition
+    definition: SegmentDefinition | Fault
     matches: tuple[Match, ...] = ()
-    hashed: bool = False  # whether a condition compares hashes, so that the config's salt matters
+    hashed: bool = False  # whether a condition compares hashes, which depend on the config's salt
     attributes: frozenset[str] = frozenset()
 
-    def holds(self, user: User) -> bool | None:
-        """Return whether ``user`` is inside; None when that cannot be said.
+    def contains(self, user: User) -> bool | None:
+        """Return whether ``user`` is in the segment; None if a rule with this condition is to be skipped.
 
-        :raises EvaluationFailure: when a condition is broken.
+        :raises EvaluationFailure: if a condition is broken.
         """
         if not user.present:
             return None

@@ -1,6 +1,6 @@
 """One config, compiled: immutable, shared by everything that answers and pushes.
 
-body ──► Document ──► (only what changed) compile ──► Snapshot
+body ──► ConfigJson ──► (only what changed) compile ──► Snapshot
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from gateway.flags.all_flags import AllFlags
-from gateway.flags.compile import Surroundings, compile_flag, compile_group
-from gateway.flags.config_json import Document, read_document, read_piece
-from gateway.flags.definition import Fault, read_formula
+from gateway.flags.compile import CompileContext, compile_flag, compile_segment
+from gateway.flags.config_json import ConfigJson, decode_piece, split_config
+from gateway.flags.definition import Fault, parse_flag
 from gateway.flags.graph import affected_by, compile_order, cycle_text
-from gateway.flags.user import NOBODY, User
+from gateway.flags.user import MISSING_USER, User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.flags.all_flags import Evaluation, Partition
     from gateway.flags.flag import Flag
     from gateway.flags.result import Result
-    from gateway.flags.segment import Group
+    from gateway.flags.segment import Segment
 
 TAG_LENGTH = 16  # hex digits of the body's SHA-256: 64 bits tell any two configs of one SDK apart
 
@@ -37,24 +37,33 @@ class Snapshot:
     """
 
     __slots__ = (
-        "_all_flags", "_previous_partition", "body", "etag", "flags", "groups", "keys", "preferences", "salt", "tag",
+        "_all_flags",
+        "_previous_partition",
+        "body",
+        "etag",
+        "flags",
+        "keys",
+        "preferences",
+        "salt",
+        "segments",
+        "tag",
     )  # fmt: skip
 
     def __init__(
         self,
         body: bytes,
         etag: str,
-        document: Document,
-        groups: Sequence[Group],
+        config: ConfigJson,
+        segments: Sequence[Segment],
         flags: dict[str, Flag],
         previous_partition: Partition | None = None,
     ) -> None:
         self.body: Final = body
         self.tag: Final = sha256(body, usedforsecurity=False).hexdigest()[:TAG_LENGTH]
         self.etag: Final = etag or f'W/"{self.tag}"'
-        self.preferences: Final[Mapping[str, object]] = MappingProxyType(dict(document.preferences))
-        self.salt: Final = _salt(document)
-        self.groups: Final = tuple(groups)
+        self.preferences: Final[Mapping[str, object]] = MappingProxyType(dict(config.preferences))
+        self.salt: Final = _salt(config)
+        self.segments: Final = tuple(segments)
         self.keys: Final[tuple[str, ...]] = tuple(sorted(flags))  # code points sort as UTF-8 bytes do
         ordered = {key: flags[key] for key in self.keys}
         self.flags: Final[Mapping[str, Flag]] = MappingProxyType(ordered)
@@ -68,7 +77,7 @@ class Snapshot:
 
     def evaluate(self, key: str, user: User | None) -> Result:
         """Return the result of one flag; raises KeyError when there is no such flag, and nothing else."""
-        return self.flags[key].resolve(NOBODY if user is None else user)
+        return self.flags[key].resolve(MISSING_USER if user is None else user)
 
     def evaluate_all(self, user: User | None, *, remember: bool = False) -> Evaluation:
         """Evaluate all flags.
@@ -80,7 +89,7 @@ class Snapshot:
         if all_flags is None:
             all_flags = self._all_flags = AllFlags(tuple(self.flags.values()), self._previous_partition)
             self._previous_partition = None
-        return all_flags.evaluate(NOBODY if user is None else user, remember)
+        return all_flags.evaluate(MISSING_USER if user is None else user, remember)
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.tag}: {len(self.keys)} flags>"
@@ -89,65 +98,67 @@ class Snapshot:
 def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
     """Compile a config JSON; raises ConfigError, and nothing else, when it cannot be used at all.
 
-    A flag that is malformed by itself fails alone. ``previous`` lends its compiled flags, segments and Results to
+    A flag that is malformed by itself fails alone. ``previous`` lends its compiled flags, segments and results to
     whatever is unchanged: the work is then that of what changed, plus finding out. It stays as usable as it was.
     """
-    document = read_document(body)
-    salt = _salt(document)
-    groups = _groups(document, salt, previous)
-    flags = _flags(document, Surroundings(salt, groups, {}), previous)
-    return Snapshot(body, etag, document, groups, flags, None if previous is None else previous.partition)
+    config = split_config(body)
+    salt = _salt(config)
+    segments = _segments(config, salt, previous)
+    flags = _flags(config, CompileContext(salt, segments, {}), previous)
+    return Snapshot(body, etag, config, segments, flags, None if previous is None else previous.partition)
 
 
-def _salt(document: Document) -> str | Fault:
-    salt = document.preferences.get("s")
+def _salt(config: ConfigJson) -> str | Fault:
+    salt = config.preferences.get("s")
     if salt is None:
         return ""
     return salt if isinstance(salt, str) else Fault("config JSON salt is not a string")
 
 
-def _groups(document: Document, salt: str | Fault, previous: Snapshot | None) -> tuple[Group, ...]:
-    known = {} if previous is None or previous.salt != salt else {group.source: group for group in previous.groups}
-    return tuple(known.get(source) or compile_group(source, salt) for source in document.segments)
+def _segments(config: ConfigJson, salt: str | Fault, previous: Snapshot | None) -> tuple[Segment, ...]:
+    known = (
+        {} if previous is None or previous.salt != salt else {segment.source: segment for segment in previous.segments}
+    )
+    return tuple(known.get(source) or compile_segment(source, salt) for source in config.segments)
 
 
-def _flags(document: Document, around: Surroundings, previous: Snapshot | None) -> dict[str, Flag]:
-    kept = {} if previous is None else _unchanged(document, around, previous)
+def _flags(config: ConfigJson, context: CompileContext, previous: Snapshot | None) -> dict[str, Flag]:
+    kept = {} if previous is None else _unchanged(config, context, previous)
     earlier: Mapping[str, Flag] = {} if previous is None else previous.flags
-    changed = {key: read_formula(read_piece(source)) for key, source in document.flags.items() if key not in kept}
+    changed = {key: parse_flag(decode_piece(source)) for key, source in config.flags.items() if key not in kept}
     order, circular = compile_order(changed)
     flags = dict(kept)
-    around = Surroundings(around.salt, around.groups, flags)
+    context = CompileContext(context.salt, context.segments, flags)
     for key in (*order, *circular):
         flags[key] = compile_flag(
             key,
-            document.flags[key],
+            config.flags[key],
             changed[key],
-            around,
+            context,
             circle=cycle_text(key, circular) if key in circular else None,
-            earlier=earlier[key].outcomes if key in earlier else None,
+            earlier=earlier[key].result_table if key in earlier else None,
         )
     return flags
 
 
-def _unchanged(document: Document, around: Surroundings, previous: Snapshot) -> dict[str, Flag]:
+def _unchanged(config: ConfigJson, context: CompileContext, previous: Snapshot) -> dict[str, Flag]:
     """Return the flags whose definition, segments, salt and prerequisites are all what they were.
 
     Those that reach a circle of prerequisites are never among them: the circle may have been cut elsewhere, and a
     changed flag that comes to ask one must find it again.
     """
-    salted = around.salt != previous.salt
-    moved = changed_positions(previous.groups, around.groups)
-    touched = {key for key in previous.flags if key not in document.flags}
+    salted = context.salt != previous.salt
+    moved = changed_positions(previous.segments, context.segments)
+    touched = {key for key in previous.flags if key not in config.flags}
     same = {}
-    for key, source in document.flags.items():
+    for key, source in config.flags.items():
         flag = previous.flags.get(key)
         if (
             flag is None
             or flag.source != source
             or flag.fault is not None
             or (salted and flag.hashed)
-            or not moved.isdisjoint(flag.segments)
+            or not moved.isdisjoint(flag.segment_indexes)
         ):
             touched.add(key)
         else:
@@ -157,8 +168,8 @@ def _unchanged(document: Document, around: Surroundings, previous: Snapshot) -> 
     return same
 
 
-def changed_positions(old: Sequence[Group], new: Sequence[Group]) -> frozenset[int]:
+def changed_positions(old: Sequence[Segment], new: Sequence[Segment]) -> frozenset[int]:
     """Return the positions at which the segments of two configs differ in their bytes."""
     longest = max(len(old), len(new))
-    sources = [[group.source for group in groups] + [b""] * (longest - len(groups)) for groups in (old, new)]
+    sources = [[segment.source for segment in segments] + [b""] * (longest - len(segments)) for segments in (old, new)]
     return frozenset(index for index in range(longest) if sources[0][index] != sources[1][index])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from gateway.flags.coercion import (
@@ -15,7 +14,6 @@ from gateway.flags.coercion import (
     parse_version,
     well_formed,
 )
-from gateway.flags.errors import InvalidAttribute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +28,10 @@ ITEM_LIMIT = 4096  # items of one list: 3 ms
 ATTRIBUTE_LIMIT = 4096  # of one user: 6 ms
 
 
+class InvalidAttribute(ValueError):
+    """A user attribute has a type or value that no rule can read; the message may be shown to the client."""
+
+
 class User:
     """An immutable, hashable set of attributes; equality is on all of them, types and list items included.
 
@@ -40,7 +42,7 @@ class User:
     """
 
     __slots__ = (
-        "_hash", "_lists", "_numbers", "_versions", "given", "memo", "memo_token", "present", "text",
+        "_hash", "_lists", "_numbers", "_versions", "attributes", "memo", "memo_token", "present", "text",
     )  # fmt: skip
 
     def __init__(self, attributes: Mapping[str, Attribute], *, present: bool = True) -> None:
@@ -50,7 +52,7 @@ class User:
             if type(value) is not str:
                 clean, text = _settle(clean)
                 break
-        self.given: Final = clean  # the attributes, for those who look up one of thousands of users; never changed
+        self.attributes: Final[Mapping[str, Attribute]] = clean  # read-only: users are shared
         self.text: Final[Mapping[str, str]] = clean if text is None else text  # type: ignore[assignment]
         self.present: Final = present  # False only for the stand-in of a missing user
         self._hash: int | None = None
@@ -60,29 +62,24 @@ class User:
         self.memo = b""  # written by ``all_flags``: one byte per personal flag, and the sum of their fingerprints
         self.memo_token: object = None  # the ``Partition.token`` that ``memo`` belongs to
 
-    @property
-    def attributes(self) -> Mapping[str, Attribute]:
-        """The attributes, read-only."""
-        return MappingProxyType(self.given)
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, User):
             return NotImplemented
-        return self is other or (self.given == other.given and self.present == other.present)
+        return self is other or (self.attributes == other.attributes and self.present == other.present)
 
     def __hash__(self) -> int:
         known = self._hash
         if known is None:
-            known = self._hash = hash(frozenset(self.given.items()))
+            known = self._hash = hash(frozenset(self.attributes.items()))
         return known
 
     def __repr__(self) -> str:
         # Attributes are private: a User may end up in a traceback or a log, its values must not.
-        return f"<User of {len(self.given)} attributes>"
+        return f"<User of {len(self.attributes)} attributes>"
 
     def number(self, name: str) -> float | None:
         """Return the attribute as a number; None when it is missing or is none."""
-        value = self.given.get(name)
+        value = self.attributes.get(name)
         if type(value) is not str:
             return value if type(value) is float else None
         known = self._numbers
@@ -94,7 +91,7 @@ class User:
 
     def version(self, name: str) -> VersionKey | None:
         """Return the attribute as a sortable semantic version; None when it is missing or is none."""
-        value = self.given.get(name)
+        value = self.attributes.get(name)
         if type(value) is not str:
             return None
         known = self._versions
@@ -106,7 +103,7 @@ class User:
 
     def items(self, name: str) -> tuple[str, ...] | None:
         """Return the attribute as a list of texts; None when it is missing or is none."""
-        value = self.given.get(name)
+        value = self.attributes.get(name)
         if type(value) is not str:
             return value if type(value) is tuple else None
         known = self._lists
@@ -132,7 +129,7 @@ def _settle(attributes: dict[str, Attribute]) -> tuple[dict[str, Attribute], dic
     return clean, text
 
 
-NOBODY: Final = User({}, present=False)
+MISSING_USER: Final = User({}, present=False)
 """Stands for a missing user inside this room: every rule and percentage option is skipped."""
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.flags import PERSONAL_ATTRIBUTES, difference, unmoved
+from gateway.flags import PERSONAL_ATTRIBUTES, difference, unchanged_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.flags import ChangeSet, Flag, Result, Snapshot, User
+    from gateway.flags import ConfigDiff, Flag, Result, Snapshot, User
     from gateway.streams.cohort import Cohort
 
     KindsOf = Callable[[Sequence[Cohort]], Sequence[int]]
@@ -38,7 +38,7 @@ class FlagChange(NamedTuple):
 class Impact:
     """The effect of the change from one Snapshot to another; caches results, so one is made per change and push."""
 
-    def __init__(self, old: Snapshot, new: Snapshot, changes: ChangeSet | None = None) -> None:
+    def __init__(self, old: Snapshot, new: Snapshot, changes: ConfigDiff | None = None) -> None:
         changes = difference(old, new) if changes is None else changes
         self._by_key = {key: FlagImpact(old, new, key) for key in changes.affected}
         self._flags = tuple(self._by_key.values())
@@ -117,7 +117,7 @@ class FlagImpact:
             return [
                 kind_of(cohort)
                 if cohort.key is not None or (user := cohort.user) is None
-                else kinds[user.given.get(name)]
+                else kinds[user.attributes.get(name)]
                 for cohort in cohorts
             ]
 
@@ -127,14 +127,14 @@ class FlagImpact:
             except KeyError:
                 for cohort in cohorts:
                     user = cohort.user
-                    if user is not None and user.given.get(name) not in kinds:
-                        kinds[user.given.get(name)] = self.change_for(user).kind
+                    if user is not None and user.attributes.get(name) not in kinds:
+                        kinds[user.attributes.get(name)] = self.change_for(user).kind
                 return known(cohorts)
 
         return kinds_of
 
     def _kinds_by_user(self, before: Flag, after: Flag) -> KindsOf:
-        same = unmoved(before, after)
+        same = unchanged_test(before, after)
         kind_of = self._kind
 
         def kinds_of(cohorts: Sequence[Cohort]) -> list[int]:
@@ -153,7 +153,7 @@ class FlagImpact:
             return self._compare(user)
         values = None
         if user is not None:
-            given = user.given
+            given = user.attributes
             values = tuple([given.get(name) for name in self._attributes])
         change = self._cache.get(values)
         if change is None:

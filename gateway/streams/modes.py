@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 from msgspec import Struct
 
-from gateway.flags import number_of, text_of
+from gateway.flags import fingerprint_of, fingerprint_text
 from gateway.streams.impact import REASON_CHANGED, VALUE_CHANGED
 from gateway.streams.sse import DELETED_FLAG, event, id_only
 
@@ -50,7 +50,7 @@ class Events(ABC):
 
     def __init__(self, sdk_id: str) -> None:
         self._sdk_id = sdk_id
-        self._all_flags = number_of(self._scope(None))
+        self._all_flags = fingerprint_of(self._scope(None))
 
     def _scope(self, key: str | None) -> bytes:
         """Return the part of a digest's input that differs between SDKs, routes and modes."""
@@ -80,11 +80,11 @@ class PlainEvents(Events):
         key = cohort.key
         if key is None:
             evaluation = snapshot.evaluate_all(cohort.user, remember=True)
-            payload, digest = evaluation.json(), text_of(self._all_flags + evaluation.fingerprint())
+            payload, digest = evaluation.json(), fingerprint_text(self._all_flags + evaluation.fingerprint())
         else:
             payload = snapshot.evaluate(key, cohort.user).json if key in snapshot.flags else DELETED_FLAG
             # Of the payload only: a failing flag and a deleted one are equal to the client.
-            digest = text_of(number_of(self._scope(key) + payload))
+            digest = fingerprint_text(fingerprint_of(self._scope(key) + payload))
         return digest, event(snapshot.tag, digest, payload)
 
     def first(self, snapshot: Snapshot, cohort: Cohort, options: StreamOptions, *, recent: bool) -> First:
@@ -129,15 +129,15 @@ class DeltaEvents(Events):
             if kind < VALUE_CHANGED:
                 continue
             if old is not None:
-                number -= old.number
+                number -= old.fingerprint
                 if new is None:
                     removed.append(old.entry[: -len(old.json) - 1])
             if new is not None:
-                number += new.number
+                number += new.fingerprint
                 changed.append(new.entry)
         if not changed and not removed:
             return digest, b""
-        digest = text_of(number)
+        digest = fingerprint_text(number)
         patch = b'{"changed":{%b},"removed":[%b]}' % (b",".join(changed), b",".join(removed))
         return digest, event(snapshot.tag, digest, patch, b"patch")
 
@@ -145,12 +145,12 @@ class DeltaEvents(Events):
         """Return the digest and the map of values."""
         if key is None:
             evaluation = snapshot.evaluate_all(user)
-            return text_of(self._all_flags + evaluation.fingerprint()), evaluation.json()
-        start = number_of(self._scope(key))
+            return fingerprint_text(self._all_flags + evaluation.fingerprint()), evaluation.json()
+        start = fingerprint_of(self._scope(key))
         if key not in snapshot.flags:
-            return text_of(start), b"{}"
+            return fingerprint_text(start), b"{}"
         result = snapshot.evaluate(key, user)
-        return text_of(start + result.number), b"{%b}" % result.entry
+        return fingerprint_text(start + result.fingerprint), b"{%b}" % result.entry
 
 
 class OfrepEvents(Events):
@@ -178,17 +178,19 @@ class OfrepEvents(Events):
         number = int(digest, 16)
         for kind, old, new in impact.changes_for(cohort.key, cohort.user):
             if kind >= REASON_CHANGED:
-                number -= 0 if old is None else old.ofrep_number
-                number += 0 if new is None else new.ofrep_number
-        after = text_of(number)
+                number -= 0 if old is None else old.ofrep_fingerprint
+                number += 0 if new is None else new.ofrep_fingerprint
+        after = fingerprint_text(number)
         return after, b"" if after == digest else event(snapshot.tag, after, self.payload)
 
     def _digest(self, snapshot: Snapshot, cohort: Cohort) -> str:
         key, user = cohort.key, cohort.user
         if key is None:
-            return text_of(self._all_flags + snapshot.evaluate_all(user).ofrep_fingerprint())
-        start = number_of(self._scope(key))
-        return text_of(start + (snapshot.evaluate(key, user).ofrep_number if key in snapshot.flags else 0))
+            return fingerprint_text(self._all_flags + snapshot.evaluate_all(user).ofrep_fingerprint())
+        start = fingerprint_of(self._scope(key))
+        return fingerprint_text(
+            start + (snapshot.evaluate(key, user).ofrep_fingerprint if key in snapshot.flags else 0)
+        )
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from gateway.flags import difference, faults
+from gateway.flags import difference, find_failing_flags
 from gateway.logger import component_logger
 from gateway.text import iso
 from gateway.upstream.guard import LEAST_FLAGS, Flags, Hold, Losses, judge, measure
@@ -191,7 +191,7 @@ class ConfigGuard:
         known = {} if current is None else current.faults
         before = None if current is None else current.snapshot
         try:
-            found = faults(candidate, before, known)
+            found = find_failing_flags(candidate, before, known)
         except Exception:  # noqa: BLE001 - an error in the checks must not hold up a config that can be served
             _log.failure("SDK {sdk_id}: the flags of the new config could not be checked", sdk_id=self._sdk_id)
         fresh = {key: why for key, why in found.items() if known.get(key) != why}

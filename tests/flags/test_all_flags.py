@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluate_each import evaluate_each
-from gateway.flags import Snapshot, User, all_flags, load, number_of, text_of
+from gateway.flags import Snapshot, User, all_flags, fingerprint_of, fingerprint_text, load
 from gateway.flags.all_flags import CACHE_ENTRIES, PERSONAL_ATTRIBUTES
 
 COUNTRIES = ("DE", "FR", "JP")
@@ -72,9 +72,9 @@ def check(snapshot: Snapshot, users: list[User | None]) -> None:
         for remember in (False, True, True):
             evaluation = snapshot.evaluate_all(user, remember=remember)
             assert b"{%b}" % b",".join(result.entry for result in expected) == evaluation.json()
-            assert sum(result.number for result in expected) % 2**64 == evaluation.fingerprint()
+            assert sum(result.fingerprint for result in expected) % 2**64 == evaluation.fingerprint()
             assert b",".join(result.ofrep for result in expected) == evaluation.ofrep()
-            assert sum(result.ofrep_number for result in expected) == evaluation.ofrep_fingerprint()
+            assert sum(result.ofrep_fingerprint for result in expected) == evaluation.ofrep_fingerprint()
             assert set(expected) == set(evaluation.results())
             assert len(expected) == len(evaluation.results())
 
@@ -170,9 +170,9 @@ def test_what_is_carried_is_what_a_fresh_start_would_say(steps: list[Any], crowd
                 expected = evaluate_each(fresh, user)
                 evaluation = carried.evaluate_all(user, remember=remember)
                 assert b"{%b}" % b",".join(result.entry for result in expected) == evaluation.json()
-                assert sum(result.number for result in expected) % 2**64 == evaluation.fingerprint()
+                assert sum(result.fingerprint for result in expected) % 2**64 == evaluation.fingerprint()
                 assert b",".join(result.ofrep for result in expected) == evaluation.ofrep()
-                assert sum(result.ofrep_number for result in expected) == evaluation.ofrep_fingerprint()
+                assert sum(result.ofrep_fingerprint for result in expected) == evaluation.ofrep_fingerprint()
                 assert sorted(result.json for result in expected) == sorted(
                     result.json for result in evaluation.results()
                 )
@@ -299,8 +299,8 @@ def test_a_flag_of_very_many_outcomes_is_decided_anew() -> None:
 
 def test_numbers_depend_on_the_item_alone() -> None:
     """Two nodes give one name to one view, in sixteen hexadecimal digits whatever the sum."""
-    assert number_of(b"a") == number_of(bytes([97]))
-    assert number_of(b"a") != number_of(b"b")
-    assert "ca978112ca1bbdca" == text_of(number_of(b"a"))  # the beginning of SHA-256("a")
-    assert "0000000000000001" == text_of(1 + (1 << 64))
-    assert "ffffffffffffffff" == text_of(-1)
+    assert fingerprint_of(b"a") == fingerprint_of(bytes([97]))
+    assert fingerprint_of(b"a") != fingerprint_of(b"b")
+    assert "ca978112ca1bbdca" == fingerprint_text(fingerprint_of(b"a"))  # the beginning of SHA-256("a")
+    assert "0000000000000001" == fingerprint_text(1 + (1 << 64))
+    assert "ffffffffffffffff" == fingerprint_text(-1)

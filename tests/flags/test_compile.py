@@ -6,8 +6,8 @@ from hashlib import sha256
 import pytest
 
 from gateway.flags import User, load
-from gateway.flags.definition import read_formula
-from gateway.flags.percentage import bucket, spread
+from gateway.flags.definition import parse_flag
+from gateway.flags.percentage import bucket, options_by_bucket
 
 SALT = "pepper"
 ON = {"v": {"b": True}, "i": "on"}
@@ -337,10 +337,10 @@ def test_the_hundred_places_are_everybody_s():
 )
 def test_shares_cumulate(percentages, places):
     """Each place belongs to the first option whose cumulated share lies above it."""
-    options = read_formula({"t": 1, "p": shares(*percentages)}).options
+    options = parse_flag({"t": 1, "p": shares(*percentages)}).options
     expected = [None if place is None else options[place] for place in places]
 
-    assert expected == list(spread(options))
+    assert expected == list(options_by_bucket(options))
 
 
 def test_percentages_need_a_user_and_the_attribute():

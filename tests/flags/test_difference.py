@@ -1,4 +1,4 @@
-"""What a ChangeSet says, and that it says enough."""
+"""What a ConfigDiff says, and that it says enough."""
 
 import copy
 import json
@@ -53,12 +53,12 @@ def changed(edit, *, chained=True):
 
 @pytest.fixture(params=[True, False], ids=["chained", "apart"])
 def change(request):
-    """The ChangeSet of an edit, with the new Snapshot made from the old one or from nothing."""
+    """The ConfigDiff of an edit, with the new Snapshot made from the old one or from nothing."""
     return lambda edit: changed(edit, chained=request.param)
 
 
 def test_nothing_changed(change):
-    """Equal configs make an empty, false ChangeSet."""
+    """Equal configs make an empty, false ConfigDiff."""
     found = change(lambda config: None)
 
     assert not found

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.flags import load
 from gateway.flags.encoding import encode_number, encode_value
-from gateway.flags.result import FAILURES_SHARED, Results
+from gateway.flags.result import FAILURES_SHARED, ResultTable
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_values_keep_their_type():
 
 def test_outcomes_are_interned():
     """The same outcome is one object; 1, 1.0 and True are three; earlier ones are taken over."""
-    first, second = Results("k"), Results("k")
+    first, second = ResultTable("k"), ResultTable("k")
     one = first.serve(1, "v", matched=True)
 
     assert one is first.serve(1, "v", matched=True)
@@ -72,14 +72,14 @@ def test_outcomes_are_interned():
     assert first.fail("x") is first.fail("x")
     assert first.fail("x") is not first.fail("y")
     assert 7 == len(first.all())
-    assert one is Results("k", first).serve(1, "v", matched=True)
+    assert one is ResultTable("k", first).serve(1, "v", matched=True)
     assert one is not second.serve(1, "v", matched=True)
 
 
 def test_a_failure_is_one_object_in_whichever_config_it_is_met_first():
     """The old config may be evaluated after the new one was compiled, and comparing the two must find no change."""
-    old = Results("k")
-    new = Results("k", old)
+    old = ResultTable("k")
+    new = ResultTable("k", old)
     assert old.fail("x") is new.fail("x")
     assert new.fail("y") is old.fail("y")
     assert (2, 2) == (len(old.all()), len(new.all()))
@@ -87,16 +87,16 @@ def test_a_failure_is_one_object_in_whichever_config_it_is_met_first():
 
 def test_failures_are_not_shared_for_ever():
     """A flag that fails in another way in each config does not gather all of them."""
-    results = Results("k")
+    results = ResultTable("k")
     for number in range(3 * FAILURES_SHARED):
-        results = Results("k", results)
+        results = ResultTable("k", results)
         results.fail(str(number))
     assert len(results.failures) <= FAILURES_SHARED
 
 
 def test_the_fragments_of_an_outcome():
     """One outcome has its JSON, its entry in a map and its OFREP item, in the peer's field order."""
-    results = Results("k<")
+    results = ResultTable("k<")
     served, default, failed = (
         results.serve(1.0, "v&", matched=True),
         results.serve("é", "", matched=False),

@@ -141,7 +141,7 @@ def test_a_prerequisite_decides():
 
 
 def test_hashed_values_are_counted():
-    """Digests tell an operator nothing, so their number is shown."""
+    """HashLookup tell an operator nothing, so their number is shown."""
     digest = sha256(b"x").hexdigest()
     flag = {
         **OFF,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.flags import User, faults, load
+from gateway.flags import User, find_failing_flags, load
 
 ON = {"v": {"b": True}, "i": "on"}
 BASE = {"t": 0, "v": {"b": False}, "i": "off"}
@@ -41,7 +41,7 @@ def rule(condition):
 def test_each_kind_of_fault_is_found_and_is_what_an_evaluation_says(flag, fault):
     """The fault is found without a user, in the words of the failure that some user meets."""
     snapshot = config(flag=flag, good=rule({"s": {"s": 0, "c": 0}}))
-    found = faults(snapshot, None, {})
+    found = find_failing_flags(snapshot, None, {})
     assert ["flag"] == list(found)
     assert fault in found["flag"]
     met = {snapshot.evaluate("flag", User({"A": text, "Identifier": "i"})).error for text in ("x", "y")}
@@ -53,7 +53,7 @@ def test_a_sound_config_has_none():
     snapshot = config(
         good=rule({"s": {"s": 0, "c": 1}}), next=rule({"p": {"f": "good", "c": 0, "v": {"b": True}}}), plain=BASE
     )
-    assert {} == faults(snapshot, None, {})
+    assert {} == find_failing_flags(snapshot, None, {})
 
 
 def test_flags_taken_over_keep_their_fault_without_being_looked_at():
@@ -62,4 +62,4 @@ def test_flags_taken_over_keep_their_fault_without_being_looked_at():
     known = {"good": "said before"}
     body = json.dumps({**json.loads(first.body), "f": {"good": BASE, "other": 8}}).encode()
     second = load(body, "", first)
-    assert {"good": "said before", "other": "the setting is not an object"} == faults(second, first, known)
+    assert {"good": "said before", "other": "the setting is not an object"} == find_failing_flags(second, first, known)

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluate_each import evaluate_each
-from gateway.flags import Result, User, explain, faults, load
+from gateway.flags import Result, User, explain, find_failing_flags, load
 from gateway.testing import strategies
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
@@ -216,7 +216,7 @@ def compare(case, users, tally):
     config = copy.deepcopy(case.config)
     fixup_config_salt_and_segments(config)
     evaluator = RolloutEvaluator(Silence())
-    broken = faults(snapshot, None, {})
+    broken = find_failing_flags(snapshot, None, {})
     for user in users:
         theirs = oracle_user(user)
         for key, ours in zip(snapshot.keys, evaluate_each(snapshot, user), strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.flags import Snapshot, User, load, unmoved
+from gateway.flags import Snapshot, User, load, unchanged_test
 
 EVERYBODY = [User({}), *[User({"Identifier": f"u{n}", "Email": f"e{n}"}) for n in range(200)]]
 
@@ -41,7 +41,7 @@ def versions(old: dict[str, Any], new: dict[str, Any]) -> tuple[Snapshot, Snapsh
 def test_it_agrees_with_working_out_both(old: dict[str, Any], new: dict[str, Any]) -> None:
     """For everybody, those without the attribute included; some are moved and some are not, where that can be."""
     before, after = versions(old, new)
-    same = unmoved(before.flags["flag"], after.flags["flag"])
+    same = unchanged_test(before.flags["flag"], after.flags["flag"])
     expected = [before.evaluate("flag", user) is after.evaluate("flag", user) for user in EVERYBODY]
     assert expected == [same(user) for user in EVERYBODY]
     assert False in expected

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from gateway.flags.conditions import hashed, plain
-from gateway.flags.conditions.match import Match, Terms, failing, failing_for_users
-from gateway.flags.definition import Fault, UserCondition, read_number
+from gateway.flags.conditions.match import Match, MatchParameters, failing, failing_for_users
+from gateway.flags.definition import Fault, UserCondition, json_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +44,10 @@ def build(condition: UserCondition, salt: Salt) -> Match:
     suffix = salt.suffix if comparator.hashed else b""
     if isinstance(suffix, Fault):
         return failing_for_users(suffix.reason)
-    return comparator.build(condition.attribute, operand, Terms(condition.comparator % 2 == 0, suffix))
+    return comparator.build(condition.attribute, operand, MatchParameters(condition.comparator % 2 == 0, suffix))
 
 
-def digests_of(condition: UserCondition, salt: Salt) -> hashed.Digests | None:
+def hash_lookup(condition: UserCondition, salt: Salt) -> hashed.HashLookup | None:
     """Return what a condition on the whole text, hashed, looks up; None for any other and for a broken one."""
     comparator, suffix = comparator_of(condition), salt.suffix
     if comparator is None or comparator.build not in {hashed.one_of_hashed, hashed.equals_hashed}:
@@ -55,7 +55,7 @@ def digests_of(condition: UserCondition, salt: Salt) -> hashed.Digests | None:
     operand = read_operand(condition, comparator)
     if isinstance(suffix, Fault) or not isinstance(operand, tuple | str):
         return None
-    return hashed.whole_text(operand, Terms(condition.comparator % 2 == 0, suffix))
+    return hashed.whole_text(operand, MatchParameters(condition.comparator % 2 == 0, suffix))
 
 
 Operand = tuple[str, ...] | str | float
@@ -67,7 +67,7 @@ class Comparator:
 
     words: str
     field: str  # "l" a list of texts, "s" a text, "d" a number
-    build: Callable[..., Match]  # takes the attribute, the operand in the type of ``field``, and the Terms
+    build: Callable[..., Match]  # takes the attribute, the operand in the type of ``field``, and the MatchParameters
     hashed: bool = False
 
 
@@ -81,7 +81,7 @@ def read_operand(condition: UserCondition, comparator: Comparator) -> Operand | 
     """Return the comparison value in the type its comparator needs, or None when there is none of that type."""
     value = condition.raw.get(comparator.field)
     if comparator.field == "d":
-        return read_number(value)
+        return json_number(value)
     if comparator.field == "s":
         return value if isinstance(value, str) else None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from gateway.flags.coercion import SPACES
-from gateway.flags.conditions.match import Match, Terms, failing_for_users
+from gateway.flags.conditions.match import Match, MatchParameters, failing_for_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.flags.result import Result
     from gateway.flags.user import User
 
 DIGEST_SIZE = 32  # bytes of a SHA-256
@@ -42,44 +41,32 @@ def _digests(operand: Iterable[str]) -> frozenset[bytes]:
 
 
 @attrs.frozen
-class Digests:
-    """A text is hashed with ``suffix``; the condition holds when it is among ``known``, or is not, as ``wanted``."""
+class HashLookup:
+    """A condition on a hashed text: it holds if the digest is among ``digests``; if ``wanted`` is False, if it is not."""
 
-    suffix: bytes
-    known: frozenset[bytes]
+    suffix: bytes  # hashed after the text
+    digests: frozenset[bytes]
     wanted: bool
 
 
-@attrs.frozen
-class Digest:
-    """A flag of one rule with one condition: the attribute's text, hashed, is one of ``digests``."""
-
-    attribute: str
-    suffix: bytes
-    digests: frozenset[bytes]
-    inside: Result
-    outside: Result
-    otherwise: Result  # for a user without the attribute
-
-
-def whole_text(operand: tuple[str, ...] | str, terms: Terms) -> Digests:
+def whole_text(operand: tuple[str, ...] | str, terms: MatchParameters) -> HashLookup:
     """Return what ``one_of_hashed`` (a tuple) and ``equals_hashed`` (a text) look up."""
     known = frozenset({_exact_digest(operand)}) if isinstance(operand, str) else _digests(operand)
-    return Digests(terms.suffix, known, terms.wanted)
+    return HashLookup(terms.suffix, known, terms.wanted)
 
 
-def one_of_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def one_of_hashed(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """Text has one of the digests."""
     return _looked_up(name, whole_text(operand, terms))
 
 
-def equals_hashed(name: str, operand: str, terms: Terms) -> Match:
+def equals_hashed(name: str, operand: str, terms: MatchParameters) -> Match:
     """Text has the digest."""
     return _looked_up(name, whole_text(operand, terms))
 
 
-def _looked_up(name: str, digests: Digests) -> Match:
-    known, suffix, wanted = digests.known, digests.suffix, digests.wanted
+def _looked_up(name: str, lookup: HashLookup) -> Match:
+    known, suffix, wanted = lookup.digests, lookup.suffix, lookup.wanted
 
     def match(user: User) -> bool | None:
         text = user.text.get(name)
@@ -101,17 +88,19 @@ def _lengths(operand: tuple[str, ...]) -> tuple[tuple[int, frozenset[bytes]], ..
     return tuple((length, frozenset(digests)) for length, digests in sorted(found.items()))
 
 
-def starts_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def starts_hashed(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """The first so many bytes of the text have one of the digests."""
     return _chunk_hashed(name, operand, terms, lambda data, length: data[:length])
 
 
-def ends_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def ends_hashed(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """The last so many bytes of the text have one of the digests."""
     return _chunk_hashed(name, operand, terms, lambda data, length: data[len(data) - length :])
 
 
-def _chunk_hashed(name: str, operand: tuple[str, ...], terms: Terms, chunk: Callable[[bytes, int], bytes]) -> Match:
+def _chunk_hashed(
+    name: str, operand: tuple[str, ...], terms: MatchParameters, chunk: Callable[[bytes, int], bytes]
+) -> Match:
     lengths, wanted, suffix = _lengths(operand), terms.wanted, terms.suffix
     if lengths is None:
         return failing_for_users("comparison value '<nil>' is invalid")
@@ -131,7 +120,7 @@ def _chunk_hashed(name: str, operand: tuple[str, ...], terms: Terms, chunk: Call
     return match
 
 
-def items_hashed(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def items_hashed(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """One item of the list has one of the digests."""
     digests, wanted, suffix = _digests(operand), terms.wanted, terms.suffix
 

@@ -10,14 +10,25 @@ from collections.abc import Callable
 
 import attrs
 
-from gateway.flags.errors import EvaluationFailure
 from gateway.flags.user import User
+
+
+class EvaluationFailure(Exception):
+    """One flag cannot be evaluated; it becomes the ``error`` of a Result and never leaves this room.
+
+    The message is made of the config only: it contains nothing of the user.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
 
 Match = Callable[[User], bool | None]
 
 
 @attrs.frozen
-class Terms:
+class MatchParameters:
     """How a comparator is used: the answer that makes the condition hold, and the bytes that hashes append."""
 
     wanted: bool

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.flags.coercion import SPACES, VersionKey, parse_version
-from gateway.flags.conditions.match import Match, Terms, skipping
+from gateway.flags.conditions.match import Match, MatchParameters, skipping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.flags.user import User
 
 
-def one_of(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def one_of(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """Text is one of the values."""
     values, wanted = frozenset(operand), terms.wanted
 
@@ -27,7 +27,7 @@ def one_of(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
     return match
 
 
-def equals(name: str, operand: str, terms: Terms) -> Match:
+def equals(name: str, operand: str, terms: MatchParameters) -> Match:
     """Text equals the value."""
     wanted = terms.wanted
 
@@ -38,7 +38,7 @@ def equals(name: str, operand: str, terms: Terms) -> Match:
     return match
 
 
-def contains(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def contains(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """Text contains one of the values."""
     wanted = terms.wanted
 
@@ -54,7 +54,7 @@ def contains(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
     return match
 
 
-def starts(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def starts(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """Text starts with one of the values."""
     wanted = terms.wanted
 
@@ -65,7 +65,7 @@ def starts(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
     return match
 
 
-def ends(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def ends(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """Text ends with one of the values."""
     wanted = terms.wanted
 
@@ -76,7 +76,7 @@ def ends(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
     return match
 
 
-def version_one_of(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def version_one_of(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """Version is one of the values; one malformed value makes the rule be skipped."""
     texts = [text for text in operand if text.strip(SPACES)]
     versions, wanted = frozenset(map(parse_version, texts)), terms.wanted
@@ -90,10 +90,10 @@ def version_one_of(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
     return match
 
 
-def version_order(compare: Callable[[VersionKey, VersionKey], bool]) -> Callable[[str, str, Terms], Match]:
+def version_order(compare: Callable[[VersionKey, VersionKey], bool]) -> Callable[[str, str, MatchParameters], Match]:
     """Return the maker of a comparison of versions; a malformed value makes the rule be skipped."""
 
-    def make(name: str, operand: str, _terms: Terms) -> Match:
+    def make(name: str, operand: str, _terms: MatchParameters) -> Match:
         other = parse_version(operand)
         if other is None:
             return skipping
@@ -107,10 +107,10 @@ def version_order(compare: Callable[[VersionKey, VersionKey], bool]) -> Callable
     return make
 
 
-def number_order(compare: Callable[[float, float], bool]) -> Callable[[str, float, Terms], Match]:
+def number_order(compare: Callable[[float, float], bool]) -> Callable[[str, float, MatchParameters], Match]:
     """Return the maker of a comparison of numbers, or of times in Unix seconds."""
 
-    def make(name: str, operand: float, _terms: Terms) -> Match:
+    def make(name: str, operand: float, _terms: MatchParameters) -> Match:
         def match(user: User) -> bool | None:
             number = user.number(name)
             return None if number is None else compare(number, operand)
@@ -120,7 +120,7 @@ def number_order(compare: Callable[[float, float], bool]) -> Callable[[str, floa
     return make
 
 
-def items(name: str, operand: tuple[str, ...], terms: Terms) -> Match:
+def items(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
     """List has one of the values."""
     values, wanted = frozenset(operand), terms.wanted
 

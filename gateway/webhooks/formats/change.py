@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 if TYPE_CHECKING:
-    from gateway.flags import ChangeSet, Snapshot
+    from gateway.flags import ConfigDiff, Snapshot
 
 NAME_LIMIT = 256  # characters of an author
 NOTES_LIMIT = 4096  # characters of change notes
@@ -42,7 +42,7 @@ class Change:
     sdk_id: str
     old: Snapshot
     new: Snapshot
-    changes: ChangeSet
+    changes: ConfigDiff
     author: Author | None
     notes: str
     at: float  # Unix seconds

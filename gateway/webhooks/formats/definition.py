@@ -31,17 +31,17 @@ def full_definition(snapshot: Snapshot, key: str) -> object:
     """
     flag = snapshot.flags[key]
     definition: object = flag.definition
-    if not isinstance(definition, dict) or not flag.segments:
+    if not isinstance(definition, dict) or not flag.segment_indexes:
         return definition
-    used = [segment_at(snapshot, index) for index in sorted(flag.segments)]
+    used = [segment_at(snapshot, index) for index in sorted(flag.segment_indexes)]
     return {**definition, "segments": [segment for segment in used if segment is not None]}
 
 
 def segment_at(snapshot: Snapshot, index: int) -> object:
     """Return the definition of a segment by its index; None for an unknown index."""
-    if not 0 <= index < len(snapshot.groups):
+    if not 0 <= index < len(snapshot.segments):
         return None
-    return msgspec.json.decode(snapshot.groups[index].source)
+    return msgspec.json.decode(snapshot.segments[index].source)
 
 
 def segment_name(segment: object) -> str:
@@ -118,11 +118,11 @@ def segment_edits(change: Change) -> list[SegmentEdit]:
 
 def _named_segments(snapshot: Snapshot) -> dict[str, dict[int, object]]:
     found: dict[str, dict[int, object]] = {}
-    for index in range(len(snapshot.groups)):
+    for index in range(len(snapshot.segments)):
         segment = segment_at(snapshot, index)
         found.setdefault(segment_name(segment), {})[index] = segment
     return found
 
 
 def _users(snapshot: Snapshot, numbers: Mapping[int, object]) -> set[str]:
-    return {key for key, flag in snapshot.flags.items() if not flag.segments.isdisjoint(numbers)}
+    return {key for key, flag in snapshot.flags.items() if not flag.segment_indexes.isdisjoint(numbers)}
