@@ -1,9 +1,9 @@
-"""Config JSON v6, evaluated: the heart of the gateway, and pure.
+"""Config JSON v6: compilation, evaluation, difference and explanation; pure.
 
     upstream bytes ──► load() ──► Snapshot ──► evaluate(_all) ──► Result, Evaluation
                                      └──► difference(old, new) ──► ConfigDiff
 
-Everything here is a function of its arguments: no clock, no sockets, no chance.
+Results depend on the arguments alone: no clock, no sockets, no random numbers.
 """
 
 from __future__ import annotations

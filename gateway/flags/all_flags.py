@@ -84,7 +84,7 @@ class Partition:
     def evaluate_and_store(self, user: User) -> Sequence[Result]:
         """Return the results of the personal flags and store them in ``user.memo``, if they fit.
 
-        ResultTable that it holds from the previous config are taken over for the flags that are still the same.
+        Results of the previous config are reused for flags that did not change.
         """
         if user.memo_token is not None and user.memo_token is self._previous_token:
             known = user.memo

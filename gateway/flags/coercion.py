@@ -1,6 +1,6 @@
-"""How an attribute is read as text, number, version or list of texts: the rules of the Go SDK, byte for byte.
+"""Read an attribute as text, number, version or list of texts by the rules of the Go SDK, byte for byte.
 
-Each function returns None for what cannot be read; none raises.
+Each function returns None for a value that it cannot read; none raises.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import re
 
 from semver import Version
 
-# What Go takes for white space; ``str.strip`` alone would also take the four ASCII separators U+001C to U+001F.
+# White space of Go; ``str.strip`` without an argument also removes the ASCII separators U+001C to U+001F.
 SPACES = (
     "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-# Each part can match in one way only: a text of a megabyte that is no number must be seen through in one pass.
+# Each part matches in one way only, so that a megabyte that is no number is rejected in one pass.
 _DIGITS = "[0-9]+(?:_[0-9]+)*"
 _HEX_DIGITS = "[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*"
 _DECIMAL = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
@@ -30,10 +30,10 @@ _WORDS = {
     "-infinity": -math.inf,
     "nan": math.nan,
 }
-# Most versions are three short numbers: reading those here is five times as fast as the full grammar.
+# Most versions are three short numbers; this is five times as fast as the full grammar.
 _PLAIN_VERSION = re.compile(r"(0|[1-9][0-9]{0,17})\.(0|[1-9][0-9]{0,17})\.(0|[1-9][0-9]{0,17})")
-_LARGEST_VERSION_NUMBER = 2**64 - 1  # what fits the peer's unsigned 64-bit fields
-_VERSION_DIGITS = 20  # of that number; longer ones are not even read, since Python refuses those of thousands
+_LARGEST_VERSION_NUMBER = 2**64 - 1  # ConfigCat Proxy keeps version numbers in unsigned 64-bit fields
+_VERSION_DIGITS = 20  # digits of that number; longer ones are not parsed, since Python refuses thousands of digits
 
 VersionKey = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
 _RELEASE: tuple[tuple[int, int, str], ...] = ((2, 0, ""),)  # sorts after every pre-release
@@ -51,20 +51,20 @@ def well_formed(text: str) -> str:
 
 
 def number_text(number: float) -> str:
-    """Return a number as rules on text see it: 16 significant digits, an exponent below 1e-4 and from 1e16 on."""
-    return f"{number + 0.0:.16g}"  # the sum of zeroes is a plain zero: users who are equal have equal texts
+    """Return a number as text for text rules: 16 significant digits, an exponent below 1e-4 and from 1e16 on."""
+    return f"{number + 0.0:.16g}"  # adding zero turns -0.0 into 0.0, so that equal users have equal texts
 
 
 def list_text(items: tuple[str, ...]) -> str:
-    """Return a list of texts as rules on text see it: compact JSON that escapes no HTML."""
+    """Return a list of texts as text for text rules: compact JSON without HTML escapes."""
     encoded = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
     return encoded.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def parse_number(text: str) -> float | None:
-    """Return the number that ``text`` spells; a comma counts as a point, too large a number is none.
+    """Return the number in ``text``; a comma counts as a decimal point, a number that is too large as no number.
 
-    An underscore may stand between two digits, as in the Go literals that the peer's parser reads.
+    An underscore may stand between two digits, as in Go literals, which ConfigCat Proxy accepts.
     """
     trimmed = text.strip(SPACES).replace(",", ".")
     if _DECIMAL.fullmatch(trimmed):
@@ -84,7 +84,7 @@ def _from_hexadecimal(text: str) -> float:
 
 
 def parse_version(text: str) -> VersionKey | None:
-    """Return a key that sorts as semantic versions do (build metadata does not count), or None."""
+    """Return a sort key in the order of semantic versions (build metadata is ignored), or None."""
     trimmed = text.strip(SPACES)
     plain = _PLAIN_VERSION.fullmatch(trimmed)
     if plain is not None:
@@ -93,7 +93,7 @@ def parse_version(text: str) -> VersionKey | None:
         return None
     try:
         version = Version.parse(trimmed)
-    except ValueError:  # also what int() says of thousands of digits
+    except ValueError:  # also raised by int() for thousands of digits
         return None
     numbers = (version.major, version.minor, version.patch)
     prerelease = _RELEASE

@@ -1,9 +1,9 @@
-"""From a definition to one function of the user; the only place that knows how a flag is decided.
+"""Compile the definition of a flag into one function of the user.
 
     bytes ──► FlagDefinition ──► Flag.resolve(user) ──► Result
 
-The order is the SDK's: the first rule whose conditions all hold and that has something to serve, then the
-percentage options of the setting, then its default value.
+The order is that of ConfigCat's SDKs: the first rule whose conditions all hold and that has something to serve, then
+the percentage options of the setting, then its default value.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
     from gateway.flags.user import User
 
-DEPTH_LIMIT = 50  # prerequisites below one another: each takes some stack, and real configs have two or three
-WEIGHT_LIMIT = 1000  # evaluations that one flag may cost: shared prerequisites multiply with every level
+DEPTH_LIMIT = 50  # levels of prerequisites; each takes some stack, and real configs have two or three
+WEIGHT_LIMIT = 1000  # evaluations per flag; shared prerequisites multiply with every level
 TOO_DEEP = "prerequisite flags are nested too deeply"
 
 
 @attrs.frozen
 class CompileContext:
-    """What a flag can refer to: the salt, the segments by position and the flags compiled before it."""
+    """What a flag may refer to: the salt, the segments by position and the flags compiled before it."""
 
     salt: str | Fault
     segments: Sequence[Segment]
@@ -53,7 +53,7 @@ class CompileContext:
 
 
 def compile_segment(source: bytes, salt: str | Fault) -> Segment:
-    """Compile one segment; its hashed conditions use the segment's name as context."""
+    """Compile a segment; its hashed conditions use its name as context."""
     definition = parse_segment(decode_piece(source))
     if isinstance(definition, Fault):
         return Segment(source, definition)
@@ -76,9 +76,9 @@ def compile_flag(
     circle: str | None = None,
     earlier: ResultTable | None = None,
 ) -> Flag:
-    """Compile one flag, whose prerequisites are compiled already unless it reaches a ``circle`` of them.
+    """Compile a flag; its prerequisites are compiled already unless it reaches a ``circle`` of them.
 
-    ``earlier`` are the ResultTable of the same flag in the config before, to take over where they mean the same.
+    ``earlier`` is the ResultTable of the same flag in the previous config, whose equal results are reused.
     """
     results = ResultTable(key, earlier)
     if isinstance(definition, Fault):
@@ -212,7 +212,7 @@ def _shown(raw: object) -> str:
 
 
 def constant(result: Result) -> Resolve:
-    """Return a function that gives everybody the same outcome."""
+    """Return a function with the same result for every user."""
 
     def resolve(_user: User) -> Result:
         return result
@@ -223,7 +223,7 @@ def constant(result: Result) -> Resolve:
 def resolver(
     key: str, definition: FlagDefinition, context: CompileContext, results: ResultTable, form: Form | None
 ) -> Resolve:
-    """Return the function that decides one flag, whose usual ``form`` is known if it has one; it never raises."""
+    """Return the function that evaluates a flag; it never raises.  ``form`` is its common form, if it has one."""
     if isinstance(form, PercentageForm):
         return by_bucket(form.attribute, form.prefix, form.default_text, form.results, form.skipped)
     default = result_for(definition.served, results, matched=False)

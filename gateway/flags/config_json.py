@@ -1,4 +1,4 @@
-"""The bytes of a config JSON, cut into pieces: a piece that has not changed is not even decoded again."""
+"""Split the bytes of a config JSON into pieces, so that an unchanged piece is not decoded again."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # what a signed 64-bit integer holds
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # largest signed 64-bit integer
 DEPTH_LIMIT = 64  # nested arrays and objects in one flag or segment; a real one has about 8
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
-_BYTE = re.compile(r"\(byte ([0-9]{1,18})\)$")  # how msgspec says where it stopped
+_BYTE = re.compile(r"\(byte ([0-9]{1,18})\)$")  # how msgspec names the position of an error
 _NEWLINE = b"\n"
 _Pieces = dict[str, msgspec.Raw]
 
 
 class ConfigError(Exception):
-    """A config JSON cannot be used; ``reason`` is one line and quotes nothing of the config."""
+    """A config JSON cannot be used; ``reason`` is one line without parts of the config."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -46,7 +46,10 @@ class ConfigJson:
 
 
 def split_config(body: bytes) -> ConfigJson:
-    """Cut a body into its parts; raises ConfigError, and nothing else, for what is no config JSON."""
+    """Split a body into its parts.
+
+    :raises ConfigError: if it is no config JSON
+    """
     try:
         root = _ROOT.decode(body)
     except msgspec.ValidationError as error:
@@ -66,7 +69,7 @@ def split_config(body: bytes) -> ConfigJson:
 
 
 def _place(body: bytes, error: str) -> str:
-    """Return where in a body the parser stopped, in words for whoever edits the file; nothing where it did not say."""
+    """Return the line and column at which the parser stopped, as text; empty if unknown."""
     found = _BYTE.search(error)
     if found is None:
         return ": it ends too early" if error.startswith("Input data was truncated") else ""
@@ -75,13 +78,13 @@ def _place(body: bytes, error: str) -> str:
 
 
 def decode_piece(source: bytes) -> object:
-    """Decode one piece into plain values; raises ConfigError when it is malformed inside or nested too deeply.
+    """Decode one piece into plain values; an integer that does not fit into 64 bits becomes a float.
 
-    An integer that does not fit 64 bits becomes a float, as it would for any reader that has no larger integers.
+    :raises ConfigError: if it is malformed or nested too deeply
     """
     try:
         value: object = msgspec.json.decode(source)
-        # Only what can be deep or long is walked through; hardly any real flag is.
+        # Only long pieces can be deep; hardly any real flag is long.
         if source.count(b"[") + source.count(b"{") > DEPTH_LIMIT or _LONG_NUMBER.search(source):
             value = _settled(value, DEPTH_LIMIT)
     except (ValueError, OverflowError, RecursionError):

@@ -1,6 +1,6 @@
-"""The definition of a flag, read into values: what is broken becomes a ``Fault`` at its place and nothing ever raises.
+"""Parse the definition of a flag into values; a broken part becomes a ``Fault`` in its place, and nothing raises.
 
-A fault costs only those evaluations that reach it, so one bad rule does not take the rest of the flag with it.
+Only evaluations that reach a fault fail, so that a broken rule does not break the rest of the flag.
 Absent numbers count as zero and absent lists as empty, as in the Go SDK.
 """
 
@@ -21,14 +21,14 @@ NO_PERCENTAGE = "percentage options are malformed"
 
 @attrs.frozen
 class Fault:
-    """A part that cannot be used, and why; the reason is made of the config alone."""
+    """A part that cannot be used; the reason contains parts of the config only."""
 
     reason: str
 
 
 @attrs.frozen
 class SettingType:
-    """A setting type: the field that holds its values, and what it is called."""
+    """A setting type: the field of its values, and its name."""
 
     field: str
     name: str
@@ -44,7 +44,7 @@ SETTING_TYPES = (
 
 @attrs.frozen
 class ServedValue:
-    """A value to serve, or the fault that takes its place."""
+    """A value to serve, or a fault."""
 
     value: Value | Fault
     variation_id: str = ""
@@ -52,7 +52,7 @@ class ServedValue:
 
 @attrs.frozen
 class PercentageOption:
-    """A share of the users, in percent, and what they are served."""
+    """A share of the users in percent, and the value for them."""
 
     percentage: int
     served: ServedValue
@@ -60,7 +60,7 @@ class PercentageOption:
 
 @attrs.frozen
 class UserCondition:
-    """An attribute compared with an operand; the operand is read by the comparator."""
+    """An attribute and the operand that it is compared with, which the comparator parses."""
 
     attribute: str
     comparator: int
@@ -89,7 +89,7 @@ Condition = UserCondition | SegmentCondition | PrerequisiteCondition | Fault
 
 @attrs.frozen
 class TargetingRule:
-    """Conditions that must all hold, and then a value or percentage options."""
+    """Conditions that must all hold, and the value or percentage options to serve then."""
 
     conditions: tuple[Condition, ...]
     served: ServedValue | None
@@ -98,10 +98,10 @@ class TargetingRule:
 
 @attrs.frozen
 class FlagDefinition:
-    """One flag, read."""
+    """The parsed definition of a flag."""
 
     setting_type: SettingType | Fault
-    attribute: str  # the attribute whose text percentage options hash
+    attribute: str  # the attribute that percentage options hash
     rules: tuple[TargetingRule, ...]
     options: tuple[PercentageOption, ...] | Fault
     served: ServedValue
@@ -113,7 +113,7 @@ class FlagDefinition:
 
     @property
     def prerequisites(self) -> tuple[str, ...]:
-        """The keys of the flags this one asks, each once, in order."""
+        """The keys of the prerequisites, each once, in order."""
         found = (c.key for c in self.conditions if isinstance(c, PrerequisiteCondition))
         return tuple(dict.fromkeys(found))
 
@@ -127,7 +127,7 @@ class SegmentDefinition:
 
 
 def parse_flag(definition: object) -> FlagDefinition | Fault:
-    """Read one setting; a Fault only when its own shape leaves nothing to evaluate."""
+    """Parse one setting; a Fault only if nothing of it can be evaluated."""
     if not isinstance(definition, dict):
         return Fault("the setting is not an object")
     rules, attribute = _list(definition, "r"), definition.get("a")
@@ -148,7 +148,7 @@ def parse_flag(definition: object) -> FlagDefinition | Fault:
 
 
 def parse_segment(definition: object) -> SegmentDefinition | Fault:
-    """Read one segment; a Fault when there is nothing that can be evaluated."""
+    """Parse one segment; a Fault if nothing of it can be evaluated."""
     if not isinstance(definition, dict):
         return Fault("the segment is not an object")
     name, conditions = definition.get("n"), _list(definition, "r")
@@ -158,7 +158,7 @@ def parse_segment(definition: object) -> SegmentDefinition | Fault:
 
 
 def typed_value(raw: object, setting_type: SettingType | Fault) -> Value | Fault:
-    """Return the value that a ``v`` object holds for a setting type, or the reason why it holds none."""
+    """Return the value of a ``v`` object for a setting type, or the reason why it has none."""
     if isinstance(setting_type, Fault):
         return setting_type
     if raw is None:
@@ -197,7 +197,7 @@ def _setting_type(definition: Json) -> SettingType | Fault:
 
 
 def _whole(value: object) -> int | None:
-    """Return a JSON integer, zero when it is absent, None for anything else."""
+    """Return a JSON integer; zero if it is absent, None for anything else."""
     if value is None:
         return 0
     return value if isinstance(value, int) and not isinstance(value, bool) else None

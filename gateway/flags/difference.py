@@ -1,4 +1,4 @@
-"""What changed from one Snapshot to the next, and whom it can concern."""
+"""The difference between two Snapshots, and a test for users that it does not concern."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class ConfigDiff:
     """The difference of two Snapshots; every tuple is sorted by UTF-8 bytes.
 
-    ``updated`` flags have another definition, or use a segment or the salt that changed; a change of formatting only
-    is none. ``affected`` are those, the added and the removed, and all that ask one of them as a prerequisite.
+    ``updated`` flags have another definition, or use a segment or the salt that changed; formatting does not count.
+    ``affected`` are the added, the removed and the updated flags, and all that have one of them as a prerequisite.
     """
 
     added: tuple[str, ...]
@@ -40,12 +40,12 @@ class ConfigDiff:
     preferences_changed: bool  # the member ``p`` as a whole, the salt included
 
     def __bool__(self) -> bool:
-        """Whether anything at all changed."""
+        """Whether anything changed."""
         return bool(self.affected or self.segments or self.preferences_changed)
 
 
 def difference(old: Snapshot, new: Snapshot) -> ConfigDiff:
-    """Return what changed; cheapest when ``new`` was loaded with ``old`` as ``previous``."""
+    """Return what changed; fastest if ``new`` was loaded with ``old`` as ``previous``."""
     added = new.flags.keys() - old.flags.keys()
     removed = old.flags.keys() - new.flags.keys()
     salted = old.salt != new.salt
@@ -73,7 +73,7 @@ def difference(old: Snapshot, new: Snapshot) -> ConfigDiff:
 
 
 def unchanged_test(before: Flag, after: Flag) -> Callable[[User], bool]:
-    """Return the quickest way to see that two versions of a flag give a user the very same Result."""
+    """Return a fast test whether two versions of a flag give a user the same Result."""
     a, b = before.form, after.form
     if (
         isinstance(a, PercentageForm)
@@ -101,7 +101,7 @@ def _same_segment(old: tuple[Segment, ...], new: tuple[Segment, ...]) -> bool:
 
 
 def _changed_names(old: Iterable[Segment], new: Iterable[Segment]) -> tuple[str, ...]:
-    # A name is the start of the segment's full name only, so several segments may share it.
+    # The name may be the start of a longer one, so several segments can share it.
     before, after = _by_name(old), _by_name(new)
     return _sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 

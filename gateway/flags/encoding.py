@@ -1,6 +1,6 @@
-"""JSON as the replies spell it: the escapes and number forms that clients of the Go peer already see.
+"""Encode flag values as JSON with the escapes and number forms of ConfigCat Proxy.
 
-Everything that is pushed or answered is joined from fragments made here: two outcomes are equal when their bytes are.
+Responses and events are joined from these fragments, so two results are equal exactly if their bytes are.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from gateway.text import json_string
 Value = bool | str | int | float
 """What a flag can serve; the type is part of the value: ``1``, ``1.0`` and ``True`` are three."""
 
-_SMALLEST_PLAIN = 1e-6  # below it a number takes an exponent
-_SMALLEST_EXPONENT = 1e21  # from it on a number takes an exponent
+_SMALLEST_PLAIN = 1e-6  # smaller numbers have an exponent
+_SMALLEST_EXPONENT = 1e21  # numbers from here on have an exponent
 
 
 def encode_number(number: float) -> bytes:
-    """Return the shortest form that reads back as the same finite float: ``3``, ``0.1``, ``1e+21``, ``1e-7``."""
+    """Return the shortest text that parses to the same finite float: ``3``, ``0.1``, ``1e+21``, ``1e-7``."""
     size = abs(number)
     if size == 0:
         return b"-0" if math.copysign(1.0, number) < 0 else b"0"
@@ -41,7 +41,7 @@ def _without_exponent(digits: str) -> str:
 
 
 def encode_value(value: Value | None) -> bytes:
-    """Return one flag's value as JSON; an ``int`` keeps all its digits, a ``float`` takes its shortest form."""
+    """Return a flag's value as JSON; an ``int`` keeps all digits, a ``float`` has its shortest form."""
     if value is None:
         return b"null"
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""The slow twin of ``compile``: it walks the same definition with the same conditions and writes down every step.
+"""Explain a result: evaluate the definition of a flag step by step, slowly, and record every step.
 
-What it says of a condition comes from the Match that evaluation uses; only the order of the steps is written twice, and
-tests hold the two to one outcome.
+The verdicts of conditions come from the Match functions of evaluation; only the order of the steps is implemented
+twice, and tests compare the results.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from gateway.flags.user import MISSING_USER, User
 if TYPE_CHECKING:
     from gateway.flags.snapshot import Snapshot
 
-VALUES_SHOWN = 10  # comparison values that a condition lists; the rest is counted
+VALUES_SHOWN = 10  # comparison values shown of a condition; the rest is counted
 NO_USER = "there is no user"
 EARLIER_CONDITION = "an earlier condition decides"
 EARLIER_RULE = "an earlier rule decides"
@@ -50,9 +50,11 @@ _READ_AS = {"v": "a semantic version", "n": "a number", "l": "a list of texts"}
 
 
 def explain(snapshot: Snapshot, key: str, user: User | None) -> Explanation:
-    """Return how a flag comes out for a user and why; raises KeyError when there is no such flag.
+    """Return the result of a flag for a user and how it is reached.
 
-    It reads the definition anew and asks prerequisites in full: for people, not for requests.
+    Parses the definition and explains prerequisites each time: for people, not for requests.
+
+    :raises KeyError: if the flag does not exist
     """
     flag = snapshot.flags[key]
     definition = parse_flag(decode_piece(flag.source))
@@ -68,7 +70,7 @@ def _failed(key: str, error: str, default: str) -> Explanation:
 
 @attrs.define
 class _Walk:
-    """One flag, step by step; the first step that serves or fails ends it, and the rest is noted as not reached."""
+    """The steps of one flag; after the first that serves or fails the others are recorded as not reached."""
 
     snapshot: Snapshot
     key: str
@@ -160,7 +162,7 @@ class _Walk:
             return ConditionNote(f"User {words} number {condition.index}", "failed", comparator=words)
         inside: list[ConditionNote] = []
         for inner in segment.conditions if reached and self.user.present else ():
-            # Evaluation stops here as well: what is behind may be broken and does no harm.
+            # Evaluation stops here as well, so later steps may be broken.
             if any(note.verdict != "true" for note in inside):
                 break
             note = (
@@ -189,7 +191,7 @@ class _Walk:
             return PercentageNote(attribute, None, options.reason)
         if not options:
             return None
-        # As ``percentage.default_text`` has it for evaluation.
+        # The same rule as ``percentage.default_text``.
         text = self.user.text.get(attribute, "" if attribute == "Identifier" else None)
         if not self.user.present or text is None:
             reason = "the attribute is missing" if self.user.present else NO_USER
@@ -217,7 +219,7 @@ def _serves(served: ServedValue) -> str:
 
 
 def _judged(note: ConditionNote, condition: Condition, key: str, context: CompileContext, user: User) -> ConditionNote:
-    """Return the note with the verdict of the very function that evaluation uses."""
+    """Return the note with the verdict of the function that evaluation uses."""
     try:
         holds = condition_match(condition, key, context)(user)
     except EvaluationFailure as failure:
@@ -252,10 +254,10 @@ def _user_note(condition: UserCondition, user: User) -> ConditionNote:
 
 
 def _unreadable(number: int, name: str, user: User) -> str:
-    """Return why a condition that is skipped is skipped."""
+    """Return why a condition is skipped."""
     if name not in user.text:
         return "the attribute is missing"
-    # The places in ``comparators.COMPARATORS``: versions, then numbers and times; else only a list is unreadable.
+    # Positions in ``comparators.COMPARATORS``: versions, then numbers and times; else only lists are unreadable.
     if 4 <= number <= 9:
         wanted, readable = "v", user.version(name) is not None
     elif 10 <= number <= 15 or number in {18, 19}:

@@ -1,4 +1,4 @@
-"""Why a flag came out as it did, as values: read them, print them, or turn them into JSON."""
+"""The explanation of a result as values, with forms for people and for JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INDENT = "  "
 
 @attrs.frozen
 class ConditionNote:
-    """One condition: what it says, whether it holds, and why it was skipped, failed or not reached."""
+    """A condition, whether it holds, and why it was skipped, failed or not reached."""
 
     says: str
     verdict: Verdict
@@ -27,12 +27,12 @@ class ConditionNote:
     attribute: str | None = None
     comparator: str | None = None
     operator: int | None = None  # the comparator's number in the config JSON, for conditions on attributes
-    actual: str | None = None  # the user's attribute as the rule reads it
+    actual: str | None = None  # the user's attribute as the rule parses it
     inside: tuple[ConditionNote, ...] = ()  # of a segment
-    prerequisite: Explanation | None = None  # how the other flag came out
+    prerequisite: Explanation | None = None  # the explanation of the prerequisite
 
     def lines(self) -> Iterator[str]:
-        """Yield the note line by line."""
+        """Yield the note as lines."""
         yield f"{self.says} → {self.verdict}{_because(self._remark())}"
         for note in self.inside:
             yield from indented(note.lines())
@@ -46,7 +46,7 @@ class ConditionNote:
 
 @attrs.frozen
 class OptionNote:
-    """One percentage option and the places it covers, ``start`` up to but without ``end``."""
+    """A percentage option and its buckets, from ``start`` up to and without ``end``."""
 
     percentage: int
     start: int
@@ -57,15 +57,15 @@ class OptionNote:
 
 @attrs.frozen
 class PercentageNote:
-    """The percentage options of a rule or of the setting; ``bucket`` is the user's place among the hundred."""
+    """The percentage options of a rule or of the setting, and the user's ``bucket`` (0 to 99)."""
 
     attribute: str
     bucket: int | None
-    reason: str | None  # why no option was picked
+    reason: str | None  # why no option was chosen
     options: tuple[OptionNote, ...] = ()
 
     def lines(self) -> Iterator[str]:
-        """Yield the note line by line."""
+        """Yield the note as lines."""
         if self.bucket is None:
             yield f"percentage options by User.{self.attribute}{_because(self.reason)}"
         else:
@@ -77,7 +77,7 @@ class PercentageNote:
 
 @attrs.frozen
 class RuleNote:
-    """One targeting rule: ``verdict`` is that of its conditions together; ``decided``: its outcome was served."""
+    """A targeting rule; ``verdict`` of all its conditions; with ``decided`` its value was served."""
 
     number: int  # counted from 1
     verdict: Verdict
@@ -88,7 +88,7 @@ class RuleNote:
     reason: str | None = None
 
     def lines(self) -> Iterator[str]:
-        """Yield the note line by line."""
+        """Yield the note as lines."""
         mark = "  ◄ decides" if self.decided else ""
         serves = "" if self.serves is None else f", serving {self.serves}"
         yield f"rule {self.number}{serves} → {_RULE_WORDS[self.verdict]}{_because(self.reason)}{mark}"
@@ -109,10 +109,10 @@ _RULE_WORDS = {
 
 @attrs.frozen
 class Explanation:
-    """How one flag came out for one user; agrees with ``Snapshot.evaluate``.
+    """The result of one flag for one user, equal to that of ``Snapshot.evaluate``, and its steps.
 
-    ``decided_by`` names what decided: ``rule 2``, ``rule 2, option 1``, ``option 3``, ``default value`` or ``error``.
-    It shows the user's attributes: it is meant for operators, not for callers. Hashed values are counted, not shown.
+    ``decided_by`` is ``rule 2``, ``rule 2, option 1``, ``option 3``, ``default value`` or ``error``.
+    It contains the user's attributes, so it is for operators, not for clients; hashed values are counted, not shown.
     """
 
     key: str
@@ -121,16 +121,16 @@ class Explanation:
     matched: bool
     error: str | None
     decided_by: str
-    default: str  # what is served when nothing else decides
+    default: str  # served if nothing else decides
     rules: tuple[RuleNote, ...] = ()
     percentage: PercentageNote | None = None
 
     def text(self) -> str:
-        """Return the explanation for people, several lines without a line feed at the end."""
+        """Return the explanation as text of several lines."""
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """Yield the explanation line by line."""
+        """Yield the explanation as lines."""
         if self.error is None:
             yield f"{self.key} = {shown(self.value, self.variation_id)}, decided by {self.decided_by}"
         else:
@@ -142,18 +142,18 @@ class Explanation:
         yield f"{_INDENT}default {self.default}{'  ◄ decides' if self.decided_by == 'default value' else ''}"
 
     def as_dict(self) -> dict[str, object]:
-        """Return the explanation as plain values that any JSON encoder takes."""
+        """Return the explanation as plain values for a JSON encoder."""
         return attr.asdict(self, retain_collection_types=False)  # the older name: it can turn tuples into lists
 
 
 def shown(value: Value | None, variation_id: str) -> str:
-    """Return a served value for people: as JSON, with its variation ID when it has one."""
+    """Return a served value as JSON text, with its variation ID if it has one."""
     variant = f" (variation {variation_id!r})" if variation_id else ""
     return encode_value(value).decode() + variant
 
 
 def indented(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the lines one level further in."""
+    """Yield the lines indented by one level."""
     return (_INDENT + line for line in lines)
 
 

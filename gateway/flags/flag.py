@@ -22,28 +22,28 @@ Resolve = Callable[[User], Result]
 
 @attrs.frozen(eq=False)
 class Flag:
-    """One flag of a Snapshot; carried over from one Snapshot to the next while nothing it depends on has changed."""
+    """A compiled flag; the next Snapshot keeps it if nothing that it depends on has changed."""
 
     key: str
-    source: bytes = attrs.field(repr=False)  # the definition's bytes
+    source: bytes = attrs.field(repr=False)  # the definition as bytes
     setting_type: SettingType | Fault
-    attributes: tuple[str, ...]  # the names it reads, also through segments and prerequisites; sorted by UTF-8 bytes
-    segment_indexes: frozenset[int]  # the positions of the segments that it names itself
-    prerequisites: tuple[str, ...]  # the keys that it names itself
-    hashed: bool  # whether it compares hashes, itself or through a segment
-    weight: int  # evaluations that one evaluation costs, prerequisites included
-    fault: str | None  # why it fails for everybody: a circle of prerequisites, say
-    depth: int  # prerequisites below one another, itself included
-    resolve: Resolve = attrs.field(repr=False)  # the outcome for a user; MISSING_USER stands for none
+    attributes: tuple[str, ...]  # that it reads, also through segments and prerequisites; sorted by UTF-8 bytes
+    segment_indexes: frozenset[int]  # positions of the segments that it refers to directly
+    prerequisites: tuple[str, ...]  # keys of its direct prerequisites
+    hashed: bool  # whether it compares hashes, directly or through a segment
+    weight: int  # evaluations per evaluation, prerequisites included
+    fault: str | None  # why it fails for every user, for example a circle of prerequisites
+    depth: int  # levels of prerequisites, this flag included
+    resolve: Resolve = attrs.field(repr=False)  # the result for a user; MISSING_USER for a request without one
     result_table: ResultTable = attrs.field(repr=False)
-    form: Form | None = attrs.field(default=None, repr=False)  # as ``resolve``, for deciding many at once
+    form: Form | None = attrs.field(default=None, repr=False)  # as ``resolve``, for evaluating many flags together
 
     @property
     def definition(self) -> Mapping[str, object]:
-        """The setting as plain JSON values, decoded anew on each access."""
+        """The setting as plain JSON values, decoded at each access."""
         return cast("Mapping[str, object]", msgspec.json.decode(self.source))
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """The outcomes that the definition can serve, and the failures met so far."""
+        """The results that the definition can serve, and the failures seen so far."""
         return self.result_table.all()

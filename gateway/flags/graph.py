@@ -1,4 +1,4 @@
-"""Which flag asks which: the order to compile in, circles, and how far a change reaches."""
+"""The graph of prerequisites: compile order, circles, and the flags that a change affects."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from gateway.flags.flag import Flag
 
-CYCLE_SHOWN = 20  # keys of a circle that its error names; more would only make it unreadable
+CYCLE_SHOWN = 20  # keys of a circle in its error; more would make it unreadable
 
 
 def compile_order(definitions: Mapping[str, FlagDefinition | Fault]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
-    """Return the keys so that each follows its prerequisites, and apart from them those that reach a circle.
+    """Return the keys ordered so that each follows its prerequisites, and separately those that reach a circle.
 
-    The latter come with their direct prerequisites that reach one too.
+    Each of the latter is mapped to its direct prerequisites that reach a circle.
     """
     asked = {
         key: () if isinstance(definition, Fault) else definition.prerequisites
@@ -43,7 +43,7 @@ def compile_order(definitions: Mapping[str, FlagDefinition | Fault]) -> tuple[li
 
 
 def cycle_text(key: str, circular: Mapping[str, tuple[str, ...]]) -> str:
-    """Return the error of a flag that reaches a circle: the way from it until a flag comes up again."""
+    """Return the error of a flag that reaches a circle: the path until a flag is repeated."""
     path = [key]
     while path[-1] not in path[:-1]:
         path.append(circular[path[-1]][0])
@@ -54,7 +54,7 @@ def cycle_text(key: str, circular: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def affected_by(changed: Iterable[str], *flags: Mapping[str, Flag]) -> set[str]:
-    """Return the keys that ask a changed key, through any number of others, in any of the given configs."""
+    """Return the keys that depend on a changed key, directly or through others, in any of the given configs."""
     askers: dict[str, list[str]] = {}
     for config in flags:
         for key, flag in config.items():

@@ -1,4 +1,4 @@
-"""Which flags of a config cannot serve everybody, and why: found when the config comes, not by a failing request."""
+"""Find flags that fail for some users, when the config arrives and not at the first failing request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from gateway.flags.flag import Flag
     from gateway.flags.snapshot import Snapshot
 
-_SOMEBODY = User({})  # whoever it is: what is missing is skipped, what is broken fails
+_SOMEBODY = User({})  # attributes do not matter: rules on missing ones are skipped, broken parts fail
 
 
 def find_failing_flags(snapshot: Snapshot, previous: Snapshot | None, known: Mapping[str, str]) -> dict[str, str]:
-    """Return the first fault of each flag that has one, made of the config alone; by key, in the order of ``keys``.
+    """Return the first fault of each flag that has one, by key in the order of ``keys``.
 
-    A flag with a fault may still serve those users whom another rule decides.
-    ``known`` are the faults of ``previous``: flags taken over from it are not looked at again.
+    A flag with a fault may still have a value for users that match an earlier rule.
+    ``known`` are the faults of ``previous``; flags kept from it are not checked again.
     """
     context = CompileContext(snapshot.salt, snapshot.segments, snapshot.flags)
     found: dict[str, str] = {}
@@ -57,7 +57,7 @@ def _faults_of(flag: Flag, context: CompileContext) -> Iterator[str]:
 def _failures(condition: Condition, key: str, context: CompileContext) -> Iterator[str]:
     matches = [condition_match(condition, key, context)]
     if isinstance(condition, SegmentCondition) and 0 <= condition.index < len(context.segments):
-        matches += context.segments[condition.index].matches  # each: the first one that is skipped ends a segment
+        matches += context.segments[condition.index].matches  # one by one: a skipped condition ends a segment
     for match in matches:
         try:
             match(_SOMEBODY)

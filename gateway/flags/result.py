@@ -1,4 +1,4 @@
-"""One possible outcome of one flag, encoded once and shared by everybody who gets it."""
+"""The possible results of a flag, each encoded once and shared by all users that get it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 from gateway.flags.encoding import Value, encode_value
 from gateway.text import json_string
 
-FINGERPRINT_BYTES = 8  # enough to tell what one subscriber was sent from what it would be sent now
+FINGERPRINT_BYTES = 8  # bytes; enough to compare what a subscriber was sent with what it would be sent now
 FINGERPRINT_MASK = (1 << 8 * FINGERPRINT_BYTES) - 1
-FAILURES_SHARED = 100  # failures of one flag, over all its configs, beyond which the next config starts anew
+FAILURES_SHARED = 100  # failures of one flag over all configs; beyond it the next config starts with an empty table
 
 
 def fingerprint_of(item: bytes) -> int:
     """Return the first 64 bits of the item's SHA-256.
 
-    The fingerprint of a set of items is the sum of theirs modulo 2**64: it does not depend on the order, and an item is
-    replaced by one subtraction and one addition. Equal sets have equal fingerprints on every node.
+    The fingerprint of a set is the sum of those of its items modulo 2**64: independent of the order, and updated by one
+    subtraction and one addition. Equal sets have equal fingerprints on every node.
     """
     return int.from_bytes(sha256(item, usedforsecurity=False).digest()[:FINGERPRINT_BYTES], "big")
 
@@ -28,19 +28,20 @@ def fingerprint_text(fingerprint: int) -> str:
 
 
 class Result:
-    """An outcome of the flag ``key``.
+    """A result of the flag ``key``.
 
-    Interned per flag, also from one Snapshot to the next: two ResultTable of one flag that mean the same are one object
-    as long as each Snapshot was loaded with the one before it as ``previous``; otherwise compare ``json``.
+    Equal results of one flag are one object, as long as each Snapshot was loaded with the one before it as
+    ``previous``; otherwise compare ``json``.
 
-    ``value`` is None exactly when ``error`` says why the evaluation failed; ``variation_id`` is then ``""``.
-    ``matched`` tells whether a targeting rule or a percentage option decided.
-    ``json`` is ``{"value":…,"variationId":"…"}``, ``entry`` the same behind ``"key":``, ``ofrep`` the item of OFREP.
+    ``value`` is None exactly if the evaluation failed with ``error``; ``variation_id`` is then ``""``.
+    ``matched`` is true if a targeting rule or a percentage option decided.
+    ``json`` is ``{"value":…,"variationId":"…"}``, ``entry`` the same after ``"key":``, ``ofrep`` the item of OFREP.
     ``number`` is the fingerprint of ``entry``, ``ofrep_fingerprint`` that of ``ofrep``.
     """
 
     __slots__ = (
-        "entry", "error", "fingerprint", "json", "key", "matched", "ofrep", "ofrep_fingerprint", "value", "variation_id",
+        "entry", "error", "fingerprint", "json", "key", "matched", "ofrep", "ofrep_fingerprint", "value",
+        "variation_id",
     )  # fmt: skip
 
     def __init__(
@@ -69,14 +70,13 @@ class Result:
 
 
 class ResultTable:
-    """All outcomes of one flag seen so far, each made once; ``earlier`` ones are taken over instead of made again.
+    """All results of one flag so far, each made once; those of ``earlier`` are reused.
 
-    Failures are made when they are met, which may be in an earlier config after the later one was compiled: so all
-    configs of a flag share them.
-    ``failures`` are those shared ones, by their text.
-    ``widest`` is the length of the longest ``entry`` or ``ofrep`` among them, in bytes.
-    ``coded`` lists the outcomes that were given a code, which is the position there, and ``entries`` their entries;
-    ``codes`` tells it the other way.
+    All configs of a flag share ``failures``, by text: a failure is made when it occurs, which may be in an earlier
+    config after a later one was compiled.
+    ``widest`` is the length of the longest ``entry`` or ``ofrep`` in bytes.
+    ``coded`` lists the results that have a code, which is the position there, and ``entries`` their entries;
+    ``codes`` maps results to codes.
     """
 
     __slots__ = ("_earlier", "_key", "_made", "coded", "codes", "entries", "failures", "widest")
@@ -93,22 +93,22 @@ class ResultTable:
         self.widest = 0
 
     def serve(self, value: Value, variation_id: str, *, matched: bool) -> Result:
-        """Return the one Result that stands for this value; ``1``, ``1.0`` and ``True`` are three different ones."""
+        """Return the Result of this value; ``1``, ``1.0`` and ``True`` have different ones."""
         return self._intern(Result(self._key, value, variation_id, matched=matched))
 
     def fail(self, error: str) -> Result:
-        """Return the one Result that stands for this failure."""
+        """Return the Result of this failure."""
         known = self.failures.get(error)
         if known is None:
             known = self.failures[error] = Result(self._key, None, "", error=error)
         return self._intern(known)
 
     def all(self) -> tuple[Result, ...]:
-        """Return every outcome made so far, in the order of making."""
+        """Return every result made so far, oldest first."""
         return tuple(self._made.values())
 
     def code(self, result: Result) -> int:
-        """Return the small number that stands for one of these outcomes, as long as this object lives."""
+        """Return the small number of one of these results, constant while this object exists."""
         code = self.codes.get(result)
         if code is None:
             code = self.codes[result] = len(self.coded)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Segment:
-    """A segment with its compiled conditions; many flags share one."""
+    """A segment with compiled conditions, shared by all flags that use it."""
 
     source: bytes  # the JSON of the definition
     definition: SegmentDefinition | Fault

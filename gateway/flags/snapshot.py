@@ -1,4 +1,4 @@
-"""One config, compiled: immutable, shared by everything that answers and pushes.
+"""A compiled config: immutable, shared by answers and streams.
 
 body ──► ConfigJson ──► (only what changed) compile ──► Snapshot
 """
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from gateway.flags.result import Result
     from gateway.flags.segment import Segment
 
-TAG_LENGTH = 16  # hex digits of the body's SHA-256: 64 bits tell any two configs of one SDK apart
+TAG_LENGTH = 16  # hex digits of the body's SHA-256; 64 bits distinguish any two configs of one SDK
 
 
 class Snapshot:
     """A config JSON as it was received, ready to be evaluated.
 
-    ``etag`` is the upstream's, or generated; ``tag`` a digest of the body that any node with the same bytes finds;
+    ``etag`` is the upstream's, or generated; ``tag`` is a digest of the body, equal on every node;
     ``keys`` are sorted by their UTF-8 bytes, and ``flags`` is in that order; ``preferences`` is the member ``p``.
-    Any thread may read it and ``evaluate``, as outbound does in the database's; what makes all flags at once remembers,
-    without a lock, and belongs to the reactor's.
+    Any thread may read it and call ``evaluate``; ``evaluate_all`` uses caches without a lock and belongs to the reactor
+    thread.
     """
 
     __slots__ = (
@@ -68,7 +68,7 @@ class Snapshot:
         ordered = {key: flags[key] for key in self.keys}
         self.flags: Final[Mapping[str, Flag]] = MappingProxyType(ordered)
         self._previous_partition = previous_partition
-        self._all_flags: AllFlags | None = None  # made on first use: some configs only serve files
+        self._all_flags: AllFlags | None = None  # made on first use; some configs are only served as files
 
     @property
     def partition(self) -> Partition | None:
@@ -76,7 +76,10 @@ class Snapshot:
         return self._previous_partition if self._all_flags is None else self._all_flags.partition
 
     def evaluate(self, key: str, user: User | None) -> Result:
-        """Return the result of one flag; raises KeyError when there is no such flag, and nothing else."""
+        """Return the result of one flag.
+
+        :raises KeyError: if the flag does not exist
+        """
         return self.flags[key].resolve(MISSING_USER if user is None else user)
 
     def evaluate_all(self, user: User | None, *, remember: bool = False) -> Evaluation:
@@ -96,10 +99,11 @@ class Snapshot:
 
 
 def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
-    """Compile a config JSON; raises ConfigError, and nothing else, when it cannot be used at all.
+    """Compile a config JSON; a malformed flag fails alone.
 
-    A flag that is malformed by itself fails alone. ``previous`` lends its compiled flags, segments and results to
-    whatever is unchanged: the work is then that of what changed, plus finding out. It stays as usable as it was.
+    Unchanged flags, segments and results are reused from ``previous``, which stays usable.
+
+    :raises ConfigError: if the config cannot be used at all
     """
     config = split_config(body)
     salt = _salt(config)
@@ -142,10 +146,9 @@ def _flags(config: ConfigJson, context: CompileContext, previous: Snapshot | Non
 
 
 def _unchanged(config: ConfigJson, context: CompileContext, previous: Snapshot) -> dict[str, Flag]:
-    """Return the flags whose definition, segments, salt and prerequisites are all what they were.
+    """Return the flags whose definition, segments, salt and prerequisites did not change.
 
-    Those that reach a circle of prerequisites are never among them: the circle may have been cut elsewhere, and a
-    changed flag that comes to ask one must find it again.
+    Flags that reach a circle of prerequisites are never among them, since the circle may have been broken elsewhere.
     """
     salted = context.salt != previous.salt
     moved = changed_positions(previous.segments, context.segments)

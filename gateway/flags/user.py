@@ -1,4 +1,4 @@
-"""Whom a flag is evaluated for: attributes as they came, and how rules read them."""
+"""A user: attributes as received, and as rules read them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ if TYPE_CHECKING:
 
 Attribute = str | float | tuple[str, ...]
 
-# Whoever evaluates serves nobody else meanwhile, and each rule on a hashed attribute hashes all of it anew.
+# An evaluation blocks the process, and each rule on a hashed attribute hashes the whole of it.
 TEXT_LIMIT = (
     128 * 1024
-)  # characters of one attribute, the items of a list together: what a stream's path can hold; 0.2 ms
+)  # characters of one attribute, the items of a list together: as long as the path of a stream; 0.2 ms
 ITEM_LIMIT = 4096  # items of one list: 3 ms
 ATTRIBUTE_LIMIT = 4096  # of one user: 6 ms
 
 
 class InvalidAttribute(ValueError):
-    """A user attribute has a type or value that no rule can read; the message may be shown to the client."""
+    """A user attribute has an invalid type or value; the message may be shown to the client."""
 
 
 class User:
     """An immutable, hashable set of attributes; equality is on all of them, types and list items included.
 
-    Texts must be encodable as UTF-8, as ``attributes_from_json`` sees to.
-    Integers become floats, ``-0.0`` becomes ``0.0``, lists become tuples.
-    What rules read is worked out at most once per attribute and kept; this does not show in equality.
-    The mapping that it is made of is copied.
+    Texts must be encodable as UTF-8, which ``attributes_from_json`` ensures.
+    Integers become floats, ``-0.0`` becomes ``0.0``, lists become tuples; the mapping is copied.
+    What rules read is computed once per attribute and kept; equality ignores it.
     """
 
     __slots__ = (
@@ -54,7 +53,7 @@ class User:
                 break
         self.attributes: Final[Mapping[str, Attribute]] = clean  # read-only: users are shared
         self.text: Final[Mapping[str, str]] = clean if text is None else text  # type: ignore[assignment]
-        self.present: Final = present  # False only for the stand-in of a missing user
+        self.present: Final = present  # False only for MISSING_USER
         self._hash: int | None = None
         self._numbers: dict[str, float | None] | None = None
         self._versions: dict[str, VersionKey | None] | None = None
@@ -74,11 +73,11 @@ class User:
         return known
 
     def __repr__(self) -> str:
-        # Attributes are private: a User may end up in a traceback or a log, its values must not.
+        # Attributes are private: the repr of a User may end up in a traceback or a log.
         return f"<User of {len(self.attributes)} attributes>"
 
     def number(self, name: str) -> float | None:
-        """Return the attribute as a number; None when it is missing or is none."""
+        """Return the attribute as a number; None if it is missing or is none."""
         value = self.attributes.get(name)
         if type(value) is not str:
             return value if type(value) is float else None
@@ -90,7 +89,7 @@ class User:
         return known[name]
 
     def version(self, name: str) -> VersionKey | None:
-        """Return the attribute as a sortable semantic version; None when it is missing or is none."""
+        """Return the attribute as a sortable semantic version; None if it is missing or is none."""
         value = self.attributes.get(name)
         if type(value) is not str:
             return None
@@ -102,7 +101,7 @@ class User:
         return known[name]
 
     def items(self, name: str) -> tuple[str, ...] | None:
-        """Return the attribute as a list of texts; None when it is missing or is none."""
+        """Return the attribute as a list of texts; None if it is missing or is none."""
         value = self.attributes.get(name)
         if type(value) is not str:
             return value if type(value) is tuple else None
@@ -134,10 +133,11 @@ MISSING_USER: Final = User({}, present=False)
 
 
 def attributes_from_json(value: object, *, bounded: bool = True) -> dict[str, Attribute]:
-    """Return the attributes that a decoded JSON object holds; raises InvalidAttribute with the text for the caller.
+    """Return the attributes of a decoded JSON object.
 
-    Numbers become floats; a list keeps its texts and drops anything else; booleans, nulls and objects are refused.
-    So is, if ``bounded``, what is too large: every flag with a rule on an attribute reads, and may hash, all of it.
+    Numbers become floats; of a list only texts are kept.  With ``bounded`` sizes are limited.
+
+    :raises InvalidAttribute: for booleans, nulls and objects, and if ``bounded`` for what is too large
     """
     if not isinstance(value, dict):
         raise InvalidAttribute("the user must be a JSON object")
@@ -182,11 +182,11 @@ def _number(name: str, item: float) -> float:
 
 
 def effective_user(request: Mapping[str, Attribute] | None, *defaults: Mapping[str, Attribute]) -> User | None:
-    """Return the user of a request over the defaults; among defaults the later beats the earlier.
+    """Return the user of a request with default attributes added; of several defaults the last has priority.
 
-    None when there is no request user and no default attribute: targeting is then skipped altogether.
+    None without a user and without defaults: targeting is then skipped.
     """
-    if request is not None and not any(defaults):  # as a rule
+    if request is not None and not any(defaults):  # the usual case
         return User(request)
     merged: dict[str, Attribute] = {}
     for layer in defaults:

@@ -1,1 +1,1 @@
-"""The conditions of targeting rules: comparators, and how an attribute is read for them."""
+"""The conditions of targeting rules: one function per comparator, made from a user condition."""

@@ -1,4 +1,4 @@
-"""The 36 comparators: numbers, words and operands, and how a user condition becomes a Match.
+"""The 36 comparators: their numbers, names and operands; makes a Match from a user condition.
 
 UserCondition ──► build() ──► Match
 """
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Salt:
-    """What hashed comparators append: the config's salt, then the setting key or the segment's name."""
+    """The suffix of hashed texts: the config's salt, then the setting key or the segment's name."""
 
     config: str | Fault
     context: str
 
     @property
     def suffix(self) -> bytes | Fault:
-        """The bytes to append, or why there are none."""
+        """The bytes to append, or the fault why there are none."""
         if isinstance(self.config, Fault):
             return self.config
         return (self.config + self.context).encode()
@@ -48,7 +48,7 @@ def build(condition: UserCondition, salt: Salt) -> Match:
 
 
 def hash_lookup(condition: UserCondition, salt: Salt) -> hashed.HashLookup | None:
-    """Return what a condition on the whole text, hashed, looks up; None for any other and for a broken one."""
+    """Return the lookup of a condition on a whole hashed text; None for other conditions and for a broken one."""
     comparator, suffix = comparator_of(condition), salt.suffix
     if comparator is None or comparator.build not in {hashed.one_of_hashed, hashed.equals_hashed}:
         return None
@@ -63,7 +63,7 @@ Operand = tuple[str, ...] | str | float
 
 @attrs.frozen
 class Comparator:
-    """One comparator: its words, the field with its operand, whether it compares hashes, and its builder."""
+    """A comparator: its name, the field of its operand, whether it compares hashes, and its builder."""
 
     words: str
     field: str  # "l" a list of texts, "s" a text, "d" a number
@@ -78,7 +78,7 @@ def comparator_of(condition: UserCondition) -> Comparator | None:
 
 
 def read_operand(condition: UserCondition, comparator: Comparator) -> Operand | None:
-    """Return the comparison value in the type its comparator needs, or None when there is none of that type."""
+    """Return the comparison value in the type of its comparator, or None if there is none of that type."""
     value = condition.raw.get(comparator.field)
     if comparator.field == "d":
         return json_number(value)
@@ -101,7 +101,7 @@ _STARTS = ("STARTS WITH ANY OF", "NOT STARTS WITH ANY OF")
 _ENDS = ("ENDS WITH ANY OF", "NOT ENDS WITH ANY OF")
 _ARRAY = ("ARRAY CONTAINS ANY OF", "ARRAY NOT CONTAINS ANY OF")
 
-# The position is the number in the config JSON; where an even one has an odd partner, that is its negation.
+# The position is the number in the config JSON; the odd one of a pair is the negation.
 COMPARATORS: tuple[Comparator, ...] = (
     *_pair(_ONE_OF, "l", plain.one_of),  # 0, 1
     *_pair(("CONTAINS ANY OF", "NOT CONTAINS ANY OF"), "l", plain.contains),  # 2, 3

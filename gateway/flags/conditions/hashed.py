@@ -1,6 +1,6 @@
 """Conditions on hashed values: SHA-256 of the attribute's bytes, the config's salt and the context.
 
-Each function takes the attribute's name, the operand and the terms, prepares all it can, and returns a Match.
+Each function takes the attribute's name, the operand and the parameters, and returns a Match.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _digest(text: str) -> bytes | None:
 
 
 def _exact_digest(text: str) -> bytes:
-    """Return the digest that exactly this lower-case text spells; an impossible one when it spells none."""
+    """Return the digest of a lower-case hexadecimal text; one that no text has if it is none."""
     return unhexlify(text) if len(text) == 2 * DIGEST_SIZE and _HEX.issuperset(text) else b""
 
 
@@ -42,7 +42,7 @@ def _digests(operand: Iterable[str]) -> frozenset[bytes]:
 
 @attrs.frozen
 class HashLookup:
-    """A condition on a hashed text: it holds if the digest is among ``digests``; if ``wanted`` is False, if it is not."""
+    """A condition on a hashed text: holds if it is among ``digests``, or with ``wanted`` False if it is not."""
 
     suffix: bytes  # hashed after the text
     digests: frozenset[bytes]
@@ -50,7 +50,7 @@ class HashLookup:
 
 
 def whole_text(operand: tuple[str, ...] | str, terms: MatchParameters) -> HashLookup:
-    """Return what ``one_of_hashed`` (a tuple) and ``equals_hashed`` (a text) look up."""
+    """Return the lookup of ``one_of_hashed`` (a tuple) and ``equals_hashed`` (a text)."""
     known = frozenset({_exact_digest(operand)}) if isinstance(operand, str) else _digests(operand)
     return HashLookup(terms.suffix, known, terms.wanted)
 
@@ -76,7 +76,7 @@ def _looked_up(name: str, lookup: HashLookup) -> Match:
 
 
 def _lengths(operand: tuple[str, ...]) -> tuple[tuple[int, frozenset[bytes]], ...] | None:
-    """Return the digests by the number of bytes they are of, or None when one entry is malformed."""
+    """Return the digests by the number of hashed bytes, or None if an entry is malformed."""
     found: dict[int, set[bytes]] = {}
     for entry in operand:
         length, _, rest = entry.partition("_")
@@ -89,12 +89,12 @@ def _lengths(operand: tuple[str, ...]) -> tuple[tuple[int, frozenset[bytes]], ..
 
 
 def starts_hashed(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
-    """The first so many bytes of the text have one of the digests."""
+    """A prefix of the text has one of the digests; each entry names its length in bytes."""
     return _chunk_hashed(name, operand, terms, lambda data, length: data[:length])
 
 
 def ends_hashed(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
-    """The last so many bytes of the text have one of the digests."""
+    """A suffix of the text has one of the digests; each entry names its length in bytes."""
     return _chunk_hashed(name, operand, terms, lambda data, length: data[len(data) - length :])
 
 
@@ -121,7 +121,7 @@ def _chunk_hashed(
 
 
 def items_hashed(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
-    """One item of the list has one of the digests."""
+    """An item of the list has one of the digests."""
     digests, wanted, suffix = _digests(operand), terms.wanted, terms.suffix
 
     def match(user: User) -> bool | None:

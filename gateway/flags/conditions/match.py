@@ -1,7 +1,7 @@
-"""What a condition becomes: a function of the user that holds, does not hold, or asks to skip the rule.
+"""A compiled condition: a function of the user that returns True, False, or None to skip the rule.
 
-None means that the user or the attribute is missing or cannot be read: the whole rule is then skipped, negated or not.
-A Match raises EvaluationFailure where the definition itself is broken.
+None means that the user or the attribute is missing or cannot be read; the whole rule is then skipped, negated or not.
+A Match raises EvaluationFailure if the definition itself is broken.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from gateway.flags.user import User
 
 
 class EvaluationFailure(Exception):
-    """One flag cannot be evaluated; it becomes the ``error`` of a Result and never leaves this room.
+    """A flag cannot be evaluated; becomes the ``error`` of a Result and never leaves this room.
 
-    The message is made of the config only: it contains nothing of the user.
+    The message contains parts of the config only, nothing of the user.
     """
 
     def __init__(self, message: str) -> None:
@@ -29,7 +29,7 @@ Match = Callable[[User], bool | None]
 
 @attrs.frozen
 class MatchParameters:
-    """How a comparator is used: the answer that makes the condition hold, and the bytes that hashes append."""
+    """How a comparator is used: the result that makes the condition hold, and the suffix of hashed texts."""
 
     wanted: bool
     suffix: bytes
@@ -45,7 +45,7 @@ def failing(reason: str) -> Match:
 
 
 def failing_for_users(reason: str) -> Match:
-    """Return a Match that ends the evaluation, but is skipped while there is no user to compare."""
+    """Return a Match that ends the evaluation, but skips the rule without a user."""
 
     def match(user: User) -> None:
         if user.present:
@@ -55,4 +55,4 @@ def failing_for_users(reason: str) -> Match:
 
 
 def skipping(_user: User) -> None:
-    """Skip the rule, whoever asks."""
+    """Skip the rule for every user."""

@@ -1,6 +1,6 @@
 """Conditions on readable values: texts, versions, numbers, times and lists.
 
-Each function takes the attribute's name, the operand and the terms, prepares all it can, and returns a Match.
+Each function takes the attribute's name, the operand and the parameters, and returns a Match.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def ends(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
 
 
 def version_one_of(name: str, operand: tuple[str, ...], terms: MatchParameters) -> Match:
-    """Version is one of the values; one malformed value makes the rule be skipped."""
+    """Version is one of the values; with a malformed value the rule is skipped."""
     texts = [text for text in operand if text.strip(SPACES)]
     versions, wanted = frozenset(map(parse_version, texts)), terms.wanted
     if None in versions:
@@ -91,7 +91,7 @@ def version_one_of(name: str, operand: tuple[str, ...], terms: MatchParameters) 
 
 
 def version_order(compare: Callable[[VersionKey, VersionKey], bool]) -> Callable[[str, str, MatchParameters], Match]:
-    """Return the maker of a comparison of versions; a malformed value makes the rule be skipped."""
+    """Return the builder of a comparison of versions; with a malformed value the rule is skipped."""
 
     def make(name: str, operand: str, _terms: MatchParameters) -> Match:
         other = parse_version(operand)
@@ -108,7 +108,7 @@ def version_order(compare: Callable[[VersionKey, VersionKey], bool]) -> Callable
 
 
 def number_order(compare: Callable[[float, float], bool]) -> Callable[[str, float, MatchParameters], Match]:
-    """Return the maker of a comparison of numbers, or of times in Unix seconds."""
+    """Return the builder of a comparison of numbers, or of times in Unix seconds."""
 
     def make(name: str, operand: float, _terms: MatchParameters) -> Match:
         def match(user: User) -> bool | None:
