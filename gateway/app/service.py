@@ -177,7 +177,7 @@ class Gateway(Service):
         self._lag.start()
         self._warnings.start()
         self._notifier.start_watchdog(self._reactor)
-        # Ready is said after the handlers stand: whoever hears it may send a signal at once.
+        # Only once the signal handlers are installed, since a signal may follow at once.
         self._reactor.callWhenRunning(self._notifier.ready, self._summary())
 
     def _stop(self) -> None:

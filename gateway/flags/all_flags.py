@@ -203,7 +203,7 @@ class AllFlags:
     def evaluate(self, user: User, remember: bool) -> Evaluation:  # noqa: FBT001  (a keyword costs 2 % of a push)
         """Evaluate all flags; ``remember`` uses and updates ``user.memo``."""
         partition = self.partition
-        values = (user.present, *map(user.attributes.get, partition.shared_attributes))
+        values = (user.present, *map(user.values.get, partition.shared_attributes))
         self._lookups += 1
         shared = self.cache.get(values)
         if shared is None:
@@ -221,7 +221,7 @@ class AllFlags:
             return SharedResults(self.partition, user)
         if len(self.cache) >= self._limit:
             self._clear()
-            values = (user.present, *map(user.attributes.get, self.partition.shared_attributes))
+            values = (user.present, *map(user.values.get, self.partition.shared_attributes))
         shared = self.cache[values] = SharedResults(self.partition, user)
         return shared
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from gateway.flags.coercion import (
@@ -41,7 +42,7 @@ class User:
     """
 
     __slots__ = (
-        "_hash", "_lists", "_numbers", "_versions", "attributes", "memo", "memo_token", "present", "text",
+        "_hash", "_lists", "_numbers", "_versions", "memo", "memo_token", "present", "text", "values",
     )  # fmt: skip
 
     def __init__(self, attributes: Mapping[str, Attribute], *, present: bool = True) -> None:
@@ -51,7 +52,7 @@ class User:
             if type(value) is not str:
                 clean, text = _settle(clean)
                 break
-        self.attributes: Final[Mapping[str, Attribute]] = clean  # read-only: users are shared
+        self.values: Final[Mapping[str, Attribute]] = clean  # for this room; a proxy costs time at each look-up
         self.text: Final[Mapping[str, str]] = clean if text is None else text  # type: ignore[assignment]
         self.present: Final = present  # False only for MISSING_USER
         self._hash: int | None = None
@@ -61,24 +62,29 @@ class User:
         self.memo = b""  # written by ``all_flags``: one byte per personal flag, and the sum of their fingerprints
         self.memo_token: object = None  # the ``Partition.token`` that ``memo`` belongs to
 
+    @property
+    def attributes(self) -> Mapping[str, Attribute]:
+        """The attributes, read-only: users are shared."""
+        return MappingProxyType(self.values)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, User):
             return NotImplemented
-        return self is other or (self.attributes == other.attributes and self.present == other.present)
+        return self is other or (self.values == other.values and self.present == other.present)
 
     def __hash__(self) -> int:
         known = self._hash
         if known is None:
-            known = self._hash = hash(frozenset(self.attributes.items()))
+            known = self._hash = hash(frozenset(self.values.items()))
         return known
 
     def __repr__(self) -> str:
         # Attributes are private: the repr of a User may end up in a traceback or a log.
-        return f"<User of {len(self.attributes)} attributes>"
+        return f"<User of {len(self.values)} attributes>"
 
     def number(self, name: str) -> float | None:
         """Return the attribute as a number; None if it is missing or is none."""
-        value = self.attributes.get(name)
+        value = self.values.get(name)
         if type(value) is not str:
             return value if type(value) is float else None
         known = self._numbers
@@ -90,7 +96,7 @@ class User:
 
     def version(self, name: str) -> VersionKey | None:
         """Return the attribute as a sortable semantic version; None if it is missing or is none."""
-        value = self.attributes.get(name)
+        value = self.values.get(name)
         if type(value) is not str:
             return None
         known = self._versions
@@ -102,7 +108,7 @@ class User:
 
     def items(self, name: str) -> tuple[str, ...] | None:
         """Return the attribute as a list of texts; None if it is missing or is none."""
-        value = self.attributes.get(name)
+        value = self.values.get(name)
         if type(value) is not str:
             return value if type(value) is tuple else None
         known = self._lists

@@ -117,7 +117,7 @@ class FlagImpact:
             return [
                 kind_of(cohort)
                 if cohort.key is not None or (user := cohort.user) is None
-                else kinds[user.attributes.get(name)]
+                else kinds[user.values.get(name)]
                 for cohort in cohorts
             ]
 
@@ -127,8 +127,8 @@ class FlagImpact:
             except KeyError:
                 for cohort in cohorts:
                     user = cohort.user
-                    if user is not None and user.attributes.get(name) not in kinds:
-                        kinds[user.attributes.get(name)] = self.change_for(user).kind
+                    if user is not None and user.values.get(name) not in kinds:
+                        kinds[user.values.get(name)] = self.change_for(user).kind
                 return known(cohorts)
 
         return kinds_of
@@ -153,7 +153,7 @@ class FlagImpact:
             return self._compare(user)
         values = None
         if user is not None:
-            given = user.attributes
+            given = user.values
             values = tuple([given.get(name) for name in self._attributes])
         change = self._cache.get(values)
         if change is None:

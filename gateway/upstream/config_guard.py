@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from gateway.flags import ChangeSet, Snapshot
+    from gateway.flags import ConfigDiff, Snapshot
     from gateway.upstream.guard import Limits
 
 _log = component_logger("sdks")
@@ -67,7 +67,7 @@ class HeldConfig:
 
     config: CheckedConfig
     replaces: Snapshot  # the one in use
-    changes: ChangeSet
+    changes: ConfigDiff
     reason: str
 
     def describe(self, sdk_id: str) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class StreamTokens:
 
 def context_bytes(user: User | None) -> bytes:
     """Return a context as JSON: equal for equal contexts, different for different ones."""
-    return b"null" if user is None else _encode(user.attributes)
+    return b"null" if user is None else _encode(user.values)
 
 
 def _joined(parts: Iterable[bytes]) -> bytes:

@@ -203,7 +203,7 @@ def test_a_segment_is_looked_at_once_for_all_its_flags() -> None:
         shown = json.loads(snapshot.evaluate_all(User(user)).json())
         assert expected == [shown[key]["value"] for key in ("in", "inside", "out", "other")]
     looked: list[User] = []
-    group = snapshot.flags["in"].form.group  # type: ignore[union-attr]
+    group = snapshot.flags["in"].form.segment  # type: ignore[union-attr]
     whole = group.matches[0]
     object.__setattr__(group, "matches", (lambda user: (looked.append(user), whole(user))[1],))
     anna = User({"Email": "anna@example.com"})

@@ -188,11 +188,11 @@ def test_loading_over_a_previous_snapshot_changes_nothing_but_the_cost(data):
         assert expected == [result.ofrep for result in evaluate_each(built, user)]
     for key, one in fresh.flags.items():
         two = built.flags[key]
-        assert (one.attributes, one.hashed, one.fault, one.segments) == (
+        assert (one.attributes, one.hashed, one.fault, one.segment_indexes) == (
             two.attributes,
             two.hashed,
             two.fault,
-            two.segments,
+            two.segment_indexes,
         )
 
 
