@@ -1,4 +1,4 @@
-"""SIGHUP: the settings are read again and applied, all or nothing; a stream whose SDK did not change stays open."""
+"""Reload at SIGHUP: all settings are applied or none; streams of unchanged SDKs stay open."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from gateway.deferreds import supervise
 from gateway.export import ExporterUnusable
 from gateway.http_client import TrustError
 from gateway.logger import component_logger
@@ -29,7 +28,7 @@ _log = component_logger("gateway")
 
 @define
 class Reload:
-    """Everything a reload reaches; ``settings`` are those the process was started with."""
+    """Applies the settings of ``source`` to all rooms; ``settings`` are those of the start."""
 
     source: SettingsFile
     settings: Settings
@@ -45,39 +44,42 @@ class Reload:
     now: Callable[[], float]
 
     def __call__(self) -> None:
-        """Read, validate, apply; a refused file changes nothing, and log, status and metrics say why.
+        """Read, check and apply the settings, or refuse them without a change; log, status and metrics show which.
 
-        They say so once what was applied holds for every client.
+        They do once all clients are served under the new settings.  systemd is notified in every case.
         """
         self.notifier.reloading()
-        problems = self._apply()
-        self.server.settled().addCallback(lambda _: self._tell(problems))
+        problems = ["internal error; the log has the details"]
+        try:
+            problems = self._apply()
+        finally:
+            self.server.settled().addCallback(lambda _: self._report(problems))
 
-    def _tell(self, problems: list[str]) -> None:
+    def _report(self, problems: list[str]) -> None:
         for problem in problems:
             _log.error("reload refused, the old settings stay: {problem}", problem=problem)
-        self.process_status.reloaded(self.now(), problems)
-        self.metrics.reloaded(not problems)
-        self.notifier.ready("reload refused, see the log" if problems else self.summary())
+        try:
+            self.process_status.reloaded(self.now(), problems)
+            self.metrics.reloaded(not problems)
+        finally:
+            self.notifier.ready("reload refused, see the log" if problems else self.summary())
 
     def _apply(self) -> list[str]:
+        """Return the problems for which the settings were refused."""
         loaded = self.source.read()
         if loaded.settings is None:
             return [str(problem) for problem in loaded.problems]
         settings = loaded.settings
-        # All that can refuse comes first, ``server.apply`` last among it; what follows was checked and does not fail.
-        database = None
+        # The checks return what they have read and opened, so that nothing below can fail.
         try:
-            self.server.check(settings)
+            apply_to_server = self.server.check(settings)
             network = self.registry.check(settings)
-            database = self.database.check(settings)
-            self.server.apply(settings)
+            database, trust = self.database.check(settings)  # last: a database that it opens has to be used
         except (ExporterUnusable, OutboxUnusable, TlsError, TrustError, ValueError) as error:
-            if database is not None:
-                supervise(database.close(), _log, "closing the outbox failed")
             return [str(error)]
+        apply_to_server()
         # Before the registry, so that the first changes of a new SDK are delivered by the new settings.
-        self.database.configure(settings, database)
+        self.database.configure(settings, database, trust)
         self.registry.reconfigure(settings, network)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))

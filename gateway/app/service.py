@@ -161,14 +161,14 @@ class Gateway(Service):
             )
         raise_file_limit(settings.http.sse.max_connections)
         try:
-            database = self._database.check(settings)
+            database, trust = self._database.check(settings)
             self._server.open()
             self._open_diagnostics(settings)
             self._threads.start()
             self._cache_threads.start()
             self._registry.start()
             # In the reactor turn in which the fetches start, so that the result of each one is recorded.
-            self._database.configure(settings, database)
+            self._database.configure(settings, database, trust)
         except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, TrustError) as error:
             reason = listen_error_text(error, settings) if isinstance(error, CannotListenError) else str(error)
             _log.critical("not started: {reason}", reason=reason)

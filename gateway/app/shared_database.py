@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.export import ExportPipeline
-    from gateway.http_client import Reactor
+    from gateway.http_client import Reactor, Trust
     from gateway.settings import Settings
     from gateway.webhooks import Webhooks
 
@@ -35,23 +35,25 @@ class SharedDatabase:
         self._exporter = exporter
         self._database: Database | None = None
 
-    def check(self, settings: Settings) -> Database | None:
-        """Check the settings, and return the database if they are the first to need it: open, for ``configure``.
+    def check(self, settings: Settings) -> tuple[Database | None, Trust | None]:
+        """Check the settings and open what they need; the result is for ``configure``.
 
-        The caller closes it if it does not call ``configure``.  Blocks for some milliseconds; creates missing files.
+        Returns the open database if they are the first to need it, which the caller closes if it does not call
+        ``configure``, and the exporter's certificate authorities.  Blocks for some milliseconds; creates missing files.
 
         :raises ExporterUnusable: if the exporter cannot work with the settings
+        :raises TrustError: if the exporter's CA file cannot be used
         :raises OutboxUnusable: if the database cannot be opened
         """
-        self._exporter.check(settings)
+        trust = self._exporter.check(settings)
         if self._database is not None or not (settings.webhooks or settings.exporter.spools):
-            return None
+            return None, trust
         database = Database(self._reactor, self._path)
         database.open()
-        return database
+        return database, trust
 
-    def configure(self, settings: Settings, opened: Database | None) -> Deferred[None]:
-        """Apply checked settings at start and at each reload; ``opened`` is what ``check`` returned.
+    def configure(self, settings: Settings, opened: Database | None, trust: Trust | None) -> Deferred[None]:
+        """Apply checked settings at start and at each reload; ``opened`` and ``trust`` are what ``check`` returned.
 
         Changes are recorded from this call on.  The Deferred fires when the settings are applied, and never fails: what
         a busy database refuses is logged, and repeated at the next start or reload.  ``outbox.path`` needs a restart.
@@ -59,7 +61,7 @@ class SharedDatabase:
         if opened is not None:
             self._database = opened
             _log.info("outbox open: {path}", path=str(self._path))
-        self._exporter.configure(settings, self._database)
+        self._exporter.configure(settings, self._database, trust)
         return self._webhooks.configure(settings, self._database)
 
     def stop(self) -> Deferred[None]:

@@ -16,7 +16,7 @@ from gateway.export.batch_sender import BatchSender, Trouble
 from gateway.export.file_sink import FileSink, check_file
 from gateway.export.parcel import DropReason
 from gateway.export.spool import EventSpool
-from gateway.http_client import MakeSender, Route, load_trust, make_sender
+from gateway.http_client import MakeSender, Route, Trust, load_trust, make_sender
 from gateway.logger import component_logger
 from gateway.storage import DISK_ERRORS, LockTaken
 from gateway.text import iso
@@ -79,7 +79,7 @@ class ExportPipeline:
         self._metrics = metrics
         self._make_sender = sender
         self._sink: Sink | None = None
-        self._settings: tuple[Exporter, Delivery] | None = None
+        self._settings: tuple[Exporter, Delivery, Trust] | None = None
         self._store: Store | None = None
         self._switching: Deferred[None] | None = None  # from one sink to the next
         self._waiting: list[tuple[Parcel, Deferred[None]]] = []
@@ -90,15 +90,15 @@ class ExportPipeline:
         self._stopped = False
         self._unlogged, self._logged_at = 0, float("-inf")  # dropped events since the last line about them
 
-    def check(self, settings: Settings) -> None:
-        """Create the exporter's file if it is missing, and load its CA file.
+    def check(self, settings: Settings) -> Trust | None:
+        """Create the exporter's file if it is missing, and return its CA file; None without an exporter.
 
         :raises ExporterUnusable: when the file cannot be written
         :raises TrustError: when the CA file cannot be used
         """
         exporter = settings.exporter
         if not exporter.on:
-            return
+            return None
         try:
             if exporter.kind == "file":
                 before = None if self._settings is None else self._settings[0]
@@ -109,11 +109,14 @@ class ExportPipeline:
             raise ExporterUnusable(f"exporter.path: {taken}") from error
         except OSError as error:
             raise ExporterUnusable(f"exporter.path: {exporter.path} cannot be written: {error.strerror}") from error
-        load_trust(exporter.ca_file, "exporter.ca_file")
+        return load_trust(exporter.ca_file, "exporter.ca_file")
 
-    def configure(self, settings: Settings, store: Store | None) -> None:
-        """Apply settings once the running writes have ended; ``store`` is required for kind ``webhook``."""
-        wanted = (settings.exporter, settings.delivery) if settings.exporter.on else None
+    def configure(self, settings: Settings, store: Store | None, trust: Trust | None) -> None:
+        """Apply settings once the running writes have ended; ``check`` has returned ``trust`` for them.
+
+        ``store`` is needed where they ask for a spool.  Does not fail.
+        """
+        wanted = None if trust is None else (settings.exporter, settings.delivery, trust)
         if wanted != self._settings:
             self._settings = wanted
             self._store = store
@@ -254,11 +257,11 @@ class ExportPipeline:
                 self._sink.start()
                 return
 
-    def _make_sink(self, exporter: Exporter, delivery: Delivery) -> Sink:
+    def _make_sink(self, exporter: Exporter, delivery: Delivery, trust: Trust) -> Sink:
         if exporter.kind == "file":
             return FileSink(self._reactor, self._wall, exporter, self._metrics)
         assert self._store is not None
-        route = Route(exporter.endpoint_url, exporter.ca_file, 1, exporter.timeout, delivery)
+        route = Route(exporter.endpoint_url, exporter.ca_file, 1, exporter.timeout, delivery, trust)
         sender = self._make_sender(self._reactor, route)
         spool = EventSpool(self._store, exporter.max_bytes)
         return BatchSender(self._reactor, self._wall, self._rng, exporter, spool, sender, self._hostname, self._metrics)

@@ -15,7 +15,7 @@ from gateway.http_client.address_guard import Guard
 from gateway.http_client.agent import HttpAgent, Limits, Reactor
 from gateway.http_client.attempt import ANSWER_KEPT, Attempt, fault_text
 from gateway.http_client.bounded_body import Excerpt, read_body
-from gateway.http_client.trust import load_trust
+from gateway.http_client.trust import Trust, load_trust
 from gateway.http_client.wire_url import wire_form
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Sender(Protocol):
 class Route:
     """How to reach a receiver; one whose route a reload leaves equal keeps its connections.
 
-    ``ca_file`` is read when the sender is made: a reload does not see other bytes under the same name.
+    ``ca_file`` is read when the sender is made, unless ``trust`` holds what was read from it before.
     """
 
     url: str
@@ -50,6 +50,7 @@ class Route:
     concurrency: int
     timeout: float  # seconds of one attempt
     delivery: Delivery
+    trust: Trust | None = None
 
 
 MakeSender = Callable[[Reactor, Route], Sender]
@@ -64,7 +65,7 @@ def make_sender(reactor: Reactor, route: Route) -> Sender:
     delivery = route.delivery
     agent = HttpAgent(
         reactor,
-        load_trust(route.ca_file, "ca_file"),
+        load_trust(route.ca_file, "ca_file") if route.trust is None else route.trust,
         Limits(ANSWER_LIMIT, route.timeout, route.concurrency, IDLE_SECONDS),
         guard=Guard.from_settings(delivery.allowed_networks, delivery.denied_networks),
         bind=delivery.source_address,

@@ -82,11 +82,14 @@ class Server(Protocol):
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Push the changes of an SDK's new config to its streams."""
 
-    def check(self, settings: Settings) -> None:
-        """Raise ``TlsError`` or ``ValueError`` if ``apply`` would."""
+    def check(self, settings: Settings) -> Callable[[], None]:
+        """Read and build what other settings need; return the function that applies them, which does not fail.
 
-    def apply(self, settings: Settings) -> None:
-        """Use other settings from now on; open streams stay open. An exception leaves everything as it was."""
+        Open streams stay open when they are applied.
+
+        :raises TlsError: when the certificates cannot be used
+        :raises ValueError: when the routes cannot be built
+        """
 
     def log_to(self, path: str) -> None:
         """Write the log of the server's own processes, if it has any, to this file from now on."""
@@ -196,23 +199,23 @@ class LocalServer:
         """Push the changes of the SDK's new config."""
         self.push_loop.publish(sdk_id, snapshot)
 
-    def check(self, settings: Settings) -> None:
-        """Read the certificates; ``apply`` checks everything else before it changes anything."""
-        if self._certificates is not None:
-            build_context(settings.tls)
+    def check(self, settings: Settings, *, keep_certificates: bool = False) -> Callable[[], None]:
+        """Read the certificates, unless the current ones are to be kept, and build the routes; see ``Server``."""
+        certificates = None if keep_certificates else self._certificates
+        context = None if certificates is None else build_context(settings.tls)
+        page = self.site.prepare(settings)
 
-    def apply(self, settings: Settings) -> None:
-        """Use other settings from now on."""
-        # These two raise before they change anything; the certificate files may have changed since ``check``.
-        context = None if self._certificates is None else build_context(settings.tls)
-        self.site.reconfigure(settings)
-        if self._certificates is not None and context is not None:
-            self._certificates.use(context)
-        self._current = settings
-        for port in self._ports:
-            self._set_socket_options(port)
-        self.push_loop.reconfigure(settings.http.sse)
-        self._configure_export(settings)
+        def apply() -> None:
+            self.site.use(page)
+            if certificates is not None and context is not None:
+                certificates.use(context)
+            self._current = settings
+            for port in self._ports:
+                self._set_socket_options(port)
+            self.push_loop.reconfigure(settings.http.sse)
+            self._configure_export(settings)
+
+        return apply
 
     def log_to(self, path: str) -> None:
         """Do nothing: there is no other process."""

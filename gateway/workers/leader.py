@@ -129,19 +129,12 @@ class Leader:
         """Send a config to the workers."""
         self._pool.broadcast(protocol.PublishConfig(sdk_id, snapshot.etag, snapshot.body))
 
-    def check(self, settings: Settings) -> None:
-        """Raise if the workers could not read the certificates or build the routes."""
+    def check(self, settings: Settings) -> Callable[[], None]:
+        """Read the certificates and build the routes, as the workers will; see ``Server``."""
         if self._started.tls.enabled:
             build_context(settings.tls)
         build_dispatcher(Context(self._registry, {}, self._reactor, dict), settings)
-
-    def apply(self, settings: Settings) -> None:
-        """Have the workers serve under other settings."""
-        self.check(settings)
-        self._settings = settings
-        self._pool.broadcast(protocol.ApplySettings(settings))
-        for worker in self._pool.workers.values():  # a new cap needs counts that were not sent without one
-            worker.link.send(self._streams_of_others(worker))
+        return lambda: self._apply(settings)
 
     def log_to(self, path: str) -> None:
         """Have the workers write log lines to ``path``; workers that start later inherit it."""
@@ -210,6 +203,12 @@ class Leader:
         """Stop counting the streams of a worker that has ended."""
         worker.metrics.close()
         self._send_streams(worker, self._streams.remove(worker))
+
+    def _apply(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pool.broadcast(protocol.ApplySettings(settings))
+        for worker in self._pool.workers.values():  # a new cap needs counts that were not sent without one
+            worker.link.send(self._streams_of_others(worker))
 
     def _log_listening(self) -> None:
         scheme = "HTTPS" if self._started.tls.enabled else "HTTP"

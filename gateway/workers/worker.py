@@ -150,9 +150,11 @@ class Worker:
         self._registry.set_order(settings.sdks)
         self._levels.replace(LogLevels.from_settings(settings))
         try:
-            self._server.apply(settings)
-        except (TlsError, ValueError) as error:  # although the leader has just checked the settings
-            _log.error("some of the new settings could not be applied: {reason}", reason=str(error))
+            apply = self._server.check(settings)
+        except TlsError as error:  # the files have changed since the leader read them
+            _log.error("the new certificates cannot be used, the previous ones stay: {reason}", reason=str(error))
+            apply = self._server.check(settings, keep_certificates=True)
+        apply()
 
     def _add_sdk(self, message: protocol.AddSdk) -> None:
         is_known = self._registry.by_id(message.sdk_id) is not None

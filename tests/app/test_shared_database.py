@@ -25,7 +25,7 @@ class Part:
     def check(self, settings: Settings) -> None:
         """Accept any settings."""
 
-    def configure(self, _settings: Settings, database: Any) -> Deferred[None]:
+    def configure(self, _settings: Settings, database: Any, _trust: object = None) -> Deferred[None]:
         """Keep the database."""
         self.database = database
         return succeed(None)
@@ -48,13 +48,13 @@ async def test_webhooks_and_exporter_get_the_same_database(tmp_path: Path, setti
     """It is opened by the first settings that need it, and stays the same afterwards."""
     path = tmp_path / "outbox.sqlite3"
     database = shared(path)
-    assert None is database.check(Settings())
-    await database.configure(Settings(), None)
+    assert (None, None) == database.check(Settings())
+    await database.configure(Settings(), None, None)
     assert (None, False) == (database._webhooks.database, path.exists())
-    opened = database.check(settings)
-    await database.configure(settings, opened)
-    assert None is database.check(settings)
-    await database.configure(Settings(), None)
+    opened, _ = database.check(settings)
+    await database.configure(settings, opened, None)
+    assert (None, None) == database.check(settings)
+    await database.configure(Settings(), None, None)
     assert opened is database._webhooks.database is database._exporter.database
     await database.stop()
 
@@ -63,11 +63,11 @@ async def test_webhooks_and_exporter_get_the_same_database(tmp_path: Path, setti
 async def test_a_database_that_is_closed_after_a_refused_reload_is_free(tmp_path: Path) -> None:
     """While it is open, another gateway cannot open it."""
     one, other = (shared(tmp_path / "outbox.sqlite3") for _ in range(2))
-    opened = one.check(HOOK)
+    opened, _ = one.check(HOOK)
     assert opened is not None
     with pytest.raises(OutboxUnusable, match="in use by another gateway"):
         other.check(HOOK)
     await opened.close()
-    again = other.check(HOOK)
+    again, _ = other.check(HOOK)
     assert again is not None
     await again.close()

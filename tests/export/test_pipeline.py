@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs
 
 from gateway.export import DropReason, ExporterUnusable, ExportPipeline, Parcel
 from gateway.export.pipeline import GATHER_SECONDS, OUTAGE_SECONDS, RETRY_SECONDS
-from gateway.http_client import Attempt, TrustError
+from gateway.http_client import Attempt, TrustError, load_trust
 from gateway.settings import Exporter, Settings
 from gateway.storage import LockFile
 from gateway.telemetry.evaluations import REASONS
@@ -50,7 +50,9 @@ class Scene:
 
     def configure(self, **options) -> None:
         """Go over to these options of the exporter."""
-        self.pipeline.configure(Settings(exporter=Exporter(**options)), self.store)
+        settings = Settings(exporter=Exporter(**options))
+        trust = load_trust("", "") if settings.exporter.on else None
+        self.pipeline.configure(settings, self.store, trust)
 
     def waiting(self) -> int:
         """How many events are on disk."""

@@ -29,9 +29,9 @@ def test_a_reload_switches_the_log_of_streams_only_when_it_succeeds() -> None:
     streams = site.site.routes.dispatcher.context.state.streams
     debug = {"sse": {"log": {"level": "debug"}}}
     with pytest.raises(ValueError, match="pattern"):
-        site.site.reconfigure(settings_of({"http": {**debug, "api": BAD_PATTERN}}))
+        site.site.use(site.site.prepare(settings_of({"http": {**debug, "api": BAD_PATTERN}})))
     assert not streams.log_changes
-    site.site.reconfigure(settings_of({"http": debug}))
+    site.site.use(site.site.prepare(settings_of({"http": debug})))
     assert streams.log_changes
 
 

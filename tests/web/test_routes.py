@@ -253,12 +253,12 @@ def test_a_reload_applies_to_the_next_request_on_the_same_connection() -> None:
     request = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n"
     connection.send(request)
     assert connection.received().startswith(b"HTTP/1.1 200 ")
-    site.site.reconfigure(settings_of({"http": {"api": {"auth_headers": {"X-Auth": "s"}}}}))
+    site.site.use(site.site.prepare(settings_of({"http": {"api": {"auth_headers": {"X-Auth": "s"}}}})))
     connection.send(request)
     assert connection.received().startswith(b"HTTP/1.1 401 ")
     broken = {"http": {"api": {"cors": {"allowed_origins_regex": {"patterns": ["("], "if_no_match": "x"}}}}}
     with pytest.raises(ValueError, match="pattern"):
-        site.site.reconfigure(settings_of(broken))
+        site.site.use(site.site.prepare(settings_of(broken)))
     connection.send(request)
     assert connection.received().startswith(b"HTTP/1.1 401 ")
 

@@ -36,6 +36,7 @@ class SiteRoutes:
 
     dispatcher: Dispatcher
     resource: IResource
+    http: Http
 
 
 class GatewaySite(Site):
@@ -52,14 +53,18 @@ class GatewaySite(Site):
         self._set_logging(settings.http)
         self.answering = 0  # requests whose answer has not begun
 
-    def reconfigure(self, settings: Settings) -> None:
-        """Answer the next requests under ``settings``; connections, streams and the context's state stay.
+    def prepare(self, settings: Settings) -> SiteRoutes:
+        """Return the routes under ``settings`` for ``use``; changes nothing.
 
-        :raises ValueError: ``settings`` cannot be applied; the old ones stay in force
+        :raises ValueError: if ``settings`` cannot be applied
         """
-        self.routes = _routes(self.routes.dispatcher.context, settings)
-        self.resource = self.routes.resource
-        self._set_logging(settings.http)
+        return _routes(self.routes.dispatcher.context, settings)
+
+    def use(self, routes: SiteRoutes) -> None:
+        """Answer the next requests by ``routes``; connections and streams stay.  Does not fail."""
+        self.routes = routes
+        self.resource = routes.resource
+        self._set_logging(routes.http)
 
     def _set_logging(self, http: Http) -> None:
         """Log each answer, and each stream that opens or closes, where the level of their component is debug."""
@@ -101,4 +106,4 @@ def make_site(
 
 def _routes(context: Context, settings: Settings) -> SiteRoutes:
     dispatcher = build_dispatcher(context, settings)
-    return SiteRoutes(dispatcher, resource(dispatcher))
+    return SiteRoutes(dispatcher, resource(dispatcher), settings.http)

@@ -494,10 +494,10 @@ def test_reload_between_requests(paths: ServerPaths) -> None:
     client = Client(paths.factory)
     client.send(EVALUATE)
     assert None is parse_answer(client.received())["X-New"]
-    paths.fast.site.reconfigure(settings_of({"http": {"api": {"headers": {"X-New": "1"}}}}))
+    paths.fast.site.use(paths.fast.site.prepare(settings_of({"http": {"api": {"headers": {"X-New": "1"}}}})))
     client.send(EVALUATE)
     assert "1" == parse_answer(client.received())["X-New"]
-    paths.fast.site.reconfigure(settings_of({"http": {"api": {"enabled": False}}}))
+    paths.fast.site.use(paths.fast.site.prepare(settings_of({"http": {"api": {"enabled": False}}})))
     client.send(EVALUATE)
     assert [404] == statuses(client.received())
 
@@ -567,7 +567,7 @@ def test_certificates_that_broke_since_they_were_checked_leave_everything_as_it_
     routes = server.site.routes
     broken = {"enabled": True, "certificates": [{"cert": missing, "key": pem}]}
     with pytest.raises(TlsError, match=r"missing\.pem"):
-        server.apply(settings_of({"tls": broken, "http": {"api": {"enabled": False}}}))
+        server.check(settings_of({"tls": broken, "http": {"api": {"enabled": False}}}))()
     assert routes is server.site.routes
-    server.apply(settings_of({"tls": tls, "http": {"api": {"enabled": False}}}))
+    server.check(settings_of({"tls": tls, "http": {"api": {"enabled": False}}}))()
     assert routes is not server.site.routes

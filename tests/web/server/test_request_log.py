@@ -37,7 +37,7 @@ def test_requests_are_logged_at_level_debug_only(lines: list[str]) -> None:
     """At other levels no line is made; a reload changes the level."""
     memory = MemorySite(CONFIG)
     for level, count in (("info", 0), ("debug", 1), ("warn", 0)):
-        memory.site.reconfigure(settings(level))
+        memory.site.use(memory.site.prepare(settings(level)))
         lines.clear()
         line = memory.connect()
         line.send(b"GET /api/sdk1/keys?secret HTTP/1.1\r\nHost: g\r\n\r\n")
@@ -49,11 +49,11 @@ def test_requests_are_logged_at_level_debug_only(lines: list[str]) -> None:
 def test_streams_are_logged_by_their_own_level(lines: list[str]) -> None:
     """Opening and closing are lines with the number of open streams, without any address or user."""
     memory = MemorySite(CONFIG)
-    memory.site.reconfigure(settings("debug"))
+    memory.site.use(memory.site.prepare(settings("debug")))
     streams = memory.site.routes.dispatcher.context.state.streams
     lines.clear()
     streams.opened("192.0.2.1")
     streams.closed("192.0.2.1")
-    memory.site.reconfigure(settings("info"))
+    memory.site.use(memory.site.prepare(settings("info")))
     streams.opened("192.0.2.1")
     assert ["stream opened, 1 open", "stream closed, 0 open"] == lines

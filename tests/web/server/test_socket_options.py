@@ -82,10 +82,10 @@ def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.
     )  # fmt: skip
     server.adopt_port(Port())
     assert (1, UNSENT_LIMIT, 9_000) == accepted_options(listening)
-    server.apply(settings_of({"http": {"sse": {"stall_timeout": 3}}}))
+    server.check(settings_of({"http": {"sse": {"stall_timeout": 3}}}))()
     assert (1, UNSENT_LIMIT, 3_000) == accepted_options(listening)
     draining = Deferred.fromCoroutine(server.drain(lambda: True))
-    server.apply(settings_of({}))
+    server.check(settings_of({}))()
     clock.pump([1.0] * 5)
     assert draining.called
     assert (1, UNSENT_LIMIT, 3_000) == accepted_options(listening)
