@@ -3,8 +3,6 @@
 A component is the namespace of its ``Logger``. Moving or renaming a module therefore does not change its log level.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from twisted.logger import Logger

@@ -1,7 +1,5 @@
 """The command group.  Each command is a module and imports the rooms that it needs only when it runs."""
 
-from __future__ import annotations
-
 import click
 
 from gateway import __version__

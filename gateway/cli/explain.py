@@ -1,7 +1,5 @@
 """``flaggateway explain``: show how a flag of a config JSON file is decided for a user; needs no gateway."""
 
-from __future__ import annotations
-
 import json
 from difflib import get_close_matches
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``flaggateway run``: ``twistd --nodaemon flaggateway`` without a pid file, from any directory."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """``flaggateway schema``: print the JSON Schema of the settings file, for editors."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

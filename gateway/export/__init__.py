@@ -4,8 +4,6 @@ answers, streams ──► Collector ──► Forwarder ──► ExportPipelin
                      └── in each process ──┘        in the leader └─► file
 """
 
-from __future__ import annotations
-
 from gateway.export.collector import Collector
 from gateway.export.forwarder import Forwarder, WriteParcel
 from gateway.export.metrics import ExportMetrics

@@ -6,8 +6,6 @@
 Results depend on the arguments alone: no clock, no sockets, no random numbers.
 """
 
-from __future__ import annotations
-
 from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, Evaluation
 from gateway.flags.config_json import ConfigError
 from gateway.flags.difference import ConfigDiff, difference, unchanged_test

@@ -3,8 +3,6 @@
 Each function returns None for a value that it cannot read; none raises.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -3,8 +3,6 @@
 Responses and events are joined from these fragments, so two results are equal exactly if their bytes are.
 """
 
-from __future__ import annotations
-
 import math
 
 from gateway.text import json_string

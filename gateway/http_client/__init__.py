@@ -6,8 +6,6 @@
 Each caller has agents of its own; they share no connection.
 """
 
-from __future__ import annotations
-
 from gateway.http_client.agent import ENCODING_HEADER, HttpAgent, Limits, Reactor
 from gateway.http_client.attempt import Attempt
 from gateway.http_client.bounded_body import Inflater, read_body

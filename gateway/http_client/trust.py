@@ -1,7 +1,5 @@
 """The certificate authorities that a server's certificate may come from: the platform's and those of one PEM file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

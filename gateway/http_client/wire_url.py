@@ -1,7 +1,5 @@
 """URLs of the settings in the form in which they are requested."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from typing import cast
 from urllib.parse import unquote

@@ -1,7 +1,5 @@
 """The settings as plain values for display: every secret is masked."""
 
-from __future__ import annotations
-
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 

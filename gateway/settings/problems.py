@@ -1,7 +1,5 @@
 """Errors and warnings about the settings; they never contain a secret."""
 
-from __future__ import annotations
-
 import attrs
 
 from gateway.text import replace_unprintable

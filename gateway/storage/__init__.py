@@ -5,8 +5,6 @@
 The tables belong to the rooms that use them, except the count of drops, which both write.
 """
 
-from __future__ import annotations
-
 from gateway.storage.database import (
     DISK_ERRORS,
     Database,

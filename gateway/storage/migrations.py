@@ -4,8 +4,6 @@ empty ──► outbox-v2.sql
 outbox-v1.sql ──► upgrade-outbox-to-v2.sql ──► …
 """
 
-from __future__ import annotations
-
 import sqlite3
 from importlib import resources
 from typing import Final

@@ -4,8 +4,6 @@ Format: WHATWG HTML, section "Server-sent events".
 Payloads are JSON without line feeds, so one ``data:`` line is enough.
 """
 
-from __future__ import annotations
-
 import re
 
 import msgspec

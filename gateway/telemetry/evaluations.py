@@ -1,7 +1,5 @@
 """The metrics of the exporter."""
 
-from __future__ import annotations
-
 from gateway.telemetry.deliveries import ATTEMPT_OUTCOMES, OTHER
 from gateway.telemetry.series import Counter, Family, Gauge, Histogram
 

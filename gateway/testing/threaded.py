@@ -1,7 +1,5 @@
 """An HTTP server that runs in its own threads; base of the fakes that are reached through real sockets."""
 
-from __future__ import annotations
-
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Self

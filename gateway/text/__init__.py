@@ -3,8 +3,6 @@
 A leaf of the import graph: pure, and without imports of other rooms.
 """
 
-from __future__ import annotations
-
 from gateway.text.json_encoding import canonical_json, json_digest, json_string
 from gateway.text.printable import printable, replace_unprintable
 from gateway.text.redact import redact

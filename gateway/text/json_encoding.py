@@ -1,7 +1,5 @@
 """JSON in two forms: as Go's ``encoding/json`` writes strings, and canonical, for comparison and digests."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Text that cannot forge a line of a log or disturb a terminal."""
 
-from __future__ import annotations
-
 import re
 
 # C0, DEL, C1, line and paragraph separators, the marks that reverse the direction of text, and lone surrogates.

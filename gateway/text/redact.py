@@ -3,8 +3,6 @@
 Callers do not put secrets there; this catches those in messages of libraries and in tracebacks.
 """
 
-from __future__ import annotations
-
 import re
 
 MASK = "[redacted]"

@@ -1,7 +1,5 @@
 """Timestamps of messages, in the two forms that receivers expect."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 

@@ -6,8 +6,6 @@
 Only immutable Snapshots leave this room; a failing upstream leaves the last good one in place.
 """
 
-from __future__ import annotations
-
 from gateway.upstream.config_guard import CheckedConfig
 from gateway.upstream.file_cache import FileCache
 from gateway.upstream.outcome import Refreshed

@@ -3,8 +3,6 @@
 A *custom* base is one that the operator set; only a forced redirect of the config leads away from it.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import msgspec

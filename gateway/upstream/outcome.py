@@ -3,8 +3,6 @@
 source.fetch() ──► Fetched | NotModified | Failed ──► Sdk ──► Snapshot, log, Reporter, Refreshed
 """
 
-from __future__ import annotations
-
 from enum import Enum
 from hashlib import blake2b
 from typing import Final

@@ -1,7 +1,5 @@
 """The time of the next poll: pure functions of interval, failures in a row and chance."""
 
-from __future__ import annotations
-
 from typing import Final
 
 JITTER: Final = 0.1  # share of the interval by which a poll is early or late, so that a fleet does not poll in step

@@ -4,8 +4,6 @@ Kubernetes puts a ConfigMap at ``dir/file -> ..data/file`` and ``..data -> ..202
 so the directories of all links on the way matter, not only that of the last one.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

@@ -5,8 +5,6 @@
 ``formats`` makes the messages, ``store`` holds them, ``delivery`` sends them.
 """
 
-from __future__ import annotations
-
 from gateway.webhooks.formats import Alert
 from gateway.webhooks.service import Webhooks
 

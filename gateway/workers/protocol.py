@@ -5,12 +5,10 @@ other processes can read arguments and environment.
 A worker numbers its requests with ``request_id``; the reply repeats the number, and replies come in any order.
 """
 
-from __future__ import annotations
-
 import msgspec
 
-from gateway.export import Parcel  # noqa: TC001 - msgspec reads the annotations
-from gateway.settings import Settings  # noqa: TC001 - msgspec reads the annotations
+from gateway.export import Parcel
+from gateway.settings import Settings
 
 Defaults = dict[str, str | float | tuple[str, ...]]
 StreamKind = tuple[str, str | None]  # SDK id, and the key of the stream's flag or None for all flags

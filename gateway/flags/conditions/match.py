@@ -4,8 +4,6 @@ None means that the user or the attribute is missing or cannot be read; the whol
 A Match raises EvaluationFailure if the definition itself is broken.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import attrs

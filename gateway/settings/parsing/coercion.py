@@ -1,7 +1,5 @@
 """Conversion of one parsed value to the type that the schema declares."""
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Final

@@ -4,8 +4,6 @@ This uses the events of PyYAML's parser instead of its nodes, because composing 
 the C stack. With events an alias also cannot contain itself.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Groups of options that several parts of the schema share."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Struct

@@ -1,7 +1,5 @@
 """Options of the diagnostics server."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from gateway.settings.schema.base import Section

@@ -1,7 +1,5 @@
 """Options of the main HTTP server."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from gateway.settings.schema.base import BasicAuth, Log, Section

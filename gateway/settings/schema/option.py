@@ -1,7 +1,5 @@
 """The annotation of a field of the schema: a description, bounds, and what else the gateway needs about an option."""
 
-from __future__ import annotations
-
 from typing import Any, Final, Literal
 
 import attrs

@@ -1,7 +1,5 @@
 """Options of outgoing data: webhooks, evaluation events, and the outbox that stores both."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from gateway.settings.schema.base import ATTRIBUTE_ERROR, Attributes, Section

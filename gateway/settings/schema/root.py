@@ -4,8 +4,6 @@
 Field names are the YAML keys of ConfigCat Proxy; options of flaggateway alone are marked ``not_in_configcat_proxy``.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta

@@ -1,7 +1,5 @@
 """Options of each served SDK and of fetching its config JSON."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import Meta

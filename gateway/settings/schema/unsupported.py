@@ -1,7 +1,5 @@
 """Options of ConfigCat Proxy that are not supported yet: they are validated, and reported if set."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import field

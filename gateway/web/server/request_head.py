@@ -1,7 +1,5 @@
 """The head of a simple request, parsed by llhttp; every other head is left to the Klein path."""
 
-from __future__ import annotations
-
 import httptools
 
 from gateway.web.server.http1 import (

@@ -3,8 +3,6 @@
 Matching is done on the still escaped path and parameters are decoded afterwards, so that ``%2F`` can be part of one.
 """
 
-from __future__ import annotations
-
 import re
 from urllib.parse import quote, unquote_to_bytes
 

@@ -3,8 +3,6 @@
 Accepted sockets inherit the options of their listening socket on Linux, which saves three calls per stream.
 """
 
-from __future__ import annotations
-
 import socket
 from typing import Any
 

@@ -3,8 +3,6 @@
 answers, events ──► write ──► held while ready requests are answered or a slice of a push runs ──► sockets
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from twisted.protocols.tls import TLSMemoryBIOProtocol

@@ -5,8 +5,6 @@
 Only a success releases more of them, so an endpoint that fails again gets no more than it may have in flight.  Pure.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from attrs import define, field

@@ -5,8 +5,6 @@ Snapshots, hook body ──► Change ──► compose(change, endpoint, ids) �
 Equal arguments give equal ids and bodies, on every node and after every restart.
 """
 
-from __future__ import annotations
-
 from gateway.webhooks.formats.alert import Alert, compose_alert
 from gateway.webhooks.formats.change import Author, Change, parse_attribution
 from gateway.webhooks.formats.compose import compose, compose_sdk_message, compose_test_message

@@ -4,8 +4,6 @@ Functions take a connection inside a transaction; ``Outbox`` runs the transactio
 here what operators do with deliveries.
 """
 
-from __future__ import annotations
-
 from gateway.webhooks.store.message_table import purge, purge_changes
 from gateway.webhooks.store.queries import (
     AttemptRecord,
