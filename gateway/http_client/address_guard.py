@@ -1,4 +1,4 @@
-"""Which addresses outgoing requests may reach; pure.
+"""Which addresses messages and batches may be posted to; pure.
 
 The address that is connected to is checked, never the name: see ``gateway.http_client.agent``.
 """

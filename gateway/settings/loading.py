@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.settings.fields import ID, PREFIX, Path, dotted, fields, options
 from gateway.settings.parsing.nodes import Node, ParseError
-from gateway.settings.parsing.reading import SettingsReader, Source
+from gateway.settings.parsing.settings_reader import SettingsReader, Source
 from gateway.settings.parsing.yaml_text import read_yaml
 from gateway.settings.problems import Problem, shortened
 from gateway.settings.rules.general import Exists, Finding, errors, warnings

@@ -1,4 +1,6 @@
-"""Heartbeats for thousands of streams, without a timer for each and without sending all at once.
+"""Heartbeats and stalled readers of thousands of streams, without a timer for each.
+
+Heartbeats are spread over the interval instead of being sent all at once.
 
 The wheel has slots, one of which is visited per tick. A stream stays in its slot for life, so a push to all streams
 does not align their heartbeats. A stream that was written to since its last heartbeat skips one.

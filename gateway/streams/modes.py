@@ -1,4 +1,6 @@
-"""The events of each mode: all values each time, changes only, or the OFREP call to evaluate again.
+"""The events of each mode, also the first one of a resumed stream.
+
+Modes: all values each time, changes only, or the OFREP call to evaluate again.
 
 A digest identifies the values that a client has after an event; it depends on SDK, route and mode, too.
 """

@@ -1,4 +1,4 @@
-"""The cohorts that are not current yet, in the order in which they are pushed to.
+"""The order of a push: the cohorts that are not current yet.
 
     unchecked ──compared──► urgent (a flag turns off) │ normal │ paced (each at its own time)
 

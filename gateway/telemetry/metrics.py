@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from twisted.copyright import version as twisted_version
 
-from gateway.telemetry.deliveries import OTHER, DeliveryMetrics
-from gateway.telemetry.evaluations import EvaluationMetrics
+from gateway.telemetry.exporter_metrics import EvaluationMetrics
 from gateway.telemetry.series import Counter, Gauge, Histogram, HistogramSeries, SeriesCollector
+from gateway.telemetry.webhook_metrics import OTHER, DeliveryMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The time of the next poll: pure functions of interval, failures in a row and chance."""
+"""The time of the next poll, with backoff after failures: pure functions of interval, failures and a random number."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The set of workers: starts them, replaces those that end, and sends messages to all of them."""
+"""The set of workers: starts them, restarts those that end, and sends messages to all of them."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.settings import Settings, load
 from gateway.telemetry import Metrics
-from gateway.telemetry.deliveries import ATTEMPT_OUTCOMES, DROP_REASONS
 from gateway.telemetry.metrics import DROPS, OUTCOMES, REFUSALS
 from gateway.telemetry.rlimits import FILE_CAP
+from gateway.telemetry.webhook_metrics import ATTEMPT_OUTCOMES, DROP_REASONS
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "etc/systemd/flaggateway.service"

@@ -17,7 +17,7 @@ from gateway.export.pipeline import GATHER_SECONDS, OUTAGE_SECONDS, RETRY_SECOND
 from gateway.http_client import Attempt, TrustError, load_trust
 from gateway.settings import Exporter, Settings
 from gateway.storage import LockFile
-from gateway.telemetry.evaluations import REASONS
+from gateway.telemetry.exporter_metrics import REASONS
 from outbox_memory import DirectStore, ExportCounts, FakeSender
 
 HOOK = {"endpoint_url": "http://x"}

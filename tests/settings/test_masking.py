@@ -12,7 +12,7 @@ from gateway.settings.fields import options
 from gateway.settings.loading import effective
 from gateway.settings.masking import mask_userinfo
 from gateway.settings.parsing.nodes import read_json
-from gateway.settings.parsing.reading import SettingsReader
+from gateway.settings.parsing.settings_reader import SettingsReader
 
 
 def test_no_secret_is_shown():

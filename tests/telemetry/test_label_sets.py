@@ -5,9 +5,9 @@ from typing import get_args
 from gateway.export import DropReason as EvaluationDrop
 from gateway.http_client.attempt import Label
 from gateway.serving.push_loop import DropReason as StreamDrop
-from gateway.telemetry.deliveries import ATTEMPT_OUTCOMES, DROP_REASONS
-from gateway.telemetry.evaluations import REASONS
+from gateway.telemetry.exporter_metrics import REASONS
 from gateway.telemetry.metrics import DROPS, FETCH_FAILED, FETCH_GOOD, REFUSALS
+from gateway.telemetry.webhook_metrics import ATTEMPT_OUTCOMES, DROP_REASONS
 from gateway.upstream.outcome import Kind
 from gateway.web.ports import RefusalReason
 from gateway.webhooks.store import queue_stats

@@ -1,5 +1,7 @@
 """HTTP/1.1 connections with bounds: what is too long, too much, too slow or malformed is refused and closed.
 
+The limits of heads and bodies are here, also those of the fast path and of HTTP/2.
+
 Twisted's channel parses; this one sets the limits, and answers where Twisted would only close.
 
     request line ─414─► header fields ─431─► framing and Host ─400─► length ─413─► body ─413─► request

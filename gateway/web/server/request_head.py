@@ -1,4 +1,4 @@
-"""The head of a simple request, parsed by llhttp; every other head is left to the Klein path."""
+"""Parse the head of a simple request by llhttp; every other head, and its limits (``http1``), is left to Klein."""
 
 import httptools
 

@@ -1,7 +1,7 @@
 """The metrics of the exporter."""
 
-from gateway.telemetry.deliveries import ATTEMPT_OUTCOMES, OTHER
 from gateway.telemetry.series import Counter, Family, Gauge, Histogram
+from gateway.telemetry.webhook_metrics import ATTEMPT_OUTCOMES, OTHER
 
 REASONS = ("memory", "spool_full", "too_large", "unwanted")
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds; a call may take ten
