@@ -168,7 +168,7 @@ def test_workers_that_cannot_listen_end_the_start(gateway_process: Start, config
     gateway._spawn()  # ``start`` would try again with other ports
     eventually(lambda: gateway.returncode is not None, gateway.logs)
     assert 1 == gateway.returncode
-    assert 1 == gateway.logs().count("not started: port")
+    assert 1 == gateway.logs().count("not started: http.port: port")
     assert "Traceback" not in gateway.logs()
 
 
