@@ -53,7 +53,7 @@ class User:
                 clean, text = _settle(clean)
                 break
         self.values: Final[Mapping[str, Attribute]] = clean  # for this room; a proxy costs time at each look-up
-        self.text: Final[Mapping[str, str]] = clean if text is None else text  # type: ignore[assignment]
+        self.text: Final[Mapping[str, str]] = clean if text is None else text  # type: ignore[assignment]  # all texts
         self.present: Final = present  # False only for MISSING_USER
         self._hash: int | None = None
         self._numbers: dict[str, float | None] | None = None
