@@ -1,4 +1,4 @@
-"""What a start needs besides valid settings: certificates, ports, the outbox, the exporter's file.
+"""What a start needs besides valid settings: certificates, ports, the outbox, the exporter's file, local configs.
 
 Nothing is created or changed, so that ``check`` may run as root beside the gateway of a systemd unit.
 Where a gateway already runs with these settings, its ports and locks are taken as they should be.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.settings import Problem, Settings
 
 EVERY_IPV4 = "0.0.0.0"  # noqa: S104 - the operator configured every address
+SHOWN_FAULTS = 10  # of each local file
 ANSWER_SECONDS = 1.0  # for a running gateway to answer on its diagnostics port
 
 
@@ -37,17 +38,36 @@ def start_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[P
 
 
 def start_warnings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield why a gateway with these settings would start, but serve nothing while its upstream is down."""
+    """Yield why a gateway with these settings would start, but not serve all flags at all times."""
     from gateway.settings import Problem
+
+    for option, text in (*_config_cache(settings, environ), *_local_files(settings)):
+        yield Problem(path=option, text=text)
+
+
+def _config_cache(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     from gateway.storage import config_cache_path
 
     if not settings.cache.file.enabled or all(sdk.offline.enabled for sdk in settings.sdks.values()):
         return
     path = config_cache_path(settings.cache.file.path, environ, Path.home())
     if path is None:
-        yield Problem(path="cache.file.path", text="there is no state directory in which configs could be kept; set it")
+        yield "cache.file.path", "there is no state directory in which configs could be kept; set it"
     elif refusal := _write_refusal(path / "config"):
-        yield Problem(path="cache.file.path", text=f"{path} cannot be written, so no config is kept: {refusal}")
+        yield "cache.file.path", f"{path} cannot be written, so no config is kept: {refusal}"
+
+
+def _local_files(settings: Settings) -> Iterator[tuple[str, str]]:
+    from gateway.upstream import file_faults
+
+    for sdk_id, sdk in settings.sdks.items():
+        path = sdk.offline.local.file_path if sdk.offline.enabled else ""
+        if path:
+            option = f"sdks.{sdk_id}.offline.local.file_path"
+            faults = file_faults(path, settings.upstream.max_bytes)
+            yield from ((option, f"{path}: {fault}") for fault in faults[:SHOWN_FAULTS])
+            if len(faults) > SHOWN_FAULTS:
+                yield option, f"{path}: {len(faults) - SHOWN_FAULTS} more flags fail"
 
 
 def _certificates(settings: Settings) -> Iterator[tuple[str, str]]:

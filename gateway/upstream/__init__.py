@@ -8,6 +8,7 @@ Only immutable Snapshots leave this room; a failing upstream leaves the last goo
 
 from gateway.upstream.config_guard import CheckedConfig
 from gateway.upstream.file_cache import FileCache
+from gateway.upstream.file_source import file_faults
 from gateway.upstream.outcome import Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
@@ -18,4 +19,5 @@ __all__ = (
     "Refreshed",
     "Registry",
     "Sdk",
+    "file_faults",
 )

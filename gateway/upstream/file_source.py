@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred, succeed
 
 from gateway.deferreds import Timer
+from gateway.flags import ConfigError, find_failing_flags, load
 from gateway.logger import component_logger
 from gateway.upstream.inotify import InotifyWatch, OnEvent, open_watch
 from gateway.upstream.outcome import (
@@ -151,6 +152,18 @@ def read(path: str, limit: int) -> Outcome:
     if body is None:
         return Failed(Kind.TOO_LARGE, "the file is larger than upstream.max_bytes")
     return Fetched(body, etag_of(body))
+
+
+def file_faults(path: str, limit: int) -> list[str]:
+    """Return why the file cannot be served, or one text for each of its flags that fails; reads the file, blocks."""
+    outcome = read(path, limit)
+    if not isinstance(outcome, Fetched):
+        return [f"nothing would be served: {outcome.reason}"]
+    try:
+        snapshot = load(outcome.body, outcome.etag)
+    except ConfigError as error:
+        return [f"nothing would be served: {error}"]
+    return [f"the flag '{key}' fails: {fault}" for key, fault in find_failing_flags(snapshot, None, {}).items()]
 
 
 def _read_all(descriptor: int, limit: int) -> bytes | None:

@@ -55,9 +55,42 @@ def test_a_directory_for_configs_that_cannot_be_written_is_a_warning(runner, tmp
     result = runner.invoke(main, ["check", "-c", str(tmp_path / "flaggateway.yml"), "--json"])
     text = f"{tmp_path}/file/configs cannot be written, so no config is kept: {tmp_path}/file is not a directory"
     assert {"cache.file.path": text} == {each["path"]: each["text"] for each in json.loads(result.stdout)["warnings"]}
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"p": {}, "f": {}}')
     local = {"key": "k", "offline": {"enabled": True, "local": {"file_path": str(tmp_path / "config.json")}}}
     assert (0, {}) == check(None, None, "--strict", cache=cache, sdks={"shop": local})
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b'{"f": {"a": }', "nothing would be served: the config JSON is not valid JSON at line 1, column 13"),
+        (b'{"p": null, "f": null}', "nothing would be served: "),
+        (b'{"f": {"a": {"t": 0, "v": {"s": "x"}}}}', "the flag 'a' fails: "),
+        (None, "nothing would be served: the path is not that of a regular file"),
+    ],
+)
+def test_a_local_file_that_cannot_be_served_is_a_warning(runner, tmp_path, check, content, fault):
+    """The gateway starts, because a corrected file takes effect at once; the operator should see it before."""
+    path = tmp_path / "flags.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    local = {"key": "k", "offline": {"enabled": True, "local": {"file_path": str(path)}}}
+    assert (0, {}) == check(sdks={"shop": local})
+    assert (1, {}) == check(None, None, "--strict", sdks={"shop": local})
+    result = runner.invoke(main, ["check", "-c", str(tmp_path / "flaggateway.yml"), "--json"])
+    ((option, text),) = {each["path"]: each["text"] for each in json.loads(result.stdout)["warnings"]}.items()
+    assert "sdks.shop.offline.local.file_path" == option
+    assert text.startswith(f"{path}: {fault}")
+
+
+def test_the_warnings_about_one_local_file_are_bounded(runner, tmp_path, check):
+    """Ten flags are named, the others counted."""
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps({"f": {f"flag{n}": {"t": 0, "v": {"s": "x"}} for n in range(25)}}))
+    check(sdks={"shop": {"key": "k", "offline": {"enabled": True, "local": {"file_path": str(path)}}}})
+    result = runner.invoke(main, ["check", "-c", str(tmp_path / "flaggateway.yml"), "--json"])
+    texts = [each["text"] for each in json.loads(result.stdout)["warnings"]]
+    assert 11 == len(texts)
+    assert f"{path}: 15 more flags fail" == texts[-1]
 
 
 def test_a_taken_port_is_a_problem_of_its_option(check, ports):
