@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 SIZE_LIMIT = 1024 * 1024  # bytes; systemd's own limit is of this order, a key has about 60
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# A quoted part, an escaped character, or plain text.
-_PART = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\\'"]+)""", re.DOTALL)
-# A line ends at a line feed that is neither quoted nor behind a backslash.
-_LINE = re.compile(r"""(?:'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^\n\\'"])*""", re.DOTALL)
+_BLANK_OR_COMMENT = re.compile(r"(?:\s|[#;][^\r\n]*)*")
+_ASSIGNED = re.compile(r"([^=\r\n]*)(=?)")
+# Quotes count at the beginning of a value only: in NAME={"a": "b"} they are part of it.
+_QUOTED = re.compile(r"""[ \t]*(?:'([^']*)'|"((?:[^"\\]|\\.)*)")""", re.DOTALL)
+_PLAIN = re.compile(r"[ \t]*((?:[^\r\n\\]|\\.)*)", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)|[ \t]+\Z", re.DOTALL)  # white space at the end counts only if it is escaped
+_ESCAPED_IN_QUOTES = re.compile(r'\\(["\\$`\n])')  # a backslash before another character stays
 
 
 class EnvironmentFileError(ValueError):
@@ -44,31 +47,33 @@ def parse_environment(text: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     start = 0
-    while start < len(text):
-        line = text[start : text.find("\n", start) if "\n" in text[start:] else len(text)]
-        if not line.strip() or line.lstrip()[0] in "#;":
-            start += len(line) + 1
-            continue
-        match = _LINE.match(text, start)
-        assert match is not None
+    while (start := _end(_BLANK_OR_COMMENT, text, start)) < len(text):
         number = text.count("\n", 0, start) + 1
-        end = match.end()
-        if end < len(text) and text[end] != "\n":
-            raise EnvironmentFileError(f"line {number}: a quote is not closed")
-        name, separator, value = match.group().partition("=")
-        if not separator or not _NAME.fullmatch(name.strip()):
+        assigned = _ASSIGNED.match(text, start)
+        assert assigned is not None
+        name = assigned[1].strip()
+        if not assigned[2] or not _NAME.fullmatch(name):
             raise EnvironmentFileError(f"line {number}: not of the form NAME=value")
-        found[name.strip()] = _value(value.strip())
-        start = end + 1
+        parts = []
+        start = assigned.end()
+        while quoted := _QUOTED.match(text, start):
+            single, double = quoted.groups()
+            parts.append(_ESCAPED_IN_QUOTES.sub(_unescaped, double) if single is None else single)
+            start = quoted.end()
+        plain = _PLAIN.match(text, start)
+        assert plain is not None
+        if plain[1].startswith(("'", '"')):
+            raise EnvironmentFileError(f"line {number}: a quote is not closed")
+        found[name] = "".join(parts) + _ESCAPED.sub(_unescaped, plain[1])
+        start = plain.end()
     return found
 
 
-def _value(text: str) -> str:
-    parts = []
-    for single, double, escaped, plain in _PART.findall(text):
-        if double:
-            # Inside double quotes a backslash escapes only these characters and the end of the line.
-            parts.append(re.sub(r'\\(["\\$`])|\\\n', lambda match: match[1] or "", double))
-        else:
-            parts.append(single or plain or ("" if escaped == "\n" else escaped))
-    return "".join(parts)
+def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    match = pattern.match(text, start)
+    return match.end() if match else start
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """Return the character behind the backslash; an escaped end of the line is left out."""
+    return "" if match[1] in {None, "\n"} else match[1]

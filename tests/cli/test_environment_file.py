@@ -9,6 +9,13 @@ CASES = {
     "comments and blank lines": ("# a comment\n\n; another\n  A=1\n", {"A": "1"}),
     "the last of two counts": ("A=1\nA=2\n", {"A": "2"}),
     "quotes": ("A='x y'\nB=\"x 'y'\"\nC='{\"shop\":\"key\"}'\n", {"A": "x y", "B": "x 'y'", "C": '{"shop":"key"}'}),
+    "quotes inside a value": (
+        'A={"shop":"key"}\nB=don\'t\nC=a "b"\n',
+        {"A": '{"shop":"key"}', "B": "don't", "C": 'a "b"'},
+    ),
+    "several quoted parts": ("A='x' \"y\"z'\n", {"A": "xyz'"}),
+    "a character behind quotes": ("A='x'y z\n", {"A": "xy z"}),
+    "escaped white space at the end": ("A=x\\  \nB=1\r\n", {"A": "x ", "B": "1"}),
     "a quoted line feed": ('A="one\ntwo"\nB=3\n', {"A": "one\ntwo", "B": "3"}),
     "a continued line": ("A=one\\\ntwo\nB=3\n", {"A": "onetwo", "B": "3"}),
     "escapes": ('A=a\\ b\nB="a\\"b\\\\c"\nC="a\\nb"\n', {"A": "a b", "B": 'a"b\\c', "C": "a\\nb"}),
