@@ -135,7 +135,7 @@ class FileSource:
             self._wake()
 
 
-def read(path: str, limit: int) -> Outcome:
+def read(path: str, limit: int) -> Fetched | Failed:
     """Read the whole file, at most ``limit`` bytes; blocks, but never waits for the writer of a pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -157,7 +157,7 @@ def read(path: str, limit: int) -> Outcome:
 def file_faults(path: str, limit: int) -> list[str]:
     """Return why the file cannot be served, or one text for each of its flags that fails; reads the file, blocks."""
     outcome = read(path, limit)
-    if not isinstance(outcome, Fetched):
+    if isinstance(outcome, Failed):
         return [f"nothing would be served: {outcome.reason}"]
     try:
         snapshot = load(outcome.body, outcome.etag)
