@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from hashlib import sha1, sha256
 from operator import getitem, itemgetter
 from typing import TYPE_CHECKING
 
 from gateway.flags.conditions.match import EvaluationFailure
+from gateway.flags.digests import sha1, sha256
 from gateway.flags.forms import HashedForm, PercentageForm, SegmentForm
 from gateway.flags.percentage import first_words
 from gateway.flags.result import Result
@@ -75,7 +75,7 @@ def _by_percentage(forms: Sequence[PercentageForm]) -> EvaluateMany:
         if text is None or not user.present:
             return skipped
         data = text.encode()
-        hashed = b"".join([sha1(prefix + data, usedforsecurity=False).digest() for prefix in prefixes])
+        hashed = b"".join([sha1(prefix + data).digest() for prefix in prefixes])
         buckets = [(word >> 4) % 100 for word in words(hashed)]  # the same as ``percentage.bucket``
         return list(map(getitem, tables, buckets))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha1
 from struct import Struct
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.flags.conditions.match import failing
 from gateway.flags.definition import Fault, PercentageOption, ServedValue
+from gateway.flags.digests import sha1
 from gateway.flags.result import Result
 from gateway.flags.user import User
 
@@ -38,7 +38,7 @@ def bucket(key: bytes, text: str) -> int:
 
     ConfigCat's rule: the first 7 hex digits of SHA-1(key + text) as a number, modulo 100.
     """
-    number: int = FIRST_WORD(sha1(key + text.encode(), usedforsecurity=False).digest())[0]
+    number: int = FIRST_WORD(sha1(key + text.encode()).digest())[0]
     return (number >> 4) % 100  # the first 7 hex digits
 
 

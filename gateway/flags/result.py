@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Final
 
+from gateway.flags.digests import sha256
 from gateway.flags.encoding import Value, encode_value
 from gateway.text import json_string
 
@@ -19,7 +19,7 @@ def fingerprint_of(item: bytes) -> int:
     The fingerprint of a set is the sum of those of its items modulo 2**64: independent of the order, and updated by one
     subtraction and one addition. Equal sets have equal fingerprints on every node.
     """
-    return int.from_bytes(sha256(item, usedforsecurity=False).digest()[:FINGERPRINT_BYTES], "big")
+    return int.from_bytes(sha256(item).digest()[:FINGERPRINT_BYTES], "big")
 
 
 def fingerprint_text(fingerprint: int) -> str:

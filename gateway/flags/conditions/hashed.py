@@ -6,13 +6,13 @@ Each function takes the attribute's name, the operand and the parameters, and re
 from __future__ import annotations
 
 from binascii import unhexlify
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import attrs
 
 from gateway.flags.coercion import SPACES
 from gateway.flags.conditions.match import Match, MatchParameters, failing_for_users
+from gateway.flags.digests import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
