@@ -17,6 +17,7 @@ help:
 	@echo "make test         run linters, type checks, import rules and all tests"
 	@echo "make nightly      run property tests with many more examples, webhook and exporter tests with many more faults"
 	@echo "make bench        measure against a plain Klein program (about seven minutes) and rewrite docs/benchmarks"
+	@echo "                  beside another program: make bench PEER_CMD='…{config}…{port}…' (bench/servers.py)"
 	@echo "make bench-quick  measure only the main rows (about a minute)"
 	@echo "make bench-compare BASE=v0.1  processor time of this checkout beside another revision (about four minutes)"
 	@echo "make soak         test streams under churn, faults and kills for MINUTES=10"
@@ -101,6 +102,8 @@ clean:
 
 .PHONY: bench bench-quick bench-compare soak
 BASE ?= HEAD
+PEER_CMD ?=
+export PEER_CMD
 MINUTES ?= 10
 
 bench: .venv/installed

@@ -1,7 +1,17 @@
-"""Configs and users for the benchmark: a realistic mix of flags, generated from a fixed seed.
+"""Configs and users for the benchmark: three mixes of flags, generated from a fixed seed.
 
-Of every ten flags, three have no rules, two have a one-of rule, one a hashed rule, two percentage options,
-one a rule on a segment and one a prerequisite.
+| of every ten flags                      | light | usual | heavy |
+| --------------------------------------- | ----: | ----: | ----: |
+| no rules                                |     7 |     3 |     3 |
+| a one-of rule on the country            |     3 |     2 |     2 |
+| percentage options                      |       |     2 |     2 |
+| a hashed rule on the identifier         |       |     1 |     1 |
+| a rule on one of three segments         |       |     1 |       |
+| a rule on a segment of e-mail addresses |       |       |     1 |
+| a prerequisite without rules            |       |     1 |       |
+| a prerequisite with a hashed rule       |       |       |     1 |
+
+In the heavy mix half of the flags read attributes that every user has alone, so that users share less work.
 """
 
 from __future__ import annotations
@@ -9,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 SALT = "YmVuY2htYXJr"
@@ -31,8 +42,24 @@ def hashed(value: str, key: str) -> str:
     return hashlib.sha256(f"{value}{SALT}{key}".encode()).hexdigest()
 
 
-def flag(number: int, key: str, chance: random.Random) -> dict[str, Any]:
-    """Return flag ``number`` of the mix."""
+def light(number: int, _key: str, chance: random.Random) -> dict[str, Any]:
+    """Return flag ``number`` of the light mix."""
+    if number % 10 < 7:
+        return {"t": 0, **served(chance.random() < 0.5)}
+    return rule({"u": {"a": "Country", "c": 0, "l": chance.sample(COUNTRIES, 4)}})
+
+
+def heavy(number: int, key: str, chance: random.Random) -> dict[str, Any]:
+    """Return flag ``number`` of the heavy mix."""
+    if number % 10 == 8:
+        return rule({"s": {"s": 2, "c": 0}})
+    if number % 10 == 9:
+        return rule({"p": {"f": f"flag{number - 4:05}", "c": 0, "v": {"b": True}}})
+    return usual(number, key, chance)
+
+
+def usual(number: int, key: str, chance: random.Random) -> dict[str, Any]:
+    """Return flag ``number`` of the usual mix."""
     kind = number % 10
     if kind < 3:
         return {"t": 0, **served(chance.random() < 0.5)}
@@ -49,10 +76,13 @@ def flag(number: int, key: str, chance: random.Random) -> dict[str, Any]:
     return rule({"p": {"f": f"flag{number - 9:05}", "c": 0, "v": {"b": True}}})
 
 
-def config(count: int, **edits: dict[str, Any]) -> bytes:
+Mix = Callable[[int, str, random.Random], dict[str, Any]]
+
+
+def config(count: int, mix: Mix = usual, **edits: dict[str, Any]) -> bytes:
     """Return a config JSON of ``count`` flags; ``edits`` replaces or adds flags by key."""
     chance = random.Random(4711)
-    flags = {f"flag{number:05}": flag(number, f"flag{number:05}", chance) for number in range(count)}
+    flags = {f"flag{number:05}": mix(number, f"flag{number:05}", chance) for number in range(count)}
     segments = [
         {"n": "europe", "r": [{"a": "Country", "c": 0, "l": ["DE", "FR", "SE", "PL", "ES", "IT", "NL"]}]},
         {"n": "paying", "r": [{"a": "Plan", "c": 0, "l": ["business", "enterprise"]}]},

@@ -51,7 +51,7 @@ def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
                     one.add(kind, arrived)
                     taken.append({"server": kind, "off": before, "on": rate, "arrived": arrived})
                 many.add(kind, _exported(on, receiver, "eval-all", 2 * plan.seconds, paced=True)[1])
-        plan.log("  ".join(cost.cells()[:6]))
+        plan.log(cost.progress())
     return [cost, one, many]
 
 

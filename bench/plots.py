@@ -6,12 +6,12 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from bench.servers import BASELINE, ONE, TWO
+from bench.servers import BASELINE, ONE, PEER, TWO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COLOURS = {BASELINE: "#8a8f98", ONE: "#2f7ed8", TWO: "#e07b39"}
+COLOURS = {BASELINE: "#8a8f98", ONE: "#2f7ed8", TWO: "#e07b39", PEER: "#7a5cc4"}
 WIDTH, LEFT, TOP, BOTTOM = 720, 190, 40, 46
 FONT = 'font-family="sans-serif" font-size="12" fill="#777"'
 

@@ -1,7 +1,5 @@
 """The report of a run: JSON, a Markdown page and its plots in docs/benchmarks/."""
 
-# ruff: noqa: RUF001  (mathematical signs are part of the printed table)
-
 from __future__ import annotations
 
 import json
@@ -26,6 +24,8 @@ METHOD = """\
 * Requests come from `wrk` with 2 threads and 64 connections, each request for another user; streams come from
   [bench/readers.py](../../bench/readers.py), each an evaluate-all stream of another user.
 * A change replaces the server's config file and requests a refresh; times start when the refresh is sent.
+* Targets of requests are on processor time, which depends less on other programs on the machine than a rate.
+* [bench/configs.py](../../bench/configs.py) describes the mixes of flags; a row that names none has the usual one.
 * Memory is resident memory, processor time is user and system time; both are sums over the server's processes.
 """
 
@@ -37,10 +37,10 @@ def write(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str], raw:
     (FOLDER / "results.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     for name, drawing in _plots(rows, raw).items():
         (FOLDER / f"{name}.svg").write_text(drawing, "utf-8")
-    (FOLDER / "README.md").write_text(_page(rows, sizes, facts, raw), "utf-8")
+    (FOLDER / "README.md").write_text(_page(rows, sizes, facts), "utf-8")
 
 
-def _page(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str], raw: dict[str, Any]) -> str:
+def _page(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str]) -> str:
     goals = [row for row in rows if row.goals]
     counts = {verdict: sum(row.verdict().startswith(verdict) for row in goals) for verdict in ("reached", "missed")}
     parts = [
@@ -52,8 +52,6 @@ def _page(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str], raw:
         "## Notes on rows\n\n" + "\n".join(f"* {row.name}: {row.note}" for row in rows if row.note),
         "## Plots",
         "\n\n".join(f"![{name}]({name}.svg)" for name in ("requests", "flags", "push", "memory")),
-        "## Processor time per request\n\nThis depends less on other programs on the machine than requests per second.",
-        _processor(raw),
         "## Other sizes",
         _table(sizes),
     ]
@@ -67,18 +65,6 @@ def _table(rows: Sequence[Row]) -> str:
 def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = ["---"] + ["---:"] * (len(head) - 1)
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
-
-
-def _processor(raw: dict[str, Any]) -> str:
-    taken: dict[str, dict[str, list[float]]] = {}
-    for one in raw.get("requests", ()):
-        taken.setdefault(one["route"], {}).setdefault(one["server"], []).append(one["cpu_us"])
-    lines = []
-    for route, servers in taken.items():
-        cells = [f"{min(servers[kind]):,.0f}" if kind in servers else "–" for kind in KINDS]
-        ratio = f"{min(servers[KINDS[0]]) / min(servers[KINDS[1]]):.3g} ×"
-        lines.append([route, *cells, ratio])
-    return _markdown(("route", *(f"{kind}, µs" for kind in KINDS), "baseline ÷ 1 worker"), lines)
 
 
 def _plots(rows: Sequence[Row], raw: dict[str, Any]) -> dict[str, str]:

@@ -39,14 +39,14 @@ class Goal:
         return figure >= self.bound if self.sense == "≥" else figure <= self.bound
 
 
-def times(one: float, two: float | None = None) -> list[Goal]:
-    """Return goals: at least these multiples of the baseline, with 1 and with 2 workers."""
-    return [Goal(ONE, "≥", one, True)] + ([Goal(TWO, "≥", two, True)] if two else [])
-
-
 def share(bound: float) -> list[Goal]:
     """Return a goal: at most this share of the baseline's figure."""
     return [Goal(ONE, "≤", bound, True)]
+
+
+def cost(one: float, two: float | None = None) -> list[Goal]:
+    """Return goals: at most the baseline's processor time divided by this, with 1 and with 2 workers."""
+    return [Goal(ONE, "≤", 1 / one, True)] + ([Goal(TWO, "≤", 1 / two, True)] if two else [])
 
 
 def most(bound: float, kind: str = ONE) -> list[Goal]:
@@ -89,11 +89,15 @@ class Row:
         return "reached"
 
     def cells(self) -> list[str]:
-        """Return the texts of the row: name, three figures, two ratios, goal, verdict."""
+        """Return the texts of the row: name, the figure of each server, two ratios, goal, verdict."""
         figures = [number(self.figure(kind)) for kind in KINDS]
-        ratios = ["–" if (found := self.ratio(kind)) is None else f"{found:.3g} ×" for kind in KINDS[1:]]
+        ratios = ["–" if (found := self.ratio(kind)) is None else f"{found:.3g} ×" for kind in (ONE, TWO)]
         goal = ", ".join(goal.text() for goal in self.goals) or "–"
         return [f"{self.name}, {self.unit}" if self.unit else self.name, *figures, *ratios, goal, self.verdict()]
+
+    def progress(self) -> str:
+        """Return the name and the numbers for one line of progress."""
+        return "  ".join(self.cells()[: NUMBERS + 1])
 
     def plain(self) -> dict[str, Any]:
         """Return the row for the JSON file."""
@@ -101,7 +105,7 @@ class Row:
             "name": self.name,
             "unit": self.unit,
             "figures": {kind: self.figure(kind) for kind in KINDS},
-            "ratios": {kind: self.ratio(kind) for kind in KINDS[1:]},
+            "ratios": {kind: self.ratio(kind) for kind in (ONE, TWO)},
             "goals": [goal.text() for goal in self.goals],
             "verdict": self.verdict(),
             "samples": self.samples,
@@ -110,6 +114,7 @@ class Row:
 
 
 HEAD = ("row", *KINDS, "ratio 1", "ratio 2", "target", "verdict")
+NUMBERS = len(KINDS) + 2  # columns of figures and ratios
 
 
 def number(value: float | None) -> str:
@@ -126,8 +131,8 @@ def table(rows: Sequence[Row]) -> str:
     text = []
     for line in lines:
         cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:6], widths[1:6], strict=True)]
-        cells += [cell.ljust(width) for cell, width in zip(line[6:], widths[6:], strict=True)]
+        cells += [cell.rjust(width) for cell, width in zip(line[1 : NUMBERS + 1], widths[1 : NUMBERS + 1], strict=True)]
+        cells += [cell.ljust(width) for cell, width in zip(line[NUMBERS + 1 :], widths[NUMBERS + 1 :], strict=True)]
         text.append("  ".join(cells).rstrip())
     text.insert(1, "-" * max(len(line) for line in text))
     return "\n".join(text)

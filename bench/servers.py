@@ -1,4 +1,9 @@
-"""The measured servers as processes: the baseline, and the gateway with one and two workers."""
+"""The measured servers as processes: the baseline, the gateway with one and two workers, and a peer.
+
+The peer is another program with the routes of ConfigCat Proxy, started with the command in ``PEER_CMD``.  In it,
+``{config}`` stands for the file with the config JSON, which it must serve as the SDK ``sdk1`` and read again at
+``POST /api/sdk1/refresh``, and ``{port}`` for its port on loopback.
+"""
 
 # ruff: noqa: TID251  (this process has no reactor)
 
@@ -7,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -21,8 +27,9 @@ from bench import machine
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0  # enough for a config of 5,000 flags on a busy machine
 TOKEN = "bench"  # refresh requests with this token are not limited in rate
-BASELINE, ONE, TWO = "baseline", "1 worker", "2 workers"
-KINDS = (BASELINE, ONE, TWO)
+BASELINE, ONE, TWO, PEER = "baseline", "1 worker", "2 workers", "peer"
+PEER_COMMAND = os.environ.get("PEER_CMD", "")
+KINDS = (BASELINE, ONE, TWO, *([PEER] if PEER_COMMAND else []))
 
 
 def free_port() -> int:
@@ -65,10 +72,10 @@ class Server:
             self._wait()
         except BaseException as error:
             self.stop()
-            if self.kind != TWO or not isinstance(error, RuntimeError):
+            if self.kind not in {TWO, PEER} or not isinstance(error, RuntimeError):
                 raise
             self.available = False
-            print(f"2 workers: {str(error).splitlines()[-1]}", file=sys.stderr)
+            print(f"{self.kind}: {str(error).splitlines()[-1]}", file=sys.stderr)
         else:
             if self.kind == TWO and len(self.family()) < 3:  # the option exists but has no effect
                 self.available = False
@@ -111,6 +118,9 @@ class Server:
         fresh.replace(self.file)
 
     def _command(self) -> list[str]:
+        if self.kind == PEER:
+            values = {"config": shlex.quote(str(self.file)), "port": str(self.port)}
+            return ["/bin/sh", "-c", "exec " + PEER_COMMAND.format_map(values)]
         if self.kind == BASELINE:
             return [sys.executable, "-m", "bench.baseline", str(self.port), str(self.file)]
         api = {"auth_headers": {"X-Auth": TOKEN}} if self._guarded else {}
@@ -130,7 +140,8 @@ class Server:
         return [sys.executable, str(twistd), *options]
 
     def _wait(self) -> None:
-        port, path = (self.port, "/empty") if self.kind == BASELINE else (self.diag_port, "/readyz")
+        port, path = (self.diag_port, "/readyz") if self.kind in {ONE, TWO} else (self.port, "/empty")
+        answers = {200, 404} if self.kind == PEER else {200}
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             assert self._process is not None
@@ -139,7 +150,7 @@ class Server:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
                 client.request("GET", path)
-                if client.getresponse().status == 200:
+                if client.getresponse().status in answers:
                     client.close()
                     return
             time.sleep(0.05)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench import configs
 from bench.readers import Push, Readers, request
-from bench.rows import Row, most, share, times
-from bench.servers import BASELINE, KINDS, ROOT, Server
+from bench.rows import Row, cost, most, share
+from bench.servers import BASELINE, KINDS, ONE, ROOT, TWO, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,8 @@ class StreamRows:
     def __init__(self, count: int) -> None:
         each = f"{count:,} users"
         self.memory = Row(f"memory per idle stream, {each}", "KB", most(3.0) + share(0.25))
-        self.opened = Row("streams accepted", "1/s", times(2))
+        self.opened = Row("streams accepted", "1/s")
+        self.opening = Row("stream accepted", "µs of processor time", cost(2, 2))
         self.sent = Row("change for 10 % of users: bytes sent", "MB", share(0.11))
         self.some = Row("change for 10 % of users: last client updated", "ms", share(0.1))
         self.work = Row("change for 10 % of users: server CPU", "ms", share(1 / 15))
@@ -54,7 +55,8 @@ class StreamRows:
 
     def every(self) -> list[Row]:
         return [
-            self.memory, self.opened, self.sent, self.some, self.work, self.all, self.all_work, self.probed, self.idle
+            self.memory, self.opened, self.opening, self.sent, self.some, self.work, self.all, self.all_work,
+            self.probed, self.idle,
         ]  # fmt: skip
 
 
@@ -66,8 +68,8 @@ def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
             with Server(kind, home, edited(FLAGS, 0, 0), guarded=True) as server:
                 if server.available:
                     _one(plan, server, rows, last=number == plan.passes - 1)
-        plan.log("  ".join(rows.some.cells()[:6]))
-        plan.log("  ".join(rows.all.cells()[:6]))
+        plan.log(rows.some.progress())
+        plan.log(rows.all.progress())
     raw["pushes"] = rows.pushes
     return [row for row in rows.every() if row.samples]
 
@@ -75,12 +77,13 @@ def measure(plan: Plan, home: Path, raw: dict[str, Any]) -> list[Row]:
 def _one(plan: Plan, server: Server, rows: StreamRows, *, last: bool) -> None:
     count = plan.streams
     with Readers(server.port) as readers:
-        before = server.resident()
+        before, used = server.resident(), server.processor()
         seconds, _ = readers.open(tenth(count))
+        rows.opening.add(server.kind, (server.processor() - used) / count * 1e6)
         readers.settle(1.0)
         rows.memory.add(server.kind, (server.resident() - before) / count / 1024)
         rows.opened.add(server.kind, count / seconds)
-        if last and server.kind != BASELINE and not plan.quick:
+        if last and server.kind in {ONE, TWO} and not plan.quick:
             rows.idle.add(server.kind, _idle(server, readers))
         version = 0
         for _ in range(plan.pushes):
@@ -98,7 +101,7 @@ def _one(plan: Plan, server: Server, rows: StreamRows, *, last: bool) -> None:
             rows.all.add(server.kind, push.last)
             rows.all_work.add(server.kind, work * 1e3)
             rows.pushes.append({"change": "all", "server": server.kind, "delays": push.delays[:: count // 400]})
-        if last and server.kind != BASELINE:
+        if last and server.kind in {ONE, TWO}:
             rows.probed.add(server.kind, _probed(server, readers, count, version))
 
 

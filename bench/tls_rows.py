@@ -49,5 +49,5 @@ def measure(plan: Plan, home: Path) -> list[Row]:
                 for number in range(3):
                     config = edited(100, number + 1, 0)
                     pushed.add(kind, readers.push(lambda: server.put(config), STREAMS).last)  # noqa: B023
-        plan.log("  ".join(opened.cells()[:6]))
+        plan.log(opened.progress())
     return [memory, opened, pushed]
