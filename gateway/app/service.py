@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import random
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -40,12 +39,14 @@ from gateway.telemetry import (
     HealthWarnings,
     LagMonitor,
     LogLevels,
+    LogWriter,
     Metrics,
     ProcessStatus,
     Readiness,
     SdkState,
     Status,
     SystemdNotifier,
+    dropped_line,
     log_observer,
     make_diagnostics_site,
     open_log_file,
@@ -85,7 +86,9 @@ class Gateway(Service):
         # A pool of its own, so that a disk that hangs under the cache does not hold up local config files.
         self._cache_threads = ThreadPool(0, 1, name="configs")
         self._levels = LogLevels.from_settings(settings)
+        self._log_writer = LogWriter(lambda count: dropped_line(settings.log.format, count))
         self._metrics = Metrics(reactor.seconds, __version__)
+        self._metrics.take_dropped_lines_from(self._log_writer.take_dropped)
         self._process_status = ProcessStatus(__version__, time.time(), lambda: self._server.stream_count)
         self._status = Status(reactor.seconds, self._process_status)
         host = socket.gethostname()
@@ -136,7 +139,7 @@ class Gateway(Service):
     def setServiceParent(self, parent: Any) -> None:
         """Join the application, and give it our log format."""
         if hasattr(parent, "setComponent"):
-            observer = log_observer(self._settings.log.format, self._levels, sys.stdout)
+            observer = log_observer(self._settings.log.format, self._levels, self._log_writer.put)
             parent.setComponent(ILogObserver, observer)
         super().setServiceParent(parent)
 
@@ -144,7 +147,10 @@ class Gateway(Service):
         """Open everything; on failure log one line and exit with status 1."""
         super().startService()
         settings = self._settings
-        open_log_file(self._log_file)
+        try:
+            open_log_file(self._log_file)
+        finally:
+            self._log_writer.start()  # not earlier: twistd has forked before
         _report("flaggateway {version} starting", version=__version__)
         reload = self._reload()
         catch_signals(
@@ -191,9 +197,13 @@ class Gateway(Service):
             self._reactor.callLater(CUT_SECONDS, self._cut_over.callback, None)
 
     def _reopen_log(self) -> None:
-        """Go on in a new log file, in every process."""
-        if reopen_log_file(self._log_file):
-            self._server.log_to(self._log_file)
+        """Go on in a new log file, in every process; in the writer's thread, since a disk may hang."""
+
+        def reopen() -> None:
+            if reopen_log_file(self._log_file):
+                self._reactor.callFromThread(self._server.log_to, self._log_file)
+
+        self._log_writer.call(reopen)
 
     def stopService(self) -> Deferred[None]:
         """Drain: no new connections, streams ended over the drain window, requests in flight answered, then close."""
@@ -217,6 +227,7 @@ class Gateway(Service):
         self._cache_threads.stop()
         self._notifier.stop_watchdog()
         _report("shutdown complete")
+        self._log_writer.flush()  # also at exit, which a failed start of a worker cuts short
 
     async def _unless_cut(self, step: Deferred[Any]) -> None:
         """Wait until ``step`` has ended; after a second stop signal for at most ``CUT_SECONDS``."""

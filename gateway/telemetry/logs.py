@@ -1,6 +1,6 @@
 """Log events as lines: text in the format of ConfigCat Proxy, or one JSON object each.
 
-    Logger ──► event ──► component and level ──► render ──► redact, escape ──► stream
+    Logger ──► event ──► component and level ──► render ──► redact, escape ──► LogWriter ──► standard output
 
 All levels go to one stream, as systemd and container runtimes expect, so that lines stay in order.
 """
@@ -8,6 +8,7 @@ All levels go to one stream, as systemd and container runtimes expect, so that l
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import time  # noqa: TID251 - Twisted sets the time of every other event in the same way
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -19,7 +20,7 @@ from gateway.telemetry.log_levels import component, level_of
 from gateway.text import iso, printable, redact
 
 if TYPE_CHECKING:
-    from typing import TextIO
+    from collections.abc import Callable
 
     from twisted.logger import LogEvent
 
@@ -44,23 +45,38 @@ _INTERNAL = frozenset({"format", "message", "time", "system", "isError", "failur
 _OWN = frozenset({"time", "level", "component", "message", "failure"})
 
 
-def log_observer(form: Literal["text", "json"], levels: LogLevels, stream: TextIO) -> ILogObserver:
-    """Return the observer for the application; it never raises, and writes whole lines.
+Form = Literal["text", "json"]
 
+
+def log_observer(form: Form, levels: LogLevels, write: Callable[[str], None], worker: int = 0) -> ILogObserver:
+    """Return the observer for the application; it never raises, and calls ``write`` with whole lines, without feeds.
+
+    ``worker`` is the number of this worker process, which JSON lines contain; 0 in the leading process.
     An event with ``report=True`` is written at any level, without a tag, as ConfigCat Proxy does at start and stop.
     ``levels`` may be changed by a reload.
     """
-    return LineObserver(_text if form == "text" else _json, levels, stream)
+    return LineObserver(_renderer(form), levels, write, _fields(worker))
+
+
+def dropped_line(form: Form, count: int, worker: int = 0) -> str:
+    """Return the line that stands for ``count`` lines that were dropped."""
+    event = {
+        "log_time": time(),
+        "log_format": "{dropped} log lines were dropped here: the reader of the log, or its disk, was too slow",
+        "dropped": count,
+    }
+    return str(_renderer(form)({**event, **_fields(worker)}, "gateway", LogLevel.warn))
 
 
 @implementer(ILogObserver)
 class LineObserver:
     """Writes the events that ``levels`` allows."""
 
-    def __init__(self, render: Any, levels: LogLevels, stream: TextIO) -> None:
+    def __init__(self, render: Any, levels: LogLevels, write: Callable[[str], None], fields: dict[str, int]) -> None:
         self._render = render
         self._levels = levels
-        self._stream = stream
+        self._write = write
+        self._fields = fields
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event, or the name of the error if it cannot be rendered."""
@@ -69,14 +85,18 @@ class LineObserver:
             level = level_of(event)
             if not event.get("report") and not self._levels.allows(name, level):
                 return
-            line = self._render(event, name, level)
+            line = self._render({**event, **self._fields} if self._fields else event, name, level)
         except Exception as error:  # noqa: BLE001 - a log call must never break its caller
             line = f"a log event could not be rendered: {type(error).__name__}"
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            return  # the disk is full or the pipe is closed, so the failure cannot be logged either
+        self._write(line)
+
+
+def _renderer(form: Form) -> Callable[[LogEvent, str, Any], str]:
+    return _text if form == "text" else _json
+
+
+def _fields(worker: int) -> dict[str, int]:
+    return {"worker": worker} if worker else {}
 
 
 def _text(event: LogEvent, name: str, level: Any) -> str:

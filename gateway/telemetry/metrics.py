@@ -54,6 +54,7 @@ class Metrics:
 
     def __init__(self, now: Callable[[], float], version: str) -> None:
         self._now = now
+        self._take_dropped_lines: Callable[[], int] = lambda: 0
         self._flags: dict[str, dict[str | None, str]] = {}
         self._open: dict[str, int] = {}  # streams per SDK
         self._leaving: set[str] = set()  # removed SDKs whose last streams are closing
@@ -103,6 +104,7 @@ class Metrics:
         )
         self._lag = Histogram("flaggateway_reactor_lag_seconds", "Delay of a timer of one second.", (), LAG_BUCKETS)
         self._reloads = Counter("flaggateway_reloads", "Reloads of the settings.", ("outcome",))
+        self._dropped_lines = Counter("flaggateway_log_lines_dropped", "Log lines that were not written.", ())
         self._info = Gauge(
             "flaggateway_build_info", "1, with the versions as labels.", ("version", "python", "twisted")
         )
@@ -120,6 +122,7 @@ class Metrics:
         for reason in DROPS:
             self._dropped.add((reason,), 0)
         self._lag.series(())
+        self._dropped_lines.add((), 0)
 
     def _register(self) -> CollectorRegistry:
         registry = CollectorRegistry()
@@ -129,6 +132,7 @@ class Metrics:
                     self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
                     self._fetch_seconds, self._changes, self._ages, self._stale, self._flag_count, self._failing_flags,
                     self._held, self._refused, self._dropped, self._push_seconds, self._lag, self._reloads, self._info,
+                    self._dropped_lines,
                     *self.deliveries.families, *self.evaluations.families,
                 )
             )
@@ -241,8 +245,17 @@ class Metrics:
         """Note how late a timer fired."""
         self._lag.series(()).observe(seconds)
 
+    def log_lines_dropped(self, count: int) -> None:
+        """Count log lines that were dropped."""
+        self._dropped_lines.add((), count)
+
+    def take_dropped_lines_from(self, take: Callable[[], int]) -> None:
+        """At each ``render`` count the lines that ``take()`` returns: those that were dropped since its last call."""
+        self._take_dropped_lines = take
+
     def render(self) -> bytes:
         """Return all series in Prometheus' text format 0.0.4."""
+        self.log_lines_dropped(self._take_dropped_lines())
         return generate_latest(self.registry)
 
     def _flag_label(self, sdk: str, flag: str | None) -> str:

@@ -189,6 +189,7 @@ class MetricsReport(Message, frozen=True):
     pushed: list[tuple[str, float]]
     answers: list[AnswerCounts]
     lags: list[float]
+    dropped_lines: int  # of the log
 
 
 Reply = RefreshResult | CallIdResult | EvaluationsStored

@@ -40,8 +40,8 @@ class MetricsSender:
         self._seconds: dict[tuple[str, str, int], float] = {}
         self._lags: list[float] = []
 
-    def report(self) -> MetricsReport:
-        """Return what was counted since the last report."""
+    def report(self, dropped_lines: int = 0) -> MetricsReport:
+        """Return what was counted since the last report, in which ``dropped_lines`` log lines were dropped."""
         report = MetricsReport(
             _encodable(self._opened),
             _encodable(self._closed),
@@ -51,6 +51,7 @@ class MetricsSender:
             self._pushed,
             [AnswerCounts(*answer, buckets, self._seconds[answer]) for answer, buckets in self._answers.items()],
             self._lags,
+            dropped_lines,
         )
         self._reset()
         return report
@@ -128,6 +129,7 @@ class MetricsReceiver:
             metrics.answered_elsewhere(answers.route, answers.method, answers.status, answers.buckets, answers.seconds)
         for lag in report.lags:
             metrics.loop_lag(lag)
+        metrics.log_lines_dropped(report.dropped_lines)
 
     def close(self) -> None:
         """Subtract the worker's open streams; it has ended, and no report follows."""

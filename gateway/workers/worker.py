@@ -12,21 +12,19 @@ from __future__ import annotations
 import random
 import signal
 import socket
-import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import LoopingCall
-from twisted.logger import ILogObserver, globalLogBeginner
-from zope.interface import provider
+from twisted.logger import globalLogBeginner
 
 from gateway.flags import ConfigError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
-from gateway.telemetry import LagMonitor, LogLevels, log_observer, reopen_log_file
+from gateway.telemetry import LagMonitor, LogLevels, LogWriter, dropped_line, log_observer, reopen_log_file
 from gateway.upstream import Refreshed
 from gateway.web import WebState
 from gateway.web.server import TlsError
@@ -40,8 +38,6 @@ from gateway.workers.stream_counts import REPORT_SECONDS, WorkerStreams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from twisted.logger import LogEvent
 
     from gateway.settings import Settings
 
@@ -63,6 +59,7 @@ class Worker:
         self._status: Mapping[str, object] = {}
         self._waiting: dict[int, Deferred[Any]] = {}  # for replies, by request id
         self._last_request = 0
+        self._log_writer: LogWriter
         self._server: LocalServer
         self._started: Settings
         self.link: Link[protocol.ToWorker] = Link(protocol.to_worker, TO_WORKER_LIMIT, self.on_message, self.stop)
@@ -92,7 +89,7 @@ class Worker:
             case protocol.ApplySettings(settings):
                 self._apply(settings)
             case protocol.ReopenLog(path):
-                reopen_log_file(path)
+                self._log_writer.call(lambda: reopen_log_file(path))
             case protocol.Echo():
                 self.link.send(message)
             case protocol.Drain():
@@ -120,14 +117,11 @@ class Worker:
 
     def _start_log(self, number: int, settings: Settings) -> None:
         self._levels.replace(LogLevels.from_settings(settings))
-        write = log_observer(settings.log.format, self._levels, sys.stdout)
-
-        @provider(ILogObserver)
-        def observe(event: LogEvent) -> None:
-            event.setdefault("worker", number)
-            write(event)
-
-        globalLogBeginner.beginLoggingTo([cast(ILogObserver, observe)], redirectStandardIO=False)
+        form = settings.log.format
+        self._log_writer = LogWriter(lambda count: dropped_line(form, count, number))
+        self._log_writer.start()
+        # Standard output and error of this process become log lines: a print to a full pipe would block it.
+        globalLogBeginner.beginLoggingTo([log_observer(form, self._levels, self._log_writer.put, number)])
 
     def _listen(self) -> None:
         http = self._started.http
@@ -177,7 +171,7 @@ class Worker:
         self.link.close()
 
     def _report_metrics(self) -> None:
-        self.link.send(self._metrics.report())
+        self.link.send(self._metrics.report(self._log_writer.take_dropped()))
 
     def _report_streams_soon(self) -> None:
         self._reactor.callLater(REPORT_SECONDS, lambda: self.link.send(self._streams.report()))

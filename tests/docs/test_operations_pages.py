@@ -100,6 +100,7 @@ def test_links_lead_somewhere(page):
 
 
 LOG_LINES = [
+    "{dropped} log lines were dropped here: the reader of the log, or its disk, was too slow",
     "only {now} files may be open, too few for {connections} connections",
     "event loop blocked for {lag:.1f} s",
     "reload refused, the old settings stay: {problem}",

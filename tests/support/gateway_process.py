@@ -51,14 +51,19 @@ class GatewayProcess:
         env: dict[str, str] | None = None,
         python: str = sys.executable,
         twistd_options: tuple[str, ...] = (),
+        output: int | None = None,
     ) -> None:
-        """Take the settings as the YAML file would have them; ports are filled in where they are missing."""
+        """Take the settings as the YAML file would have them; ports are filled in where they are missing.
+
+        ``output`` is the descriptor of stdout and stderr, instead of the file that ``logs`` reads.
+        """
         self.settings = settings
         self.home = home
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("CONFIGCAT_")}
         self._env = inherited | {"XDG_STATE_HOME": str(home / "state")} | (env or {})
         self._python = python
         self._twistd_options = twistd_options
+        self._output = output
         self._process: subprocess.Popen[bytes] | None = None
         self._log = home / "gateway.log"
         self._fixed = {name: settings.get(name, {}).get("port") for name in ("http", "diag")}
@@ -178,8 +183,8 @@ class GatewayProcess:
                 command,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=log if self._output is None else self._output,
+                stderr=subprocess.STDOUT,
                 env=self._env,
                 pass_fds=inherited,
             )

@@ -1,7 +1,7 @@
 """Log lines in text and JSON: levels per component, no secrets, no forged lines, no exceptions."""
 
-import io
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,24 +10,34 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from gateway.settings import Sdk, Settings
-from gateway.telemetry import LogLevels, log_observer
+from gateway.telemetry import LogLevels, dropped_line, log_observer
 from gateway.telemetry.log_levels import component
 
 AT = 1685378200.1234
+TOO_SLOW = "the reader of the log, or its disk, was too slow"
 KEY = "configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBBBBBB"
+
+
+class Lines(list):
+    """The lines that were written."""
+
+    write = list.append
+
+    def __str__(self):
+        return "".join(line + "\n" for line in self)
 
 
 def logged(form="text", lowest="debug", namespace="http", text="hello", overrides=None, **fields):
     """Log one event through a real Logger and return what was written."""
-    stream = io.StringIO()
-    observer = log_observer(form, LogLevels(lowest, overrides), stream)
+    lines = Lines()
+    observer = log_observer(form, LogLevels(lowest, overrides), lines.write, fields.pop("worker", 0))
 
     def timed(event):
         observer({**event, "log_time": AT})
 
     emit_level = fields.pop("at", LogLevel.info)
     Logger(namespace=namespace, observer=timed).emit(emit_level, text, **fields)
-    return stream.getvalue()
+    return str(lines)
 
 
 def broken(text="boom"):
@@ -124,13 +134,13 @@ def test_levels_are_read_from_the_settings():
 
 def test_levels_change_at_run_time():
     """The next event after a change is filtered by the new levels."""
-    stream = io.StringIO()
+    lines = Lines()
     levels = LogLevels("error")
-    log = Logger(namespace="http", observer=log_observer("text", levels, stream))
+    log = Logger(namespace="http", observer=log_observer("text", levels, lines.write))
     log.info("before")
     levels.replace(LogLevels("error", {"http": "info"}))
     log.info("after")
-    assert ["after"] == [line.rsplit("> ")[1] for line in stream.getvalue().splitlines()]
+    assert ["after"] == [line.rsplit("> ")[1] for line in lines]
 
 
 def test_json_line_has_time_level_component_message_and_fields():
@@ -224,9 +234,9 @@ def test_awkward_values_make_one_bounded_line(form, fields):
 def test_any_event_gives_exactly_one_line_in_both_forms(event):
     """Whatever is in an event, the observer neither raises nor writes more than one line."""
     for form in ("text", "json"):
-        stream = io.StringIO()
-        log_observer(form, LogLevels("debug"), stream)(event)
-        assert 1 == stream.getvalue().count("\n")
+        lines = Lines()
+        log_observer(form, LogLevels("debug"), lines.write)(event)
+        assert 1 == str(lines).count("\n")
 
 
 def test_events_that_cannot_be_formatted_are_logged_as_such():
@@ -234,23 +244,23 @@ def test_events_that_cannot_be_formatted_are_logged_as_such():
     assert "Unable to format event" in logged(text="{missing.attribute}")
 
 
-class Broken(io.StringIO):
-    def write(self, text):
-        raise OSError(28, "No space left on device")
+def test_lines_of_a_worker_have_its_number_in_json():
+    """The leading process has no number."""
+    assert [2, None] == [json.loads(logged("json", worker=number)).get("worker") for number in (2, 0)]
 
 
-def test_a_broken_stream_raises_nothing():
-    """A full disk or a closed pipe is ignored."""
-    log_observer("text", LogLevels("debug"), Broken())({"log_level": LogLevel.error, "log_format": "x"})
-    closed = io.StringIO()
-    closed.close()
-    log_observer("text", LogLevels("debug"), closed)({"log_level": LogLevel.error, "log_format": "x"})
+def test_the_line_about_dropped_lines_has_their_number():
+    """In both forms, and from a worker with its number."""
+    assert dropped_line("text", 7).endswith("[warning] <gateway> 7 log lines were dropped here: " + TOO_SLOW)
+    line = json.loads(dropped_line("json", 7, worker=2))
+    assert ("warn", "gateway", 7, 2) == (line["level"], line["component"], line["dropped"], line["worker"])
+    assert abs(datetime.fromisoformat(line["time"]) - datetime.now(UTC)) < timedelta(minutes=10)
 
 
 def test_events_of_the_old_log_module_have_a_message():
     """Events of twisted.python.log are formatted too."""
-    stream = io.StringIO()
+    lines = Lines()
     event = {"log_level": LogLevel.info, "log_namespace": "log_legacy", "log_text": "old", "log_format": "{log_text}"}
-    log_observer("json", LogLevels("debug"), stream)({**event, "isError": 0, "message": (), "system": "-"})
-    line = json.loads(stream.getvalue())
+    log_observer("json", LogLevels("debug"), lines.write)({**event, "isError": 0, "message": (), "system": "-"})
+    line = json.loads(str(lines))
     assert ("old", {"time", "level", "component", "message"}) == (line["message"], set(line))

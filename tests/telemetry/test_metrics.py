@@ -271,3 +271,12 @@ def test_a_cached_config_is_stale_until_a_fetch_succeeds(metrics, now):
     assert 0 == value(metrics, "flaggateway_config_stale", sdk_id="b")
     metrics.sdk_removed("a")
     assert {"b"} == labels_of(metrics, "flaggateway_config_stale", "sdk_id")
+
+
+def test_dropped_log_lines_are_taken_at_each_scrape(metrics):
+    """Those of this process, and those that workers report."""
+    assert 0 == value(metrics, "flaggateway_log_lines_dropped_total")
+    lines = iter([2, 0, 5])
+    metrics.take_dropped_lines_from(lambda: next(lines))
+    metrics.log_lines_dropped(10)
+    assert [12, 12, 17] == [value(metrics, "flaggateway_log_lines_dropped_total") for _ in range(3)]

@@ -222,7 +222,7 @@ def test_the_pause_before_a_replacement_grows_with_each_early_end(
 def test_a_worker_that_sends_nothing_is_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
     """It sends a report each second, so half a minute without a message means that it hangs."""
     for _ in range(SILENCE_TICKS + 1):
-        scene.send(0, protocol.MetricsReport([], [], [], {}, {}, [], [], []))
+        scene.send(0, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
         scene.advance(1)
     assert [[], ["KILL"]] == [process.signals for process in scene.processes]
     assert 1 == len(logged_errors.flush())

@@ -53,7 +53,7 @@ TO_LEADER = [
     protocol.OwnStreams(5, {"127.0.0.1": 5}),
     protocol.MetricsReport(
         [(FLAG, 1)], [(FLAG, 1)], [(("shop", "banner"), 2)], {"address": 1}, {"stalled": 1}, [("shop", 0.5)],
-        [protocol.AnswerCounts("/api/{sdkId}/eval", "POST", 200, [1, 0], 0.001)], [0.25],
+        [protocol.AnswerCounts("/api/{sdkId}/eval", "POST", 200, [1, 0], 0.001)], [0.25], 3,
     ),
     protocol.StoreEvaluations(3, Parcel(b"{}\n{}", 2, [(60, b"{}", 5)], {"memory": 1})),
     protocol.Echo(4),

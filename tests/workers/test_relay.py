@@ -45,7 +45,8 @@ def test_reports_add_up_to_the_same_as_counting_in_one_process() -> None:
         sender = MetricsSender()
         count_some(one)
         count_some(sender)
-        receiver.add(sender.report())
+        one.log_lines_dropped(3)
+        receiver.add(sender.report(dropped_lines=3))
         receiver.add(sender.report())  # nothing happened since
         one.stream_closed("shop", None)
         sender.stream_closed("shop", None)
