@@ -17,6 +17,7 @@ from gateway.export.pipeline import ExportPipeline
 from gateway.logger import COMPONENTS, component_logger
 from gateway.serving import Server
 from gateway.serving.push_loop import PushLoop
+from gateway.telemetry import logs
 from gateway.telemetry.config_pages import ConfigPages
 from gateway.telemetry.health_warnings import HealthWarnings
 from gateway.telemetry.lag import LagMonitor
@@ -26,6 +27,7 @@ from gateway.telemetry.rlimits import raise_file_limit
 from gateway.upstream.cdn_source import CdnSource
 from gateway.upstream.config_cache import KeptConfig
 from gateway.upstream.config_guard import ConfigGuard
+from gateway.upstream.fetch_failures import FetchFailures
 from gateway.upstream.fetch_queue import FetchQueue
 from gateway.upstream.file_cache import FileCache
 from gateway.upstream.file_source import FileSource
@@ -92,6 +94,7 @@ LOGGED_AS = [
     (KeptConfig, "sdks"),
     (Registry, "sdks"),
     (Sdk, "sdks"),
+    (FetchFailures, "sdks"),
     (FetchQueue, "sdks"),
 ]
 
@@ -126,6 +129,69 @@ def test_an_unknown_component_is_refused(component):
 def test_the_component_is_the_namespace():
     """Log lines and levels go by the namespace alone."""
     assert {component_logger(component).namespace for component in COMPONENTS} == COMPONENTS
+
+
+# Fields that the JSON lines leave out, since Twisted adds fields of these names to events of its own.
+LEFT_OUT = logs._INTERNAL - {"failure", "report"}  # which are meant for the observer
+
+
+def test_no_field_of_a_log_call_is_left_out_of_json_lines():
+    """A field named like one of Twisted's is missing there, as the id of a message once was."""
+    fields = {(name, field) for name, tree in modules() for field, _ in logged_fields(tree)}
+    assert ("endpoint_health.py", "message_id") in fields
+    assert set() == {(name, field) for name, field in fields if field in LEFT_OUT}
+
+
+def test_no_number_is_logged_as_text():
+    """It is rounded by the call and formatted by the message, so that a JSON line has a number."""
+    assert [] == [(name, field) for name, tree in modules() for field in numbers_as_text(tree)]
+
+
+def test_numbers_as_text_are_found():
+    """The check above has its own cases: formatted in the call, or into a variable before it."""
+    direct = """_log.info("{a} {b} {c}", a=f"{x:.1f}", b=f"{x:.1f} s", c=f"{x}")"""
+    before = """shown = f"{x:d}"\n_log.emit(level, "{a}", a=shown, b=str(len(x)), c=x)"""
+    assert ["a", "a", "b"] == [*numbers_as_text(ast.parse(direct)), *numbers_as_text(ast.parse(before))]
+
+
+def modules():
+    """Yield the name and the syntax tree of each module of the gateway."""
+    for path in Path(gateway.__file__).parent.rglob("*.py"):
+        yield path.name, ast.parse(path.read_text())
+
+
+def logged_fields(tree):
+    """Yield the name and the value of each field of the log calls of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            if isinstance(owner, ast.Name) and owner.id == "_log":
+                yield from ((keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg is not None)
+
+
+def numbers_as_text(tree):
+    """Yield the fields of log calls whose value is a number that was formatted."""
+    formatted = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and is_formatted_number(node.value):
+            formatted |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    for field, value in logged_fields(tree):
+        if is_formatted_number(value) or (isinstance(value, ast.Name) and value.id in formatted):
+            yield field
+
+
+def is_formatted_number(value):
+    """Return whether an expression is ``f"{…:.1f}"`` or the like, or ``str()`` of ``len``, ``round`` or ``int``."""
+    if isinstance(value, ast.JoinedStr) and len(value.values) == 1 and isinstance(value.values[0], ast.FormattedValue):
+        spec = value.values[0].format_spec
+        return spec is not None and ast.unparse(spec).rstrip("'\"")[-1:] in set("dfgeEGn%")
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "str" and value.args:
+        inner = value.args[0]
+        return isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) and inner.func.id in NUMBERS
+    return False
+
+
+NUMBERS = frozenset({"int", "len", "max", "min", "round", "sum"})
 
 
 def called(path):

@@ -40,6 +40,7 @@ class Reload:
     metrics: Metrics
     process_status: ProcessStatus
     notifier: SystemdNotifier
+    check_problems: Callable[[], None]
     summary: Callable[[], str]
     now: Callable[[], float]
 
@@ -60,7 +61,9 @@ class Reload:
             _log.error("reload refused, the old settings stay: {problem}", problem=problem)
         try:
             self.process_status.reloaded(self.now(), problems)
-            self.metrics.reloaded(not problems)
+            self.metrics.reloaded(not problems, self.now())
+            self.metrics.restart_pending(bool(self.process_status.restart_pending))
+            self.check_problems()
         finally:
             self.notifier.ready("reload refused, see the log" if problems else self.summary())
 
@@ -86,6 +89,7 @@ class Reload:
         for warning in loaded.warnings:
             _log.warn("settings: {warning}", warning=str(warning))
         pending = restart_needed(self.settings, settings)
+        self.process_status.restart_needed(pending)
         if pending:
             _log.warn("reloaded, but these take a restart: {options}", options=", ".join(pending))
         _log.info("settings reloaded", report=True)

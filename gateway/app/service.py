@@ -90,6 +90,7 @@ class Gateway(Service):
         self._metrics = Metrics(reactor.seconds, __version__)
         self._metrics.take_dropped_lines_from(self._log_writer.take_dropped)
         self._process_status = ProcessStatus(__version__, time.time(), lambda: self._server.stream_count)
+        self._metrics.started(self._process_status.started)
         self._status = Status(reactor.seconds, self._process_status)
         host = socket.gethostname()
         self._webhooks = Webhooks(
@@ -98,7 +99,7 @@ class Gateway(Service):
         self._exporter = ExportPipeline(reactor, time.time, self._rng, host, self._metrics.evaluations)
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
         self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter)
-        self._warnings = HealthWarnings(reactor, self._problems, self._problems_changed)
+        self._warnings = HealthWarnings(reactor, self._problems, self._problems_changed, self._logged_problems)
         self._cache = self._config_cache()
         self._registry = Registry(
             reactor,
@@ -284,6 +285,7 @@ class Gateway(Service):
             metrics=self._metrics,
             process_status=self._process_status,
             notifier=self._notifier,
+            check_problems=self._warnings.check,
             summary=self._summary,
             now=self._reactor.seconds,
         )
@@ -298,6 +300,10 @@ class Gateway(Service):
 
     def _problems(self) -> list[str]:
         return [*self._registry.problems(), *self._exporter.problems(), *self._webhooks.problems()]
+
+    def _logged_problems(self) -> list[str]:
+        """Return the problems that are in the log already."""
+        return [*self._process_status.problems(), *self._registry.fetch_problems()]
 
     def _problems_changed(self, problems: tuple[str, ...]) -> None:
         self._status.set_problems(problems)
@@ -327,6 +333,7 @@ class Gateway(Service):
         """Show an SDK that is new, or whose key, source or mode is, on the status page, and serve it."""
         offline = bool(sdk.plan.path)
         self._status.add(sdk.id, sdk.key, "offline" if offline else "online", "file" if offline else "remote")
+        self._metrics.sdk_added(sdk.id, lambda: self._status.is_healthy(sdk.id))
         self._server.add_sdk(sdk)
 
     def _sdk_ended(self, sdk: Sdk) -> None:
@@ -351,6 +358,9 @@ class _FetchReporter:
 
     def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
         self.metrics.fetched(sdk_id, outcome, seconds)
+
+    def confirmed(self, sdk_id: str) -> None:
+        self.metrics.config_confirmed(sdk_id)
 
     def stale(self, sdk_id: str, fetched_at: float | None) -> None:
         self.status.stale(sdk_id, fetched_at)

@@ -164,11 +164,12 @@ class BatchSender:
             self.trouble = None
             if before is not None:
                 _log.info("exporter: the receiver accepts batches again")
-            _log.debug("exporter: batch {batch} of {count} events delivered", batch=batch.id, count=batch.count)
+            _log.debug("exporter: batch {batch_id} of {count} events delivered", batch_id=batch.id, count=batch.count)
             return
         self.trouble = Trouble(error, at if before is None else before.since)
         level = LogLevel.warn if before is None else LogLevel.info
-        _log.emit(level, "exporter: batch {batch} waits for the next flush: {why}", batch=batch.id, why=error)
+        text = "exporter: batch {batch_id} waits for the next flush: {reason}"
+        _log.emit(level, text, batch_id=batch.id, reason=error)
 
     def _new_id(self) -> str:
         return str(UUID(int=self.rng.getrandbits(128), version=4))

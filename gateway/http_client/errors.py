@@ -5,6 +5,7 @@ Each direction has one table of words for these values: ``attempt`` for posts, `
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -62,15 +63,25 @@ class NetworkError(Enum):
 def classify(error: BaseException) -> tuple[NetworkError, str]:
     """Return why a request failed, and a detail for its text that holds no URL and no secret.
 
-    The detail is the reason of a refused address or tunnel, else the name of the exception's type.
+    The detail is the reason of a refused address or tunnel, the operating system's text of a failed connection,
+    OpenSSL's of a failed handshake, else the name of the exception's type.
     """
     causes = list(_causes(error))
     for found in NetworkError:
         for cause in causes:
             if isinstance(cause, found.value):
-                own_text = isinstance(cause, (AddressRefused, TunnelRefused))
-                return found, str(cause) if own_text else type(error).__name__
+                return found, _detail(cause) or type(error).__name__
     return NetworkError.UNEXPECTED, type(error).__name__
+
+
+def _detail(cause: BaseException) -> str:
+    if isinstance(cause, (AddressRefused, TunnelRefused)):
+        return str(cause)
+    if isinstance(cause, ConnectError) and isinstance(cause.osError, int):
+        return os.strerror(cause.osError)
+    if isinstance(cause, TlsError) and cause.args and isinstance(cause.args[0], list) and cause.args[0]:
+        return str(cause.args[0][-1][-1])  # the reason of the last error in OpenSSL's queue: a fixed text
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,6 +1,6 @@
 """Problems that an operator should know although flags are served: checked every few seconds, reported on a change.
 
-webhooks, export ──► HealthWarnings ──► status, log, systemd
+upstream, webhooks, export, reload ──► HealthWarnings ──► status, log, systemd
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ CHECK_SECONDS: Final = 5.0  # between two checks
 
 
 class HealthWarnings:
-    """Calls ``find`` for all current problems, and ``report`` with them whenever they have changed.
+    """Calls ``find`` for current problems, and ``report`` with all of them whenever they have changed.
 
-    Neither may raise: that would end the checks.
-    A problem is a sentence that stays the same while it lasts; its begin and its end are logged.
+    None of the functions may raise: that would end the checks.
+    A problem is a sentence that stays the same while it lasts; its begin and its end are logged, unless it comes from
+    ``find_logged``, whose problems are logged where they occur.
     """
 
     def __init__(
@@ -33,9 +34,12 @@ class HealthWarnings:
         clock: IReactorTime,
         find: Callable[[], Sequence[str]],
         report: Callable[[tuple[str, ...]], None],
+        find_logged: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.current: tuple[str, ...] = ()
+        self._found: tuple[str, ...] = ()
         self._find = find
+        self._find_logged = find_logged
         self._report = report
         self._loop = LoopingCall(self.check)
         self._loop.clock = clock
@@ -51,13 +55,13 @@ class HealthWarnings:
 
     def check(self) -> None:
         """Check once."""
-        before, self.current = self.current, tuple(self._find())
-        if before == self.current:
-            return
-        for problem in self.current:
+        before, self._found = self._found, tuple(self._find())
+        for problem in self._found:
             if problem not in before:
                 _log.warn("degraded: {problem}", problem=problem)
         for problem in before:
-            if problem not in self.current:
+            if problem not in self._found:
                 _log.info("resolved: {problem}", problem=problem)
-        self._report(self.current)
+        shown, self.current = self.current, (*self._find_logged(), *self._found)
+        if shown != self.current:
+            self._report(self.current)

@@ -89,6 +89,7 @@ class Metrics:
             "1 while the cached config of an earlier run is served, which no fetch has confirmed yet.",
             ("sdk_id",),
         )
+        self._up = Gauge("flaggateway_sdk_up", "1 while the SDK is healthy on the status page.", ("sdk_id",))
         self._flag_count = Gauge("flaggateway_flags", "Flags of the config in use.", ("sdk_id",))
         self._failing_flags = Gauge(
             "flaggateway_flags_failing", "Flags of the config in use that fail, for some users or all.", ("sdk_id",)
@@ -104,6 +105,17 @@ class Metrics:
         )
         self._lag = Histogram("flaggateway_reactor_lag_seconds", "Delay of a timer of one second.", (), LAG_BUCKETS)
         self._reloads = Counter("flaggateway_reloads", "Reloads of the settings.", ("outcome",))
+        self._reload_successful = Gauge(
+            "flaggateway_settings_last_reload_successful", "1 if the last reload was applied, 0 if it was refused.", ()
+        )
+        self._reload_success_at = Gauge(
+            "flaggateway_settings_last_reload_success_timestamp_seconds",
+            "When settings were last applied, by a reload or the start, in seconds since 1970.",
+            (),
+        )
+        self._restart_pending = Gauge(
+            "flaggateway_settings_restart_pending", "1 while changed settings wait for a restart, 0 otherwise.", ()
+        )
         self._dropped_lines = Counter("flaggateway_log_lines_dropped", "Log lines that were not written.", ())
         self._info = Gauge(
             "flaggateway_build_info", "1, with the versions as labels.", ("version", "python", "twisted")
@@ -117,6 +129,8 @@ class Metrics:
     def _start_at_zero(self) -> None:
         for outcome in ("applied", "refused"):
             self._reloads.add((outcome,), 0)
+        self._reload_successful.set((), 1)
+        self._restart_pending.set((), 0)
         for reason in REFUSALS:
             self._refused.add((reason,), 0)
         for reason in DROPS:
@@ -131,8 +145,9 @@ class Metrics:
                 (
                     self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
                     self._fetch_seconds, self._changes, self._ages, self._stale, self._flag_count, self._failing_flags,
-                    self._held, self._refused, self._dropped, self._push_seconds, self._lag, self._reloads, self._info,
-                    self._dropped_lines,
+                    self._held, self._up, self._refused, self._dropped, self._push_seconds, self._lag, self._reloads,
+                    self._reload_successful, self._reload_success_at, self._restart_pending, self._dropped_lines,
+                    self._info,
                     *self.deliveries.families, *self.evaluations.families,
                 )
             )
@@ -179,10 +194,18 @@ class Metrics:
         self._fetches.add((sdk, _one_of(OUTCOMES, outcome)))
         self._fetch_seconds.series((sdk,)).observe(seconds)
         if outcome in FETCH_GOOD or not self._ages.has((sdk,)):
-            contact = self._now()
-            self._ages.set((sdk,), lambda: self._now() - contact)
+            self.config_confirmed(sdk)
         if outcome in FETCH_GOOD or not self._stale.has((sdk,)):
             self._stale.set((sdk,), 0)
+
+    def sdk_added(self, sdk: str, is_healthy: Callable[[], bool]) -> None:
+        """Show from now on whether an SDK is healthy; ``is_healthy`` is called at each scrape."""
+        self._up.set((sdk,), lambda: int(is_healthy()))
+
+    def config_confirmed(self, sdk: str) -> None:
+        """Note that the source still has the config of its last fetch, which resets the age."""
+        contact = self._now()
+        self._ages.set((sdk,), lambda: self._now() - contact)
 
     def config_stale(self, sdk: str, fetched_at: float) -> None:
         """Note that an SDK serves the cached config of that fetch until a fetch succeeds; on the clock of ``now``."""
@@ -208,7 +231,7 @@ class Metrics:
         """Remove the series of an SDK: those of open streams with the last stream, all others at once."""
         for family in (
             self._messages, self._fetches, self._fetch_seconds, self._changes, self._ages, self._stale,
-            self._flag_count, self._failing_flags, self._held, self._push_seconds,
+            self._flag_count, self._failing_flags, self._held, self._up, self._push_seconds,
         ):  # fmt: skip
             family.drop(sdk)
         self._leaving.add(sdk)
@@ -237,9 +260,20 @@ class Metrics:
         self._requests.add(labels, sum(buckets))
         series.add(buckets, seconds)
 
-    def reloaded(self, ok: bool) -> None:  # noqa: FBT001 - reads well in its one call
-        """Count a reload, applied or refused."""
+    def started(self, at: float) -> None:
+        """Note that the settings of the start were applied at ``at``, in seconds since 1970."""
+        self._reload_success_at.set((), at)
+
+    def reloaded(self, ok: bool, at: float) -> None:  # noqa: FBT001 - one of two columns
+        """Count a reload, applied or refused; ``at`` is in seconds since 1970."""
         self._reloads.add(("applied" if ok else "refused",))
+        self._reload_successful.set((), int(ok))
+        if ok:
+            self._reload_success_at.set((), at)
+
+    def restart_pending(self, pending: bool) -> None:  # noqa: FBT001 - reads well in its one call
+        """Note whether settings that a reload has read wait for a restart."""
+        self._restart_pending.set((), int(pending))
 
     def loop_lag(self, seconds: float) -> None:
         """Note how late a timer fired."""

@@ -133,7 +133,9 @@ def _retry(admin: DeliveryAdmin, message_id: str) -> Deferred[Answer]:
         count, refused = result
         if not count:
             return 409, error_body(f"not sent again: {'; '.join(refused)}")
-        _log.info("message {message} will be sent again, by a request to the diagnostics port", message=message_id)
+        _log.info(
+            "message {message_id} will be sent again, by a request to the diagnostics port", message_id=message_id
+        )
         return 200, msgspec.json.encode({"count": count, "refused": refused})
 
     return admin.retry(message_id).addCallback(retried)

@@ -95,4 +95,4 @@ class Readiness:
         if sdk.loading:
             return "the first fetch has not ended yet; it ends at the latest after upstream.timeout"
         cause = error or "no config has come"
-        return f"no config yet: {cause}; the log has the details; check SDK key, network, or the file it comes from"
+        return f"no config yet: {cause}; check SDK key, network, or the file it comes from"

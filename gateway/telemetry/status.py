@@ -21,7 +21,7 @@ Health = Literal["initializing", "healthy", "degraded", "down"]
 
 RECORD_LIMIT = 5  # the latest records per SDK, as many as in ConfigCat Proxy
 MESSAGE_LIMIT = 300  # characters of a record or problem; known texts are under 80
-PROBLEM_LIMIT = 20  # problems that are shown; all of them are in the log
+PROBLEM_LIMIT = 20  # problems that are shown, the last one with the number of the others; all of them are in the log
 HEALTH_RECORDS = 2  # the latest records that decide the health
 
 
@@ -68,6 +68,7 @@ class ProcessStatus:
     streams: Callable[[], int]
     reloads: int = field(default=0, init=False)
     reload_errors: tuple[str, ...] = field(default=(), init=False)
+    restart_pending: tuple[str, ...] = field(default=(), init=False)  # options that a reload could not apply
     _reload_at: float | None = field(default=None, init=False)
 
     def reloaded(self, at: float, problems: Sequence[str] = ()) -> None:
@@ -75,6 +76,21 @@ class ProcessStatus:
         self.reloads += 1
         self._reload_at = at
         self.reload_errors = _shown(problems)
+
+    def restart_needed(self, options: Sequence[str]) -> None:
+        """Note the options whose values in the settings file differ from those of the start, and need a restart."""
+        self.restart_pending = tuple(options)
+
+    def problems(self) -> list[str]:
+        """Return a sentence for a refused reload, and one for a pending restart."""
+        found = []
+        if self.reload_errors:
+            count = len(self.reload_errors)
+            reason = ": " if count == 1 else f"; the first of {count} reasons: "
+            found.append(f"the last reload was refused, the old settings stay{reason}{self.reload_errors[0]}")
+        if self.restart_pending:
+            found.append(f"these take a restart: {', '.join(self.restart_pending)}")
+        return found
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return a new dict for JSON."""
@@ -89,6 +105,7 @@ class ProcessStatus:
             "reloads": self.reloads,
             "last_reload": last,
             "reload_errors": list(self.reload_errors),
+            "restart_pending": list(self.restart_pending),
         }
 
 
@@ -162,6 +179,11 @@ class Status:
         """The age of the oldest cached config that is served, in seconds; None if there is none."""
         return max((age for sdk_id in self._sdks if (age := self.stale_age(sdk_id)) is not None), default=None)
 
+    def is_healthy(self, sdk_id: str) -> bool:
+        """Return whether an SDK is healthy; false for an unknown one."""
+        sdk = self._sdks.get(sdk_id)
+        return sdk is not None and sdk.health == "healthy"
+
     def last_error(self, sdk_id: str) -> str | None:
         """Return the error of the last fetch; None if it succeeded, or before the first one."""
         sdk = self._sdks.get(sdk_id)
@@ -212,4 +234,6 @@ def _health(before: Health, oks: list[bool]) -> Health:
 
 
 def _shown(problems: Sequence[str]) -> tuple[str, ...]:
-    return tuple(printable(redact(problem))[:MESSAGE_LIMIT] for problem in problems[:PROBLEM_LIMIT])
+    if len(problems) > PROBLEM_LIMIT:
+        problems = [*problems[: PROBLEM_LIMIT - 1], f"{len(problems) - PROBLEM_LIMIT + 1} more problems are in the log"]
+    return tuple(printable(redact(problem))[:MESSAGE_LIMIT] for problem in problems)

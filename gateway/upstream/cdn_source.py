@@ -53,13 +53,14 @@ if TYPE_CHECKING:
     from gateway.http_client import Reactor
     from gateway.settings import Upstream
     from gateway.upstream.plan import Plan
-    from gateway.upstream.source import SourceContext, Wake
+    from gateway.upstream.source import Confirm, SourceContext, Wake
 
 _log = component_logger("sdks")
 
 CDN: Final = {"global": "https://cdn-global.configcat.com", "eu": "https://cdn-eu.configcat.com"}
 REDIRECT_LIMIT: Final = 10  # 3xx answers followed in one fetch; Go's client and browsers stop at 10 to 20
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
+_PORTS: Final = {"http": 80, "https": 443}
 _AGENT: Final = f"flaggateway/{gateway.__version__}"
 RESPONSE_OVERHEAD: Final = 1024 * 1024  # bytes of one response above twice max_bytes; chunks can double a body
 IDLE_SECONDS: Final = 240  # that a connection is kept, as in Twisted's pools
@@ -72,12 +73,12 @@ _WORDS: Final[Mapping[NetworkError, tuple[Kind, str]]] = {
     NetworkError.ADDRESS_REFUSED: (Kind.CONNECT, "not called: {detail}"),
     NetworkError.PROXY: (Kind.PROXY, "{detail}"),
     NetworkError.WRONG_HOST: (Kind.TLS, "the upstream's certificate is for another host"),
-    NetworkError.TLS: (Kind.TLS, "the TLS handshake with the upstream failed"),
+    NetworkError.TLS: (Kind.TLS, "the TLS handshake with the upstream failed: {detail}"),
     NetworkError.TIMED_OUT: (Kind.TIMEOUT, "the connection timed out"),
     NetworkError.CANCELLED: (Kind.STOPPED, "the fetch was given up"),
     NetworkError.UNKNOWN_HOST: (Kind.CONNECT, "the host name cannot be resolved"),
     NetworkError.ADDRESS_FAMILY: (Kind.CONNECT, "the address family is not supported"),
-    NetworkError.CONNECT: (Kind.CONNECT, "the connection failed"),
+    NetworkError.CONNECT: (Kind.CONNECT, "the connection failed: {detail}"),
     NetworkError.NOT_HTTP: (Kind.PROTOCOL, "the upstream does not speak HTTP"),
     NetworkError.SCHEME: (Kind.PROTOCOL, "only http and https upstreams are supported"),
     NetworkError.LOST: (Kind.CONNECT, "the connection was lost"),
@@ -133,9 +134,9 @@ class CdnSource:
         self._failures = 0
         self._wake: Wake = _nothing
         self._poll = Timer(context.reactor)
-        self.place = _host(self._base)
+        self.place = self._place(self._base)
 
-    def start(self, wake: Wake) -> None:
+    def start(self, wake: Wake, confirm: Confirm) -> None:  # noqa: ARG002 - each poll is a fetch
         """See ``Source``."""
         self._wake = wake
 
@@ -187,7 +188,7 @@ class CdnSource:
                 _log.warn(
                     "SDK {sdk_id}: the config JSON names another CDN, {place}; set data_governance accordingly",
                     sdk_id=self._sdk_id,
-                    place=_host(verdict.base),
+                    place=self._place(verdict.base),
                 )
             if isinstance(verdict, Accept):
                 self._base = verdict.base
@@ -198,6 +199,7 @@ class CdnSource:
     async def _get(self, url: str) -> Outcome:
         """Send one GET and follow its 3xx answers."""
         for _ in range(REDIRECT_LIMIT + 1):
+            self.place = self._place(url)
             wire, credentials = wire_form(url)
             response = await self._agent.send("GET", wire, self._headers(credentials))
             location = response.headers.getRawHeaders(b"location", [b""])[0]
@@ -208,6 +210,19 @@ class CdnSource:
             if not url.startswith(("http://", "https://")):
                 return Failed(Kind.REDIRECT, "the upstream redirects to something that is no http or https URL")
         return Failed(Kind.REDIRECT, f"the upstream redirected more than {REDIRECT_LIMIT} times")
+
+    def _place(self, url: str) -> str:
+        """Return host and port of ``url``, and of the proxy on the way there; never its path, which has the SDK key."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+        except ValueError:
+            host = ""
+        if not host:
+            return "an address that cannot be read"
+        proxy = self._network.proxies.choose(parts.scheme, host, port)
+        through = "" if proxy is None else f" through the proxy {_host_and_port(proxy.host, proxy.port)}"
+        return _host_and_port(host, port) + through
 
     def _headers(self, credentials: str) -> Headers:
         headers = Headers({"User-Agent": [_AGENT], "X-ConfigCat-UserAgent": [_AGENT]})
@@ -239,29 +254,26 @@ def _nothing() -> None:
     """Stand in for ``wake`` while the source is not started or stopped."""
 
 
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or "the configured base URL"
-    except ValueError:
-        return "the configured base URL"
+def _host_and_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _timed_out(result: Outcome | Failure, seconds: float) -> Outcome:
     if isinstance(result, (Fetched, NotModified, Failed)):
         return result  # it came at the same moment as the timeout
     text = f"request timed out while trying to fetch config JSON. Timeout value: {seconds * 1000:.0f}ms"
-    return Failed(Kind.TIMEOUT, text)
+    return Failed(Kind.TIMEOUT, text, cause=f"no complete answer within {seconds:g} s")
 
 
 def _failed(error: BaseException) -> Failed:
     cause, detail = classify(error)
     kind, words = _WORDS[cause]
     text = words.format(detail=detail)
-    return Failed(kind, f"unexpected error occurred while trying to fetch config JSON: {text}")
+    return Failed(kind, f"unexpected error occurred while trying to fetch config JSON: {text}", cause=text)
 
 
 def _unexpected(code: int) -> Failed:
     phrase = RESPONSES.get(code, b"").decode("ascii")  # Twisted's: the upstream's own phrase could hold anything
     line = f"{code} {phrase}".strip()
     text = f"unexpected HTTP response was received while trying to fetch config JSON: {line}"
-    return Failed(Kind.STATUS, text, CDN_STATUS + line)
+    return Failed(Kind.STATUS, text, CDN_STATUS, line)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.upstream.plan import Plan
-    from gateway.upstream.source import SourceContext, Wake
+    from gateway.upstream.source import Confirm, SourceContext, Wake
 
 _log = component_logger("offline")
 
@@ -65,6 +65,8 @@ class FileSource:
         self._watching = watching
         self._watch: InotifyWatch | None = None
         self._wake: Wake | None = None
+        self._confirm: Confirm = _nothing
+        self._readable = False  # the last read gave a config
         self._seen: PathState | None = None
         self._read_again = self._fresh = False
         self._first_event: float | None = None
@@ -72,9 +74,10 @@ class FileSource:
         self._pending = Timer(context.reactor)
         self.place = Path(plan.path).name or plan.path
 
-    def start(self, wake: Wake) -> None:
-        """See ``Source``."""
+    def start(self, wake: Wake, confirm: Confirm) -> None:
+        """See ``Source``; the config is confirmed by each poll that finds the file as it was read."""
         self._wake = wake
+        self._confirm = confirm
         if not self._polling:
             self._watch = self._watching(self._context.reactor, self._event)
             if self._watch is None:
@@ -85,6 +88,7 @@ class FileSource:
     def stop(self) -> Deferred[None]:
         """See ``Source``."""
         self._wake = None
+        self._confirm = _nothing
         self._poll.cancel()
         self._pending.cancel()
         if self._watch is not None:
@@ -108,6 +112,7 @@ class FileSource:
         A file that could not be read is read at each poll.
         One that just changed is read once more: two writes can fall into one tick of the file system's clock.
         """
+        self._readable = not isinstance(outcome, Failed)
         unread = isinstance(outcome, Failed) and outcome.kind is not Kind.CONFIG
         self._read_again = self._fresh or unread
 
@@ -119,6 +124,8 @@ class FileSource:
         self._start_timer()
         if self._read_again or path_state(self._path) != self._seen:
             self._changed()
+        elif self._readable:
+            self._confirm()
 
     def _event(self, path: str | None) -> None:
         if path is not None and self._seen is not None and path not in self._seen.names:
@@ -140,18 +147,27 @@ def read(path: str, limit: int) -> Fetched | Failed:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        return Failed(Kind.FILE, f"the file cannot be read: {error.strerror}")
+        return _unreadable(error)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return Failed(Kind.FILE, "the path is not that of a regular file")
         body = _read_all(descriptor, limit)
     except OSError as error:
-        return Failed(Kind.FILE, f"the file cannot be read: {error.strerror}")
+        return _unreadable(error)
     finally:
         os.close(descriptor)
     if body is None:
         return Failed(Kind.TOO_LARGE, "the file is larger than upstream.max_bytes")
     return Fetched(body, etag_of(body))
+
+
+def _nothing() -> None:
+    """Stand in for ``confirm`` while the source is not started or stopped."""
+
+
+def _unreadable(error: OSError) -> Failed:
+    why = error.strerror or type(error).__name__
+    return Failed(Kind.FILE, f"the file cannot be read: {why}", cause=why)
 
 
 def file_faults(path: str, limit: int) -> list[str]:

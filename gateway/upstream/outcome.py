@@ -7,13 +7,13 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
-# The texts of status records, which are ConfigCat Proxy's.
+# The texts of status records, which are ConfigCat Proxy's; those of failures are followed by cause and place.
 CDN_FETCHED: Final = "config fetched"
 CDN_NOT_MODIFIED: Final = "config not modified"
 CDN_FAILED: Final = "config fetch failed"
-CDN_STATUS: Final = "unexpected response received: "  # the status line follows
+CDN_STATUS: Final = "unexpected response received"
 FILE_RELOADED: Final = "file source reloaded"
 FILE_NOT_MODIFIED: Final = "config from file not modified"
 FILE_UNREADABLE: Final = "failed to read file"
@@ -57,13 +57,20 @@ class NotModified:
 class Failed:
     """No usable body.
 
-    ``reason`` is one line for log and caller and holds no SDK key, no URL and no user name.
-    ``record`` is the status record where it differs from the source's usual one.
+    ``reason`` is one line for the caller of a refresh, in the words of ConfigCat Proxy.
+    ``record`` is the beginning of the status record where it differs from the source's usual one.
+    ``cause`` is the reason in a few words, for log and status page, where the place stands beside it.
+    None of them holds an SDK key, a URL, a host or a user name.
     """
 
     kind: Kind
     reason: str
     record: str | None = None
+    cause: str = field()
+
+    @cause.default
+    def _cause(self) -> str:
+        return self.reason
 
 
 Outcome = Fetched | NotModified | Failed

@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succe
 
 from gateway import flags
 from gateway.logger import component_logger
-from gateway.text import iso
 from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
@@ -109,13 +108,12 @@ class Registry:
         """Return a sentence for each problem of the configs and of the cache; its text is stable while it lasts."""
         found = [] if self._cache is None else self._cache.problems()
         for sdk in self._sdks.values():
-            if sdk.stale_since is not None:
-                since = iso(sdk.stale_since)
-                found.append(
-                    f"SDK {sdk.id} serves the cached config of {since}: no fetch has succeeded since the start"
-                )
             found += sdk.guard.problems()
         return found
+
+    def fetch_problems(self) -> list[str]:
+        """Return a sentence with the reason for each SDK whose fetches fail; this room logs begin and end itself."""
+        return [problem for sdk in self._sdks.values() if (problem := sdk.fetch_problem())]
 
     def held_configs(self) -> list[dict[str, Any]]:
         """Return each held config as a new dict for JSON."""
@@ -218,7 +216,7 @@ class Registry:
 
     def _open(self, settings: Settings) -> Network:
         def warn(where: str, why: str) -> None:
-            _log.warn("{where} is ignored: {why}", where=where, why=why)
+            _log.warn("{where} is ignored: {reason}", where=where, reason=why)
 
         limits, proxy = settings.upstream, settings.http_proxy.url
         return open_network(limits, proxy, self._environ, warn)

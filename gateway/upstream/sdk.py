@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred, succeed
 from gateway.deferreds import fire_within, supervise
 from gateway.flags import Attribute, ConfigError, Snapshot
 from gateway.logger import component_logger
-from gateway.settings import mask_sdk_key
 from gateway.text import iso
 from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
 from gateway.upstream.config_guard import ConfigGuard, HeldConfig
+from gateway.upstream.fetch_failures import FetchFailures
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
 from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome, Refreshed
 
@@ -48,6 +48,9 @@ class Reporter(Protocol):
 
     def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
         """Count one fetch; ``outcome`` is ``changed``, ``not_modified`` or the value of a ``Kind``."""
+
+    def confirmed(self, sdk_id: str) -> None:
+        """Note that the source still has the config of its last fetch, without another fetch."""
 
     def stale(self, sdk_id: str, fetched_at: float | None) -> None:
         """Show that an SDK serves the cached config of that fetch, in Unix seconds; None when a fetch has succeeded."""
@@ -80,7 +83,7 @@ class Sdk:
         self._published: list[Deferred[None]] = []  # fetches that wait until the newest config is the snapshot
         self._loaded: list[Deferred[None]] = []
         self._source: Source | None = None
-        self._failing: Kind | None = None  # of the last fetch
+        self.failures = FetchFailures(plan.id, clock, lambda: self.snapshot is not None)
         self.guard = ConfigGuard(plan.id, clock, lambda: on_held(self))
         self._kept = KeptConfig(cache, clock, plan.key) if cache is not None else None
         self._fetches = FetchQueue(clock, lambda: Deferred.fromCoroutine(self._fetch()))
@@ -131,10 +134,19 @@ class Sdk:
         """Publish the held config in the usual way and return it; None if none is held."""
         held = self.guard.accept()
         if held is not None:
-            self._newest = held.config.snapshot
-            self._admit_newest()
-            self._fetches.wake()  # its confirmation puts the config into the cache: a restart must not hold it again
+            accepted = self._newest = held.config.snapshot
+            self._admit_newest().addCallback(lambda _: self._keep_accepted(accepted, held.config.at))
+            self._fetches.wake()
         return held
+
+    def fetch_problem(self) -> str:
+        """Return why the config in use may be old, or there is none, as a sentence; empty while all is well."""
+        if self.stale_since is None:
+            return self.failures.problem()
+        why = self.failures.trouble or (
+            "no fetch has succeeded since the start" if self.guard.confirmed else "the upstream's is not in use"
+        )
+        return f"SDK {self.id} serves the cached config of {iso(self.stale_since)}: {why}"
 
     def start(self, source: Source | None, max_bytes: int) -> None:
         """Serve the cached config, if there is one, and begin to fetch from ``source``; None for a refused key.
@@ -157,7 +169,8 @@ class Sdk:
 
         Callers of a running fetch are answered by the new source.  Fires when the old one is closed.
         """
-        old, self._failing = self._source, None
+        old = self._source
+        self.failures.forget()
         self._attach(source)
         if source is not None:
             self._fetches.restart()
@@ -171,6 +184,7 @@ class Sdk:
         """
         source, self._source = self._source, None
         ended = self._fetches.stop()
+        self.failures.forget()
         self._end_loading()
         if self._kept is not None:
             kept = self._kept
@@ -180,12 +194,12 @@ class Sdk:
     def _attach(self, source: Source | None) -> None:
         self._source = source
         if source is None:
-            _log.error("SDK {sdk_id}: the SDK key {key} is invalid", sdk_id=self.id, key=mask_sdk_key(self.key))
+            self.failures.key_refused(self.key)
             self._reporter.record(self.id, False, KEY_INVALID)
             self._reporter.fetched(self.id, Kind.KEY.value, 0.0)
             self._end_loading()
             return
-        source.start(self._fetches.wake)
+        source.start(self._fetches.wake, lambda: self._reporter.confirmed(self.id))
 
     def _forget(self, waiting: Deferred[None]) -> None:
         if waiting in self._loaded:
@@ -274,13 +288,18 @@ class Sdk:
         if self._kept is not None and source.remote:
             self._kept.confirm(current.body, current.etag, began)
 
-    def _admit_newest(self) -> None:
+    def _keep_accepted(self, accepted: Snapshot, fetched_at: float) -> None:
+        """Keep an accepted config at once: a restart must not hold it again, even if the upstream is down by then."""
+        if self.snapshot is accepted and self._kept is not None and self._source is not None and self._source.remote:
+            self._kept.confirm(accepted.body, accepted.etag, fetched_at)
+
+    def _admit_newest(self) -> Deferred[None]:
         """Publish the newest config once it is admitted, even if its source is replaced meanwhile."""
         new = self._newest
         assert new is not None
         admitted = self._admit(self, new)
         supervise(admitted, _log, "SDK {sdk_id}: a change could not be recorded; it is published", sdk_id=self.id)
-        admitted.addCallback(lambda _: self._publish(new))
+        return admitted.addCallback(lambda _: self._publish(new))
 
     async def _newest_published(self) -> None:
         """Return once the newest config is the snapshot."""
@@ -308,7 +327,9 @@ class Sdk:
     def _report(self, source: Source, outcome: Outcome, seconds: float, *, changed: bool) -> None:
         if isinstance(outcome, Failed):
             usual = source.unparsable if outcome.kind is Kind.CONFIG else source.unreadable
-            ok, message, kind = False, outcome.record or usual, outcome.kind.value
+            # ConfigCat Proxy's text comes first, for what reads its beginning.
+            message = f"{outcome.record or usual}: {outcome.cause} ({source.place})"
+            ok, kind = False, outcome.kind.value
         else:
             # An upstream that sent a body "fetched" it, changed or not; a file with equal bytes was not modified.
             fetched = changed or (isinstance(outcome, Fetched) and source.remote)
@@ -316,26 +337,12 @@ class Sdk:
             kind = "changed" if changed and isinstance(outcome, Fetched) else "not_modified"
         self._reporter.record(self.id, ok, message)
         self._reporter.fetched(self.id, kind, seconds)
-        shown = f"{seconds * 1000:.0f}"
-        _log.debug("SDK {sdk_id}: {ended}, in {milliseconds} ms", sdk_id=self.id, ended=message, milliseconds=shown)
-        self._log_change(source, outcome)
-
-    def _log_change(self, source: Source, outcome: Outcome) -> None:
-        """Log when fetches begin to fail, fail in another way, or succeed again."""
-        failing = outcome.kind if isinstance(outcome, Failed) else None
-        before, self._failing = self._failing, failing
-        if failing is before:
-            return
+        taken = round(seconds * 1000)
+        _log.debug("SDK {sdk_id}: {ended}, in {milliseconds} ms", sdk_id=self.id, ended=message, milliseconds=taken)
         if isinstance(outcome, Failed):
-            _log.warn(
-                "SDK {sdk_id}: no config from {place}: {reason}; {state}",
-                sdk_id=self.id,
-                place=source.place,
-                reason=outcome.reason,
-                state="nothing to serve yet" if self.snapshot is None else "the last good config stays in place",
-            )
+            self.failures.failed(source.place, outcome)
         else:
-            _log.info("SDK {sdk_id}: the config from {place} loads again", sdk_id=self.id, place=source.place)
+            self.failures.succeeded(source.place)
 
 
 def _fire(waiting: list[Deferred[None]]) -> None:

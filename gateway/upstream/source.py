@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.http_client import Reactor
 
 Wake = Callable[[], None]
+Confirm = Callable[[], None]
 InThread = Callable[[Callable[[], Outcome]], Deferred[Outcome]]
 
 
@@ -35,17 +36,20 @@ class Source(Protocol):
     """One place, in the reactor thread.  Its SDK calls ``start`` first and once, and runs one fetch at a time."""
 
     remote: bool  # an upstream that sends bodies, rather than a file
-    place: str  # for logs: a host or a file name, never a URL
+    place: str  # for logs and the status page: host and port of the latest request, or a file name; never a URL
     fetched: str  # status records of the four ways a fetch can end
     not_modified: str
     unreadable: str
     unparsable: str
 
-    def start(self, wake: Wake) -> None:
-        """Call ``wake`` from now on whenever a fetch is due; the SDK makes the first fetch without it."""
+    def start(self, wake: Wake, confirm: Confirm) -> None:
+        """Call ``wake`` from now on whenever a fetch is due; the SDK makes the first fetch without it.
+
+        Call ``confirm`` whenever the config of the last fetch is known to be current without another fetch.
+        """
 
     def stop(self) -> Deferred[None]:
-        """Never call ``wake`` again; fires when descriptors and connections are closed."""
+        """Never call ``wake`` or ``confirm`` again; fires when descriptors and connections are closed."""
 
     async def fetch(self) -> Outcome:
         """Fetch once, within a bounded time; raises only when cancelled."""

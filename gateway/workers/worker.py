@@ -160,7 +160,7 @@ class Worker:
             snapshot = self._registry.set_config(message)
         except ConfigError as error:  # although the leader has compiled the same bytes
             text = "SDK {sdk_id}: the config from the leader is invalid, the previous one stays: {reason}"
-            _log.error(text, sdk_id=message.sdk_id, reason=error)
+            _log.error(text, sdk_id=message.sdk_id, reason=str(error))
             return
         if snapshot is not None:
             self._server.publish(message.sdk_id, snapshot)

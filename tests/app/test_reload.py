@@ -38,6 +38,7 @@ class Scene:
         self.metrics = Metrics(self.reactor.seconds, "test")
         self.routes: list[Route] = []
         self.notified: list[str] = []
+        self.checks: list[list[str]] = []  # the problems at each check
         self.networks: list[Any] = []
         self.between: Callable[[], None] = lambda: None
         rng = random.Random(1)
@@ -95,7 +96,8 @@ class Scene:
         notifier: Any = SimpleNamespace(reloading=lambda: self.notified.append("reloading"), ready=self.notified.append)
         Reload(
             source, self.started, self.registry, self.server, database, diagnostics, LogLevels(), self.metrics,
-            self.status, notifier, lambda: "serving", self.reactor.seconds,
+            self.status, notifier, lambda: self.checks.append(self.status.problems()), lambda: "serving",
+            self.reactor.seconds,
         )()  # fmt: skip
 
 
@@ -139,11 +141,26 @@ def test_a_check_that_fails_changes_nothing(scene: Scene, logged_errors: Any) ->
     """The last room refuses, and the rooms that were checked before it keep their settings."""
     routes, network = scene.server.site.routes, scene.networks[-1]
     scene.reload(scene.settings(exporter={"endpoint_url": HOOK, "ca_file": str(scene.ca) + ".missing"}))
-    assert ["exporter.ca_file cannot be read: No such file or directory"] == list(scene.status.reload_errors)
+    problem = "exporter.ca_file cannot be read: No such file or directory"
+    assert [problem] == list(scene.status.reload_errors)
+    assert [[f"the last reload was refused, the old settings stay: {problem}"]] == scene.checks
     assert (routes, network) == (scene.server.site.routes, scene.networks[-1])
     assert [] == scene.routes
     assert ["reloading", "reload refused, see the log"] == scene.notified
     assert 1 == len(logged_errors.flush())
+
+
+def test_changed_settings_that_need_a_restart_are_pending_until_they_are_as_at_the_start(scene: Scene) -> None:
+    """The problem and the gauge follow each reload that is applied."""
+
+    def pending() -> bool:
+        return b"flaggateway_settings_restart_pending 1.0" in scene.metrics.render()
+
+    scene.reload(scene.settings(diag={"port": 9999}))
+    assert ([["these take a restart: diag.port"]], True) == (scene.checks, pending())
+    scene.reload(scene.settings())
+    assert ([], False) == (scene.checks[-1], pending())
+    assert b"flaggateway_settings_last_reload_successful 1.0" in scene.metrics.render()
 
 
 def test_systemd_is_notified_after_an_unexpected_error(scene: Scene, logged_errors: Any) -> None:

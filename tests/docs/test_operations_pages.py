@@ -44,6 +44,7 @@ def test_the_page_lists_exactly_the_labels_that_are_used():
     metrics.frames_sent("a", "x", 1)
     metrics.pushed("a", 0.1)
     metrics.fetched("a", "changed", 0.1)
+    metrics.sdk_added("a", lambda: True)
     metrics.config_applied("a")
     metrics.flags_in_use("a", 3, 1)
     metrics.answered("/x", "GET", 200, 0.1)
@@ -106,6 +107,8 @@ LOG_LINES = [
     "reload refused, the old settings stay: {problem}",
     "reloaded, but these take a restart: {options}",
     "the SDK key {key} is invalid",
+    "no config from {place}: {reason}; {state}",
+    "SDK {sdk_id}: for {minutes} minutes {trouble}; {state}",
     "{count} of {all} flags fail, for some users or all of them: {shown}",
     "no flag fails any more",
     "limit of open files reached, new connections are closed",
@@ -113,21 +116,21 @@ LOG_LINES = [
     "webhook call accepted, fetching the config",
     "webhook call refused: {reason}",
     "webhook call repeated, no fetch needed",
-    "answered {status} in {milliseconds} ms",
+    "answered {status} in {milliseconds:.1f} ms",
     "stream opened, {total} open",
     "stream closed, {total} open",
     "shutdown requested, draining {streams} streams",
     "degraded: {problem}",
     "resolved: {problem}",
-    "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}",
-    "endpoint {endpoint}: message {message} given up after attempt {number}: {reason}",
+    "endpoint {endpoint}: message {message_id} waits for {pause:.0f} s after attempt {number}: {reason}",
+    "endpoint {endpoint}: message {message_id} given up after attempt {number}: {reason}",
     "endpoint {endpoint} accepts messages again",
     "endpoint {endpoint} cannot be called: {reason}",
     "the outbox cannot be written, changes are delivered once it can be: {reason}",
     "endpoint {endpoint}: the outbox cannot be read or written: {reason}",
     "the outbox is full: {count} messages are refused and will not be delivered",
     "{count} messages for endpoints that were removed are skipped",
-    "exporter: batch {batch} waits for the next flush: {why}",
+    "exporter: batch {batch_id} waits for the next flush: {reason}",
     "the spool is full: {count} evaluations were dropped, the oldest first",
     "evaluations cannot be written, flags are served without it: {reason}",
     "{count} evaluations could not be written and are lost",

@@ -48,6 +48,21 @@ def test_each_change_of_state_is_one_line_and_one_call(lines):
     ] == lines
 
 
+def test_problems_that_are_logged_elsewhere_are_reported_and_not_logged(lines):
+    """They stand first, and a new text of one of them is a report."""
+    problems, logged, reports = ["the disk is full"], ["SDK a: refused"], []
+    warnings = HealthWarnings(Clock(), lambda: problems, reports.append, lambda: logged)
+    warnings.check()
+    logged[:] = ["SDK a: too late"]
+    warnings.check()
+    logged.clear()
+    warnings.check()
+    warnings.check()
+    disk = "the disk is full"
+    assert [("SDK a: refused", disk), ("SDK a: too late", disk), (disk,)] == reports
+    assert [("warn", f"degraded: {disk}")] == lines
+
+
 def test_a_problem_degrades_what_is_healthy():
     """It is shown under ``gateway``, and hides nothing worse."""
     status = Status(lambda: 0.0, ProcessStatus("1", 0.0, lambda: 0))
@@ -70,7 +85,7 @@ def test_problems_are_bounded_and_printable():
     status = Status(lambda: 0.0, ProcessStatus("1", 0.0, lambda: 0))
     status.set_problems([f"endpoint a\x1b[31m {'x' * 1000} {number}" for number in range(100)])
     problems = status.document()["gateway"]["problems"]
-    assert 20 == len(problems)
+    assert (20, "81 more problems are in the log") == (len(problems), problems[-1])
     assert all(len(each) <= 300 and "\x1b" not in each for each in problems)
     assert json.dumps(problems)
 

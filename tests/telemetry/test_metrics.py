@@ -197,6 +197,42 @@ def test_config_age_counts_from_the_last_good_fetch(metrics, now):
     assert (5, 65) == (age("a"), age("b"))
 
 
+def test_a_confirmation_without_a_fetch_resets_the_age(metrics, now):
+    """As a file source gives it while the file stays as it was read."""
+    metrics.fetched("a", "changed", 0.1)
+    now.seconds += 90
+    metrics.config_confirmed("a")
+    now.seconds += 5
+    assert 5 == value(metrics, "flaggateway_config_age_seconds", sdk="a")
+
+
+def test_reloads_leave_their_result_and_the_time_of_the_last_success(metrics):
+    """The start counts as a success; a refused reload leaves its time."""
+    name = "flaggateway_settings_last_reload_"
+    metrics.started(100.0)
+    assert (1, 100) == (value(metrics, f"{name}successful"), value(metrics, f"{name}success_timestamp_seconds"))
+    metrics.reloaded(False, 200.0)
+    assert (0, 100) == (value(metrics, f"{name}successful"), value(metrics, f"{name}success_timestamp_seconds"))
+    metrics.reloaded(True, 300.0)
+    assert (1, 300) == (value(metrics, f"{name}successful"), value(metrics, f"{name}success_timestamp_seconds"))
+    pending = [value(metrics, "flaggateway_settings_restart_pending")]
+    for now_pending in (True, False):
+        metrics.restart_pending(now_pending)
+        pending.append(value(metrics, "flaggateway_settings_restart_pending"))
+    assert [0, 1, 0] == pending
+
+
+def test_an_sdk_is_up_while_it_is_healthy(metrics):
+    """The state at the scrape counts; a removed SDK has no series."""
+    healthy = [False]
+    metrics.sdk_added("a", lambda: healthy[0])
+    assert 0 == value(metrics, "flaggateway_sdk_up", sdk_id="a")
+    healthy[0] = True
+    assert 1 == value(metrics, "flaggateway_sdk_up", sdk_id="a")
+    metrics.sdk_removed("a")
+    assert None is value(metrics, "flaggateway_sdk_up", sdk_id="a")
+
+
 def test_changes_refusals_drops_reloads_and_lag_are_counted(metrics):
     """Each remaining method moves its own series by one."""
     metrics.config_applied("a")
@@ -204,9 +240,9 @@ def test_changes_refusals_drops_reloads_and_lag_are_counted(metrics):
     metrics.stream_refused("whatever")
     metrics.stream_dropped("stalled")
     metrics.pushed("a", 0.02)
-    metrics.reloaded(True)
-    metrics.reloaded(False)
-    metrics.reloaded(False)
+    metrics.reloaded(True, 5.0)
+    metrics.reloaded(False, 6.0)
+    metrics.reloaded(False, 7.0)
     metrics.loop_lag(0.003)
     assert [1, 1, 1, 1, 1, 1, 2, 1] == [
         value(metrics, "flaggateway_config_changes_total", sdk="a"),

@@ -30,8 +30,7 @@ def test_not_ready_when_no_sdk_has_a_config_and_the_reason_is_given():
     result = readiness_of(("a", False, False), status=status).check()
     assert (503, "no SDK has a config to serve") == (result.code, result.body["reason"])
     assert (
-        "no config yet: unexpected response received: 404 Not Found; "
-        "the log has the details; check SDK key, network, or the file it comes from"
+        "no config yet: unexpected response received: 404 Not Found; check SDK key, network, or the file it comes from"
     ) == result.body["sdks"]["a"]["why"]
 
 

@@ -201,6 +201,7 @@ def test_gateway_section_has_version_uptime_streams_and_reloads():
         "reloads": 0,
         "last_reload": None,
         "reload_errors": [],
+        "restart_pending": [],
         "problems": [],
     } == status.document()["gateway"]
     process.reloaded(AT, [f"http.port: bad\n{KEY}"])
@@ -210,6 +211,34 @@ def test_gateway_section_has_version_uptime_streams_and_reloads():
     process.reloaded(AT)
     section = status.document()["gateway"]
     assert ("applied", [], 2) == (section["last_reload"]["outcome"], section["reload_errors"], section["reloads"])
+
+
+def test_a_refused_reload_and_a_pending_restart_are_problems():
+    """The first reason is shown; an applied reload ends the first problem, settings as at the start the second."""
+    process = ProcessStatus("0.2.0", AT - 61, lambda: 7)
+    assert [] == process.problems()
+    process.reloaded(AT, ["http.port: bad"])
+    assert ["the last reload was refused, the old settings stay: http.port: bad"] == process.problems()
+    process.reloaded(AT, ["http.port: bad", "sdks.a: bad"])
+    text = "the last reload was refused, the old settings stay; the first of 2 reasons: http.port: bad"
+    assert [text] == process.problems()
+    process.restart_needed(["http.port", "diag.port"])
+    process.reloaded(AT)
+    assert ["these take a restart: http.port, diag.port"] == process.problems()
+    assert ["http.port", "diag.port"] == process.describe(AT)["restart_pending"]
+    process.restart_needed([])
+    assert [] == process.problems()
+
+
+def test_only_an_sdk_with_good_fetches_is_healthy():
+    """One that is new, failing or unknown is not."""
+    status = status_of()
+    assert (False, False) == (status.is_healthy("a"), status.is_healthy("x"))
+    status.record("a", True, "config fetched")
+    assert status.is_healthy("a")
+    for _ in range(2):
+        status.record("a", False, "config fetch failed")
+    assert not status.is_healthy("a")
 
 
 def test_a_cached_config_is_shown_with_its_age_until_a_fetch_succeeds():

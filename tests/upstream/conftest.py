@@ -41,12 +41,16 @@ class Remembering:
         self.records: list[tuple[str, bool, str]] = []
         self.measured: list[tuple[str, str, float]] = []
         self.stale_calls: list[tuple[str, float | None]] = []
+        self.confirmations: list[str] = []
 
     def record(self, sdk_id: str, ok: bool, message: str) -> None:
         self.records.append((sdk_id, ok, message))
 
     def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
         self.measured.append((sdk_id, outcome, seconds))
+
+    def confirmed(self, sdk_id: str) -> None:
+        self.confirmations.append(sdk_id)
 
     def stale(self, sdk_id: str, fetched_at: float | None) -> None:
         self.stale_calls.append((sdk_id, fetched_at))
@@ -70,8 +74,9 @@ class ControlledSource:
         self.wake = None
         self.stopped = False
 
-    def start(self, wake) -> None:
+    def start(self, wake, confirm) -> None:
         self.wake = wake
+        self.confirm = confirm
 
     def stop(self) -> Deferred[None]:
         self.stopped = True

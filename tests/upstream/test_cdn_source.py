@@ -181,27 +181,33 @@ async def test_gzip(upstream):
 
 STATUS = "unexpected HTTP response was received while trying to fetch config JSON: "
 FAULT = "unexpected error occurred while trying to fetch config JSON: "
-FAULTS = {
-    "404": (STATUS + "404 Not Found", "status", "unexpected response received: 404 Not Found"),
-    "500": (STATUS + "500 Internal Server Error", "status", "unexpected response received: 500 Internal Server Error"),
-    "malformed": ("invalid config JSON content: ", "config", "config fetch failed"),
-    "truncated": (FAULT + "the config JSON ended early", "truncated", "config fetch failed"),
-    "oversized": (FAULT + "the config JSON is larger than upstream.max_bytes", "too_large", "config fetch failed"),
-    "bomb": (FAULT + "the config JSON is larger than upstream.max_bytes", "too_large", "config fetch failed"),
-    "bad-gzip": (FAULT + "the config JSON cannot be decompressed", "encoding", "config fetch failed"),
+TOO_LARGE = "the config JSON is larger than upstream.max_bytes"
+INVALID = "invalid config JSON content: the config JSON is not valid JSON: it ends too early"
+FAULTS = {  # the beginning of the caller's text and its end, which the status record has too; kind; record
+    "404": (STATUS, "404 Not Found", "status", "unexpected response received"),
+    "500": (STATUS, "500 Internal Server Error", "status", "unexpected response received"),
+    "malformed": ("", INVALID, "config", "config fetch failed"),
+    "truncated": (FAULT, "the config JSON ended early", "truncated", "config fetch failed"),
+    "oversized": (FAULT, TOO_LARGE, "too_large", "config fetch failed"),
+    "bomb": (FAULT, TOO_LARGE, "too_large", "config fetch failed"),
+    "bad-gzip": (FAULT, "the config JSON cannot be decompressed", "encoding", "config fetch failed"),
 }
 
 
 @pytest.mark.parametrize("mode", FAULTS)
 @pytest_twisted.ensureDeferred
 async def test_faults_leave_the_last_good_config(upstream, mode):
-    """Each error has its own text and kind, the good config stays, and the next good response replaces it."""
-    text, kind, record = FAULTS[mode]
+    """Each error has its own text and kind, the good config stays, and the next good response replaces it.
+
+    The record names host and port as well, the answer to the caller does not.
+    """
+    text, cause, kind, record = FAULTS[mode]
     sdk = await upstream.open(limits={"max_bytes": 100_000})
     good, upstream.cdn.mode = sdk.snapshot, mode
     error = (await upstream.refresh()).error
-    assert error.startswith(f"config fetch failed: {text}")
-    assert (kind, record) == (upstream.reporter.outcomes[-1], upstream.reporter.messages[-1])
+    assert f"config fetch failed: {text}{cause}" == error
+    assert kind == upstream.reporter.outcomes[-1]
+    assert f"{record}: {cause} (127.0.0.1:{upstream.port})" == upstream.reporter.messages[-1]
     assert good is sdk.snapshot
     upstream.cdn.mode, upstream.cdn.body = "ok", config("blue")
     assert (await upstream.refresh()).changed
@@ -247,6 +253,8 @@ async def test_a_hanging_upstream_ends_at_the_timeout(upstream):
     upstream.cdn.mode = "hang"
     sdk = await upstream.open(limits={"timeout": 0.2})
     assert (None, ["timeout"]) == (sdk.snapshot, upstream.reporter.outcomes)
+    late = f"config fetch failed: no complete answer within 0.2 s (127.0.0.1:{upstream.port})"
+    assert [late] == upstream.reporter.messages
     error = (await upstream.refresh()).error
     assert ("config fetch failed: request timed out while trying to fetch config JSON. Timeout value: 200ms") == error
     upstream.cdn.mode = "ok"
@@ -260,10 +268,9 @@ async def test_a_refused_connection_has_its_own_text(upstream):
     await upstream.cdn.close()
     error = (await upstream.refresh()).error
     assert "connect" == upstream.reporter.outcomes[-1]
-    assert (
-        "config fetch failed: unexpected error occurred while trying to fetch config JSON: the connection failed"
-        == error
-    )
+    assert f"config fetch failed: {FAULT}the connection failed: Connection refused" == error
+    record = f"config fetch failed: the connection failed: Connection refused (127.0.0.1:{upstream.port})"
+    assert record == upstream.reporter.messages[-1]
     assert "red" == value(sdk)
     upstream.cdn.listen(upstream.reactor)
 

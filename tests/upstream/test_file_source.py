@@ -24,9 +24,16 @@ def config(value, padding=0):
     return msgspec.json.encode({"f": {"flag": {"t": 1, "v": {"s": value}}}}) + b" " * padding
 
 
+MISSING = "failed to read file: No such file or directory (config.json)"
+
+
 class Remembering:
     def __init__(self):
         self.messages = []
+        self.confirmations = 0
+
+    def confirmed(self, sdk_id):
+        self.confirmations += 1
 
     def record(self, sdk_id, ok, message):
         self.messages.append(message)
@@ -205,7 +212,9 @@ async def test_a_partial_write_never_replaces_a_good_config(files):
         writing.write(whole[:20])
         result = await sdk.refresh()
         assert result.error.startswith("config fetch failed: invalid config JSON content: ")
-        assert ("failed to parse JSON from file", good) == (files.reporter.messages[-1], sdk.snapshot)
+        reason = result.error.removeprefix("config fetch failed: ")
+        record = f"failed to parse JSON from file: {reason} (config.json)"
+        assert (record, good) == (files.reporter.messages[-1], sdk.snapshot)
         writing.write(whole[20:])
     await files.becomes("blue")
 
@@ -215,7 +224,7 @@ async def test_a_missing_file_is_waited_for(files):
     """An SDK whose file, and its directory, appear later loads then; one whose file goes keeps its config."""
     files.path = files.home / "later" / "config.json"
     sdk = await files.open()
-    assert (None, ["failed to read file"]) == (sdk.snapshot, files.reporter.messages)
+    assert (None, [MISSING]) == (sdk.snapshot, files.reporter.messages)
     files.path.parent.mkdir()
     files.path.write_bytes(config("red"))
     await files.becomes("red")
@@ -271,6 +280,35 @@ async def test_polling_notices_replacement_and_swap(files):
 
 
 @pytest_twisted.ensureDeferred
+async def test_each_poll_of_an_unchanged_file_confirms_the_config(files):
+    """So its age shows that the file is still looked at; a file that is gone or no config confirms nothing."""
+    clock = Clock()
+    await files.open(clock, polling=True)
+    clock.pump([5] * 4)
+    assert (2, 3) == (len(files.reporter.messages), files.reporter.confirmations)
+    files.path.write_bytes(b"{")
+    clock.pump([5] * 4)
+    files.path.unlink()
+    clock.pump([5] * 4)
+    assert 3 == files.reporter.confirmations
+    files.path.write_bytes(config("red"))
+    clock.pump([5] * 4)
+    assert 5 == files.reporter.confirmations
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_with_inotify_is_confirmed_by_the_poll_beside_it(files, monkeypatch):
+    """Without any event, every 15 seconds."""
+    monkeypatch.setattr(
+        file_source.FileSource.__init__, "__kwdefaults__", {"watching": lambda clock, on_event: FakeWatch(on_event)}
+    )
+    clock = Clock()
+    await files.open(clock)
+    clock.pump([5] * 15)
+    assert (2, 4) == (len(files.reporter.messages), files.reporter.confirmations)
+
+
+@pytest_twisted.ensureDeferred
 async def test_polling_reads_once_more_after_a_change(files):
     """Two writes in one tick of the file system's clock have one state, so the poll after a change reads as well."""
     clock = Clock()
@@ -296,10 +334,10 @@ async def test_polling_retries_an_unreadable_file(files):
     files.path.unlink()
     await files.open(clock, polling=True)
     clock.pump([5] * 2)
-    assert ["failed to read file"] * 3 == files.reporter.messages
+    assert [MISSING] * 3 == files.reporter.messages
     files.path.write_bytes(b"{")
     clock.pump([5] * 4)
-    assert ["failed to parse JSON from file"] * 2 == files.reporter.messages[3:]
+    assert ["failed to parse JSON from file"] * 2 == [text.split(":")[0] for text in files.reporter.messages[3:]]
 
 
 @pytest_twisted.ensureDeferred

@@ -39,7 +39,7 @@ def warnings(events):
     return [event for event in events if event["log_level"] >= LogLevel.warn]
 
 
-DOWN = Failed(Kind.STATUS, "500", "unexpected response received: 500 Internal Server Error")
+DOWN = Failed(Kind.STATUS, "500", "unexpected response received", "500 Internal Server Error")
 
 
 def test_first_fetch_publishes_and_ends_loading(stage):
@@ -65,7 +65,8 @@ def test_a_failed_first_fetch_ends_loading_too(stage):
     stage.source("one").deliver(DOWN)
     assert waiting.called
     assert None is registry.by_id("one").snapshot
-    assert [("one", False, "unexpected response received: 500 Internal Server Error")] == stage.reporter.records
+    text = "unexpected response received: 500 Internal Server Error (played.example)"
+    assert [("one", False, text)] == stage.reporter.records
 
 
 def test_a_credit_lasts_from_before_the_fetch_until_after_the_change(stage):

@@ -26,13 +26,12 @@ class LoggedMetrics:
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count and log an answer."""
         self._metrics.answered(route, method, status, seconds)
-        shown = f"{seconds * 1000:.1f}"
         _log.debug(
-            "{method} {route} answered {status} in {milliseconds} ms",
+            "{method} {route} answered {status} in {milliseconds:.1f} ms",
             method=method,
             route=route or "(no route)",
             status=status,
-            milliseconds=shown,
+            milliseconds=round(seconds * 1000, 1),
         )
 
 

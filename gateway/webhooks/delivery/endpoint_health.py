@@ -42,7 +42,9 @@ class EndpointHealth:
         self._metrics.attempted(self.name, attempt.label, attempt.duration)
         if failing:
             _log.info("endpoint {endpoint} accepts messages again", endpoint=self.name)
-        _log.debug("endpoint {endpoint}: message {message} delivered", endpoint=self.name, message=queued.message.id)
+        _log.debug(
+            "endpoint {endpoint}: message {message_id} delivered", endpoint=self.name, message_id=queued.message.id
+        )
 
     def failed(self, at: float, queued: QueuedMessage, attempt: Attempt, due: float | None) -> None:
         """Count and log the failure of an attempt that began at ``at``; without ``due`` it was the last one.
@@ -55,15 +57,15 @@ class EndpointHealth:
         self._metrics.attempted(self.name, attempt.label, attempt.duration)
         if due is None:
             self._metrics.given_up(self.name)
-            text = "endpoint {endpoint}: message {message} given up after attempt {number}: {reason}"
+            text = "endpoint {endpoint}: message {message_id} given up after attempt {number}: {reason}"
         else:
-            text = "endpoint {endpoint}: message {message} waits for {pause:.0f} s after attempt {number}: {reason}"
+            text = "endpoint {endpoint}: message {message_id} waits for {pause:.0f} s after attempt {number}: {reason}"
         _log.emit(
             LogLevel.warn if first or due is None else LogLevel.debug,
             text,
             endpoint=self.name,
-            message=queued.message.id,
-            pause=0.0 if due is None else due - at,
+            message_id=queued.message.id,
+            pause=0.0 if due is None else round(due - at, 3),
             number=queued.tries + 1,
             reason=attempt.text,
         )

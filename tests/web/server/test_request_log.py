@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from gateway.settings import load
+from gateway.telemetry import LogLevels, log_observer
+from gateway.web.server.request_log import LoggedMetrics
 from web_memory import MemorySite
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
@@ -44,6 +49,21 @@ def test_requests_are_logged_at_level_debug_only(lines: list[str]) -> None:
         assert b"200 OK" in line.received()
         assert count == len(lines), level
         assert ["GET /api/{sdkId}/keys answered 200 in 0.0 ms"] * count == lines
+
+
+def test_the_duration_is_a_number_in_json() -> None:
+    """For a query by duration; the text has one decimal place as before."""
+    stream = io.StringIO()
+    observer = log_observer("json", LogLevels("debug"), stream)
+    metrics: Any = SimpleNamespace(answered=lambda *_: None, stream_refused=None)
+    globalLogPublisher.addObserver(observer)
+    try:
+        LoggedMetrics(metrics).answered("/api/{sdkId}/eval", "POST", 200, 0.0123456)
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    line = json.loads(stream.getvalue())
+    assert (12.3, 200) == (line["milliseconds"], line["status"])
+    assert "POST /api/{sdkId}/eval answered 200 in 12.3 ms" == line["message"]
 
 
 def test_streams_are_logged_by_their_own_level(lines: list[str]) -> None:

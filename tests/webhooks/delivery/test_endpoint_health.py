@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,7 @@ from twisted.logger import globalLogPublisher
 
 from courier_scene import BROKEN, FINE, Scene, endpoint
 from gateway.http_client import Attempt
+from gateway.telemetry import LogLevels, log_observer
 
 
 @pytest.fixture
@@ -45,6 +48,25 @@ def test_the_first_failure_and_each_message_given_up_are_warnings(lines: list[tu
     assert {level for level, _ in waits[1:]} == {"debug"}
     assert [("info", "endpoint ops accepts messages again")] == [line for line in lines if "again" in line[1]]
     assert ("debug", "endpoint ops: message ops-4 delivered") in lines
+
+
+def test_the_lines_of_a_message_carry_its_id() -> None:
+    """As a field of JSON lines, with numbers as numbers."""
+    stream = io.StringIO()
+    observer = log_observer("json", LogLevels("debug"), stream)
+    globalLogPublisher.addObserver(observer)
+    try:
+        scene = Scene(endpoint("ops", retry_for=60))
+        scene.deliver(BROKEN, 1)
+        for _ in range(200):
+            scene.clock.advance(1)
+        scene.deliver(FINE, 2)
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines() if "message ops-" in line]
+    assert {"ops-1", "ops-2"} == {line["message_id"] for line in lines}
+    assert all(line["message_id"] in line["message"] for line in lines)
+    assert {(int, float)} == {(type(line["number"]), type(line["pause"])) for line in lines if "number" in line}
 
 
 def test_attempts_are_counted_by_outcome_and_messages_that_fail() -> None:
