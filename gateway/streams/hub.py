@@ -113,15 +113,15 @@ class Hub:
             return subscriber
         recent = self.now() - self._changed_at < RECENT_SECONDS
         try:
-            digest, frame, is_event = self._events[options.mode].first(self.snapshot, cohort, options, recent=recent)
+            digest, frame, shows_values = self._events[options.mode].first(
+                self.snapshot, cohort, options, recent=recent
+            )
         except Exception:
             subscriber.close()
             raise
         cohort.digest = subscriber.sent_digest = digest
         subscriber.write(first_frame(milliseconds, frame))
-        if is_event:
-            # A ``recovered`` event shows no values.
-            self._count(cohort, None, 1, shows_values=options.mode == "plain" or options.last_digest != digest)
+        self._count(cohort, None, 1, shows_values=shows_values)
         return subscriber
 
     def publish(self, snapshot: Snapshot) -> None:

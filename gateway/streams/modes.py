@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from gateway.flags import fingerprint_of, fingerprint_text
 from gateway.streams.impact import REASON_CHANGED, VALUE_CHANGED
-from gateway.streams.sse import DELETED_FLAG, event, id_only
+from gateway.streams.sse import DELETED_FLAG, event, recovered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from gateway.streams.cohort import Cohort, Mode
     from gateway.streams.impact import Impact
 
+# OFREP providers ignore unknown types, also those that pay no attention to the names of events.
+OFREP_RECOVERED = b'{"type":"recovered"}'
+
 Update = tuple[str, bytes]  # the client's digest after the frame, and the frame
-First = tuple[str, bytes, bool]  # the same of a new stream, and whether the frame is an event
+First = tuple[str, bytes, bool]  # the same of a new stream, and whether the frame shows the values
 
 
 class StreamOptions(Struct, frozen=True):
@@ -90,11 +93,11 @@ class PlainEvents(Events):
         return digest, event(snapshot.tag, digest, payload)
 
     def first(self, snapshot: Snapshot, cohort: Cohort, options: StreamOptions, *, recent: bool) -> First:
-        """Return all values, or only the id to a quiet client that has them."""
+        """Return all values, or ``recovered`` to a quiet client that has them."""
         del recent
         digest, frame = self.full(snapshot, cohort)
         if options.quiet and options.last_digest == digest:
-            return digest, id_only(snapshot.tag, digest), False
+            return digest, recovered(snapshot.tag, digest), False
         return digest, frame, True
 
     def update(self, impact: Impact, snapshot: Snapshot, cohort: Cohort, digest: str) -> Update:
@@ -118,8 +121,7 @@ class DeltaEvents(Events):
         del recent
         digest, payload = self._values(snapshot, cohort.key, cohort.user)
         if options.last_digest == digest:
-            # EventSource calls no listener for an event without data.
-            return digest, event(snapshot.tag, digest, b"{}", b"recovered"), True
+            return digest, recovered(snapshot.tag, digest), False
         return digest, event(snapshot.tag, digest, payload, b"put"), True
 
     def update(self, impact: Impact, snapshot: Snapshot, cohort: Cohort, digest: str) -> Update:
@@ -169,11 +171,11 @@ class OfrepEvents(Events):
         return digest, event(snapshot.tag, digest, self.payload)
 
     def first(self, snapshot: Snapshot, cohort: Cohort, options: StreamOptions, *, recent: bool) -> First:
-        """Return only the id; the call if the client has, or may have, results from before a change."""
+        """Return ``recovered``; the call if the client has, or may have, results from before a change."""
         digest = self._digest(snapshot, cohort)
         if options.last_digest == digest or (not options.last_digest and not recent):
-            return digest, id_only(snapshot.tag, digest), False
-        return digest, event(snapshot.tag, digest, self.payload), True
+            return digest, recovered(snapshot.tag, digest, OFREP_RECOVERED), False
+        return digest, event(snapshot.tag, digest, self.payload), False
 
     def update(self, impact: Impact, snapshot: Snapshot, cohort: Cohort, digest: str) -> Update:
         """Return the call if a value or a reason differs."""

@@ -24,8 +24,8 @@ class Client:
         self.times: list[float] = []
 
     def write(self, data: bytes) -> None:
-        """Keep the time of an event."""
-        if b"data:" in data:
+        """Keep the time of an event; ``recovered`` needs no action."""
+        if b"data:" in data and b"event: recovered" not in data:
             self.times.append(self.clock.seconds())
 
     def finish(self) -> None:

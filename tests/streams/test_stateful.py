@@ -106,15 +106,14 @@ class Client:
         self.full = False
 
     def write(self, data: bytes) -> None:
-        """Decode the events; heartbeats and comments have no data."""
+        """Decode the events, each of which has data; heartbeats and comments stand in none."""
         assert not self.full
-        for block in data.decode().split("\n\n"):
-            fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
-            self.id = fields.get("id", self.id)
-            if self.mode == "ofrep" and ("data" in fields or ("id" in fields and self.answer is None)):
+        for block in data.decode().split("\n\n")[:-1]:
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if line[0] != ":")
+            self.id = fields["id"]
+            if self.mode == "ofrep" and (fields.get("event") != "recovered" or self.answer is None):
                 self.answer = self.evaluate()
-            if "data" in fields:
-                self.take(fields.get("event"), json.loads(fields["data"]))
+            self.take(fields.get("event"), json.loads(fields["data"]))
         if self.narrow:
             self.fill()
 
@@ -132,7 +131,9 @@ class Client:
             self.subscriber.resume()
 
     def take(self, name: str | None, payload: Any) -> None:
-        """Keep and apply one event."""
+        """Keep and apply one event; ``recovered`` has no values."""
+        if name == "recovered":
+            return
         self.payloads.append(payload)
         if name == "patch":
             assert payload["changed"].keys().isdisjoint(payload["removed"])
@@ -141,7 +142,7 @@ class Client:
             assert len(kept) + len(payload["removed"]) == len(self.state)
             assert state != self.state
             self.state = state
-        elif name != "recovered":
+        else:
             self.state = payload
 
     def finish(self) -> None:

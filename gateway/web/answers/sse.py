@@ -107,7 +107,7 @@ def open_stream(
     context.stream_refused(reason)
     if not is_event_source(call):
         return stream_error(replace(TOO_MANY_STREAMS, headers=(*TOO_MANY_STREAMS.headers, RETRY_AFTER)))
-    body = b"retry: %d\n\n: the limit of open streams is reached\n\n" % context.stream_retry()
+    body = b"retry: %d\n: the limit of open streams is reached\n" % context.stream_retry()
     return Reply(200, (CONTENT_TYPE, *STREAM_HEADERS), body)
 
 

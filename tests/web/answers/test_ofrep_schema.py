@@ -67,7 +67,7 @@ def patched(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def events() -> list[Any]:
-    """Return the data of a stream's two events: after a reconnect, and after a change."""
+    """Return the data of a stream's events: after a reconnect, after a change, and at the next reconnect."""
     site = MemorySite(CONFIG)
     path = site.request("POST", BULK, BY_ID, "{}").json["eventStreams"][0]["endpoint"]["requestUri"]
     connection = site.connect()
@@ -78,6 +78,10 @@ def events() -> list[Any]:
     site.clock.advance(1)
     site.hub.work(lambda: False)
     text += connection.received().decode()
+    again = site.connect()
+    last = text.rpartition("id: ")[2].partition("\n")[0]
+    again.send(f"GET {path} HTTP/1.1\r\nHost: g\r\nLast-Event-ID: {last}\r\n\r\n".encode())
+    text += parse_answer(again.received()).text
     return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
 
 
@@ -106,9 +110,9 @@ def test_answers_are_valid_by_our_schema(
 def test_events_are_valid_by_our_schema() -> None:
     """The events of a stream have a definition too."""
     found = events()
-    assert 2 == len(found)
+    assert ["refetchEvaluation", "refetchEvaluation", "recovered"] == [event["type"] for event in found]
     for event in found:
-        check(OWN, "#/$defs/event", event)
+        check(OWN, "#/$defs/recovered" if event["type"] == "recovered" else "#/$defs/event", event)
 
 
 @pytest.mark.skipif(not PROTOCOL.exists(), reason="no copy of the protocol (OFREP_SCHEMAS names its folder)")

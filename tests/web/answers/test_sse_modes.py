@@ -32,10 +32,11 @@ def opened(site: MemorySite, query: str = "", peer: str = "192.0.2.7", **headers
 
 
 def events(data: bytes) -> list[dict[str, str]]:
-    """Return the fields of each block; a head in front is skipped."""
+    """Return the fields of each block but ``retry``; a head in front is skipped."""
     text = parse_answer(data).text if data.startswith(b"HTTP") else unchunked(data)
-    blocks = [dict(line.split(": ", 1) for line in block.split("\n") if ": " in line) for block in text.split("\n\n")]
-    return [block for block in blocks if block and "retry" not in block]
+    blocks = [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.split("\n\n")[:-1]]
+    assert all("data" in block for block in blocks)
+    return [{name: value for name, value in block.items() if name != "retry"} for block in blocks]
 
 
 def unchunked(data: bytes) -> str:
@@ -98,7 +99,8 @@ def test_plain_resumes_quietly_only_when_requested(site: MemorySite) -> None:
     """With the last id the data are sent again, unless ``resume=quiet`` and nothing changed."""
     last = events(opened(site).received())[0]["id"]
     assert ["id", "data"] == list(events(opened(site, "", Last_Event_ID=last).received())[0])
-    assert [{"id": last}] == events(opened(site, "?resume=quiet", Last_Event_ID=last).received())
+    quiet = events(opened(site, "?resume=quiet", Last_Event_ID=last).received())
+    assert [{"event": "recovered", "id": last, "data": "{}"}] == quiet
     publish(site, False)
     assert ["id", "data"] == list(events(opened(site, "?resume=quiet", Last_Event_ID=last).received())[0])
 
