@@ -63,6 +63,7 @@ class FileSink:
     settings: Exporter
     metrics: ExportMetrics
     trouble: None = None  # the pipeline handles failed writes
+    refused: None = None
     _minutes: dict[tuple[int, bytes], int] = field(factory=dict)
     _checks: LoopingCall | None = None
     _turn: DeferredLock = field(factory=DeferredLock)

@@ -23,5 +23,8 @@ class ExportMetrics(Protocol):
     def attempted(self, outcome: str, seconds: float) -> None:
         """Count an attempt to send a batch; ``outcome`` is an ``Attempt.label``."""
 
+    def refused(self, count: int) -> None:
+        """Count events that the receiver refused for good, and that are set aside."""
+
     def exported(self, count: int) -> None:
         """Count events that the receiver accepted, or that are in the file."""

@@ -19,6 +19,7 @@ class DropReason(StrEnum):
     MEMORY = "memory"  # too many waited in memory for the disk
     SPOOL_FULL = "spool_full"  # the spool reached ``exporter.max_bytes``
     TOO_LARGE = "too_large"  # the event was larger than ``EVENT_BYTES``
+    REFUSED = "refused"  # the receiver refused them for good, and too many others that it refused came later
     UNWANTED = "unwanted"  # a reload removed the exporter while they were on their way
 
 

@@ -64,6 +64,10 @@ class Sink(Protocol):
     def trouble(self) -> Trouble | None:
         """Why the receiver accepts nothing at present; None while it does."""
 
+    @property
+    def refused(self) -> Trouble | None:
+        """Why the receiver has refused single events for good; None if it has refused none for a day."""
+
 
 class ExportPipeline:
     """Exports evaluations as configured, or none; ``wall`` returns Unix seconds."""
@@ -165,9 +169,13 @@ class ExportPipeline:
         found = []
         if self._trouble is not None:
             found.append(f"evaluations cannot be written: {self._trouble.text}")
-        trouble = None if self._sink is None else self._sink.trouble
-        if trouble is not None and self._wall() - trouble.since > OUTAGE_SECONDS:
+        trouble, refused = (None, None) if self._sink is None else (self._sink.trouble, self._sink.refused)
+        if trouble is not None and trouble.lasting:
+            found.append(f"the exporter's receiver refuses every batch since {iso(trouble.since)}: {trouble.text}")
+        elif trouble is not None and self._wall() - trouble.since > OUTAGE_SECONDS:
             found.append(f"the exporter's receiver has accepted nothing since {iso(trouble.since)}")
+        if refused is not None:
+            found.append(f"evaluations that the exporter's receiver refuses are set aside since {iso(refused.since)}")
         return found
 
     def _schedule(self, seconds: float) -> None:

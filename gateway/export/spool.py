@@ -1,16 +1,19 @@
 """Events that wait on disk for the receiver, in the tables ``spool``, ``minutes`` and ``batches`` of the database.
 
     write ──► spool ──► next_batch (marks rows as a batch) ──► delete
-      └──► minutes ──► (once over) ──┘
+      └──► minutes ──► (once over) ──┘   └──► dissolve, or set_aside ──► refused ──► release ──► spool
 
 Id, sequence and body of a batch are on disk before the first attempt and never change: the body is the batch's head
-and its rows of the spool.  Copying these into one row would cost more than all else that is done with an event.
+and its rows of the spool, which are the oldest ones.  A batch that the receiver refuses for good is dissolved, and its
+events are sent in smaller batches with new ids.  Copying the rows of a batch into one would cost more than all else
+that is done with an event.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
 from attrs import frozen
 
 from gateway.export.event import encode_batch, encode_count
@@ -23,13 +26,15 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from gateway.export.batch_limit import BatchLimit
     from gateway.storage import Store
 
 T = TypeVar("T")
 Row = tuple[int, int, bytes]  # number of events; number of bytes; the events separated by commas
 
 ROW_BYTES: Final = 256 * 1024  # of counts in one row, which a batch contains, or the cap drops, as a whole
-BATCH_BYTES: Final = 4 * 1024 * 1024  # of one body, whose encoding and signing take some 2 ms each
+REFUSED_EVENTS: Final = 1000  # that are kept; the oldest are dropped first
+REFUSED_BYTES: Final = 16 * 1024 * 1024  # likewise; an event has at most 1 MiB
 EXPORTER: Final = "exporter"  # in place of an endpoint's name and format
 
 
@@ -96,11 +101,11 @@ class EventSpool:
         return self._store.run(work)
 
     def next_batch(
-        self, newest: int, limit: int, head: bytes, new_id: Callable[[], str], prepare: Callable[[Batch], T]
+        self, newest: int, limit: BatchLimit, head: bytes, new_id: Callable[[], str], prepare: Callable[[Batch], T]
     ) -> Deferred[tuple[Batch, T] | None]:
-        """Return the oldest batch, or a new one of about ``limit`` events up to row ``newest``; None without events.
+        """Return the oldest batch, or a new one within ``limit`` up to row ``newest``; None without events.
 
-        A row of the spool is never split, so a batch may have somewhat more events; large events make it smaller.
+        An event that is too large by itself makes a batch of its own.
         Also returns the result of ``prepare``, which runs in the database's thread: signing megabytes would block the
         reactor.
         """
@@ -108,7 +113,7 @@ class EventSpool:
         def work(connection: sqlite3.Connection) -> tuple[Batch, T] | None:
             oldest = connection.execute("SELECT sequence, id, head, last FROM batches ORDER BY sequence LIMIT 1")
             found = oldest.fetchone()
-            if found is None and (last := _last_row(connection, newest, limit)) is not None:
+            if found is None and (last := _last_row(connection, newest, limit, len(head))) is not None:
                 query = "INSERT INTO batches (id, head, last) VALUES (?, ?, ?) RETURNING sequence, id, head, last"
                 (found,) = connection.execute(query, (new_id(), head, last)).fetchall()
             if found is None:
@@ -126,6 +131,44 @@ class EventSpool:
             deleted = connection.execute("DELETE FROM batches WHERE sequence = ? RETURNING last", (batch.sequence,))
             for (last,) in deleted.fetchall():
                 connection.execute("DELETE FROM spool WHERE id <= ?", (last,))
+            return _size(connection)
+
+        return self._store.run(work)
+
+    def dissolve(self, batch: Batch) -> Deferred[None]:
+        """Delete a batch, so that its events, which stay the oldest, become parts of new ones."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM batches WHERE sequence = ?", (batch.sequence,))
+
+        return self._store.run(work)
+
+    def set_aside(self, batch: Batch, at: float, status: int) -> Deferred[SpoolSize]:
+        """Move the event of a batch of one, which the receiver answered with ``status``, to the refused ones.
+
+        ``dropped`` of the result counts refused events that were deleted for it.
+        """
+
+        def work(connection: sqlite3.Connection) -> SpoolSize:
+            deleted = connection.execute("DELETE FROM batches WHERE sequence = ? RETURNING last", (batch.sequence,))
+            for (last,) in deleted.fetchall():
+                rows = "DELETE FROM spool WHERE id <= ? RETURNING bytes, events"
+                for size, event in connection.execute(rows, (last,)).fetchall():
+                    fields = "INSERT INTO refused (at, status, bytes, event) VALUES (?, ?, ?, ?)"
+                    connection.execute(fields, (at, status, size, event))
+            dropped = _drop_refused(connection)
+            if dropped:
+                count_drop(connection, EXPORTER, f"dropped: {DropReason.REFUSED}", dropped)
+            return _size(connection, dropped)
+
+        return self._store.run(work)
+
+    def release(self) -> Deferred[SpoolSize]:
+        """Move all refused events to the end of the spool; return what is in it."""
+
+        def work(connection: sqlite3.Connection) -> SpoolSize:
+            _add(connection, connection.execute("SELECT 1, bytes, event FROM refused ORDER BY id").fetchall())
+            connection.execute("DELETE FROM refused")
             return _size(connection)
 
         return self._store.run(work)
@@ -166,17 +209,42 @@ def _close_minutes(connection: sqlite3.Connection, minute: int | None) -> None:
         connection.execute("DELETE FROM minutes WHERE ?1 IS NULL OR minute < ?1", (minute,))
 
 
-def _last_row(connection: sqlite3.Connection, newest: int, limit: int) -> int | None:
-    """Return the last row of a batch that begins with the oldest row."""
+def _last_row(connection: sqlite3.Connection, newest: int, limit: BatchLimit, head: int) -> int | None:
+    """Return the last row of a batch that begins with the oldest row, after splitting that one if it is too large."""
+    most = limit.size - head - len(encode_batch(b"", ()))
     last = None
     total = size = 0
     rows = connection.execute("SELECT id, bytes, count FROM spool WHERE id <= ? ORDER BY id", (newest,))
     for number, length, count in rows:
-        if last is not None and (total + count > limit or size + length > BATCH_BYTES):
+        if last is None and count > 1 and (count > limit.events or length > most):
+            rows.close()
+            return _split(connection, number, limit.events, most)
+        if last is not None and (total + count > limit.events or size + 1 + length > most):
             break
-        last, total, size = number, total + count, size + length
+        last, total, size = number, total + count, size + 1 + length
     rows.close()
     return last
+
+
+def _split(connection: sqlite3.Connection, number: int, events: int, size: int) -> int:
+    """Split the oldest row of the spool into rows of at most so many events and bytes; return the first one's id.
+
+    Its ids are those below ``number``, which are free because no row is older; they may be negative.
+    """
+    (row,) = connection.execute("DELETE FROM spool WHERE id = ? RETURNING events", (number,)).fetchone()
+    pieces: list[list[bytes]] = []
+    length = size  # of the last piece
+    for event in map(bytes, msgspec.json.decode(b"[%b]" % row, type=list[msgspec.Raw])):
+        if not pieces or len(pieces[-1]) >= events or length + 1 + len(event) > size:
+            pieces.append([])
+            length = -1
+        pieces[-1].append(event)
+        length += 1 + len(event)
+    first = number - len(pieces) + 1
+    for place, piece in enumerate(pieces, first):
+        fields = "INSERT INTO spool (id, count, bytes, events) VALUES (?, ?, ?, ?)"
+        connection.execute(fields, (place, *_row(len(piece), b",".join(piece))))
+    return first
 
 
 def _read_batch(connection: sqlite3.Connection, sequence: int, name: str, head: bytes, last: int) -> Batch:
@@ -195,3 +263,14 @@ def _drop_oldest(connection: sqlite3.Connection, max_bytes: int) -> int:
         for (count,) in connection.execute("DELETE FROM spool WHERE id <= ? RETURNING count", (last,)).fetchall():
             dropped += count
     return dropped
+
+
+def _drop_refused(connection: sqlite3.Connection) -> int:
+    """Delete the oldest refused events until the rest fits; return how many were deleted."""
+    rows = connection.execute("SELECT id, bytes FROM refused ORDER BY id DESC").fetchall()
+    size = 0
+    for kept, (number, length) in enumerate(rows):
+        size += length
+        if kept >= REFUSED_EVENTS or size > REFUSED_BYTES:
+            return connection.execute("DELETE FROM refused WHERE id <= ?", (number,)).rowcount
+    return 0

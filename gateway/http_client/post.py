@@ -102,6 +102,8 @@ class HttpSender:
         except Exception as error:  # noqa: BLE001 - the border between the network's exceptions and our values
             fault = fault_text(error)
         duration = max(0.0, self._reactor.seconds() - began)
+        if fault and answer.status is not None and answer.status >= 400:
+            fault = ""  # a receiver may refuse a body before it has read it, and reset the connection then
         return Attempt(answer.status, fault, duration, answer.body.start, answer.retry_after)
 
     async def _post(self, headers: Sequence[tuple[str, str]], body: bytes, answer: _Answer) -> None:

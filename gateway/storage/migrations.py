@@ -1,14 +1,14 @@
 """Create a database file with the newest schema, or upgrade it; each step is one transaction.
 
-empty ──► outbox-v2.sql
-outbox-v1.sql ──► upgrade-outbox-to-v2.sql ──► …
+empty ──► outbox-v3.sql
+outbox-v1.sql ──► upgrade-outbox-to-v2.sql ──► upgrade-outbox-to-v3.sql
 """
 
 import sqlite3
 from importlib import resources
 from typing import Final
 
-SCHEMA_VERSION: Final = 2  # of the newest schema; a file has its own in ``PRAGMA user_version``
+SCHEMA_VERSION: Final = 3  # of the newest schema; a file has its own in ``PRAGMA user_version``
 APPLICATION_ID: Final = 0x666C6777  # "flgw"; in ``PRAGMA application_id`` of our files
 
 

@@ -3,7 +3,7 @@
 from gateway.telemetry.series import Counter, Family, Gauge, Histogram
 from gateway.telemetry.webhook_metrics import ATTEMPT_OUTCOMES, OTHER
 
-REASONS = ("memory", "spool_full", "too_large", "unwanted")
+REASONS = ("memory", "refused", "spool_full", "too_large", "unwanted")
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds; a call may take ten
 
 
@@ -18,12 +18,14 @@ class EvaluationMetrics:
         self._dropped = Counter(
             "flaggateway_evaluations_dropped", "Evaluations that will not be exported.", ("reason",)
         )
+        self._refused = Counter("flaggateway_evaluations_refused", "Evaluation events that the receiver refused.", ())
         self._waiting = Gauge("flaggateway_evaluations_waiting", "Evaluation events on disk that have not arrived.", ())
         self._bytes = Gauge("flaggateway_evaluations_waiting_bytes", "Their size.", ())
         self._attempts = Counter("flaggateway_export_attempts", "Attempts to send a batch.", ("outcome",))
         self._seconds = Histogram("flaggateway_export_duration_seconds", "Time that attempts took.", (), BUCKETS)
         self._collected.add((), 0)
         self._exported.add((), 0)
+        self._refused.add((), 0)
         for reason in REASONS:
             self._dropped.add((reason,), 0)
         for outcome in ATTEMPT_OUTCOMES:
@@ -35,7 +37,8 @@ class EvaluationMetrics:
     def families(self) -> tuple[Family, ...]:
         """The metrics for the registry."""
         return (
-            self._collected, self._exported, self._dropped, self._waiting, self._bytes, self._attempts, self._seconds,
+            self._collected, self._exported, self._refused, self._dropped, self._waiting, self._bytes,
+            self._attempts, self._seconds,
         )  # fmt: skip
 
     def collected(self, count: int) -> None:
@@ -59,3 +62,7 @@ class EvaluationMetrics:
     def exported(self, count: int) -> None:
         """Count events that arrived."""
         self._exported.add((), count)
+
+    def refused(self, count: int) -> None:
+        """Count events that the receiver refused for good."""
+        self._refused.add((), count)

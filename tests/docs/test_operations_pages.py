@@ -131,6 +131,7 @@ LOG_LINES = [
     "the outbox is full: {count} messages are refused and will not be delivered",
     "{count} messages for endpoints that were removed are skipped",
     "exporter: batch {batch_id} waits for the next flush: {reason}",
+    "exporter: the receiver refuses an event for good, which is set aside: {reason}",
     "the spool is full: {count} evaluations were dropped, the oldest first",
     "evaluations cannot be written, flags are served without it: {reason}",
     "{count} evaluations could not be written and are lost",

@@ -43,10 +43,15 @@ def flags(tmp_path: Path) -> Path:
     return path
 
 
-def write(path: Path, value: int) -> None:
+def health(gateway: GatewayProcess) -> bytes:
+    """The status page."""
+    return gateway.get("/status", diag=True)[1]
+
+
+def write(path: Path, value: int, flag_count: int = 100) -> None:
     """Replace the config atomically: ``flag0`` has this value, all others are on."""
     first = {"t": 2, "v": {"i": value}, "i": f"v{value}"}
-    others = {f"flag{number}": {"t": 0, "v": {"b": True}, "i": f"on{number}"} for number in range(1, 100)}
+    others = {f"flag{number}": {"t": 0, "v": {"b": True}, "i": f"on{number}"} for number in range(1, flag_count)}
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps({"p": {"s": "salt"}, "f": {"flag0": first, **others}}), "utf-8")
     fresh.replace(path)
@@ -137,6 +142,48 @@ def test_a_receiver_that_is_away_gets_everything_when_it_is_back(gateway_process
         assert {str(number) for number in range(200)} == users(receiver.calls)
         assert 200 == len(checked(receiver.taken))
         assert 1 == len({call.id for call in receiver.calls if call.headers["x-flaggateway-sequence"] == "1"})
+
+
+def test_a_receiver_that_accepts_a_mebibyte_gets_a_large_burst(gateway_process: Start, flags: Path) -> None:
+    """25 evaluations of all 200 flags, 1.1 MB, fit no single batch of the default size, and nothing is refused."""
+    write(flags, 0, flag_count=200)
+    with Receiver(largest=1024 * 1024) as receiver:
+        gateway = gateway_process(settings(flags, to(receiver, bulk=True, flush_interval=3_600_000)))
+        with Asker(gateway.port, "/api/shop/eval-all") as asker:
+            asker.ask({"user": {"Identifier": f"{number:060}"}} for number in range(25))
+        assert 0 == gateway.stop()
+        assert 0 == receiver.too_large
+        assert sum(len(call.body) for call in receiver.taken) > 1024 * 1024
+        assert 25 * 200 == len({(event["userKey"], event["key"]) for event in checked(receiver.taken)})
+
+
+def test_what_a_receiver_refuses_for_good_holds_up_nothing(gateway_process: Start, flags: Path) -> None:
+    """It accepts 50 kB, and one flag's value is larger: all other events arrive, in order, those of later flushes too.
+
+    The status names the problem, and events that were set aside arrive after a start with a larger limit.
+    """
+    config = json.loads(flags.read_text())
+    config["f"]["large"] = {"t": 1, "v": {"s": "x" * 60_000}, "i": "large"}
+    flags.write_text(json.dumps(config))
+    with Receiver(largest=50_000) as receiver:
+        gateway = gateway_process(settings(flags, to(receiver, bulk=True, max_batch_bytes=4_000_000)))
+        for _ in range(2):
+            with Asker(gateway.port, "/api/shop/eval-all") as asker:
+                asker.ask(question(number) for number in range(10))
+            with Asker(gateway.port, EVAL) as asker:
+                asker.ask([question("later")])
+            eventually(lambda: "later" in users(receiver.taken[-1:]), gateway.logs)
+        eventually(lambda: sample(gateway, "flaggateway_evaluations_refused_total") == 20, gateway.logs)
+        found = checked(receiver.taken)
+        assert 2 * (10 * 100 + 1) == len(found)
+        order = [event["userKey"] for event in found]
+        assert order == [*([str(n) for n in range(10) for _ in range(100)] + ["later"]) * 2]
+        assert 0 == sample(gateway, "flaggateway_evaluations_waiting")
+        eventually(lambda: b"evaluations that the exporter's receiver refuses are set aside" in health(gateway))
+        receiver.largest = None
+        gateway.restart()
+        eventually(lambda: "large" in [event["key"] for event in checked(receiver.taken)], gateway.logs)
+        eventually(lambda: len(checked(receiver.taken)) == 2 * (10 * 101 + 1), gateway.logs)
 
 
 @pytest.mark.parametrize("kind", ["one process", "two workers", "file"])

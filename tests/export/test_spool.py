@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from itertools import count
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.export import Parcel
+from gateway.export.batch_limit import BatchLimit
 from gateway.export.event import batch_head
-from gateway.export.spool import BATCH_BYTES, Batch, EventSpool
+from gateway.export.spool import REFUSED_BYTES, REFUSED_EVENTS, Batch, EventSpool
 from gateway.webhooks.store.message_table import used_bytes
 from outbox_memory import DirectStore, now
 
@@ -35,9 +37,10 @@ class Disk:
         parcels = [Parcel(b"\n".join([b"{}"] * size), size) for size in sizes]
         return now(self.spool.write(parcels)).dropped
 
-    def batch(self, limit: int = 1000, mark: int = MARK) -> Batch | None:
+    def batch(self, limit: int = 1000, mark: int = MARK, size: int = 10**9) -> Batch | None:
         """The next batch."""
-        found = now(self.spool.next_batch(mark, limit, HEAD, lambda: f"id{next(self._names)}", lambda batch: batch.id))
+        most = BatchLimit(limit, size)
+        found = now(self.spool.next_batch(mark, most, HEAD, lambda: f"id{next(self._names)}", lambda batch: batch.id))
         if found is None:
             return None
         batch, dressed = found
@@ -74,7 +77,7 @@ def test_a_sequence_is_never_assigned_twice() -> None:
 
 
 def test_a_batch_has_about_as_many_events_as_asked_for() -> None:
-    """A row of the spool is never split."""
+    """Only the first row of the spool is split."""
     disk = Disk()
     disk.write(3, 3, 3)
     sizes = []
@@ -87,12 +90,81 @@ def test_a_batch_has_about_as_many_events_as_asked_for() -> None:
 def test_a_batch_is_bounded_in_bytes() -> None:
     """Receivers limit the size of a body."""
     disk = Disk()
-    line = b"x" * (BATCH_BYTES // 3)
-    now(disk.spool.write([Parcel(line, 1)] * 4))
-    first = disk.batch()
-    assert 3 == first.count
+    event = b'{"key":"%b"}' % (b"x" * 300)
+    now(disk.spool.write([Parcel(event, 1)] * 4))
+    first = disk.batch(size=900)
+    assert (2, True) == (first.count, len(first.body) <= 900)
     now(disk.spool.delete(first))
-    assert 1 == disk.batch().count
+    assert 2 == disk.batch(size=900).count
+
+
+def test_a_row_that_is_larger_than_a_batch_is_split() -> None:
+    """Each piece is as large as allowed, the order stays, and an event that is too large is alone."""
+    disk = Disk()
+    events = [b'{"n":%d,"v":"%b"}' % (number, b"x" * (500 if number == 7 else 20)) for number in range(20)]
+    now(disk.spool.write([Parcel(b"\n".join(events[:15]), 15), Parcel(b"\n".join(events[15:]), 5)]))
+    before = disk.truth()
+    found, counts = [], []
+    while (batch := disk.batch(size=200)) is not None:
+        assert len(batch.body) <= 200 or batch.count == 1
+        found += [event["n"] for event in json.loads(batch.body)["events"]]
+        counts.append(batch.count)
+        now(disk.spool.delete(batch))
+    assert list(range(20)) == found
+    assert [4, 3, 1, 4, 3, 4, 1] == counts
+    assert (20, (0, 0)) == (before[0], disk.truth())
+
+
+def test_a_batch_that_is_dissolved_becomes_smaller_ones() -> None:
+    """Down to single events, with new ids and in order; later events stay behind them."""
+    disk = Disk()
+    now(disk.spool.write([Parcel(b'{"n":0}\n{"n":1}\n{"n":2}', 3)]))
+    first = disk.batch()
+    now(disk.spool.write([Parcel(b'{"n":3}', 1)]))
+    now(disk.spool.dissolve(first))
+    found = []
+    while (batch := disk.batch(limit=1)) is not None:
+        assert batch.id != first.id
+        found += json.loads(batch.body)["events"]
+        now(disk.spool.delete(batch))
+    assert [{"n": number} for number in range(4)] == found
+
+
+def test_refused_events_are_kept_and_released() -> None:
+    """They take no part in batches until they are released, behind all others."""
+    disk = Disk()
+    now(disk.spool.write([Parcel(b'{"n":0}', 1), Parcel(b'{"n":1}', 1)]))
+    size = now(disk.spool.set_aside(disk.batch(limit=1), 5.0, 422))
+    assert (1, 7, 0) == (size.count, size.bytes, size.dropped)
+    assert [(5.0, 422, 7, b'{"n":0}')] == disk.store.rows("SELECT at, status, bytes, event FROM refused")
+    assert 2 == now(disk.spool.release()).count
+    assert [{"n": 1}, {"n": 0}] == json.loads(disk.batch().body)["events"]
+    assert [] == disk.store.rows("SELECT * FROM refused")
+
+
+def test_refused_events_are_bounded() -> None:
+    """The oldest are deleted and counted, by number and by size."""
+    disk = Disk()
+    fields = "INSERT INTO refused (at, status, bytes, event) VALUES (0, 413, ?, x'00')"
+    disk.store.connection.executemany(fields, [(1,)] * (REFUSED_EVENTS + 4))
+    disk.write(1)
+    assert 5 == now(disk.spool.set_aside(disk.batch(), 1.0, 413)).dropped
+    disk.store.connection.execute(fields, (REFUSED_BYTES - 10,))
+    disk.write(1)
+    assert REFUSED_EVENTS - 7 == now(disk.spool.set_aside(disk.batch(), 2.0, 413)).dropped
+    assert [("dropped: refused", REFUSED_EVENTS - 2)] == disk.store.rows("SELECT reason, count FROM drops")
+
+
+def test_setting_aside_an_event_that_was_dropped_meanwhile_changes_nothing() -> None:
+    """Later events remain when the limit of the spool was reached during the attempt."""
+    disk = Disk(max_bytes=100)
+    disk.write(1)
+    batch = disk.batch()
+    disk.write(30)
+    disk.write(5)
+    left = disk.truth()
+    now(disk.spool.set_aside(batch, 1.0, 413))
+    assert (left, []) == (disk.truth(), disk.store.rows("SELECT * FROM refused"))
 
 
 def test_a_flush_leaves_events_that_are_written_meanwhile() -> None:
@@ -140,11 +212,12 @@ def test_the_totals_are_always_those_of_the_tables(seed: int, steps: int) -> Non
     """After any sequence of writes, batches, deletions and drops."""
     disk, chance = Disk(max_bytes=600), random.Random(seed)
     for _ in range(steps):
-        act = chance.randrange(3)
+        act = chance.randrange(5)
         if act == 0:
             disk.write(*(chance.randrange(1, 60) for _ in range(chance.randrange(3))))
-        elif (batch := disk.batch(limit=chance.randrange(1, 100))) is not None and act == 2:
-            now(disk.spool.delete(batch))
+        elif (batch := disk.batch(limit=chance.randrange(1, 100))) is not None and act > 1:
+            done = disk.spool.delete, disk.spool.dissolve, lambda single: disk.spool.set_aside(single, 1.0, 400)
+            now(done[act - 2 if batch.count == 1 else min(act - 2, 1)](batch))
         size = now(disk.spool.size())
         assert disk.truth() == (size.count, size.bytes)
 

@@ -12,6 +12,7 @@ from outbox_memory import DirectStore
 
 SPOOL_OF_VERSION_1 = """
 DROP TABLE spool;
+DROP TABLE refused;
 CREATE TABLE spool (id INTEGER PRIMARY KEY AUTOINCREMENT, lines BLOB NOT NULL, count INTEGER NOT NULL) STRICT;
 CREATE TRIGGER spool_grows AFTER INSERT ON spool BEGIN
     UPDATE spooled SET bytes = bytes + length(new.lines), count = count + new.count;
@@ -24,7 +25,7 @@ END;
 
 def outbox_of_version_1() -> sqlite3.Connection:
     """Return an empty outbox of schema version 1."""
-    schema = resources.files("gateway.storage").joinpath("schema", "outbox-v2.sql").read_text("utf-8")
+    schema = resources.files("gateway.storage").joinpath("schema", "outbox-v3.sql").read_text("utf-8")
     old = sqlite3.connect(":memory:", isolation_level=None)
     old.executescript("\n".join(line for line in schema.splitlines() if not line.lstrip().startswith("asked ")))
     old.executescript(SPOOL_OF_VERSION_1)
@@ -66,7 +67,7 @@ def test_an_outbox_of_version_1_is_upgraded_with_its_messages() -> None:
         row = (each, "ops", 1, "envelope", "FLAG_UPDATED", "a", b"{}", 1.0, "pending", 7.0, tries)
         old.execute(f"INSERT INTO messages ({fields}) VALUES ({','.join('?' * len(row))})", row)
     migrate(old)
-    for table in ("messages", "spool"):
+    for table in ("messages", "spool", "refused"):
         columns = f"SELECT name, type, \"notnull\" FROM pragma_table_info('{table}') ORDER BY name"
         assert new.rows(columns) == old.execute(columns).fetchall()
     assert [("fresh", 0.0), ("waits", 7.0)] == old.execute("SELECT id, asked FROM messages ORDER BY id").fetchall()

@@ -106,6 +106,10 @@ class ExportCounts:
         assert seconds >= 0
         self.calls.append(("attempted", outcome))
 
+    def refused(self, count: int) -> None:
+        """See ``ExportMetrics``."""
+        self.calls.append(("refused", count))
+
     def exported(self, count: int) -> None:
         """See ``ExportMetrics``."""
         self.calls.append(("exported", count))

@@ -35,8 +35,15 @@ Behave = Callable[[Call], "int | str"]
 class Receiver(ThreadedServer):
     """Use it as a context manager; ``behave`` returns a status, ``hang`` or ``reset`` for each call."""
 
-    def __init__(self, behave: Behave = lambda _: 204, *, hang_seconds: float = 20.0) -> None:
-        """Take every call, until ``behave`` says otherwise; one that hangs is closed unanswered after a while."""
+    def __init__(
+        self, behave: Behave = lambda _: 204, *, hang_seconds: float = 20.0, largest: int | None = None
+    ) -> None:
+        """Take every call, until ``behave`` says otherwise; one that hangs is closed unanswered after a while.
+
+        A body of more than ``largest`` bytes is not read: the answer is 413, then the connection is reset.
+        """
+        self.largest = largest
+        self.too_large = 0  # calls
         self.behave = behave
         self.hang_seconds = hang_seconds
         self.calls: list[Call] = []
@@ -57,6 +64,14 @@ class Receiver(ThreadedServer):
         class Handler(QuietHandler):
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", "0"))
+                if receiver.largest is not None and length > receiver.largest:
+                    with receiver._lock:
+                        receiver.too_large += 1
+                    self.send_response(413)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    self.close_connection = True  # with the body unread, which the kernel answers by a reset
+                    return
                 body = self.rfile.read(length)
                 if len(body) < length:  # whoever sent it was killed in the middle; nobody takes that for a request
                     self.close_connection = True

@@ -75,6 +75,12 @@ class Exporter(Section, frozen=True):
             "Number of events that completes a batch before the interval ends.", ge=1, aliases=("maxEventInMemory",)
         ),
     ] = 100000
+    max_batch_bytes: Annotated[
+        int,
+        option(
+            "Largest body of a batch in bytes; a larger event is sent alone. Receivers often accept 1 MiB.", ge=1024
+        ),
+    ] = 921600
     secret: Annotated[str, option("Secret for signing batches.", hidden="all")] = ""
     meta: Annotated[dict[str, str], option("Entries added to `meta` of each batch, beside `hostname`.")] = {}
     headers: RequestHeaders = {}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _log = component_logger("gateway")
 
+TOO_LARGE: Final = 413  # RFC 9110, 15.5.14
 FAILING_LONG: Final = 600.0  # seconds after which an endpoint that fails degrades the status
 
 
@@ -49,11 +50,13 @@ class EndpointHealth:
     def failed(self, at: float, queued: QueuedMessage, attempt: Attempt, due: float | None) -> None:
         """Count and log the failure of an attempt that began at ``at``; without ``due`` it was the last one.
 
-        The first failure of an outage and each last attempt are warnings.
+        The first failure of an outage and each last attempt are warnings.  A message that is too large for the
+        receiver is no outage.
         """
         first = self.failing_since is None
-        self.failing_since = at if self.failing_since is None else self.failing_since
-        self.failed_at = at
+        if attempt.status != TOO_LARGE:
+            self.failing_since = at if self.failing_since is None else self.failing_since
+            self.failed_at = at
         self._metrics.attempted(self.name, attempt.label, attempt.duration)
         if due is None:
             self._metrics.given_up(self.name)

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from gateway import __version__
 from gateway.http_client import Route, extra_headers, headers_for
+from gateway.webhooks.delivery.endpoint_health import TOO_LARGE
 from gateway.webhooks.delivery.retry import Retry, next_retry
 
 if TYPE_CHECKING:
@@ -57,7 +58,12 @@ class EndpointPolicy:
         return [*ours, *self._extra]
 
     def retry(self, queued: QueuedMessage, attempt: Attempt, began: float, now: float) -> Retry | None:
-        """Return when to retry after a failed attempt from ``began`` to ``now``; None to give the message up."""
+        """Return when to retry after a failed attempt from ``began`` to ``now``; None to give the message up.
+
+        A message that is too large for its receiver is given up at once.
+        """
+        if attempt.status == TOO_LARGE:
+            return None
         first = queued.first_try if queued.first_try is not None else began
         number = queued.tries - queued.earlier + 1
         return next_retry(attempt, first, now, number, self.endpoint.retry_for, self._rng.random())

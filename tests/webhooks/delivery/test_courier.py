@@ -42,6 +42,21 @@ def test_the_three_day_schedule_ends_with_one_last_try_and_failed() -> None:
     assert scene.store.rows("SELECT reason FROM messages") == [("answered 503",)]
 
 
+def test_a_message_that_is_too_large_for_its_receiver_fails_at_once() -> None:
+    """The others go on, the endpoint counts as working, and another one gets a notice."""
+    scene = Scene(endpoint("ops", concurrency=1), endpoint("well"))
+    answers = [Attempt(413, "", 0.0, b"", "600"), FINE]
+    scene.senders["http://ops/"].answer = lambda *_: answers.pop(0)
+    scene.add("ops", "1", "2")
+    scene.pass_time(1)
+    assert scene.sent("ops") == ["1", "2"]
+    assert [("1", "failed", "answered 413"), ("2", "delivered", "")] == scene.store.rows(
+        "SELECT id, state, reason FROM messages WHERE endpoint = 'ops' ORDER BY id"
+    )
+    assert 1 == len(scene.sent("well"))
+    assert scene.courier.failing() == {}
+
+
 def test_retry_after_is_a_minimum_and_cut_at_the_end() -> None:
     """A receiver may postpone the next attempt, but not beyond the end of ``retry_for``."""
     scene = Scene(endpoint("ops", retry_for=3600))

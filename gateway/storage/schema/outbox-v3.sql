@@ -1,4 +1,4 @@
--- The outbox, version 2.  Times are seconds since 1970, as REAL.
+-- The outbox, version 3.  Times are seconds since 1970, as REAL.
 
 -- The config of each SDK that was recorded last: what a restart is compared with.
 CREATE TABLE configs (
@@ -133,6 +133,15 @@ CREATE TABLE batches (
     id       TEXT NOT NULL UNIQUE,
     head     BLOB NOT NULL,
     last     INTEGER NOT NULL            -- its last row in the spool
+) STRICT;
+
+-- Evaluation events that the receiver refuses for good; the next start, or new settings, move them to the spool again.
+CREATE TABLE refused (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    at     REAL NOT NULL,
+    status INTEGER NOT NULL,             -- that it answered
+    bytes  INTEGER NOT NULL,
+    event  BLOB NOT NULL
 ) STRICT;
 
 -- The size of the spool, kept by triggers: a sum would take longer the more events wait.

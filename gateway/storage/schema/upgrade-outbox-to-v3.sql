@@ -1,0 +1,7 @@
+CREATE TABLE refused (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    at     REAL NOT NULL,
+    status INTEGER NOT NULL,
+    bytes  INTEGER NOT NULL,
+    event  BLOB NOT NULL
+) STRICT;
