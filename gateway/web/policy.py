@@ -24,10 +24,10 @@ KNOWN_ORIGINS_LIMIT = 64  # origins whose headers are cached; when there are mor
 # RFC 9110, 5.6.2: only a token can be the name of a field.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FRAMING = frozenset({b"connection", b"content-length", b"date", b"transfer-encoding", b"upgrade"})
-# Headers that answers set themselves; they win over an operator's header of the same name.
-SET_BY_ANSWERS = frozenset(
-    b"cache-control content-encoding content-type etag vary x-accel-buffering x-content-type-options".split()
-)
+# Headers that describe an answer's bytes; they win over an operator's header of the same name.
+SET_BY_ANSWERS = frozenset(b"Content-Encoding Content-Type Etag X-Content-Type-Options".split())
+# Headers that answers set for caches and proxies in between; an operator's header of the same name wins.
+FOR_PROXIES = frozenset(b"Cache-Control X-Accel-Buffering".split())
 
 ALLOW_ORIGIN = b"Access-Control-Allow-Origin"
 EXPOSE_HEADERS = b"Access-Control-Expose-Headers"
@@ -42,6 +42,7 @@ class Policy:
     origins: OriginRule | None = None  # None: CORS is off, or the operator sets the header
     expose: HeaderLines = ()
     custom: HeaderLines = ()  # the operator's
+    replaced: frozenset[bytes] = frozenset()  # names of answers' headers that the operator's replace
     overlapping: bool = False  # whether a custom header has the name of one that answers set
     request_headers: tuple[str, ...] = ()  # allowed by a preflight beyond the usual ones
     headers: HeaderAuth = field(factory=HeaderAuth)
@@ -86,10 +87,14 @@ class Policy:
         return tuple(line for line in preflight_headers(method, self.request_headers) if line[0] not in overridden)
 
     def with_headers(self, reply: AnyReply, common: HeaderLines) -> AnyReply:
-        """Return ``reply`` with the ``common`` headers in front of its own, which win over equal names."""
+        """Return ``reply`` with the ``common`` headers in front of its own.
+
+        Of equal names, the operator's header replaces ``FOR_PROXIES``, and the reply's own one wins over the others.
+        """
         if self.overlapping:
-            own = {name for name, _ in reply.headers}
-            common = tuple(line for line in common if line[0] not in own or line == VARY_ORIGIN)
+            reply = replace(reply, headers=tuple(line for line in reply.headers if line[0] not in self.replaced))
+            own = {name for name, _ in reply.headers if name in SET_BY_ANSWERS}
+            common = tuple(line for line in common if line[0] not in own)
         return replace(reply, headers=common + reply.headers) if common else reply
 
 
@@ -123,7 +128,8 @@ def _with_cors(cors: Cors, headers: dict[str, str], request_headers: tuple[str, 
         origins=OriginRule.from_settings(cors) if cors.enabled and ALLOW_ORIGIN not in names else None,
         expose=(expose,) if cors.enabled and EXPOSE_HEADERS not in names else (),
         custom=custom,
-        overlapping=not SET_BY_ANSWERS.isdisjoint(name.lower() for name in names),
+        replaced=FOR_PROXIES & names,
+        overlapping=not names.isdisjoint(SET_BY_ANSWERS | FOR_PROXIES),
         request_headers=request_headers,
         headers=auth,
     )

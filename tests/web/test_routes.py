@@ -201,6 +201,24 @@ def test_options_without_cors_is_204_and_bare() -> None:
     assert (204, []) == (answer.status, [name for name, _ in answer.headers if name.startswith("Access-Control")])
 
 
+@pytest.mark.parametrize(
+    ("section", "path"), [("sse", "/sse/sdk1/eval-all"), ("cdn_proxy", "/configuration-files/sdk1/config_v6.json")]
+)
+@pytest.mark.parametrize("name", ["cache-control", "Cache-Control", "X-Accel-Buffering"])
+def test_headers_for_proxies_are_the_operators(section: str, path: str, name: str) -> None:
+    """An operator's header replaces the gateway's own one, in errors as well; the others stay, ``Vary`` is added to."""
+    usual = MemorySite(CONFIG).request("HEAD", path)
+    for place in (path, path.replace("sdk1", "nope")):
+        site = MemorySite(CONFIG, {"http": {section: {"headers": {name: "private", "Vary": "X-Tenant"}}}})
+        answer = site.request("HEAD", place)
+        assert ["private"] == [value for key, value in answer.headers if key.lower() == name.lower()]
+        assert "X-Tenant" in [value for key, value in answer.headers if key == "Vary"]
+        if place == path:
+            assert usual["content-type"] == answer["content-type"]
+            kept = [line for line in usual.headers if line[0] in ("Cache-Control", "X-Accel-Buffering", "Vary", "Etag")]
+            assert {line for line in kept if line[0].lower() != name.lower()} <= set(answer.headers)
+
+
 def test_precedence_of_the_operators_headers() -> None:
     """An operator's header replaces a CORS header, not one of the answer, and cannot break the framing."""
     headers = {

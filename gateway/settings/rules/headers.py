@@ -11,11 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway.settings.fields import Path
-    from gateway.settings.schema import Http, Settings
+    from gateway.settings.schema import Api, CdnProxy, Http, Settings, Sse
 
 # RFC 9110: a header name is a token (5.6.2), and a value contains no control character except tab (5.5).
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+# In lower case; HTTP or the answers set these headers in responses, so that options cannot.
+_SET_IN_RESPONSES: Final = frozenset(
+    {"connection", "content-encoding", "content-length", "content-type", "date", "etag", "transfer-encoding", "upgrade"}
+)
 
 
 def header_errors(settings: Settings) -> Iterator[Finding]:
@@ -25,8 +31,12 @@ def header_errors(settings: Settings) -> Iterator[Finding]:
     for name, required in guarded.items():
         yield from _auth_headers(("http", name, "auth_headers"), required)
     yield from _auth_headers(("diag", "auth_headers"), settings.diag.auth_headers)
-    for name, section in (("api", http.api), ("ofrep", http.ofrep), ("sse", http.sse), ("cdn_proxy", http.cdn_proxy)):
+    for name, section in _with_response_headers(http).items():
         yield from check_headers(("http", name, "headers"), section.headers)
+
+
+def _with_response_headers(http: Http) -> dict[str, Api | Sse | CdnProxy]:
+    return {"api": http.api, "ofrep": http.ofrep, "sse": http.sse, "cdn_proxy": http.cdn_proxy}
 
 
 def _auth_headers(path: Path, required: Mapping[str, str]) -> Iterator[Finding]:
@@ -52,8 +62,12 @@ def check_headers(path: Path, headers: Mapping[str, str | list[str]] | Mapping[s
 
 
 def header_warnings(settings: Settings) -> Iterator[Finding]:
-    """Yield the routes that stay open although ``http.api`` or ``http.ofrep`` needs headers."""
+    """Yield response headers without effect, and routes that stay open although others need headers."""
     http = settings.http
+    for name, section in _with_response_headers(http).items():
+        for header in section.headers:
+            if header.lower() in _SET_IN_RESPONSES:
+                yield Finding(("http", name, "headers", header), "has no effect: the gateway sets this header itself")
     sections = {"http.api": http.api, "http.ofrep": http.ofrep}
     guarded = [name for name, section in sections.items() if section.enabled and section.auth_headers]
     if not http.enabled or not guarded:

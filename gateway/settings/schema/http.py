@@ -7,7 +7,12 @@ from gateway.settings.schema.option import option
 
 OtherAttributes = Literal["convert", "ignore", "reject"]
 ResponseHeaders = Annotated[
-    dict[str, str], option("Headers added to every response of these routes.", example="{X-Served-By: flaggateway}")
+    dict[str, str],
+    option(
+        "Headers added to every response of these routes; they replace the gateway's own `Cache-Control`, "
+        "`X-Accel-Buffering` and CORS headers.",
+        example="{X-Served-By: flaggateway}",
+    ),
 ]
 AuthHeaders = Annotated[
     dict[str, str],

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from gateway.web.values import AnyReply, Call, EventualReply, HeaderLines
 
 CONTENT_TYPE = (b"Content-Type", b"text/event-stream")
-# The second header keeps nginx from collecting events until its buffer is full.
-STREAM_HEADERS: HeaderLines = ((b"Cache-Control", b"no-cache"), (b"X-Accel-Buffering", b"no"))
+# ``no-transform`` keeps proxies from compressing, which collects events (Node's ``compression()``); the second header
+# keeps nginx from collecting them until its buffer is full.
+STREAM_HEADERS: HeaderLines = ((b"Cache-Control", b"no-cache, no-transform"), (b"X-Accel-Buffering", b"no"))
 
 NO_DATA = text(400, "'data' path parameter must be set")
 BAD_DATA = text(400, "failed to decode incoming 'data'")

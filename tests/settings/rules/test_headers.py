@@ -48,6 +48,17 @@ def test_response_headers_are_valid_in_http(section: str, headers: str) -> None:
     assert found.path.startswith(f"http.{section}.headers.")
 
 
+@pytest.mark.parametrize("section", ["api", "ofrep", "sse", "cdn_proxy"])
+def test_response_headers_without_effect_give_a_warning(section: str) -> None:
+    """The answers set headers that describe their bytes; those for proxies and scripts are the operator's."""
+    headers = "{content-type: text/plain, ETag: x, Cache-Control: private, X-Accel-Buffering: 'yes', Vary: X, X-A: b}"
+    loaded = load(f"{SDKS}http: {{{section}: {{headers: {headers}}}}}", {})
+    assert () == loaded.problems
+    path = f"http.{section}.headers."
+    assert [path + "content-type", path + "ETag"] == [warning.path for warning in loaded.warnings]
+    assert "has no effect: the gateway sets this header itself" in str(loaded.warnings[0])
+
+
 @pytest.mark.parametrize("user", ["'a:b'", '"a\\nb"'])
 def test_a_user_name_that_no_client_can_send_is_refused(user: str) -> None:
     """The colon ends the user name in Basic authentication."""

@@ -47,7 +47,7 @@ def opened(site: MemorySite, path: str, headers: dict[str, str] | None = None, p
 def test_stream_begins_with_headers_and_the_current_values(site: MemorySite) -> None:
     """A stream begins with ``retry``, an id and the values, under headers against buffering."""
     answer = parse_answer(opened(site, "/sse/sdk1/eval-all").received())
-    assert [200, "text/event-stream", "no-cache", "no", "keep-alive", "*"] == [
+    assert [200, "text/event-stream", "no-cache, no-transform", "no", "keep-alive", "*"] == [
         answer.status,
         *(answer[name] for name in ("content-type", "cache-control", "x-accel-buffering", "connection")),
         answer["access-control-allow-origin"],
@@ -113,7 +113,7 @@ def test_data_in_the_path_can_be_long(site: MemorySite) -> None:
 def test_errors_of_the_client(site: MemorySite, path: str, status: int, text: str, headers: dict[str, str]) -> None:
     """An error of the client has its own status, browser or not, and the headers of a stream."""
     answer = parse_answer(opened(site, path, headers).received())
-    assert (status, text, "no-cache", "no") == (
+    assert (status, text, "no-cache, no-transform", "no") == (
         answer.status,
         answer.text,
         answer["cache-control"],
