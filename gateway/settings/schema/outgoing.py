@@ -47,6 +47,13 @@ class Endpoint(Section, frozen=True):
         int, option("Concurrent requests; with 1 messages arrive strictly in order.", ge=1, le=1000)
     ] = 8
     timeout: RequestTimeout = 10
+    max_message_bytes: Annotated[
+        int,
+        option(
+            "Largest body of a message in bytes; a larger one is sent without definitions, or without some keys.",
+            ge=32768,
+        ),
+    ] = 921600
     retry_for: Annotated[float, option("Seconds during which a failed message is sent again.", ge=0)] = 259200
 
     @property

@@ -52,7 +52,7 @@ def compose_alert(alert: Alert, endpoint: Endpoint) -> Message | None:
     if endpoint.format != "envelope" and encoder is None:
         return None
     name = alert_id(alert.sdk_id, alert.old_etag, alert.new_etag, endpoint.format, alert.type)
-    body = envelope.encode(name, alert.type, alert.at, _data(alert)) if encoder is None else encoder(_lines(alert))
+    body = _event(alert, name, endpoint.max_message_bytes) if encoder is None else encoder(_lines(alert))
     return Message(
         id=name,
         endpoint=endpoint.name,
@@ -67,8 +67,18 @@ def compose_alert(alert: Alert, endpoint: Endpoint) -> Message | None:
     )
 
 
-def _data(alert: Alert) -> Mapping[str, object]:
-    shown = list(alert.failing.items())[:FLAGS_SHOWN]
+def _event(alert: Alert, name: str, limit: int) -> bytes:
+    """Return the event object, with as many failing flags as fit."""
+    shown = FLAGS_SHOWN
+    body = envelope.encode(name, alert.type, alert.at, _data(alert, shown))
+    while len(body) > limit and shown:
+        shown //= 2
+        body = envelope.encode(name, alert.type, alert.at, _data(alert, shown))
+    return body
+
+
+def _data(alert: Alert, count: int) -> Mapping[str, object]:
+    shown = list(alert.failing.items())[:count]
     return {
         "sdk": alert.sdk_id,
         "etagBefore": alert.old_etag,

@@ -54,7 +54,7 @@ def compose(
             changes = change.changes
             if not (changes.added or changes.removed or changes.updated):
                 return EndpointMessages(skipped=(skipped(change, endpoint, CONFIG_UPDATED, "no flag changed"),))
-            body = notifier.encode({**meta, **endpoint.meta}, notifier.flags_of(change))
+            body = notifier.encode({**meta, **endpoint.meta}, notifier.flags_of(change), endpoint.max_message_bytes)
         case service:
             body = chat.encode(service, change)
     name = message_id(change, endpoint.format, CONFIG_UPDATED)
@@ -94,7 +94,9 @@ def _test_body(endpoint: Endpoint, at: float, random_id: str, meta: Mapping[str,
             data = {"sdk": None, "etagBefore": None, "etagAfter": None, "endpoint": endpoint.name}
             return envelope.encode(random_id, TEST, at, data)
         case "notifier":
-            return notifier.encode({"hostname": "", **meta, **endpoint.meta}, notifier.EMPTY)
+            return notifier.encode(
+                {"hostname": "", **meta, **endpoint.meta}, notifier.EMPTY, endpoint.max_message_bytes
+            )
         case "environment":
             return msgspec.json.encode(environment.Event(environment.Data(None, None, None, iso(at)), TEST))
         case "audit_log":

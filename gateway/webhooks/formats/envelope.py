@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from gateway.text import milliseconds
+from gateway.webhooks.formats.bounds import Omitted, cut
 from gateway.webhooks.formats.definition import full_definition, segment_edits
 from gateway.webhooks.formats.message import EndpointMessages, Message, message_about, skipped
 from gateway.webhooks.formats.message_ids import failure_id, message_id
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gateway.webhooks.formats.change import Change
 
 FORMAT = "envelope"
+_DEFINITIONS = ("oldValue", "newValue")
+_LISTS = ("added", "updated", "removed", "affected", "segments", "flags")  # of keys or names
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -131,7 +134,30 @@ def _message(change: Change, endpoint: Endpoint, event: _Event) -> Message:
         "changeNotes": change.notes,
     }
     body = encode(name, event.type, change.at, data)
+    if len(body) > endpoint.max_message_bytes:
+        data = _shortened(data, len(body) - len(msgspec.json.encode(data)), endpoint.max_message_bytes)
+        body = encode(name, event.type, change.at, data)
     return message_about(change, endpoint, name, event.type, event.subject, body)
+
+
+def _shortened(data: Mapping[str, object], around: int, limit: int) -> dict[str, object]:
+    """Return ``data`` without definitions and results, and with the first keys and names that fit.
+
+    ``around`` is the number of bytes of the event object without ``data``.
+    """
+    lists = {name: found for name in _LISTS if isinstance(found := data.get(name), list | tuple)}
+    changed = data.get("changed")
+    if isinstance(changed, dict):
+        lists["changed"] = list(changed)
+    # A segment that did not exist before, or does not any more, stays null.
+    undefined: dict[str, object] = {name: {} for name in _DEFINITIONS if data.get(name) is not None}
+    has_values = bool(undefined or changed)
+    empty: dict[str, object] = {name: {} if name == "changed" else [] for name in lists}
+    count = sum(map(len, lists.values()))
+    least = msgspec.json.encode({**data, **undefined, **empty, "omitted": Omitted(has_values, count)})
+    kept, missing = cut(lists, limit - around - len(least), {"changed": len(":{}")})
+    shown = {name: {key: {} for key in keys} if name == "changed" else keys for name, keys in kept.items()}
+    return {**data, **undefined, **shown, "omitted": Omitted(has_values, missing)}
 
 
 def compose_failure_message(endpoint: Endpoint, failed: Message, error: str, at: float) -> Message:

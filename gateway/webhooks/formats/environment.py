@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.text import iso
+from gateway.webhooks.formats.bounds import Omitted
 from gateway.webhooks.formats.definition import Value, default_value, is_boolean
 from gateway.webhooks.formats.message import EndpointMessages, Message, message_about, skipped
 from gateway.webhooks.formats.message_ids import message_id
@@ -86,6 +87,7 @@ class Event(msgspec.Struct, frozen=True):
 
     data: Data
     event_type: str
+    omitted: Omitted | msgspec.UnsetType = msgspec.UNSET
 
 
 def compose(change: Change, endpoint: Endpoint, ids: IntegerIds) -> EndpointMessages:
@@ -192,4 +194,24 @@ def _message(change: Change, endpoint: Endpoint, key: str, data: Data, target: T
     kind = "FLAG_DELETED" if data.new_state is None else "FLAG_UPDATED"
     target_name = () if target is None else (target.kind, target.name)
     name = message_id(change, FORMAT, kind, key, *target_name)
-    return message_about(change, endpoint, name, kind, key, msgspec.json.encode(Event(data, kind)))
+    body = msgspec.json.encode(Event(data, kind))
+    if len(body) > endpoint.max_message_bytes:
+        body = msgspec.json.encode(Event(_without_values(data), kind, Omitted(definitions=True, keys=0)))
+    return message_about(change, endpoint, name, kind, key, body)
+
+
+def _without_values(data: Data) -> Data:
+    """Return ``data`` with null in place of values of any length."""
+    states = {"new_state": data.new_state, "previous_state": data.previous_state}
+    return msgspec.structs.replace(
+        data,
+        **{
+            name: msgspec.structs.replace(
+                state,
+                feature=msgspec.structs.replace(state.feature, initial_value=None),
+                feature_state_value=None,
+            )
+            for name, state in states.items()
+            if state is not None
+        },
+    )
