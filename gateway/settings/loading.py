@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
@@ -17,6 +18,7 @@ from gateway.settings.parsing.nodes import Node, ParseError
 from gateway.settings.parsing.settings_reader import SettingsReader, Source
 from gateway.settings.parsing.yaml_text import read_yaml
 from gateway.settings.problems import Problem, shortened
+from gateway.settings.rules.cors import cors_errors
 from gateway.settings.rules.general import Exists, Finding, errors, warnings
 from gateway.settings.rules.headers import header_errors, header_warnings
 from gateway.settings.rules.outgoing import outgoing_errors, outgoing_warnings
@@ -72,7 +74,8 @@ def load(
     reader = SettingsReader(environ)
     written = reader.settings(_parse(text, path, reader))
     unusable = tuple(reader.invalid)
-    for finding in (*errors(written, exists), *header_errors(written), *outgoing_errors(written, exists)):
+    rules = (errors(written, exists), cors_errors(written), header_errors(written), outgoing_errors(written, exists))
+    for finding in chain.from_iterable(rules):
         _report(finding, reader)
     doubtful = [
         reader.sources.get(finding.path, Source()).problem(finding.path, finding.text)

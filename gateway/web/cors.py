@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 ORIGIN_LIMIT = 255  # bytes; a host name has at most 253, and nothing longer may cost a regex search
 EXPOSED = ("Content-Length", "ETag", "Date", "Content-Encoding")
+LAST_EVENT_ID = "Last-Event-ID"  # sent by libraries that read streams with fetch; EventSource needs no permission
 ALLOWED = ("Cache-Control", "Content-Type", "Content-Length", "Accept-Encoding", "If-None-Match")
+ALLOW_CREDENTIALS = b"Access-Control-Allow-Credentials"
 MAX_AGE_SECONDS = b"600"
 
 _QUIET = re2.Options()
@@ -71,10 +73,13 @@ def exposed_headers(custom: tuple[str, ...]) -> bytes:
     return _joined(EXPOSED + custom)
 
 
-def preflight_headers(method: str, extra: tuple[str, ...]) -> HeaderLines:
-    """Return the headers that only replies to ``OPTIONS`` carry; ``extra`` request headers are allowed too."""
+def preflight_headers(method: str, extra: tuple[str, ...], *, credentials: bool) -> HeaderLines:
+    """Return the headers that only replies to ``OPTIONS`` carry; ``extra`` request headers are allowed too.
+
+    With ``credentials`` every reply allows them by itself.
+    """
     return (
-        (b"Access-Control-Allow-Credentials", b"false"),
+        *(() if credentials else ((ALLOW_CREDENTIALS, b"false"),)),
         (b"Access-Control-Max-Age", MAX_AGE_SECONDS),
         (b"Access-Control-Allow-Headers", _joined(ALLOWED + extra)),
         (b"Access-Control-Allow-Methods", method.encode() + b",OPTIONS"),

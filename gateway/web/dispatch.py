@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from gateway.web.auth import parse_networks
 from gateway.web.compress import gzipped, wants_gzip
 from gateway.web.context import Context, StreamLimits
-from gateway.web.policy import Policy, api_policy, public_policy, webhook_policy
+from gateway.web.policy import Policy, api_policy, public_policy, stream_policy, webhook_policy
 from gateway.web.routes import ROUTES, Group, Route
 from gateway.web.stream_token import StreamTokens
 from gateway.web.values import Reply, StreamReply
@@ -106,9 +106,9 @@ def _policies(http: Http, webhook: Policy) -> dict[Group, Policy]:
     if http.ofrep.enabled:
         policies[Group.OFREP] = api_policy(http.ofrep, ("X-ConfigCat-SdkId", "X-ConfigCat-SdkKey"))
     if http.sse.enabled:
-        policies[Group.SSE] = public_policy(http.sse)
+        policies[Group.SSE] = stream_policy(http.sse)
         if http.ofrep.enabled:
-            policies[Group.OFREP_STREAM] = public_policy(http.ofrep)
+            policies[Group.OFREP_STREAM] = stream_policy(http.ofrep)
     if http.webhook.enabled:
         policies[Group.HOOK] = webhook
         policies[Group.HOOK_TEST] = Policy()  # open: it only shows that calls arrive

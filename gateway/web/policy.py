@@ -9,7 +9,14 @@ from attrs import field, frozen
 from msgspec.structs import replace
 
 from gateway.web.auth import BasicCredentials, HeaderAuth, client_address, is_in, parse_networks
-from gateway.web.cors import ORIGIN_LIMIT, OriginRule, exposed_headers, preflight_headers
+from gateway.web.cors import (
+    ALLOW_CREDENTIALS,
+    LAST_EVENT_ID,
+    ORIGIN_LIMIT,
+    OriginRule,
+    exposed_headers,
+    preflight_headers,
+)
 from gateway.web.values import Reply, text
 
 if TYPE_CHECKING:
@@ -40,11 +47,12 @@ class Policy:
 
     cors: bool = False
     origins: OriginRule | None = None  # None: CORS is off, or the operator sets the header
-    expose: HeaderLines = ()
+    expose: HeaderLines = ()  # what scripts may read, and whether they may send credentials
     custom: HeaderLines = ()  # the operator's
     replaced: frozenset[bytes] = frozenset()  # names of answers' headers that the operator's replace
     overlapping: bool = False  # whether a custom header has the name of one that answers set
     request_headers: tuple[str, ...] = ()  # allowed by a preflight beyond the usual ones
+    credentials: bool = False  # whether every reply allows credentials
     headers: HeaderAuth = field(factory=HeaderAuth)
     basic: BasicCredentials | None = None
     allowed: tuple[Network, ...] = ()
@@ -84,7 +92,8 @@ class Policy:
         if not self.cors:
             return ()
         overridden = {name for name, _ in self.custom}
-        return tuple(line for line in preflight_headers(method, self.request_headers) if line[0] not in overridden)
+        lines = preflight_headers(method, self.request_headers, credentials=self.credentials)
+        return tuple(line for line in lines if line[0] not in overridden)
 
     def with_headers(self, reply: AnyReply, common: HeaderLines) -> AnyReply:
         """Return ``reply`` with the ``common`` headers in front of its own.
@@ -104,9 +113,14 @@ def api_policy(section: Api, sdk_headers: tuple[str, ...]) -> Policy:
     return _with_cors(section.cors, section.headers, allowed, HeaderAuth.from_settings(section.auth_headers))
 
 
-def public_policy(section: CdnProxy | Sse | Ofrep) -> Policy:
-    """Return the policy of routes without authentication; the paths of OFREP streams hold a token."""
+def public_policy(section: CdnProxy) -> Policy:
+    """Return the policy of routes without authentication."""
     return _with_cors(section.cors, section.headers, (), HeaderAuth())
+
+
+def stream_policy(section: Sse | Ofrep) -> Policy:
+    """Return the policy of event streams, which have no authentication; the paths of OFREP streams hold a token."""
+    return _with_cors(section.cors, section.headers, (LAST_EVENT_ID,), HeaderAuth())
 
 
 def webhook_policy(http: Http) -> Policy:
@@ -122,15 +136,18 @@ def webhook_policy(http: Http) -> Policy:
 def _with_cors(cors: Cors, headers: dict[str, str], request_headers: tuple[str, ...], auth: HeaderAuth) -> Policy:
     custom = _lines(headers)
     names = {name for name, _ in custom}
-    expose = (EXPOSE_HEADERS, exposed_headers(tuple(headers)))
+    lines: HeaderLines = ((EXPOSE_HEADERS, exposed_headers(tuple(headers))),)
+    if cors.allow_credentials:
+        lines += ((ALLOW_CREDENTIALS, b"true"),)
     return Policy(
         cors=cors.enabled,
         origins=OriginRule.from_settings(cors) if cors.enabled and ALLOW_ORIGIN not in names else None,
-        expose=(expose,) if cors.enabled and EXPOSE_HEADERS not in names else (),
+        expose=tuple(line for line in lines if line[0] not in names) if cors.enabled else (),
         custom=custom,
         replaced=FOR_PROXIES & names,
         overlapping=not names.isdisjoint(SET_BY_ANSWERS | FOR_PROXIES),
-        request_headers=request_headers,
+        request_headers=(*request_headers, *cors.allowed_headers),
+        credentials=cors.allow_credentials,
         headers=auth,
     )
 

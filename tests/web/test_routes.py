@@ -172,12 +172,13 @@ def test_origin_decision(
         ("api", {"X-Auth", "X-ConfigCat-SdkKey"}),
         ("ofrep", {"X-Auth", "X-ConfigCat-SdkKey", "X-ConfigCat-SdkId"}),
         ("cdn_proxy", set()),
-        ("sse", set()),
+        ("sse", {"Last-Event-ID"}),
     ],
 )
 def test_preflight(section: str, extra: set[str]) -> None:
     """OPTIONS needs no authentication and lists what a browser may send, the headers that name an SDK included."""
-    options: dict[str, Any] = {"headers": {"x-custom": "1", "etag": "2"}}
+    own = ["X-Request-Id", "content-type"]  # the second one is allowed anyway
+    options: dict[str, Any] = {"headers": {"x-custom": "1", "etag": "2"}, "cors": {"allowed_headers": own}}
     if section in ("api", "ofrep"):
         options["auth_headers"] = {"X-Auth": "secret"}
     method, path, _ = ROUTE_OF[section]
@@ -192,7 +193,31 @@ def test_preflight(section: str, extra: set[str]) -> None:
     assert f"{'GET' if method == 'HEAD' else method},OPTIONS" == answer["access-control-allow-methods"]
     assert "Content-Length,ETag,Date,Content-Encoding,x-custom" == answer["access-control-expose-headers"]
     always = {"Cache-Control", "Content-Type", "Content-Length", "Accept-Encoding", "If-None-Match"}
-    assert always | extra == set(str(answer["access-control-allow-headers"]).split(","))
+    allowed = str(answer["access-control-allow-headers"]).split(",")
+    assert always | extra | {"X-Request-Id"} == set(allowed)
+    assert len(allowed) == len(set(allowed))
+
+
+def test_preflight_of_an_ofrep_stream() -> None:
+    """Libraries that read streams with ``fetch`` send the id of the last event as a header."""
+    options = {"cors": {"allowed_headers": ["traceparent"]}}
+    answer = MemorySite(CONFIG, {"http": {"ofrep": options}}).request("OPTIONS", "/ofrep/v1/streams/sdk1/token")
+    assert (204, "GET,OPTIONS") == (answer.status, answer["access-control-allow-methods"])
+    assert {"Last-Event-ID", "traceparent"} <= set(str(answer["access-control-allow-headers"]).split(","))
+
+
+@pytest.mark.parametrize("section", ROUTE_OF)
+@pytest.mark.parametrize("origin", ["https://app.example", "https://other.example", None])
+def test_credentials_are_allowed_to_listed_origins_only(section: str, origin: str | None) -> None:
+    """Every reply, errors included, allows them together with a listed origin, never with the request's or ``*``."""
+    cors = {"allowed_origins": ["https://app.example", "https://admin.example"], "allow_credentials": True}
+    site = MemorySite(CONFIG, {"http": {section: {"cors": cors}}})
+    method, path, body = ROUTE_OF[section]
+    headers = {"Origin": origin} if origin else {}
+    for verb, place in ((method, path), ("OPTIONS", path), (method, path.replace("sdk1", "nope"))):
+        answer = site.request(verb, place, headers, body)
+        assert "https://app.example" == answer["access-control-allow-origin"]
+        assert ["true"] == [value for name, value in answer.headers if name == "Access-Control-Allow-Credentials"]
 
 
 def test_options_without_cors_is_204_and_bare() -> None:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import attrs
-import re2
 
 from gateway.settings.problems import shortened
 from gateway.settings.sdk_ids import valid_key
 
 if TYPE_CHECKING:
     from gateway.settings.fields import Path
-    from gateway.settings.schema import Cors, Diag, Http, Otlp, Sdk, Settings, Tls, Webhook
+    from gateway.settings.schema import Diag, Http, Otlp, Sdk, Settings, Tls, Webhook
 
 Exists = Callable[[str], bool]
 
@@ -82,9 +81,6 @@ def _http(settings: Settings) -> Iterator[Finding]:
     yield from _address(("http", "bind"), http.bind)
     yield from check_networks(("http", "trusted_proxies"), http.trusted_proxies)
     yield from _webhook(http.webhook)
-    routes = {"api": http.api.cors, "ofrep": http.ofrep.cors, "sse": http.sse.cors, "cdn_proxy": http.cdn_proxy.cors}
-    for name, cors in routes.items():
-        yield from _cors(("http", name, "cors", "allowed_origins_regex"), cors)
 
 
 def _shared_port(http: Http, diag: Diag) -> Iterator[Finding]:
@@ -160,35 +156,6 @@ def _webhook(webhook: Webhook) -> Iterator[Finding]:
     if not _USER_NAME.fullmatch(webhook.auth.user):
         text = "webhook: a user name of Basic authentication contains no colon or control character"
         yield Finding(("http", "webhook", "auth", "user"), text, allowed="another user name")
-
-
-def _cors(path: Path, cors: Cors) -> Iterator[Finding]:
-    rules = cors.allowed_origins_regex
-    if cors.enabled and rules.patterns and not rules.if_no_match:
-        text = "cors: the 'if_no_match' field is required when allowed origins regex is set"
-        yield Finding((*path, "if_no_match"), text, allowed="an origin")
-    for index, pattern in enumerate(rules.patterns):
-        reason = _pattern_error(pattern)
-        if reason:
-            yield Finding(
-                (*path, "patterns", index),
-                f"cors: not a regular expression: {reason}",
-                found=shortened(pattern),
-                allowed="RE2 syntax",
-            )
-
-
-def _pattern_error(pattern: str) -> str:
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0] if error.args else ""
-        return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-    except UnicodeError:
-        return "not valid text"
-    return ""
 
 
 def check_url(path: Path, url: str, *, query: bool = False) -> Iterator[Finding]:

@@ -42,6 +42,22 @@ class Cors(Section, frozen=True):
         option("Origins that may call these routes; empty means every origin.", example="[https://app.example.com]"),
     ] = []
     allowed_origins_regex: Annotated[OriginRegex, option("Origins allowed by pattern.")] = OriginRegex()
+    allowed_headers: Annotated[
+        list[str],
+        option(
+            "Request headers that scripts may send besides those that these routes use themselves.",
+            not_in_configcat_proxy=True,
+            example="[X-Request-Id, traceparent]",
+        ),
+    ] = []
+    allow_credentials: Annotated[
+        bool,
+        option(
+            "Whether scripts may send cookies and other credentials, for a proxy in front that needs them; "
+            "only for origins that are listed.",
+            not_in_configcat_proxy=True,
+        ),
+    ] = False
 
 
 class Api(Section, frozen=True):
