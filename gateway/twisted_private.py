@@ -6,33 +6,28 @@ Twisted may change these in any release.  ``setup.cfg`` therefore bounds its ver
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
 from twisted.internet.ssl import platformTrust
 from twisted.logger import Logger, LogPublisher
-from twisted.web._http2 import H2Connection
 from twisted.web._newclient import ParseError
-from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
+from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from OpenSSL import SSL
     from OpenSSL.crypto import X509
-    from twisted.python.failure import Failure
 
 __all__ = (
     "ExtraTrustRoot",
     "Http1Connection",
-    "Http2Connection",
-    "NegotiatedConnection",
     "ParseError",  # of an HTTP client: the answer is not HTTP
     "PollLike",
     "forget_exit_signal",
-    "http2_connection",
     "no_log",
     "write_directly",
 )
@@ -120,115 +115,6 @@ class Http1Connection(HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.malformed()
-
-
-class Http2Connection(H2Connection):
-    """A server's HTTP/2 connection.  A hook's event is h2's; each by default does what Twisted does."""
-
-    transport: Any
-    streams: dict[int, Any]
-    conn: Any
-    _log = no_log
-
-    def request_received(self, event: Any) -> None:
-        """Begin a request whose head is complete."""
-        super()._requestReceived(event)
-
-    def request_data_received(self, event: Any) -> None:
-        """Take a piece of a request's body."""
-        super()._requestDataReceived(event)
-
-    def request_ended(self, event: Any) -> None:
-        """Answer a request whose body is complete."""
-        super()._requestEnded(event)
-
-    def request_aborted(self, event: Any) -> None:
-        """End a request that the client has reset."""
-        super()._requestAborted(event)
-
-    def priority_updated(self, event: Any) -> None:
-        """Change the priority of a request."""
-        super()._handlePriorityUpdate(event)
-
-    def terminate(self, reason: Failure) -> None:
-        """End the connection and all its requests."""
-        super()._terminate(reason)
-
-    def forget_request(self, stream_id: int) -> None:
-        """Free what is held for a request that has ended."""
-        self._requestDone(stream_id)
-
-    def flush_control_data(self) -> None:
-        """Send the frames that h2 has ready, if the transport reads."""
-        self._tryToWriteControlData()
-
-    def call_later(self, seconds: float, call: Callable[..., object], *args: object) -> Any:
-        """Return a delayed call on the connection's reactor."""
-        return self._reactor.callLater(seconds, call, *args)
-
-    def _requestReceived(self, event: Any) -> None:
-        self.request_received(event)
-
-    def _requestDataReceived(self, event: Any) -> None:
-        self.request_data_received(event)
-
-    def _requestEnded(self, event: Any) -> None:
-        self.request_ended(event)
-
-    def _requestAborted(self, event: Any) -> None:
-        self.request_aborted(event)
-
-    def _handlePriorityUpdate(self, event: Any) -> None:
-        self.priority_updated(event)
-
-    def _terminate(self, reason: Failure) -> None:
-        self.terminate(reason)
-
-
-def http2_connection(stream: Any) -> Any:
-    """Return the connection of an HTTP/2 request's channel."""
-    return stream._conn  # noqa: SLF001  (Twisted has no public name for it)
-
-
-class NegotiatedConnection(_GenericHTTPChannelProtocol):
-    """HTTP/1.1, or HTTP/2 where TLS has negotiated it; Twisted's own class does not let one choose the two classes."""
-
-    http1: ClassVar[Callable[[], HTTPChannel]]
-    http2: ClassVar[Callable[[Any], H2Connection]]  # of a reactor
-    _channel: Any
-    _site: Any
-    _negotiatedProtocol: Any = None
-
-    def __init__(self) -> None:
-        super().__init__(type(self).http1())
-
-    @property
-    def connection(self) -> Any:
-        """The connection that is in use."""
-        return self._channel
-
-    def dataReceived(self, data: bytes) -> None:
-        """Decide by the first bytes, before which the TLS handshake has not ended."""
-        if self._negotiatedProtocol is None:
-            transport = self._channel.transport
-            if getattr(transport, "negotiatedProtocol", None) == b"h2":
-                self._switch_to_http2(transport)
-                self._negotiatedProtocol = b"h2"
-        super().dataReceived(data)
-
-    def _switch_to_http2(self, transport: Any) -> None:
-        """Do what Twisted's class does at this point."""
-        producer = self._channel._networkProducer  # noqa: SLF001  (see above)
-        producer.unregisterProducer()
-        self._channel.setTimeout(None)
-        old, self._channel = self._channel, type(self).http2(self._site.reactor)
-        self._channel.requestFactory = old.requestFactory
-        self._channel.site = self._site
-        self._channel.factory = self._factory
-        self._channel.timeOut = self._timeOut
-        self._channel.callLater = self._callLater
-        self._channel.makeConnection(transport)
-        producer.registerProducer(self._channel, True)
 
 
 @implementer(IOpenSSLTrustRoot)

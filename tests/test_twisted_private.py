@@ -8,17 +8,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import h2.config
-import h2.connection
 import pytest
 from OpenSSL import SSL
 from twisted.application import app
 from twisted.internet import posixbase, ssl
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import ReactorBase
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.web import _http2, _newclient, http
+from twisted.web import _newclient, http
 from twisted.web.http import HTTPChannel
 
 import gateway
@@ -39,15 +36,6 @@ METHODS = [
         "disconnect",
     ),
     (HTTPChannel, "_respondToBadRequestAndDisconnect", "self", "the hook for malformed requests"),
-    (_http2.H2Connection, "_requestReceived", "self event", "the hook for a request's head"),
-    (_http2.H2Connection, "_requestDataReceived", "self event", "the hook for a piece of a body"),
-    (_http2.H2Connection, "_requestEnded", "self event", "the hook for the end of a request"),
-    (_http2.H2Connection, "_requestAborted", "self event", "the hook for a reset request"),
-    (_http2.H2Connection, "_handlePriorityUpdate", "self event", "the hook for priorities"),
-    (_http2.H2Connection, "_terminate", "self reason", "the hook for the end of a connection"),
-    (_http2.H2Connection, "_requestDone", "self streamID", "a request's memory is freed"),
-    (_http2.H2Connection, "_tryToWriteControlData", "self", "frames are sent"),
-    (_http2.H2Connection, "connectionLost", "self reason _cancelTimeouts", "its timers are kept for a second"),
     (type(ssl.platformTrust()), "_addCACertsToContext", "self context", "trust roots are combined"),
 ]
 
@@ -121,103 +109,14 @@ def test_malformed_requests_reach_the_hook() -> None:
     assert transport.value().startswith(b"HTTP/1.1 400")
 
 
-class Recorded(private.Http2Connection):
-    """Records the hooks that are called, then does what Twisted does."""
-
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor)
-        self.calls: list[str] = []
-
-    def request_received(self, event: Any) -> None:
-        self.calls.append("received")
-        super().request_received(event)
-
-    def request_data_received(self, event: Any) -> None:
-        self.calls.append("data")
-        super().request_data_received(event)
-
-    def request_ended(self, event: Any) -> None:
-        self.calls.append("ended")
-        super().request_ended(event)
-
-    def request_aborted(self, event: Any) -> None:
-        self.calls.append("aborted")
-        super().request_aborted(event)
-
-    def priority_updated(self, event: Any) -> None:
-        self.calls.append("priority")
-        super().priority_updated(event)
-
-    def terminate(self, reason: Any) -> None:
-        self.calls.append("terminated")
-        super().terminate(reason)
-
-
-class Http2Transport(StringTransport):
-    """A transport over which TLS has negotiated HTTP/2."""
-
-    negotiatedProtocol = b"h2"
-
-
-class Site:
-    """What a negotiated connection needs of its factory."""
-
-    def __init__(self) -> None:
-        self.reactor = Clock()
-
-
-class Negotiated(private.NegotiatedConnection):
-    http1 = private.Http1Connection
-    http2 = Recorded
-
-
-def test_http2_hooks() -> None:
-    """HTTP/2 is spoken where TLS has negotiated it, and each event of a connection reaches its hook."""
-    site = Site()
-    protocol = Negotiated()
-    protocol.site = site
-    protocol.requestFactory = Pending
-    protocol.timeOut = None
-    protocol.callLater = site.reactor.callLater
-    transport = Http2Transport()
-    protocol.makeConnection(transport)
-    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    client.initiate_connection()
-    protocol.dataReceived(client.data_to_send())
-    connection = protocol.connection
-    problem = CHANGED.format(name="_GenericHTTPChannelProtocol", used="HTTP/2 is negotiated")
-    assert isinstance(connection, Recorded), problem
-    assert transport.producer is connection, problem
-    head = [(":method", "POST"), (":path", "/"), (":scheme", "https"), (":authority", "a")]
-    client.send_headers(1, head)
-    client.send_data(1, b"body")
-    client.prioritize(1, 16)
-    client.reset_stream(1)
-    client.send_headers(3, head)
-    protocol.dataReceived(client.data_to_send())
-    site.reactor.advance(0)
-    assert connection.streams[3]._conn is private.http2_connection(connection.streams[3]) is connection
-    connection.forget_request(3)
-    assert 3 not in connection.streams
-    transport.clear()
-    connection.conn.ping(b"12345678")
-    connection.flush_control_data()
-    assert b"12345678" in transport.value()
-    later = connection.call_later(5, lambda: None)
-    assert later in site.reactor.getDelayedCalls()
-    protocol.dataReceived(b"\0\0\1\0\0\0\0\0\0.")  # DATA on stream 0, which ends an HTTP/2 connection
-    expected = ["received", "data", "priority", "aborted", "received", "terminated"]
-    assert expected == connection.calls, CHANGED.format(name="a hook of H2Connection", used="limits")
-
-
-def test_http1_where_nothing_was_negotiated() -> None:
-    """A connection without TLS speaks HTTP/1.1."""
-    protocol = Negotiated()
-    protocol.requestFactory = Pending
-    protocol.makeConnection(StringTransport())
-    protocol.dataReceived(b"GET")
-    assert isinstance(protocol.connection, private.Http1Connection)
-    assert protocol.connection.has_partial_line
+def test_the_beginning_of_a_line_is_noticed() -> None:
+    """The deadline of a head begins with its first byte."""
+    connection = private.Http1Connection()
+    connection.requestFactory = Pending
+    connection.makeConnection(StringTransport())
+    assert not connection.has_partial_line
+    connection.dataReceived(b"GET")
+    assert connection.has_partial_line, CHANGED.format(name="LineReceiver._buffer", used="deadlines")
 
 
 def test_exit_signal_is_forgotten() -> None:
@@ -292,8 +191,7 @@ def test_trust_roots_are_combined() -> None:
 
 def test_closed_idle_clients_are_not_logged(capsys: Any) -> None:
     """Twisted's HTTP connections log to ``_log``, which the gateway replaces."""
-    for owner in (HTTPChannel, _http2.H2Connection):
-        assert hasattr(owner, "_log"), CHANGED.format(name=f"{owner.__name__}._log", used="no line per idle client")
+    assert hasattr(HTTPChannel, "_log"), CHANGED.format(name="HTTPChannel._log", used="no line per idle client")
     assert private.no_log.observer is not None
 
 

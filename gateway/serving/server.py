@@ -129,6 +129,7 @@ class LocalServer:
         self._current = settings
         self._ports: list[IListeningPort] = []
         self._certificates: Certificates | None = None
+        self._connections: FastHttpFactory | None = None
         self._collector = Collector(reactor.seconds, rng.random)
         self._forwarder = Forwarder(reactor, self._collector, keep)
         self._writer = TlsWriter() if settings.tls.enabled else PlainWriter()
@@ -165,7 +166,8 @@ class LocalServer:
 
     def factory(self) -> IProtocolFactory:
         """Return the factory of the main port's connections; raises ``TlsError``."""
-        factory: IProtocolFactory = FastHttpFactory(self.site, self._reactor, self._writer)
+        self._connections = FastHttpFactory(self.site, self._reactor, self._writer)
+        factory: IProtocolFactory = self._connections
         if self._settings.tls.enabled:
             self._certificates = Certificates(self._current.tls)
             factory = TLSMemoryBIOFactory(self._certificates, False, factory, self._reactor)
@@ -228,6 +230,8 @@ class LocalServer:
         """Close the port, end the streams over the drain window, then wait for answers in progress."""
         while self._ports:
             await maybeDeferred(self._ports.pop().stopListening)
+        if self._connections is not None:
+            self._connections.begin_drain()
         window = self._settings.http.sse.drain_window if self.stream_count else 0.0
         self.push_loop.drain(window)
         await self._wait(lambda: self.stream_count == 0 or cut_short(), window + 2 * POLL_SECONDS)

@@ -1,6 +1,7 @@
-"""Twisted protocols that read requests and write answers, on two paths of one port.
+"""Twisted protocols that read requests and write answers, on three paths of one port.
 
     connection ──► FastHttp ──Call──► answer ──► Reply ──► bytes, or StreamReply ──► FastStream ──► hub
+                      ├── HTTP/2, which TLS has negotiated ──► Http2Connection ──Call──► answer
                       └── a request that is not simple ──► BoundedHttp1 ──► KleinRequest ──► Klein ──► answer
 
 Importing this facade installs no reactor.  ``gateway.web.server.site``, which imports klein and with it a reactor, is

@@ -17,6 +17,7 @@ Rule 3: a simple request makes no transition, so that it costs no look-up.
 from __future__ import annotations
 
 from enum import Enum, IntEnum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
@@ -29,6 +30,7 @@ from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
 from gateway.web.server.fast_stream import FastStream
 from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT
+from gateway.web.server.http2 import Http2Connection
 from gateway.web.server.request_head import may_be_simple
 from gateway.web.server.response_bytes import ResponseEncoder
 from gateway.web.server.route_matcher import RouteMatcher
@@ -36,6 +38,8 @@ from gateway.web.server.write_batch import PlainWriter
 from gateway.web.values import Call, Reply, StreamReply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.web.server.route_matcher import RoutedHead
@@ -176,7 +180,7 @@ class FastHttp(Protocol):
         now = factory.clock.seconds()
         matcher = factory.matcher
         if not factory.writer.speaks_http1(self.transport):
-            self._hand_over(data)
+            self._hand_over_to(Http2Connection(factory), data)
             return
         start, size = 0, len(data)
         while start < size:
@@ -302,15 +306,17 @@ class FastHttp(Protocol):
         self.transport.unregisterProducer()
 
     def _hand_over(self, data: bytes) -> Any:
-        """Let the Klein path serve this connection from ``data`` on; return its HTTP connection."""
+        """Let the Klein path serve this connection from ``data`` on; return its protocol."""
+        return self._hand_over_to(self.factory.site.buildProtocol(self.transport.getPeer()), data)
+
+    def _hand_over_to(self, protocol: Any, data: bytes) -> Any:
         self._leave()
         transport = self.transport
         self.factory.writer.flush()  # the Klein path writes to the transport itself
-        protocol = self.factory.site.buildProtocol(transport.getPeer())
         self.factory.writer.switch_protocol(transport, protocol)
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
-        return protocol.connection
+        return protocol
 
 
 class FastHttpFactory(ServerFactory):
@@ -328,6 +334,7 @@ class FastHttpFactory(ServerFactory):
         self.encoder = ResponseEncoder()
         self.writer = PlainWriter() if writer is None else writer
         self.open: set[FastHttp] = set()
+        self.http2: set[Http2Connection] = set()
         self._routes: SiteRoutes | None = None
         self._matcher: RouteMatcher | None = None
         self._sweep_timer = Timer(clock)
@@ -349,8 +356,19 @@ class FastHttpFactory(ServerFactory):
         """Stop ending them."""
         self._sweep_timer.cancel()
 
+    def begin_drain(self) -> None:
+        """Have HTTP/2 connections end once their requests have; see ``Http2Connection.begin_drain``."""
+        for connection in list(self.http2):
+            connection.begin_drain()
+
     def _sweep(self) -> None:
         self._sweep_timer.start(SWEEP_SECONDS, self._sweep)
         now = self.clock.seconds()
-        for connection in [each for each in self.open if now - each.since > each.timeout]:
-            connection.timed_out()
+        late = [each for each in self.open if now - each.since > each.timeout]
+        checks: list[Callable[[], None]] = [each.timed_out for each in late]
+        checks += [partial(each.check, now) for each in self.http2]
+        for check in checks:
+            try:
+                check()
+            except Exception:  # noqa: BLE001  (a fault on one connection must not keep the others open)
+                log_failure("the deadlines of a connection", Failure())

@@ -1,161 +1,476 @@
-"""HTTP/2 connections with the bounds of HTTP/1.1.
+"""HTTP/2 connections: h2 reads and writes frames, this protocol answers requests by the same routes as HTTP/1.1.
 
-Twisted's connection parses; this one refuses single requests, ends a connection at its first breach of the protocol,
-and sets a deadline for bodies.
+    bytes ──► h2 ──► Exchange ──Call──► answer ──► Reply | StreamReply ──► Exchange.unsent ──windows──► frames
+
+A client decides how much it reads of each request's answer, and of all together (RFC 9113, 5.2).  What it does not
+read stays in ``Exchange.unsent``.  These bounds hold for each connection:
+
+* Requests are not answered while more than ``UNSENT_LIMIT`` bytes of earlier answers are unsent.  Event streams do not
+  count: of each one event is unsent at most, and there are limits on their number.
+* Bodies of requests are not read while ``BODIES_LIMIT`` bytes of them are held.
+* Nothing is read while the transport's buffer is full, so that answers to control frames do not accumulate either.
+* An answer of which nothing was sent for ``IDLE_TIMEOUT`` is reset, an event stream after its stall time.
+* Heads and bodies have the deadlines and limits of HTTP/1.1; a refusal ends one request, a breach of the protocol all.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+)
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
-from twisted.internet.error import ConnectionLost
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
+from hyperframe.frame import GoAwayFrame
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.web.http import datetimeToString
+from zope.interface import implementer
 
-from gateway.twisted_private import Http2Connection, NegotiatedConnection
 from gateway.web.server.http1 import (
     BODY_DEADLINE,
-    HEADER_COUNT_LIMIT,
+    BODY_LIMIT,
+    HEAD_DEADLINE,
     HEADER_LIMIT,
+    IDLE_TIMEOUT,
     REFUSALS,
     REQUEST_LINE_LIMIT,
-    BoundedHttp1,
 )
+from gateway.web.server.http2_answers import Http2Answers
+from gateway.web.server.http2_exchange import Exchange, ResetAllowance
+from gateway.web.values import TEXT_HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
+    from gateway.web.server.http2_exchange import Server
+    from gateway.web.values import HeaderLines
 
 HEADER_LIST_LIMIT = 2 * (REQUEST_LINE_LIMIT + HEADER_LIMIT)
 """Bytes of a header list that end the whole connection; below it, only the request that is too large is refused."""
 STREAM_LIMIT = 100  # requests and event streams of one connection at a time: what RFC 9113 recommends at least
+UNSENT_LIMIT = 256 * 1024  # bytes of answers other than event streams; above it no further request is answered
+BODIES_LIMIT = 4 * BODY_LIMIT  # bytes of incomplete requests; above it no more of them is read
+FLUSH_BYTES = 64 * 1024  # frames that are collected for one write
+CLOSE_TIMEOUT = 15.0  # seconds that a closed connection has to read what was sent to it, as on HTTP/1.1
 
 
-class BoundedHttp2(Http2Connection):
-    """One HTTP/2 connection; a refusal ends one request, a breach of the protocol all of them."""
+@implementer(IPushProducer)
+class Http2Connection(Protocol):
+    """One connection of a client, after TLS has negotiated HTTP/2."""
 
-    def __init__(self, reactor: Any = None) -> None:
-        super().__init__(reactor)
-        self._ended = False
-        self._deadlines: dict[int, IDelayedCall] = {}  # not Timers: one per request
+    transport: Any  # a TLS connection
+
+    def __init__(self, factory: Server) -> None:
+        self._factory = factory
+        self._h2 = H2Connection(
+            H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                validate_outbound_headers=False,  # they are ours
+                normalize_outbound_headers=False,
+            )
+        )
         limits = {
             SettingCodes.MAX_CONCURRENT_STREAMS: STREAM_LIMIT,
             SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_LIMIT,
         }
-        self.conn.local_settings = Settings(client=False, initial_values=limits)
-        self.conn.decoder.max_header_list_size = HEADER_LIST_LIMIT
+        self._h2.local_settings = Settings(client=False, initial_values=limits)
+        self._h2.decoder.max_header_list_size = HEADER_LIST_LIMIT
+        self._open: dict[int, Exchange] = {}
+        self._incomplete: dict[int, Exchange] = {}  # of them, those whose request is not complete
+        self._waiting: dict[int, Exchange] = {}  # those with unsent bytes, in the order in which they are served
+        self._held: list[Exchange] = []  # complete requests that are answered once ``_unsent`` is lower
+        self._unsent = 0  # bytes of answers other than event streams
+        self._bodies = 0  # bytes
+        self._busy = False  # whether frames are collected, to be written together
+        self._ended = False  # read and written no more
+        self._draining = False
+        self._last_number = 0
+        self._active = 0.0  # when the client last sent something
+        self._partial_since: float | None = None  # when it began a frame or a head that is not complete
+        self._blocked_since: float | None = None  # since when the transport's buffer is full
+        self._close_at = 0.0
+        self._resets = ResetAllowance()
+
+    # --- the transport ---
+
+    def connectionMade(self) -> None:
+        """Send the settings."""
+        self._answers = Http2Answers(self, self._factory, self.transport.getPeer().host)
+        self._active = self._now()
+        self._factory.http2.add(self)
+        self.transport.registerProducer(self, True)
+        self._h2.initiate_connection()
+        self._flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002  (Twisted's signature)
+        """End every request and stream; answers that are pending will be dropped."""
+        self._ended = True
+        self._factory.http2.discard(self)
+        self._forget_all()
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse, or drop what a client sends after a breach of the protocol."""
-        if not self._ended:
-            super().dataReceived(data)
-
-    def connectionLost(self, reason: Failure = connectionDone, _cancelTimeouts: bool = True) -> None:  # noqa: FBT001, FBT002 - Twisted's signature
-        """Cancel the timers; Twisted notifies the requests in flight."""
-        self._ended = True
-        for deadline in self._deadlines.values():
-            deadline.cancel()
-        self._deadlines.clear()
-        super().connectionLost(reason, _cancelTimeouts)
-
-    def refuse(self, stream: int, status: int) -> None:
-        """Answer one request with ``status`` and stop reading it; the connection stays open."""
-        self._in_time(stream)
-        body = REFUSALS[status]
-        head = (
-            (b":status", b"%d" % status),
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"content-length", b"%d" % len(body)),
-        )
+        """Answer what is complete; after a breach of the protocol everything is dropped."""
+        if self._ended:
+            return
+        self._active = now = self._now()
         try:
-            self.conn.send_headers(stream, head)
-            if self.conn.local_flow_control_window(stream) >= len(body):
-                self.conn.send_data(stream, body, end_stream=True)
-            self.conn.reset_stream(stream, ErrorCodes.NO_ERROR)
-        except ProtocolError:
-            pass  # the stream is closed already
-        if stream in self.streams:
-            self.streams[stream].connectionLost(Failure(ConnectionLost()))
-            self.forget_request(stream)
-        self.flush_control_data()
-
-    def request_received(self, event: Any) -> None:
-        """Refuse a request beyond the limits; else begin it, with a deadline for its body."""
-        if self._ended:  # by something earlier in the same bytes
+            events = self._h2.receive_data(data)
+        except ProtocolError:  # h2 has a GOAWAY ready that names it
+            self._flush()
+            self._close()
             return
-        status = _fault(event.headers)
-        if status:
-            self.refuse(event.stream_id, status)
-            return
-        super().request_received(event)
-        if event.stream_ended is None:
-            late = self.call_later(BODY_DEADLINE, self._late, event.stream_id)
-            self._deadlines[event.stream_id] = late
+        if events:
+            self._partial_since = None
+        elif self._partial_since is None:
+            self._partial_since = now
+        self._busy = True
+        for event in events:
+            handle = self._handlers.get(type(event))
+            if handle is not None and not self._ended:
+                handle(self, event)
+        self._busy = False
+        self.pump()
 
-    def request_data_received(self, event: Any) -> None:
-        """Drop the rest of a body whose request was refused."""
-        if event.stream_id in self.streams:
-            super().request_data_received(event)
+    def pauseProducing(self) -> None:
+        """Send and read nothing: the client does not read from its socket."""
+        self._blocked_since = self._now()
+        self.transport.pauseProducing()
 
-    def request_ended(self, event: Any) -> None:
-        """Answer the request, unless it was refused or reset meanwhile."""
-        if event.stream_id in self.streams and self._is_open(event.stream_id):
-            self._in_time(event.stream_id)
-            super().request_ended(event)
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self._blocked_since = None
+        self.transport.resumeProducing()
+        self.pump()
 
-    def request_aborted(self, event: Any) -> None:
-        """End the request that the client has reset, unless it was refused."""
-        if event.stream_id in self.streams:
-            self._in_time(event.stream_id)
-            super().request_aborted(event)
+    def stopProducing(self) -> None:
+        """Do nothing: the connection is lost, and ``connectionLost`` follows."""
 
-    def _is_open(self, stream: int) -> bool:
-        """Whether the request can be answered: the client has not reset it in the same bytes."""
-        known = self.conn.streams.get(stream)
-        return known is not None and not known.closed
+    # --- deadlines and the end ---
 
-    def priority_updated(self, event: Any) -> None:
-        """Ignore priorities: RFC 9113 removed them, and Twisted would keep each one for the whole connection."""
+    def check(self, now: float) -> None:
+        """End what is late; to be called every second."""
+        if self._ended:
+            if now >= self._close_at:
+                self.transport.abortConnection()
+        elif self._blocked_since is not None and now - self._blocked_since >= IDLE_TIMEOUT:
+            self._abort()
+        elif self._partial_since is not None and now - self._partial_since >= self._part_deadline():
+            self._go_away(ErrorCodes.ENHANCE_YOUR_CALM)
+        elif not self._open:
+            if now - self._active >= IDLE_TIMEOUT:
+                self._go_away(ErrorCodes.NO_ERROR)
+        else:
+            for exchange in [each for each in self._incomplete.values() if now >= each.deadline]:
+                self._refuse(exchange, 408)
+            for exchange in [each for each in self._waiting.values() if now - each.moved >= IDLE_TIMEOUT]:
+                if exchange.outlet is None:  # event streams have a stall time of their own
+                    self._reset(exchange, ErrorCodes.CANCEL)
+            self.pump()
 
-    def terminate(self, reason: Failure) -> None:
-        """End the connection; what was received together with the breach of protocol is not answered."""
+    def _part_deadline(self) -> float:
+        """Return the seconds for a frame or head: a slow body may be sent in large frames."""
+        return BODY_DEADLINE if self._incomplete else HEAD_DEADLINE
+
+    def begin_drain(self) -> None:
+        """Accept no more requests, and close once those in progress have ended; does not end event streams."""
+        if not self._ended and not self._draining:
+            self._draining = True
+            # h2's own GOAWAY would forbid to send the rest of the answers.
+            frame = GoAwayFrame(0, last_stream_id=self._last_number, error_code=ErrorCodes.NO_ERROR)
+            self._flush()
+            self._write(frame.serialize())
+            self._close_if_drained()
+
+    def _close_if_drained(self) -> None:
+        if self._draining and not self._open and not self._ended:
+            self._flush()
+            self._close()
+
+    def _go_away(self, code: ErrorCodes) -> None:
+        self._h2.close_connection(code)
+        self._flush()
+        self._close()
+
+    def _close(self) -> None:
+        """Close after everything is written; a client that does not read has ``CLOSE_TIMEOUT`` for it."""
         self._ended = True
-        super().terminate(reason)
+        self._forget_all()
+        self._close_at = self._now() + CLOSE_TIMEOUT
+        self.transport.unregisterProducer()
+        self._factory.writer.close(self.transport)
 
-    def _late(self, stream: int) -> None:
-        del self._deadlines[stream]
-        self.refuse(stream, 408)
+    def _abort(self) -> None:
+        self._ended = True
+        self._forget_all()
+        self.transport.abortConnection()
 
-    def _in_time(self, stream: int) -> None:
-        deadline = self._deadlines.pop(stream, None)
-        if deadline is not None and deadline.active():
-            deadline.cancel()
+    def _forget_all(self) -> None:
+        for exchange in list(self._open.values()):
+            self._forget(exchange)
 
+    # --- requests ---
 
-def _fault(headers: Sequence[tuple[bytes, bytes]]) -> int:
-    """Return the status to refuse a request with, or 0."""
-    path = b""
-    size = count = 0
-    for name, value in headers:
-        if name == b":path":
-            path = value
-        elif not name.startswith(b":"):
-            count += 1
-            size += len(name) + len(value)
-    if not path:
-        return 400
-    if len(path) > REQUEST_LINE_LIMIT:
-        return 414
-    return 431 if size > HEADER_LIMIT or count > HEADER_COUNT_LIMIT else 0
+    def _request_received(self, event: RequestReceived) -> None:
+        """Begin a request whose head is complete, or refuse one beyond the limits."""
+        number = event.stream_id
+        assert number is not None
+        headers: Sequence[tuple[bytes, bytes]] = event.headers
+        if self._draining:
+            self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            return
+        self._last_number = number
+        fields: dict[bytes, list[bytes]] = {}
+        pseudo = {b":method": b"", b":path": b"", b":authority": b""}
+        for name, value in headers:
+            if name in pseudo:
+                pseudo[name] = value
+            elif not name.startswith(b":"):
+                fields.setdefault(name, []).append(value.strip(b" \t"))
+        exchange = Exchange(number, pseudo[b":method"], pseudo[b":path"], fields, self._now())
+        status = exchange.fault()
+        if pseudo[b":authority"]:
+            fields[b"host"] = [pseudo[b":authority"]]
+        self._open[number] = self._incomplete[number] = exchange
+        if status:
+            self._refuse(exchange, status)
+        elif event.stream_ended is None and fields.get(b"expect", [b""])[0].lower() == b"100-continue":
+            self._call_h2(exchange, self._h2.send_headers, number, ((b":status", b"100"),))
 
+    def _data_received(self, event: DataReceived) -> None:
+        """Take a piece of a body; the rest of a body whose request was refused is dropped."""
+        number, size = event.stream_id, event.flow_controlled_length or 0
+        assert number is not None
+        exchange = self._incomplete.get(number)
+        if exchange is None:
+            self._h2.acknowledge_received_data(size, number)
+            return
+        data = event.data or b""
+        exchange.body.append(data)
+        exchange.size += len(data)
+        exchange.withheld += size
+        self._bodies += len(data)
+        if exchange.size > BODY_LIMIT:
+            self._refuse(exchange, 413)
+        elif self._bodies <= BODIES_LIMIT:
+            self._give_window(exchange)
 
-class NegotiatedHttp(NegotiatedConnection):
-    """HTTP/1.1, or HTTP/2 where TLS has negotiated it, both bounded."""
+    def _give_window(self, exchange: Exchange) -> None:
+        """Let the client send as much as was withheld from it."""
+        if exchange.withheld:
+            size, exchange.withheld = exchange.withheld, 0
+            self._h2.acknowledge_received_data(size, exchange.number)
 
-    http1 = BoundedHttp1
-    http2 = BoundedHttp2
+    def _request_ended(self, event: StreamEnded) -> None:
+        """Answer a complete request, unless it was refused, or reset in the same bytes."""
+        assert event.stream_id is not None
+        exchange = self._incomplete.get(event.stream_id)
+        if exchange is None:
+            return
+        known = self._h2.streams.get(exchange.number)
+        if known is None or known.closed:
+            return  # its reset follows
+        del self._incomplete[exchange.number]
+        if self._unsent > UNSENT_LIMIT:
+            self._held.append(exchange)
+        else:
+            self._answers.answer(exchange)
+
+    def take_body(self, exchange: Exchange) -> bytes:
+        """Return the body and hold it no more; read bodies that had to wait for that."""
+        body = b"".join(exchange.body)
+        exchange.body.clear()
+        was_full = self._bodies > BODIES_LIMIT
+        self._bodies -= exchange.size
+        exchange.size = 0
+        self._give_window(exchange)
+        if was_full and self._bodies <= BODIES_LIMIT:
+            for other in self._incomplete.values():
+                self._give_window(other)
+        return body
+
+    def _request_reset(self, event: StreamReset) -> None:
+        """End a request that the client takes back."""
+        assert event.stream_id is not None
+        exchange = self._open.get(event.stream_id)
+        if exchange is not None:
+            self._forget(exchange)
+            self._count_reset()
+
+    def _client_leaves(self, _event: ConnectionTerminated) -> None:
+        """Close: the client has, and h2 sends nothing more."""
+        self._close()
+
+    def _count_reset(self) -> None:
+        """End the connection of a client that makes requests only to have them reset."""
+        if not self._resets.take(self._now()) and not self._ended:
+            self._go_away(ErrorCodes.ENHANCE_YOUR_CALM)
+
+    # --- answers ---
+
+    def _refuse(self, exchange: Exchange, status: int) -> None:
+        """Answer one request with ``status`` and read no more of it; the connection stays open."""
+        body = REFUSALS[status]
+        self.begin_answer(exchange, status, TEXT_HEADERS, len(body))
+        if exchange.number in self._open:
+            if self._h2.local_flow_control_window(exchange.number) >= len(body):
+                self._call_h2(exchange, self._h2.send_data, exchange.number, body, True)
+            self._call_h2(exchange, self._h2.reset_stream, exchange.number, ErrorCodes.NO_ERROR)
+            self._forget(exchange)
+        self._count_reset()
+
+    def begin_answer(
+        self, exchange: Exchange, status: int, headers: HeaderLines, length: int | None, *, last: bool = False
+    ) -> None:
+        """Send the head of an answer; ``last`` if it has no body."""
+        lines = [(b":status", b"%d" % status), (b"date", datetimeToString(self._now()))]
+        lines += [(name.lower(), value) for name, value in headers]
+        if length is not None:
+            lines.append((b"content-length", b"%d" % length))
+        self._call_h2(exchange, self._h2.send_headers, exchange.number, lines, last)
+        if last and exchange.number in self._open:
+            self._forget(exchange)
+
+    def is_open(self, exchange: Exchange) -> bool:
+        """Whether the request can be answered: its client has not taken it back."""
+        return exchange.number in self._open
+
+    def send(self, exchange: Exchange, data: bytes, *, last: bool = False) -> None:
+        """Send ``data`` as the client's windows allow; ``last`` ends the answer behind it."""
+        if exchange.number not in self._open:
+            return
+        if not exchange.unsent:
+            exchange.moved = self._now()
+        exchange.unsent += data
+        exchange.last = last
+        if exchange.outlet is None:
+            self._unsent += len(data)
+        self._waiting[exchange.number] = exchange
+        self.pump()
+
+    def drop(self, exchange: Exchange) -> None:
+        """Drop an event stream and what is unsent of it; with a client that reads nothing at all, the connection."""
+        if self._blocked_since is not None:
+            self._abort()
+        else:
+            self._reset(exchange, ErrorCodes.CANCEL)
+            self.pump()
+
+    def _reset(self, exchange: Exchange, code: ErrorCodes) -> None:
+        self._call_h2(exchange, self._h2.reset_stream, exchange.number, code)
+        self._forget(exchange)
+
+    def _forget(self, exchange: Exchange) -> None:
+        """Free what is held for a request that has ended."""
+        if self._open.pop(exchange.number, None) is None:
+            return
+        self._incomplete.pop(exchange.number, None)
+        self._waiting.pop(exchange.number, None)
+        if not self._ended:
+            self.take_body(exchange)
+        if exchange.outlet is None:
+            self._unsent -= len(exchange.unsent)
+        if exchange in self._held:
+            self._held.remove(exchange)
+        exchange.end_answering(self._factory.site)
+        if exchange.outlet is not None:
+            exchange.outlet.ended()
+        self._close_if_drained()
+
+    # --- frames ---
+
+    def pump(self) -> None:
+        """Send what the windows allow, a frame of each request in turn, and answer requests that had to wait."""
+        if self._busy or self._ended:
+            return
+        self._busy = True
+        try:
+            self._send_frames()
+            while self._held and self._unsent <= UNSENT_LIMIT and not self._ended:
+                self._answers.answer(self._held.pop(0))
+                self._send_frames()
+        finally:
+            self._busy = False
+        for exchange in self._waiting.values():
+            if exchange.outlet is not None:
+                exchange.outlet.pause()
+        self._flush()
+
+    def _send_frames(self) -> None:
+        ready = 0
+        moving = True
+        while moving and self._may_send():
+            moving = False
+            for exchange in list(self._waiting.values()):
+                if exchange.number not in self._open or not self._may_send():
+                    continue
+                size = self._send_frame(exchange)
+                ready += size
+                moving = moving or size > 0
+                if ready >= FLUSH_BYTES:
+                    ready = 0
+                    self._flush()
+
+    def _may_send(self) -> bool:
+        return self._blocked_since is None and not self._ended
+
+    def _send_frame(self, exchange: Exchange) -> int:
+        """Send one frame of an answer; return its size, 0 if a window is closed."""
+        number, unsent = exchange.number, exchange.unsent
+        window = max(0, self._h2.local_flow_control_window(number))
+        size = min(window, self._h2.max_outbound_frame_size, len(unsent))
+        if unsent and not size:
+            return 0
+        data = bytes(unsent[:size])
+        del unsent[:size]
+        if exchange.outlet is None:
+            self._unsent -= size
+        exchange.moved = self._now()
+        last = exchange.last and not unsent
+        self._call_h2(exchange, self._h2.send_data, number, data, last)
+        if not unsent:
+            self._waiting.pop(number, None)
+            if last:
+                self._forget(exchange)
+            elif exchange.outlet is not None:
+                exchange.outlet.drained()
+        return size
+
+    def _call_h2(self, exchange: Exchange, method: Callable[..., object], *args: object) -> None:
+        """Call a method of h2; a request that the client has reset meanwhile is forgotten."""
+        try:
+            method(*args)
+        except ProtocolError:
+            self._forget(exchange)
+
+    def _flush(self) -> None:
+        """Write the frames that h2 has ready."""
+        data = self._h2.data_to_send()
+        if data:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        self._factory.writer.write(self.transport, data)
+
+    def _now(self) -> float:
+        return self._factory.clock.seconds()
+
+    # Other events need nothing but ``pump``, among them larger windows; RFC 9113 removed priorities.
+    _handlers: Final[dict[type, Callable[[Http2Connection, Any], None]]] = {
+        RequestReceived: _request_received,
+        DataReceived: _data_received,
+        StreamEnded: _request_ended,
+        StreamReset: _request_reset,
+        ConnectionTerminated: _client_leaves,
+    }

@@ -15,7 +15,8 @@ from gateway.web.errors import log_failure, shield
 from gateway.web.server.klein_stream import StreamResource
 from gateway.web.server.request_target import decoded
 from gateway.web.server.route_matcher import PARAMETER
-from gateway.web.values import Call, Reply, StreamReply, text
+from gateway.web.server.unrouted import NOT_FOUND, not_allowed
+from gateway.web.values import Call, Reply, StreamReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from gateway.web.dispatch import BoundRoute, Dispatcher
     from gateway.web.server.klein_request import KleinRequest
     from gateway.web.values import AnyReply
-
-NOT_FOUND = text(404, "404 page not found")
-NOT_ALLOWED = text(405, "Method Not Allowed")
 
 
 def resource(dispatcher: Dispatcher) -> KleinResource:
@@ -52,8 +50,7 @@ def _error_reply(route: str, failure: Failure) -> Reply:
     if isinstance(error, NotFound):
         return NOT_FOUND
     if isinstance(error, MethodNotAllowed):
-        allow = ", ".join(sorted(error.valid_methods or ())).encode()
-        return Reply(405, (*NOT_ALLOWED.headers, (b"Allow", allow)), NOT_ALLOWED.body)
+        return not_allowed(error.valid_methods or ())
     log_failure(route, failure)
     return REQUEST_FAILED
 

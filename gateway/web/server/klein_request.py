@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.http import datetimeToString
 from twisted.web.server import Request
 
-from gateway.twisted_private import http2_connection
-from gateway.web.server.http1 import BODY_LIMIT, BoundedHttp1
+from gateway.web.server.http1 import BODY_LIMIT
 from gateway.web.server.request_target import Target, parse
-from gateway.web.values import Reply
+from gateway.web.server.unrouted import BAD_TARGET, METHODS, WHOLE_SERVER, redirect
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from gateway.web.values import HeaderLines
-
-BAD_TARGET = Reply(400, ((b"Content-Type", b"text/plain; charset=utf-8"),), b"400 Bad Request")
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+    from gateway.web.values import HeaderLines, Reply
 
 
 class KleinRequest(Request):
@@ -41,10 +37,8 @@ class KleinRequest(Request):
         self._body_size += len(data)
         if self._body_size <= BODY_LIMIT:
             super().handleContentChunk(data)
-        elif isinstance(self.channel, BoundedHttp1):
-            self.channel.refuse(413)
         else:
-            http2_connection(self.channel).refuse(self.channel.streamID, 413)
+            self.channel.refuse(413)
 
     def process(self) -> None:
         """Route the request on its still escaped path."""
@@ -59,9 +53,9 @@ class KleinRequest(Request):
         if not target.valid:
             self.finish_with(BAD_TARGET)
         elif self.uri == b"*":
-            self.finish_with(Reply(200))
+            self.finish_with(WHOLE_SERVER)
         elif target.redirect is not None:
-            self.finish_with(_redirect(self.method, target.redirect))
+            self.finish_with(redirect(self.method.decode("ascii", "replace"), target.redirect))
         else:
             self.prepath = []
             self.postpath = target.path.encode("ascii")[1:].split(b"/")
@@ -103,12 +97,3 @@ class KleinRequest(Request):
         if self._answering:
             self._answering = False
             self.site.answering -= 1
-
-
-def _redirect(method: bytes, location: str) -> Reply:
-    headers = [(b"Location", location.encode("ascii"))]
-    if method not in (b"GET", b"HEAD"):
-        return Reply(307, tuple(headers))
-    headers.append((b"Content-Type", b"text/html; charset=utf-8"))
-    href = location.replace("&", "&amp;").replace("'", "&#39;")
-    return Reply(307, tuple(headers), f'<a href="{href}">Temporary Redirect</a>.\n\n'.encode())

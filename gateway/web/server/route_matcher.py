@@ -11,12 +11,14 @@ from msgspec import Struct
 from gateway.web.routes import Group
 from gateway.web.server.request_head import METHODS, parse_head
 from gateway.web.server.request_target import decoded, parse
+from gateway.web.server.unrouted import BAD_TARGET, NOT_FOUND, WHOLE_SERVER, not_allowed, redirect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gateway.web.dispatch import BoundRoute, Dispatcher
     from gateway.web.server.request_target import Target
+    from gateway.web.values import Reply
 
 T = TypeVar("T")
 
@@ -93,20 +95,45 @@ class RouteMatcher:
         target = parse(raw)
         if not target.valid or target.redirect is not None:
             return None
-        match = self._find(target)
-        if match is not None and len(raw) <= CACHED_LENGTH and match.bound.route.group in CACHED_GROUPS:
-            cache(self._targets, raw, match)
+        match = next(self._matches(target), None)
+        if match is not None:
+            self._keep(raw, match)
         return match
 
-    def _find(self, target: Target) -> RouteMatch | None:
+    def resolve(self, method: str, raw: bytes) -> RouteMatch | Reply:
+        """Return the route of a request, or the answer to one that has none, as the Klein path does."""
+        match = self._targets.get(raw)
+        if match is not None and method in match.bound.route.methods:
+            return match
+        target = parse(raw)
+        if not target.valid:
+            return BAD_TARGET
+        if raw == b"*":
+            return WHOLE_SERVER
+        if target.redirect is not None:
+            return redirect(method, target.redirect)
+        allowed: set[str] = set()
+        for match in self._matches(target):
+            methods = match.bound.route.methods
+            if method in methods or (method == "HEAD" and "GET" in methods):
+                self._keep(raw, match)
+                return match
+            allowed.update(methods, ("HEAD",) if "GET" in methods else ())
+        return not_allowed(allowed) if allowed else NOT_FOUND
+
+    def _keep(self, raw: bytes, match: RouteMatch) -> None:
+        if len(raw) <= CACHED_LENGTH and match.bound.route.group in CACHED_GROUPS:
+            cache(self._targets, raw, match)
+
+    def _matches(self, target: Target) -> Iterator[RouteMatch]:
+        """Yield the routes of a path, the one that is preferred first."""
         bound = self._exact.get(target.path)
         if bound is not None:
-            return RouteMatch(bound, target, {})
+            yield RouteMatch(bound, target, {})
         for pattern, bound in self._patterns.get(_word(target.path), ()):
             found = pattern.fullmatch(target.path)
             if found is not None:
-                return RouteMatch(bound, target, {name: decoded(value) for name, value in found.groupdict().items()})
-        return None
+                yield RouteMatch(bound, target, {name: decoded(value) for name, value in found.groupdict().items()})
 
 
 def cache(entries: dict[bytes, T], key: bytes, value: T) -> None:

@@ -1,4 +1,4 @@
-"""The factory of the Klein path: HTTP/1.1, and HTTP/2 under TLS, answered by Klein under the current settings.
+"""The factory of the Klein path: HTTP/1.1, answered by Klein under the current settings.
 
 Importing this module imports klein, which installs a reactor; import it after the reactor is chosen.
 """
@@ -13,8 +13,7 @@ from attrs import evolve, frozen
 from twisted.web.server import Site
 
 from gateway.web.dispatch import build_dispatcher
-from gateway.web.server.http1 import IDLE_TIMEOUT
-from gateway.web.server.http2 import NegotiatedHttp
+from gateway.web.server.http1 import IDLE_TIMEOUT, BoundedHttp1
 from gateway.web.server.klein_app import resource
 from gateway.web.server.klein_request import KleinRequest
 from gateway.web.server.request_log import with_request_log
@@ -42,7 +41,7 @@ class SiteRoutes:
 class GatewaySite(Site):
     """``Site`` with our requests, limits and no access log: URLs carry keys and user data."""
 
-    protocol = NegotiatedHttp
+    protocol = BoundedHttp1  # type: ignore[assignment]  # Twisted declares its class for both versions of HTTP
     requestFactory = KleinRequest
 
     def __init__(self, context: Context, settings: Settings, metrics: WebMetrics) -> None:

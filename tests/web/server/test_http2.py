@@ -8,15 +8,28 @@ import h2.connection
 import h2.events
 import pytest
 from h2.config import H2Configuration
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEADER_COUNT_LIMIT, HEADER_LIMIT, REQUEST_LINE_LIMIT
-from gateway.web.server.http2 import STREAM_LIMIT
-from web_memory import MemorySite
+from gateway.web.server import FastHttpFactory, TlsWriter
+from gateway.web.server.http1 import (
+    BODY_DEADLINE,
+    BODY_LIMIT,
+    HEAD_DEADLINE,
+    HEADER_COUNT_LIMIT,
+    HEADER_LIMIT,
+    IDLE_TIMEOUT,
+    REQUEST_LINE_LIMIT,
+)
+from gateway.web.server.http2 import BODIES_LIMIT, STREAM_LIMIT, UNSENT_LIMIT, Http2Connection
+from gateway.web.server.http2_exchange import RESETS
+from web_memory import MemorySite, Refreshed
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
+LARGE = {"f": {f"flag{n}": {"t": 1, "v": {"s": "x" * 1000}, "i": "v"} for n in range(50)}}  # 50 KB for each user
 EVALUATED = b'{"value":true,"variationId":"v1"}'
 
 
@@ -29,12 +42,24 @@ class NegotiatedTransport(StringTransport):
         self.disconnecting = True
 
 
+class MemoryWriter(TlsWriter):
+    """Writes to a transport that is no socket."""
+
+    def write(self, transport: Any, data: bytes) -> None:
+        transport.write(data)
+
+    def close(self, transport: Any) -> None:
+        transport.loseConnection()
+
+
 class Client:
     """One HTTP/2 connection to a site in memory."""
 
-    def __init__(self) -> None:
-        self.memory = MemorySite(CONFIG)
-        self.protocol = self.memory.site.buildProtocol(None)
+    def __init__(self, config: object = CONFIG, window: int | None = None) -> None:
+        self.memory = MemorySite(config)
+        self.factory = FastHttpFactory(self.memory.site, self.memory.clock, MemoryWriter())
+        self.factory.startFactory()
+        self.protocol = Http2Connection(self.factory)
         self.transport = NegotiatedTransport()
         self.protocol.makeConnection(self.transport)
         self.h2 = h2.connection.H2Connection(
@@ -43,6 +68,9 @@ class Client:
         self.h2.initiate_connection()
         self.events: list[Any] = []
         self.exchange()
+        if window is not None:
+            self.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window})
+            self.exchange()
 
     def exchange(self) -> None:
         """Carry bytes both ways until neither side has any more."""
@@ -84,6 +112,27 @@ class Client:
         parts = [e for e in self.events if isinstance(e, h2.events.DataReceived) and e.stream_id == stream]
         return b"".join(part.data for part in parts)
 
+    def post(self, path: str, body: bytes = b"{}") -> int:
+        """Send a whole request and return the number of its stream."""
+        stream = self.begin("POST", path, end=False)
+        self.h2.send_data(stream, body, end_stream=True)
+        self.exchange()
+        return stream
+
+    def resets(self) -> dict[int, int]:
+        """Return the error code of each stream that the server has reset."""
+        return {e.stream_id: int(e.error_code) for e in self.events if isinstance(e, h2.events.StreamReset)}
+
+    def left(self) -> list[int]:
+        """Return the error codes of the GOAWAY frames that have come."""
+        return [int(e.error_code) for e in self.events if isinstance(e, h2.events.ConnectionTerminated)]
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass, second by second."""
+        for _ in range(seconds):
+            self.memory.clock.advance(1)
+        self.exchange()
+
     def works(self) -> bool:
         """Whether the connection still answers."""
         stream = self.begin("POST", "/api/sdk1/eval", end=False)
@@ -95,7 +144,13 @@ class Client:
 def client():
     client = Client()
     yield client
+    close(client)
+
+
+def close(client: Client) -> None:
+    """End the connection, after which no timer is left."""
     client.protocol.connectionLost(Failure(ConnectionDone()))
+    client.factory.stopFactory()
     assert [] == [call for call in client.memory.clock.getDelayedCalls() if call.time > client.memory.clock.seconds()]
 
 
@@ -199,3 +254,197 @@ def test_a_broken_connection_is_said_once_and_read_no_more(client):
 def test_streams_of_one_connection_are_bounded(client):
     """The limit is announced, and is as high as the recommended least."""
     assert STREAM_LIMIT == client.h2.remote_settings.max_concurrent_streams
+
+
+@pytest.mark.parametrize("path", ["api/sdk1/keys", "x", "http://g/api/sdk1/keys", "*x"])
+def test_a_path_without_a_slash_is_malformed(client, path):
+    """The target of a request begins with a slash (RFC 9113, 8.3.1)."""
+    assert 400 == client.status(client.begin("GET", path))
+    assert client.works()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/nowhere"),
+        ("PUT", "/api/sdk1/eval"),
+        ("DELETE", "/configuration-files/configcat-proxy/sdk1/config_v6.json"),
+        ("GET", "//api//sdk1/keys"),
+        ("POST", "/api/./sdk1/keys"),
+        ("GET", "/api/sdk1/%zz"),
+        ("OPTIONS", "*"),
+        ("OPTIONS", "/api/sdk1/eval"),
+        ("HEAD", "/api/sdk1/keys"),
+        ("HEAD", "/sse/sdk1/eval-all"),
+        ("GET", "/api/nope/keys"),
+        ("GET", "/api/sdk1/keys/"),
+    ],
+)
+def test_the_answer_is_that_of_http1(client, method, path):
+    """Status, header fields and body are the same on both protocols, whatever the route."""
+    expected = client.memory.request(method, path, {"Connection": "close"})
+    stream = client.begin(method, path)
+    found = [e for e in client.events if isinstance(e, h2.events.ResponseReceived) and e.stream_id == stream]
+    headers = {name: value for name, value in found[0].headers if not name.startswith(":")}
+    own = {"connection", "transfer-encoding"}
+    assert expected.status == client.status(stream)
+    assert {name.lower(): value for name, value in expected.headers if name.lower() not in own} == headers
+    assert expected.body == client.body(stream)
+    assert 0 == client.memory.site.answering
+
+
+def test_a_stream_of_a_client_that_does_not_read_is_dropped():
+    """After the stall time it is reset and what was unsent is freed; other streams have their heartbeats."""
+    client = Client(LARGE, window=0)
+    stalled = client.begin("GET", "/sse/sdk1/eval-all")
+    reading = client.begin("GET", "/sse/sdk1/eval-all")
+    client.h2.increment_flow_control_window(200_000, reading)
+    client.h2.increment_flow_control_window(200_000)
+    client.exchange()
+    assert 0 == len(client.body(stalled))
+    size = len(client.body(reading))
+    assert 50_000 < size
+    assert 50_000 < len(client.protocol._open[stalled].unsent)
+    wheel = client.memory.hub.wheel
+    assert 2 == len(wheel)
+    for _ in range(400):
+        client.memory.clock.advance(0.25)
+        wheel.turn(client.memory.clock.seconds())
+    client.exchange()
+    assert [reading] == list(client.protocol._open)
+    assert {stalled: ErrorCodes.CANCEL} == client.resets()
+    assert 1 == len(wheel)
+    assert size < len(client.body(reading))
+    assert [] == client.left()
+    close(client)
+
+
+def test_a_client_that_does_not_read_holds_little_memory():
+    """With its window at 0, a hundred answers of 50 KB are not made; once it reads, each one comes."""
+    client = Client(LARGE, window=0)
+    streams = [client.post("/api/sdk1/eval-all") for _ in range(STREAM_LIMIT)]
+    assert UNSENT_LIMIT < client.protocol._unsent < UNSENT_LIMIT + 100_000
+    assert 0 < client.memory.site.answering < 10
+    client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1_000_000})
+    client.h2.increment_flow_control_window(STREAM_LIMIT * 100_000)
+    client.exchange()
+    assert {200} == {client.status(stream) for stream in streams}
+    assert all(50_000 < len(client.body(stream)) for stream in streams)
+    assert 0 == client.protocol._unsent == client.memory.site.answering
+    close(client)
+
+
+def test_answers_that_are_never_read_are_given_up():
+    """Each is reset some time after its last byte was sent, and what was held is freed."""
+    client = Client(LARGE, window=10)
+    streams = [client.post("/api/sdk1/eval-all") for _ in range(STREAM_LIMIT)]
+    for _ in range(20):  # those that were held are answered as the first ones are given up
+        client.wait(int(IDLE_TIMEOUT) + 1)
+    assert dict.fromkeys(streams, ErrorCodes.CANCEL) == client.resets()
+    assert 0 == client.protocol._unsent == client.protocol._bodies == client.memory.site.answering
+    close(client)
+
+
+@pytest.mark.parametrize("raw", [b"\0\0\x40\x01\x05\0\0\0\1" + b"\x82" * 30, b"\0\0"])
+def test_a_head_that_does_not_come_ends_the_connection(client, raw):
+    """A byte every five seconds is not enough, as on HTTP/1.1."""
+    for byte in raw[:2]:
+        assert not client.transport.disconnecting
+        client.protocol.dataReceived(bytes([byte]))
+        client.wait(5)
+    client.protocol.dataReceived(raw[2:3])
+    client.wait(1)
+    assert [ErrorCodes.ENHANCE_YOUR_CALM] == client.left()
+    assert client.transport.disconnecting
+
+
+def test_a_slow_body_in_a_large_frame_has_the_deadline_of_bodies(client):
+    """A frame of 16 KB may take longer than a head."""
+    stream = client.begin("POST", "/api/sdk1/eval", end=False)
+    client.h2.send_data(stream, b'{"key":"on"' + b" " * 1000 + b"}", end_stream=True)
+    data = client.h2.data_to_send()
+    client.protocol.dataReceived(data[:500])
+    client.wait(int(HEAD_DEADLINE) + 20)
+    client.protocol.dataReceived(data[500:])
+    client.exchange()
+    assert (200, EVALUATED) == (client.status(stream), client.body(stream))
+
+
+def test_an_idle_connection_is_closed(client):
+    """It is told so; one that then does not close is dropped."""
+    assert client.works()
+    client.wait(int(IDLE_TIMEOUT) - 1)
+    assert [] == client.left()
+    client.wait(2)
+    assert [ErrorCodes.NO_ERROR] == client.left()
+    assert client.transport.disconnecting
+
+
+def test_a_connection_with_an_open_stream_is_not_idle(client):
+    """Its client has nothing to send."""
+    client.begin("GET", "/sse/sdk1/eval-all")
+    client.wait(3 * int(IDLE_TIMEOUT))
+    assert [] == client.left()
+    assert client.works()
+
+
+def test_a_client_that_does_not_read_its_socket_is_dropped(client):
+    """Nothing more is read of it meanwhile."""
+    client.protocol.pauseProducing()
+    assert "paused" == client.transport.producerState
+    client.wait(int(IDLE_TIMEOUT) + 1)
+    assert client.transport.disconnecting
+
+
+def test_requests_that_are_only_made_to_be_reset_end_the_connection(client):
+    """CVE-2023-44487: the burst is allowed, more is not."""
+    made = 0
+    while not client.left():
+        made += 1
+        client.h2.reset_stream(client.begin("POST", "/api/sdk1/eval", end=False))
+        client.exchange()
+    assert RESETS[0] + 1 == made
+    assert [ErrorCodes.ENHANCE_YOUR_CALM] == client.left()
+
+
+def test_bodies_are_held_up_to_a_limit(client):
+    """Of many incomplete requests no more is read, until some of them are answered or given up."""
+    streams = [client.begin("POST", "/api/sdk1/eval", end=False) for _ in range(10)]
+    sent = 0
+    for stream in streams:
+        for _ in range(60):
+            room = min(client.h2.local_flow_control_window(stream), 16_000)
+            if room:
+                client.h2.send_data(stream, b"x" * room)
+                sent += room
+            client.exchange()
+    assert BODIES_LIMIT <= sent < BODIES_LIMIT + 2 * 65_535
+    client.wait(int(BODY_DEADLINE) + 1)
+    assert {408} == {client.status(stream) for stream in streams}
+    assert 0 == client.protocol._bodies
+    assert client.works()
+
+
+def test_a_drain_ends_the_connection_once_its_answers_are_read(client):
+    """The client hears at once that it needs another connection; new requests are refused, to be sent again there."""
+    client.memory.sdk.instant = False
+    waiting = client.post("/api/sdk1/refresh")
+    client.protocol.begin_drain()
+    assert bytes([0, 0, 8, 7]) == client.transport.value()[:4]  # a GOAWAY frame, which h2 would take for the end
+    client.transport.clear()
+    assert not client.transport.disconnecting
+    late = client.begin("GET", "/api/sdk1/keys")
+    assert {late: ErrorCodes.REFUSED_STREAM} == client.resets()
+    client.memory.sdk.pending[0].callback(Refreshed())
+    client.exchange()
+    assert 200 == client.status(waiting)
+    assert client.transport.disconnecting
+
+
+def test_a_drain_ends_an_idle_connection_at_once(client):
+    """Nothing is in progress."""
+    assert client.works()
+    client.protocol.begin_drain()
+    client.exchange()
+    assert [ErrorCodes.NO_ERROR] == client.left()
+    assert client.transport.disconnecting

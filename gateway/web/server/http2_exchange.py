@@ -1,0 +1,180 @@
+"""One request on an HTTP/2 connection, and the event stream that its answer may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from gateway.web.server.http1 import BODY_DEADLINE, HEADER_COUNT_LIMIT, HEADER_LIMIT, REQUEST_LINE_LIMIT
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from gateway.streams import Hub, Subscriber
+    from gateway.web.context import OpenStreams
+    from gateway.web.server.route_matcher import RouteMatcher
+    from gateway.web.server.site import GatewaySite
+    from gateway.web.server.write_batch import PlainWriter
+    from gateway.web.values import HeaderLines, StreamReply
+
+
+RESETS: Final = (1_000, 33.0)  # requests that may be reset or refused at once, and per second (CVE-2023-44487)
+
+
+class ResetAllowance:
+    """The requests of one connection that may still be reset or refused."""
+
+    __slots__ = ("_left", "_since")
+
+    def __init__(self) -> None:
+        self._left: float = RESETS[0]
+        self._since = 0.0
+
+    def take(self, now: float) -> bool:
+        """Use one of them; return False if there was none."""
+        self._left = min(RESETS[0], self._left + max(0.0, now - self._since) * RESETS[1]) - 1
+        self._since = now
+        return self._left >= 0
+
+
+class Exchange:
+    """One request of a connection and its answer, which may be an event stream."""
+
+    __slots__ = (
+        "answering", "began", "body", "deadline", "fields", "last", "method", "moved", "number", "outlet", "size",
+        "target", "unsent", "withheld",
+    )  # fmt: skip
+
+    def __init__(self, number: int, method: bytes, target: bytes, fields: dict[bytes, list[bytes]], now: float) -> None:
+        self.number: Final = number  # h2's stream id
+        self.method: Final = method.decode("ascii", "replace")
+        self.target: Final = target
+        self.fields: Final = fields
+        self.body: list[bytes] = []
+        self.size = 0  # bytes of the body so far
+        self.withheld = 0  # of them, bytes for which the client was given no new window
+        self.deadline = now + BODY_DEADLINE
+        self.began = self.moved = now  # ``moved``: when a part of the answer was last sent
+        self.unsent = bytearray()
+        self.last = False  # whether the answer ends behind ``unsent``
+        self.answering = False  # whether a shutdown waits for it
+        self.outlet: EventStream | None = None
+
+    def fault(self) -> int:
+        """Return the status to refuse the head with, or 0."""
+        if len(self.target) > REQUEST_LINE_LIMIT:
+            return 414
+        count = size = 0
+        for name, values in self.fields.items():
+            count += len(values)
+            size += sum(len(name) + len(value) for value in values)
+        if size > HEADER_LIMIT or count > HEADER_COUNT_LIMIT:
+            return 431
+        return 0 if self.target.startswith(b"/") or self.target == b"*" else 400
+
+    def end_answering(self, site: GatewaySite) -> None:
+        """Leave the answers that a shutdown waits for."""
+        if self.answering:
+            self.answering = False
+            site.answering -= 1
+
+
+class Server(Protocol):
+    """What the connections of one port share; see ``FastHttpFactory``."""
+
+    site: GatewaySite
+    clock: IReactorTime
+    writer: PlainWriter
+    http2: set[Any]  # the open connections
+
+    @property
+    def matcher(self) -> RouteMatcher:
+        """The routes under the current settings."""
+
+
+class Connection(Protocol):
+    """The connection of an exchange; see ``Http2Connection``."""
+
+    transport: Any
+
+    def is_open(self, exchange: Exchange) -> bool:
+        """Return whether the request can still be answered."""
+
+    def take_body(self, exchange: Exchange) -> bytes:
+        """Return the body and hold it no more."""
+
+    def begin_answer(
+        self, exchange: Exchange, status: int, headers: HeaderLines, length: int | None, *, last: bool = False
+    ) -> None:
+        """Send the head of an answer; ``last`` if it has no body."""
+
+    def send(self, exchange: Exchange, data: bytes, *, last: bool = False) -> None:
+        """Send ``data`` as the client's windows allow; ``last`` ends the answer behind it."""
+
+    def pump(self) -> None:
+        """Write what is ready."""
+
+    def drop(self, exchange: Exchange) -> None:
+        """Drop an event stream and what is unsent of it."""
+
+
+class EventStream:
+    """An open event stream; the hub's outlet."""
+
+    __slots__ = ("_address", "_connection", "_exchange", "_paused", "_streams", "_subscriber")
+
+    def __init__(self, connection: Connection, exchange: Exchange, streams: OpenStreams, address: str) -> None:
+        self._connection = connection
+        self._exchange: Exchange | None = exchange
+        self._streams = streams
+        self._address = address
+        self._subscriber: Subscriber | None = None
+        self._paused = False
+
+    def open(self, hub: Hub, reply: StreamReply) -> None:
+        """Subscribe; the head and the first event leave in one write."""
+        self._streams.opened(self._address)
+        subscriber = hub.subscribe(reply.key, reply.user, self, reply.options)
+        if self._exchange is None:
+            subscriber.close()
+            return
+        self._subscriber = subscriber
+        if self._paused:
+            subscriber.pause()
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``, unless the stream has ended."""
+        if self._exchange is not None and not self._exchange.last:
+            self._connection.send(self._exchange, data)
+
+    def pause(self) -> None:
+        """Pause the subscriber: the client does not read what was sent, so that it gets the newest values later."""
+        if not self._paused:
+            self._paused = True
+            if self._subscriber is not None:
+                self._subscriber.pause()
+
+    def drained(self) -> None:
+        """Go on: everything is sent."""
+        if self._paused:
+            self._paused = False
+            if self._subscriber is not None:
+                self._subscriber.resume()
+
+    def finish(self) -> None:
+        """End the answer behind what is unsent; the connection stays open."""
+        if self._exchange is not None:
+            self._connection.send(self._exchange, b"", last=True)
+
+    def abort(self) -> None:
+        """Drop the stream and what is unsent."""
+        if self._exchange is not None:
+            self._connection.drop(self._exchange)
+
+    def ended(self) -> None:
+        """End the subscription: the client has left, or everything is sent."""
+        if self._exchange is not None:
+            self._exchange = None
+            self._streams.closed(self._address)
+            subscriber, self._subscriber = self._subscriber, None
+            if subscriber is not None:
+                subscriber.close()
