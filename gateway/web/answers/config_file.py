@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from gateway.web.answers.lookup import SDK_NOT_LOADED, SDK_UNKNOWN, with_snapshot
 from gateway.web.compress import BROTLI_HEADERS, GZIP_HEADERS, VARY, wants_brotli, wants_gzip
+from gateway.web.etags import client_has
 from gateway.web.values import Reply, text
 
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ def config_file(context: Context, call: Call) -> EventualReply:
 
 def _file(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot) -> Reply:
     etag = snapshot.etag.encode()
-    known = call.header(b"if-none-match") or _query_etag(call.query)
     encoding = BROTLI_HEADERS if wants_brotli(call) else GZIP_HEADERS if wants_gzip(call) else PLAIN
-    if known and known == etag:
+    if client_has(call, etag, _query_etag(call.query)):
         return Reply(304, (CACHING, (b"Etag", etag), *encoding))
     body = snapshot.body if encoding is PLAIN else context.encodings.body(sdk, snapshot, encoding)
     return Reply(200, (CACHING, CONTENT_TYPE, (b"Etag", etag), *encoding), body)

@@ -26,6 +26,7 @@ from gateway.web.answers.lookup import (
 )
 from gateway.web.answers.sse import is_event_source, last_event, open_stream, read_query, stream_error
 from gateway.web.answers.wait_for_config import wait_for_config
+from gateway.web.etags import client_has
 from gateway.web.stream_token import context_bytes
 from gateway.web.values import JSON_HEADERS, Reply, json
 
@@ -128,7 +129,7 @@ def _bulk_reply(
     user = effective_user(request, sdk.defaults)
     stream_path = None if context.stream_tokens is None else context.stream_tokens.stream_path(sdk, user)
     etag = bulk_etag(snapshot, user, stream_path)
-    if call.header(b"if-none-match") == etag:
+    if client_has(call, etag):
         return Reply(304, ((b"Etag", etag),))
     evaluation = snapshot.evaluate_all(user)
     if context.on_all_evaluated is not None:

@@ -79,14 +79,16 @@ def test_header_names_have_the_known_case(site: MemorySite) -> None:
         ({"If-None-Match": 'W/"up"'}, "", 304),
         ({}, "?ccetag=W%2F%22up%22", 304),
         ({"If-None-Match": '"x"'}, "?ccetag=W%2F%22up%22", 200),
-        ({"If-None-Match": '"up"'}, "", 200),
-        ({"If-None-Match": "*"}, "", 200),
-        ({"If-None-Match": 'W/"up", "x"'}, "", 200),
+        ({"If-None-Match": '"up"'}, "", 304),
+        ({"If-None-Match": "*"}, "", 304),
+        ({"If-None-Match": '"x", W/"up"'}, "", 304),
+        ({}, "?ccetag=%22up%22", 304),
+        ({"If-None-Match": ""}, "?ccetag=%22up%22", 304),
         ({}, "?ccetag=", 200),
     ],
 )
-def test_validators_compare_exactly(site: MemorySite, headers: dict[str, str], query: str, status: int) -> None:
-    """The validator is compared as text, the header before ``ccetag``."""
+def test_validators(site: MemorySite, headers: dict[str, str], query: str, status: int) -> None:
+    """The comparison is weak, the header goes before ``ccetag``."""
     answer = site.request("GET", ALIAS + query, headers)
     assert (status, 'W/"up"') == (answer.status, answer["etag"])
     if status == 304:
