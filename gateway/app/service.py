@@ -112,6 +112,7 @@ class Gateway(Service):
             on_attributes=self._end_streams,
             on_credit=self._webhooks.attribute,
             on_held=self._config_held,
+            on_problem=self._warnings.check,
             rng=self._rng,
             reporter=_FetchReporter(self._status, self._metrics),
             environ=os.environ,

@@ -49,7 +49,8 @@ class Registry:
     ``on_attributes`` with an Sdk whose default user attributes changed while its config did not;
     ``on_credit`` with an SDK id and the body of an authenticated refresh, before its fetch begins; the function that
     it returns is called when that fetch has ended;
-    ``on_held`` with an Sdk of which a config is held, or no longer is.
+    ``on_held`` with an Sdk of which a config is held, or no longer is;
+    ``on_problem`` after a fetch that changed what ``fetch_problems`` returns.
     """
 
     def __init__(  # noqa: PLR0913 - keywords, and each one a seam
@@ -66,6 +67,7 @@ class Registry:
         on_attributes: Callable[[Sdk], None] = lambda _sdk: None,
         on_credit: OnCredit = lambda _sdk_id, _credit: lambda: None,
         on_held: OnHeld = lambda _sdk: None,
+        on_problem: Callable[[], None] = lambda: None,
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
         cache: ConfigCache | None = None,
@@ -80,6 +82,7 @@ class Registry:
         self._on_attributes = on_attributes
         self._on_credit = on_credit
         self._on_held = on_held
+        self._on_problem = on_problem
         self._reporter = reporter
         self._environ = environ if environ is not None else {}
         self._context = SourceContext(reactor, rng, in_thread)
@@ -207,7 +210,7 @@ class Registry:
         clock = self._context.reactor
         return Sdk(
             plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit,
-            on_held=self._on_held, cache=self._cache,
+            on_held=self._on_held, on_problem=self._on_problem, cache=self._cache,
         )  # fmt: skip
 
     def _source(self, plan: Plan) -> Source | None:

@@ -67,7 +67,7 @@ class Sdk:
 
     def __init__(  # noqa: PLR0913 - each one a seam
         self, plan: Plan, clock: IReactorTime, load: Load, reporter: Reporter, admit: Admit, on_change: OnChange,
-        on_credit: OnCredit, *, on_held: OnHeld, cache: ConfigCache | None = None,
+        on_credit: OnCredit, *, on_held: OnHeld, on_problem: Callable[[], None], cache: ConfigCache | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.snapshot: Snapshot | None = None
@@ -79,6 +79,7 @@ class Sdk:
         self._admit = admit
         self._on_change = on_change
         self._on_credit = on_credit
+        self._on_problem = on_problem
         self._newest: Snapshot | None = None  # the snapshot, or the one that replaces it once it is admitted
         self._published: list[Deferred[None]] = []  # fetches that wait until the newest config is the snapshot
         self._loaded: list[Deferred[None]] = []
@@ -209,7 +210,7 @@ class Sdk:
         source = self._source
         if source is None:
             return Refreshed("the SDK was stopped")
-        began = self._clock.seconds()
+        problem, began = self.fetch_problem(), self._clock.seconds()
         outcome = await source.fetch()
         if source is not self._source:
             return GIVEN_UP
@@ -223,6 +224,8 @@ class Sdk:
         await self._newest_published()
         if not isinstance(outcome, Failed):
             self._confirmed(source, began, changed=changed)
+        if self.fetch_problem() != problem:
+            self._on_problem()
         self._end_loading()
         if isinstance(outcome, Failed):
             return Refreshed(f"config fetch failed: {outcome.reason}")

@@ -103,6 +103,8 @@ def test_a_bad_file_changes_nothing_and_says_why(gateway_process: Start, config:
     gateway.reload({"sdks": {"shop": local(config)}, "log": {"level": "loud"}, "tls": {"min_version": "9"}})
     told = await_reloads(gateway, 1)
     assert len(told["reload_errors"]) == 2
+    reason = told["reload_errors"][0]
+    assert told["problems"] == [f"the last reload was refused, the old settings stay; the first of 2 reasons: {reason}"]
     assert "log.level" in gateway.logs()
     assert gateway.post("/api/shop/eval", b'{"key":"number"}') == (200, b'{"value":0,"variationId":"v0"}')
 

@@ -174,6 +174,19 @@ def test_each_change_of_state_is_logged_once(stage, logged):
     assert KEY not in repr(logged)
 
 
+def test_each_change_of_the_problems_of_fetches_is_reported(stage):
+    """So the status page has it at once; a failure that goes on for the same reason is no change."""
+    reports = []
+    registry = stage.open(settings_of({"one": {}}), on_problem=lambda: reports.append(registry.fetch_problems()))
+    registry.start()
+    for outcome in ("red", DOWN, DOWN, DOWN, Failed(Kind.TIMEOUT, "late"), "red", "red"):
+        stage.source("one").deliver(outcome)
+        stage.source("one").wake()
+    begin, end = "SDK one: no config from played.example: ", "; the last good config stays in place"
+    since = ", since 1970-01-01T00:00:00.000Z"
+    assert [[f"{begin}500 Internal Server Error{since}{end}"], [f"{begin}late{since}{end}"], []] == reports
+
+
 def test_invalid_key_is_never_fetched(stage, logged, logged_errors):
     """An SDK with a malformed key exists, is not valid, is recorded, and its key is masked in the log."""
     registry = stage.open(settings_of({"one": {"key": "malformed-secret"}}))
