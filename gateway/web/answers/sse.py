@@ -150,7 +150,8 @@ def _open(
     def answer(snapshot: Snapshot | None) -> AnyReply:
         if flag == "":
             return stream_error(NO_KEY)
-        if flag is not None and snapshot is not None and flag not in snapshot.flags:
+        # An EventSource waits for the flag: it may be created later, or was deleted while the client reconnected.
+        if flag is not None and snapshot is not None and flag not in snapshot.flags and not is_event_source(call):
             return stream_error(text(400, flag_not_found(flag)))
         return open_stream(context, call, sdk, flag, effective_user(request, sdk.defaults), options)
 

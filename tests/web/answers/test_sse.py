@@ -101,7 +101,6 @@ def test_data_in_the_path_can_be_long(site: MemorySite) -> None:
         ("/sse/sdk1/eval/a", 400, "failed to decode incoming 'data'\n"),
         ("/sse/nope/eval/" + encoded({"key": "on"}), 404, "could not identify a configured SDK\n"),
         ("/sse/sdk1/eval/" + encoded({}), 400, "'key' must be set\n"),
-        ("/sse/sdk1/eval/" + encoded({"key": "x"}), 400, "feature flag or setting with key 'x' not found\n"),
         (
             "/sse/eval-all/k/" + encoded({"sdkKey": ""}),
             400,
@@ -119,6 +118,41 @@ def test_errors_of_the_client(site: MemorySite, path: str, status: int, text: st
         answer["cache-control"],
         answer["x-accel-buffering"],
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "before", "after"),
+    [
+        ("", ("", '{"value":null,"variationId":""}'), ("", '{"value":true,"variationId":"n"}')),
+        ("?mode=delta", ("put", "{}"), ("patch", '{"changed":{"new":{"value":true,"variationId":"n"}},"removed":[]}')),
+    ],
+)
+def test_browser_waits_for_a_flag_that_does_not_exist_yet(
+    site: MemorySite, mode: str, before: tuple[str, str], after: tuple[str, str]
+) -> None:
+    """An EventSource gets null first, then the value once the flag exists, also when it reconnects in between."""
+
+    def frame(name: str, data: str, text: str) -> bool:
+        return (not name or f"event: {name}\n" in text) and text.endswith(f"data: {data}\n\n")
+
+    path = "/sse/sdk1/eval/" + encoded({"key": "new"}) + mode
+    connection = opened(site, path, BROWSER)
+    first = parse_answer(connection.received())
+    assert (200, "text/event-stream") == (first.status, first["content-type"])
+    assert frame(*before, first.text)
+    new = {"f": {**CONFIG["f"], "new": {"t": 0, "v": {"b": True}, "i": "n"}}}
+    publish(site, new)
+    assert frame(*after, connection.received().decode().removesuffix("\r\n"))
+    publish(site, CONFIG)
+    assert 200 == parse_answer(opened(site, path, BROWSER).received()).status
+    plain = parse_answer(opened(site, path).received())
+    assert (400, "feature flag or setting with key 'new' not found\n") == (plain.status, plain.text)
+
+
+def publish(site: MemorySite, config: dict[str, Any]) -> None:
+    site.sdk.snapshot = load(json.dumps(config).encode(), str(len(config["f"])), site.sdk.snapshot)
+    site.hub.publish(site.sdk.snapshot)
+    assert site.hub.work(lambda: False)
 
 
 def test_bad_attribute_in_data(site: MemorySite) -> None:
