@@ -47,7 +47,9 @@ def _json(text: str) -> object:
 
 
 def _content(file: Path) -> bytes:
+    from gateway.text import without_bom
+
     try:
-        return file.read_bytes()
+        return without_bom(file.read_bytes())
     except OSError as error:
         raise click.FileError(str(file), error.strerror or type(error).__name__) from None

@@ -3,7 +3,7 @@
 A leaf of the import graph: pure, and without imports of other rooms.
 """
 
-from gateway.text.json_encoding import canonical_json, json_digest, json_string
+from gateway.text.json_encoding import canonical_json, json_digest, json_string, without_bom
 from gateway.text.printable import printable, replace_unprintable
 from gateway.text.redact import redact
 from gateway.text.timestamps import iso, milliseconds
@@ -17,4 +17,5 @@ __all__ = (
     "printable",
     "redact",
     "replace_unprintable",
+    "without_bom",
 )

@@ -1,5 +1,6 @@
 """JSON in two forms: as Go's ``encoding/json`` writes strings, and canonical, for comparison and digests."""
 
+from codecs import BOM_UTF8
 from hashlib import sha256
 from typing import Final
 
@@ -14,6 +15,11 @@ _ESCAPES: Final = (
     ("\u2029".encode(), b"\\u2029"),
 )
 _DIGEST_LENGTH: Final = 32  # hex digits: 128 bits, enough that two values never share a digest
+
+
+def without_bom(text: bytes) -> bytes:
+    """Return UTF-8 without the mark that some editors and tools write in front (RFC 8259, 8.1, allows to ignore it)."""
+    return text.removeprefix(BOM_UTF8)
 
 
 def json_string(text: str) -> bytes:

@@ -9,6 +9,8 @@ from typing import Final
 
 from attrs import field, frozen
 
+from gateway.text import without_bom
+
 # The texts of status records, which are ConfigCat Proxy's; those of failures are followed by cause and place.
 CDN_FETCHED: Final = "config fetched"
 CDN_NOT_MODIFIED: Final = "config not modified"
@@ -42,9 +44,12 @@ class Kind(Enum):
 
 @frozen
 class Fetched:
-    """A complete body; ``etag`` is the upstream's verbatim, or ``etag_of`` the body."""
+    """A complete body; ``etag`` is the upstream's verbatim, or ``etag_of`` the body.
 
-    body: bytes
+    A byte order mark is removed: the body is served to SDKs, several of which cannot read it.
+    """
+
+    body: bytes = field(converter=without_bom)
     etag: str
 
 

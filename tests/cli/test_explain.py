@@ -29,6 +29,13 @@ def test_the_deciding_rule_is_named(explain, country, value):
     assert "Country" in shown.stdout
 
 
+def test_a_byte_order_mark_is_ignored(runner, tmp_path):
+    """A file as an editor on Windows writes it."""
+    (tmp_path / "config.json").write_text("\ufeff" + CONFIG, "utf-8")
+    shown = runner.invoke(main, ["explain", "--config-json", str(tmp_path / "config.json"), "--json", "theFlag"])
+    assert json.loads(shown.stdout)["value"] is False
+
+
 def test_a_user_is_optional(explain):
     """Without a user the default is served."""
     assert json.loads(explain("--json", "theFlag").stdout)["value"] is False

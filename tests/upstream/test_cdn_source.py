@@ -172,6 +172,25 @@ async def test_upstream_without_etag(upstream):
     assert first.etag != sdk.snapshot.etag
 
 
+@pytest.mark.parametrize("mode", ["ok", "gzip", "no-etag"])
+@pytest_twisted.ensureDeferred
+async def test_a_byte_order_mark_is_removed(upstream, mode):
+    """The config is served without it, under the upstream's ETag."""
+    upstream.cdn.mode, upstream.cdn.body = mode, b"\xef\xbb\xbf" + config("red")
+    sdk = await upstream.open()
+    assert ("red", config("red")) == (value(sdk), sdk.snapshot.body)
+    assert (None, False) == ((found := await upstream.refresh()).error, found.changed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redirect_after_a_byte_order_mark_is_followed(upstream):
+    """The redirect in the body is read as well."""
+    other, base = upstream.another(config("blue"))
+    redirect = config("red").replace(b"{", b'{"p":{"u":"%b","r":2},' % base.encode(), 1)
+    upstream.cdn.body = b"\xef\xbb\xbf" + redirect
+    assert ("blue", 1) == (value(await upstream.open()), other.count)
+
+
 @pytest_twisted.ensureDeferred
 async def test_gzip(upstream):
     """A compressed response is decompressed."""

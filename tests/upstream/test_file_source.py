@@ -116,6 +116,18 @@ async def test_the_body_is_the_files_bytes(files):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_byte_order_mark_is_removed(files):
+    """Editors on Windows write one; the config is served without it, and the mark alone is no change."""
+    files.path.write_bytes(b"\xef\xbb\xbf" + config("red"))
+    sdk = await files.open()
+    assert config("red") == sdk.snapshot.body
+    first = sdk.snapshot.tag
+    files.path.write_bytes(b"\xef\xbb\xbf" + config("blue"))
+    await files.becomes("blue")
+    assert (config("blue"), True) == (sdk.snapshot.body, first != sdk.snapshot.tag)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_write_is_noticed(files):
     """A file that is written in place is read again."""
     await files.open()
