@@ -365,8 +365,7 @@ class _FetchReporter:
 
     def stale(self, sdk_id: str, fetched_at: float | None) -> None:
         self.status.stale(sdk_id, fetched_at)
-        if fetched_at is not None:  # a good fetch ends it in the metrics
-            self.metrics.config_stale(sdk_id, fetched_at)
+        self.metrics.config_stale(sdk_id, fetched_at)
 
 
 def _alert(

@@ -207,10 +207,14 @@ class Metrics:
         contact = self._now()
         self._ages.set((sdk,), lambda: self._now() - contact)
 
-    def config_stale(self, sdk: str, fetched_at: float) -> None:
-        """Note that an SDK serves the cached config of that fetch until a fetch succeeds; on the clock of ``now``."""
-        self._ages.set((sdk,), lambda: max(0.0, self._now() - fetched_at))
-        self._stale.set((sdk,), 1)
+    def config_stale(self, sdk: str, fetched_at: float | None) -> None:
+        """Note that an SDK serves the cached config of that fetch, on the clock of ``now``; None ends that.
+
+        A fetch that succeeds ends it too.
+        """
+        self._stale.set((sdk,), int(fetched_at is not None))
+        if fetched_at is not None:
+            self._ages.set((sdk,), lambda: max(0.0, self._now() - fetched_at))
 
     def config_applied(self, sdk: str) -> None:
         """Count a new config."""

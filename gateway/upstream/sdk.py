@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.upstream.config_cache import ConfigCache, Entry
+    from gateway.upstream.config_guard import CheckedConfig
     from gateway.upstream.plan import Plan
     from gateway.upstream.source import Source
 
@@ -135,8 +136,8 @@ class Sdk:
         """Publish the held config in the usual way and return it; None if none is held."""
         held = self.guard.accept()
         if held is not None:
-            accepted = self._newest = held.config.snapshot
-            self._admit_newest().addCallback(lambda _: self._keep_accepted(accepted, held.config.at))
+            self._newest = held.config.snapshot
+            self._admit_newest().addCallback(lambda _: self._accepted(held.config))
             self._fetches.wake()
         return held
 
@@ -291,10 +292,20 @@ class Sdk:
         if self._kept is not None and source.remote:
             self._kept.confirm(current.body, current.etag, began)
 
-    def _keep_accepted(self, accepted: Snapshot, fetched_at: float) -> None:
-        """Keep an accepted config at once: a restart must not hold it again, even if the upstream is down by then."""
-        if self.snapshot is accepted and self._kept is not None and self._source is not None and self._source.remote:
-            self._kept.confirm(accepted.body, accepted.etag, fetched_at)
+    def _accepted(self, config: CheckedConfig) -> None:
+        """Treat an accepted config, which is published, as fetched when it was held: the upstream may be down by now.
+
+        It is kept at once, so that a restart does not hold it again.
+        """
+        new = config.snapshot
+        if self.snapshot is not new:
+            return
+        if self.stale_since is not None:
+            self.stale_since = None
+            self._reporter.stale(self.id, config.at)  # the age counts from there
+            self._reporter.stale(self.id, None)
+        if self._kept is not None and self._source is not None and self._source.remote:
+            self._kept.confirm(new.body, new.etag, config.at)
 
     def _admit_newest(self) -> Deferred[None]:
         """Publish the newest config once it is admitted, even if its source is replaced meanwhile."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cdn_stand_in import SDK_KEY, CdnStandIn
+from eventually import eventually
+from gateway.upstream.config_cache import cache_key
 from gateway_process import GatewayProcess, pause
 
 Start = Callable[..., GatewayProcess]
@@ -77,3 +82,107 @@ def test_an_emptied_config_is_held_until_it_is_accepted(gateway_process: Start, 
         'flaggateway_config_held{sdk_id="shop"} 0.0',
     } <= gauges()
     assert gateway.logs().count("a new config is held") == 1
+
+
+def flags(count: int, failing: int = 0) -> dict[str, Any]:
+    """Return a config of so many flags, the first of which fail."""
+    found = {f"flag{number:02}": {"t": 1} if number < failing else GOOD for number in range(count)}
+    return {"p": {"s": "salt"}, "f": found}
+
+
+class Scene:
+    """A gateway with two workers that fetches every second, its upstream, and what clients and operators see."""
+
+    def __init__(self, start: Start, cdn: CdnStandIn) -> None:
+        sdk = {"key": SDK_KEY, "base_url": cdn.url, "poll_interval": 1}
+        self.gateway = start({"sdks": {"shop": sdk}, "http": {"sse": {"drain_window": 0}}, "workers": 2})
+        self.entry = self.gateway.home / "state" / "flaggateway" / "configs" / cache_key(SDK_KEY)
+
+    def counts(self) -> set[int]:
+        """Return the numbers of flags of several answers: each has a connection of its own, to either worker."""
+        answers = [self.gateway.get("/api/shop/keys")[1] for _ in range(12)]
+        return {len(json.loads(answer)["keys"]) for answer in answers}
+
+    def kept(self) -> int:
+        """Return the number of flags of the config on disk."""
+        return len(json.loads(self.entry.read_bytes().split(b"\n", 2)[2])["f"])
+
+    def status(self) -> dict[str, Any]:
+        """Return the status document."""
+        return dict(json.loads(self.gateway.get("/status", diag=True)[1]))
+
+    def problems(self) -> str:
+        """Return the problems as one text."""
+        return " ".join(self.status()["gateway"]["problems"])
+
+    def decide(self, decision: str) -> int:
+        """Accept or reject by the diagnostics port; return the status."""
+        url = f"{self.gateway.diag}/configs/shop/{decision}"
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=15) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    def start_again(self) -> None:
+        """Start after a stop or a kill, on the same ports."""
+        self.gateway._fixed = {"http": self.gateway.port, "diag": self.gateway.diag_port}
+        self.gateway.start()
+
+
+def test_with_workers_held_configs_reach_neither_clients_nor_the_disk_before_they_are_accepted(
+    gateway_process: Start,
+) -> None:
+    """One is rejected and replaced; one is held through restarts without and with the upstream, and then accepted."""
+    with CdnStandIn(flags(29)) as cdn:
+        scene = Scene(gateway_process, cdn)
+        eventually(scene.entry.exists)
+        assert (scene.counts(), scene.kept()) == ({29}, 29)
+        a_rejected_config_is_ignored_until_another_one_comes(scene, cdn)
+
+        cdn.set(flags(0))
+        eventually(lambda: "a config is held: 30 of 30 flags would vanish" in scene.problems(), scene.gateway.logs)
+        assert scene.status()["sdks"]["shop"]["source"]["status"] == "healthy"
+        cdn.down = True
+        scene.gateway.stop()
+        assert scene.kept() == 30
+
+        scene.start_again()
+        assert scene.counts() == {30}
+        eventually(lambda: "serves the cached config of" in scene.problems(), scene.gateway.logs)
+        assert "503 Service Unavailable" in scene.problems()
+        cdn.down = False
+        eventually(lambda: "a config is held: 30 of 30 flags would vanish" in scene.problems(), scene.gateway.logs)
+        assert (scene.counts(), scene.kept()) == ({30}, 30)
+
+        cdn.down = True
+        eventually(lambda: "503 Service Unavailable" in scene.problems(), scene.problems)
+        assert (scene.decide("accept"), scene.decide("accept")) == (200, 409)
+        eventually(lambda: scene.counts() == {0}, scene.gateway.logs)
+        eventually(lambda: scene.kept() == 0, scene.gateway.logs)
+        assert "stale" not in scene.status()["sdks"]["shop"]
+        scene.gateway.kill()
+        scene.gateway.settings["workers"] = 1  # the leader alone keeps configs, and one process starts faster
+        scene.start_again()
+        assert scene.counts() == {0}
+        cdn.down = False
+        eventually(lambda: scene.status()["status"] == "healthy", scene.problems)
+        assert (scene.counts(), scene.status()["gateway"]["problems"]) == ({0}, [])
+        assert scene.gateway.stop() == 0
+
+
+def a_rejected_config_is_ignored_until_another_one_comes(scene: Scene, cdn: CdnStandIn) -> None:
+    """The command line decides, and later fetches of the same config change nothing."""
+    cdn.set(flags(29, failing=29))
+    eventually(lambda: "a config is held: 29 of 29 flags would fail" in scene.problems(), scene.gateway.logs)
+    command = [str(Path(sys.executable).with_name("flaggateway")), "configs", "reject", "shop"]
+    settings = ["-c", str(scene.gateway.home / "flaggateway.yml")]
+    subprocess.run([*command, *settings], capture_output=True, timeout=60, check=True)
+    fetches = len(cdn.requests)
+    eventually(lambda: len(cdn.requests) > fetches + 1, scene.gateway.logs)
+    assert (scene.counts(), scene.problems(), scene.kept()) == ({29}, "", 29)
+    assert scene.decide("reject") == 409
+    cdn.set(flags(30))
+    eventually(lambda: scene.counts() == {30}, scene.gateway.logs)
+    eventually(lambda: scene.kept() == 30, scene.gateway.logs)

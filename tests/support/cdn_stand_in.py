@@ -18,9 +18,15 @@ class CdnStandIn(ThreadedServer):
     def __init__(self, config: dict[str, Any], port: int = 0) -> None:
         """Begin with this config; port 0 takes a free port."""
         self.set(config)
+        self.down = False
         self.requests: list[str] = []
         super().__init__(self._handler(), port)
         self.url = f"http://127.0.0.1:{self.port}"
+
+    def answer(self, path: str) -> tuple[bytes, str] | None:
+        """Note a request; return body and ETag, or None while it is ``down``, which answers 503."""
+        self.requests.append(path)
+        return None if self.down else self._served
 
     def set(self, config: dict[str, Any]) -> None:
         """Serve this config from the next request on."""
@@ -37,8 +43,13 @@ class CdnStandIn(ThreadedServer):
 
         class Handler(QuietHandler):
             def do_GET(self) -> None:
-                cdn.requests.append(self.path)
-                body, etag = cdn._served
+                answer = cdn.answer(self.path)
+                if answer is None:
+                    self.send_response(503)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                body, etag = answer
                 same = self.headers.get("If-None-Match") == etag
                 self.send_response(304 if same else 200)
                 self.send_header("ETag", etag)

@@ -206,6 +206,14 @@ def test_a_confirmation_without_a_fetch_resets_the_age(metrics, now):
     assert 5 == value(metrics, "flaggateway_config_age_seconds", sdk="a")
 
 
+def test_a_cached_config_is_stale_until_that_is_ended(metrics, now):
+    """By a fetch, or without one by None, which leaves the age."""
+    for fetched_at, stale in ((now.seconds - 300, 1), (None, 0)):
+        metrics.config_stale("a", fetched_at)
+        assert stale == value(metrics, "flaggateway_config_stale", sdk_id="a")
+        assert 300 == value(metrics, "flaggateway_config_age_seconds", sdk="a")
+
+
 def test_reloads_leave_their_result_and_the_time_of_the_last_success(metrics):
     """The start counts as a success; a refused reload leaves its time."""
     name = "flaggateway_settings_last_reload_"

@@ -278,6 +278,11 @@ def test_a_held_config_is_kept_only_once_it_is_accepted(stage):
         assert (9, 400.0, entry) == (len(scene.sdk.snapshot.keys), scene.sdk.stale_since, scene.cache.entry())
     scene.source.deliver(NotModified())
     assert entry == scene.cache.entry()
+    stage.clock.advance(50)
+    stage.reporter.stale_calls.clear()
     scene.sdk.accept()
-    scene.source.deliver(NotModified())
-    assert (0, None, empty) == (len(scene.sdk.snapshot.keys), scene.sdk.stale_since, scene.cache.entry().body)
+    kept = Entry(1_000_000, "empty", empty)  # at once, with the time of its fetch
+    assert (0, None, kept) == (len(scene.sdk.snapshot.keys), scene.sdk.stale_since, scene.cache.entry())
+    assert [("one", 1_000.0), ("one", None)] == stage.reporter.stale_calls
+    scene.source.deliver(DOWN)
+    assert kept == scene.cache.entry()
