@@ -26,7 +26,7 @@ from gateway.flags.definition import (
     parse_segment,
     typed_value,
 )
-from gateway.flags.encoding import encode_value
+from gateway.flags.encoding import encode_number, encode_value
 from gateway.flags.flag import Flag, Resolve
 from gateway.flags.forms import Form, PercentageForm, form_of
 from gateway.flags.percentage import PickOption, by_bucket, option_picker, result_for
@@ -205,6 +205,8 @@ def _prerequisite_match(condition: PrerequisiteCondition, context: CompileContex
 def _shown(raw: object) -> str:
     values = [raw[field] for field in "bids" if raw.get(field) is not None] if isinstance(raw, dict) else []
     value = next((value for value in values if isinstance(value, str | int | float)), None)
+    if isinstance(value, float):
+        return encode_number(value).decode()
     return value if isinstance(value, str) else encode_value(value).decode().replace("null", "<nil>")
 
 

@@ -1,4 +1,4 @@
-"""Encode flag values as JSON with the escapes and number forms of ConfigCat Proxy.
+"""Encode flag values as JSON with the escapes and number forms of ConfigCat Proxy, but for whole decimals: ``3.0``.
 
 Responses and events are joined from these fragments, so two results are equal exactly if their bytes are.
 """
@@ -39,7 +39,11 @@ def _without_exponent(digits: str) -> str:
 
 
 def encode_value(value: Value | None) -> bytes:
-    """Return a flag's value as JSON; an ``int`` keeps all digits, a ``float`` has its shortest form."""
+    """Return a flag's value as JSON; an ``int`` keeps all digits, a ``float`` has its shortest form with a point.
+
+    JSON has one type of numbers, but some clients read ``3`` as an integer and refuse it where they expect a decimal
+    (OpenFeature's Python provider: TYPE_MISMATCH). A number with an exponent is a decimal to them.
+    """
     if value is None:
         return b"null"
     if isinstance(value, bool):
@@ -48,4 +52,5 @@ def encode_value(value: Value | None) -> bytes:
         return json_string(value)
     if isinstance(value, int):
         return str(value).encode()
-    return encode_number(value)
+    text = encode_number(value)
+    return text if b"." in text or b"e" in text else text + b".0"

@@ -39,8 +39,12 @@ def test_the_python_provider_sees_a_change(gateway, upstream, header, value):
         with pytest.raises(FlagNotFoundError):
             provider.resolve_string_details("nothing", "default", GERMAN)
 
-        upstream.set(shop("after"))
+        config = shop("after")
+        config["f"]["price"] = {"t": 3, "v": {"d": 3.0}, "i": "v-price"}
+        upstream.set(config)
         eventually(lambda: "after" == provider.resolve_string_details("banner", "default", GERMAN).value)
+        # The provider refuses the integer 3 as TYPE_MISMATCH.
+        assert 3.0 == provider.resolve_float_details("price", 0.0).value
     finally:
         provider.session.close()
 

@@ -52,6 +52,24 @@ def test_numbers_read_back_as_themselves(number):
     assert ("e" in text) == (number != 0 and not 1e-6 <= abs(number) < 1e21)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3.0, "3.0"),
+        (-0.0, "-0.0"),
+        (3, "3"),
+        (0.5, "0.5"),
+        (1e-7, "1e-7"),
+        (1e20, "100000000000000000000.0"),
+        (1e21, "1e+21"),
+    ],
+)
+def test_decimals_are_not_taken_for_integers(value, text):
+    """Python, as other clients, reads each text as a number of the flag's type."""
+    assert text.encode() == encode_value(value)
+    assert type(value) is type(json.loads(text))
+
+
 def test_values_keep_their_type():
     """Booleans, integers of any size, nulls."""
     assert [b"true", b"false", b"null", b"9223372036854775807"] == [
@@ -103,9 +121,9 @@ def test_the_fragments_of_an_outcome():
         results.fail("why 'k<'"),
     )
 
-    assert b'{"value":1,"variationId":"v\\u0026"}' == served.json
-    assert b'"k\\u003c":{"value":1,"variationId":"v\\u0026"}' == served.entry
-    assert b'{"key":"k\\u003c","reason":"TARGETING_MATCH","variant":"v\\u0026","value":1}' == served.ofrep
+    assert b'{"value":1.0,"variationId":"v\\u0026"}' == served.json
+    assert b'"k\\u003c":{"value":1.0,"variationId":"v\\u0026"}' == served.entry
+    assert b'{"key":"k\\u003c","reason":"TARGETING_MATCH","variant":"v\\u0026","value":1.0}' == served.ofrep
     assert '{"key":"k\\u003c","reason":"DEFAULT","variant":"","value":"é"}'.encode() == default.ofrep
     assert b'{"value":null,"variationId":""}' == failed.json
     assert b'{"key":"k\\u003c","errorCode":"GENERAL","errorDetails":"why \'k\\u003c\'"}' == failed.ofrep
@@ -122,6 +140,6 @@ def test_all_flags_are_one_map():
     snapshot = load(json.dumps({"f": config}).encode(), "e")
 
     assert (
-        b'{"a":{"value":"\\u003c","variationId":""},"b":{"value":3,"variationId":"x"},'
+        b'{"a":{"value":"\\u003c","variationId":""},"b":{"value":3.0,"variationId":"x"},'
         b'"c":{"value":null,"variationId":""}}'
     ) == snapshot.evaluate_all(None).json()
