@@ -215,6 +215,7 @@ class Gateway(Service):
     async def _drain(self) -> None:
         _report("shutdown requested, draining {streams} streams", streams=self._server.stream_count)
         self._readiness.stop()
+        self._diagnostics.draining = True
         self._warnings.stop()
         self._notifier.stopping("draining")
         # Clients, then what feeds them, then what records: the last answers' evaluations are kept, and sent.

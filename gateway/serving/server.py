@@ -16,7 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from gateway.export import Collector, Forwarder
 from gateway.logger import component_logger
-from gateway.serving.listening import listen
+from gateway.serving.listening import BACKLOG, listen
 from gateway.serving.push_loop import PushLoop
 from gateway.streams import ExposureRecorder
 from gateway.web import Context, WebState
@@ -98,7 +98,10 @@ class Server(Protocol):
         """Return a Deferred that fires when all calls so far have taken effect for all clients; it never fails."""
 
     async def drain(self, cut_short: Callable[[], bool]) -> None:
-        """Close the port, end streams over the drain window, and finish answers; stop waiting once ``cut_short()``."""
+        """Close the port, end streams over the drain window, and finish answers; stop waiting once ``cut_short()``.
+
+        The port stays open for ``http.shutdown_delay``; each answer from now on is the last of its connection.
+        """
 
     def stop(self) -> None:
         """Stop serving streams."""
@@ -227,21 +230,37 @@ class LocalServer:
         return succeed(None)
 
     async def drain(self, cut_short: Callable[[], bool]) -> None:
-        """Close the port, end the streams over the drain window, then wait for answers in progress."""
+        """Keep the port open for the delay, close it, end the streams over the drain window, then finish answers.
+
+        From the call on every answer is the last of its connection.
+        """
+        http = self._current.http
+        self._begin_drain()
+        if http.shutdown_delay and self._ports:
+            await self._wait(cut_short, http.shutdown_delay)
         while self._ports:
-            await maybeDeferred(self._ports.pop().stopListening)
-        if self._connections is not None:
-            self._connections.begin_drain()
-        window = self._settings.http.sse.drain_window if self.stream_count else 0.0
+            port = self._ports.pop()
+            _accept_waiting(port)
+            await maybeDeferred(port.stopListening)
+        self._begin_drain()  # connections of the delay
+        window = http.sse.drain_window if self.stream_count else 0.0
         self.push_loop.drain(window)
         await self._wait(lambda: self.stream_count == 0 or cut_short(), window + 2 * POLL_SECONDS)
-        await self._wait(lambda: self.site.answering == 0 or cut_short(), IN_FLIGHT_SECONDS)
+        await self._wait(lambda: not self._requests_follow() or cut_short(), IN_FLIGHT_SECONDS)
         self._forwarder.flush()
 
     def stop(self) -> None:
         """Stop heartbeats, pushes and the forwarding of evaluations."""
         self.push_loop.stop()
         self._forwarder.stop()
+
+    def _begin_drain(self) -> None:
+        if self._connections is not None:
+            self._connections.begin_drain()
+
+    def _requests_follow(self) -> bool:
+        """Whether answers are in progress, or requests in the middle of arriving."""
+        return self.site.answering > 0 or (self._connections is not None and self._connections.in_use())
 
     def _set_socket_options(self, port: Any) -> None:
         configure_listener(port.socket, self._current.http.sse.stall_timeout)  # IListeningPort lacks ``socket``
@@ -261,3 +280,9 @@ class LocalServer:
         while not done() and self._reactor.seconds() < until:
             await deferLater(self._reactor, POLL_SECONDS, lambda: None)
         await deferLater(self._reactor, POLL_SECONDS, lambda: None)
+
+
+def _accept_waiting(port: Any) -> None:
+    """Accept the connections that wait in the kernel, which would reset them when the port is closed."""
+    port.numberAccepts = BACKLOG
+    port.doRead()

@@ -24,6 +24,7 @@ class ConnectionCounter(Protocol):
     """The part of the factory that a connection uses."""
 
     connections: int
+    draining: bool  # whether each connection ends with its next answer
     reactor: IReactorTime
 
 
@@ -95,7 +96,10 @@ class BoundedRequest(Request):
             super().handleContentChunk(data)
 
     def write(self, data: bytes) -> None:
-        """Write a piece of the answer, without a Server header in its head."""
+        """Write a piece of the answer, without a Server header in its head; at a stop, close behind it."""
         if not self.startedWriting:
+            if self.channel.site.draining:
+                self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+                self.channel.persistent = False
             self.responseHeaders.removeHeader(b"server")
         super().write(data)

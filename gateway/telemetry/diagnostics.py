@@ -126,6 +126,7 @@ class DiagnosticsSite(Site):
     def __init__(self, root: DiagnosticsRoot, guarded: Mapping[bytes, PageMaker], reactor: IReactorTime) -> None:
         super().__init__(root, timeout=IDLE_TIMEOUT, reactor=reactor, parsePOSTFormSubmission=False)
         self.connections = 0
+        self.draining = False  # whether each connection ends with its next answer
         self._root = root
         self._guarded = guarded
 

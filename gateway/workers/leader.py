@@ -146,9 +146,10 @@ class Leader:
 
     async def drain(self, cut_short: Callable[[], bool]) -> None:
         """Have every worker drain, wait until they have ended, and kill those that take too long."""
+        http = self._settings.http
         self._pool.stop_replacing()
         self._pool.broadcast(protocol.Drain())
-        await self._workers_ended(self._started.http.sse.drain_window + STOP_SECONDS, cut_short)
+        await self._workers_ended(http.shutdown_delay + http.sse.drain_window + STOP_SECONDS, cut_short)
         self._pool.kill()
         await self._workers_ended(KILL_SECONDS, lambda: False)
 

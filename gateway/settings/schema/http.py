@@ -174,6 +174,16 @@ class Http(Section, frozen=True):
             example="[10.0.0.0/8]",
         ),
     ] = []
+    shutdown_delay: Annotated[
+        float,
+        option(
+            "Seconds at a stop during which the port stays open and requests are answered while `/readyz` is 503, so"
+            " that load balancers take the gateway out first.",
+            ge=0,
+            le=3600,
+            not_in_configcat_proxy=True,
+        ),
+    ] = 0
     log: Annotated[Log, option("Log of the HTTP server.")] = Log()
     status: Annotated[Enabled, option("The status page on the main port as well.")] = Enabled()
     webhook: Annotated[Webhook, option("The route that an upstream calls when a config has changed.")] = Webhook()

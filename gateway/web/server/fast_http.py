@@ -29,11 +29,11 @@ from gateway.deferreds import Timer
 from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
 from gateway.web.server.fast_stream import FastStream
-from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT
+from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT, IN_USE_SECONDS
 from gateway.web.server.http2 import Http2Connection
 from gateway.web.server.request_head import may_be_simple
-from gateway.web.server.response_bytes import ResponseEncoder
-from gateway.web.server.route_matcher import RouteMatcher
+from gateway.web.server.response_bytes import LastResponseEncoder, ResponseEncoder
+from gateway.web.server.route_matcher import KleinOnlyMatcher, RouteMatcher
 from gateway.web.server.write_batch import PlainWriter
 from gateway.web.values import Call, Reply, StreamReply
 
@@ -71,7 +71,7 @@ class Event(Enum):
     ANSWER_READY = auto()  # that answer has come
     BUFFER_FULL = auto()  # the transport holds more than it should
     BUFFER_DRAINED = auto()  # the transport has sent it
-    CLOSE = auto()  # the connection was idle for too long
+    CLOSE = auto()  # the connection was idle for too long, or got its last answer
     LEAVE = auto()  # this protocol has nothing to do with the connection any more
 
 
@@ -153,10 +153,11 @@ class FastHttp(Protocol):
         elif self._held and state is OPEN:
             self._hand_over(self._take_held()).refuse(408)
         else:
-            self._on(Event.CLOSE)
-            self.timeout += CLOSE_TIMEOUT
-            transport.unregisterProducer()
-            transport.loseConnection()
+            self._close()
+
+    def in_use(self, now: float) -> bool:
+        """Whether a request is in progress, or may follow at once because the client sent one in the last second."""
+        return bool(self._held) or now - self.since < IN_USE_SECONDS
 
     def pauseProducing(self) -> None:
         """Answer and read no more requests: the client does not read the answers."""
@@ -246,7 +247,10 @@ class FastHttp(Protocol):
             elif not self._stream(head, answered, began):
                 self.transport.resumeProducing()
                 return
-            self._resume()
+            if site.draining:
+                self._close()
+            else:
+                self._resume()
 
         shield(work).addErrback(failed).addCallback(done)
 
@@ -300,6 +304,15 @@ class FastHttp(Protocol):
         self._held_size = self._needed = 0
         return data
 
+    def _close(self) -> None:
+        """Close after everything is written; the client has ``CLOSE_TIMEOUT`` to read it."""
+        self._on(Event.CLOSE)
+        self._take_held()
+        self.timeout += CLOSE_TIMEOUT
+        self.factory.writer.flush()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
     def _leave(self) -> None:
         self._on(Event.LEAVE)
         self.factory.open.discard(self)
@@ -345,7 +358,7 @@ class FastHttpFactory(ServerFactory):
         routes = self.site.routes
         if routes is not self._routes or self._matcher is None:
             self._routes = routes
-            self._matcher = RouteMatcher(routes.dispatcher)
+            self._matcher = (KleinOnlyMatcher if self.site.draining else RouteMatcher)(routes.dispatcher)
         return self._matcher
 
     def startFactory(self) -> None:
@@ -357,9 +370,22 @@ class FastHttpFactory(ServerFactory):
         self._sweep_timer.cancel()
 
     def begin_drain(self) -> None:
-        """Have HTTP/2 connections end once their requests have; see ``Http2Connection.begin_drain``."""
+        """Close each HTTP/1.1 connection behind its next answer, and have HTTP/2 connections end.
+
+        The next answers are the Klein path's.  HTTP/2 connections end once their requests have, see
+        ``Http2Connection.begin_drain``; a later call reaches those that were opened meanwhile.
+        """
+        if not self.site.draining:
+            self.site.draining = True
+            self.encoder = LastResponseEncoder()
+            self._routes = None
         for connection in list(self.http2):
             connection.begin_drain()
+
+    def in_use(self) -> bool:
+        """Whether a client is in the middle of a request over HTTP/1.1, or sent one in the last second."""
+        now = self.clock.seconds()
+        return any(each.in_use(now) for each in self.open) or any(each.in_use(now) for each in self.site.connections)
 
     def _sweep(self) -> None:
         self._sweep_timer.start(SWEEP_SECONDS, self._sweep)

@@ -33,6 +33,7 @@ LENGTH_DIGITS = 19  # digits of a Content-Length; more are over any limit
 
 HEAD_DEADLINE = 10.0  # seconds from a request's first byte to the end of its head
 IDLE_TIMEOUT = 75.0  # seconds a kept-alive connection may be silent; above the 60 s that common proxies keep theirs
+IN_USE_SECONDS = 1.0  # a stop waits for connections whose client has sent something within this time
 BODY_DEADLINE = 60.0  # seconds from the end of the head to the end of the body: 17 KiB/s at the limit
 # RFC 9112, 9.6: closing with unread bytes resets the connection, and the client may lose the refusal.
 LINGER = 2.0  # seconds that a refused client is still read from
@@ -73,8 +74,18 @@ class BoundedHttp1(Http1Connection):
     _head_size = 0
     _refused = False
     _discarded = 0
+    _received_at = 0.0
     _deadline: IDelayedCall | None = None  # not a Timer: one per connection, and Twisted gives callLater, no clock
     _deadline_of_body = False
+
+    def connectionMade(self) -> None:
+        """Wait for requests."""
+        self.site.connections.add(self)
+        super().connectionMade()
+
+    def in_use(self, now: float) -> bool:
+        """Whether a request is incomplete, or may follow at once because the client sent one in the last second."""
+        return not self._refused and (self._deadline is not None or now - self._received_at < IN_USE_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
         """Parse, or drop what a refused client sends."""
@@ -83,6 +94,7 @@ class BoundedHttp1(Http1Connection):
             if self._discarded > LINGER_BYTES:
                 self.transport.abortConnection()
             return
+        self._received_at = self.seconds()
         super().dataReceived(data)
         self._watch()
 
@@ -168,20 +180,32 @@ class BoundedHttp1(Http1Connection):
         """Answer ``status`` and close; parse nothing more of this client."""
         if self._refused:
             return
+        self.transport.write(self._refusal(status))
+        self._close_writing()
+
+    def loseConnection(self) -> None:
+        """Close; at a stop the client may have sent another request, and is still read from for a moment."""
+        if self.site.draining and not self._refused:
+            self._close_writing()
+        else:
+            super().loseConnection()
+
+    def _close_writing(self) -> None:
+        """Close after what is written, in a way that lets the client read all of it; read no more requests."""
         self._refused = True
         self._cancel_deadline()
         self.setTimeout(None)
         self.clearLineBuffer()
-        self.transport.write(self._refusal(status))
         if ITCPTransport.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport):
             self.unregister_from_transport()
             self.transport.loseWriteConnection()
             self._deadline = self.callLater(LINGER, self._abort)
         else:
-            self.loseConnection()
+            super().loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel the timers; Twisted notifies the requests in flight."""
+        self.site.connections.discard(self)
         self._cancel_deadline()
         super().connectionLost(reason)
 

@@ -68,6 +68,9 @@ class KleinRequest(Request):
     def head(self, status: int, headers: HeaderLines) -> None:
         """Set the status and headers of the answer, and count it."""
         self._stop_waiting()
+        if self.site.draining:
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            self.channel.persistent = False
         self.setResponseCode(status, HTTPStatus(status).phrase.encode())
         for name, value in headers:
             self.responseHeaders.addRawHeader(name, value)

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from twisted.web.http import datetimeToString
 
+from gateway.web.values import Reply
+
 if TYPE_CHECKING:
-    from gateway.web.values import HeaderLines, Reply
+    from gateway.web.values import HeaderLines
 
 CACHE_LIMIT = 256  # heads that are cached within a second; a full cache is emptied
 BODILESS = frozenset({204, 304})
-STREAM_END: HeaderLines = ((b"Connection", b"keep-alive"), (b"Transfer-Encoding", b"chunked"))
+CLOSE = (b"Connection", b"close")
+CHUNKED = (b"Transfer-Encoding", b"chunked")
+STREAM_END: HeaderLines = ((b"Connection", b"keep-alive"), CHUNKED)
 
 
 class ResponseEncoder:
@@ -50,6 +54,18 @@ class ResponseEncoder:
                 self._heads.clear()
             self._heads[status, headers] = cached
         return cached
+
+
+class LastResponseEncoder(ResponseEncoder):
+    """Encodes answers after which the connection is closed."""
+
+    def encode(self, reply: Reply, now: float) -> bytes:
+        """Return the bytes of the last answer of a connection."""
+        return super().encode(Reply(reply.status, (CLOSE, *reply.headers), reply.body), now)
+
+    def encode_stream_head(self, headers: HeaderLines, now: float) -> bytes:
+        """Return the bytes of the head of an event stream, after which the connection is closed."""
+        return self._head(200, (*headers, CLOSE, CHUNKED), now) + b"\r\n"
 
 
 def _lines(headers: HeaderLines) -> bytes:

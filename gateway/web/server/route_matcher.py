@@ -136,6 +136,15 @@ class RouteMatcher:
                 yield RouteMatch(bound, target, {name: decoded(value) for name, value in found.groupdict().items()})
 
 
+class KleinOnlyMatcher(RouteMatcher):
+    """Leaves every HTTP/1.1 request to the Klein path, which closes connections behind their answers at a stop."""
+
+    def match(self, raw: bytes) -> RoutedHead | None:
+        """Return None."""
+        del raw
+        return None
+
+
 def cache(entries: dict[bytes, T], key: bytes, value: T) -> None:
     """Add an entry; a full cache is emptied first."""
     if len(entries) >= CACHE_LIMIT:

@@ -51,6 +51,8 @@ class GatewaySite(Site):
         self._metrics = metrics
         self._set_logging(settings.http)
         self.answering = 0  # requests whose answer has not begun
+        self.draining = False  # whether each connection ends with its next answer
+        self.connections: set[BoundedHttp1] = set()  # those of the Klein path
 
     def prepare(self, settings: Settings) -> SiteRoutes:
         """Return the routes under ``settings`` for ``use``; changes nothing.

@@ -54,7 +54,7 @@ def test_requests_are_logged_at_level_debug_only(lines: list[str]) -> None:
 def test_the_duration_is_a_number_in_json() -> None:
     """For a query by duration; the text has one decimal place as before."""
     stream = io.StringIO()
-    observer = log_observer("json", LogLevels("debug"), stream)
+    observer = log_observer("json", LogLevels("debug"), stream.write)
     metrics: Any = SimpleNamespace(answered=lambda *_: None, stream_refused=None)
     globalLogPublisher.addObserver(observer)
     try:
