@@ -145,9 +145,9 @@ class Sdk:
         """Return why the config in use may be old, or there is none, as a sentence; empty while all is well."""
         if self.stale_since is None:
             return self.failures.problem()
-        why = self.failures.trouble or (
-            "no fetch has succeeded since the start" if self.guard.confirmed else "the upstream's is not in use"
-        )
+        if not self.failures.trouble and not self.guard.confirmed:
+            return ""  # the upstream works, and its config is held, which is another problem, or was rejected
+        why = self.failures.trouble or "no fetch has succeeded since the start"
         return f"SDK {self.id} serves the cached config of {iso(self.stale_since)}: {why}"
 
     def start(self, source: Source | None, max_bytes: int) -> None:

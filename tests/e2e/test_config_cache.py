@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -43,6 +44,13 @@ def banner(gateway: GatewayProcess) -> str | int:
     """Return the flag's value for a German user, or the status of an error."""
     code, body = gateway.post("/api/shop/eval", EVAL)
     return str(json.loads(body)["value"]) if code == 200 else code
+
+
+def listens(gateway: GatewayProcess) -> bool:
+    """Return whether the main port accepts a connection."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", gateway.port), 15):
+        return True
+    return False
 
 
 def page(gateway: GatewayProcess, path: str) -> tuple[dict[str, Any], str | None]:
@@ -119,15 +127,15 @@ def test_a_kill_loses_nothing(gateway_process: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "reason"),
+    ("damage", "reason", "workers"),
     [
-        (b"\x00" * 4096, "number of values is fewer than expected"),
-        (b'1000\n"e"\n{"f":{"banner":', "invalid config JSON content"),
-        (b'1000\n"e"\n' + b" " * 5000, "larger than upstream.max_bytes"),
+        (b"\x00" * 4096, "number of values is fewer than expected", 2),
+        (b'1000\n"e"\n{"f":{"banner":', "invalid config JSON content", 1),
+        (b'1000\n"e"\n' + b" " * 5000, "larger than upstream.max_bytes", 1),
     ],
 )
 def test_a_damaged_file_is_ignored_with_a_reason_and_replaced(
-    gateway_process: Start, damage: bytes, reason: str
+    gateway_process: Start, damage: bytes, reason: str, workers: int
 ) -> None:
     """The gateway starts, is not ready without a config, and recovers with the upstream."""
     with CdnStandIn(shop("before")) as cdn:
@@ -137,8 +145,10 @@ def test_a_damaged_file_is_ignored_with_a_reason_and_replaced(
         port = int(cdn.url.rpartition(":")[2])
     (folder_of(gateway) / NAME).write_bytes(damage)
     gateway._fixed = {"http": gateway.port, "diag": gateway.diag_port}
+    gateway.settings["workers"] = workers
     gateway.start(ready=False)
     eventually(lambda: "no SDK has a config to serve" in str(gateway.get("/readyz", diag=True)[1]), gateway.logs)
+    eventually(lambda: listens(gateway), gateway.logs)  # workers listen later than the leading process
     assert banner(gateway) == 500
     assert reason in gateway.logs()
     with CdnStandIn(shop("after"), port):
@@ -147,14 +157,15 @@ def test_a_damaged_file_is_ignored_with_a_reason_and_replaced(
     assert gateway.stop() == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_directory_that_cannot_be_written_is_a_problem_and_flags_are_served(
-    gateway_process: Start, tmp_path: Path
+    gateway_process: Start, tmp_path: Path, workers: int
 ) -> None:
     """Below a regular file, where root cannot write either: one warning, and a sentence on the status page."""
     (tmp_path / "file").write_text("")
     path = str(tmp_path / "file" / "configs")
     with CdnStandIn(shop("before")) as cdn:
-        gateway = gateway_process(settings(cdn.url, cache={"file": {"path": path}}))
+        gateway = gateway_process(settings(cdn.url, cache={"file": {"path": path}}, workers=workers))
         assert banner(gateway) == "before"
         text = f"the config cache {path} cannot be written: Not a directory"
         eventually(lambda: text in str(page(gateway, "/status")[0]["gateway"]["problems"]), gateway.logs)

@@ -276,6 +276,7 @@ def test_a_held_config_is_kept_only_once_it_is_accepted(stage):
         scene.source.deliver(Fetched(empty, "empty"))
         scene.source.wake()
         assert (9, 400.0, entry) == (len(scene.sdk.snapshot.keys), scene.sdk.stale_since, scene.cache.entry())
+        assert [] == scene.registry.fetch_problems()
     scene.source.deliver(NotModified())
     assert entry == scene.cache.entry()
     stage.clock.advance(50)
