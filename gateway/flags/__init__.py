@@ -7,6 +7,7 @@ Results depend on the arguments alone: no clock, no sockets, no random numbers.
 """
 
 from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, Evaluation
+from gateway.flags.coercion import number_text
 from gateway.flags.config_json import ConfigError
 from gateway.flags.difference import ConfigDiff, difference, unchanged_test
 from gateway.flags.encoding import encode_value
@@ -39,5 +40,6 @@ __all__ = (
     "fingerprint_of",
     "fingerprint_text",
     "load",
+    "number_text",
     "unchanged_test",
 )

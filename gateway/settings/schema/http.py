@@ -76,7 +76,9 @@ class Ofrep(Api, frozen=True):
         OtherAttributes,
         option(
             "What happens to attributes of a context that are a boolean, null or an object: `convert` reads booleans "
-            "as the texts `true` and `false` and ignores the rest, `ignore` ignores all, `reject` answers 400.",
+            "as the texts `true` and `false` and ignores the rest, `ignore` ignores all, `reject` answers 400. Of "
+            "a list, `convert` also reads booleans and numbers as texts; the other items, and with `ignore` and "
+            "`reject` all items but texts, are left out.",
             not_in_configcat_proxy=True,
         ),
     ] = "convert"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.flags import number_text
 from gateway.web.answers.go_json import read_fields
 from gateway.web.answers.lookup import read_attributes
 
@@ -84,7 +85,7 @@ def read_eval_all(text: bytes) -> Mapping[str, Attribute] | None:
 def read_context(text: bytes, other: OtherAttributes = "reject") -> dict[str, Attribute] | None:
     """Return the context of an OFREP body, None when absent; the caller may change it.
 
-    ``other`` decides about attributes that are a boolean, null or an object.
+    ``other`` decides about attributes that are a boolean, null or an object, and about such items of lists.
 
     :raises InvalidJson: as ``read_eval``.
     """
@@ -98,9 +99,28 @@ def read_context(text: bytes, other: OtherAttributes = "reject") -> dict[str, At
 
 
 def _without_other(value: object, other: OtherAttributes) -> object:
-    """Return a decoded context whose booleans, nulls and objects are converted or left out, unless they are refused."""
+    """Return a decoded context whose booleans, nulls and objects are converted or left out, unless they are refused.
+
+    Of a list, whatever ``other`` is, ``read_attributes`` keeps the texts.
+    """
     if other == "reject" or not isinstance(value, dict):
         return value
     if other == "convert":
-        value = {name: str(item).lower() if isinstance(item, bool) else item for name, item in value.items()}
+        value = {name: _converted(item) for name, item in value.items()}
     return {name: item for name, item in value.items() if not (item is None or isinstance(item, bool | dict))}
+
+
+def _converted(item: object) -> object:
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    return [_as_text(part) for part in item] if isinstance(item, list) else item
+
+
+def _as_text(part: object) -> object:
+    """Return an item of a list as text if it is a boolean, or a number that fits 64 bits."""
+    if isinstance(part, int | float) and not isinstance(part, bool):
+        try:
+            return number_text(float(part))
+        except OverflowError:
+            return None
+    return _converted(part) if isinstance(part, bool) else part

@@ -150,19 +150,69 @@ def test_missing_user_is_not_an_empty_one() -> None:
     assert bulk_etag(snapshot, None) != bulk_etag(snapshot, User({}))
 
 
-OTHER = {"targetingKey": "42", "premium": True, "trial": False, "team": None, "address": {"city": "Oslo"}}
-KEPT = {
-    "convert": {"targetingKey": "42", "premium": "true", "trial": "false"},
-    "ignore": {"targetingKey": "42"},
+ADDRESS = {"city": "Oslo", "tags": ["a", {"b": None}]}
+OTHER = {"targetingKey": "42", "premium": True, "trial": False, "team": None, "address": ADDRESS, "none": {}}
+LISTS = {
+    "mixed": ["a", True, 7, 1.5, None, {"b": "c"}, ["d"]],
+    "numbers": [1, 2, 10**400],
+    "empty": [],
+    "nulls": [None],
 }
+TEXTS_ONLY = {"mixed": ["a"], "numbers": [], "empty": [], "nulls": []}
+KEPT = {
+    "convert": {
+        "targetingKey": "42", "premium": "true", "trial": "false",
+        "mixed": ["a", "true", "7", "1.5"], "numbers": ["1", "2"], "empty": [], "nulls": [],
+    },
+    "ignore": {"targetingKey": "42", **TEXTS_ONLY},
+}  # fmt: skip
 
 
+@pytest.mark.parametrize("padding", [0, 20_000], ids=["small", "large"])
 @pytest.mark.parametrize("choice", KEPT)
-def test_booleans_nulls_and_objects_do_not_fail_a_context(choice: str) -> None:
-    """Such a context has the same results and the same validator as one with the converted attributes only."""
+def test_booleans_nulls_and_objects_do_not_fail_a_context(choice: str, padding: int) -> None:
+    """Such a context has the same results, validator and stream as one with the attributes that are kept.
+
+    A large body, which is read another way, agrees.
+    """
     site = MemorySite(CONFIG, {"http": {"ofrep": {"other_attributes": choice}}})
-    assert "me" == site.request("POST", BULK + "/me", BY_ID, json.dumps({"context": OTHER})).json["value"]
-    assert bulk(site, OTHER) == bulk(site, KEPT[choice])
+    more = {"padding": "x" * padding}
+    context, kept = {**OTHER, **LISTS, **more}, {**KEPT[choice], **more}
+    assert "me" == site.request("POST", BULK + "/me", BY_ID, json.dumps({"context": context})).json["value"]
+    given, same = (site.request("POST", BULK, BY_ID, json.dumps({"context": found})) for found in (context, kept))
+    assert (200, same["etag"], same.json) == (given.status, given["etag"], given.json)
+    assert "me" in [item.get("value") for item in given.json["flags"]]
+    stream = site.request("HEAD", given.json["eventStreams"][0]["endpoint"]["requestUri"])
+    assert (200, "text/event-stream") == (stream.status, stream["content-type"])
+
+
+@pytest.mark.parametrize("value", [True, False, None, {}, ADDRESS])
+def test_a_refused_context_names_the_attribute(value: object) -> None:
+    """``reject`` answers 400 for one flag and for all; of lists it keeps the texts, as ConfigCat Proxy does."""
+    site = MemorySite(CONFIG, {"http": {"ofrep": {"other_attributes": "reject"}}})
+    for path, key in ((BULK, None), (BULK + "/me", "me")):
+        answer = site.request("POST", path, BY_ID, json.dumps({"context": {"targetingKey": "42", "odd": value}}))
+        assert (400, "INVALID_CONTEXT", key) == (answer.status, answer.json["errorCode"], answer.json.get("key"))
+        assert "'odd' has an invalid type" in answer.json["errorDetails"]
+    assert bulk(site, {"targetingKey": "42", **LISTS}) == bulk(site, {"targetingKey": "42", **TEXTS_ONLY})
+
+
+@pytest.mark.parametrize("key", [None, {}, []])
+def test_a_targeting_key_that_is_left_out_leaves_no_identifier(key: object) -> None:
+    """Null and objects are left out, as in other attributes; the rest still counts."""
+    site = MemorySite(CONFIG)
+    expected = {} if key != [] else {"targetingKey": []}
+    assert bulk(site, {"targetingKey": key, "a": "b"}) == bulk(site, {**expected, "a": "b"})
+
+
+def test_items_of_lists_become_texts_that_rules_read() -> None:
+    """A list of numbers, such as ids of groups, is compared by text; by default only."""
+    rule = {"c": [{"u": {"a": "groups", "c": 34, "l": ["7"]}}], "s": {"v": {"s": "yes"}}}
+    config = {"f": {"p": {"t": 1, "v": {"s": "no"}, "r": [rule]}}}
+    body = json.dumps({"context": {"groups": [3, 7]}})
+    for choice, value in (("convert", "yes"), ("ignore", "no"), ("reject", "no")):
+        site = MemorySite(config, {"http": {"ofrep": {"other_attributes": choice}}})
+        assert value == site.request("POST", BULK + "/p", BY_ID, body).json["value"]
 
 
 def test_booleans_become_texts_that_rules_read() -> None:
