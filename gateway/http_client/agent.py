@@ -28,11 +28,15 @@ from zope.interface import implementer
 
 from gateway.http_client.address_guard import AddressRefused
 from gateway.http_client.connect_tunnel import TunnelEndpoint
+from gateway.http_client.errors import explain_certificate
+from gateway.http_client.refused_certificate import CertificateWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hyperlink import EncodedURL
+    from OpenSSL.SSL import Connection
+    from twisted.python.failure import Failure
 
     from gateway.http_client.address_guard import Guard
     from gateway.http_client.proxies import Proxy, ProxyRules
@@ -237,6 +241,7 @@ class HttpAgent:
         self._forwarders: dict[Proxy, ProxyAgent] = {}
         self._closing: list[Deferred[None]] = []
         self._client = HTTPClient(self, _NO_COOKIES)
+        self._handshake: list[Connection] = []  # the latest TLS connection
 
     def send(
         self, method: Literal["GET", "POST"], url: str | EncodedURL, headers: Headers, body: bytes | None = None
@@ -268,7 +273,7 @@ class HttpAgent:
                 headers = headers.copy() if headers is not None else Headers()
                 headers.setRawHeaders(b"Proxy-Authorization", [proxy.authorization])
         response = agent.request(method, uri, headers, bodyProducer)
-        return response.addCallback(_hide_encoding)  # type: ignore[no-any-return]  # Agent is not annotated
+        return response.addCallbacks(_hide_encoding, self._explain)  # type: ignore[no-any-return]  # not annotated
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """See ``IAgentEndpointFactory``."""
@@ -283,7 +288,7 @@ class HttpAgent:
             seconds = self.limits.connect_seconds
             endpoint = TunnelEndpoint(self._reactor, self._to(proxy), host, uri.port, proxy.authorization, seconds)
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
+            endpoint = self._over_tls(endpoint, uri.host, uri.port)
         return _CountedEndpoint(endpoint, self)
 
     def close_connections(self) -> Deferred[None]:
@@ -321,8 +326,17 @@ class HttpAgent:
     def _to(self, proxy: Proxy) -> IStreamClientEndpoint:
         endpoint = self._tcp(proxy.host, proxy.port)
         if proxy.tls:
-            endpoint = wrapClientTLS(self._tls.creatorForNetloc(proxy.host.encode("ascii"), proxy.port), endpoint)
+            endpoint = self._over_tls(endpoint, proxy.host.encode("ascii"), proxy.port)
         return endpoint
+
+    def _over_tls(self, endpoint: IStreamClientEndpoint, host: bytes, port: int) -> IStreamClientEndpoint:
+        watched = CertificateWatch(self._tls.creatorForNetloc(host, port), self._handshake)
+        wrapped: IStreamClientEndpoint = wrapClientTLS(watched, endpoint)
+        return wrapped
+
+    def _explain(self, failure: Failure) -> Failure:
+        """Add why a certificate was refused; of several handshakes at a time, the latest may be that of another one."""
+        return explain_certificate(failure, self._handshake.pop()) if self._handshake else failure
 
     def _forwarder(self, proxy: Proxy) -> ProxyAgent:
         if proxy not in self._forwarders:

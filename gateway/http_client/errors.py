@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from OpenSSL.SSL import Error as TlsError
 from service_identity import CertificateError, VerificationError
@@ -28,10 +28,14 @@ from twisted.web.http import PotentialDataLoss
 from gateway.http_client.address_guard import AddressRefused
 from gateway.http_client.bounded_body import BadEncoding, TooLarge, Truncated
 from gateway.http_client.connect_tunnel import TunnelRefused
+from gateway.http_client.refused_certificate import REASON, add_reason
 from gateway.twisted_private import ParseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from OpenSSL import SSL
+    from twisted.python.failure import Failure
 
 
 class NetworkError(Enum):
@@ -80,8 +84,17 @@ def _detail(cause: BaseException) -> str:
     if isinstance(cause, ConnectError) and isinstance(cause.osError, int):
         return os.strerror(cause.osError)
     if isinstance(cause, TlsError) and cause.args and isinstance(cause.args[0], list) and cause.args[0]:
-        return str(cause.args[0][-1][-1])  # the reason of the last error in OpenSSL's queue: a fixed text
+        # The reason of the last error in OpenSSL's queue, and of the verification: fixed texts.
+        return ": ".join(filter(None, (str(cause.args[0][-1][-1]), getattr(cause, REASON, ""))))
     return ""
+
+
+def explain_certificate(failure: Failure, connection: SSL.Connection) -> Failure:
+    """Return ``failure``, to whose TLS error the reason why the certificate of ``connection`` was refused is added."""
+    for cause in _causes(cast("BaseException", failure.value)):
+        if isinstance(cause, TlsError):
+            add_reason(cause, connection)
+    return failure
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

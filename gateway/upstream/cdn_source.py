@@ -60,6 +60,7 @@ _log = component_logger("sdks")
 CDN: Final = {"global": "https://cdn-global.configcat.com", "eu": "https://cdn-eu.configcat.com"}
 REDIRECT_LIMIT: Final = 10  # 3xx answers followed in one fetch; Go's client and browsers stop at 10 to 20
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
+HOST_LIMIT: Final = 255  # characters of a host in texts; the limit of DNS
 _PORTS: Final = {"http": 80, "https": 443}
 _AGENT: Final = f"flaggateway/{gateway.__version__}"
 RESPONSE_OVERHEAD: Final = 1024 * 1024  # bytes of one response above twice max_bytes; chunks can double a body
@@ -215,7 +216,7 @@ class CdnSource:
         """Return host and port of ``url``, and of the proxy on the way there; never its path, which has the SDK key."""
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+            host, port = (parts.hostname or "")[:HOST_LIMIT], parts.port or _PORTS.get(parts.scheme, 0)
         except ValueError:
             host = ""
         if not host:

@@ -7,12 +7,16 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from eventually import eventually
 from gateway.testing.threaded import QuietHandler, ThreadedServer
@@ -29,6 +33,7 @@ BODIES = {
     "404": (404, b""),
     "500": (500, b""),
 }
+DAY = timedelta(1)
 PASSWORD = "hunter2-in-the-url"
 TIMEOUT = 2
 FETCH = "config fetch failed"
@@ -38,7 +43,7 @@ REASONS = {  # of each SDK: the text of ConfigCat Proxy that begins its record, 
     "refused": (FETCH, "the connection failed: Connection refused"),
     "timeout": (FETCH, f"no complete answer within {TIMEOUT} s"),
     "dns": (FETCH, "the host name cannot be resolved"),
-    "signed": (FETCH, "the TLS handshake with the upstream failed: certificate verify failed"),
+    "signed": (FETCH, "the TLS handshake with the upstream failed: certificate verify failed: self-signed certificate"),
     "plain": (FETCH, "the TLS handshake with the upstream failed: wrong version number"),
     "malformed": (FETCH, f"{JSON} is not valid JSON at line 2, column 14"),
     "shape": (FETCH, f"{JSON} has an unexpected shape: Expected `object | null`, got `int` - at `$.f`"),
@@ -73,19 +78,33 @@ class Answers(ThreadedServer):
 
 
 class SelfSigned(Answers):
-    """The same over TLS, with a certificate of an authority that the gateway does not trust."""
+    """The same over TLS, with a certificate that no authority has signed."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
         super().__init__()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        trustme.CA().issue_cert("localhost").configure_cert(context)
+        context.load_cert_chain(write_certificate(home / "self-signed.pem"))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
 
+def write_certificate(path: Path) -> Path:
+    """Write a self-signed certificate for ``localhost`` and its key; return ``path``."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - DAY, now + DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoded = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(encoded + certificate.public_bytes(Encoding.PEM))
+    return path
+
+
 @pytest.fixture
-def upstreams() -> Iterator[dict[str, str]]:
+def upstreams(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Return host and port of each upstream that fails, by SDK id."""
-    with Answers() as answers, SelfSigned() as signed, socket.create_server(("127.0.0.1", 0)) as silent:
+    with Answers() as answers, SelfSigned(tmp_path) as signed, socket.create_server(("127.0.0.1", 0)) as silent:
         plain = f"127.0.0.1:{answers.port}"
         yield dict.fromkeys(BODIES, plain) | {
             "plain": plain,

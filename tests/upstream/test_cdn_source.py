@@ -353,6 +353,24 @@ async def test_http_redirects_end_somewhere(upstream):
     assert (12, ["redirect", "redirect"]) == (upstream.cdn.count, upstream.reporter.outcomes)
 
 
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("http://me:secret@127.0.0.1:1/x/key", "127.0.0.1:1"),
+        ("http://[::1]:1/", "[::1]:1"),
+        ("//localhost:1/", "localhost:1"),
+        ("http://[::1", "an address that cannot be read"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_record_names_the_place_that_failed(upstream, location, place):
+    """Not the upstream that redirects there; neither path nor password is in it."""
+    upstream.cdn.mode, upstream.cdn.location = "moved", location
+    await upstream.open()
+    assert upstream.reporter.messages[0].endswith(f" ({place})")
+    assert [] == [text for text in ("secret", "/x", KEY) if text in upstream.reporter.messages[0]]
+
+
 @pytest.mark.parametrize("location", ["http://[::1", "//user@[", "http://user:secret@127.0.0.1:1:1/"])
 @pytest_twisted.ensureDeferred
 async def test_a_redirect_to_no_address_is_a_failure(upstream, location):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import msgspec
@@ -23,6 +24,9 @@ from gateway.upstream import Registry
 KEY = "a" * 22 + "/" + "b" * 22
 PATH = f"/configuration-files/{KEY}/config_v6.json"
 BODY = msgspec.json.encode({"f": {"flag": {"t": 1, "v": {"s": "red"}}}})
+
+
+HANDSHAKE = "config fetch failed: the TLS handshake with the upstream failed: certificate verify failed"
 
 
 class Proxied(Protocol):
@@ -92,9 +96,10 @@ class Proxies(Factory):
 class Remembering:
     def __init__(self):
         self.outcomes = []
+        self.messages = []
 
     def record(self, sdk_id, ok, message):
-        pass
+        self.messages.append(message)
 
     def fetched(self, sdk_id, outcome, seconds):
         self.outcomes.append(outcome)
@@ -206,6 +211,21 @@ async def test_unknown_authorities_are_refused(net):
     cdn, port = net.cdn("localhost")
     sdk = await net.open(f"https://localhost:{port}")
     assert (False, ["tls"], 0) == (loaded(sdk), net.reporter.outcomes, cdn.count)
+    assert [f"{HANDSHAKE}: unable to get local issuer certificate (localhost:{port})"] == net.reporter.messages
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_expired_certificate_is_called_that(net):
+    """The most usual reason by far why one that was good is refused."""
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    path = net.ca_file.with_name("expired.pem")
+    expired = net.authority.issue_cert("localhost", not_before=past - timedelta(1), not_after=past)
+    expired.private_key_and_cert_chain_pem.write_to_path(path)
+    cdn = FakeCdn(BODY)
+    port = cdn.listen(net.reactor, Contexts(str(path)))
+    net.closing.append(cdn.close)
+    await net.open(f"https://localhost:{port}", ca_file=str(net.ca_file))
+    assert [f"{HANDSHAKE}: certificate has expired (localhost:{port})"] == net.reporter.messages
 
 
 @pytest_twisted.ensureDeferred
@@ -296,5 +316,7 @@ async def test_faults_of_a_proxy(net, behaviour, reason):
 @pytest_twisted.ensureDeferred
 async def test_a_proxy_that_is_down(net):
     """A proxy that cannot be connected to is a failed connection."""
-    sdk = await net.open("https://cdn.example", proxy="http://127.0.0.1:1")
+    sdk = await net.open("https://cdn.example", proxy="http://me:secret@127.0.0.1:1")
     assert (False, ["connect"]) == (loaded(sdk), net.reporter.outcomes)
+    place = "cdn.example:443 through the proxy 127.0.0.1:1"
+    assert [f"config fetch failed: the connection failed: Connection refused ({place})"] == net.reporter.messages
