@@ -359,7 +359,7 @@ async def test_http_redirects_end_somewhere(upstream):
         ("http://me:secret@127.0.0.1:1/x/key", "127.0.0.1:1"),
         ("http://[::1]:1/", "[::1]:1"),
         ("//localhost:1/", "localhost:1"),
-        ("http://[::1", "an address that cannot be read"),
+        ("http://127.0.0.1:99999/", "an address that cannot be read"),
     ],
 )
 @pytest_twisted.ensureDeferred
