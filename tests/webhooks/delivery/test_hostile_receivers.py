@@ -121,7 +121,10 @@ EXPECTED = {
     "redirects": (307, "answered 307"),
     "link-local": (None, REFUSED),
     "wrong name": (None, "the receiver's certificate is for another host"),
-    "unknown authority": (None, "the TLS handshake failed"),
+    "unknown authority": (
+        None,
+        "the TLS handshake failed: certificate verify failed: unable to get local issuer certificate",
+    ),
     "no HTTP": (None, "the receiver does not speak HTTP"),
     "rebinding": (204, "answered 204"),
 }
