@@ -150,7 +150,7 @@ def test_a_damaged_file_is_ignored_with_a_reason_and_replaced(
     eventually(lambda: "no SDK has a config to serve" in str(gateway.get("/readyz", diag=True)[1]), gateway.logs)
     eventually(lambda: listens(gateway), gateway.logs)  # workers listen later than the leading process
     assert banner(gateway) == 500
-    assert reason in gateway.logs()
+    eventually(lambda: reason in gateway.logs(), gateway.logs)
     with CdnStandIn(shop("after"), port):
         eventually(lambda: banner(gateway) == "after", gateway.logs)
         eventually(lambda: b"after" in (folder_of(gateway) / NAME).read_bytes(), gateway.logs)
@@ -171,9 +171,9 @@ def test_a_directory_that_cannot_be_written_is_a_problem_and_flags_are_served(
         eventually(lambda: text in str(page(gateway, "/status")[0]["gateway"]["problems"]), gateway.logs)
         cdn.set(shop("after"))
         eventually(lambda: banner(gateway) == "after", gateway.logs)
-        assert gateway.logs().count(text) == 1
         assert page(gateway, "/status")[0]["status"] == "degraded"
     assert gateway.stop() == 0
+    assert gateway.logs().count(text) == 1
 
 
 class ReadOnly(GatewayProcess):
@@ -234,5 +234,5 @@ def test_a_user_without_a_home_gets_one_warning(gateway_process: Start) -> None:
     with CdnStandIn(shop("before")) as cdn:
         gateway = gateway_process(settings(cdn.url), env=env)
         assert banner(gateway) == "before"
-        assert gateway.logs().count("the last good configs are not kept on disk") == 1
         assert gateway.stop() == 0
+        assert gateway.logs().count("the last good configs are not kept on disk") == 1

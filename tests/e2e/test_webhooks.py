@@ -183,7 +183,7 @@ def test_a_reload_adds_and_removes_receivers(gateway_process: Start, tmp_path: P
         eventually(lambda: receiver.taken)
         dead = {"name": "new", "url": "http://127.0.0.1:1/", "format": "notifier"}
         gateway.reload(settings(cdn, database, dead))
-        eventually(lambda: "settings reloaded" in gateway.logs())
+        eventually(lambda: gateway.logs().count("settings reloaded") == 2)
         change(gateway, cdn, 2)
         eventually(lambda: rows(database, "SELECT 1 FROM messages WHERE state = 'pending'"))
         gateway.reload(settings(cdn, database))

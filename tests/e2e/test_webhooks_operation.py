@@ -58,7 +58,7 @@ def test_the_author_in_an_authenticated_hook_is_delivered(gateway_process: Start
 def test_the_diagnostics_port_lists_shows_and_retries(gateway_process: Start, tmp_path: Path) -> None:
     """A refused message is listed, shown without its body, and retried; its change is listed."""
     moods: list[int | str] = [503]
-    with CdnStandIn(config(0)) as cdn, Receiver(lambda _: moods[0]) as receiver:
+    with CdnStandIn(config(0)) as cdn, Receiver(lambda _: moods[0], retry_after=3600) as receiver:
         ops = {"name": "ops & co", "url": receiver.url, "format": "notifier"}
         gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3", ops))
         cdn.set(config(1))
@@ -76,7 +76,7 @@ def test_the_diagnostics_port_lists_shows_and_retries(gateway_process: Start, tm
         assert (None, ["answered 503"]) == (shown["body"], [each["outcome"] for each in shown["attempts"]])
         moods[0] = 204
         again = urllib.request.Request(f"{gateway.diag}/deliveries/{message}/retry", method="POST")
-        with urllib.request.urlopen(again, timeout=10) as answer:
+        with urllib.request.urlopen(again, timeout=30) as answer:
             assert {"count": 1, "refused": []} == json.loads(answer.read())
         eventually(lambda: listed("?state=delivered"))
         (change,) = json.loads(gateway.get("/changes", diag=True)[1])["changes"]
@@ -143,7 +143,7 @@ def test_a_problem_degrades_the_status_until_it_is_resolved(gateway_process: Sta
     authority.write_text("no certificate")
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(tmp_path / "notify"))
-    notify.settimeout(20)
+    notify.settimeout(30)
 
     def await_line(start: str, end: str = "") -> None:
         while not ((text := notify.recv(4096).decode()).startswith(start) and text.endswith(end)):
@@ -161,6 +161,7 @@ def test_a_problem_degrades_the_status_until_it_is_resolved(gateway_process: Sta
         gateway.reload(settings(cdn, tmp_path / "outbox.sqlite3", {"name": "ops", "url": "https://127.0.0.1:1/"}))
         eventually(lambda: json.loads(gateway.get("/status", diag=True)[1])["status"] == "healthy")
         await_line("STATUS=serving 1 SDKs", "SDKs")
+        assert 0 == gateway.stop()
         lines = gateway.logs()
     assert (1, 1) == (lines.count("degraded: endpoint ops cannot"), lines.count("resolved: endpoint ops cannot"))
 
@@ -192,7 +193,7 @@ def test_a_watched_user_gets_the_changes_of_a_delta_stream(gateway_process: Star
         more = {"default_user_attributes": {"Country": "DE"}}
         gateway = gateway_process(settings(cdn, tmp_path / "outbox.sqlite3", ops, **more))
         data = b64encode(json.dumps({"user": user}).encode()).decode()
-        with urllib.request.urlopen(f"{gateway.url}/sse/shop/eval-all/{data}?mode=delta", timeout=20) as stream:
+        with urllib.request.urlopen(f"{gateway.url}/sse/shop/eval-all/{data}?mode=delta", timeout=30) as stream:
             assert next(line for line in stream if line == b"event: put\n")
             cdn.set({"p": {"s": "x"}, "s": segments[1], "f": FLAGS_AFTER})
             assert 200 == gateway.post("/api/shop/refresh")[0]

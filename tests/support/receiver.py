@@ -36,13 +36,20 @@ class Receiver(ThreadedServer):
     """Use it as a context manager; ``behave`` returns a status, ``hang`` or ``reset`` for each call."""
 
     def __init__(
-        self, behave: Behave = lambda _: 204, *, hang_seconds: float = 20.0, largest: int | None = None
+        self,
+        behave: Behave = lambda _: 204,
+        *,
+        hang_seconds: float = 20.0,
+        largest: int | None = None,
+        retry_after: int = 0,
     ) -> None:
         """Take every call, until ``behave`` says otherwise; one that hangs is closed unanswered after a while.
 
+        With ``retry_after`` a call that is not taken is answered with that header: it does not come again meanwhile.
         A body of more than ``largest`` bytes is not read: the answer is 413, then the connection is reset.
         """
         self.largest = largest
+        self.retry_after = retry_after
         self.too_large = 0  # calls
         self.behave = behave
         self.hang_seconds = hang_seconds
@@ -91,6 +98,8 @@ class Receiver(ThreadedServer):
                     self.close_connection = True
                 else:
                     self.send_response(int(answer))
+                    if receiver.retry_after and int(answer) >= 300:
+                        self.send_header("Retry-After", str(receiver.retry_after))
                     self.send_header("Content-Length", "0")
                     self.end_headers()
 

@@ -48,7 +48,7 @@ async def test_an_endpoint_that_fails_for_ten_minutes_is_a_problem(tmp_path: Pat
     await webhooks.configure(settings, database)
     for number in range(2):
         await webhooks.record("one", config(number))
-    for _ in range(100):
+    for _ in range(600):
         if sender.sent:
             break
         await deferLater(reactor, 0.05)
@@ -59,7 +59,7 @@ async def test_an_endpoint_that_fails_for_ten_minutes_is_a_problem(tmp_path: Pat
     assert (problem,) == tuple(webhooks.problems())
     sender.answer = lambda *_: FINE
     await webhooks.record("one", config(2))
-    for _ in range(100):
+    for _ in range(600):
         if not webhooks.problems():
             break
         await deferLater(reactor, 0.05)
