@@ -248,6 +248,23 @@ def test_stop_answers_and_closes(stage):
     assert "red" == value_of(registry.by_id("one"))
 
 
+def test_an_sdk_that_fails_leaves_no_timer_and_no_problem_when_it_ends(stage):
+    """Removed, with another source, or at the stop: the line that is due every 10 minutes is cancelled."""
+    registry = stage.open(
+        settings_of({"one": {}, "two": {"key": OTHER_KEY}, "three": {"key": "x" * 22 + "/" + "y" * 22}})
+    )
+    registry.start()
+    for sdk_id in ("one", "two", "three"):
+        stage.source(sdk_id).deliver(DOWN)
+    assert (3, 3) == (len(registry.fetch_problems()), len(stage.clock.getDelayedCalls()))
+    stage.reload(settings_of({"one": {}, "two": {"key": OTHER_KEY, "poll_interval": 7}}))
+    assert (["SDK one"], 1) == ([text[:7] for text in registry.fetch_problems()], len(stage.clock.getDelayedCalls()))
+    stage.source("two").deliver(DOWN)
+    assert 2 == len(stage.clock.getDelayedCalls())
+    registry.stop()
+    assert ([], []) == (registry.fetch_problems(), stage.clock.getDelayedCalls())
+
+
 def test_reload_without_a_change_touches_nothing(stage):
     """Equal settings keep the objects, their snapshots, their sources and their fetches under way."""
     registry = stage.open(settings_of({"one": {}, "two": {"key": OTHER_KEY}}))
