@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet._sslverify import IOpenSSLTrustRoot
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
 from twisted.internet.ssl import platformTrust
 from twisted.logger import Logger, LogPublisher
@@ -78,6 +79,7 @@ class PollLike(_PollLikeMixin, _DisconnectSelectableMixin):
     disconnect = _DisconnectSelectableMixin._disconnectSelectable  # noqa: SLF001  (descriptor, reason, while reading)
 
 
+@implementer(IHalfCloseableProtocol)
 class Http1Connection(HTTPChannel):
     """A server's HTTP/1.1 connection."""
 
@@ -104,6 +106,22 @@ class Http1Connection(HTTPChannel):
     def has_partial_line(self) -> bool:
         """Whether the beginning of a line of a head was received."""
         return bool(self.line_mode and self._buffer)
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        """Return whether the connection stays open: Twisted reads the first ``Connection`` only, split at spaces."""
+        fields = request.requestHeaders.getRawHeaders(b"connection", ())
+        closes = any(option.strip(b" \t").lower() == b"close" for field in fields for option in field.split(b","))
+        if closes:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return version == b"HTTP/1.1" and not closes
+
+    def readConnectionLost(self) -> None:
+        """Close once the client, which sends nothing more, has the answers that are written or in progress."""
+        if not self.is_handling_request:  # otherwise reading starts again after the answer, and ends again
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: it was this side that ended."""
 
     def unregister_from_transport(self) -> None:
         """Stop being the transport's producer."""

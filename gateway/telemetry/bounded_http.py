@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.protocol import connectionDone
 from twisted.web.server import Request
 
+from gateway.text import is_host
 from gateway.twisted_private import Http1Connection
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ class BoundedConnection(Http1Connection):
         if self._deadline is None and not self.is_handling_request:
             self._deadline = self.site.reactor.callLater(REQUEST_DEADLINE, self.abort)
         super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        """Refuse a Host that is none."""
+        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"host", ())
+        if any(not is_host(host) for host in hosts):
+            self._end_deadline()
+            self.malformed()
+            self._aborted = True
+        else:
+            super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
         """Stop the deadline: the request is complete."""

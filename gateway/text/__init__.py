@@ -1,8 +1,9 @@
-"""Functions of text that every room may use: timestamps, JSON strings, printable text, masked secrets.
+"""Functions of text that every room may use: timestamps, hosts, JSON strings, printable text, masked secrets.
 
 A leaf of the import graph: pure, and without imports of other rooms.
 """
 
+from gateway.text.host import is_host
 from gateway.text.json_encoding import canonical_json, json_digest, json_string, without_bom
 from gateway.text.printable import printable, replace_unprintable
 from gateway.text.redact import redact
@@ -10,6 +11,7 @@ from gateway.text.timestamps import iso, milliseconds
 
 __all__ = (
     "canonical_json",
+    "is_host",
     "iso",
     "json_digest",
     "json_string",

@@ -289,3 +289,20 @@ def test_an_idle_connection_is_closed(port):
     _, wire = port.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
     port.clock.advance(121)
     assert wire.disconnecting
+
+
+@pytest.mark.parametrize(("host", "code"), [(b"a:8051", 200), (b"a b", 400), (b"<script>", 400), (b"a:99999", 400)])
+def test_a_host_that_is_none_is_refused(host, code):
+    """As on the main port."""
+    protocol, wire = Port().connect()
+    protocol.dataReceived(b"GET /livez HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert wire.value().startswith(b"HTTP/1.1 %d " % code)
+    assert wire.disconnecting == (code == 400)
+
+
+def test_close_counts_in_any_place_of_the_list():
+    """As on the main port."""
+    protocol, wire = Port().connect()
+    protocol.dataReceived(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: x, close, y\r\n\r\n")
+    assert b"Connection: close\r\n" in wire.value()
+    assert wire.disconnecting

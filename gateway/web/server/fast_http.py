@@ -20,7 +20,7 @@ from enum import Enum, IntEnum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -93,7 +93,7 @@ TRANSITIONS: Final = {
 """Every other event leaves the state as it is."""
 
 
-@implementer(IPushProducer, IHandshakeListener)
+@implementer(IPushProducer, IHandshakeListener, IHalfCloseableProtocol)
 class FastHttp(Protocol):
     """One connection of a client, until it becomes an event stream or the Klein path takes it over."""
 
@@ -130,6 +130,17 @@ class FastHttp(Protocol):
         """Forget the connection; an answer that is pending will be dropped."""
         self._on(Event.LEAVE)
         self.factory.open.discard(self)
+
+    def readConnectionLost(self) -> None:
+        """Close once the client, which sends nothing more, has the answers.
+
+        In ``WAITING`` reading starts again after the answer, and ends again.
+        """
+        if self._state is OPEN:
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: this protocol never ends its side alone."""
 
     def dataReceived(self, data: bytes) -> None:
         """Answer every request that is complete, in order (RFC 9112, 9.3.2)."""

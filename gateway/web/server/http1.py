@@ -18,6 +18,7 @@ from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import datetimeToString
 
+from gateway.text import is_host
 from gateway.twisted_private import Http1Connection, no_log
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class BoundedHttp1(Http1Connection):
     _refused = False
     _discarded = 0
     _received_at = 0.0
+    _read_ended = False
     _deadline: IDelayedCall | None = None  # not a Timer: one per connection, and Twisted gives callLater, no clock
     _deadline_of_body = False
 
@@ -145,10 +147,11 @@ class BoundedHttp1(Http1Connection):
         self.MAX_LENGTH = REQUEST_LINE_LIMIT
         if self._refused:
             return
-        # RFC 9112, 3.2: one Host, which HTTP/1.0 may omit; 6.1: chunks in HTTP/1.1 only.
-        hosts = len(self.requests[-1].requestHeaders.getRawHeaders(b"host", ()))
+        # RFC 9112, 3.2: one valid Host, which HTTP/1.0 may omit; 6.1: chunks in HTTP/1.1 only.
+        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"host", ())
         newest = self.is_http_1_1
-        if hosts > 1 or (newest and not hosts) or (self.length is None and not newest):
+        framed = newest or self.length is not None
+        if len(hosts) > 1 or (newest and not hosts) or not framed or not all(map(is_host, hosts)):
             self.refuse(400)
         elif self.length is not None and self.length > BODY_LIMIT:
             self.refuse(413)
@@ -175,6 +178,24 @@ class BoundedHttp1(Http1Connection):
                 lines += (shown, b": ", value, b"\r\n")
         lines.append(b"\r\n")
         self.transport.writeSequence(lines)
+
+    def readConnectionLost(self) -> None:
+        """Close once the client, which sends nothing more, has the answers; an event stream ends at once.
+
+        The end of what a client sends is all that a server sees of most clients that are gone.
+        """
+        self._read_ended = True
+        if self._refused:
+            self.transport.loseConnection()
+        elif self.is_handling_request and self.requests[0].is_stream:
+            self.transport.abortConnection()
+        else:
+            super().readConnectionLost()
+
+    @property
+    def read_ended(self) -> bool:
+        """Whether the client sends nothing more."""
+        return self._read_ended
 
     def refuse(self, status: int) -> None:
         """Answer ``status`` and close; parse nothing more of this client."""

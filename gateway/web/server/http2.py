@@ -35,6 +35,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
+from gateway.text import is_host
 from gateway.web.server.http1 import (
     BODY_DEADLINE,
     BODY_LIMIT,
@@ -242,6 +243,8 @@ class Http2Connection(Protocol):
         status = exchange.fault()
         if pseudo[b":authority"]:
             fields[b"host"] = [pseudo[b":authority"]]
+        if not status and not all(is_host(host) for host in fields.get(b"host", ())):
+            status = 400
         self._open[number] = self._incomplete[number] = exchange
         if status:
             self._refuse(exchange, status)

@@ -69,7 +69,7 @@ class Exchange:
             size += sum(len(name) + len(value) for value in values)
         if size > HEADER_LIMIT or count > HEADER_COUNT_LIMIT:
             return 431
-        return 0 if self.target.startswith(b"/") or self.target == b"*" else 400
+        return 0 if self.target.startswith(b"/") or (self.target == b"*" and self.method == "OPTIONS") else 400
 
     def end_answering(self, site: GatewaySite) -> None:
         """Leave the answers that a shutdown waits for."""

@@ -28,6 +28,7 @@ class KleinRequest(Request):
     transport: Any
     route = ""
     target = Target("/")
+    is_stream = False  # whether the answer is an open event stream
     _began = 0.0
     _body_size = 0
     _answering = False
@@ -50,10 +51,10 @@ class KleinRequest(Request):
             self.method = b"OTHER"  # methods are case-sensitive, and werkzeug would read "get" as GET
         self.target = target = parse(self.uri)
         self.responseHeaders.setRawHeaders(b"Date", [datetimeToString(self._began)])
-        if not target.valid:
-            self.finish_with(BAD_TARGET)
-        elif self.uri == b"*":
+        if self.uri == b"*" and self.method == b"OPTIONS":
             self.finish_with(WHOLE_SERVER)
+        elif not target.valid:
+            self.finish_with(BAD_TARGET)
         elif target.redirect is not None:
             self.finish_with(redirect(self.method.decode("ascii", "replace"), target.redirect))
         else:

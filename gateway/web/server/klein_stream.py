@@ -39,7 +39,10 @@ class StreamResource(Resource):
             return NOT_DONE_YET
         if request.clientproto == b"HTTP/1.1" and not request.responseHeaders.hasHeader(b"connection"):
             request.responseHeaders.setRawHeaders(b"Connection", [b"keep-alive"])
+        request.is_stream = True
         KleinStream(request, self._streams, self._reply.address).open(self._hub, self._reply)
+        if request.channel.read_ended:  # while it waited for a config
+            request.transport.abortConnection()
         return NOT_DONE_YET
 
 

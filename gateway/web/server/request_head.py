@@ -2,6 +2,7 @@
 
 import httptools
 
+from gateway.text import is_host
 from gateway.web.server.http1 import (
     BODY_LIMIT,
     HEADER_COUNT_LIMIT,
@@ -64,7 +65,8 @@ def parse_head(raw: bytes) -> RequestHead | None:
         httptools.HttpRequestParser(head).feed_data(raw)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return None
-    return head if head.is_simple and len(head.headers.get(b"host", ())) == 1 else None
+    hosts = head.headers.get(b"host", ())
+    return head if head.is_simple and len(hosts) == 1 and is_host(hosts[0]) else None
 
 
 def may_be_simple(data: bytes) -> bool:

@@ -8,6 +8,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
 
+from gateway.text import is_host
+
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # Empty and dot segments: Go's router, which clients know, redirects to the path without them.
 UNCLEAN = re.compile(r"//|/\.{1,2}(?:/|$)")
@@ -29,12 +31,13 @@ class Target(Struct, frozen=True):
 def parse(raw: bytes) -> Target:
     """Return the target of a request line; never raises.
 
+    A path without a leading slash is invalid; ``OPTIONS *`` is for the caller.
     One trailing slash is removed; ``redirect`` names the clean form of a path that is not (``//``, ``.``, ``..``).
     """
     text = quote(raw, safe=QUERY_SAFE + '[]"<>\\^`{|}#') if not raw.isascii() else raw.decode("ascii")
     path, _, query = text.partition("?")
     path = _without_authority(path)
-    if BAD_ESCAPE.search(path):
+    if path[:1] != "/" or BAD_ESCAPE.search(path):
         return Target(path, query, valid=False)
     if len(path) > 1 and path.endswith("/"):
         path = path[:-1]
@@ -67,8 +70,9 @@ def decoded(part: str) -> str:
 
 
 def _without_authority(path: str) -> str:
-    """Return the path of an absolute target (``http://host/path``), which proxies send."""
+    """Return the path of an absolute target (``http://host/path``), which proxies send; empty if its host is none."""
     if path[:1] != "/" and path[:8].lower().startswith(("http://", "https://")):
-        _, _, rest = path.partition("://")
-        return "/" + rest.partition("/")[2]
+        authority, _, rest = path.partition("://")[2].partition("/")
+        # RFC 9110, 4.2.1 and 4.2.4: an http URI has a host, and no user name.
+        return "/" + rest if authority.partition(":")[0] and is_host(authority.encode()) else ""
     return path

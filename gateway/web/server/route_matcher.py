@@ -105,11 +105,11 @@ class RouteMatcher:
         match = self._targets.get(raw)
         if match is not None and method in match.bound.route.methods:
             return match
+        if raw == b"*" and method == "OPTIONS":
+            return WHOLE_SERVER
         target = parse(raw)
         if not target.valid:
             return BAD_TARGET
-        if raw == b"*":
-            return WHOLE_SERVER
         if target.redirect is not None:
             return redirect(method, target.redirect)
         allowed: set[str] = set()

@@ -7,12 +7,14 @@ import random
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 import trustme
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -24,7 +26,7 @@ from gateway.web.server.epoll import separate_epoll
 from gateway.web.server.fast_http import FastHttpFactory
 from gateway.web.server.write_batch import TlsWriter
 from server_paths import without_dates
-from web_memory import FakeRegistry, FakeSdk, NoMetrics, RecordedMetrics, request_bytes, settings_of
+from web_memory import FakeRegistry, FakeSdk, NoMetrics, RecordedMetrics, Refreshed, request_bytes, settings_of
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}, "long": {"t": 1, "v": {"s": "x" * 20_000}, "i": "v1"}}}
 EVALUATE = request_bytes("POST", "/api/sdk1/eval", body='{"key":"on"}')
@@ -54,6 +56,7 @@ class Loopback:
         self.hub = Hub("sdk1", snapshot, wheel=wheel, now=reactor.seconds, rng=random.Random(1), metrics=NoMetrics())
         registry = FakeRegistry(FakeSdk("sdk1", "key", snapshot))
         site = make_site(Context(registry, {"sdk1": self.hub}, reactor, dict), settings_of({}), RecordedMetrics())
+        self.reactor = reactor
         self.factory = FastHttpFactory(site, reactor)
         self.encrypted = FastHttpFactory(site, reactor, TlsWriter())
         authority = trustme.CA()
@@ -135,6 +138,55 @@ def test_answers_that_are_read_late(loopback: Loopback, port: str) -> Any:
 
     answered = yield deferToThread(greedy)
     assert 151 == answered
+
+
+def half_closing(world: Loopback, address: Address, data: bytes) -> bytes:
+    """Send a request and close the sending side, then read to the end."""
+    with world.connect(address) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return read_all(client)
+
+
+CHUNKED = b"POST /api/sdk1/eval-all HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("port", ["klein", "fast"])
+@pytest_twisted.inlineCallbacks
+def test_a_client_that_closes_its_sending_side_gets_its_answers(loopback: Loopback, port: str) -> Any:
+    """At once, several in a row, of the Klein path and the fast path, and then the connection ends."""
+    plain = request_bytes("POST", "/api/sdk1/eval-all", body="{}")
+    for data in (CHUNKED, CHUNKED * 3, plain * 3, plain + CHUNKED):
+        received = yield deferToThread(half_closing, loopback, getattr(loopback, port), data)
+        assert data.count(b"POST") == received.count(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("port", ["klein", "fast"])
+@pytest_twisted.inlineCallbacks
+def test_a_client_that_closes_its_sending_side_is_waited_for(loopback: Loopback, port: str) -> Any:
+    """An answer that takes its time is sent, and a further one behind it."""
+    sdk = loopback.factory.site.routes.dispatcher.context.registry.by_id("sdk1")
+    sdk.instant = False
+    refresh = request_bytes("POST", "/api/sdk1/refresh")
+    answer = deferToThread(half_closing, loopback, getattr(loopback, port), refresh + CHUNKED)
+    site = loopback.factory.site
+    while not sdk.pending or not all(each.read_ended for each in site.connections):
+        yield deferLater(loopback.reactor, 0.01, lambda: None)
+    while any(each.transport.fileno() in each.transport.reactor.reads for each in loopback.factory.open):
+        yield deferLater(loopback.reactor, 0.01, lambda: None)
+    sdk.pending.pop().callback(Refreshed())
+    received = yield answer
+    assert 2 == received.count(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("first", [b"", request_bytes("HEAD", "/nowhere")], ids=["fast path", "Klein path"])
+@pytest_twisted.inlineCallbacks
+def test_a_stream_ends_when_its_client_closes_its_sending_side(loopback: Loopback, first: bytes) -> Any:
+    """The end of what a client sends is all that a server sees of most clients that are gone."""
+    data = first + request_bytes("GET", "/sse/sdk1/eval-all")
+    with suppress(ConnectionResetError):
+        yield deferToThread(half_closing, loopback, loopback.fast, data)
+    assert 0 == loopback.factory.site.routes.dispatcher.context.state.streams.total
 
 
 @pytest.mark.parametrize("port", ["fast", "secure"])

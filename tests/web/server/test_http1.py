@@ -215,6 +215,25 @@ def test_http_1_0_keep_alive_pipelining_and_continue(site: MemorySite) -> None:
     assert (1, True) == (line.received().count(b"HTTP/1.1 200 OK"), line.closed)
 
 
+@pytest.mark.parametrize(
+    ("fields", "closes"),
+    [
+        ((b"close",), True),
+        ((b"keep-alive", b"close"), True),
+        ((b"close, x",), True),
+        ((b"x,\tCLOSE ,y",), True),
+        ((b"x close",), False),
+        ((b"closed",), False),
+        ((b"",), False),
+    ],
+)
+def test_close_counts_in_any_field_and_place(site: MemorySite, fields: tuple[bytes, ...], closes: bool) -> None:
+    """``Connection`` is a list (RFC 9110, 7.6.1), whose fields are read as one."""
+    line = sent(site, KEYS[:-2] + b"".join(b"Connection: " + field + b"\r\n" for field in fields) + b"\r\n")
+    answer = line.received()
+    assert (200, closes, closes) == (status_of(answer), b"Connection: close\r\n" in answer, line.closed)
+
+
 def test_upgrade_is_an_ordinary_request(site: MemorySite) -> None:
     """A request that would like h2c is answered as HTTP/1.1."""
     ask = KEYS[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"

@@ -263,6 +263,17 @@ def test_a_path_without_a_slash_is_malformed(client, path):
     assert client.works()
 
 
+@pytest.mark.parametrize("host", ["a b", "<script>", "a:99999"])
+def test_a_host_that_is_none_is_refused(client, host):
+    """As over HTTP/1.1; RFC 9113 (8.3.1) puts it into ``:authority``."""
+    stream = int(client.h2.get_next_available_stream_id())
+    fields = [(":method", "GET"), (":authority", host), (":scheme", "https"), (":path", "/api/sdk1/keys")]
+    client.h2.send_headers(stream, fields, end_stream=True)
+    client.exchange()
+    assert 400 == client.status(stream)
+    assert client.works()
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

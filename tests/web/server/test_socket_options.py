@@ -71,6 +71,9 @@ def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.
         def __init__(self) -> None:
             self.socket: Any = listening
 
+        def doRead(self) -> None:
+            """No connection waits."""
+
         def stopListening(self) -> None:
             """Close."""
             del self.socket
