@@ -46,6 +46,12 @@ class BoundRoute:
             return self._complete(call, outcome, common)
         return self._when_ready(call, outcome, common)
 
+    def with_common_headers(self, call: Call, reply: Reply) -> Reply:
+        """Return a reply to ``call`` that is not the route's own, with what every reply in its section carries."""
+        complete = self.policy.with_headers(reply, self.policy.common_headers(call))
+        assert isinstance(complete, Reply)
+        return complete
+
     async def _when_ready(self, call: Call, outcome: PendingReply, common: HeaderLines) -> AnyReply:
         return self._complete(call, await outcome, common)
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.web.routes import ROUTES
 from server_paths import ServerPaths
-from web_memory import SDK_KEY, MemorySite, request_bytes
+from web_memory import SDK_KEY, MemorySite, parse_answer, request_bytes
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 ORIGINS = ["https://a.example", "https://b.example"]
@@ -72,6 +72,59 @@ def test_unclean_paths_are_sent_to_the_clean_one(path: str, location: str) -> No
     assert (307, location) == (answer.status, answer["location"])
     posted = MemorySite(CONFIG).request("POST", path)
     assert (307, b"") == (posted.status, posted.body)
+
+
+ORIGIN = {"Origin": "https://app.example"}
+SHOWN = (
+    "access-control-allow-origin", "access-control-expose-headers", "access-control-allow-methods",
+    "access-control-allow-headers", "vary", "x-served-by",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+@pytest.mark.parametrize(
+    ("unclean", "clean"),
+    [
+        ("//sse/sdk1/eval-all", "/sse/sdk1/eval-all"),
+        ("/sse//sdk1/eval-all/", "/sse/sdk1/eval-all"),
+        ("//api/sdk1/keys", "/api/sdk1/keys"),
+        ("/x/../configuration-files/a/config_v6.json", "/configuration-files/a/config_v6.json"),
+    ],
+)
+def test_answers_to_unclean_paths_have_the_cors_headers_of_the_clean_one(method: str, unclean: str, clean: str) -> None:
+    """Without them no browser follows from another origin; a preflight must not be redirected at all."""
+    cors = {"allowed_origins": ["https://other.example", "https://app.example"]}
+    section = {"cors": cors, "headers": {"X-Served-By": "g"}}
+    world = ServerPaths(CONFIG, {"http": {"sse": section, "api": section, "cdn_proxy": section}})
+    answers = world.answers(request_bytes(method, unclean, ORIGIN))
+    assert answers[0] == answers[1]
+    answer = parse_answer(answers[0].data)
+    expected = MemorySite(CONFIG, {"http": {"sse": section, "api": section, "cdn_proxy": section}}).request(
+        method, clean, ORIGIN
+    )
+    assert "https://app.example" == answer["access-control-allow-origin"]
+    assert "g" == answer["x-served-by"]
+    same = [name for name in SHOWN if name != "vary"]
+    assert [expected[name] for name in same] == [answer[name] for name in same]
+    assert "Origin" in str(answer["vary"])
+    assert (204, None) == (answer.status, answer["location"]) if method == "OPTIONS" else 307 == answer.status
+
+
+def test_unclean_paths_without_a_route_have_no_cors_headers() -> None:
+    """No section allows anything for them."""
+    answer = MemorySite(CONFIG).request("GET", "//nowhere", ORIGIN)
+    assert (307, None) == (answer.status, answer["access-control-allow-origin"])
+
+
+@pytest.mark.parametrize("escaped", [".", "..", "%2E", "%2e%2E"])
+def test_flags_may_be_called_by_one_or_two_dots(escaped: str) -> None:
+    """Clients cannot escape a dot: URL libraries undo it, so that the key arrives as a segment of dots."""
+    key = escaped.replace("%2E", ".").replace("%2e", ".")
+    world = ServerPaths({"f": {key: {"t": 0, "v": {"b": True}, "i": "v1"}}})
+    ask = request_bytes("POST", f"/ofrep/v1/evaluate/flags/{escaped}", {"X-ConfigCat-SdkId": "sdk1"}, "{}")
+    klein, fast = world.answers(ask)
+    assert klein == fast
+    assert (200, key) == (parse_answer(fast.data).status, parse_answer(fast.data).json["key"])
 
 
 @pytest.mark.parametrize("path", ["/api/keys/", "/api/keys"])

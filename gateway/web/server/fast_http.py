@@ -33,7 +33,7 @@ from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT,
 from gateway.web.server.http2 import Http2Connection
 from gateway.web.server.request_head import may_be_simple
 from gateway.web.server.response_bytes import LastResponseEncoder, ResponseEncoder
-from gateway.web.server.route_matcher import KleinOnlyMatcher, RouteMatcher
+from gateway.web.server.route_matcher import KleinOnlyMatcher
 from gateway.web.server.write_batch import PlainWriter
 from gateway.web.values import Call, Reply, StreamReply
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from gateway.web.server.route_matcher import RoutedHead
+    from gateway.web.server.route_matcher import RoutedHead, RouteMatcher
     from gateway.web.server.site import GatewaySite, SiteRoutes
     from gateway.web.values import AnyReply, PendingReply
 
@@ -369,7 +369,7 @@ class FastHttpFactory(ServerFactory):
         routes = self.site.routes
         if routes is not self._routes or self._matcher is None:
             self._routes = routes
-            self._matcher = (KleinOnlyMatcher if self.site.draining else RouteMatcher)(routes.dispatcher)
+            self._matcher = KleinOnlyMatcher(routes.dispatcher) if self.site.draining else routes.matcher
         return self._matcher
 
     def startFactory(self) -> None:

@@ -34,7 +34,7 @@ class Http2Answers:
         factory.site.answering += 1
         exchange.answering = True
         method = exchange.method if exchange.method == exchange.method.upper() else "OTHER"
-        found = factory.matcher.resolve(method, exchange.target)
+        found = factory.matcher.resolve(method, exchange.target, exchange.fields)
         if isinstance(found, Reply):
             self._reply(exchange, "", found)
             return

@@ -75,7 +75,7 @@ def _call(request: KleinRequest, parameters: dict[str, str]) -> Call:
         target.path,
         {name: decoded(value) for name, value in parameters.items()},
         target.query,
-        {name.lower(): values for name, values in request.requestHeaders.getAllRawHeaders()},
+        request.fields(),
         request.content.read(),
         getattr(request.client, "host", ""),
     )

@@ -10,9 +10,11 @@ from twisted.web.server import Request
 
 from gateway.web.server.http1 import BODY_LIMIT
 from gateway.web.server.request_target import Target, parse
-from gateway.web.server.unrouted import BAD_TARGET, METHODS, WHOLE_SERVER, redirect
+from gateway.web.server.unrouted import BAD_TARGET, METHODS, WHOLE_SERVER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.python.failure import Failure
 
     from gateway.web.values import HeaderLines, Reply
@@ -56,11 +58,16 @@ class KleinRequest(Request):
         elif not target.valid:
             self.finish_with(BAD_TARGET)
         elif target.redirect is not None:
-            self.finish_with(redirect(self.method.decode("ascii", "replace"), target.redirect))
+            method = self.method.decode("ascii", "replace")
+            self.finish_with(self.site.routes.matcher.answer_unclean(method, target, self.fields()))
         else:
             self.prepath = []
             self.postpath = target.path.encode("ascii")[1:].split(b"/")
             self.render(self.site.routes.resource)
+
+    def fields(self) -> dict[bytes, Sequence[bytes]]:
+        """Return the header fields: lower-case names, and their values in order."""
+        return {name.lower(): values for name, values in self.requestHeaders.getAllRawHeaders()}
 
     def getRequestHostname(self) -> bytes:
         """Return a fixed name: routes do not depend on ``Host``, and Klein fails on malformed ones."""

@@ -15,6 +15,7 @@ BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 UNCLEAN = re.compile(r"//|/\.{1,2}(?:/|$)")
 # Standard base64 has slashes, two in a row among them.
 STREAM_DATA = re.compile(r"(/sse/(?:eval|eval-all)/k|/sse/[^/]+/(?:eval|eval-all))(/[^/].*)")
+OFREP_DOTS = re.compile(r"/ofrep/v1/evaluate/flags/\.{1,2}")  # the flags of these names, which no client can escape
 LOCATION_SAFE = "/%:@!$&'()*+,;=~-._"
 QUERY_SAFE = LOCATION_SAFE + "?"
 
@@ -50,8 +51,13 @@ def parse(raw: bytes) -> Target:
 
 
 def cleaned(path: str) -> str:
-    """Return ``path`` without empty and dot segments; the data of a stream is base64 and stays as it is."""
+    """Return ``path`` without empty and dot segments.
+
+    The data of a stream, which is base64, and a flag's key at the end of an OFREP path stay as they are.
+    """
     stream = STREAM_DATA.fullmatch(path)
+    if OFREP_DOTS.fullmatch(path):
+        return path
     if stream and not UNCLEAN.search(stream[1]):
         return path
     kept: list[str] = []

@@ -12,13 +12,13 @@ from gateway.web.routes import Group
 from gateway.web.server.request_head import METHODS, parse_head
 from gateway.web.server.request_target import decoded, parse
 from gateway.web.server.unrouted import BAD_TARGET, NOT_FOUND, WHOLE_SERVER, not_allowed, redirect
+from gateway.web.values import Call, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from gateway.web.dispatch import BoundRoute, Dispatcher
     from gateway.web.server.request_target import Target
-    from gateway.web.values import Reply
 
 T = TypeVar("T")
 
@@ -100,7 +100,23 @@ class RouteMatcher:
             self._keep(raw, match)
         return match
 
-    def resolve(self, method: str, raw: bytes) -> RouteMatch | Reply:
+    def answer_unclean(self, method: str, target: Target, headers: Mapping[bytes, Sequence[bytes]]) -> Reply:
+        """Return the answer to a path with empty or dot segments: a redirect to the path without them.
+
+        It has the CORS headers of the clean path, without which no browser follows it from another origin.  A preflight
+        is answered as that of the clean path, since browsers do not follow its redirect at all.
+        """
+        assert target.redirect is not None
+        reply = redirect(method, target.redirect)
+        match = next(self._matches(parse(target.redirect.encode("ascii"))), None)
+        if match is None:
+            return reply
+        call = Call(method, target.path, headers=headers)
+        if method == "OPTIONS" and method in match.bound.route.methods:
+            reply = Reply(204, match.bound.preflight)
+        return match.bound.with_common_headers(call, reply)
+
+    def resolve(self, method: str, raw: bytes, headers: Mapping[bytes, Sequence[bytes]]) -> RouteMatch | Reply:
         """Return the route of a request, or the answer to one that has none, as the Klein path does."""
         match = self._targets.get(raw)
         if match is not None and method in match.bound.route.methods:
@@ -111,7 +127,7 @@ class RouteMatcher:
         if not target.valid:
             return BAD_TARGET
         if target.redirect is not None:
-            return redirect(method, target.redirect)
+            return self.answer_unclean(method, target, headers)
         allowed: set[str] = set()
         for match in self._matches(target):
             methods = match.bound.route.methods

@@ -17,6 +17,7 @@ from gateway.web.server.http1 import IDLE_TIMEOUT, BoundedHttp1
 from gateway.web.server.klein_app import resource
 from gateway.web.server.klein_request import KleinRequest
 from gateway.web.server.request_log import with_request_log
+from gateway.web.server.route_matcher import RouteMatcher
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
@@ -35,6 +36,7 @@ class SiteRoutes:
 
     dispatcher: Dispatcher
     resource: IResource
+    matcher: RouteMatcher
     http: Http
 
 
@@ -107,4 +109,4 @@ def make_site(
 
 def _routes(context: Context, settings: Settings) -> SiteRoutes:
     dispatcher = build_dispatcher(context, settings)
-    return SiteRoutes(dispatcher, resource(dispatcher), settings.http)
+    return SiteRoutes(dispatcher, resource(dispatcher), RouteMatcher(dispatcher), settings.http)

@@ -282,6 +282,8 @@ def test_a_host_that_is_none_is_refused(client, host):
         ("DELETE", "/configuration-files/configcat-proxy/sdk1/config_v6.json"),
         ("GET", "//api//sdk1/keys"),
         ("POST", "/api/./sdk1/keys"),
+        ("OPTIONS", "//api//sdk1/eval"),
+        ("POST", "/ofrep/v1/evaluate/flags/.."),
         ("GET", "/api/sdk1/%zz"),
         ("OPTIONS", "*"),
         ("OPTIONS", "/api/sdk1/eval"),
