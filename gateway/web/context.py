@@ -8,6 +8,7 @@ from attrs import define, field, frozen
 
 from gateway.logger import component_logger
 from gateway.web.compress import ConfigEncodings
+from gateway.web.public_url import PublicUrl
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -126,6 +127,7 @@ class Context:
     on_all_evaluated: Callable[[Sequence[Result], User | None], None] | None = None  # all flags at once
     stream_refused: Callable[[RefusalReason], None] = field(default=lambda _reason: None)
     stream_tokens: StreamTokens | None = None  # None without OFREP streams
+    public_url: PublicUrl = field(default=PublicUrl())
     other_attributes: OtherAttributes = "convert"  # of OFREP contexts
     state: WebState = field(factory=WebState)
     encodings: ConfigEncodings = field(factory=ConfigEncodings)

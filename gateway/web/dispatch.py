@@ -15,6 +15,7 @@ from gateway.web.auth import parse_networks
 from gateway.web.compress import gzipped, wants_gzip
 from gateway.web.context import Context, StreamLimits
 from gateway.web.policy import Policy, api_policy, public_policy, stream_policy, webhook_policy
+from gateway.web.public_url import PublicUrl
 from gateway.web.routes import ROUTES, Group, Route
 from gateway.web.stream_token import StreamTokens
 from gateway.web.values import Reply, StreamReply
@@ -91,6 +92,7 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
         on_evaluated=None if collector is None else collector.record,
         on_all_evaluated=None if collector is None or not exporter.bulk else collector.record_all,
         stream_tokens=tokens,
+        public_url=PublicUrl.from_settings(http.public_url, http.max_stream_url, parse_networks(http.trusted_proxies)),
         other_attributes=http.ofrep.other_attributes,
     )
     policies = _policies(http, webhook)

@@ -29,7 +29,6 @@ PATH = "/ofrep/v1/streams/"
 KEY_DOMAIN = b"flaggateway/ofrep-stream/key/1"
 TOKEN_DOMAIN = b"flaggateway/ofrep-stream/token/1\0"
 MAC_BYTES = 16  # 128 bits, too many to guess
-PATH_LIMIT = 64 * 1024  # bytes of a path that is offered; a client with a larger context polls
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
@@ -65,12 +64,11 @@ class StreamTokens:
         lines = sorted((name.lower(), value) for name, value in auth_headers.items())
         return cls(_joined(part.encode() for line in lines for part in line))
 
-    def stream_path(self, sdk: Sdk, user: User | None) -> bytes | None:
-        """Return the path of the stream for ``user``, an effective context; None when it would be too long."""
+    def stream_path(self, sdk: Sdk, user: User | None) -> bytes:
+        """Return the path of the stream for ``user``, an effective context."""
         payload = context_bytes(user)
         key = self._key(sdk)
-        path = b"%b%b.%b" % (key.path, _base64(payload), _base64(key.mac(payload)))
-        return path if len(path) <= PATH_LIMIT else None
+        return b"%b%b.%b" % (key.path, _base64(payload), _base64(key.mac(payload)))
 
     def user(self, sdk: Sdk, token: str) -> User | None:
         """Return the effective context in ``token``.

@@ -15,6 +15,7 @@ from browser import Origin, open_browser
 from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
 from gateway_process import GatewayProcess
+from nginx import nginx_before
 from outside_tools import missing
 from shop import shop
 
@@ -52,11 +53,11 @@ def look(browser: Chrome, name: str) -> Any:
     return browser.execute_script(f"return window.{name}")
 
 
-def begin(browser: Chrome, page: Origin, gateway: GatewayProcess, headers: Any, context: Any) -> None:
+def begin(browser: Chrome, page: Origin, url: str, headers: Any, context: Any) -> None:
     """Open the page, and wait until its provider has its values and its stream."""
     browser.get(page.url)
     browser.execute_script(
-        "window.begin(...arguments).catch(e => { window.failed = String(e); })", gateway.url, headers, context
+        "window.begin(...arguments).catch(e => { window.failed = String(e); })", url, headers, context
     )
     eventually(lambda: look(browser, "opens"), lambda: f"({look(browser, 'failed')}, {look(browser, 'fetches')})")
 
@@ -72,7 +73,7 @@ def test_the_provider_learns_of_a_change_without_polling(
     """The provider sends one request at the start, and one for the change that affects its user."""
     sdk = {"key": SDK_KEY, "base_url": upstream.url, "poll_interval": 1}
     gateway = gateway_process({"sdks": {"shop": sdk}, "http": {"ofrep": {"auth_headers": auth}}})
-    begin(chromium, page, gateway, BY_ID + [list(line) for line in auth.items()], GERMAN)
+    begin(chromium, page, gateway.url, BY_ID + [list(line) for line in auth.items()], GERMAN)
     eventually(lambda: look(chromium, "seen") == ["before"], lambda: str(look(chromium, "seen")))
     upstream.set(shop("after"))
     eventually(lambda: look(chromium, "seen")[-1] == "after", lambda: str(look(chromium, "fetches")))
@@ -88,7 +89,7 @@ def test_a_change_for_other_users_causes_no_request(
     chromium: Chrome, page: Origin, upstream: CdnStandIn, gateway: GatewayProcess
 ) -> None:
     """After a change for Germany a French user's provider sends no request until a flag of that user changes."""
-    begin(chromium, page, gateway, BY_ID, FRENCH)
+    begin(chromium, page, gateway.url, BY_ID, FRENCH)
     eventually(lambda: look(chromium, "seen"), lambda: look(chromium, "failed"))
     upstream.set(shop("after"))
     eventually(lambda: serves_banner(gateway, "after"), lambda: "the gateway did not take the config")
@@ -97,6 +98,30 @@ def test_a_change_for_other_users_causes_no_request(
     # One event for the new flag, which affects all users; at most one more, to be safe, shortly after the start.
     assert ["elsewhere", "elsewhere"] == look(chromium, "seen")
     assert [200, 200] == [status for _, status in look(chromium, "fetches") if status != 304]
+
+
+@pytest.mark.parametrize("by", ["X-Forwarded-Prefix", "http.public_url"])
+def test_the_provider_reaches_the_stream_behind_a_path_prefix(
+    chromium: Chrome,
+    page: Origin,
+    upstream: CdnStandIn,
+    gateway_process: Callable[..., GatewayProcess],
+    tmp_path: Path,
+    by: str,
+) -> None:
+    """Behind nginx with ``location /flags/`` the provider learns of a change, and does not poll."""
+    sdk = {"key": SDK_KEY, "base_url": upstream.url, "poll_interval": 1}
+    gateway = gateway_process({"sdks": {"shop": sdk}, "http": {"trusted_proxies": ["127.0.0.1"]}})
+    header = "proxy_set_header X-Forwarded-Prefix /flags;" if by == "X-Forwarded-Prefix" else ""
+    with nginx_before(gateway.port, tmp_path, "/flags", header) as url:
+        if not header:
+            gateway.reload(gateway.settings | {"http": {"public_url": url}})
+            eventually(lambda: b'"origin"' in gateway.post("/ofrep/v1/evaluate/flags", b"{}", headers=dict(BY_ID))[1])
+        begin(chromium, page, url, BY_ID, GERMAN)
+        upstream.set(shop("after"))
+        eventually(lambda: look(chromium, "seen")[-1:] == ["after"], lambda: str(look(chromium, "fetches")))
+        assert [f"{url}/ofrep/v1/streams/shop"] == [each.rpartition("/")[0] for each in look(chromium, "streams")]
+        assert len(look(chromium, "fetches")) <= 3
 
 
 def serves_banner(gateway: GatewayProcess, banner: str) -> bool:

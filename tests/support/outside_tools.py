@@ -22,7 +22,10 @@ def missing(reason: str) -> NoReturn:
 
 def find_tool(name: str) -> str:
     """Return the path of a program; without it the test is skipped loudly, or fails where ``CI`` is set."""
-    return shutil.which(name) or missing(f"{name} is not installed; `make test` installs it as root or with sudo")
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian has servers, which users do not search
+    return shutil.which(name, path=path) or missing(
+        f"{name} is not installed; `make test` installs it as root or with sudo"
+    )
 
 
 def run(*command: str | Path, cwd: str | Path = "/") -> str:

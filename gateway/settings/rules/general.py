@@ -30,6 +30,8 @@ _HOST: Final = re.compile(r"[^\s\x00-\x20\x7f<>\"\\^`{|}]{1,253}")
 _USER_NAME: Final = re.compile(r"[^:\x00-\x1f\x7f-\x9f\ud800-\udfff]*")  # RFC 7617, 2
 _CERTIFICATES: Final = "certificates: [{cert: <file>, key: <file>}]"
 _PLAIN_ID: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]+")  # unreserved in RFC 3986; . and .. are removed
+# Clients get it as it is: nothing in it may be secret or end a JSON text.
+_PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?")
 _NETWORK: Final = "networks such as 192.0.2.0/24 or 2001:db8::/32"
 
 
@@ -80,6 +82,10 @@ def _http(settings: Settings) -> Iterator[Finding]:
     http = settings.http
     yield from _address(("http", "bind"), http.bind)
     yield from check_networks(("http", "trusted_proxies"), http.trusted_proxies)
+    if http.public_url and not _PUBLIC_URL.fullmatch(http.public_url):
+        text = "http: not a URL under which clients can reach the gateway"
+        allowed = "http://… or https://…, without user, password, query, fragment and characters that URLs escape"
+        yield Finding(("http", "public_url"), text, allowed=allowed)
     yield from _webhook(http.webhook)
 
 

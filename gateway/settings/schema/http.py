@@ -171,7 +171,7 @@ class Http(Section, frozen=True):
     trusted_proxies: Annotated[
         list[str],
         option(
-            "Networks of reverse proxies whose `X-Forwarded-For` header is trusted.",
+            "Networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Prefix` headers are trusted.",
             not_in_configcat_proxy=True,
             example="[10.0.0.0/8]",
         ),
@@ -186,6 +186,25 @@ class Http(Section, frozen=True):
             not_in_configcat_proxy=True,
         ),
     ] = 0
+    public_url: Annotated[
+        str,
+        option(
+            "URL under which clients reach this server, with the path prefix of a reverse proxy, if any; "
+            "the addresses of event streams in answers begin with it. If empty, they are paths that begin with the "
+            "`X-Forwarded-Prefix` header of a trusted proxy.",
+            not_in_configcat_proxy=True,
+            example="https://example.com/flags",
+        ),
+    ] = ""
+    max_stream_url: Annotated[
+        int,
+        option(
+            "Maximum length in bytes of the address of an event stream that an answer contains.",
+            ge=256,
+            le=65536,
+            not_in_configcat_proxy=True,
+        ),
+    ] = 4096
     log: Annotated[Log, option("Log of the HTTP server.")] = Log()
     status: Annotated[Enabled, option("The status page on the main port as well.")] = Enabled()
     webhook: Annotated[Webhook, option("The route that an upstream calls when a config has changed.")] = Webhook()

@@ -42,7 +42,7 @@ EVALUATION_FAILED = json(b'{"errorDetails":"the request failed; please check the
 NOT_VALID = json(b'{"errorDetails":"this stream is not valid, or not any more; please evaluate again"}', 403)
 NO_SDK = "either the 'X-ConfigCat-SdkId' or 'X-ConfigCat-SdkKey' header must be set"
 
-EVENT_STREAMS = b'],"eventStreams":[{"type":"sse","endpoint":{"requestUri":"%b"},"inactivityDelaySec":%d}]}'
+EVENT_STREAMS = b'],"eventStreams":[{"type":"sse","endpoint":{%b"requestUri":"%b"},"inactivityDelaySec":%d}]}'
 INACTIVITY_SECONDS = 120  # how long a hidden page keeps its stream; the protocol's own default
 ETAG_BYTES = 8  # 16 hexadecimal digits, as many as in ConfigCat Proxy's validator
 
@@ -103,7 +103,8 @@ def stream(context: Context, call: Call) -> EventualReply:
 def bulk_etag(snapshot: Snapshot, user: User | None, stream_path: bytes | None = None) -> bytes:
     """Return the validator of a bulk reply: equal on every node for an equal config and an equal effective context.
 
-    ``stream_path`` is the stream that the reply offers; it is derived from the context and stands for it.
+    ``stream_path`` is the stream that the reply offers, with its origin if that is known; it is derived from the
+    context and stands for it.
     """
     state = blake2b(snapshot.tag.encode(), digest_size=ETAG_BYTES)
     state.update(b"\0" + (context_bytes(user) if stream_path is None else stream_path))
@@ -127,15 +128,27 @@ def _bulk_reply(
     context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: dict[str, Attribute] | None
 ) -> Reply:
     user = effective_user(request, sdk.defaults)
-    stream_path = None if context.stream_tokens is None else context.stream_tokens.stream_path(sdk, user)
-    etag = bulk_etag(snapshot, user, stream_path)
+    stream_path = _stream_path(context, call, sdk, user)
+    origin = context.public_url.origin
+    etag = bulk_etag(snapshot, user, None if stream_path is None else origin + stream_path)
     if client_has(call, etag):
         return Reply(304, ((b"Etag", etag),))
     evaluation = snapshot.evaluate_all(user)
     if context.on_all_evaluated is not None:
         context.on_all_evaluated(evaluation.results(), user)
-    end = b"]}" if stream_path is None else EVENT_STREAMS % (stream_path, INACTIVITY_SECONDS)
+    end = b"]}"
+    if stream_path is not None:
+        end = EVENT_STREAMS % (b'"origin":"%b",' % origin if origin else b"", stream_path, INACTIVITY_SECONDS)
     return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[%b%b' % (evaluation.ofrep(), end))
+
+
+def _stream_path(context: Context, call: Call, sdk: Sdk, user: User | None) -> bytes | None:
+    """Return the path of the stream to offer, as the client has to request it; None if there is none, or too long."""
+    if context.stream_tokens is None:
+        return None
+    public_url = context.public_url
+    path = public_url.prefix_of(call) + context.stream_tokens.stream_path(sdk, user)
+    return path if public_url.fits(path) else None
 
 
 def _read_user(context: Context, body: bytes) -> dict[str, Attribute] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.flags import User, load
-from gateway.web.stream_token import PATH_LIMIT, StreamTokens
+from gateway.web.stream_token import StreamTokens
 from web_memory import SDK_KEY, Answer, Connection, FakeSdk, MemorySite, parse_answer
 
 BULK = "/ofrep/v1/evaluate/flags"
@@ -123,7 +123,7 @@ def test_a_token_ends_with_key_headers_or_defaults() -> None:
     user = User({"Identifier": "1"})
     sdk = FakeSdk("sdk1", SDK_KEY, None)
 
-    def made(headers: dict[str, str], sdk: FakeSdk) -> bytes | None:
+    def made(headers: dict[str, str], sdk: FakeSdk) -> bytes:
         return StreamTokens.for_headers(headers).stream_path(sdk, user)
 
     first = made({}, sdk)
@@ -143,7 +143,7 @@ def test_the_cached_key_follows_the_sdk() -> None:
     """The cached key of an SDK is replaced when its SDK key or its defaults change."""
     tokens = StreamTokens.for_headers({})
     sdk = FakeSdk("sdk1", SDK_KEY, None)
-    token = (tokens.stream_path(sdk, None) or b"").decode().rpartition("/")[2]
+    token = tokens.stream_path(sdk, None).decode().rpartition("/")[2]
     assert tokens.user(sdk, token) is None
     for change in ({"defaults": {"a": "1"}}, {"key": "other"}):
         for name, value in change.items():
@@ -174,9 +174,9 @@ def test_no_streams_where_either_section_is_off(section: str) -> None:
 
 def test_a_context_too_large_for_a_path_has_no_stream(site: MemorySite) -> None:
     """A path that is too long is not offered; the validator still covers the context."""
-    large = {"x": "x" * PATH_LIMIT}
+    large = {"x": "x" * 4096}
     assert ["flags"] == list(bulk(site, large).json)
-    assert bulk(site, large)["etag"] != bulk(site, {"x": "y" * PATH_LIMIT})["etag"]
+    assert bulk(site, large)["etag"] != bulk(site, {"x": "y" * 4096})["etag"]
 
 
 def test_ofrep_streams_count_towards_the_limits() -> None:
@@ -232,3 +232,59 @@ def test_the_validator_depends_on_the_endpoint() -> None:
     open_site = MemorySite(config("DE"))
     closed_site = MemorySite(config("DE"), {"http": {"ofrep": {"auth_headers": {"X-Key": "1"}}}})
     assert bulk(open_site)["etag"] != bulk(closed_site, GERMAN, **{"X-Key": "1"})["etag"]
+
+
+def prefixed(prefix: str, http: dict[str, Any], peer: str = "10.1.2.3") -> dict[str, str]:
+    """Return the endpoint of a bulk answer to a request with this ``X-Forwarded-Prefix``."""
+    site = MemorySite(config("DE"), {"http": http})
+    headers = {**BY_ID, "X-Forwarded-Prefix": prefix}
+    endpoint: dict[str, str] = site.request("POST", BULK, headers, "{}", peer=peer).json["eventStreams"][0]["endpoint"]
+    return endpoint
+
+
+TRUSTED = {"trusted_proxies": ["10.0.0.0/8"]}
+
+
+@pytest.mark.parametrize("prefix", ["/flags", "/flags/", "/a/b%20c"])
+def test_the_prefix_of_a_trusted_proxy_precedes_the_path(prefix: str) -> None:
+    """``requestUri`` is the path by which the client reaches the stream through its proxy."""
+    assert prefixed(prefix, TRUSTED)["requestUri"].startswith(prefix.rstrip("/") + "/ofrep/v1/streams/sdk1/")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "/", "flags", "//evil.test", "/a/../b", '/a"', "/a?b", "/a#b", "/a b", "/" + "x" * 255]
+)
+def test_a_prefix_that_is_no_path_is_ignored(prefix: str) -> None:
+    """Nothing that leads to another origin, or out of the JSON text, gets into an answer."""
+    assert prefixed(prefix, TRUSTED)["requestUri"].startswith("/ofrep/v1/streams/sdk1/")
+
+
+def test_a_prefix_counts_only_from_a_trusted_proxy() -> None:
+    """Any client can send the header, so it is ignored from other addresses."""
+    assert prefixed("/flags", TRUSTED, peer="192.0.2.7")["requestUri"].startswith("/ofrep/")
+    assert prefixed("/flags", {})["requestUri"].startswith("/ofrep/")
+
+
+@pytest.mark.parametrize("url", ["https://f.example:8443/flags", "https://f.example:8443/flags/"])
+def test_the_public_url_sets_origin_and_prefix(url: str) -> None:
+    """It wins over the header of a proxy, and changes the validator."""
+    endpoint = prefixed("/other", TRUSTED | {"public_url": url})
+    assert "https://f.example:8443" == endpoint["origin"]
+    assert endpoint["requestUri"].startswith("/flags/ofrep/v1/streams/sdk1/")
+    etags = [
+        bulk(MemorySite(config("DE"), {"http": {"public_url": each}}))["etag"]
+        for each in ("", url, "https://g.example")
+    ]
+    assert 3 == len(set(etags))
+
+
+def test_an_address_of_the_greatest_length_is_offered() -> None:
+    """Origin and prefix count; one byte more, and the answer offers no stream."""
+    http = {"public_url": "https://f.example/flags", "max_stream_url": 1024}
+    site = MemorySite(config("DE"), {"http": http})
+    lengths = []
+    for size in range(600, 800):
+        for stream in bulk(site, {"x": "x" * size}).json.get("eventStreams", ()):
+            lengths.append(len(stream["endpoint"]["origin"] + stream["endpoint"]["requestUri"]))
+    assert 1020 < max(lengths) <= 1024
+    assert len(lengths) < 200
