@@ -146,6 +146,34 @@ def test_many_bytes_are_written_in_several_transactions() -> None:
     assert all(done.called for done in written)
 
 
+def test_wrong_credentials_are_a_problem_at_once() -> None:
+    """Nothing but a change by an operator ends it, so there is no reason to wait; it is resolved by a success."""
+    scene = Scene(**HOOK, flush_interval=60_000)
+    scene.status = 401
+    scene.pipeline.write(parcel())
+    scene.clock.pump([60.0] * 3)
+    since = "1970-01-01T00:01:00.000Z"
+    assert [f"the exporter's receiver refuses every batch since {since}: answered 401"] == scene.pipeline.problems()
+    scene.status = 200
+    scene.clock.advance(60)
+    assert [] == scene.pipeline.problems()
+
+
+def test_refused_events_are_a_problem() -> None:
+    """While all others arrive."""
+    scene = Scene(**HOOK, flush_interval=60_000)
+    scene.status = 422
+    scene.pipeline.write(parcel())
+    scene.clock.pump([60.0] * 2)
+    since = "1970-01-01T00:01:00.000Z"
+    expected = [f"evaluations that the exporter's receiver refuses are set aside since {since}"]
+    assert expected == scene.pipeline.problems()
+    scene.status = 200
+    scene.pipeline.write(parcel())
+    scene.clock.advance(120)
+    assert expected == scene.pipeline.problems()
+
+
 def test_a_receiver_that_fails_for_ten_minutes_is_a_problem() -> None:
     """The problem is resolved when it accepts a batch."""
     scene = Scene(**HOOK, flush_interval=60_000)
