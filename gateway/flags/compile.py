@@ -30,6 +30,7 @@ from gateway.flags.encoding import encode_number, encode_value
 from gateway.flags.flag import Flag, Resolve
 from gateway.flags.forms import Form, PercentageForm, form_of
 from gateway.flags.percentage import PickOption, by_bucket, option_picker, result_for
+from gateway.flags.prerequisites import DEPTH_LIMIT, EVALUATIONS_UNKEPT, TOO_DEEP, Decisions
 from gateway.flags.result import Result, ResultTable
 from gateway.flags.segment import Segment
 
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.flags.user import User
-
-DEPTH_LIMIT = 50  # levels of prerequisites; each takes some stack, and real configs have two or three
-WEIGHT_LIMIT = 1000  # evaluations per flag; shared prerequisites multiply with every level
-TOO_DEEP = "prerequisite flags are nested too deeply"
 
 
 @attrs.frozen
@@ -50,6 +47,7 @@ class CompileContext:
     salt: str | Fault
     segments: Sequence[Segment]
     flags: Mapping[str, Flag]
+    decisions: Decisions = attrs.field(factory=Decisions)
 
 
 def compile_segment(source: bytes, salt: str | Fault) -> Segment:
@@ -86,11 +84,15 @@ def compile_flag(
     asked = [context.flags[name] for name in definition.prerequisites if name in context.flags]
     named = [c.index for c in definition.conditions if isinstance(c, SegmentCondition)]
     segments = [context.segments[index] for index in named if 0 <= index < len(context.segments)]
-    weight, depth = 1 + _weight(definition, context), 1 + max((flag.depth for flag in asked), default=0)
-    fault = TOO_DEEP if circle is None and (weight > WEIGHT_LIMIT or depth > DEPTH_LIMIT) else circle
+    depth = 1 + max((flag.depth for flag in asked), default=0)
+    fault = TOO_DEEP if circle is None and depth > DEPTH_LIMIT else circle
     if fault is not None:
-        weight = depth = 1
+        depth = 1
     form = None if fault is not None else form_of(key, definition, context.salt, context.segments, results)
+    resolve = constant(results.fail(fault)) if fault is not None else resolver(key, definition, context, results, form)
+    evaluations = 1 if fault is not None else 1 + _evaluations(definition, context)
+    if evaluations > EVALUATIONS_UNKEPT:
+        resolve, evaluations = context.decisions.once_per_user(resolve), 1
     return Flag(
         key=key,
         source=source,
@@ -101,12 +103,10 @@ def compile_flag(
         segment_indexes=frozenset(named),
         prerequisites=definition.prerequisites,
         hashed=any(segment.hashed for segment in segments) or any(map(_is_hashed, definition.conditions)),
-        weight=weight,
+        evaluations=evaluations,
         fault=fault,
         depth=depth,
-        resolve=constant(results.fail(fault))
-        if fault is not None
-        else resolver(key, definition, context, results, form),
+        resolve=resolve,
         result_table=results,
         form=form,
     )
@@ -121,7 +121,7 @@ def _unusable(key: str, source: bytes, fault: Fault, results: ResultTable) -> Fl
         segment_indexes=frozenset(),
         prerequisites=(),
         hashed=False,
-        weight=1,
+        evaluations=1,
         fault=fault.reason,
         depth=1,
         resolve=constant(results.fail(fault.reason)),
@@ -129,9 +129,10 @@ def _unusable(key: str, source: bytes, fault: Fault, results: ResultTable) -> Fl
     )
 
 
-def _weight(definition: FlagDefinition, context: CompileContext) -> int:
+def _evaluations(definition: FlagDefinition, context: CompileContext) -> int:
+    """Return how many evaluations the prerequisites need at most."""
     asked = [c.key for c in definition.conditions if isinstance(c, PrerequisiteCondition)]
-    return sum(context.flags[key].weight for key in asked if key in context.flags)
+    return sum(context.flags[key].evaluations for key in asked if key in context.flags)
 
 
 def _attributes(definition: FlagDefinition) -> frozenset[str]:

@@ -56,12 +56,21 @@ def explain(snapshot: Snapshot, key: str, user: User | None) -> Explanation:
 
     :raises KeyError: if the flag does not exist
     """
+    return _explain(snapshot, key, MISSING_USER if user is None else user, {})
+
+
+def _explain(snapshot: Snapshot, key: str, user: User, explained: dict[str, Explanation]) -> Explanation:
+    known = explained.get(key)
+    if known is not None:
+        return attrs.evolve(known, rules=(), percentage=None, repeated=True)
     flag = snapshot.flags[key]
     definition = parse_flag(decode_piece(flag.source))
     if flag.fault is not None or isinstance(definition, Fault):
-        return _failed(key, flag.fault or "", "never served")
-    walk = _Walk(snapshot, key, definition, MISSING_USER if user is None else user)
-    return walk.explanation()
+        made = _failed(key, flag.fault or "", "never served")
+    else:
+        made = _Walk(snapshot, key, definition, user, explained).explanation()
+    explained[key] = made
+    return made
 
 
 def _failed(key: str, error: str, default: str) -> Explanation:
@@ -76,6 +85,7 @@ class _Walk:
     key: str
     definition: FlagDefinition
     user: User
+    explained: dict[str, Explanation]  # by key: shared prerequisites are explained once
     decided_by: str | None = None
     served: ServedValue | None = None
     error: str | None = None
@@ -181,7 +191,7 @@ class _Walk:
         values = [value for value in raw.values() if value is not None] if isinstance(raw, dict) else []
         says = f"Flag {condition.key!r} {words} {values[0]!r}" if values else f"Flag {condition.key!r} {words} nothing"
         asked = condition.key in self.snapshot.flags and reached
-        inner = explain(self.snapshot, condition.key, self.user if self.user.present else None) if asked else None
+        inner = _explain(self.snapshot, condition.key, self.user, self.explained) if asked else None
         return ConditionNote(says, "skipped", comparator=words, prerequisite=inner)
 
     def _percentage(self, options: tuple[PercentageOption, ...] | Fault, where: str) -> PercentageNote | None:

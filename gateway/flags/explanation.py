@@ -112,6 +112,7 @@ class Explanation:
     """The result of one flag for one user, equal to that of ``Snapshot.evaluate``, and its steps.
 
     ``decided_by`` is ``rule 2``, ``rule 2, option 1``, ``option 3``, ``default value`` or ``error``.
+    ``repeated`` marks a prerequisite whose steps are in an earlier place of the same explanation, and only there.
     It contains the user's attributes, so it is for operators, not for clients; hashed values are counted, not shown.
     """
 
@@ -124,6 +125,7 @@ class Explanation:
     default: str  # served if nothing else decides
     rules: tuple[RuleNote, ...] = ()
     percentage: PercentageNote | None = None
+    repeated: bool = False
 
     def text(self) -> str:
         """Return the explanation as text of several lines."""
@@ -131,10 +133,13 @@ class Explanation:
 
     def lines(self) -> Iterator[str]:
         """Yield the explanation as lines."""
+        where = _because("explained above" if self.repeated else None)
         if self.error is None:
-            yield f"{self.key} = {shown(self.value, self.variation_id)}, decided by {self.decided_by}"
+            yield f"{self.key} = {shown(self.value, self.variation_id)}, decided by {self.decided_by}{where}"
         else:
-            yield f"{self.key} has no value: {self.error}"
+            yield f"{self.key} has no value: {self.error}{where}"
+        if self.repeated:
+            return
         for rule in self.rules:
             yield from indented(rule.lines())
         if self.percentage is not None:

@@ -31,7 +31,7 @@ class Flag:
     segment_indexes: frozenset[int]  # positions of the segments that it refers to directly
     prerequisites: tuple[str, ...]  # keys of its direct prerequisites
     hashed: bool  # whether it compares hashes, directly or through a segment
-    weight: int  # evaluations per evaluation, prerequisites included
+    evaluations: int  # that its evaluation needs at most, prerequisites included; 1 if they are kept for each user
     fault: str | None  # why it fails for every user, for example a circle of prerequisites
     depth: int  # levels of prerequisites, this flag included
     resolve: Resolve = attrs.field(repr=False)  # the result for a user; MISSING_USER for a request without one
