@@ -103,6 +103,11 @@ class Http1Connection(HTTPChannel):
         return self._receivedHeaderCount
 
     @property
+    def is_buffer_full(self) -> bool:
+        """Whether the transport holds more than it should: the client does not read."""
+        return bool(self._waitingForTransport)
+
+    @property
     def has_partial_line(self) -> bool:
         """Whether the beginning of a line of a head was received."""
         return bool(self.line_mode and self._buffer)

@@ -176,6 +176,16 @@ class Http(Section, frozen=True):
             example="[10.0.0.0/8]",
         ),
     ] = []
+    keep_alive_timeout: Annotated[
+        float,
+        option(
+            "Seconds a connection may be silent between two requests before it is closed; must exceed the time for"
+            " which a load balancer in front keeps its connections.",
+            ge=1,
+            le=3600,
+            not_in_configcat_proxy=True,
+        ),
+    ] = 75
     shutdown_delay: Annotated[
         float,
         option(

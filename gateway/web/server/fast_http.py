@@ -29,7 +29,7 @@ from gateway.deferreds import Timer
 from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
 from gateway.web.server.fast_stream import FastStream
-from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IDLE_TIMEOUT, IN_USE_SECONDS
+from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IN_USE_SECONDS, UNREAD_TIMEOUT
 from gateway.web.server.http2 import Http2Connection
 from gateway.web.server.request_head import may_be_simple
 from gateway.web.server.response_bytes import LastResponseEncoder, ResponseEncoder
@@ -107,7 +107,7 @@ class FastHttp(Protocol):
         self._needed = 0  # bytes that a request is known to have; with fewer it is not looked at again
         self._client_address = ""
         self.since = 0.0  # when the client last sent a request, or began the part of one that is not complete
-        self.timeout = IDLE_TIMEOUT  # seconds from ``since`` to ``timed_out``
+        self.timeout = 0.0  # seconds from ``since`` to ``timed_out``
 
     def connectionMade(self) -> None:
         """Wait for requests, or for the end of the TLS handshake."""
@@ -115,6 +115,7 @@ class FastHttp(Protocol):
         transport.registerProducer(self, True)
         self._client_address = transport.getPeer().host
         self.since = self.factory.clock.seconds()
+        self.timeout = self.factory.idle_timeout
         self.factory.open.add(self)
         if self.factory.writer.has_handshake:
             self._state = HANDSHAKE
@@ -124,7 +125,7 @@ class FastHttp(Protocol):
         """Wait for requests."""
         self._on(Event.HANDSHAKE_DONE)
         self.since = self.factory.clock.seconds()
-        self.timeout = IDLE_TIMEOUT
+        self.timeout = self.factory.idle_timeout
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002  (Twisted's signature)
         """Forget the connection; an answer that is pending will be dropped."""
@@ -173,12 +174,15 @@ class FastHttp(Protocol):
     def pauseProducing(self) -> None:
         """Answer and read no more requests: the client does not read the answers."""
         self._on(Event.BUFFER_FULL)
+        self.since = self.factory.clock.seconds()
+        self.timeout = UNREAD_TIMEOUT
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Continue with the next request."""
         self._on(Event.BUFFER_DRAINED)
         self.since = self.factory.clock.seconds()
+        self.timeout = self.factory.idle_timeout
         self._resume()
 
     def stopProducing(self) -> None:
@@ -213,7 +217,7 @@ class FastHttp(Protocol):
                 self._hold_part(data[start:], stop - start, BODY_DEADLINE, now)
                 return
             self.since = now
-            self.timeout = IDLE_TIMEOUT
+            self.timeout = factory.idle_timeout
             start, body = stop, data[end:stop]
             if not self._answer(head, body, now):
                 if start < size and self._state is not GONE:
@@ -359,6 +363,7 @@ class FastHttpFactory(ServerFactory):
         self.writer = PlainWriter() if writer is None else writer
         self.open: set[FastHttp] = set()
         self.http2: set[Http2Connection] = set()
+        self.idle_timeout = site.routes.http.keep_alive_timeout
         self._routes: SiteRoutes | None = None
         self._matcher: RouteMatcher | None = None
         self._sweep_timer = Timer(clock)
@@ -369,6 +374,7 @@ class FastHttpFactory(ServerFactory):
         routes = self.site.routes
         if routes is not self._routes or self._matcher is None:
             self._routes = routes
+            self.idle_timeout = routes.http.keep_alive_timeout
             self._matcher = KleinOnlyMatcher(routes.dispatcher) if self.site.draining else routes.matcher
         return self._matcher
 

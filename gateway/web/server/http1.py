@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -33,7 +33,7 @@ BODY_LIMIT = 1024 * 1024  # bytes of one request body; flagd's default is the sa
 LENGTH_DIGITS = 19  # digits of a Content-Length; more are over any limit
 
 HEAD_DEADLINE = 10.0  # seconds from a request's first byte to the end of its head
-IDLE_TIMEOUT = 75.0  # seconds a kept-alive connection may be silent; above the 60 s that common proxies keep theirs
+UNREAD_TIMEOUT = 75.0  # seconds that a client may leave its answers unread
 IN_USE_SECONDS = 1.0  # a stop waits for connections whose client has sent something within this time
 BODY_DEADLINE = 60.0  # seconds from the end of the head to the end of the body: 17 KiB/s at the limit
 # RFC 9112, 9.6: closing with unread bytes resets the connection, and the client may lose the refusal.
@@ -178,6 +178,18 @@ class BoundedHttp1(Http1Connection):
                 lines += (shown, b": ", value, b"\r\n")
         lines.append(b"\r\n")
         self.transport.writeSequence(lines)
+
+    def requestDone(self, request: Any) -> None:
+        """Wait for the next request, for ``http.keep_alive_timeout``; less long while the answer is not read."""
+        super().requestDone(request)
+        if self.is_buffer_full and self.timeOut is not None:
+            self.setTimeout(min(UNREAD_TIMEOUT, self.timeOut))
+
+    def resumeProducing(self) -> None:
+        """Go on: the client has read its answers."""
+        super().resumeProducing()
+        if self.timeOut is not None:
+            self.setTimeout(self.site.timeOut)
 
     def readConnectionLost(self) -> None:
         """Close once the client, which sends nothing more, has the answers; an event stream ends at once.

@@ -9,7 +9,7 @@ read stays in ``Exchange.unsent``.  These bounds hold for each connection:
   count: of each one event is unsent at most, and there are limits on their number.
 * Bodies of requests are not read while ``BODIES_LIMIT`` bytes of them are held.
 * Nothing is read while the transport's buffer is full, so that answers to control frames do not accumulate either.
-* An answer of which nothing was sent for ``IDLE_TIMEOUT`` is reset, an event stream after its stall time.
+* An answer of which nothing was sent for ``UNREAD_TIMEOUT`` is reset, an event stream after its stall time.
 * Heads and bodies have the deadlines and limits of HTTP/1.1; a refusal ends one request, a breach of the protocol all.
 """
 
@@ -41,9 +41,9 @@ from gateway.web.server.http1 import (
     BODY_LIMIT,
     HEAD_DEADLINE,
     HEADER_LIMIT,
-    IDLE_TIMEOUT,
     REFUSALS,
     REQUEST_LINE_LIMIT,
+    UNREAD_TIMEOUT,
 )
 from gateway.web.server.http2_answers import Http2Answers
 from gateway.web.server.http2_exchange import Exchange, ResetAllowance
@@ -165,17 +165,17 @@ class Http2Connection(Protocol):
         if self._ended:
             if now >= self._close_at:
                 self.transport.abortConnection()
-        elif self._blocked_since is not None and now - self._blocked_since >= IDLE_TIMEOUT:
+        elif self._blocked_since is not None and now - self._blocked_since >= UNREAD_TIMEOUT:
             self._abort()
         elif self._partial_since is not None and now - self._partial_since >= self._part_deadline():
             self._go_away(ErrorCodes.ENHANCE_YOUR_CALM)
         elif not self._open:
-            if now - self._active >= IDLE_TIMEOUT:
+            if now - self._active >= self._factory.site.routes.http.keep_alive_timeout:
                 self._go_away(ErrorCodes.NO_ERROR)
         else:
             for exchange in [each for each in self._incomplete.values() if now >= each.deadline]:
                 self._refuse(exchange, 408)
-            for exchange in [each for each in self._waiting.values() if now - each.moved >= IDLE_TIMEOUT]:
+            for exchange in [each for each in self._waiting.values() if now - each.moved >= UNREAD_TIMEOUT]:
                 if exchange.outlet is None:  # event streams have a stall time of their own
                     self._reset(exchange, ErrorCodes.CANCEL)
             self.pump()

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import random
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 from twisted.web.server import Site
 
 from gateway.web.dispatch import build_dispatcher
-from gateway.web.server.http1 import IDLE_TIMEOUT, BoundedHttp1
+from gateway.web.server.http1 import BoundedHttp1
 from gateway.web.server.klein_app import resource
 from gateway.web.server.klein_request import KleinRequest
 from gateway.web.server.request_log import with_request_log
@@ -48,7 +48,8 @@ class GatewaySite(Site):
 
     def __init__(self, context: Context, settings: Settings, metrics: WebMetrics) -> None:
         routes = _routes(context, settings)
-        super().__init__(routes.resource, timeout=IDLE_TIMEOUT, reactor=context.clock, parsePOSTFormSubmission=False)
+        timeout: Any = settings.http.keep_alive_timeout  # Twisted declares whole seconds
+        super().__init__(routes.resource, timeout=timeout, reactor=context.clock, parsePOSTFormSubmission=False)
         self.routes = routes
         self._metrics = metrics
         self._set_logging(settings.http)
@@ -67,6 +68,7 @@ class GatewaySite(Site):
         """Answer the next requests by ``routes``; connections and streams stay.  Does not fail."""
         self.routes = routes
         self.resource = routes.resource
+        self.timeOut = routes.http.keep_alive_timeout  # of connections from now on
         self._set_logging(routes.http)
 
     def _set_logging(self, http: Http) -> None:

@@ -16,11 +16,10 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from gateway.settings import Certificate, Tls
+from gateway.settings import Certificate, Http, Tls
 from gateway.telemetry import Metrics
 from gateway.web.server.fast_http import (
     CLOSE_TIMEOUT,
-    IDLE_TIMEOUT,
     PIPELINE_LIMIT,
     SWEEP_SECONDS,
     TRANSITIONS,
@@ -30,7 +29,14 @@ from gateway.web.server.fast_http import (
     State,
 )
 from gateway.web.server.fast_stream import FastStream
-from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, HEADER_LIMIT, REQUEST_LINE_LIMIT
+from gateway.web.server.http1 import (
+    BODY_DEADLINE,
+    BODY_LIMIT,
+    HEAD_DEADLINE,
+    HEADER_LIMIT,
+    REQUEST_LINE_LIMIT,
+    UNREAD_TIMEOUT,
+)
 from gateway.web.server.tls import Certificates, TlsError
 from gateway.web.server.write_batch import TlsWriter
 from server_paths import Client, ServerPaths, without_dates
@@ -47,6 +53,7 @@ CONFIG = {
         },
     }
 }
+IDLE_TIMEOUT = Http().keep_alive_timeout
 EVALUATE = request_bytes("POST", "/api/sdk1/eval", body='{"key":"who","user":{"Identifier":"a"}}')
 KEYS = request_bytes("GET", "/api/sdk1/keys")
 REFRESH = request_bytes("POST", "/api/sdk1/refresh")
@@ -304,6 +311,28 @@ def test_an_idle_connection_is_closed_without_an_answer(timed: Timed) -> None:
     assert [] == timed.clock.getDelayedCalls()
 
 
+@pytest.mark.parametrize("first", [KEYS, HEAD], ids=["fast path", "Klein path"])
+@pytest.mark.parametrize("seconds", [5, 620])
+def test_the_idle_timeout_is_an_option(first: bytes, seconds: int) -> None:
+    """Load balancers keep connections for up to ten minutes; a reload applies to the requests after it."""
+    memory = MemorySite(CONFIG, {"http": {"keep_alive_timeout": seconds}})
+    timed = Timed(memory)
+    for _ in range(2):
+        timed.client.send(first)
+        assert [200] == statuses(timed.client.everything()), first
+        timed.wait(seconds - 2)
+        assert not timed.client.closed
+    timed.wait(4)
+    assert timed.client.closed
+    memory.site.use(memory.site.prepare(settings_of({"http": {"keep_alive_timeout": 9}})))
+    timed.client = Client(timed.factory)
+    timed.client.send(first)
+    timed.wait(7)
+    assert not timed.client.closed
+    timed.wait(4)
+    assert timed.client.closed
+
+
 def test_unread_answers_do_not_accumulate() -> None:
     """A client that only sends is soon neither read nor answered; when it reads, it gets every answer."""
     config = {"f": {"on": {"t": 1, "v": {"s": "x" * 4_000}, "i": "v1"}}}
@@ -322,10 +351,11 @@ def test_unread_answers_do_not_accumulate() -> None:
 
 
 def test_client_that_never_reads_is_dropped(paths: ServerPaths) -> None:
-    """Unread answers are kept for the idle time and ``CLOSE_TIMEOUT``, then the connection is dropped."""
-    timed = Timed(paths.fast, window=100)
+    """Unread answers are kept for ``UNREAD_TIMEOUT`` and ``CLOSE_TIMEOUT``, then the connection is dropped."""
+    settings = Http(keep_alive_timeout=3600)
+    timed = Timed(MemorySite(CONFIG, {"http": {"keep_alive_timeout": settings.keep_alive_timeout}}), window=100)
     timed.client.send(FILE * 2000)
-    timed.wait(IDLE_TIMEOUT + 2)
+    timed.wait(UNREAD_TIMEOUT + 2)
     assert timed.client.transport.disconnecting
     assert not timed.client.closed
     timed.wait(CLOSE_TIMEOUT + 1)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.settings import Http
 from gateway.web.server.http1 import (
     BODY_DEADLINE,
     BODY_LIMIT,
@@ -17,11 +18,11 @@ from gateway.web.server.http1 import (
     LINGER_BYTES,
     REQUEST_LINE_LIMIT,
 )
-from gateway.web.server.site import IDLE_TIMEOUT
 from web_memory import Connection, MemorySite
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
 KEYS = b"GET /api/sdk1/keys HTTP/1.1\r\nHost: g\r\n\r\n"
+IDLE_TIMEOUT = Http().keep_alive_timeout
 SHARED = MemorySite(CONFIG)
 
 

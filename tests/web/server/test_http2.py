@@ -21,8 +21,8 @@ from gateway.web.server.http1 import (
     HEAD_DEADLINE,
     HEADER_COUNT_LIMIT,
     HEADER_LIMIT,
-    IDLE_TIMEOUT,
     REQUEST_LINE_LIMIT,
+    UNREAD_TIMEOUT,
 )
 from gateway.web.server.http2 import BODIES_LIMIT, STREAM_LIMIT, UNSENT_LIMIT, Http2Connection
 from gateway.web.server.http2_exchange import RESETS
@@ -352,7 +352,7 @@ def test_answers_that_are_never_read_are_given_up():
     client = Client(LARGE, window=10)
     streams = [client.post("/api/sdk1/eval-all") for _ in range(STREAM_LIMIT)]
     for _ in range(20):  # those that were held are answered as the first ones are given up
-        client.wait(int(IDLE_TIMEOUT) + 1)
+        client.wait(int(UNREAD_TIMEOUT) + 1)
     assert dict.fromkeys(streams, ErrorCodes.CANCEL) == client.resets()
     assert 0 == client.protocol._unsent == client.protocol._bodies == client.memory.site.answering
     close(client)
@@ -386,7 +386,7 @@ def test_a_slow_body_in_a_large_frame_has_the_deadline_of_bodies(client):
 def test_an_idle_connection_is_closed(client):
     """It is told so; one that then does not close is dropped."""
     assert client.works()
-    client.wait(int(IDLE_TIMEOUT) - 1)
+    client.wait(int(UNREAD_TIMEOUT) - 1)
     assert [] == client.left()
     client.wait(2)
     assert [ErrorCodes.NO_ERROR] == client.left()
@@ -396,7 +396,7 @@ def test_an_idle_connection_is_closed(client):
 def test_a_connection_with_an_open_stream_is_not_idle(client):
     """Its client has nothing to send."""
     client.begin("GET", "/sse/sdk1/eval-all")
-    client.wait(3 * int(IDLE_TIMEOUT))
+    client.wait(3 * int(UNREAD_TIMEOUT))
     assert [] == client.left()
     assert client.works()
 
@@ -405,7 +405,7 @@ def test_a_client_that_does_not_read_its_socket_is_dropped(client):
     """Nothing more is read of it meanwhile."""
     client.protocol.pauseProducing()
     assert "paused" == client.transport.producerState
-    client.wait(int(IDLE_TIMEOUT) + 1)
+    client.wait(int(UNREAD_TIMEOUT) + 1)
     assert client.transport.disconnecting
 
 
