@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -52,8 +51,8 @@ def test_the_first_failure_and_each_message_given_up_are_warnings(lines: list[tu
 
 def test_the_lines_of_a_message_carry_its_id() -> None:
     """As a field of JSON lines, with numbers as numbers."""
-    stream = io.StringIO()
-    observer = log_observer("json", LogLevels("debug"), stream)
+    written: list[str] = []
+    observer = log_observer("json", LogLevels("debug"), written.append)
     globalLogPublisher.addObserver(observer)
     try:
         scene = Scene(endpoint("ops", retry_for=60))
@@ -63,7 +62,7 @@ def test_the_lines_of_a_message_carry_its_id() -> None:
         scene.deliver(FINE, 2)
     finally:
         globalLogPublisher.removeObserver(observer)
-    lines = [json.loads(line) for line in stream.getvalue().splitlines() if "message ops-" in line]
+    lines = [json.loads(line) for line in written if "message ops-" in line]
     assert {"ops-1", "ops-2"} == {line["message_id"] for line in lines}
     assert all(line["message_id"] in line["message"] for line in lines)
     assert {(int, float)} == {(type(line["number"]), type(line["pause"])) for line in lines if "number" in line}
