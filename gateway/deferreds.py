@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.logger import Logger
@@ -100,3 +101,55 @@ class Timer:
         pending, self._call = self._call, None
         if pending is not None and pending.active():
             pending.cancel()
+
+
+class Repeating:
+    """Calls a function again and again until ``stop``; a failure is logged, and the next call is made all the same.
+
+    Twisted's ``LoopingCall`` ends with the first failure, so that one bad moment would stop a task for good.
+    """
+
+    def __init__(self, clock: IReactorTime, call: Callable[[], object], log: Logger, what: str) -> None:
+        """Keep the ``call``, which may return a Deferred, and ``what`` it is for the log: "the flush failed"."""
+        self._clock = clock
+        self._call = call
+        self._log = log
+        self._what = what
+        self._seconds = 0.0
+        self._timer = Timer(clock)
+        self.running = False
+
+    def start(self, seconds: float) -> None:
+        """Call every ``seconds``, the first time after them; a call whose Deferred takes longer delays the next one."""
+        self._seconds = seconds
+        self.running = True
+        self._timer.start(seconds, self._run)
+
+    def stop(self) -> None:
+        """Make no further call; one that is in progress goes on."""
+        self.running = False
+        self._timer.cancel()
+
+    def _run(self) -> None:
+        began = self._clock.seconds()
+
+        def ended(_: object) -> None:
+            if self.running:
+                self._timer.start(max(0.0, began + self._seconds - self._clock.seconds()), self._run)
+
+        supervise(maybeDeferred(self._call), self._log, self._what).addCallback(ended)
+
+
+def call_each(calls: Iterable[Callable[[], object]], log: Logger, what: str) -> None:
+    """Make every call; a failure is logged with its type and place, and the other calls are made all the same.
+
+    The exception's text is left out: it may quote what a client sent.
+    """
+    for call in calls:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  (whatever it is, it must not concern the others)
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{frame.name}:{frame.lineno}"
+            text = "{what} failed, the others go on: {kind} in {place}"
+            log.error(text, what=what, kind=type(error).__name__, place=place)  # noqa: TRY400  (see above)

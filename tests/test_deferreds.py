@@ -5,7 +5,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from gateway.deferreds import Timer, fire_within, settle_all, supervise
+from gateway.deferreds import Repeating, Timer, call_each, fire_within, settle_all, supervise
 
 
 @pytest.fixture
@@ -178,3 +178,54 @@ def test_cancelling_is_safe_at_any_time(clock):
     clock.advance(1.0)
     timer.cancel()
     assert ["once"] == calls
+
+
+def test_repeating_goes_on_after_a_failure(clock, log, events):
+    """One bad moment costs one call."""
+    calls = []
+
+    def call():
+        calls.append(clock.seconds())
+        if len(calls) == 1:
+            raise ValueError("boom")
+
+    repeating = Repeating(clock, call, log, "the flush failed")
+    repeating.start(5)
+    clock.pump([1] * 16)
+    assert [5, 10, 15] == calls
+    assert ["the flush failed"] == [event["log_format"] for event in events]
+    repeating.stop()
+    clock.pump([1] * 10)
+    assert 3 == len(calls)
+    assert not repeating.running
+
+
+def test_repeating_waits_for_a_deferred(clock, log, events):
+    """No call begins while the one before is in progress; a failure of its Deferred is logged."""
+    works = []
+    repeating = Repeating(clock, lambda: works.append(Deferred()) or works[-1], log, "the flush failed")
+    repeating.start(5)
+    clock.pump([1] * 12)
+    assert 1 == len(works)
+    works[0].errback(KeyError("x"))
+    clock.advance(0)
+    assert 2 == len(works)
+    assert 1 == len(events)
+    repeating.stop()
+    works[1].callback(None)
+    assert [] == clock.getDelayedCalls()
+
+
+def test_call_each_goes_on_after_a_failure(log, events):
+    """The line has the type and the place of the failure, and not its text, which may quote a client."""
+    calls = []
+
+    def fail_once():
+        raise ValueError("secret")
+
+    call_each([lambda: calls.append(1), fail_once, lambda: calls.append(2)], log, "the end of a stream")
+    assert [1, 2] == calls
+    (event,) = events
+    assert ("the end of a stream", "ValueError") == (event["what"], event["kind"])
+    assert event["place"].startswith("fail_once:")
+    assert "secret" not in str(event)

@@ -11,11 +11,10 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.task import LoopingCall
 from twisted.logger import LogLevel
 
 from gateway import __version__
-from gateway.deferreds import Timer, settle_all, supervise
+from gateway.deferreds import Repeating, Timer, settle_all, supervise
 from gateway.export.batch_limit import REFUSALS, BatchLimit
 from gateway.export.event import batch_head
 from gateway.export.parcel import DropReason
@@ -76,7 +75,7 @@ class BatchSender:
     _set_aside_in_a_row: int = 0  # events, since the last batch that the receiver accepted
     _refused: Trouble | None = None
     _refused_at: float = 0.0  # Unix seconds: when the last event was set aside
-    _flushes: LoopingCall | None = None
+    _flushes: Repeating | None = None
     _unsent: int = 0  # events written since the last flush began
     _flushing: Deferred[None] | None = None
     _sending: Deferred[Attempt] | None = None
@@ -93,9 +92,8 @@ class BatchSender:
 
     def start(self) -> None:
         """See ``Sink``; what an earlier run left on disk is sent at the first flush."""
-        self._flushes = LoopingCall(self.flush)
-        self._flushes.clock = self.clock
-        self._flushes.start(self.settings.flush_interval / 1000, now=False)
+        self._flushes = Repeating(self.clock, self.flush, _log, "the flush of evaluations failed")
+        self._flushes.start(self.settings.flush_interval / 1000)
         # The receiver, or its address, may have been changed, so events that it refused are sent once more.
         self.spool.release().addCallbacks(self._add_size, lambda _: None)
 
@@ -111,7 +109,7 @@ class BatchSender:
 
     def stop(self, *, last: bool) -> Deferred[None]:
         """See ``Sink``: waits for a running flush; the last flush includes the current minute's counts."""
-        if self._flushes is not None and self._flushes.running:
+        if self._flushes is not None:
             self._flushes.stop()
         timer = Timer(self.clock)
         timer.start(LAST_SECONDS, self._cancel)

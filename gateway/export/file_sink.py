@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from gateway.deferreds import Repeating
 from gateway.export.event import encode_count
 from gateway.export.parcel import merge_counts
 from gateway.logger import component_logger
@@ -65,7 +65,7 @@ class FileSink:
     trouble: None = None  # the pipeline handles failed writes
     refused: None = None
     _minutes: dict[tuple[int, bytes], int] = field(factory=dict)
-    _checks: LoopingCall | None = None
+    _checks: Repeating | None = None
     _turn: DeferredLock = field(factory=DeferredLock)
     _threads: ThreadPool = field(factory=lambda: ThreadPool(1, 1, name="evaluations"))
     _lock: LockFile = field(init=False)
@@ -79,9 +79,8 @@ class FileSink:
         with suppress(LockTaken, OSError):  # the first write reports it
             self._lock.acquire()
         self._threads.start()
-        self._checks = LoopingCall(self._check_minutes)
-        self._checks.clock = self.reactor
-        self._checks.start(CHECK_SECONDS, now=False)
+        self._checks = Repeating(self.reactor, self._check_minutes, _log, "the check for a complete minute failed")
+        self._checks.start(CHECK_SECONDS)
 
     def write(self, parcels: Sequence[Parcel]) -> Deferred[int]:
         """See ``Sink``; counts stay in memory until their minute is over, and a crash loses them."""
@@ -90,7 +89,7 @@ class FileSink:
     def stop(self, *, last: bool) -> Deferred[None]:
         """See ``Sink``; writes the counts of the current minute, too."""
         del last
-        if self._checks is not None and self._checks.running:
+        if self._checks is not None:
             self._checks.stop()
         ended = self._write_in_turn((), None)
         return ended.addErrback(_log_lost_counts).addCallback(lambda _: self._close())

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 
-from gateway.deferreds import supervise
+from gateway.deferreds import Repeating, supervise
 from gateway.export.parcel import Parcel
 from gateway.logger import component_logger
 
@@ -36,17 +35,15 @@ class Forwarder:
         self._collector = collector
         self._write = write
         self._unwritten = 0  # bytes passed on and not yet on disk
-        self._ticks = LoopingCall(self._forward)
-        self._ticks.clock = clock
+        self._ticks = Repeating(clock, self._forward, _log, "the forwarding of evaluations failed")
 
     def start(self) -> None:
         """Start forwarding."""
-        self._ticks.start(TICK_SECONDS, now=False)
+        self._ticks.start(TICK_SECONDS)
 
     def stop(self) -> None:
         """Stop forwarding; parcels already passed on are not affected."""
-        if self._ticks.running:
-            self._ticks.stop()
+        self._ticks.stop()
 
     def flush(self) -> None:
         """Forward everything at once, regardless of the window, since no evaluation follows; does not wait for it."""

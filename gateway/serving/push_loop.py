@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from gateway.deferreds import Timer
+from gateway.deferreds import Timer, call_each
 from gateway.logger import component_logger
 from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, HubMetrics, Subscriber
 from gateway.web import WebMetrics
@@ -92,8 +92,7 @@ class PushLoop:
         """Remove the hub of an SDK and end its streams."""
         hub = self.hubs.pop(sdk_id)
         self._pushes.pop(sdk_id, None)
-        for subscriber in hub.subscribers():
-            subscriber.outlet.finish()
+        self._finish(hub.subscribers())
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Push what ``snapshot`` changes, from the next reactor turn on.
@@ -129,9 +128,7 @@ class PushLoop:
             self._clock.callLater(number * window / groups, self._finish, subscribers[number::groups])
 
     def _finish(self, group: list[Subscriber]) -> None:
-        for subscriber in group:
-            if subscriber.is_open:
-                subscriber.outlet.finish()
+        call_each([each.outlet.finish for each in group if each.is_open], _log, "the end of a stream")
 
     def _schedule_work(self) -> None:
         if not self._work_timer.active:
@@ -186,7 +183,7 @@ class PushLoop:
         self._schedule_work()
 
     def _new_wheel(self, sse: Sse) -> HeartbeatWheel:
-        return HeartbeatWheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled)
+        return HeartbeatWheel(sse.heart_beat_interval, sse.stall_timeout, self._drop_stalled, self._drop_faulty)
 
     def _turn_wheel(self) -> None:
         self._wheel_timer.start(self._wheel.tick, self._turn_wheel)
@@ -194,8 +191,16 @@ class PushLoop:
 
     def _drop_stalled(self, subscriber: Subscriber) -> None:
         self._metrics.stream_dropped("stalled")
-        subscriber.outlet.abort()
+        self._drop(subscriber)
 
     def _drop_faulty(self, subscriber: Subscriber, error: Exception) -> None:
         _log.error("a stream is dropped, because writing to it failed: {kind}", kind=type(error).__name__)
-        subscriber.outlet.abort()
+        self._drop(subscriber)
+
+    def _drop(self, subscriber: Subscriber) -> None:
+        """Drop the connection; if that fails too, forget the subscriber, or it would fail for ever."""
+        try:
+            subscriber.outlet.abort()
+        except Exception as error:  # noqa: BLE001  (a fault on one connection must not concern the others)
+            _log.error("dropping a stream failed, it is forgotten: {kind}", kind=type(error).__name__)
+            subscriber.close()

@@ -30,12 +30,20 @@ class HeartbeatWheel:
 
     :param interval: seconds between two heartbeats of an idle stream; 0 sends none.
     :param stall_timeout: seconds a subscriber may be paused before ``on_stall`` is called with it; 0: no limit.
+    :param on_error: called if writing to a subscriber raises; the others are served. None: ``turn`` raises.
     """
 
-    def __init__(self, interval: float, stall_timeout: float, on_stall: Callable[[Subscriber], None]) -> None:
+    def __init__(
+        self,
+        interval: float,
+        stall_timeout: float,
+        on_stall: Callable[[Subscriber], None],
+        on_error: Callable[[Subscriber, Exception], None] | None = None,
+    ) -> None:
         self._sends = interval > 0
         self._stall_timeout = stall_timeout
         self._on_stall = on_stall
+        self._on_error = on_error
         interval = max(interval, MIN_INTERVAL_SECONDS) if self._sends else MAX_LAP_SECONDS
         self._laps = math.ceil(interval / MAX_LAP_SECONDS)
         self._lap = 0
@@ -76,7 +84,12 @@ class HeartbeatWheel:
             elif subscriber.active:
                 subscriber.active = False
             elif self._sends:
-                subscriber.outlet.write(HEARTBEAT)
+                try:
+                    subscriber.outlet.write(HEARTBEAT)
+                except Exception as error:
+                    if self._on_error is None:
+                        raise
+                    self._on_error(subscriber, error)
 
     def subscribers(self) -> list[Subscriber]:
         """Return all streams, in the order of their slots."""

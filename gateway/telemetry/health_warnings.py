@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.task import LoopingCall
-
+from gateway.deferreds import Repeating
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
@@ -41,17 +40,15 @@ class HealthWarnings:
         self._find = find
         self._find_logged = find_logged
         self._report = report
-        self._loop = LoopingCall(self.check)
-        self._loop.clock = clock
+        self._loop = Repeating(clock, self.check, _log, "the check of the gateway's health failed")
 
     def start(self) -> None:
         """Start the checks."""
-        self._loop.start(CHECK_SECONDS, now=False)
+        self._loop.start(CHECK_SECONDS)
 
     def stop(self) -> None:
         """Stop the checks."""
-        if self._loop.running:
-            self._loop.stop()
+        self._loop.stop()
 
     def check(self) -> None:
         """Check once."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 
-from gateway.deferreds import supervise
+from gateway.deferreds import Repeating
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
@@ -41,22 +41,20 @@ class Maintenance:
     courier: Courier
     composer: Composer
     metrics: WebhookMetrics
-    _loops: list[LoopingCall] = field(factory=list, init=False)
+    _loops: list[Repeating] = field(factory=list, init=False)
 
     def start(self) -> None:
         """Start; each task runs for the first time after its pause."""
         tasks = (REQUEST_SECONDS, self.handle_requests), (PURGE_SECONDS, self.purge), (MEASURE_SECONDS, self.measure)
         for seconds, task in tasks:
-            loop = LoopingCall(_run, task)
-            loop.clock = self.clock
-            loop.start(seconds, now=False)
+            loop = Repeating(self.clock, partial(_run, task), _log, "maintenance of the outbox failed")
+            loop.start(seconds)
             self._loops.append(loop)
 
     def stop(self) -> None:
         """Start no task; one that runs is finished."""
         for loop in self._loops:
-            if loop.running:
-                loop.stop()
+            loop.stop()
 
     async def handle_requests(self) -> None:
         """Send requested tests, and wake the endpoints if there was any request."""
@@ -95,9 +93,9 @@ class Maintenance:
 
 
 def _run(task: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> Deferred[None]:
-    # The LoopingCall waits for the Deferred, so no task runs twice at a time, and ends at the first failure.
+    # ``Repeating`` waits for the Deferred, so that no task runs twice at a time.
     done: Deferred[None] = Deferred.fromCoroutine(task())
-    return supervise(done.addErrback(_busy), _log, "maintenance of the outbox failed")
+    return done.addErrback(_busy)
 
 
 def _busy(failure: Any) -> Any:

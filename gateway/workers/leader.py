@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from twisted.internet.interfaces import IReactorCore
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 
+from gateway.deferreds import Repeating
 from gateway.logger import component_logger
 from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
@@ -81,8 +82,7 @@ class Leader:
         self._streams = ServiceStreams()
         self._call_ids = RecentCallIds()
         self._reserved: socket.socket | None = None
-        self._ticks = LoopingCall(self._tick)
-        self._ticks.clock = reactor
+        self._ticks = Repeating(reactor, self._tick, _log, "the check of the workers failed")
         self._failed = False
         self._unconfirmed = 0  # first configs that not all workers have confirmed
 
@@ -104,7 +104,7 @@ class Leader:
     def start(self) -> None:
         """Start the workers."""
         self._pool.start()
-        self._ticks.start(TICK_SECONDS, now=False)
+        self._ticks.start(TICK_SECONDS)
 
     def add_sdk(self, sdk: Sdk) -> None:
         """Have an SDK served."""
@@ -155,8 +155,7 @@ class Leader:
 
     def stop(self) -> None:
         """Stop checking the workers, and release the port."""
-        if self._ticks.running:
-            self._ticks.stop()
+        self._ticks.stop()
         if self._reserved is not None:
             self._reserved.close()
 

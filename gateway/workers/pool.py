@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from gateway.deferreds import call_each
 from gateway.logger import component_logger
 from gateway.workers.link import add_length
 from gateway.workers.process import WorkerProcess
@@ -86,8 +87,7 @@ class WorkerPool:
 
     def tick(self) -> None:
         """Check the workers; called each second."""
-        for worker in list(self.workers.values()):
-            worker.tick()
+        call_each([worker.tick for worker in self.workers.values()], _log, "the check of a worker")
 
     def broadcast(self, message: ToWorker) -> None:
         """Send a message, encoded once, to every worker."""

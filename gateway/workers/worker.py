@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
 
+from gateway.deferreds import Repeating
 from gateway.flags import ConfigError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
@@ -135,9 +135,7 @@ class Worker:
             return
         self._server.start()
         self._lag.start()
-        reports = LoopingCall(self._report_metrics)
-        reports.clock = self._reactor
-        reports.start(METRICS_SECONDS, now=False)
+        Repeating(self._reactor, self._report_metrics, _log, "the report to the leader failed").start(METRICS_SECONDS)
         self.link.send(protocol.Listening())
 
     def _apply(self, settings: Settings) -> None:

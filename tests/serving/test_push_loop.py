@@ -13,6 +13,7 @@ from gateway.flags import User, load
 from gateway.serving.push_loop import PushLoop
 from gateway.settings import Sse
 from gateway.streams import StreamOptions
+from gateway.streams.sse import HEARTBEAT
 from gateway.telemetry import Metrics
 
 
@@ -22,14 +23,18 @@ class Client:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.times: list[float] = []
+        self.heartbeats = 0
+        self.ended = False
 
     def write(self, data: bytes) -> None:
         """Keep the time of an event; ``recovered`` needs no action."""
+        self.heartbeats += data == HEARTBEAT
         if b"data:" in data and b"event: recovered" not in data:
             self.times.append(self.clock.seconds())
 
     def finish(self) -> None:
-        """Nothing to end."""
+        """Keep that the stream has ended."""
+        self.ended = True
 
     abort = finish
 
@@ -140,6 +145,78 @@ def test_an_outlet_that_raises_is_dropped_and_all_others_are_served(clock: Clock
     assert [2, 2, 0, 2, 2] == [len(outlet.times) for outlet in outlets]
     assert outlets[2].aborted  # type: ignore[attr-defined]
     assert 1 == len(logged_errors.flush())
+
+
+class OutOfOrder(Client):
+    """An outlet that raises whatever is done with it, once it is open."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.open = False
+
+    def write(self, data: bytes) -> None:
+        """Raise once the first frame is written."""
+        if self.open:
+            raise RuntimeError("out of order")
+        self.open = True
+
+    def finish(self) -> None:
+        """Raise."""
+        raise RuntimeError("out of order")
+
+    abort = finish
+
+
+def streams_with_one_out_of_order(clock: Clock, sse: Sse) -> tuple[PushLoop, list[Client]]:
+    """Return a loop with three streams in one slot of the wheel's first turn each, the second out of order."""
+    push_loop = PushLoop(clock, random.Random(1), Metrics(lambda: 0.0, "test"), sse)
+    push_loop.start()
+    push_loop.add("shop", config(True))
+    outlets: list[Client] = [Client(clock), OutOfOrder(clock), Client(clock)]
+    for number, outlet in enumerate(outlets):
+        push_loop.hubs["shop"].subscribe(None, User({"Identifier": str(number)}), outlet)
+    return push_loop, outlets
+
+
+def test_heartbeats_go_on_beside_a_connection_that_raises(clock: Clock, logged_errors: Any) -> None:
+    """It is dropped; as even that fails it is forgotten, so that it costs two lines in the log and not one per lap."""
+    push_loop, outlets = streams_with_one_out_of_order(clock, Sse(heart_beat_interval=0.25))
+    run(clock, 2)
+    assert 2 == push_loop.stream_count
+    assert outlets[0].heartbeats > 4
+    assert outlets[2].heartbeats > 4
+    assert 2 == len(logged_errors.flush())
+    push_loop.stop()
+
+
+def test_a_stalled_connection_that_cannot_be_dropped_is_forgotten(clock: Clock, logged_errors: Any) -> None:
+    """The other streams of its slot have their heartbeats."""
+    push_loop, outlets = streams_with_one_out_of_order(clock, Sse(heart_beat_interval=0.25, stall_timeout=1))
+    push_loop.hubs["shop"].subscribers()[1].pause()
+    run(clock, 3)
+    assert 2 == push_loop.stream_count
+    assert outlets[2].heartbeats > 6
+    assert 1 == len(logged_errors.flush())
+    push_loop.stop()
+
+
+def test_a_drain_ends_the_streams_behind_one_that_raises(clock: Clock, logged_errors: Any) -> None:
+    """Also where all are ended at once."""
+    push_loop, outlets = streams_with_one_out_of_order(clock, Sse(heart_beat_interval=0))
+    push_loop.drain(0)
+    run(clock, 0.1)
+    assert [True, True] == [outlets[0].ended, outlets[2].ended]
+    assert 1 == len(logged_errors.flush())
+    push_loop.stop()
+
+
+def test_removing_an_sdk_ends_the_streams_behind_one_that_raises(clock: Clock, logged_errors: Any) -> None:
+    """A reload without the SDK is complete."""
+    push_loop, outlets = streams_with_one_out_of_order(clock, Sse(heart_beat_interval=0))
+    push_loop.remove("shop")
+    assert [True, True] == [outlets[0].ended, outlets[2].ended]
+    assert 1 == len(logged_errors.flush())
+    push_loop.stop()
 
 
 def test_a_user_who_cannot_be_evaluated_does_not_stop_the_push(

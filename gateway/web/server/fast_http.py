@@ -25,7 +25,8 @@ from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.deferreds import Timer
+from gateway.deferreds import Timer, call_each
+from gateway.logger import component_logger
 from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
 from gateway.web.server.fast_stream import FastStream
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from gateway.web.server.route_matcher import RoutedHead, RouteMatcher
     from gateway.web.server.site import GatewaySite, SiteRoutes
     from gateway.web.values import AnyReply, PendingReply
+
+_log = component_logger("http")
 
 SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
 CLOSE_TIMEOUT = 15.0  # seconds that a closed connection has to read what was sent to it; Twisted's HTTP has the same
@@ -396,8 +399,7 @@ class FastHttpFactory(ServerFactory):
             self.site.draining = True
             self.encoder = LastResponseEncoder()
             self._routes = None
-        for connection in list(self.http2):
-            connection.begin_drain()
+        call_each([connection.begin_drain for connection in self.http2], _log, "the drain of a connection")
 
     def in_use(self) -> bool:
         """Whether a client is in the middle of a request over HTTP/1.1, or sent one in the last second."""
@@ -410,8 +412,4 @@ class FastHttpFactory(ServerFactory):
         late = [each for each in self.open if now - each.since > each.timeout]
         checks: list[Callable[[], None]] = [each.timed_out for each in late]
         checks += [partial(each.check, now) for each in self.http2]
-        for check in checks:
-            try:
-                check()
-            except Exception:  # noqa: BLE001  (a fault on one connection must not keep the others open)
-                log_failure("the deadlines of a connection", Failure())
+        call_each(checks, _log, "the check of a connection's deadlines")

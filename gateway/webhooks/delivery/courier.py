@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.deferreds import settle_all
+from gateway.deferreds import call_each, settle_all
 from gateway.http_client import MakeSender, TrustError, make_sender
 from gateway.logger import component_logger
 from gateway.webhooks.delivery.endpoint_queue import EndpointQueue
@@ -69,9 +69,8 @@ class Courier:
 
     def wake(self, names: Collection[str]) -> None:
         """Send what is due at these endpoints; unknown names are ignored."""
-        for name in names:
-            if name in self._queues:
-                self._queues[name].wake()
+        queues = [self._queues[name] for name in names if name in self._queues]
+        call_each([queue.wake for queue in queues], _log, "looking for what is due at an endpoint")
 
     def wake_all(self) -> None:
         """Send what is due at every endpoint."""
