@@ -38,6 +38,7 @@ from gateway.web.answers.hook import hook
 from gateway.web.context import OpenStreams
 from gateway.web.errors import shield
 from gateway.web.server.epoll import ConnectionEpoll
+from gateway.web.server.fast_http import FastHttp
 from gateway.web.server.request_log import with_request_log
 from gateway.web.server.write_batch import PlainWriter
 from gateway.webhooks.delivery.courier import Courier
@@ -81,6 +82,7 @@ LOGGED_AS = [
     (Worker, "gateway"),
     (reopen_log_file, "gateway"),
     (PlainWriter, "http"),
+    (FastHttp, "http"),
     (hook, "http"),
     (shield, "http"),
     (with_request_log, "http"),

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -28,7 +26,6 @@ from h2.events import (
     StreamReset,
 )
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -36,17 +33,17 @@ from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
 from gateway.text import is_host
-from gateway.web.server.http1 import (
-    BODY_DEADLINE,
-    BODY_LIMIT,
-    HEAD_DEADLINE,
-    HEADER_LIMIT,
-    REFUSALS,
-    REQUEST_LINE_LIMIT,
-    UNREAD_TIMEOUT,
-)
+from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, REFUSALS, UNREAD_TIMEOUT
 from gateway.web.server.http2_answers import Http2Answers
-from gateway.web.server.http2_exchange import Exchange, ResetAllowance
+from gateway.web.server.http2_bounds import (
+    BODIES_LIMIT,
+    CLOSE_TIMEOUT,
+    FLUSH_BYTES,
+    UNSENT_LIMIT,
+    ResetAllowance,
+    new_h2,
+)
+from gateway.web.server.http2_exchange import Exchange
 from gateway.web.values import TEXT_HEADERS
 
 if TYPE_CHECKING:
@@ -57,14 +54,6 @@ if TYPE_CHECKING:
     from gateway.web.server.http2_exchange import Server
     from gateway.web.values import HeaderLines
 
-HEADER_LIST_LIMIT = 2 * (REQUEST_LINE_LIMIT + HEADER_LIMIT)
-"""Bytes of a header list that end the whole connection; below it, only the request that is too large is refused."""
-STREAM_LIMIT = 100  # requests and event streams of one connection at a time: what RFC 9113 recommends at least
-UNSENT_LIMIT = 256 * 1024  # bytes of answers other than event streams; above it no further request is answered
-BODIES_LIMIT = 4 * BODY_LIMIT  # bytes of incomplete requests; above it no more of them is read
-FLUSH_BYTES = 64 * 1024  # frames that are collected for one write
-CLOSE_TIMEOUT = 15.0  # seconds that a closed connection has to read what was sent to it, as on HTTP/1.1
-
 
 @implementer(IPushProducer)
 class Http2Connection(Protocol):
@@ -74,20 +63,7 @@ class Http2Connection(Protocol):
 
     def __init__(self, factory: Server) -> None:
         self._factory = factory
-        self._h2 = H2Connection(
-            H2Configuration(
-                client_side=False,
-                header_encoding=None,
-                validate_outbound_headers=False,  # they are ours
-                normalize_outbound_headers=False,
-            )
-        )
-        limits = {
-            SettingCodes.MAX_CONCURRENT_STREAMS: STREAM_LIMIT,
-            SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_LIMIT,
-        }
-        self._h2.local_settings = Settings(client=False, initial_values=limits)
-        self._h2.decoder.max_header_list_size = HEADER_LIST_LIMIT
+        self._h2 = new_h2()
         self._open: dict[int, Exchange] = {}
         self._incomplete: dict[int, Exchange] = {}  # of them, those whose request is not complete
         self._waiting: dict[int, Exchange] = {}  # those with unsent bytes, in the order in which they are served
@@ -103,8 +79,6 @@ class Http2Connection(Protocol):
         self._blocked_since: float | None = None  # since when the transport's buffer is full
         self._close_at = 0.0
         self._resets = ResetAllowance()
-
-    # --- the transport ---
 
     def connectionMade(self) -> None:
         """Send the settings."""
@@ -158,8 +132,6 @@ class Http2Connection(Protocol):
     def stopProducing(self) -> None:
         """Do nothing: the connection is lost, and ``connectionLost`` follows."""
 
-    # --- deadlines and the end ---
-
     def check(self, now: float) -> None:
         """End what is late; to be called every second."""
         if self._ended:
@@ -167,7 +139,8 @@ class Http2Connection(Protocol):
                 self.transport.abortConnection()
         elif self._blocked_since is not None and now - self._blocked_since >= UNREAD_TIMEOUT:
             self._abort()
-        elif self._partial_since is not None and now - self._partial_since >= self._part_deadline():
+        # A slow body may be sent in large frames.
+        elif now - (self._partial_since or now) >= (BODY_DEADLINE if self._incomplete else HEAD_DEADLINE):
             self._go_away(ErrorCodes.ENHANCE_YOUR_CALM)
         elif not self._open:
             if now - self._active >= self._factory.site.routes.http.keep_alive_timeout:
@@ -179,10 +152,6 @@ class Http2Connection(Protocol):
                 if exchange.outlet is None:  # event streams have a stall time of their own
                     self._reset(exchange, ErrorCodes.CANCEL)
             self.pump()
-
-    def _part_deadline(self) -> float:
-        """Return the seconds for a frame or head: a slow body may be sent in large frames."""
-        return BODY_DEADLINE if self._incomplete else HEAD_DEADLINE
 
     def begin_drain(self) -> None:
         """Accept no more requests, and close once those in progress have ended; does not end event streams."""
@@ -220,8 +189,6 @@ class Http2Connection(Protocol):
     def _forget_all(self) -> None:
         for exchange in list(self._open.values()):
             self._forget(exchange)
-
-    # --- requests ---
 
     def _request_received(self, event: RequestReceived) -> None:
         """Begin a request whose head is complete, or refuse one beyond the limits."""
@@ -320,8 +287,6 @@ class Http2Connection(Protocol):
         if not self._resets.take(self._now()) and not self._ended:
             self._go_away(ErrorCodes.ENHANCE_YOUR_CALM)
 
-    # --- answers ---
-
     def _refuse(self, exchange: Exchange, status: int) -> None:
         """Answer one request with ``status`` and read no more of it; the connection stays open."""
         body = REFUSALS[status]
@@ -390,8 +355,6 @@ class Http2Connection(Protocol):
         if exchange.outlet is not None:
             exchange.outlet.ended()
         self._close_if_drained()
-
-    # --- frames ---
 
     def pump(self) -> None:
         """Send what the windows allow, a frame of each request in turn, and answer requests that had to wait."""

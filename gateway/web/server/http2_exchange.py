@@ -17,25 +17,6 @@ if TYPE_CHECKING:
     from gateway.web.values import HeaderLines, StreamReply
 
 
-RESETS: Final = (1_000, 33.0)  # requests that may be reset or refused at once, and per second (CVE-2023-44487)
-
-
-class ResetAllowance:
-    """The requests of one connection that may still be reset or refused."""
-
-    __slots__ = ("_left", "_since")
-
-    def __init__(self) -> None:
-        self._left: float = RESETS[0]
-        self._since = 0.0
-
-    def take(self, now: float) -> bool:
-        """Use one of them; return False if there was none."""
-        self._left = min(RESETS[0], self._left + max(0.0, now - self._since) * RESETS[1]) - 1
-        self._since = now
-        return self._left >= 0
-
-
 class Exchange:
     """One request of a connection and its answer, which may be an event stream."""
 

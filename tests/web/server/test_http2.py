@@ -24,8 +24,8 @@ from gateway.web.server.http1 import (
     REQUEST_LINE_LIMIT,
     UNREAD_TIMEOUT,
 )
-from gateway.web.server.http2 import BODIES_LIMIT, STREAM_LIMIT, UNSENT_LIMIT, Http2Connection
-from gateway.web.server.http2_exchange import RESETS
+from gateway.web.server.http2 import Http2Connection
+from gateway.web.server.http2_bounds import BODIES_LIMIT, RESETS, STREAM_LIMIT, UNSENT_LIMIT
 from web_memory import MemorySite, Refreshed
 
 CONFIG = {"f": {"on": {"t": 0, "v": {"b": True}, "i": "v1"}}}
