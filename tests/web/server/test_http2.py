@@ -454,6 +454,19 @@ def test_a_drain_ends_the_connection_once_its_answers_are_read(client):
     assert client.transport.disconnecting
 
 
+def test_a_connection_of_the_shutdown_delay_is_served_until_the_port_closes(client):
+    """What is opened after the first GOAWAYs gets its own at the end of the delay."""
+    client.factory.http2.discard(client.protocol)
+    client.factory.begin_drain()
+    client.factory.http2.add(client.protocol)  # as if it were opened now
+    assert client.works()
+    assert not client.transport.disconnecting
+    client.factory.begin_drain()
+    client.exchange()
+    assert [ErrorCodes.NO_ERROR] == client.left()
+    assert client.transport.disconnecting
+
+
 def test_a_drain_ends_an_idle_connection_at_once(client):
     """Nothing is in progress."""
     assert client.works()
