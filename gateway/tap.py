@@ -44,6 +44,9 @@ def makeService(options: Options) -> Gateway:
 
     from gateway.app.service import Gateway
     from gateway.telemetry import log_file_path
+    from gateway.twisted_private import use_monotonic_timers
+
+    use_monotonic_timers(reactor)
 
     file = SettingsFile(options["config"], os.environ)
     loaded = file.read()

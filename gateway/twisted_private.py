@@ -6,6 +6,7 @@ Twisted may change these in any release.  ``setup.cfg`` therefore bounds its ver
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet._sslverify import IOpenSSLTrustRoot
@@ -30,6 +31,7 @@ __all__ = (
     "PollLike",
     "forget_exit_signal",
     "no_log",
+    "use_monotonic_timers",
     "write_directly",
 )
 
@@ -40,6 +42,22 @@ no_log = Logger(observer=LogPublisher())
 def forget_exit_signal(reactor: Any) -> None:
     """Have ``twistd`` exit with status 0 although a signal reached Twisted's own handlers, which it would die by."""
     reactor._exitSignal = None  # noqa: SLF001  (Twisted has no public way to say that the signal was handled)
+
+
+def use_monotonic_timers(reactor: Any) -> None:
+    """Have a reactor's timers run on the monotonic clock, and put the wall clock at ``reactor.wall``.
+
+    Twisted's run on ``time.time``: they stop for an hour when the clock is set back by one.  Calls that are pending
+    keep the time that is left.  A second call has no effect.
+    """
+    if reactor.seconds is time.monotonic:
+        return
+    earlier = time.monotonic() - reactor.seconds()
+    for call in reactor.getDelayedCalls():  # all move by the same time, so their order in Twisted's heap stays
+        call.time += earlier
+        call.seconds = time.monotonic
+    reactor.seconds = time.monotonic
+    reactor.wall = time.time  # noqa: TID251  (the wall clock of every process)
 
 
 def write_directly(transport: Any, data: bytes) -> None:

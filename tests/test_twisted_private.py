@@ -216,3 +216,32 @@ def test_import_installs_no_reactor() -> None:
     """The module can be imported before a reactor is chosen."""
     code = "import gateway.twisted_private, sys; sys.exit('twisted.internet.reactor' in sys.modules)"
     assert subprocess.run([sys.executable, "-Ic", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["epoll", "asyncio"])
+def test_timers_of_a_reactor_run_on_the_monotonic_clock(kind: str) -> None:
+    """A call that was pending keeps its time; none waits for the system clock, which is at ``wall``."""
+    code = f"""
+import time
+ahead = [0.0]
+true_time = time.time
+time.time = lambda: true_time() + ahead[0]
+from twisted.internet import {kind}reactor
+{kind}reactor.install()
+from twisted.internet import reactor
+from gateway.clocks import wall_clock
+from gateway.twisted_private import use_monotonic_timers
+assert wall_clock(reactor) is reactor.seconds
+calls = []
+reactor.callLater(0.02, calls.append, "pending")
+reactor.callLater(1000, calls.append, "never")
+use_monotonic_timers(reactor)
+use_monotonic_timers(reactor)
+ahead[0] = -3600.0
+assert abs(wall_clock(reactor)() - (true_time() - 3600)) < 100
+reactor.callLater(0.04, calls.append, "new")
+reactor.callLater(0.06, reactor.stop)
+reactor.run()
+assert calls == ["pending", "new"], calls
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

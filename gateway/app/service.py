@@ -29,6 +29,7 @@ from gateway import __version__
 from gateway.app.reload import Reload
 from gateway.app.shared_database import SharedDatabase
 from gateway.app.signals import catch_signals
+from gateway.clocks import wall_clock
 from gateway.deferreds import settle_all
 from gateway.export import ExporterUnusable, ExportPipeline
 from gateway.http_client import TrustError
@@ -87,11 +88,11 @@ class Gateway(Service):
         self._cache_threads = ThreadPool(0, 1, name="configs")
         self._levels = LogLevels.from_settings(settings)
         self._log_writer = LogWriter(lambda count: dropped_line(settings.log.format, count))
-        self._metrics = Metrics(reactor.seconds, __version__)
+        self._metrics = Metrics(reactor.seconds, __version__, wall_clock(reactor))
         self._metrics.take_dropped_lines_from(self._log_writer.take_dropped)
         self._process_status = ProcessStatus(__version__, time.time(), lambda: self._server.stream_count)
         self._metrics.started(self._process_status.started)
-        self._status = Status(reactor.seconds, self._process_status)
+        self._status = Status(wall_clock(reactor), self._process_status)
         host = socket.gethostname()
         self._webhooks = Webhooks(
             reactor, settings, wall=time.time, rng=self._rng, hostname=host, metrics=self._metrics.deliveries
@@ -289,7 +290,7 @@ class Gateway(Service):
             notifier=self._notifier,
             check_problems=self._warnings.check,
             summary=self._summary,
-            now=self._reactor.seconds,
+            now=wall_clock(self._reactor),
         )
 
     def _summary(self) -> str:

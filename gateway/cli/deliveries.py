@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -189,8 +190,8 @@ def _await_test(connection: sqlite3.Connection, name: str, last: int) -> Deliver
 
     request = "SELECT 1 FROM wakes WHERE act = 'test' AND argument = ? LIMIT 1"
     made = "SELECT id FROM messages WHERE row > ? AND endpoint = ? AND type = 'WEBHOOK_TEST' AND tries > 0"
-    began = _now()
-    while (passed := _now() - began) < TEST_SECONDS:
+    began = monotonic()
+    while (passed := monotonic() - began) < TEST_SECONDS:
         row = connection.execute(made, (last, name)).fetchone()
         if row is not None:
             return store.delivery_details(connection, row[0])[0]

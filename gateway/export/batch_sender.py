@@ -88,7 +88,7 @@ class BatchSender:
     @property
     def refused(self) -> Trouble | None:
         """See ``Sink``."""
-        return self._refused if self.wall() - self._refused_at < REFUSED_SECONDS else None
+        return self._refused if 0 <= self.wall() - self._refused_at < REFUSED_SECONDS else None
 
     def start(self) -> None:
         """See ``Sink``; what an earlier run left on disk is sent at the first flush."""

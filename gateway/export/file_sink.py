@@ -105,7 +105,7 @@ class FileSink:
         counts = dict(self._minutes)
         for key, count in merge_counts(parcels).items():
             counts[key] = counts.get(key, 0) + count
-        over = {key: count for key, count in counts.items() if minute is None or key[0] < minute}
+        over = {key: count for key, count in counts.items() if minute is None or _is_over(key[0], minute)}
         lines = [parcel.lines for parcel in parcels if parcel.count]
         lines += [encode_count(*key, count) for key, count in sorted(over.items())]
         if lines:
@@ -123,7 +123,8 @@ class FileSink:
         append(Path(settings.path), data, settings.max_bytes, settings.keep)
 
     async def _check_minutes(self) -> None:
-        if any(minute + MINUTE <= self.wall() for minute, _ in self._minutes):
+        now = int(self.wall()) // MINUTE * MINUTE
+        if any(_is_over(minute, now) for minute, _ in self._minutes):
             with suppress(OSError):  # the next write reports it
                 await self.write(())
 
@@ -209,3 +210,8 @@ def _log_lost_counts(failure: Failure) -> None:
         "exporter: the counts of the last minute could not be written and are lost: {reason}",
         reason=failure.getErrorMessage(),
     )
+
+
+def _is_over(minute: int, now: int) -> bool:
+    """Return whether a minute has ended in the minute ``now``, or lies so far ahead that the clock was set back."""
+    return minute < now or minute > now + MINUTE

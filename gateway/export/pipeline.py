@@ -172,7 +172,9 @@ class ExportPipeline:
         trouble, refused = (None, None) if self._sink is None else (self._sink.trouble, self._sink.refused)
         if trouble is not None and trouble.lasting:
             found.append(f"the exporter's receiver refuses every batch since {iso(trouble.since)}: {trouble.text}")
-        elif trouble is not None and self._wall() - trouble.since > OUTAGE_SECONDS:
+        elif (
+            trouble is not None and not 0 <= self._wall() - trouble.since <= OUTAGE_SECONDS
+        ):  # or the clock was set back
             found.append(f"the exporter's receiver has accepted nothing since {iso(trouble.since)}")
         if refused is not None:
             found.append(f"evaluations that the exporter's receiver refuses are set aside since {iso(refused.since)}")
@@ -235,7 +237,7 @@ class ExportPipeline:
     def _log_dropped(self, dropped: int) -> None:
         self._unlogged += dropped
         now = self._wall()
-        if now - self._logged_at >= LOG_SECONDS:
+        if not 0 <= now - self._logged_at < LOG_SECONDS:
             _log.warn("the spool is full: {count} evaluations were dropped, the oldest first", count=self._unlogged)
             self._logged_at, self._unlogged = now, 0
 

@@ -92,7 +92,10 @@ class EventSpool:
         return self._store.run(_size)
 
     def close_minutes(self, minute: int | None) -> Deferred[int]:
-        """Turn the counts before ``minute`` (None: all counts) into events; return the newest row of the spool."""
+        """Turn the counts before ``minute`` (None: all counts) into events; return the newest row of the spool.
+
+        So are counts of a later minute than the next: the clock was set back.
+        """
 
         def work(connection: sqlite3.Connection) -> int:
             _close_minutes(connection, minute)
@@ -202,11 +205,12 @@ def _size(connection: sqlite3.Connection, dropped: int = 0) -> SpoolSize:
 
 
 def _close_minutes(connection: sqlite3.Connection, minute: int | None) -> None:
-    query = "SELECT minute, told, count FROM minutes WHERE ?1 IS NULL OR minute < ?1 ORDER BY minute"
+    is_over = "?1 IS NULL OR minute < ?1 OR minute > ?1 + 60"
+    query = f"SELECT minute, told, count FROM minutes WHERE {is_over} ORDER BY minute"  # noqa: S608 - our own text
     over = connection.execute(query, (minute,)).fetchall()
     if over:
         _add(connection, _group_events(encode_count(*row) for row in over))
-        connection.execute("DELETE FROM minutes WHERE ?1 IS NULL OR minute < ?1", (minute,))
+        connection.execute(f"DELETE FROM minutes WHERE {is_over}", (minute,))  # noqa: S608 - our own text
 
 
 def _last_row(connection: sqlite3.Connection, newest: int, limit: BatchLimit, head: int) -> int | None:

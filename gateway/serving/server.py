@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorTCP, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from gateway.clocks import wall_clock
 from gateway.export import Collector, Forwarder
 from gateway.logger import component_logger
 from gateway.serving.listening import BACKLOG, listen
@@ -133,7 +134,7 @@ class LocalServer:
         self._ports: list[IListeningPort] = []
         self._certificates: Certificates | None = None
         self._connections: FastHttpFactory | None = None
-        self._collector = Collector(reactor.seconds, rng.random)
+        self._collector = Collector(wall_clock(reactor), rng.random)
         self._forwarder = Forwarder(reactor, self._collector, keep)
         self._writer = TlsWriter() if settings.tls.enabled else PlainWriter()
         self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._writer)

@@ -26,7 +26,6 @@ QUIET = 60.0  # seconds between two warnings
 class LagMonitor:
     """Calls ``report`` each second with the seconds by which its own timer was late.
 
-    The reactor's clock follows the wall clock: setting that forward shows as one large lag.
     ``files_left`` returns whether one more file can be opened.
     """
 

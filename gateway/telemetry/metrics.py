@@ -49,11 +49,13 @@ LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 class Metrics:
     """All metrics of a process, in a registry of its own; ``now`` returns seconds, of which only differences are used.
 
+    ``wall`` returns Unix seconds; without it ``now`` does.
     All methods, ``render`` included, must be called in the reactor thread; none raises.
     """
 
-    def __init__(self, now: Callable[[], float], version: str) -> None:
+    def __init__(self, now: Callable[[], float], version: str, wall: Callable[[], float] | None = None) -> None:
         self._now = now
+        self._wall = now if wall is None else wall
         self._take_dropped_lines: Callable[[], int] = lambda: 0
         self._flags: dict[str, dict[str | None, str]] = {}
         self._open: dict[str, int] = {}  # streams per SDK
@@ -208,13 +210,13 @@ class Metrics:
         self._ages.set((sdk,), lambda: self._now() - contact)
 
     def config_stale(self, sdk: str, fetched_at: float | None) -> None:
-        """Note that an SDK serves the cached config of that fetch, on the clock of ``now``; None ends that.
+        """Note that an SDK serves the cached config of that fetch, in Unix seconds; None ends that.
 
         A fetch that succeeds ends it too.
         """
         self._stale.set((sdk,), int(fetched_at is not None))
         if fetched_at is not None:
-            self._ages.set((sdk,), lambda: max(0.0, self._now() - fetched_at))
+            self._ages.set((sdk,), lambda: max(0.0, self._wall() - fetched_at))
 
     def config_applied(self, sdk: str) -> None:
         """Count a new config."""

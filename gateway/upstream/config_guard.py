@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from gateway.clocks import wall_clock
 from gateway.flags import difference, find_failing_flags
 from gateway.logger import component_logger
 from gateway.text import iso
@@ -100,7 +101,7 @@ class ConfigGuard:
         self._on_held = on_held
         self._rejected = b""  # digest of a body
         self._logged: Mapping[str, str] = {}  # faults that are in the log
-        self._shrunk_until = 0.0
+        self._shrunk_until = float("-inf")
 
     @property
     def confirmed(self) -> bool:
@@ -137,7 +138,7 @@ class ConfigGuard:
         if held is not None:
             _log.warn("SDK {sdk_id}: the config that was held is accepted", sdk_id=self._sdk_id)
             self._adopt(held.config)
-            self._shrunk_until = 0.0  # the operator has decided
+            self._shrunk_until = float("-inf")  # the operator has decided
             self._release()
         return held
 
@@ -196,7 +197,7 @@ class ConfigGuard:
             _log.failure("SDK {sdk_id}: the flags of the new config could not be checked", sdk_id=self._sdk_id)
         fresh = {key: why for key, why in found.items() if known.get(key) != why}
         losses = measure(Flags(() if before is None else before.keys, known), Flags(candidate.keys, found))
-        return CheckedConfig(candidate, found, fresh, losses, self._clock.seconds())
+        return CheckedConfig(candidate, found, fresh, losses, wall_clock(self._clock)())
 
     def _judge(self, checked: CheckedConfig, limits: Limits) -> object:
         if self.current is None:
@@ -206,7 +207,7 @@ class ConfigGuard:
 
     def _adopt(self, checked: CheckedConfig) -> None:
         self.current = checked
-        self._shrunk_until = checked.at + LOSS_SECONDS if checked.shrunk else 0.0
+        self._shrunk_until = self._clock.seconds() + LOSS_SECONDS if checked.shrunk else float("-inf")
 
     def _hold(self, checked: CheckedConfig, reason: str) -> None:
         assert self.current is not None

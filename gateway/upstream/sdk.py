@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
+from gateway.clocks import wall_clock
 from gateway.deferreds import fire_within, supervise
 from gateway.flags import Attribute, ConfigError, Snapshot
 from gateway.logger import component_logger
@@ -211,7 +212,7 @@ class Sdk:
         source = self._source
         if source is None:
             return Refreshed("the SDK was stopped")
-        problem, began = self.fetch_problem(), self._clock.seconds()
+        problem, began, began_at = self.fetch_problem(), self._clock.seconds(), wall_clock(self._clock)()
         outcome = await source.fetch()
         if source is not self._source:
             return GIVEN_UP
@@ -224,7 +225,7 @@ class Sdk:
             self._admit_newest()
         await self._newest_published()
         if not isinstance(outcome, Failed):
-            self._confirmed(source, began, changed=changed)
+            self._confirmed(source, began_at, changed=changed)
         if self.fetch_problem() != problem:
             self._on_problem()
         self._end_loading()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -140,8 +141,8 @@ class WebhookAdmin:
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         uri = f"file:{quote(str(self._path))}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=READ_SECONDS)) as connection:
-            deadline = self._wall() + READ_SECONDS
-            connection.set_progress_handler(lambda: self._stopped or self._wall() > deadline, STEPS)
+            deadline = monotonic() + READ_SECONDS
+            connection.set_progress_handler(lambda: self._stopped or monotonic() > deadline, STEPS)
             # One transaction, so that all statements of the query see the same state.
             connection.execute("BEGIN")
             return query(connection)

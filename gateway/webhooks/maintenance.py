@@ -27,6 +27,8 @@ _log = component_logger("gateway")
 
 REQUEST_SECONDS: Final = 1.0  # between two reads of the command line's requests
 PURGE_SECONDS: Final = 60.0  # between two purges of what is older than ``outbox.keep``
+CLOCK_SECONDS: Final = 1.0  # between two looks at the system clock: how long a retry may wait once it was set back
+CLOCK_JUMP: Final = 2.0  # seconds; a smaller change only moves retries by as much
 MEASURE_SECONDS: Final = 10.0  # between two reads of the queues; scrapers come every 15 s or more
 
 
@@ -41,11 +43,18 @@ class Maintenance:
     courier: Courier
     composer: Composer
     metrics: WebhookMetrics
+    _ahead: float = field(init=False)  # of the wall clock before the monotonic one, at the last look
     _loops: list[Repeating] = field(factory=list, init=False)
 
     def start(self) -> None:
         """Start; each task runs for the first time after its pause."""
-        tasks = (REQUEST_SECONDS, self.handle_requests), (PURGE_SECONDS, self.purge), (MEASURE_SECONDS, self.measure)
+        self._ahead = self.wall() - self.clock.seconds()
+        tasks = (
+            (CLOCK_SECONDS, self.follow_clock),
+            (REQUEST_SECONDS, self.handle_requests),
+            (PURGE_SECONDS, self.purge),
+            (MEASURE_SECONDS, self.measure),
+        )
         for seconds, task in tasks:
             loop = Repeating(self.clock, partial(_run, task), _log, "maintenance of the outbox failed")
             loop.start(seconds)
@@ -66,6 +75,17 @@ class Maintenance:
         if requests:
             # A retry request may have made messages for an endpoint due that the settings no longer have.
             await self.outbox.skip_orphans(self._names())
+
+    async def follow_clock(self) -> None:
+        """Move what waits with a wall clock that was set: its pauses stay as long as they were."""
+        ahead = self.wall() - self.clock.seconds()
+        jump = ahead - self._ahead
+        if abs(jump) >= CLOCK_JUMP:
+            _log.warn("the system clock was set by {seconds:.0f} s; messages that wait keep their pauses", seconds=jump)
+            await self.outbox.shift(jump)  # if the database is busy, the next look finds the same jump
+            self.courier.clock_was_set(jump)
+            self.courier.wake_all()
+        self._ahead = ahead
 
     async def purge(self) -> None:
         """Delete what is older than ``outbox.keep``."""

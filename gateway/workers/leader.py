@@ -13,6 +13,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import deferLater
 
+from gateway.clocks import wall_clock
 from gateway.deferreds import Repeating
 from gateway.logger import component_logger
 from gateway.web import Context, RecentCallIds, build_dispatcher
@@ -81,6 +82,7 @@ class Leader:
         self._sdks: dict[str, Sdk] = {}
         self._streams = ServiceStreams()
         self._call_ids = RecentCallIds()
+        self._wall = wall_clock(reactor)
         self._reserved: socket.socket | None = None
         self._ticks = Repeating(reactor, self._tick, _log, "the check of the workers failed")
         self._failed = False
@@ -188,7 +190,7 @@ class Leader:
             case protocol.Refresh():
                 self._refresh(worker, message)
             case protocol.CheckCallId(request_id, sdk_id, call_id, until):
-                seen = self._call_ids.seen(sdk_id, call_id, until, self._reactor.seconds())
+                seen = self._call_ids.seen(sdk_id, call_id, until, self._wall())
                 worker.link.send(protocol.CallIdResult(request_id, seen))
             case protocol.StoreEvaluations(request_id, parcel):
                 stored = protocol.EvaluationsStored(request_id)

@@ -25,6 +25,7 @@ from gateway.flags import ConfigError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
 from gateway.telemetry import LagMonitor, LogLevels, LogWriter, dropped_line, log_observer, reopen_log_file
+from gateway.twisted_private import use_monotonic_timers
 from gateway.upstream import Refreshed
 from gateway.web import WebState
 from gateway.web.server import TlsError
@@ -220,6 +221,7 @@ def main() -> None:
     from twisted.internet import reactor as default  # noqa: TID251 - this process does not run gateway.tap
 
     reactor: Any = default
+    use_monotonic_timers(reactor)
     worker = Worker(reactor)
     connect(reactor, socket.socket(fileno=LINK_FD), worker.link)
     reactor.run(installSignalHandlers=False)  # Twisted's handlers would end the worker

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import LogLevel
 
+from gateway.clocks import wall_clock
 from gateway.deferreds import fire_within
 from gateway.logger import component_logger
 from gateway.web.values import Reply, text
@@ -53,7 +54,7 @@ def hook(context: Context, call: Call) -> EventualReply:
     settings = context.sdks.get(sdk_id)
     signed = settings is not None and bool(settings.webhook_signing_key)
     if settings is not None and signed:
-        now = context.clock.seconds()
+        now = wall_clock(context.clock)()
         until = accepted_until(call, settings, now)
         if isinstance(until, str):
             _log.debug("SDK {sdk_id}: webhook call refused: {reason}", sdk_id=sdk.id, reason=until)

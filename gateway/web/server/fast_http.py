@@ -25,6 +25,7 @@ from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gateway.clocks import wall_clock
 from gateway.deferreds import Timer, call_each
 from gateway.logger import component_logger
 from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
@@ -362,7 +363,8 @@ class FastHttpFactory(ServerFactory):
     def __init__(self, site: GatewaySite, clock: IReactorTime, writer: PlainWriter | None = None) -> None:
         self.site = site
         self.clock = clock
-        self.encoder = ResponseEncoder()
+        self.wall = wall_clock(clock)
+        self.encoder = ResponseEncoder(self.wall)
         self.writer = PlainWriter() if writer is None else writer
         self.open: set[FastHttp] = set()
         self.http2: set[Http2Connection] = set()
@@ -397,7 +399,7 @@ class FastHttpFactory(ServerFactory):
         """
         if not self.site.draining:
             self.site.draining = True
-            self.encoder = LastResponseEncoder()
+            self.encoder = LastResponseEncoder(self.wall)
             self._routes = None
         call_each([connection.begin_drain for connection in self.http2], _log, "the drain of a connection")
 

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import datetimeToString
 
+from gateway.clocks import wall_clock
 from gateway.text import is_host
 from gateway.twisted_private import Http1Connection, no_log
 
@@ -252,10 +253,11 @@ class BoundedHttp1(Http1Connection):
             b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
             b"Connection: close\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
         )
-        return head % (status, HTTPStatus(status).phrase.encode(), datetimeToString(self.seconds()), len(body)) + body
+        date = datetimeToString(wall_clock(self.site.reactor)())
+        return head % (status, HTTPStatus(status).phrase.encode(), date, len(body)) + body
 
     def seconds(self) -> float:
-        """Return the site's time, in Unix seconds."""
+        """Return the site's monotonic time in seconds."""
         return float(self.site.reactor.seconds())
 
     def _watch(self) -> None:

@@ -302,7 +302,7 @@ class Http2Connection(Protocol):
         self, exchange: Exchange, status: int, headers: HeaderLines, length: int | None, *, last: bool = False
     ) -> None:
         """Send the head of an answer; ``last`` if it has no body."""
-        lines = [(b":status", b"%d" % status), (b"date", datetimeToString(self._now()))]
+        lines = [(b":status", b"%d" % status), (b"date", datetimeToString(self._factory.wall()))]
         lines += [(name.lower(), value) for name, value in headers]
         if length is not None:
             lines.append((b"content-length", b"%d" % length))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from gateway.web.server.http1 import BODY_DEADLINE, HEADER_COUNT_LIMIT, HEADER_LIMIT, REQUEST_LINE_LIMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.streams import Hub, Subscriber
@@ -64,6 +66,7 @@ class Server(Protocol):
 
     site: GatewaySite
     clock: IReactorTime
+    wall: Callable[[], float]  # Unix seconds
     writer: PlainWriter
     http2: set[Any]  # the open connections
 

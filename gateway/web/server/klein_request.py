@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.http import datetimeToString
 from twisted.web.server import Request
 
+from gateway.clocks import wall_clock
 from gateway.web.server.http1 import BODY_LIMIT
 from gateway.web.server.request_target import Target, parse
 from gateway.web.server.unrouted import BAD_TARGET, METHODS, WHOLE_SERVER
@@ -52,7 +53,7 @@ class KleinRequest(Request):
         if self.method != self.method.upper():
             self.method = b"OTHER"  # methods are case-sensitive, and werkzeug would read "get" as GET
         self.target = target = parse(self.uri)
-        self.responseHeaders.setRawHeaders(b"Date", [datetimeToString(self._began)])
+        self.responseHeaders.setRawHeaders(b"Date", [datetimeToString(wall_clock(self.site.reactor)())])
         if self.uri == b"*" and self.method == b"OPTIONS":
             self.finish_with(WHOLE_SERVER)
         elif not target.valid:

@@ -10,6 +10,8 @@ from twisted.web.http import datetimeToString
 from gateway.web.values import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.web.values import HeaderLines
 
 CACHE_LIMIT = 256  # heads that are cached within a second; a full cache is emptied
@@ -20,15 +22,19 @@ STREAM_END: HeaderLines = ((b"Connection", b"keep-alive"), CHUNKED)
 
 
 class ResponseEncoder:
-    """Encodes answers; caches the heads of the current second, because most repeat."""
+    """Encodes answers; caches the heads of the current second, because most repeat.
 
-    def __init__(self) -> None:
-        self._second = -1
+    ``wall`` returns the Unix seconds for ``Date``; without it those are ``now``.
+    """
+
+    def __init__(self, wall: Callable[[], float] | None = None) -> None:
+        self._wall = wall
+        self._from = self._until = 0.0  # the times between which ``_date`` is right
         self._date = b""
         self._heads: dict[tuple[int, HeaderLines], bytes] = {}
 
     def encode(self, reply: Reply, now: float) -> bytes:
-        """Return the bytes of an answer that is sent at ``now`` (Unix seconds)."""
+        """Return the bytes of an answer that is sent at ``now``, seconds of the reactor's clock."""
         head = self._head(reply.status, reply.headers, now)
         if reply.status in BODILESS:
             return head + b"\r\n"
@@ -40,9 +46,10 @@ class ResponseEncoder:
         return self._head(200, headers + STREAM_END, now) + b"\r\n"
 
     def _head(self, status: int, headers: HeaderLines, now: float) -> bytes:
-        if int(now) != self._second:
-            self._second = int(now)
-            self._date = datetimeToString(now)
+        if not self._from <= now < self._until:
+            wall = now if self._wall is None else self._wall()
+            self._from, self._until = now, now + 1 - wall % 1
+            self._date = datetimeToString(wall)
             self._heads.clear()
         if headers and headers[-1][0] == b"Etag":  # often the only header in which two answers differ
             return b"%bEtag: %b\r\n" % (self._head(status, headers[:-1], now), headers[-1][1])

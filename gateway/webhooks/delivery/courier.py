@@ -92,6 +92,11 @@ class Courier:
         since = {name: queue.health.failing_since for name, queue in self._queues.items()}
         return {name: at for name, at in since.items() if at is not None}
 
+    def clock_was_set(self, seconds: float) -> None:
+        """Keep how long each endpoint has failed, after the system clock was set by ``seconds``."""
+        for queue in self._queues.values():
+            queue.health.clock_was_set(seconds)
+
     def stop(self) -> Deferred[None]:
         """Fire when nothing is in flight any more, after ``GRACE`` seconds at the latest."""
         stopped = [queue.stop(GRACE) for queue in self._queues.values()]

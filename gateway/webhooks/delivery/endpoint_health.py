@@ -37,6 +37,13 @@ class EndpointHealth:
         """Seconds from the first to the last failure after the last success."""
         return 0.0 if self.failing_since is None else max((self.failed_at or 0.0) - self.failing_since, 0.0)
 
+    def clock_was_set(self, seconds: float) -> None:
+        """Move the times of the outage by ``seconds``, so that it stays as long as it was."""
+        if self.failing_since is not None:
+            self.failing_since += seconds
+        if self.failed_at is not None:
+            self.failed_at += seconds
+
     def delivered(self, queued: QueuedMessage, attempt: Attempt) -> None:
         """Count and log a success."""
         failing, self.failing_since = self.failing_since is not None, None

@@ -170,6 +170,29 @@ def postpone(connection: sqlite3.Connection, row: int, due: float, not_before: f
     connection.execute(query, (due, not_before, row))
 
 
+def shift(connection: sqlite3.Connection, seconds: float) -> None:
+    """Move the times of pending messages by ``seconds``, by which the system clock was set.
+
+    After it was set back each is due after the pause that was left.  After it was set forward each may be due early,
+    because messages that were postponed under the new time look the same; only the start of ``retry_for`` moves.
+    """
+    back = min(seconds, 0.0)
+    connection.execute(
+        "UPDATE messages SET due = due + ?1, asked = max(asked + ?1, 0), first_try = first_try + ?2"
+        " WHERE state = 'pending'",
+        (back, seconds),
+    )
+
+
+def latest_moment(connection: sqlite3.Connection) -> float:
+    """Return the latest time at which a message is known to be created or tried first, in Unix seconds; 0 if none."""
+    (found,) = connection.execute(
+        "SELECT max(ifnull((SELECT created FROM messages ORDER BY row DESC LIMIT 1), 0),"
+        " ifnull((SELECT max(first_try) FROM messages WHERE state = 'pending'), 0))"
+    ).fetchone()
+    return float(found)
+
+
 def release_early(
     connection: sqlite3.Connection, endpoint: str, early: EarlyRetries, now: float, limit: int
 ) -> EarlyRetries | None:

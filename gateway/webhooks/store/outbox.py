@@ -117,6 +117,20 @@ class Outbox:
 
         return self._store.run(work)
 
+    def shift(self, seconds: float) -> Deferred[None]:
+        """Move the times of what waits, after the system clock was set by ``seconds``; see ``message_table.shift``."""
+        return self._store.run(lambda connection: message_table.shift(connection, seconds))
+
+    def follow_clock_of_last_run(self) -> Deferred[None]:
+        """Move the times of what waits, if the system clock was set back between the last run and this one."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            behind = self._wall() - message_table.latest_moment(connection)
+            if behind < 0:
+                message_table.shift(connection, behind)
+
+        return self._store.run(work)
+
     def take_requests(self) -> Deferred[list[AdminRequest]]:
         """Return and delete the requests of the command line, the oldest first.
 
