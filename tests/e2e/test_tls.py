@@ -115,6 +115,37 @@ def test_an_older_version_than_the_lowest_is_refused(gateway, authority):
         context.wrap_socket(plain, server_hostname="localhost")
 
 
+def negotiated(gateway, authority: trustme.CA, ciphers: str) -> str:
+    """Return the cipher suite of TLS 1.2 that the gateway takes of these; empty if it takes none."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+    with socket.create_connection(("127.0.0.1", gateway.port)) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                return secure.cipher()[0]
+        except ssl.SSLError:
+            return ""
+
+
+def test_weak_cipher_suites_are_refused(gateway, authority):
+    """RSA key exchange has no forward secrecy, and CBC has a history of attacks; a reload changes the list."""
+    key_exchange, cbc = ("AES128-GCM-SHA256", "AES256-SHA"), ("ECDHE-RSA-AES128-SHA256", "ECDHE-ECDSA-AES128-SHA")
+    for weak in (*key_exchange, *cbc):
+        assert "" == negotiated(gateway, authority, weak), weak
+    strong = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+    assert negotiated(gateway, authority, strong) in strong.split(":")
+    other = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
+    tls = gateway.settings["tls"]
+    gateway.reload({**gateway.settings, "tls": {**tls, "ciphers": other}})
+    eventually(lambda: not negotiated(gateway, authority, strong))
+    assert negotiated(gateway, authority, other) in other.split(":")
+    gateway.reload({**gateway.settings, "tls": {**tls, "ciphers": "NO-SUCH-SUITE"}})
+    eventually(lambda: "tls.ciphers: OpenSSL has none of these cipher suites: NO-SUCH-SUITE" in gateway.logs())
+    assert negotiated(gateway, authority, other) in other.split(":")
+
+
 def test_chromium_holds_more_than_six_streams_of_one_origin(gateway, upstream, tmp_path):
     """Over TLS a browser speaks HTTP/2, so its limit of six connections does not count; every stream sees a change."""
     browser = open_browser(tmp_path / "profile", "--ignore-certificate-errors")

@@ -50,6 +50,15 @@ class Tls(Section, frozen=True):
     min_version: Annotated[
         Literal["1.0", "1.1", "1.2", "1.3"], option("Oldest version of TLS that is accepted; 1.0 and 1.1 are unsafe.")
     ] = "1.2"
+    ciphers: Annotated[
+        str,
+        option(
+            "Cipher suites of TLS 1.2 as an OpenSSL list; empty means Mozilla's intermediate list, which has forward"
+            " secrecy and no CBC. With a `min_version` below 1.2 empty means OpenSSL's default, because older versions"
+            " have no other suites. TLS 1.3 has suites of its own.",
+            example="ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384",
+        ),
+    ] = ""
     server_name: Annotated[str, option("Host name of the certificate.")] = ""
     certificates: Annotated[
         list[Certificate],

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 VERSIONS = {"1.0": SSL.TLS1_VERSION, "1.1": SSL.TLS1_1_VERSION, "1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 
+INTERMEDIATE = ":".join(
+    f"ECDHE-{signature}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for signature in ("ECDSA", "RSA")
+)
+"""Suites of TLS 1.2 in Mozilla's intermediate configuration, version 5.7."""
+
 PROTOCOLS = (b"h2", b"http/1.1") if H2_ENABLED else (b"http/1.1",)
 
 
@@ -73,6 +80,12 @@ def _context(tls: Tls, cert: str, key: str) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(VERSIONS[tls.min_version])
     context.set_options(SSL.OP_NO_COMPRESSION)
+    ciphers = tls.ciphers or (INTERMEDIATE if tls.min_version in {"1.2", "1.3"} else "")
+    if ciphers:
+        try:
+            context.set_cipher_list(ciphers.encode())
+        except SSL.Error as error:
+            raise TlsError(f"tls.ciphers: OpenSSL has none of these cipher suites: {ciphers[:200]}") from error
     # Without this callback ALPN fails, and with it every client that offers protocols, as curl and browsers do.
     context.set_alpn_select_callback(_negotiated)
     # Tickets, which any worker accepts, resume sessions; the cache would only hold up to 20,480 of them.
