@@ -302,7 +302,8 @@ class Gateway(Service):
         return [SdkState(sdk.id, sdk.loading, sdk.snapshot is not None) for sdk in self._registry.sdks]
 
     def _problems(self) -> list[str]:
-        return [*self._registry.problems(), *self._exporter.problems(), *self._webhooks.problems()]
+        parts = (self._registry, self._exporter, self._webhooks, self._server)
+        return [problem for part in parts for problem in part.problems()]
 
     def _logged_problems(self) -> list[str]:
         """Return the problems that are in the log already."""

@@ -95,6 +95,9 @@ class Server(Protocol):
     def log_to(self, path: str) -> None:
         """Write the log of the server's own processes, if it has any, to this file from now on."""
 
+    def problems(self) -> list[str]:
+        """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
+
     def settled(self) -> Deferred[None]:
         """Return a Deferred that fires when all calls so far have taken effect for all clients; it never fails."""
 
@@ -225,6 +228,10 @@ class LocalServer:
 
     def log_to(self, path: str) -> None:
         """Do nothing: there is no other process."""
+
+    def problems(self) -> list[str]:
+        """Return nothing: problems of one process are those of its other parts."""
+        return []
 
     def settled(self) -> Deferred[None]:
         """Return a Deferred that has fired: all calls take effect at once."""

@@ -142,6 +142,10 @@ class Leader:
         """Have the workers write log lines to ``path``; workers that start later inherit it."""
         self._pool.broadcast(protocol.ReopenLog(path))
 
+    def problems(self) -> list[str]:
+        """Return a sentence for each worker that does not answer."""
+        return self._pool.problems()
+
     def settled(self) -> Deferred[None]:
         """Return a Deferred that fires when every worker has handled what was sent, or has ended, or after 5 s."""
         return self._pool.settled()

@@ -87,7 +87,7 @@ class Link(Protocol, Generic[M]):
     def send(self, message: ToWorker | ToLeader) -> None:
         """Send a message; it is dropped when the link is closed.
 
-        What the other side does not read waits in memory: a worker that hangs is killed after 30 s.
+        What the other side does not read waits in memory: a worker that hangs is killed after 15 s.
         """
         self.send_encoded(add_length(encode(message)))
 

@@ -89,6 +89,14 @@ class WorkerPool:
         """Check the workers; called each second."""
         call_each([worker.tick for worker in self.workers.values()], _log, "the check of a worker")
 
+    def problems(self) -> list[str]:
+        """Return a sentence for each worker that does not answer; its text is stable while that lasts."""
+        return [
+            f"worker {worker.number} does not answer, and calls to it wait until it goes on or is replaced"
+            for worker in self.workers.values()
+            if worker.unresponsive
+        ]
+
     def broadcast(self, message: ToWorker) -> None:
         """Send a message, encoded once, to every worker."""
         if self.workers:

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 _log = component_logger("gateway")
 
 LINK_FD = 3  # the descriptor of the worker's end of the socket pair
-SILENCE_TICKS = 30  # seconds without a message after which a worker counts as hung; it reports every second
+# Seconds without a message of a worker, which reports every second.  They are ticks of the leader's own timer, so time
+# in which the leader itself did not run does not count.
+QUIET_TICKS = 5  # after which it is reported: it may only be busy with a large config
+SILENCE_TICKS = 15  # after which it is killed: the kernel still gives it connections, which then hang
+START_TICKS = 30  # the same before it listens: a cold start on a busy host, with large configs
 EXIT_TICKS = 5  # seconds that a process may outlive its link
 # A signal to the process group reaches the workers too, but only the leader acts on it.
 GROUP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
@@ -92,10 +96,25 @@ class WorkerProcess(ProcessProtocol):
         """The process id; 0 after the process has ended."""
         return getattr(self.transport, "pid", None) or 0
 
+    @property
+    def unresponsive(self) -> bool:
+        """Whether a worker that serves has sent nothing for ``QUIET_TICKS``."""
+        return self.listening and self._silent_ticks > QUIET_TICKS
+
     def tick(self) -> None:
         """Kill a worker that hangs or does not exit; called each second."""
         self._silent_ticks += 1
-        if self._silent_ticks > (SILENCE_TICKS if self._linked else EXIT_TICKS):
+        limit = (SILENCE_TICKS if self.listening else START_TICKS) if self._linked else EXIT_TICKS
+        if self.listening and self._silent_ticks == QUIET_TICKS + 1:
+            _log.error(
+                "worker {number} (process {pid}) has not answered for {quiet} s, and calls to it wait; it is"
+                " killed after {kill} s and replaced: see whether the process is stopped, swapped out or busy",
+                number=self.number,
+                pid=self.pid,
+                quiet=QUIET_TICKS,
+                kill=SILENCE_TICKS,
+            )
+        if self._silent_ticks > limit:
             _log.error("worker {number} does not respond and is killed", number=self.number)
             self._silent_ticks = 0
             self.kill()

@@ -34,18 +34,20 @@ class WorkerMetrics(Collector):
         """Yield the metric families; a worker that ends meanwhile is left out."""
         listening = GaugeMetricFamily("flaggateway_workers", "Worker processes that serve.")
         ended = CounterMetricFamily("flaggateway_worker_ends", "Worker processes that ended before the gateway did.")
+        silent = GaugeMetricFamily("flaggateway_workers_unresponsive", "Worker processes that do not answer.")
         memory = GaugeMetricFamily("flaggateway_worker_resident_memory_bytes", "Memory in use.", labels=("worker",))
         cpu = CounterMetricFamily("flaggateway_worker_cpu_seconds", "CPU time used.", labels=("worker",))
         files = GaugeMetricFamily("flaggateway_worker_open_fds", "Open files; each stream is one.", labels=("worker",))
         listening.add_metric((), sum(worker.listening for worker in self._pool.workers.values()))
         ended.add_metric((), self._pool.ends)
+        silent.add_metric((), sum(worker.unresponsive for worker in self._pool.workers.values()))
         for number, worker in sorted(self._pool.workers.items()):
             usage = process_usage(self._proc / str(worker.pid))
             if usage is not None:
                 memory.add_metric((str(number),), usage.resident_bytes)
                 cpu.add_metric((str(number),), usage.cpu_seconds)
                 files.add_metric((str(number),), usage.open_files)
-        yield from (listening, ended, memory, cpu, files)
+        yield from (listening, ended, silent, memory, cpu, files)
 
 
 @frozen

@@ -31,6 +31,7 @@ from gateway.web import WebState
 from gateway.web.server import TlsError
 from gateway.workers import protocol
 from gateway.workers.link import TO_WORKER_LIMIT, Link, connect
+from gateway.workers.parent_death import die_with_leader
 from gateway.workers.process import GROUP_SIGNALS, LINK_FD
 from gateway.workers.relay import MetricsSender
 from gateway.workers.replica import RegistryReplica
@@ -218,12 +219,15 @@ def main() -> None:
     for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, GROUP_SIGNALS)
+    end = socket.socket(fileno=LINK_FD)
+    if not die_with_leader(end):
+        return
     from twisted.internet import reactor as default  # noqa: TID251 - this process does not run gateway.tap
 
     reactor: Any = default
     use_monotonic_timers(reactor)
     worker = Worker(reactor)
-    connect(reactor, socket.socket(fileno=LINK_FD), worker.link)
+    connect(reactor, end, worker.link)
     reactor.run(installSignalHandlers=False)  # Twisted's handlers would end the worker
 
 

@@ -377,3 +377,30 @@ def test_json_log_lines_of_workers_have_their_number(gateway_process: Start, con
     gateway.stop()
     lines = [json.loads(line) for line in gateway.logs().splitlines() if line.startswith("{")]
     assert {None, 1, 2} == {line.get("worker") for line in lines}
+
+
+def test_a_stopped_worker_ends_with_its_leader(gateway_process: Start, config: Path) -> None:
+    """It cannot see that its link closes; the kernel kills it, so that the port is free."""
+    gateway = gateway_process(settings(config))
+    pids = workers(gateway)
+    os.kill(pids[0], signal.SIGSTOP)
+    gateway.kill()
+    eventually(lambda: not alive(pids))
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", gateway.port))
+
+
+@pytest.mark.slow
+def test_a_stopped_worker_is_shown_and_replaced(gateway_process: Start, config: Path) -> None:
+    """After 5 s it is a problem and counted, after 15 s it is killed; then every call is answered."""
+    gateway = gateway_process(settings(config))
+    pids = workers(gateway)
+    os.kill(pids[0], signal.SIGSTOP)
+    eventually(lambda: sample(gateway, "flaggateway_workers_unresponsive") == 1, gateway.logs)
+    eventually(lambda: any("does not answer" in each for each in gateway_status(gateway)["problems"]), gateway.logs)
+    assert f"(process {pids[0]}) has not answered for 5 s" in gateway.logs()
+    await_replacement(gateway, pids)
+    assert [pids[1]] == alive(pids)
+    for _ in range(20):
+        assert (200, b'{"value":0,"variationId":"v0"}') == gateway.post("/api/shop/eval", EVAL)

@@ -19,7 +19,7 @@ from gateway.workers import protocol
 from gateway.workers.leader import Leader
 from gateway.workers.link import Splitter, add_length
 from gateway.workers.pool import pause
-from gateway.workers.process import EXIT_TICKS, SILENCE_TICKS
+from gateway.workers.process import EXIT_TICKS, QUIET_TICKS, SILENCE_TICKS, START_TICKS
 
 BODY = b'{"p":{"s":"x"},"f":{"number":{"t":2,"v":{"i":1},"i":"v1"}}}'
 SETTINGS = load("{workers: 2, sdks: {shop: {key: k}}, http: {sse: {max_connections_per_address: 5}}}", {}).settings
@@ -220,12 +220,41 @@ def test_the_pause_before_a_replacement_grows_with_each_early_end(
 
 
 def test_a_worker_that_sends_nothing_is_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
-    """It sends a report each second, so half a minute without a message means that it hangs."""
+    """It sends a report each second: silence is reported after 5 s, a problem then, and ended after 15 s."""
+    for place in (0, 1):
+        scene.send(place, protocol.Listening())
+    problems, killed = [], []
     for _ in range(SILENCE_TICKS + 1):
         scene.send(0, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
         scene.advance(1)
-    assert [[], ["KILL"]] == [process.signals for process in scene.processes]
+        problems.append(len(leader.problems()))
+        killed.append(scene.processes[1].signals == ["KILL"])
+    assert [0] * QUIET_TICKS + [1] * (SILENCE_TICKS - QUIET_TICKS) + [0] == problems
+    assert [False] * SILENCE_TICKS + [True] == killed
+    assert [] == scene.processes[0].signals
+    assert 2 == len(logged_errors.flush())
+
+
+def test_a_worker_that_is_busy_for_a_while_is_not_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """Its next message ends the problem."""
+    scene.send(1, protocol.Listening())
+    for _ in range(SILENCE_TICKS):
+        scene.advance(1)
+    assert 1 == len(leader.problems())
+    scene.send(1, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
+    assert [] == leader.problems()
+    assert [] == scene.processes[1].signals
     assert 1 == len(logged_errors.flush())
+
+
+def test_a_worker_that_never_listens_is_killed_later(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """A cold start may take long, and no call waits for it."""
+    for _ in range(START_TICKS):
+        scene.advance(1)
+    assert [[], []] == [process.signals for process in scene.processes]
+    scene.advance(1)
+    assert [["KILL"], ["KILL"]] == [process.signals for process in scene.processes]
+    assert 2 == len(logged_errors.flush())
 
 
 def test_a_worker_that_does_not_exit_is_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:

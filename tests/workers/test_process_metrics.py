@@ -27,7 +27,11 @@ def samples(*workers: SimpleNamespace, ends: int = 0) -> dict[str, float]:
 
 def test_a_running_process_shows_its_memory_time_and_files() -> None:
     """This process stands for a worker."""
-    shown = samples(SimpleNamespace(pid=os.getpid(), listening=True), SimpleNamespace(pid=0, listening=False), ends=3)
+    shown = samples(
+        SimpleNamespace(pid=os.getpid(), listening=True, unresponsive=False),
+        SimpleNamespace(pid=0, listening=False, unresponsive=False),
+        ends=3,
+    )
     assert (1, 3) == (shown["flaggateway_workers"], shown["flaggateway_worker_ends_total"])
     assert 10e6 < shown["flaggateway_worker_resident_memory_bytes1"] < 4e9
     assert 0 < shown["flaggateway_worker_cpu_seconds_total1"] < 1e5
@@ -43,5 +47,5 @@ def test_a_process_that_has_ended_has_no_usage(tmp_path: Path) -> None:
 def test_docs_list_exactly_these_series() -> None:
     """docs/metrics.md and the code name the same series."""
     listed = set(re.findall(r"^\* `(flaggateway_\w+)`", METRICS_PAGE.read_text("utf-8"), re.MULTILINE))
-    shown = samples(SimpleNamespace(pid=os.getpid(), listening=True))
+    shown = samples(SimpleNamespace(pid=os.getpid(), listening=True, unresponsive=False))
     assert {re.sub(r"1$", "", name) for name in shown} == listed
