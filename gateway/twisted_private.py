@@ -1,4 +1,4 @@
-"""Every private name of Twisted that the gateway uses, under a public name of ours.
+"""Every private name of Twisted, and of its TLS library pyOpenSSL, that the gateway uses, under a public name of ours.
 
 Twisted may change these in any release.  ``setup.cfg`` therefore bounds its version, and
 ``tests/test_twisted_private.py`` fails for each name that an upgrade changes.
@@ -7,8 +7,10 @@ Twisted may change these in any release.  ``setup.cfg`` therefore bounds its ver
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from OpenSSL._util import ffi, lib
 from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
@@ -29,6 +31,7 @@ __all__ = (
     "Http1Connection",
     "ParseError",  # of an HTTP client: the answer is not HTTP
     "PollLike",
+    "certificate_refusal",
     "forget_exit_signal",
     "no_log",
     "use_monotonic_timers",
@@ -58,6 +61,19 @@ def use_monotonic_timers(reactor: Any) -> None:
         call.seconds = time.monotonic
     reactor.seconds = time.monotonic
     reactor.wall = time.time  # noqa: TID251  (the wall clock of every process)
+
+
+def certificate_refusal(connection: SSL.Connection) -> str:
+    """Return OpenSSL's reason for refusing the certificate of the other side; empty if it was not refused.
+
+    Without pyOpenSSL's private names the reason is empty too: it only makes a log line longer.
+    """
+    with suppress(AttributeError):
+        code = lib.SSL_get_verify_result(connection._ssl)  # noqa: SLF001  (pyOpenSSL has no public call for it)
+        if code:
+            reason: bytes = ffi.string(lib.X509_verify_cert_error_string(code))
+            return reason.decode("ascii", "replace")
+    return ""
 
 
 def write_directly(transport: Any, data: bytes) -> None:

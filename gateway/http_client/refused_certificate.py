@@ -5,12 +5,12 @@ wrapClientTLS ──► CertificateWatch ──► TLS connection ──► hand
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from OpenSSL._util import ffi, lib
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
+
+from gateway.twisted_private import certificate_refusal
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -36,8 +36,6 @@ class CertificateWatch:
 
 def add_reason(error: BaseException, connection: SSL.Connection) -> None:
     """Add to a TLS error why the certificate of ``connection`` was refused, if it was, as attribute ``REASON``."""
-    # pyOpenSSL has no public call for the result.  Without these names the text is shorter, which a test notices.
-    with suppress(AttributeError):
-        code = lib.SSL_get_verify_result(connection._ssl)  # noqa: SLF001 - see above
-        if code:
-            setattr(error, REASON, ffi.string(lib.X509_verify_cert_error_string(code)).decode("ascii", "replace"))
+    reason = certificate_refusal(connection)
+    if reason:
+        setattr(error, REASON, reason)
