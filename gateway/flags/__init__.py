@@ -14,9 +14,9 @@ from gateway.flags.encoding import encode_value
 from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
 from gateway.flags.flag import Flag
-from gateway.flags.lint import find_failing_flags
+from gateway.flags.lint import find_failing_flags, find_failing_flags_in_steps
 from gateway.flags.result import Result, fingerprint_of, fingerprint_text
-from gateway.flags.snapshot import Snapshot, load
+from gateway.flags.snapshot import Snapshot, load, load_in_steps
 from gateway.flags.user import Attribute, InvalidAttribute, User, attributes_from_json, effective_user
 
 __all__ = (
@@ -37,9 +37,11 @@ __all__ = (
     "encode_value",
     "explain",
     "find_failing_flags",
+    "find_failing_flags_in_steps",
     "fingerprint_of",
     "fingerprint_text",
     "load",
+    "load_in_steps",
     "number_text",
     "unchanged_test",
 )

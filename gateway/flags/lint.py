@@ -11,12 +11,13 @@ from gateway.flags.definition import Fault, FlagDefinition, SegmentCondition, pa
 from gateway.flags.user import User
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from gateway.flags.definition import Condition, PercentageOption
     from gateway.flags.flag import Flag
     from gateway.flags.snapshot import Snapshot
 
+FLAGS_PER_STEP = 64  # checked between two pauses: some 2 ms
 _SOMEBODY = User({})  # attributes do not matter: rules on missing ones are skipped, broken parts fail
 
 
@@ -26,9 +27,24 @@ def find_failing_flags(snapshot: Snapshot, previous: Snapshot | None, known: Map
     A flag with a fault may still have a value for users that match an earlier rule.
     ``known`` are the faults of ``previous``; flags kept from it are not checked again.
     """
+    steps = find_failing_flags_in_steps(snapshot, previous, known)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: dict[str, str] = end.value
+            return found
+
+
+def find_failing_flags_in_steps(
+    snapshot: Snapshot, previous: Snapshot | None, known: Mapping[str, str]
+) -> Generator[None, None, dict[str, str]]:
+    """Return a generator that checks a few flags per step, and returns what ``find_failing_flags`` returns."""
     context = CompileContext(snapshot.salt, snapshot.segments, snapshot.flags)
     found: dict[str, str] = {}
-    for key, flag in snapshot.flags.items():
+    for number, (key, flag) in enumerate(snapshot.flags.items()):
+        if number % FLAGS_PER_STEP == 0:
+            yield
         kept = previous is not None and previous.flags.get(key) is flag
         fault = known.get(key) if kept else next(_faults_of(flag, context), None)
         if fault is not None:

@@ -17,13 +17,14 @@ from gateway.flags.graph import affected_by, compile_order, cycle_text
 from gateway.flags.user import MISSING_USER, User
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from gateway.flags.all_flags import Evaluation, Partition
     from gateway.flags.flag import Flag
     from gateway.flags.result import Result
     from gateway.flags.segment import Segment
 
+FLAGS_PER_STEP = 16  # compiled between two pauses: some 4 ms
 TAG_LENGTH = 16  # hex digits of the body's SHA-256; 64 bits distinguish any two configs of one SDK
 
 
@@ -105,10 +106,25 @@ def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
 
     :raises ConfigError: if the config cannot be used at all
     """
+    steps = load_in_steps(body, etag, previous)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            loaded: Snapshot = end.value
+            return loaded
+
+
+def load_in_steps(body: bytes, etag: str, previous: Snapshot | None = None) -> Generator[None, None, Snapshot]:
+    """Return a generator that compiles a few flags per step, and returns what ``load`` returns.
+
+    :raises ConfigError: from a step, if the config cannot be used at all
+    """
     config = split_config(body)
+    yield
     salt = _salt(config)
     segments = _segments(config, salt, previous)
-    flags = _flags(config, CompileContext(salt, segments, {}), previous)
+    flags = yield from _flags(config, CompileContext(salt, segments, {}), previous)
     return Snapshot(body, etag, config, segments, flags, None if previous is None else previous.partition)
 
 
@@ -126,14 +142,23 @@ def _segments(config: ConfigJson, salt: str | Fault, previous: Snapshot | None) 
     return tuple(known.get(source) or compile_segment(source, salt) for source in config.segments)
 
 
-def _flags(config: ConfigJson, context: CompileContext, previous: Snapshot | None) -> dict[str, Flag]:
+def _flags(
+    config: ConfigJson, context: CompileContext, previous: Snapshot | None
+) -> Generator[None, None, dict[str, Flag]]:
     kept = {} if previous is None else _unchanged(config, context, previous)
     earlier: Mapping[str, Flag] = {} if previous is None else previous.flags
-    changed = {key: parse_flag(decode_piece(source)) for key, source in config.flags.items() if key not in kept}
+    changed = {}
+    for number, (key, source) in enumerate(config.flags.items()):
+        if key not in kept:
+            changed[key] = parse_flag(decode_piece(source))
+        if number % FLAGS_PER_STEP == 0:
+            yield
     order, circular = compile_order(changed)
     flags = dict(kept)
     context = CompileContext(context.salt, context.segments, flags)
-    for key in (*order, *circular):
+    for number, key in enumerate((*order, *circular)):
+        if number % FLAGS_PER_STEP == 0:
+            yield
         flags[key] = compile_flag(
             key,
             config.flags[key],

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from gateway.clocks import wall_clock
-from gateway.flags import difference, find_failing_flags
+from gateway.flags import difference, find_failing_flags_in_steps
 from gateway.logger import component_logger
 from gateway.text import iso
 from gateway.upstream.guard import LEAST_FLAGS, Flags, Hold, Losses, judge, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -116,7 +116,11 @@ class ConfigGuard:
 
     def admit(self, candidate: Snapshot, limits: Limits) -> bool:
         """Make ``candidate`` the current config; hold it instead, and return false, if it is beyond the limits."""
-        checked, self._rejected = self._check(candidate), b""
+        return self.admit_checked(self._check(candidate), limits)
+
+    def admit_checked(self, checked: CheckedConfig, limits: Limits) -> bool:
+        """As ``admit``, with the result of ``check_in_steps``; the current config must be the same as then."""
+        self._rejected = b""
         verdict = self._judge(checked, limits)
         if isinstance(verdict, Hold):
             self._hold(checked, verdict.reason)
@@ -188,11 +192,21 @@ class ConfigGuard:
             _log.info("SDK {sdk_id}: no flag fails any more", sdk_id=self._sdk_id)
 
     def _check(self, candidate: Snapshot) -> CheckedConfig:
+        steps = self.check_in_steps(candidate)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                checked: CheckedConfig = end.value
+                return checked
+
+    def check_in_steps(self, candidate: Snapshot) -> Generator[None, None, CheckedConfig]:
+        """Return a generator that checks a few flags per step and returns the result, for ``admit_checked``."""
         current, found = self.current, dict[str, str]()
         known = {} if current is None else current.faults
         before = None if current is None else current.snapshot
         try:
-            found = find_failing_flags(candidate, before, known)
+            found = yield from find_failing_flags_in_steps(candidate, before, known)
         except Exception:  # noqa: BLE001 - an error in the checks must not hold up a config that can be served
             _log.failure("SDK {sdk_id}: the flags of the new config could not be checked", sdk_id=self._sdk_id)
         fresh = {key: why for key, why in found.items() if known.get(key) != why}

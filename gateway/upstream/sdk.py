@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from gateway.clocks import wall_clock
 from gateway.deferreds import fire_within, supervise
-from gateway.flags import Attribute, ConfigError, Snapshot
+from gateway.flags import Attribute, ConfigError, Snapshot, load, load_in_steps
 from gateway.logger import component_logger
 from gateway.text import iso
 from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
@@ -21,6 +21,7 @@ from gateway.upstream.config_guard import ConfigGuard, HeldConfig
 from gateway.upstream.fetch_failures import FetchFailures
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
 from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome, Refreshed
+from gateway.upstream.slices import LARGE_BYTES, in_slices
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -216,9 +217,9 @@ class Sdk:
         outcome = await source.fetch()
         if source is not self._source:
             return GIVEN_UP
-        before = self._newest
-        outcome = self._compile(outcome)
-        changed = self._newest is not before
+        outcome, changed = await self._compile(outcome)
+        if source is not self._source:
+            return GIVEN_UP
         source.settled(outcome)  # first, so that the next poll is due whatever happens below
         self._report(source, outcome, self._clock.seconds() - began, changed=changed)
         if changed:
@@ -233,19 +234,48 @@ class Sdk:
             return Refreshed(f"config fetch failed: {outcome.reason}")
         return Refreshed(changed=changed)
 
-    def _compile(self, outcome: Outcome) -> Outcome:
-        """Make a fetched body the newest config, unless it is held."""
+    async def _compile(self, outcome: Outcome) -> tuple[Outcome, bool]:
+        """Make a fetched body the newest config, unless it is held; return also whether it is."""
         if not isinstance(outcome, Fetched) or self.guard.ignores(outcome.body):
-            return outcome
+            return outcome, False
         if self._newest is not None and self._newest.body == outcome.body:
             self.guard.clear()
-            return outcome
-        candidate = self._candidate(outcome.body, outcome.etag)
-        if isinstance(candidate, Failed):
-            return candidate
-        if self.guard.admit(candidate, self.plan.limits):
+            return outcome, False
+        large = len(outcome.body) > LARGE_BYTES and self._load is load
+        compiled = await self._checked_in_slices(outcome) if large else self._candidate(outcome.body, outcome.etag)
+        if compiled is None or isinstance(compiled, Failed):
+            return compiled or outcome, False
+        limits = self.plan.limits
+        if isinstance(compiled, Snapshot):
+            candidate, admitted = compiled, self.guard.admit(compiled, limits)
+        else:
+            candidate, admitted = compiled.snapshot, self.guard.admit_checked(compiled, limits)
+        if admitted:
             self._newest = candidate
-        return outcome
+        return outcome, admitted
+
+    async def _checked_in_slices(self, fetched: Fetched) -> CheckedConfig | Failed | None:
+        """Compile and check a config; start again if an operator accepts a held one meanwhile.
+
+        None if the source was replaced meanwhile.
+        """
+        source = self._source
+        while True:
+            before, current = self._newest, self.guard.current
+            try:
+                candidate = await in_slices(self._clock, load_in_steps(fetched.body, fetched.etag, before))
+                checked = await in_slices(self._clock, self.guard.check_in_steps(candidate))
+            except CancelledError:  # a restarted or stopped fetch
+                raise
+            except ConfigError as error:
+                return Failed(Kind.CONFIG, f"invalid config JSON content: {error}")
+            except Exception:  # noqa: BLE001 - an error in the compiler must not end the fetching
+                _log.failure("SDK {sdk_id}: the config cannot be compiled", sdk_id=self.id)
+                return Failed(Kind.CONFIG, "invalid config JSON content: it cannot be compiled")
+            if source is not self._source:
+                return None
+            if before is self._newest and current is self.guard.current:
+                return checked
 
     def _candidate(self, body: bytes, etag: str) -> Snapshot | Failed:
         """Compile a config without using it."""
