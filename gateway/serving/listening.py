@@ -6,14 +6,39 @@ from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, EPERM
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import ServerFactory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTCP
 
     from gateway.settings import Settings
 
 BACKLOG = 4096  # connections that wait in the kernel: thousands of browsers return within seconds after a restart
 ALL_ADDRESSES = "::"  # IPv6 and, on Linux, IPv4
+
+
+class BoundedFactory(ServerFactory):
+    """Builds the protocols of ``factory`` while ``has_room()``; other connections are closed at once."""
+
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory, has_room: Callable[[], bool]) -> None:
+        self._factory = factory
+        self._has_room = has_room
+
+    def doStart(self) -> None:
+        """Start the factory."""
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        """Stop the factory."""
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Return the protocol of a connection, or None to close it."""
+        return self._factory.buildProtocol(addr) if self._has_room() else None
 
 
 def listen(reactor: IReactorTCP, port: int, factory: IProtocolFactory, bind: str) -> IListeningPort:

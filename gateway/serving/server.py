@@ -17,7 +17,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from gateway.clocks import wall_clock
 from gateway.export import Collector, Forwarder
 from gateway.logger import component_logger
-from gateway.serving.listening import BACKLOG, listen
+from gateway.open_files import room_for_connection, room_for_stream
+from gateway.serving.listening import BACKLOG, BoundedFactory, listen
 from gateway.serving.push_loop import PushLoop
 from gateway.streams import ExposureRecorder
 from gateway.web import Context, WebState
@@ -148,6 +149,7 @@ class LocalServer:
             status_document,
             collector=self._collector,
             state=WebState() if state is None else state,
+            room_for_stream=room_for_stream,
         )
         self.site = make_site(context, settings, metrics, rng=rng)
         self._configure_export(settings)
@@ -178,7 +180,7 @@ class LocalServer:
         if self._settings.tls.enabled:
             self._certificates = Certificates(self._current.tls)
             factory = TLSMemoryBIOFactory(self._certificates, False, factory, self._reactor)
-        return factory
+        return BoundedFactory(factory, room_for_connection)
 
     def adopt_port(self, port: IListeningPort) -> None:
         """Serve the connections of an open port of ``factory``, and close it when draining."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
-from gateway.telemetry.rlimits import files_left
+from gateway.open_files import room_for_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,15 +26,15 @@ QUIET = 60.0  # seconds between two warnings
 class LagMonitor:
     """Calls ``report`` each second with the seconds by which its own timer was late.
 
-    ``files_left`` returns whether one more file can be opened.
+    ``room`` returns whether another connection may be accepted.
     """
 
     def __init__(
-        self, clock: IReactorTime, report: Callable[[float], None], files_left: Callable[[], bool] = files_left
+        self, clock: IReactorTime, report: Callable[[float], None], room: Callable[[], bool] = room_for_connection
     ) -> None:
         self._clock = clock
         self._report = report
-        self._files_left = files_left
+        self._room = room
         self._files_warned: float | None = None
         self._timer = Timer(clock)
         self._due = 0.0
@@ -56,7 +56,7 @@ class LagMonitor:
         if lag >= WARNING and (self._lag_warned is None or now - self._lag_warned >= QUIET):
             self._lag_warned = now
             _log.warn("event loop blocked for {lag:.1f} s: the gateway lacks CPU time, or was swapped out", lag=lag)
-        if not self._files_left() and (self._files_warned is None or now - self._files_warned >= QUIET):
+        if not self._room() and (self._files_warned is None or now - self._files_warned >= QUIET):
             self._files_warned = now
             _log.warn("limit of open files reached, new connections are closed: raise LimitNOFILE of the service")
         self.start()

@@ -35,7 +35,7 @@ FETCH_FAILED = (
     "encoding", "redirect", "config", "file", "key", "stopped",
 )  # fmt: skip
 OUTCOMES = FETCH_GOOD + FETCH_FAILED
-REFUSALS = ("connections", "address")
+REFUSALS = ("connections", "address", "files")
 DROPS = ("stalled",)
 
 # Upper bounds in seconds.

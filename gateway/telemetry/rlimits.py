@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import resource
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from gateway.logger import component_logger
+from gateway.open_files import STREAM_RESERVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 _log = component_logger("diag")
 
 FILE_CAP = 1_048_576  # files; systemd's usual hard limit, far more than one process can serve
-RESERVE = 64  # files for everything but streams: listeners, upstream connections, watchers, log, diagnostics
 
 Limits = tuple[int, int]  # soft, hard
 
@@ -56,23 +54,14 @@ def raise_file_limit(
             now = wanted
         except (OSError, ValueError) as error:
             _log.warn("the limit of open files stays {before}: {error}", before=before, error=error.__class__.__name__)
-    enough = now == resource.RLIM_INFINITY or now >= connections + RESERVE
+    enough = now == resource.RLIM_INFINITY or now >= connections + STREAM_RESERVE
     if not enough:
         _log.warn(
             "only {now} files may be open, too few for {connections} connections: "
             "raise LimitNOFILE of the service (or `ulimit -Hn`) to at least {needed}",
             now=now,
             connections=connections,
-            needed=connections + RESERVE,
+            needed=connections + STREAM_RESERVE,
         )
     _log.info("open files: {now} allowed (before: {before}, most: {hard})", now=now, before=before, hard=hard)
     return FileLimit(before, now, hard, enough)
-
-
-def files_left() -> bool:
-    """Return whether one more file can be opened."""
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-    except OSError as error:
-        return error.errno not in (errno.EMFILE, errno.ENFILE)
-    return True

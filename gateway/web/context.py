@@ -125,6 +125,7 @@ class Context:
     collector: Collector | None = None
     on_evaluated: Callable[[Result, User | None], None] | None = None  # one flag; None when not exported
     on_all_evaluated: Callable[[Sequence[Result], User | None], None] | None = None  # all flags at once
+    room_for_stream: Callable[[], bool] = field(default=lambda: True)  # of the limit of open files
     stream_refused: Callable[[RefusalReason], None] = field(default=lambda _reason: None)
     stream_tokens: StreamTokens | None = None  # None without OFREP streams
     public_url: PublicUrl = field(default=PublicUrl())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gateway.flags import Attribute, Snapshot
     from gateway.upstream import Refreshed
 
-RefusalReason = Literal["connections", "address"]
+RefusalReason = Literal["connections", "address", "files"]
 
 
 class Sdk(Protocol):

@@ -52,10 +52,12 @@ class GatewayProcess:
         python: str = sys.executable,
         twistd_options: tuple[str, ...] = (),
         output: int | None = None,
+        files: int | None = None,
     ) -> None:
         """Take the settings as the YAML file would have them; ports are filled in where they are missing.
 
         ``output`` is the descriptor of stdout and stderr, instead of the file that ``logs`` reads.
+        ``files`` is the limit of open files of each of its processes.
         """
         self.settings = settings
         self.home = home
@@ -64,6 +66,7 @@ class GatewayProcess:
         self._python = python
         self._twistd_options = twistd_options
         self._output = output
+        self._limit = [] if files is None else ["prlimit", f"--nofile={files}:{files}", "--"]
         self._process: subprocess.Popen[bytes] | None = None
         self._log = home / "gateway.log"
         self._fixed = {name: settings.get(name, {}).get("port") for name in ("http", "diag")}
@@ -175,7 +178,7 @@ class GatewayProcess:
     def _spawn(self) -> None:
         twistd, inherited = self._twistd()
         command = [
-            *twistd, "--nodaemon", "--pidfile=", "--logfile=-", *self._twistd_options,
+            *self._limit, *twistd, "--nodaemon", "--pidfile=", "--logfile=-", *self._twistd_options,
             "flaggateway", "--config", str(self.home / "flaggateway.yml"),
         ]  # fmt: skip
         with self._log.open("ab") as log:

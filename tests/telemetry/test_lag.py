@@ -9,8 +9,9 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
+from gateway.open_files import files_left
 from gateway.telemetry import LagMonitor, raise_file_limit
-from gateway.telemetry.rlimits import FileLimit, files_left
+from gateway.telemetry.rlimits import FileLimit
 
 
 @pytest.fixture

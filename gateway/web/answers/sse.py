@@ -119,7 +119,7 @@ def _limit_reached(context: Context, address: str) -> RefusalReason | None:
         return "connections"
     if limits.per_address and open_streams.by_address.get(address, 0) >= limits.per_address:
         return "address"
-    return None
+    return None if context.room_for_stream() else "files"
 
 
 def _stream(context: Context, call: Call, *, single: bool) -> EventualReply:
