@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import brotli
 from attrs import define, field
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted.internet.interfaces import IReactorTime
+
     from gateway.flags import Snapshot
     from gateway.web.ports import Sdk
     from gateway.web.values import Call, HeaderLines, Reply
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 GZIP_LEVEL = 6  # gzip's default, which ConfigCat Proxy uses
 BROTLI_QUALITY = 5  # about as fast as gzip's default and a tenth smaller; a config is encoded once per change
 WEIGHT = re.compile(rb"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")  # RFC 9110, 12.4.2
+PIECE = 64 * 1024  # bytes of a config file compressed per turn of the reactor: 1 to 3 ms
 CODINGS_LIMIT = 32  # codings of a request that are read; there are about ten registered ones
 CACHED_LENGTH = 256  # bytes of a field whose result is cached; browsers send some 30
 CACHE_SIZE = 256
@@ -93,16 +100,61 @@ class ConfigEncodings:
     """The compressed config files, of the current Snapshot of each SDK."""
 
     _by_sdk: dict[str, tuple[Snapshot, dict[bytes, bytes]]] = field(factory=dict)
+    _waiting: dict[tuple[bytes, bytes], list[Deferred[bytes]]] = field(factory=dict)  # by coding and body
 
-    def body(self, sdk: Sdk, snapshot: Snapshot, encoding: HeaderLines) -> bytes:
-        """Return the config of ``snapshot`` in ``encoding``: ``GZIP_HEADERS`` or ``BROTLI_HEADERS``."""
+    def body(self, sdk: Sdk, snapshot: Snapshot, encoding: HeaderLines, clock: IReactorTime) -> bytes | Deferred[bytes]:
+        """Return the config of ``snapshot`` in ``encoding``: ``GZIP_HEADERS`` or ``BROTLI_HEADERS``.
+
+        A large one is compressed a piece per turn of the reactor, once for all requests; a Deferred stands for it,
+        which never fails, and may be cancelled.
+        """
         known = self._by_sdk.get(sdk.id)
         if known is None or known[0] is not snapshot:
             known = self._by_sdk[sdk.id] = snapshot, {}
         bodies, name = known[1], encoding[0][1]
-        if name not in bodies:
-            if encoding is BROTLI_HEADERS:
-                bodies[name] = brotli.compress(snapshot.body, quality=BROTLI_QUALITY)
-            else:
-                bodies[name] = gzip.compress(snapshot.body, GZIP_LEVEL, mtime=0)
-        return bodies[name]
+        if name in bodies:
+            return bodies[name]
+        steps = _compressed_in_steps(snapshot.body, name)
+        if len(snapshot.body) <= PIECE:
+            bodies[name] = b"".join(steps)
+            return bodies[name]
+        place = name, snapshot.body
+        waiting = self._waiting.get(place)
+        if waiting is None:
+            waiting = self._waiting[place] = []
+            clock.callLater(0, self._continue, place, steps, [], bodies, clock)
+        answer: Deferred[bytes] = Deferred()
+        waiting.append(answer)
+        return answer
+
+    def _continue(
+        self,
+        place: tuple[bytes, bytes],
+        steps: Iterator[bytes],
+        parts: list[bytes],
+        bodies: dict[bytes, bytes],
+        clock: IReactorTime,
+    ) -> None:
+        part = next(steps, None)
+        if part is not None:
+            parts.append(part)
+            clock.callLater(0, self._continue, place, steps, parts, bodies, clock)
+            return
+        body = bodies[place[0]] = b"".join(parts)
+        for answer in self._waiting.pop(place):
+            if not answer.called:
+                answer.callback(body)
+
+
+def _compressed_in_steps(body: bytes, name: bytes) -> Iterator[bytes]:
+    pieces = (body[start : start + PIECE] for start in range(0, len(body), PIECE))
+    if name == b"br":
+        compressor = brotli.Compressor(quality=BROTLI_QUALITY)
+        for piece in pieces:
+            yield compressor.process(piece)
+        yield compressor.finish()
+        return
+    gzipper = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)  # with the header of gzip
+    for piece in pieces:
+        yield gzipper.compress(piece)
+    yield gzipper.flush()

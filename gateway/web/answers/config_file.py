@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from msgspec.structs import replace
+
 from gateway.web.answers.lookup import SDK_NOT_LOADED, SDK_UNKNOWN, with_snapshot
 from gateway.web.compress import BROTLI_HEADERS, GZIP_HEADERS, VARY, wants_brotli, wants_gzip
 from gateway.web.etags import client_has
 from gateway.web.values import Reply, text
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from gateway.flags import Snapshot
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
@@ -40,13 +44,18 @@ def config_file(context: Context, call: Call) -> EventualReply:
     return with_snapshot(sdk, lambda snapshot: _file(context, call, sdk, snapshot), SDK_NOT_LOADED)
 
 
-def _file(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot) -> Reply:
+def _file(context: Context, call: Call, sdk: Sdk, snapshot: Snapshot) -> EventualReply:
     etag = snapshot.etag.encode()
     encoding = BROTLI_HEADERS if wants_brotli(call) else GZIP_HEADERS if wants_gzip(call) else PLAIN
     if client_has(call, etag, _query_etag(call.query)):
         return Reply(304, (CACHING, (b"Etag", etag), *encoding))
-    body = snapshot.body if encoding is PLAIN else context.encodings.body(sdk, snapshot, encoding)
-    return Reply(200, (CACHING, CONTENT_TYPE, (b"Etag", etag), *encoding), body)
+    body = snapshot.body if encoding is PLAIN else context.encodings.body(sdk, snapshot, encoding, context.clock)
+    reply = Reply(200, (CACHING, CONTENT_TYPE, (b"Etag", etag), *encoding), body if isinstance(body, bytes) else b"")
+    return reply if isinstance(body, bytes) else _with_body(reply, body)
+
+
+async def _with_body(reply: Reply, body: Deferred[bytes]) -> Reply:
+    return replace(reply, body=await body)
 
 
 def _query_etag(query: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.flags import InvalidAttribute, attributes_from_json
 from gateway.web.answers.go_json import InvalidJson
-from gateway.web.values import text
+from gateway.web.values import Reply, StreamReply, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ SDK_KEY = b"x-configcat-sdkkey"
 SDK_ID = b"x-configcat-sdkid"
 
 
-def with_snapshot(sdk: Sdk, answer: Callable[[Snapshot], AnyReply], not_loaded: AnyReply) -> EventualReply:
+def with_snapshot(sdk: Sdk, answer: Callable[[Snapshot], EventualReply], not_loaded: AnyReply) -> EventualReply:
     """Return ``answer(snapshot)``, at once when the SDK has a config, else when its first fetch has ended.
 
     ``not_loaded`` is the reply when there is no config even then.
@@ -36,9 +36,12 @@ def with_snapshot(sdk: Sdk, answer: Callable[[Snapshot], AnyReply], not_loaded: 
     return _when_loaded(sdk, answer, not_loaded) if sdk.loading else not_loaded
 
 
-async def _when_loaded(sdk: Sdk, answer: Callable[[Snapshot], AnyReply], not_loaded: AnyReply) -> AnyReply:
+async def _when_loaded(sdk: Sdk, answer: Callable[[Snapshot], EventualReply], not_loaded: AnyReply) -> AnyReply:
     await sdk.when_loaded()
-    return answer(sdk.snapshot) if sdk.snapshot is not None else not_loaded
+    if sdk.snapshot is None:
+        return not_loaded
+    outcome = answer(sdk.snapshot)
+    return outcome if isinstance(outcome, (Reply, StreamReply)) else await outcome
 
 
 def read_attributes(value: object) -> dict[str, Attribute]:

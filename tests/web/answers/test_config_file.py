@@ -7,8 +7,10 @@ import json
 
 import brotli
 import pytest
+from twisted.internet.task import Clock
 
-from gateway.web.compress import BROTLI_HEADERS, GZIP_HEADERS
+from gateway.flags import load
+from gateway.web.compress import BROTLI_HEADERS, GZIP_HEADERS, PIECE, ConfigEncodings
 from web_memory import SDK_KEY, MemorySite
 
 CONFIG = {"f": {f"flag{n}": {"t": 0, "v": {"b": True}, "i": f"v{n}"} for n in range(20)}}
@@ -101,12 +103,12 @@ def test_file_is_encoded_once_per_snapshot(site: MemorySite) -> None:
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip"})
     first = (
-        encodings.body(site.sdk, site.snapshot, GZIP_HEADERS),
-        encodings.body(site.sdk, site.snapshot, BROTLI_HEADERS),
+        encodings.body(site.sdk, site.snapshot, GZIP_HEADERS, Clock()),
+        encodings.body(site.sdk, site.snapshot, BROTLI_HEADERS, Clock()),
     )
     site.request("GET", ALIAS, {"Accept-Encoding": "gzip, br"})
-    assert first[0] is encodings.body(site.sdk, site.snapshot, GZIP_HEADERS)
-    assert first[1] is encodings.body(site.sdk, site.snapshot, BROTLI_HEADERS)
+    assert first[0] is encodings.body(site.sdk, site.snapshot, GZIP_HEADERS, Clock())
+    assert first[1] is encodings.body(site.sdk, site.snapshot, BROTLI_HEADERS, Clock())
 
 
 @pytest.mark.parametrize(
@@ -145,3 +147,23 @@ def test_head_has_the_length_of_the_file(site: MemorySite) -> None:
     """HEAD has the length of the body that it leaves out."""
     answer = site.request("HEAD", ALIAS)
     assert (200, str(len(BODY)), b"") == (answer.status, answer["content-length"], answer.body)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "decode"), [(GZIP_HEADERS, gzip.decompress), (BROTLI_HEADERS, brotli.decompress)], ids=["gzip", "br"]
+)
+def test_a_large_file_is_compressed_a_piece_per_turn_and_once(site: MemorySite, encoding, decode) -> None:
+    """Requests that come meanwhile wait for the same work; one that is cancelled changes nothing for the others."""
+    body = json.dumps({"f": {f"flag{n}": {"t": 1, "v": {"s": f"{n:0400}"}} for n in range(1_000)}}).encode()
+    assert len(body) > 5 * PIECE
+    snapshot, clock, encodings = load(body, ""), Clock(), ConfigEncodings()
+
+    answers = [encodings.body(site.sdk, snapshot, encoding, clock) for _ in range(3)]
+    answers[0].addErrback(lambda _: None)
+    answers[0].cancel()
+    assert ([True, False, False], 1) == ([each.called for each in answers], len(clock.getDelayedCalls()))
+
+    clock.advance(0)
+    assert body == decode(answers[1].result)
+    assert answers[1].result is answers[2].result is encodings.body(site.sdk, snapshot, encoding, clock)
+    assert [] == clock.getDelayedCalls()
