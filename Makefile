@@ -90,6 +90,7 @@ asyncio:
 nightly: setup
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/flags tests/streams tests/settings
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_webhooks_*.py tests/e2e/test_exporter.py
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/e2e/test_operation.py tests/e2e/test_clock_jumps.py
 
 format: .venv/installed
 	@$(BIN)/ruff check --quiet --fix .

@@ -44,9 +44,10 @@ def makeService(options: Options) -> Gateway:
 
     from gateway.app.service import Gateway
     from gateway.telemetry import log_file_path
-    from gateway.twisted_private import use_monotonic_timers
+    from gateway.twisted_private import resolve_in_daemon_threads, use_monotonic_timers
 
     use_monotonic_timers(reactor)
+    resolve_in_daemon_threads(reactor)
 
     file = SettingsFile(options["config"], os.environ)
     loaded = file.read()

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL._util import ffi, lib
+from twisted.internet._resolver import GAIResolver
 from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
 from twisted.internet.ssl import platformTrust
 from twisted.logger import Logger, LogPublisher
+from twisted.python.threadpool import ThreadPool
 from twisted.web._newclient import ParseError
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
@@ -34,6 +38,7 @@ __all__ = (
     "certificate_refusal",
     "forget_exit_signal",
     "no_log",
+    "resolve_in_daemon_threads",
     "use_monotonic_timers",
     "write_directly",
 )
@@ -45,6 +50,23 @@ no_log = Logger(observer=LogPublisher())
 def forget_exit_signal(reactor: Any) -> None:
     """Have ``twistd`` exit with status 0 although a signal reached Twisted's own handlers, which it would die by."""
     reactor._exitSignal = None  # noqa: SLF001  (Twisted has no public way to say that the signal was handled)
+
+
+class DaemonThreads(ThreadPool):
+    """Threads that the end of the process does not wait for."""
+
+    threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]  # a callable with the same arguments
+
+
+def resolve_in_daemon_threads(reactor: Any) -> None:
+    """Look host names up in threads that a stop does not wait for.
+
+    ``getaddrinfo`` cannot be interrupted, and takes a minute when no name server answers.  As many threads as in the
+    reactor's own pool, which a stop waits for.
+    """
+    threads = DaemonThreads(0, 10, "names")
+    threads.start()  # starts none yet: ``twistd`` forks later
+    reactor.installNameResolver(GAIResolver(reactor, lambda: threads))
 
 
 def use_monotonic_timers(reactor: Any) -> None:

@@ -245,3 +245,23 @@ reactor.run()
 assert calls == ["pending", "new"], calls
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_names_are_looked_up_in_daemon_threads() -> None:
+    """The exit of a process waits for no look-up."""
+    script = """
+import socket, time
+socket.getaddrinfo = lambda *_, **__: time.sleep(600)
+from twisted.internet import reactor
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from gateway.twisted_private import resolve_in_daemon_threads
+resolve_in_daemon_threads(reactor)
+endpoint = HostnameEndpoint(reactor, "slow.invalid", 80, timeout=600)
+endpoint.connect(Factory.forProtocol(Protocol)).addErrback(lambda _: None)
+reactor.callLater(0.5, reactor.stop)
+reactor.run()
+print("ended")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "ended\n", CHANGED.format(name="GAIResolver", used="a stop waits for no look-up")

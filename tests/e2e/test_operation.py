@@ -26,6 +26,10 @@ from streams import Stream, Streams, stream_path
 
 Start = Callable[..., GatewayProcess]
 
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+# Of the second and the third signal after the first; in the nightly run at thirteen moments, five times each.
+MOMENTS = [(n / 20, 0.0) for n in range(13) for _ in range(5)] if NIGHTLY else []
+
 
 def flag(value: int) -> dict[str, Any]:
     """Return an integer flag."""
@@ -154,7 +158,7 @@ def test_a_stop_spreads_the_ends_of_streams_over_the_drain_window_and_exits_zero
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("pauses", [(0.0,), (0.05, 0.0, 0.05), (0.5, 0.2, 0.2)])
+@pytest.mark.parametrize("pauses", [(0.0,), (0.05, 0.0, 0.05), (0.5, 0.2, 0.2), *MOMENTS])
 def test_a_second_stop_signal_ends_the_drain_and_later_ones_change_nothing(
     gateway_process: Start, config: Path, streams: Streams, pauses: tuple[float, ...], workers: int
 ) -> None:
