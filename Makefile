@@ -76,9 +76,10 @@ imports:
 	@out=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$out"; exit 1; }
 
 # Two test files run in parallel; tests that measure time or memory (mark `alone`) run afterwards, one at a time.
+# Tests that take half a minute and more (mark `slow`) run in `make nightly`.
 unit:
 	@echo "== pytest"
-	@$(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile -m "not alone" $(PYTEST)
+	@$(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile -m "not alone and not slow" $(PYTEST)
 	@echo "== pytest, tests that measure time or memory"
 	@$(BIN)/pytest --quiet -m alone $(PYTEST)
 
@@ -90,7 +91,8 @@ asyncio:
 nightly: setup
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/flags tests/streams tests/settings
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_webhooks_*.py tests/e2e/test_exporter.py
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/e2e/test_operation.py tests/e2e/test_clock_jumps.py
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/e2e/test_operation.py
+	@$(BIN)/pytest --quiet --capture=no -m slow tests
 
 format: .venv/installed
 	@$(BIN)/ruff check --quiet --fix .
