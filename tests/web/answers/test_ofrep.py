@@ -175,7 +175,7 @@ def test_booleans_nulls_and_objects_do_not_fail_a_context(choice: str, padding: 
 
     A large body, which is read another way, agrees.
     """
-    site = MemorySite(CONFIG, {"http": {"ofrep": {"other_attributes": choice}}})
+    site = MemorySite(CONFIG, {"http": {"max_stream_url": 65_536, "ofrep": {"other_attributes": choice}}})
     more = {"padding": "x" * padding}
     context, kept = {**OTHER, **LISTS, **more}, {**KEPT[choice], **more}
     assert "me" == site.request("POST", BULK + "/me", BY_ID, json.dumps({"context": context})).json["value"]
