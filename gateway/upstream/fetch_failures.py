@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.logger import LogLevel
 
+from gateway.clocks import wall_clock
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
 from gateway.settings import mask_sdk_key
@@ -36,9 +37,10 @@ class FetchFailures:
     def __init__(self, sdk_id: str, clock: IReactorTime, is_serving: Callable[[], bool]) -> None:
         self._sdk_id = sdk_id
         self._clock = clock
+        self._wall = wall_clock(clock)
         self._is_serving = is_serving
         self._count = 0
-        self._since = 0.0
+        self._began = self._since = 0.0  # the same moment, on the monotonic and on the wall clock
         self._trouble = ""
         self._logged: set[Kind] = set()
         self._repeat = Timer(clock)
@@ -92,7 +94,7 @@ class FetchFailures:
         self._trouble = trouble
         self._count += 1
         if self._count == 1:
-            self._since = self._clock.seconds()
+            self._began, self._since = self._clock.seconds(), self._wall()
             self._repeat.start(REPEAT_SECONDS, self._log_again)
 
     def _log_again(self) -> None:
@@ -101,7 +103,7 @@ class FetchFailures:
             LogLevel.warn if self._is_serving() else LogLevel.error,  # without a config clients have got errors
             "SDK {sdk_id}: for {minutes} minutes {trouble}; {state}",
             sdk_id=self._sdk_id,
-            minutes=round((self._clock.seconds() - self._since) / 60),
+            minutes=round((self._clock.seconds() - self._began) / 60),
             trouble=self._trouble,
             state=self._effect,
         )
