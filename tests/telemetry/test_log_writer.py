@@ -61,11 +61,17 @@ def test_a_pipe_that_is_not_read_blocks_no_caller_and_the_gap_is_counted(pipe):
     for _ in range(1000):
         writer.put(line)
     dropped = writer.take_dropped()
-    assert 1000 - 3 * 20_000 // 100 < dropped <= 1000 - 20_000 // 100
+    assert 0 < dropped < 1000
     assert 0 == writer.take_dropped()
-    last = notice(dropped).encode()
-    lines = read_lines(pipe[0], last)
-    assert [line.encode()] * (1000 - dropped) + [last] == lines
+    # The writer's thread may have written in between, so that there are several gaps.
+    data, written, lost = b"", 0, 0
+    while written + lost < 1000:
+        assert select.select([pipe[0]], [], [], 30)[0], data[-200:]
+        data += os.read(pipe[0], 1 << 20)
+        gaps = [int(text.split()[0]) for text in data.splitlines() if text.endswith(b" dropped")]
+        written, lost = data.splitlines().count(line.encode()), sum(gaps)
+    assert (1000 - dropped, dropped) == (written, lost)
+    assert data.splitlines()[-1].endswith(b" dropped")
     writer.put("after")
     assert [b"after"] == read_lines(pipe[0], b"after")
 
