@@ -257,3 +257,33 @@ def test_unsupported_features_are_validated(text, texts):
     found = {problem.text for problem in load(text, {}).problems}
     assert texts == {words for words in found if "not supported" not in words}
     assert texts < found
+
+
+PUBLIC = "sdks: {one: {key: configcat-sdk-1/0123456789abcdefghijkl/lkjihgfedcba9876543210}}\nhttp: {public_url: '%s'}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "flags.example",
+        "//flags.example",
+        "ftp://flags.example",
+        "https://user:secret@flags.example",
+        "https://flags.example/?a=1",
+        "https://flags.example/#part",
+        "https://flags.example/a b",
+        "https://flags.example/<x>",
+        "https://",
+    ],
+)
+def test_a_public_url_that_clients_cannot_reach_is_refused(url):
+    """Its value may hold a password and is not shown."""
+    (problem,) = load(PUBLIC % url, {}).problems
+    assert "http.public_url" == problem.path
+    assert "secret" not in str(problem)
+
+
+@pytest.mark.parametrize("url", ["https://flags.example", "http://[::1]:8050/flags", "https://flags.example:8443/a/b/"])
+def test_a_public_url_may_have_a_port_and_a_path(url):
+    """An IPv6 address is a host, too."""
+    assert () == load(PUBLIC % url, {}).problems
