@@ -15,30 +15,46 @@ from typing import Final
 
 STREAM_RESERVE: Final = 64  # files that an event stream leaves for everything else
 CONNECTION_RESERVE: Final = 32  # files that a connection of the main port leaves for everything but clients
+MANY: Final = 1_000_000  # files, where there is no limit
 SHARES: Final = {STREAM_RESERVE: 4, CONNECTION_RESERVE: 8}  # of a low limit at most this part: a quarter, an eighth
 
 
-def room_for_stream() -> bool:
-    """Return whether an event stream may be opened."""
-    return files_left(STREAM_RESERVE)
+class Room:
+    """Called for each new client; returns whether its file may be opened such that ``reserve`` more could follow.
+
+    Counting the open files takes some microseconds.  It is left out for a quarter of those that were left at the last
+    count: meanwhile the process may open three times as many files for other purposes.
+    """
+
+    def __init__(self, reserve: int) -> None:
+        self._reserve = reserve
+        self._uncounted = 0  # clients until the next count
+
+    def __call__(self) -> bool:
+        """See the class."""
+        if self._uncounted:
+            self._uncounted -= 1
+            return True
+        left = files_left(self._reserve)
+        self._uncounted = max(0, left // 4)
+        return left > 0
 
 
-def room_for_connection() -> bool:
-    """Return whether the main port may accept a connection."""
-    return files_left(CONNECTION_RESERVE)
+room_for_stream: Final = Room(STREAM_RESERVE)
+room_for_connection: Final = Room(CONNECTION_RESERVE)
 
 
-def files_left(reserve: int = 0) -> bool:
-    """Return whether one more file can be opened such that ``reserve`` more could follow; takes some 2 microseconds.
+def files_left(reserve: int = 0) -> int:
+    """Return how many more files can be opened such that ``reserve`` more could follow; 0 or less if none can.
 
     The system gives each new file the lowest free number, so all lower numbers are in use.
     """
     try:
         number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return 0
     os.close(number)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
-        return True
-    return number < limit - min(reserve, limit // SHARES.get(reserve, 1))
+        limit = MANY
+    return limit - min(reserve, limit // SHARES.get(reserve, 1)) - number

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.deferreds import Timer
 from gateway.logger import component_logger
-from gateway.open_files import room_for_connection
+from gateway.open_files import CONNECTION_RESERVE, files_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,10 @@ class LagMonitor:
     """
 
     def __init__(
-        self, clock: IReactorTime, report: Callable[[float], None], room: Callable[[], bool] = room_for_connection
+        self,
+        clock: IReactorTime,
+        report: Callable[[float], None],
+        room: Callable[[], bool] = lambda: files_left(CONNECTION_RESERVE) > 0,
     ) -> None:
         self._clock = clock
         self._report = report

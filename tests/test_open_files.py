@@ -1,0 +1,54 @@
+"""Room for clients: counted exactly near the limit of open files, and rarely far from it."""
+
+import pytest
+
+from gateway import open_files
+from gateway.open_files import STREAM_RESERVE, Room
+
+
+@pytest.fixture
+def files(monkeypatch):
+    """A process whose open files the test counts; ``counts`` is how often the gateway did."""
+
+    class Files:
+        opened, limit, counts = 30, 256, 0
+
+        def left(self, reserve=0):
+            self.counts += 1
+            return self.limit - reserve - self.opened
+
+    found = Files()
+    monkeypatch.setattr(open_files, "files_left", found.left)
+    return found
+
+
+def test_clients_are_accepted_up_to_the_reserve_exactly(files):
+    """Each accepted client opens a file."""
+    room = Room(STREAM_RESERVE)
+    while room():
+        files.opened += 1
+    assert files.limit - STREAM_RESERVE == files.opened
+    files.opened -= 1
+    assert room()
+
+
+def test_files_are_rarely_counted_far_from_the_limit(files):
+    """A count costs as much as a tenth of an opened stream."""
+    files.limit = 100_000
+    room = Room(STREAM_RESERVE)
+    for _ in range(20_000):
+        assert room()
+        files.opened += 1
+    assert 1 == files.counts
+
+
+def test_other_files_are_noticed(files):
+    """Those that the process opens for itself meanwhile count at the next count."""
+    files.limit = 1_000
+    room = Room(STREAM_RESERVE)
+    assert room()
+    files.opened = 990
+    accepted = 0
+    while room():
+        accepted += 1
+    assert accepted < 1_000 // 4
