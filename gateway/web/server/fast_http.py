@@ -31,7 +31,7 @@ from gateway.logger import component_logger
 from gateway.web.answers.lookup import REQUEST_FAILED, SDK_NOT_LOADED
 from gateway.web.errors import log_failure, shield
 from gateway.web.server.fast_stream import FastStream
-from gateway.web.server.http1 import BODY_DEADLINE, HEAD_DEADLINE, IN_USE_SECONDS, UNREAD_TIMEOUT
+from gateway.web.server.http1 import BODY_DEADLINE, CLOSE_TIMEOUT, HEAD_DEADLINE, IN_USE_SECONDS, UNREAD_TIMEOUT
 from gateway.web.server.http2 import Http2Connection
 from gateway.web.server.request_head import may_be_simple
 from gateway.web.server.response_bytes import LastResponseEncoder, ResponseEncoder
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 _log = component_logger("http")
 
 SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
-CLOSE_TIMEOUT = 15.0  # seconds that a closed connection has to read what was sent to it; Twisted's HTTP has the same
 PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; beyond it reading stops
 
 

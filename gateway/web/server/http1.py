@@ -37,6 +37,7 @@ HEAD_DEADLINE = 10.0  # seconds from a request's first byte to the end of its he
 UNREAD_TIMEOUT = 75.0  # seconds that a client may leave its answers unread
 IN_USE_SECONDS = 1.0  # a stop waits for connections whose client has sent something within this time
 BODY_DEADLINE = 60.0  # seconds from the end of the head to the end of the body: 17 KiB/s at the limit
+CLOSE_TIMEOUT = 15.0  # seconds that a closed connection has to read what was sent to it; Twisted's HTTP has the same
 # RFC 9112, 9.6: closing with unread bytes resets the connection, and the client may lose the refusal.
 LINGER = 2.0  # seconds that a refused client is still read from
 LINGER_BYTES = 1024 * 1024  # bytes of a refused client that are read and dropped at most

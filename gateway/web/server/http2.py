@@ -33,11 +33,10 @@ from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
 from gateway.text import is_host
-from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, HEAD_DEADLINE, REFUSALS, UNREAD_TIMEOUT
+from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, CLOSE_TIMEOUT, HEAD_DEADLINE, REFUSALS, UNREAD_TIMEOUT
 from gateway.web.server.http2_answers import Http2Answers
 from gateway.web.server.http2_bounds import (
     BODIES_LIMIT,
-    CLOSE_TIMEOUT,
     FLUSH_BYTES,
     UNSENT_LIMIT,
     ResetAllowance,
@@ -410,7 +409,7 @@ class Http2Connection(Protocol):
             if last:
                 self._forget(exchange)
             elif exchange.outlet is not None:
-                exchange.outlet.drained()
+                exchange.outlet.resume()
         return size
 
     def _call_h2(self, exchange: Exchange, method: Callable[..., object], *args: object) -> None:

@@ -16,7 +16,6 @@ STREAM_LIMIT = 100  # requests and event streams of one connection at a time: wh
 UNSENT_LIMIT = 256 * 1024  # bytes of answers other than event streams; above it no further request is answered
 BODIES_LIMIT = 4 * BODY_LIMIT  # bytes of incomplete requests; above it no more of them is read
 FLUSH_BYTES = 64 * 1024  # frames that are collected for one write
-CLOSE_TIMEOUT = 15.0  # seconds that a closed connection has to read what was sent to it, as on HTTP/1.1
 RESETS: Final = (1_000, 33.0)  # requests that may be reset or refused at once, and per second (CVE-2023-44487)
 
 

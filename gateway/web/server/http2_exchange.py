@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gateway.web.server.http1 import BODY_DEADLINE, HEADER_COUNT_LIMIT, HEADER_LIMIT, REQUEST_LINE_LIMIT
+from gateway.web.server.stream_outlet import StreamOutlet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IReactorTime
 
-    from gateway.streams import Hub, Subscriber
+    from gateway.streams import Hub
     from gateway.web.context import OpenStreams
     from gateway.web.server.route_matcher import RouteMatcher
     from gateway.web.server.site import GatewaySite
@@ -101,48 +102,30 @@ class Connection(Protocol):
         """Drop an event stream and what is unsent of it."""
 
 
-class EventStream:
-    """An open event stream; the hub's outlet."""
+class EventStream(StreamOutlet):
+    """An open event stream."""
 
-    __slots__ = ("_address", "_connection", "_exchange", "_paused", "_streams", "_subscriber")
+    __slots__ = ("_connection", "_exchange")
 
     def __init__(self, connection: Connection, exchange: Exchange, streams: OpenStreams, address: str) -> None:
+        super().__init__(streams, address)
         self._connection = connection
         self._exchange: Exchange | None = exchange
-        self._streams = streams
-        self._address = address
-        self._subscriber: Subscriber | None = None
-        self._paused = False
+
+    @property
+    def is_gone(self) -> bool:
+        """See ``StreamOutlet``."""
+        return self._exchange is None
 
     def open(self, hub: Hub, reply: StreamReply) -> None:
         """Subscribe; the head and the first event leave in one write."""
         self._streams.opened(self._address)
-        subscriber = hub.subscribe(reply.key, reply.user, self, reply.options)
-        if self._exchange is None:
-            subscriber.close()
-            return
-        self._subscriber = subscriber
-        if self._paused:
-            subscriber.pause()
+        self._subscribe(hub, reply)
 
     def write(self, data: bytes) -> None:
         """Send ``data``, unless the stream has ended."""
         if self._exchange is not None and not self._exchange.last:
             self._connection.send(self._exchange, data)
-
-    def pause(self) -> None:
-        """Pause the subscriber: the client does not read what was sent, so that it gets the newest values later."""
-        if not self._paused:
-            self._paused = True
-            if self._subscriber is not None:
-                self._subscriber.pause()
-
-    def drained(self) -> None:
-        """Go on: everything is sent."""
-        if self._paused:
-            self._paused = False
-            if self._subscriber is not None:
-                self._subscriber.resume()
 
     def finish(self) -> None:
         """End the answer behind what is unsent; the connection stays open."""
@@ -158,7 +141,4 @@ class EventStream:
         """End the subscription: the client has left, or everything is sent."""
         if self._exchange is not None:
             self._exchange = None
-            self._streams.closed(self._address)
-            subscriber, self._subscriber = self._subscriber, None
-            if subscriber is not None:
-                subscriber.close()
+            self._unsubscribe()

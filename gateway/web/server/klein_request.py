@@ -83,7 +83,7 @@ class KleinRequest(Request):
         self.setResponseCode(status, HTTPStatus(status).phrase.encode())
         for name, value in headers:
             self.responseHeaders.addRawHeader(name, value)
-        method = self.method.decode("ascii", "replace")  # HTTP/2 lets any bytes through
+        method = self.method.decode("ascii", "replace")  # a method may have any bytes
         seconds = self.site.reactor.seconds() - self._began
         self.site.metrics.answered(self.route, method if method in METHODS else "other", status, seconds)
 

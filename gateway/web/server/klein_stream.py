@@ -10,11 +10,12 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from gateway.web.server.socket_options import configure_stream
+from gateway.web.server.stream_outlet import StreamOutlet
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from gateway.streams import Hub, Subscriber
+    from gateway.streams import Hub
     from gateway.web.context import OpenStreams
     from gateway.web.server.klein_request import KleinRequest
     from gateway.web.values import StreamReply
@@ -47,15 +48,17 @@ class StreamResource(Resource):
 
 
 @implementer(IPushProducer)
-class KleinStream:
-    """The transport's producer; the hub's outlet."""
+class KleinStream(StreamOutlet):
+    """The transport's producer."""
 
     def __init__(self, request: KleinRequest, streams: OpenStreams, address: str) -> None:
+        super().__init__(streams, address)
         self._request: KleinRequest | None = request
-        self._streams = streams
-        self._address = address
-        self._subscriber: Subscriber | None = None
-        self._paused = False
+
+    @property
+    def is_gone(self) -> bool:
+        """See ``StreamOutlet``."""
+        return self._request is None
 
     def open(self, hub: Hub, reply: StreamReply) -> None:
         """Subscribe; the hub writes the first event before this returns."""
@@ -66,13 +69,7 @@ class KleinStream:
         configure_stream(request.transport)
         request.registerProducer(self, True)
         request.write(b"")
-        subscriber = hub.subscribe(reply.key, reply.user, self, reply.options)
-        if self._request is None:
-            subscriber.close()
-            return
-        self._subscriber = subscriber
-        if self._paused:
-            subscriber.pause()
+        self._subscribe(hub, reply)
 
     def write(self, data: bytes) -> None:
         """Send ``data``, unless the connection is lost."""
@@ -94,22 +91,15 @@ class KleinStream:
 
     def pauseProducing(self) -> None:
         """Pause the subscriber: the transport's buffer is full."""
-        self._paused = True
-        if self._subscriber is not None:
-            self._subscriber.pause()
+        self.pause()
 
     def resumeProducing(self) -> None:
         """Resume the subscriber: the transport's buffer has drained."""
-        self._paused = False
-        if self._subscriber is not None:
-            self._subscriber.resume()
+        self.resume()
 
     def stopProducing(self) -> None:
         """Do nothing: the connection is lost, and ``_ended`` follows."""
 
     def _ended(self, _: Failure | None) -> None:
         self._request = None
-        self._streams.closed(self._address)
-        subscriber, self._subscriber = self._subscriber, None
-        if subscriber is not None:
-            subscriber.close()
+        self._unsubscribe()
