@@ -16,7 +16,7 @@ help:
 	@echo "make run          start a demo gateway on ports 8050 and 8051 (other ports: make run PORT=9050 DIAG_PORT=9051)"
 	@echo "make test         run linters, type checks, import rules and all tests"
 	@echo "make nightly      run property tests with many more examples, webhook and exporter tests with many more faults"
-	@echo "make bench        measure against a plain Klein program (about seven minutes) and rewrite docs/benchmarks"
+	@echo "make bench        measure against a plain Klein program (about nine minutes) and rewrite docs/benchmarks"
 	@echo "                  beside another program: make bench PEER_CMD='…{config}…{port}…' (bench/servers.py)"
 	@echo "make bench-quick  measure only the main rows (about a minute)"
 	@echo "make bench-compare BASE=v0.1  processor time of this checkout beside another revision (about four minutes)"
@@ -110,7 +110,7 @@ export PEER_CMD
 MINUTES ?= 10
 
 bench: .venv/installed
-	@etc/setup/debian wrk
+	@etc/setup/debian wrk h2load
 	@$(BIN)/python -m bench
 
 bench-quick: .venv/installed

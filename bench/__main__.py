@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from bench import export_rows, growth_rows, machine, report, request_rows, stalled_rows, stream_rows, tls_rows, wrk
+from bench import (
+    export_rows,
+    growth_rows,
+    http2_rows,
+    machine,
+    report,
+    request_rows,
+    stalled_rows,
+    stream_rows,
+    tls_rows,
+    wrk,
+)
 from bench.plan import QUICK, WHOLE
 from bench.rows import Row, table
 
@@ -51,6 +62,7 @@ def main() -> None:
             "flags": lambda: growth_rows.flags(plan, home),
             "stalled": lambda: stalled_rows.measure(plan, home),
             "tls": lambda: tls_rows.measure(plan, home),
+            "http2": lambda: http2_rows.measure(plan, home),
         }
         for name in options.only or (MAIN if plan.quick else parts):
             try:

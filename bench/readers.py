@@ -178,7 +178,7 @@ class Readers:
         """Read available bytes; return the number of events that they completed."""
         before = self._frames
         ready = self._epoll.poll(wait, 256)
-        buffer, sockets, partial = self._buffer, self._sockets, self._partial
+        buffer, sockets = self._buffer, self._sockets
         for number, _ in ready:
             if number in self._handshakes:
                 self._greet(number)
@@ -196,10 +196,14 @@ class Readers:
             self._received += count
             if not self.first:
                 self.first = bytes(buffer[:count])
-            if buffer[count - 4 : count] != END:
-                partial.add(number)
-            elif number in partial or count > BEAT:
-                partial.discard(number)
-                self._frames += 1
-                self._arrivals[number] = time.monotonic()
+            self._take(number, count)
         return self._frames - before if ready else 0
+
+    def _take(self, number: int, count: int) -> None:
+        """Count the event that ``count`` bytes of a stream complete, if they do."""
+        if self._buffer[count - 4 : count] != END:
+            self._partial.add(number)
+        elif number in self._partial or count > BEAT:
+            self._partial.discard(number)
+            self._frames += 1
+            self._arrivals[number] = time.monotonic()

@@ -23,6 +23,7 @@ METHOD = """\
   the table shows the median of the rounds.
 * Requests come from `wrk` with 2 threads and 64 connections, each request for another user; streams come from
   [bench/readers.py](../../bench/readers.py), each an evaluate-all stream of another user.
+* Requests over TLS with HTTP/1.1 and HTTP/2 come from `h2load` with 1 thread and 10 connections, all of one user.
 * A change replaces the server's config file and requests a refresh; times start when the refresh is sent.
 * Targets of requests are on processor time, which depends less on other programs on the machine than a rate.
 * [bench/configs.py](../../bench/configs.py) describes the mixes of flags; a row that names none has the usual one.

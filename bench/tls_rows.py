@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
 
-import trustme
-
+from bench.certificates import Certificates
 from bench.readers import Readers
 from bench.rows import Row, most
 from bench.servers import ONE, TWO, Server
@@ -22,22 +20,13 @@ STREAMS = 2_000
 
 def measure(plan: Plan, home: Path) -> list[Row]:
     """Return the TLS rows, measured with certificates generated for this run."""
-    authority = trustme.CA()
-    leaf = authority.issue_cert("localhost")
-    home.mkdir(parents=True, exist_ok=True)
-    leaf.private_key_pem.write_to_path(home / "key.pem")
-    for number, blob in enumerate(leaf.cert_chain_pems):
-        blob.write_to_path(home / "cert.pem", append=number > 0)
-    tls = {"enabled": True, "certificates": [{"cert": str(home / "cert.pem"), "key": str(home / "key.pem")}]}
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    context.set_alpn_protocols(["http/1.1"])
-
+    certificates = Certificates(home)
+    context = certificates.context("http/1.1")
     memory = Row(f"TLS, {STREAMS:,} streams: memory each", "KB", most(30))
     opened = Row("TLS: handshakes and streams accepted", "1/s")
     pushed = Row("TLS: change for all users, last client updated", "ms")
     for kind in (ONE, TWO):
-        with Server(kind, home, edited(100, 0, 0), guarded=True, tls=tls) as server:
+        with Server(kind, home, edited(100, 0, 0), guarded=True, tls=certificates.settings) as server:
             if not server.available:
                 continue
             with Readers(server.port, tls=context) as readers:
