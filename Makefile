@@ -20,6 +20,8 @@ help:
 	@echo "                  beside another program: make bench PEER_CMD='…{config}…{port}…' (bench/servers.py)"
 	@echo "make bench-quick  measure only the main rows (about a minute)"
 	@echo "make bench-compare BASE=v0.1  processor time of this checkout beside another revision (about four minutes)"
+	@echo "make bench-scale  open STREAMS=100000 event streams, kill and reload the gateway (about eight minutes), and rewrite"
+	@echo "                  docs/benchmarks/scale.md"
 	@echo "make soak         test streams under churn, faults and kills for MINUTES=10"
 	@echo "make format       format the sources with ruff"
 	@echo "make clean        delete environments, builds and caches of the other commands"
@@ -103,7 +105,8 @@ clean:
 
 # --- measurements ---------------------------------------------------------------------------------------------------
 
-.PHONY: bench bench-quick bench-compare soak
+STREAMS ?= 100000
+.PHONY: bench bench-quick bench-compare bench-scale soak
 BASE ?= HEAD
 PEER_CMD ?=
 export PEER_CMD
@@ -121,6 +124,10 @@ bench-quick: .venv/installed
 bench-compare: .venv/installed
 	@etc/setup/debian wrk
 	@$(BIN)/python -m bench.compare $(BASE)
+
+# As many workers and load processes as the limit of open files needs; see `ulimit -Hn`.
+bench-scale: .venv/installed
+	@$(BIN)/python -m bench.scale --streams $(STREAMS) --write
 
 # tests/e2e/test_soak.py describes the checks; `make test` runs it for a minute.
 soak: .venv/installed

@@ -45,6 +45,35 @@ def resident(pid: int) -> int:
     return 0
 
 
+def proportional(pid: int) -> int:
+    """Return the memory of a process in bytes, of pages shared with other processes its part (PSS)."""
+    for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def peak(pid: int) -> int:
+    """Return the largest resident memory that a process has had, in bytes."""
+    for line in (PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def kernel() -> int:
+    """Return the memory in bytes that the kernel of this machine uses for objects, stacks and page tables."""
+    wanted = {"Slab:", "KernelStack:", "PageTables:"}
+    lines = (PROC / "meminfo").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.split()[0] in wanted)
+
+
+def own_processor() -> float:
+    """Return the user and system time of this process in seconds."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
 def processor(pid: int) -> float:
     """Return the user and system time of a process in seconds."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()

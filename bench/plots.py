@@ -28,11 +28,12 @@ def _label(x: float, y: float, text: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {FONT}>{escape(text)}</text>'
 
 
-def _legend(kinds: Sequence[str], y: float) -> list[str]:
+def _legend(kinds: Sequence[str], y: float, colours: Mapping[str, str]) -> list[str]:
     parts = []
+    start = LEFT if len(kinds) <= 4 else 10
     for place, kind in enumerate(kinds):
-        x = LEFT + place * 120
-        parts.append(f'<rect x="{x}" y="{y - 10:.1f}" width="12" height="12" fill="{COLOURS[kind]}"/>')
+        x = start + place * 120
+        parts.append(f'<rect x="{x}" y="{y - 10:.1f}" width="12" height="12" fill="{colours[kind]}"/>')
         parts.append(_label(x + 18, y, kind))
     return parts
 
@@ -53,7 +54,7 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> st
             y += 16
         y += 10
     kinds = [kind for kind in COLOURS if any(kind in group for group in groups.values())]
-    return _document(title, y + BOTTOM, [*parts, *_legend(kinds, y + 18)])
+    return _document(title, y + BOTTOM, [*parts, *_legend(kinds, y + 18, COLOURS)])
 
 
 def _scale(low: float, high: float, start: float, end: float, *, log: bool) -> tuple[list[float], Mapping[str, float]]:
@@ -76,9 +77,18 @@ def _place(value: float, axis: Mapping[str, float]) -> float:
 
 
 def lines(
-    title: str, series: Mapping[str, Mapping[str, Sequence[Point]]], x_name: str, y_name: str, *, log: bool
+    title: str,
+    series: Mapping[str, Mapping[str, Sequence[Point]]],
+    x_name: str,
+    y_name: str,
+    *,
+    log: bool,
+    colours: Mapping[str, str] = COLOURS,
 ) -> str:
-    """Return a plot with a line per group (solid, then dashed) and server; ``log`` makes both axes logarithmic."""
+    """Return a plot with a line per group (solid, then dashed) and server; ``log`` makes both axes logarithmic.
+
+    ``colours`` replaces the servers by other lines, six at most.
+    """
     points = [point for group in series.values() for line in group.values() for point in line]
     if not points:
         return _document(title, 60, [])
@@ -99,9 +109,9 @@ def lines(
         dash = ' stroke-dasharray="6 4"' if place else ""
         for kind, line in group.items():
             path = " ".join(f"{_place(x, x_axis):.1f},{_place(y, y_axis):.1f}" for x, y in line)
-            stroke = f'fill="none" stroke="{COLOURS[kind]}" stroke-width="2"{dash}'
+            stroke = f'fill="none" stroke="{colours[kind]}" stroke-width="2"{dash}'
             parts.append(f'<polyline points="{path}" {stroke}><title>{escape(f"{name}, {kind}")}</title></polyline>')
     parts.append(_label(WIDTH - 20, height - 36, x_name, "end"))
     parts.append(_label(70, TOP - 6, f"{y_name} ({', '.join(series)}: solid, dashed)" if len(series) > 1 else y_name))
-    kinds = [kind for kind in COLOURS if any(kind in group for group in series.values())]
-    return _document(title, height, [*parts, *_legend(kinds, height - 14)])
+    kinds = [kind for kind in colours if any(kind in group for group in series.values())]
+    return _document(title, height, [*parts, *_legend(kinds, height - 14, colours)])

@@ -60,10 +60,11 @@ def _page(rows: Sequence[Row], sizes: Sequence[Row], facts: dict[str, str]) -> s
 
 
 def _table(rows: Sequence[Row]) -> str:
-    return _markdown(HEAD, [row.cells() for row in rows])
+    return markdown(HEAD, [row.cells() for row in rows])
 
 
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table."""
     rule = ["---"] + ["---:"] * (len(head) - 1)
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
 

@@ -135,5 +135,5 @@ def _probed(server: Server, readers: Readers, count: int, marked: int) -> float:
             windows.append((push.began, push.ended))
         probe.stdin.close()
         found = json.loads(probe.stdout.read())
-    delays = sorted(delay for due, delay in found if any(began <= due <= ended for began, ended in windows))
+    delays = sorted(delay for due, delay, _ in found if any(began <= due <= ended for began, ended in windows))
     return delays[int(len(delays) * 0.99)] * 1e3
