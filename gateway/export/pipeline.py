@@ -19,7 +19,7 @@ from gateway.export.spool import EventSpool
 from gateway.http_client import MakeSender, Route, Trust, load_trust, make_sender
 from gateway.logger import component_logger
 from gateway.storage import DISK_ERRORS, LockTaken
-from gateway.text import iso
+from gateway.text import ProblemText, iso, log_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -166,18 +166,21 @@ class ExportPipeline:
 
     def problems(self) -> list[str]:
         """Return what an operator should look at, one sentence each; unchanged while a problem lasts."""
-        found = []
+        found: list[str] = []
         if self._trouble is not None:
-            found.append(f"evaluations cannot be written: {self._trouble.text}")
+            found.append(ProblemText(f"evaluations cannot be written: {self._trouble.text}", "flaggateway check"))
         trouble, refused = (None, None) if self._sink is None else (self._sink.trouble, self._sink.refused)
         if trouble is not None and trouble.lasting:
-            found.append(f"the exporter's receiver refuses every batch since {iso(trouble.since)}: {trouble.text}")
+            text = f"the exporter's receiver refuses every batch since {iso(trouble.since)}: {trouble.text}"
+            found.append(ProblemText(text, log_command("exporter")))
         elif (
             trouble is not None and not 0 <= self._wall() - trouble.since <= OUTAGE_SECONDS
         ):  # or the clock was set back
-            found.append(f"the exporter's receiver has accepted nothing since {iso(trouble.since)}")
+            text = f"the exporter's receiver has accepted nothing since {iso(trouble.since)}"
+            found.append(ProblemText(text, log_command("exporter")))
         if refused is not None:
-            found.append(f"evaluations that the exporter's receiver refuses are set aside since {iso(refused.since)}")
+            text = f"evaluations that the exporter's receiver refuses are set aside since {iso(refused.since)}"
+            found.append(ProblemText(text, log_command("exporter")))
         return found
 
     def _schedule(self, seconds: float) -> None:

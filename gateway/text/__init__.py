@@ -1,4 +1,4 @@
-"""Functions of text that every room may use: timestamps, hosts, JSON strings, printable text, masked secrets.
+"""Functions of text that every room may use: timestamps, hosts, JSON strings, printable text, problems, masked secrets.
 
 A leaf of the import graph: pure, and without imports of other rooms.
 """
@@ -6,15 +6,18 @@ A leaf of the import graph: pure, and without imports of other rooms.
 from gateway.text.host import is_host
 from gateway.text.json_encoding import canonical_json, json_digest, json_string, without_bom
 from gateway.text.printable import printable, replace_unprintable
+from gateway.text.problem_text import ProblemText, log_command
 from gateway.text.redact import redact
 from gateway.text.timestamps import iso, milliseconds
 
 __all__ = (
+    "ProblemText",
     "canonical_json",
     "is_host",
     "iso",
     "json_digest",
     "json_string",
+    "log_command",
     "milliseconds",
     "printable",
     "redact",

@@ -6,6 +6,7 @@ candidate ──► faults, losses ──► judge ──┬─► current: goes
 
 from __future__ import annotations
 
+import shlex
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ from attrs import frozen
 from gateway.clocks import wall_clock
 from gateway.flags import difference, find_failing_flags_in_steps
 from gateway.logger import component_logger
-from gateway.text import iso
+from gateway.text import ProblemText, iso
 from gateway.upstream.guard import LEAST_FLAGS, Flags, Hold, Losses, judge, measure
 
 if TYPE_CHECKING:
@@ -157,17 +158,21 @@ class ConfigGuard:
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem of this SDK's configs; its text is stable while it lasts."""
-        found, current = [], self.current
+        found: list[str] = []
+        current = self.current
         if self.held is not None:
             command = f"flaggateway configs accept {self._sdk_id}"
-            found.append(f"SDK {self._sdk_id}: a config is held: {self.held.reason}; accept it with: {command}")
+            text = f"SDK {self._sdk_id}: a config is held: {self.held.reason}; accept it with: {command}"
+            found.append(ProblemText(text, f"flaggateway configs accept {shlex.quote(self._sdk_id)}"))
         if current is not None and current.faults:
             shown = _named(current.faults, SHOWN_IN_PROBLEM, SHOWN_OF_REASON)
             count = f"{len(current.faults)} of {len(current.snapshot.keys)} flags"
-            found.append(f"SDK {self._sdk_id}: {count} fail, for some users or all of them: {shown}")
+            text = f"SDK {self._sdk_id}: {count} fail, for some users or all of them: {shown}"
+            found.append(ProblemText(text, "curl -s {diag}/api/v1/overview"))
         if current is not None and self._clock.seconds() < self._shrunk_until:
             lost, at = current.losses, iso(current.at)
-            found.append(f"SDK {self._sdk_id}: {lost.removed} of {lost.total} flags vanished with the config of {at}")
+            text = f"SDK {self._sdk_id}: {lost.removed} of {lost.total} flags vanished with the config of {at}"
+            found.append(ProblemText(text, "curl -s {diag}/api/v1/overview"))
         return found
 
     def log_faults(self) -> None:

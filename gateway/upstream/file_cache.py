@@ -9,11 +9,13 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from gateway.logger import component_logger
+from gateway.text import ProblemText
 from gateway.upstream.config_cache import HEADER_LIMIT, DamagedEntry, Entry, pack, unpack
 
 if TYPE_CHECKING:
@@ -86,7 +88,8 @@ class FileCache:
         if not self._refusal:
             return []
         risk = "a restart while the upstream is down would serve an old config or none"
-        return [f"the config cache {self._directory} cannot be written: {self._refusal}; {risk}"]
+        text = f"the config cache {self._directory} cannot be written: {self._refusal}; {risk}"
+        return [ProblemText(text, f"ls -ld {shlex.quote(str(self._directory))}")]
 
     def _read(self, key: str, max_bytes: int) -> tuple[Entry | str | None, str]:
         """Return the entry or why it is ignored, and why the directory cannot be written."""

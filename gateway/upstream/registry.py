@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succe
 
 from gateway import flags
 from gateway.logger import component_logger
+from gateway.text import ProblemText, log_command
 from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
@@ -116,7 +117,11 @@ class Registry:
 
     def fetch_problems(self) -> list[str]:
         """Return a sentence with the reason for each SDK whose fetches fail; this room logs begin and end itself."""
-        return [problem for sdk in self._sdks.values() if (problem := sdk.fetch_problem())]
+        return [
+            ProblemText(problem, log_command(f"SDK {sdk.id}:"))
+            for sdk in self._sdks.values()
+            if (problem := sdk.fetch_problem())
+        ]
 
     def held_configs(self) -> list[dict[str, Any]]:
         """Return each held config as a new dict for JSON."""

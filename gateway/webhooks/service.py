@@ -6,6 +6,7 @@ record ──► Recorder ──► database ──► Courier ──► receive
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from gateway.deferreds import supervise
 from gateway.http_client import MakeSender, make_sender
 from gateway.logger import component_logger
-from gateway.text import iso
+from gateway.text import ProblemText, iso
 from gateway.webhooks.admin import WebhookAdmin
 from gateway.webhooks.attribution import Attribution
 from gateway.webhooks.composer import Composer
@@ -112,17 +113,21 @@ class Webhooks:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
         if self._running is None:
             return []
-        recorder, courier, found = self._running.recorder, self._running.courier, []
+        found: list[str] = []
+        recorder, courier = self._running.recorder, self._running.courier
         error = recorder.database_error or courier.database_error
         if error:
-            found.append(f"the outbox cannot be written: {error}")
+            found.append(ProblemText(f"the outbox cannot be written: {error}", "flaggateway check"))
         if recorder.full:
-            found.append("the outbox has reached outbox.max_bytes, new messages are refused")
-        found += [f"endpoint {name} cannot be called: {why}" for name, why in courier.unusable.items()]
+            text = "the outbox has reached outbox.max_bytes, new messages are refused"
+            found.append(ProblemText(text, "flaggateway deliveries list --state pending"))
+        for name, why in courier.unusable.items():
+            found.append(ProblemText(f"endpoint {name} cannot be called: {why}", "flaggateway check"))
         now = self._wall()
         for name, since in courier.failing().items():
             if not 0 <= now - since <= FAILING_LONG:  # a clock that was set back must not hide it
-                found.append(f"endpoint {name} has accepted no message since {iso(since)}")
+                text = f"endpoint {name} has accepted no message since {iso(since)}"
+                found.append(ProblemText(text, f"flaggateway deliveries list --endpoint {shlex.quote(name)}"))
         return found
 
     async def stop(self) -> None:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from gateway.deferreds import call_each
 from gateway.logger import component_logger
+from gateway.text import ProblemText, log_command
 from gateway.workers.link import add_length
 from gateway.workers.process import WorkerProcess
 from gateway.workers.protocol import Echo, encode
@@ -92,7 +93,10 @@ class WorkerPool:
     def problems(self) -> list[str]:
         """Return a sentence for each worker that does not answer; its text is stable while that lasts."""
         return [
-            f"worker {worker.number} does not answer, and calls to it wait until it goes on or is replaced"
+            ProblemText(
+                f"worker {worker.number} does not answer, and calls to it wait until it goes on or is replaced",
+                log_command(f"worker {worker.number} "),
+            )
             for worker in self.workers.values()
             if worker.unresponsive
         ]
