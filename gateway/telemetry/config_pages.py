@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from gateway.logger import component_logger
-from gateway.telemetry.outbox_pages import Answer, error_body, refusal
+from gateway.telemetry.operator_access import Answer, error_body, refusal
 from gateway.text import printable
 
 if TYPE_CHECKING:

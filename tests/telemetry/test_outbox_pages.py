@@ -248,14 +248,34 @@ def test_a_closed_connection_gets_no_answer(port):
 @pytest.mark.parametrize(
     ("origin", "code"),
     [
-        ("http://localhost:3000", 200),
-        ("http://[::1]", 200),
+        ("http://127.0.0.1:8051", 200),
+        ("http://localhost:3000", 403),
+        ("http://[::1]", 403),
         ("https://evil.example", 403),
         ("null", 403),
         ("file://", 403),
     ],
 )
 def test_a_foreign_web_page_in_a_browser_here_is_refused(port, origin, code):
-    """It could retry messages without reading the answer."""
+    """It could retry messages without reading the answer; another port of this machine is another site too."""
     assert code == port.ask("/deliveries/a/retry", "POST", headers={"Origin": origin})[0]
     assert (code == 200) == bool(port.admin.asked)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://console.example"}, 200),  # a proxy changed Host
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:8051"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "https://console.example"}, 403),
+        ({}, 200),
+    ],
+)
+def test_a_page_of_another_site_changes_nothing_by_the_credentials_of_a_browser(headers, code):
+    """A browser adds the headers of ``diag.auth_headers`` if they are credentials; reading is left to CORS."""
+    port = Port(auth=SECRET, admin=FakeAdmin())
+    assert code == port.ask("/deliveries/a/retry", "POST", headers=SECRET | headers)[0]
+    assert (code == 200) == bool(port.admin.asked)
+    assert 200 == port.ask("/deliveries", headers=SECRET | headers)[0]
