@@ -154,6 +154,11 @@ class Http1Connection(HTTPChannel):
         return bool(self._version == b"HTTP/1.1")
 
     @property
+    def target(self) -> bytes:
+        """The target of the request whose head is being read, with its query."""
+        return bytes(self._path)
+
+    @property
     def field_count(self) -> int:
         """The number of header fields received of the current request."""
         return self._receivedHeaderCount

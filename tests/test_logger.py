@@ -10,6 +10,7 @@ import gateway
 from gateway.app.reload import Reload
 from gateway.app.service import Gateway
 from gateway.app.shared_database import SharedDatabase
+from gateway.console import ConsoleApi
 from gateway.export.batch_sender import BatchSender
 from gateway.export.file_sink import FileSink
 from gateway.export.forwarder import Forwarder
@@ -56,6 +57,7 @@ from gateway.workers.worker import Worker
 # One public object of each module that logs: renaming a module changes an import above and nothing below.
 LOGGED_AS = [
     (ConfigPages, "diag"),
+    (ConsoleApi, "diag"),
     (HealthWarnings, "diag"),
     (LagMonitor, "diag"),
     (OutboxPages, "diag"),

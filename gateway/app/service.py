@@ -26,6 +26,7 @@ from twisted.logger import ILogObserver
 from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
+from gateway.app.api import build_api
 from gateway.app.reload import Reload
 from gateway.app.shared_database import SharedDatabase
 from gateway.app.signals import catch_signals
@@ -61,6 +62,7 @@ from gateway.webhooks import Alert, Webhooks
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
+    from gateway.console import ConsoleApi
     from gateway.flags import Snapshot
     from gateway.serving import Server
     from gateway.settings import Loaded, Settings, SettingsFile
@@ -130,6 +132,7 @@ class Gateway(Service):
             reactor,
             lambda: self._webhooks.admin,
             self._registry,
+            api=self._make_api(settings),
         )
         self._notifier = SystemdNotifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
@@ -269,6 +272,19 @@ class Gateway(Service):
             status_document=self._status.document,
             rng=self._rng,
             keep=self._exporter.write,
+        )
+
+    def _make_api(self, settings: Settings) -> ConsoleApi:
+        return build_api(
+            self._reactor,
+            settings,
+            registry=self._registry,
+            server=self._server,
+            status=self._status,
+            process=self._process_status,
+            readiness=self._readiness,
+            metrics=self._metrics,
+            warnings=self._warnings,
         )
 
     def _open_diagnostics(self, settings: Settings) -> None:

@@ -16,12 +16,13 @@ import click
 )
 def schema(root: Path | None) -> None:
     """Print the JSON Schema of the settings file, with which editors complete and check YAML."""
+    from gateway.console import FILE, openapi_document
     from gateway.settings import documents, json_schema
 
     if root is None:
         click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return
-    for name, text in documents().items():
+    for name, text in {**documents(), FILE: openapi_document()}.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

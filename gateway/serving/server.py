@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.serving.push_loop import ServingMetrics
     from gateway.settings import Settings
+    from gateway.telemetry import WorkerState
     from gateway.web import Registry, Sdk
 
 _log = component_logger("gateway")
@@ -95,6 +96,9 @@ class Server(Protocol):
 
     def log_to(self, path: str) -> None:
         """Write the log of the server's own processes, if it has any, to this file from now on."""
+
+    def workers(self) -> list[WorkerState]:
+        """Return the state of each worker process; nothing if this process serves."""
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
@@ -230,6 +234,10 @@ class LocalServer:
 
     def log_to(self, path: str) -> None:
         """Do nothing: there is no other process."""
+
+    def workers(self) -> list[WorkerState]:
+        """Return nothing: this process serves."""
+        return []
 
     def problems(self) -> list[str]:
         """Return nothing: problems of one process are those of its other parts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.protocol import connectionDone
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 REQUEST_DEADLINE = 5.0  # seconds for a complete request; the read timeout of ConfigCat Proxy
 HEADER_LIMIT = 16 * 1024  # bytes of request line and header fields; beyond it 400
 HEADER_COUNT = 50  # header fields; beyond it 400
-BODY_LIMIT = 16 * 1024  # bytes of a body, which is never used; beyond it the connection is closed
+BODY_LIMIT = 16 * 1024  # bytes of a body that is not used; beyond it the connection is closed
+UPLOAD_DEADLINE = 60.0  # seconds for a request whose body may be larger than that
 CONNECTION_LIMIT = 100  # open at a time; a scraper and a few probes need under ten
 
 
@@ -27,6 +29,12 @@ class ConnectionCounter(Protocol):
     connections: int
     draining: bool  # whether each connection ends with its next answer
     reactor: IReactorTime
+
+    def body_limit(self, request: Request, target: bytes) -> int | None:
+        """Return how many bytes of a request's body are read; None if the body is not used.
+
+        Called when the head has been received.
+        """
 
 
 class BoundedConnection(Http1Connection):
@@ -64,6 +72,11 @@ class BoundedConnection(Http1Connection):
             self.malformed()
             self._aborted = True
         else:
+            request = self.requests[-1]
+            assert isinstance(request, BoundedRequest)
+            request.body_limit = self.site.body_limit(request, self.target)
+            if (request.body_limit or 0) > BODY_LIMIT and self._deadline is not None and self._deadline.active():
+                self._deadline.reset(UPLOAD_DEADLINE)
             super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
@@ -93,15 +106,28 @@ class BoundedConnection(Http1Connection):
 
 
 class BoundedRequest(Request):
-    """A request with a small body at most, whose answer has no Server header."""
+    """A request with a bounded body, which is in memory; its answer has no Server header.
+
+    ``body_limit`` is None for a body that is not used; a longer one closes the connection.
+    Otherwise the bytes beyond ``body_limit`` are dropped, and ``too_large`` is true.
+    """
 
     channel: BoundedConnection
+    body_limit: int | None = None
+    too_large = False
     _received = 0
 
+    def gotLength(self, length: int | None) -> None:
+        """Keep the body in memory: Twisted would use a temporary file for a large one."""
+        del length
+        self.content = BytesIO()
+
     def handleContentChunk(self, data: bytes) -> None:
-        """Count a piece of the body; one that is too large closes the connection."""
+        """Count and store a piece of the body."""
         self._received += len(data)
-        if self._received > BODY_LIMIT:
+        if self.body_limit is not None and self._received > self.body_limit:
+            self.too_large = True
+        elif self.body_limit is None and self._received > BODY_LIMIT:
             self.channel.abort()
         else:
             super().handleContentChunk(data)

@@ -8,14 +8,15 @@ The pages are small, and rendered in the reactor thread for each request.
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from gateway.telemetry.bounded_http import BoundedConnection, BoundedRequest
+from gateway.telemetry.bounded_http import BODY_LIMIT, BoundedConnection, BoundedRequest
 from gateway.telemetry.config_pages import ConfigAdmin, ConfigPages
+from gateway.telemetry.operator_access import on_this_machine
 from gateway.telemetry.outbox_pages import PATHS, DeliveryAdmin, OutboxPages
 
 if TYPE_CHECKING:
@@ -36,24 +37,45 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 AGE_HEADER = "X-Flaggateway-Config-Age"  # seconds, of the oldest cached config that is served; otherwise absent
 AGE_PATHS = frozenset({b"/status", b"/readyz"})
+OPENAPI = "/api/v1/openapi.json"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+API = b"/api/"  # the beginning of all paths of the API
 
 Page = tuple[int, str, bytes]  # status, content type, body
 PageMaker: TypeAlias = "Callable[[], Page]"
 
 
+class Api(Protocol):
+    """The pages below ``/api/``, which another room answers."""
+
+    def body_limit(self, path: bytes) -> int:
+        """Return how many bytes of a body are read on this path."""
+
+    def render(self, request: BoundedRequest, authorized: bool | None) -> bytes | int:  # noqa: FBT001 - three states
+        """Set status and headers and return the body, or return ``NOT_DONE_YET``.
+
+        ``authorized`` is None if the settings have no auth headers.
+        """
+
+
 class DiagnosticsRoot(Resource):
     """All pages by exact path, for any method as in ConfigCat Proxy.
 
-    Those of the outbox and of held configs are for their own methods only.
+    Those of the outbox, of held configs and of the API are for their own methods only.
     """
 
     isLeaf = True
 
     def __init__(
-        self, outbox_pages: OutboxPages, config_pages: ConfigPages, config_age: Callable[[], int | None]
+        self,
+        outbox_pages: OutboxPages,
+        config_pages: ConfigPages,
+        config_age: Callable[[], int | None],
+        api: Api | None = None,
     ) -> None:
         super().__init__()
+        self._api = api
         self._outbox_pages = outbox_pages
         self._config_pages = config_pages
         self._config_age = config_age
@@ -61,9 +83,20 @@ class DiagnosticsRoot(Resource):
         self.guarded_pages: Mapping[bytes, PageMaker] = {}
         self.auth_headers: Mapping[str, str] = {}
 
+    def body_limit(self, request: Request, target: bytes) -> int | None:
+        """Return how many bytes of a body are read; larger ones only from those who may use the API."""
+        path = target.partition(b"?")[0]
+        if self._api is None or not path.startswith(API):
+            return None
+        allowed = self._authorized(request) if self.auth_headers else on_this_machine(request)
+        return self._api.body_limit(path) if allowed else min(self._api.body_limit(path), BODY_LIMIT)
+
     def render(self, request: Request) -> bytes | int:
         """Set status and headers and return the body, or return ``NOT_DONE_YET``."""
         authorized = self._authorized(request) if self.auth_headers else None
+        if self._api is not None and request.path.startswith(API):
+            assert isinstance(request, BoundedRequest)
+            return self._api.render(request, authorized)
         answered = self._config_pages.answer(request, authorized)
         if answered is not None:
             return self._written(request, (answered[0], JSON, answered[1]))
@@ -92,6 +125,7 @@ class DiagnosticsRoot(Resource):
             paths = [path.decode() for path in (*self.open_pages, *self.guarded_pages)]
             paths += PATHS if self._outbox_pages.open else ()
             paths += self._config_pages.paths
+            paths += () if self._api is None else (OPENAPI,)
             return 200, TEXT, ("\n".join(sorted(paths)) + "\n").encode()
         return 404, TEXT, b"404 page not found\n"
 
@@ -130,6 +164,10 @@ class DiagnosticsSite(Site):
         self._root = root
         self._guarded = guarded
 
+    def body_limit(self, request: Request, target: bytes) -> int | None:
+        """Return how many bytes of a request's body are read; None if the body is not used."""
+        return self._root.body_limit(request, target)
+
     def log(self, request: http.Request) -> None:
         """Log nothing: a probe each second would hide everything else."""
 
@@ -150,6 +188,8 @@ def make_diagnostics_site(
     clock: IReactorTime,
     admin: Callable[[], DeliveryAdmin | None] = lambda: None,
     configs: ConfigAdmin | None = None,
+    *,
+    api: Api | None = None,
 ) -> DiagnosticsSite:
     """Return the factory of the diagnostics port; ``admin`` returns None while no outbox is open.
 
@@ -159,7 +199,7 @@ def make_diagnostics_site(
     guarded: dict[bytes, PageMaker] = {b"/status": lambda: (200, JSON, msgspec.json.encode(status.document()))}
     if settings.diag.metrics.enabled and settings.diag.metrics.prometheus.enabled:
         guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
-    root = DiagnosticsRoot(OutboxPages(admin), ConfigPages(configs), lambda: status.oldest_stale_age)
+    root = DiagnosticsRoot(OutboxPages(admin), ConfigPages(configs), lambda: status.oldest_stale_age, api)
     root.open_pages = {b"/livez": lambda: (200, TEXT, b"ok\n"), b"/readyz": lambda: _ready(readiness)}
     site = DiagnosticsSite(root, guarded, clock)
     site.reconfigure(settings)

@@ -165,6 +165,10 @@ class Metrics:
         self._open[sdk] = self._open.get(sdk, 0) + 1
         self._connections.add((sdk, "sse", self._flag_label(sdk, flag)), 1)
 
+    def open_streams(self, sdk: str) -> int:
+        """Return the number of open streams of an SDK; those of workers as last reported, up to a second ago."""
+        return self._open.get(sdk, 0)
+
     def stream_closed(self, sdk: str, flag: str | None) -> None:
         """Stop counting a stream; the last one of a removed SDK removes its series."""
         if not self._open.get(sdk):

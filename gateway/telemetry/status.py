@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from attrs import Factory, define, field
 
 from gateway.settings import mask_sdk_key
-from gateway.text import printable, redact
+from gateway.text import ProblemText, printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,28 @@ RECORD_LIMIT = 5  # the latest records per SDK, as many as in ConfigCat Proxy
 MESSAGE_LIMIT = 300  # characters of a record or problem; known texts are under 80
 PROBLEM_LIMIT = 20  # problems that are shown, the last one with the number of the others; all of them are in the log
 HEALTH_RECORDS = 2  # the latest records that decide the health
+
+
+class WorkerState(NamedTuple):
+    """A worker process, as the leader sees it."""
+
+    number: int
+    pid: int
+    listening: bool
+    responding: bool
+    streams: int
+    uptime: float  # seconds
+
+
+class SdkStatus(NamedTuple):
+    """An SDK on the status page, with its latest record; ``at`` is None before the first one."""
+
+    key: str  # masked
+    source: str
+    health: Health
+    at: float | None  # seconds since 1970
+    ok: bool
+    text: str
 
 
 @define
@@ -83,13 +105,15 @@ class ProcessStatus:
 
     def problems(self) -> list[str]:
         """Return a sentence for a refused reload, and one for a pending restart."""
-        found = []
+        found: list[str] = []
         if self.reload_errors:
             count = len(self.reload_errors)
             reason = ": " if count == 1 else f"; the first of {count} reasons: "
-            found.append(f"the last reload was refused, the old settings stay{reason}{self.reload_errors[0]}")
+            text = f"the last reload was refused, the old settings stay{reason}{self.reload_errors[0]}"
+            found.append(ProblemText(text, "flaggateway check"))
         if self.restart_pending:
-            found.append(f"these take a restart: {', '.join(self.restart_pending)}")
+            text = f"these take a restart: {', '.join(self.restart_pending)}"
+            found.append(ProblemText(text, "systemctl restart flaggateway"))
         return found
 
     def describe(self, now: float) -> dict[str, Any]:
@@ -178,6 +202,15 @@ class Status:
     def oldest_stale_age(self) -> int | None:
         """The age of the oldest cached config that is served, in seconds; None if there is none."""
         return max((age for sdk_id in self._sdks if (age := self.stale_age(sdk_id)) is not None), default=None)
+
+    def sdk(self, sdk_id: str) -> SdkStatus | None:
+        """Return the status of an SDK; None for one that is not shown."""
+        sdk = self._sdks.get(sdk_id)
+        if sdk is None:
+            return None
+        last = sdk.records[-1] if sdk.records else None
+        at, ok, text = (None, False, "") if last is None else (last.at, last.ok, last.message)
+        return SdkStatus(sdk.key, sdk.source_type, sdk.health, at, ok, text)
 
     def is_healthy(self, sdk_id: str) -> bool:
         """Return whether an SDK is healthy; false for an unknown one."""

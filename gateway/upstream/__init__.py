@@ -6,7 +6,7 @@
 Only immutable Snapshots leave this room; a failing upstream leaves the last good one in place.
 """
 
-from gateway.upstream.config_guard import CheckedConfig
+from gateway.upstream.config_guard import CheckedConfig, HeldConfig
 from gateway.upstream.file_cache import FileCache
 from gateway.upstream.file_source import file_faults
 from gateway.upstream.outcome import Refreshed
@@ -16,6 +16,7 @@ from gateway.upstream.sdk import Sdk
 __all__ = (
     "CheckedConfig",
     "FileCache",
+    "HeldConfig",
     "Refreshed",
     "Registry",
     "Sdk",

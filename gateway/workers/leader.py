@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from gateway.clocks import wall_clock
 from gateway.deferreds import Repeating
 from gateway.logger import component_logger
+from gateway.telemetry import WorkerState
 from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
 from gateway.workers import protocol
@@ -141,6 +142,21 @@ class Leader:
     def log_to(self, path: str) -> None:
         """Have the workers write log lines to ``path``; workers that start later inherit it."""
         self._pool.broadcast(protocol.ReopenLog(path))
+
+    def workers(self) -> list[WorkerState]:
+        """Return the state of each worker, by number."""
+        now = self._reactor.seconds()
+        return [
+            WorkerState(
+                number=number,
+                pid=worker.pid,
+                listening=worker.listening,
+                responding=not worker.unresponsive,
+                streams=self._streams.of(worker),
+                uptime=round(now - worker.started, 3),
+            )
+            for number, worker in sorted(self._pool.workers.items())
+        ]
 
     def problems(self) -> list[str]:
         """Return a sentence for each worker that does not answer."""

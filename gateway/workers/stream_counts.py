@@ -90,6 +90,10 @@ class ServiceStreams:
         """The number of streams of all workers."""
         return sum(self._totals.values())
 
+    def of(self, worker: object) -> int:
+        """Return the number of a worker's streams."""
+        return self._totals.get(worker, 0)
+
     def update(self, worker: object, report: OwnStreams) -> None:
         """Take over a worker's report."""
         self._totals[worker] = report.total

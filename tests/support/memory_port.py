@@ -23,14 +23,17 @@ class MemoryPort:
         host: str = "127.0.0.1:8051",
         peer: str = "127.0.0.1",
         headers: dict[str, str] | None = None,
+        body: bytes | None = None,
     ) -> tuple[Any, StringTransport]:
         """Send a request, and return the protocol and its transport."""
         family = IPv6Address if ":" in peer else IPv4Address
         protocol = self.site.buildProtocol(family("TCP", peer, 1))
         wire = StringTransport(peerAddress=family("TCP", peer, 1))
         protocol.makeConnection(wire)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-        protocol.dataReceived(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1"))
+        fields = (headers or {}) | ({} if body is None else {"Content-Length": str(len(body))})
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1")
+        protocol.dataReceived(head + (body or b""))
         return protocol, wire
 
     def ask(self, path: str, method: str = "GET", **options: Any) -> tuple[int, Any]:

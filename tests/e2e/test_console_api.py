@@ -1,0 +1,103 @@
+"""The API of a real gateway, with one process and with two workers; each answer fits the document it serves."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api_client import ApiClient
+from eventually import eventually
+from gateway_process import GatewayProcess
+from shop import shop
+
+WORKERS = (1, 2)
+
+
+class Console:
+    """A gateway whose SDK ``shop`` reads a file, and a client of its API."""
+
+    def __init__(self, gateway: GatewayProcess, config: Path) -> None:
+        self.gateway = gateway
+        self.config = config
+        self.api: ApiClient
+
+    def publish(self, config: dict[str, Any]) -> None:
+        """Replace the config."""
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(json.dumps(config), "utf-8")
+        fresh.replace(self.config)
+
+    def sdk(self) -> Any:
+        """Return the SDK in the overview."""
+        return self.api.get("/overview")["sdks"][0]
+
+
+@pytest.fixture(scope="module", params=WORKERS, ids=["one process", "two workers"])
+def console(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """Return a running gateway, which the tests of this module share."""
+    home = tmp_path_factory.mktemp("console")
+    config = home / "config.json"
+    config.write_text(json.dumps(shop("before")), "utf-8")
+    sdk = {
+        "key": "local",
+        "offline": {"enabled": True, "local": {"file_path": str(config)}},
+        "default_user_attributes": {"Country": "France"},
+    }
+    settings = {"workers": request.param, "sdks": {"shop": sdk}, "http": {"sse": {"drain_window": 0}}}
+    scene = Console(GatewayProcess(settings, home), config)
+    scene.gateway.start()
+    try:
+        scene.api = ApiClient(scene.gateway)
+        yield scene
+    finally:
+        scene.gateway.stop()
+
+
+def test_every_route_of_the_document_is_served(console: Console) -> None:
+    """None is unknown, and none accepts another method."""
+    for template, operations in console.api.document["paths"].items():
+        path = template.removeprefix("/api/v1").replace("{", "").replace("}", "")
+        for method in operations:
+            code, body, kind = console.api.ask("DELETE", path)
+            assert (405, "application/json") == (code, kind), (method, path, body)
+
+
+def test_the_overview_shows_the_state(console: Console) -> None:
+    """The sentence, the SDK with its source and config, and the workers."""
+    shown = console.api.get("/overview")
+    assert shown["summary"] == "All is well: serving 1 SDK with 0 open streams."
+    assert ("healthy", True, []) == (shown["health"], shown["ready"], shown["problems"])
+    sdk = shown["sdks"][0]
+    assert ("shop", "file", "healthy", True) == (sdk["id"], sdk["source"], sdk["health"], sdk["last_fetch"]["ok"])
+    assert (3, 0, [], None) == (sdk["flags"], sdk["failing_flags"], sdk["failing"], sdk["held"])
+    assert (16, False) == (len(sdk["config"]["tag"]), sdk["config"]["stale"])
+    wanted = console.gateway.settings["workers"]
+    assert (list(range(1, wanted + 1)) if wanted > 1 else []) == [each["number"] for each in shown["workers"]]
+    assert all(each["listening"] and each["responding"] and each["pid"] for each in shown["workers"])
+
+
+def test_problems_come_with_a_command(console: Console) -> None:
+    """A config that loses all flags is held; the command accepts it."""
+    flags = {f"flag{number}": {"t": 1, "v": {"s": "x"}} for number in range(30)}
+    console.publish(shop("before") | {"f": flags})
+    eventually(lambda: console.sdk()["flags"] == 30)
+    console.publish(shop("before") | {"f": {}})
+    eventually(lambda: console.api.get("/overview")["problems"])
+    shown = console.api.get("/overview")
+    held = shown["sdks"][0]["held"]
+    assert (0, 30) == (held["flags"], held["removed"])
+    assert ["flaggateway configs accept shop"] == [each["command"] for each in shown["problems"]]
+    assert "a config is held" in shown["summary"]
+    accept = urllib.request.Request(f"{console.gateway.diag}/configs/shop/accept", data=b"", method="POST")
+    assert 200 == urllib.request.urlopen(accept, timeout=15).status
+    eventually(lambda: not console.api.get("/overview")["problems"])
+    console.publish(shop("before") | {"f": shop("before")["f"] | {"broken": {"t": 1}}})
+    eventually(lambda: console.sdk()["failing_flags"] == 1)
+    assert "broken" == console.sdk()["failing"][0]["key"]
+    console.publish(shop("before"))
+    eventually(lambda: (console.sdk()["flags"], console.api.get("/overview")["problems"]) == (3, []))
