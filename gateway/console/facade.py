@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
+from gateway.telemetry import RequestError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
+    from gateway.flags import Snapshot
     from gateway.telemetry import Metrics, ProcessStatus, Readiness, Status, WorkerState
     from gateway.upstream import Registry
 
@@ -24,6 +27,11 @@ class ServerView(Protocol):
 
     def workers(self) -> Sequence[WorkerState]:
         """Return the state of each worker; nothing if this process serves."""
+
+
+async def no_history(_sdk_id: str, _at: str) -> Snapshot:
+    """Refuse every moment but now: earlier configs are not kept."""
+    raise RequestError(400, "no history: earlier configs are not kept, leave out 'at'")
 
 
 @frozen
@@ -40,3 +48,4 @@ class Facade:
     clock: IReactorTime
     wall: Callable[[], float]
     diag_url: str
+    config_at: Callable[[str, str], Awaitable[Snapshot]] = no_history  # SDK id, and a time or the id of a change

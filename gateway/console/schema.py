@@ -3,11 +3,11 @@
 Times are ISO 8601 in UTC; durations are in seconds, and their names end with ``_seconds``.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+
+from gateway.flags import Difference, Explanation
 
 Health = Literal["initializing", "healthy", "degraded", "down"]
 
@@ -103,3 +103,54 @@ class Overview(Struct, frozen=True):
     sdks: list[SdkOverview]
     problems: list[Problem]
     workers: Annotated[list[WorkerOverview], Meta(description="Empty if one process serves.")]
+
+
+Attributes = Annotated[dict[str, Any], Meta(description="Attributes of a user: texts, numbers and lists of texts.")]
+At = Annotated[str, Meta(description="A time in ISO 8601, or the id of a change; the live config if it is missing.")]
+
+
+class OtherSide(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to compare with: another user, another moment or both; what is missing is as in the request."""
+
+    user: Attributes | None = None
+    at: At | None = None
+
+
+class ExplainBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which flags to explain, for which user; either ``key`` or ``keys``."""
+
+    sdk: str
+    key: str | None = None
+    keys: Annotated[list[str], Meta(min_length=1, max_length=100)] | None = None
+    user: Attributes | None = None
+    at: At | None = None
+    compare: OtherSide | None = None
+
+
+class Explained(Struct, frozen=True):
+    """One flag for one user; ``text`` is what ``flaggateway explain`` prints, ``tree`` the same as values."""
+
+    key: str
+    value: bool | str | int | float | None
+    variation_id: str
+    decided_by: str
+    error: str | None
+    text: str
+    tree: Explanation
+
+
+class Compared(Struct, frozen=True):
+    """The same flag on the other side, and the first decision that differs; null if there is none."""
+
+    other: Explained
+    difference: Difference | None
+
+
+class ExplainAnswer(Struct, frozen=True):
+    """The explanation of each flag, in the order of the request; ``compared`` is empty without ``compare``."""
+
+    sdk: str
+    config: Annotated[str, Meta(description="The tag of the config.")]
+    explained: list[Explained]
+    other_config: str | None
+    compared: list[Compared]

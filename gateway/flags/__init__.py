@@ -8,6 +8,7 @@ Results depend on the arguments alone: no clock, no sockets, no random numbers.
 
 from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, Evaluation
 from gateway.flags.coercion import number_text
+from gateway.flags.comparison import Difference, first_difference
 from gateway.flags.config_json import ConfigError
 from gateway.flags.difference import ConfigDiff, difference, unchanged_test
 from gateway.flags.encoding import encode_value
@@ -24,6 +25,7 @@ __all__ = (
     "Attribute",
     "ConfigDiff",
     "ConfigError",
+    "Difference",
     "Evaluation",
     "Explanation",
     "Flag",
@@ -40,6 +42,7 @@ __all__ = (
     "find_failing_flags_in_steps",
     "fingerprint_of",
     "fingerprint_text",
+    "first_difference",
     "load",
     "load_in_steps",
     "number_text",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from api_client import ApiClient
 from eventually import eventually
 from gateway_process import GatewayProcess
-from shop import shop
+from shop import FRENCH, GERMAN, shop
 
 WORKERS = (1, 2)
 
@@ -101,3 +103,48 @@ def test_problems_come_with_a_command(console: Console) -> None:
     assert "broken" == console.sdk()["failing"][0]["key"]
     console.publish(shop("before"))
     eventually(lambda: (console.sdk()["flags"], console.api.get("/overview")["problems"]) == (3, []))
+
+
+def test_an_explanation_is_that_of_the_command_line(console: Console) -> None:
+    """The same text for the same user; attributes that the request lacks have the defaults of the settings."""
+    body = {"sdk": "shop", "key": "banner", "user": GERMAN}
+    answer = console.api.post("/explain", body)
+    command = [str(Path(sys.executable).with_name("flaggateway")), "explain", "--config-json", str(console.config)]
+    printed = subprocess.run(
+        [*command, "--user", json.dumps(GERMAN), "banner"], capture_output=True, text=True, timeout=60, check=True
+    )
+    (explained,) = answer["explained"]
+    assert printed.stdout.strip() == explained["text"]
+    assert ("before", "v-before", "rule 1") == (
+        explained["value"],
+        explained["variation_id"],
+        explained["decided_by"],
+    )
+    assert console.sdk()["config"]["tag"] == answer["config"]
+    (explained,) = console.api.post("/explain", {"sdk": "shop", "key": "banner"})["explained"]
+    assert "it is 'France'" in explained["text"]
+
+
+def test_two_users_are_compared(console: Console) -> None:
+    """The first decision that differs, per flag."""
+    body = {"sdk": "shop", "keys": ["limit", "banner"], "user": GERMAN, "compare": {"user": FRENCH}}
+    same, other = console.api.post("/explain", body)["compared"]
+    assert (None, 3) == (same["difference"], same["other"]["value"])
+    assert ["rule 1", "condition 1"] == other["difference"]["place"]
+    assert "elsewhere" == other["other"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "part"),
+    [
+        ({"sdk": "nowhere"}, 404, "no SDK 'nowhere'"),
+        ({"key": "baner"}, 404, "did you mean 'banner'?"),
+        ({"keys": ["banner"]}, 400, "either key or keys"),
+        ({"user": {"Age": None}}, 400, "'Age' has an invalid type"),
+        ({"at": "2026-01-01"}, 400, "no history"),
+        ({"colour": "red"}, 400, "colour"),
+    ],
+)
+def test_what_cannot_be_explained(console: Console, change: dict[str, Any], code: int, part: str) -> None:
+    """The error names the reason."""
+    assert part in console.api.post("/explain", {"sdk": "shop", "key": "banner"} | change, code)["error"]
