@@ -15,7 +15,8 @@ E2E := tests/e2e
 help:
 	@echo "make run          start a demo gateway on ports 8050 and 8051 (other ports: make run PORT=9050 DIAG_PORT=9051)"
 	@echo "make test         run linters, type checks, import rules and all tests"
-	@echo "make nightly      run property tests with many more examples, webhook and exporter tests with many more faults"
+	@echo "make nightly      run property tests and comparisons with official SDKs with many more examples,"
+	@echo "                  webhook and exporter tests with many more faults"
 	@echo "make bench        measure against a plain Klein program (about nine minutes) and rewrite docs/benchmarks"
 	@echo "                  beside another program: make bench PEER_CMD='…{config}…{port}…' (bench/servers.py)"
 	@echo "make bench-quick  measure only the main rows (about a minute)"
@@ -93,7 +94,7 @@ asyncio:
 nightly: setup
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/flags tests/streams tests/settings
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_webhooks_*.py tests/e2e/test_exporter.py
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/e2e/test_operation.py
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/e2e/test_operation.py tests/e2e/test_matrices.py
 	@$(BIN)/pytest --quiet --capture=no -m slow tests
 
 format: .venv/installed
