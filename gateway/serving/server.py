@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -191,6 +193,13 @@ class LocalServer:
         self._set_socket_options(port)
         self._ports.append(separate_epoll(port, self._reactor, self._writer))
 
+    def replace_port(self, port: IListeningPort) -> None:
+        """Serve the connections of ``port`` instead of those of the port that was adopted; open connections stay."""
+        previous, self._ports = self._ports, []
+        self.adopt_port(port)
+        for each in previous:
+            each.stopListening()
+
     def start(self) -> None:
         """Start heartbeats and the forwarding of evaluations."""
         self.push_loop.start()
@@ -225,7 +234,7 @@ class LocalServer:
             if certificates is not None and context is not None:
                 certificates.use(context)
             self._current = settings
-            for port in self._ports:
+            for port in _open_ports(self._ports):
                 self._set_socket_options(port)
             self.push_loop.reconfigure(settings.http.sse)
             self._configure_export(settings)
@@ -256,10 +265,12 @@ class LocalServer:
         self._begin_drain()
         if http.shutdown_delay and self._ports:
             await self._wait(cut_short, http.shutdown_delay)
-        while self._ports:
-            port = self._ports.pop()
+        for port in _open_ports(self._ports):
             _accept_waiting(port)
+            with suppress(OSError):  # the leader has closed it already
+                port.socket.shutdown(socket.SHUT_RDWR)  # the leader of a worker has the socket open too
             await maybeDeferred(port.stopListening)
+        self._ports.clear()
         self._begin_drain()  # connections of the delay
         window = http.sse.drain_window if self.stream_count else 0.0
         self.push_loop.drain(window)
@@ -304,3 +315,8 @@ def _accept_waiting(port: Any) -> None:
     """Accept the connections that wait in the kernel, which would reset them when the port is closed."""
     port.numberAccepts = BACKLOG
     port.doRead()
+
+
+def _open_ports(ports: list[IListeningPort]) -> list[Any]:
+    """Return the ports that the reactor has not dropped, as it does when the leader closes the socket of a worker."""
+    return [port for port in ports if port.connected]  # type: ignore[attr-defined]  # IListeningPort lacks it, Port has it

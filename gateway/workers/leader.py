@@ -24,7 +24,7 @@ from gateway.workers.pool import WorkerPool
 from gateway.workers.process import IProcessReactor
 from gateway.workers.process_metrics import WorkerMetrics
 from gateway.workers.relay import MetricsReceiver
-from gateway.workers.reuseport import reserve_port
+from gateway.workers.reuseport import reserve_port, shared_socket
 from gateway.workers.stream_counts import ServiceStreams
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Leader:
         return self._pool.serving and not self._unconfirmed
 
     def open(self) -> None:
-        """Check the certificates and reserve the port; the workers listen on it."""
+        """Check the certificates and reserve the port; the workers will listen on it."""
         self.check(self._started)
         self._reserved = reserve_port(self._started.http.port, self._started.http.bind)
 
@@ -180,6 +180,10 @@ class Leader:
         self._ticks.stop()
         if self._reserved is not None:
             self._reserved.close()
+
+    def new_listener(self) -> socket.socket:
+        """Return the socket of a new worker on the main port."""
+        return shared_socket(self._started.http.port, self._started.http.bind)
 
     def new_metrics(self) -> MetricsReceiver:
         """Return the receiver of a new worker's metrics."""

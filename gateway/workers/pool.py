@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 
 from gateway.deferreds import call_each
 from gateway.logger import component_logger
@@ -15,6 +16,7 @@ from gateway.workers.process import WorkerProcess
 from gateway.workers.protocol import Echo, encode
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Mapping
 
     from twisted.internet.interfaces import IDelayedCall
@@ -33,6 +35,9 @@ SETTLE_SECONDS = 5.0  # the longest wait for workers to handle what was sent to 
 
 class PoolOwner(Protocol):
     """Provides the state that workers start with, and handles their messages."""
+
+    def new_listener(self) -> socket.socket:
+        """Return the socket of a new worker on the main port; raises ``CannotListenError``."""
 
     def new_metrics(self) -> MetricsReceiver:
         """Return the receiver of a new worker's metrics."""
@@ -89,12 +94,13 @@ class WorkerPool:
     def tick(self) -> None:
         """Check the workers; called each second."""
         call_each([worker.tick for worker in self.workers.values()], _log, "the check of a worker")
+        call_each([worker.stop_connections for worker in self._to_close()], _log, "closing the port of a worker")
 
     def problems(self) -> list[str]:
         """Return a sentence for each worker that does not answer; its text is stable while that lasts."""
         return [
             ProblemText(
-                f"worker {worker.number} does not answer, and calls to it wait until it goes on or is replaced",
+                f"worker {worker.number} does not answer: its streams and calls wait until it goes on or is replaced",
                 log_command(f"worker {worker.number} "),
             )
             for worker in self.workers.values()
@@ -131,6 +137,16 @@ class WorkerPool:
         self.complete = True
         return True
 
+    def _to_close(self) -> list[WorkerProcess]:
+        """Return the workers that get connections and do not answer; none while no other worker would answer.
+
+        Where no worker answers, a call that waits is better than one that is refused: the machine may only be busy.
+        """
+        workers = self.workers.values()
+        if not any(worker.listening and not worker.unresponsive for worker in workers):
+            return []
+        return [worker for worker in workers if worker.unresponsive and worker.accepts]
+
     def _received(self, worker: WorkerProcess, message: ToLeader) -> None:
         if isinstance(message, Echo):
             self._echoed(message.number, worker.number)
@@ -154,11 +170,12 @@ class WorkerPool:
 
     def _launch(self, number: int) -> None:
         self._restarts.pop(number, None)
-        metrics = self._owner.new_metrics()
-        worker = WorkerProcess(number, self._reactor.seconds(), metrics, self._received, self._ended)
         try:
+            listener = self._owner.new_listener()
+            metrics = self._owner.new_metrics()
+            worker = WorkerProcess(number, self._reactor.seconds(), listener, metrics, self._received, self._ended)
             worker.launch(self._reactor, self._environ)
-        except OSError as error:
+        except (CannotListenError, OSError) as error:
             _log.error("worker {number} cannot be started: {reason}", number=number, reason=str(error))
             self._restart(number, LONGEST_PAUSE)
             return

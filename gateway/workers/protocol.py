@@ -63,7 +63,7 @@ class RemoveSdk(Message, frozen=True):
 
 
 class Listen(Message, frozen=True):
-    """Open the port: everything that a new worker needs has been sent."""
+    """Listen: everything that a new worker needs has been sent; or listen again, after the leader closed the port."""
 
 
 class ReopenLog(Message, frozen=True):

@@ -1,4 +1,4 @@
-"""One port for several processes: the leader reserves it, each worker listens on it.
+"""One port for several processes: the leader reserves it and opens a socket on it for each worker.
 
 The kernel distributes connections over the sockets of one user that are bound with ``SO_REUSEPORT``; a second gateway
 could join them unnoticed.
@@ -32,14 +32,27 @@ def reserve_port(port: int, bind: str) -> socket.socket:
     return _bind(port, bind, _reserve)
 
 
-def listen_shared(reactor: IReactorSocket, port: int, factory: Any, bind: str) -> IListeningPort:
-    """Listen on a port on which other processes of this user may listen too; ``factory`` is an ``IProtocolFactory``.
+def shared_socket(port: int, bind: str) -> socket.socket:
+    """Return a socket for one worker, bound to a port that other processes of this user may use; it does not listen.
 
     :raises CannotListenError: as for ``reserve_port``
     """
-    with _bind(port, bind, _listen) as shared:
-        opened: IListeningPort = reactor.adoptStreamPort(shared.fileno(), shared.family, factory)
-        return opened
+    return _bind(port, bind, _share)
+
+
+def listen_shared(reactor: IReactorSocket, shared: socket.socket, factory: Any) -> IListeningPort:
+    """Listen on a ``shared_socket``, which stays open; ``factory`` is an ``IProtocolFactory``.
+
+    :raises CannotListenError: when a program that does not share the port listens on it
+    """
+    try:
+        shared.listen(BACKLOG)
+    except OSError as error:
+        bind, port = shared.getsockname()[:2]
+        raise CannotListenError(bind, port, error) from None
+    shared.setblocking(False)
+    opened: IListeningPort = reactor.adoptStreamPort(shared.fileno(), shared.family, factory)
+    return opened
 
 
 def _bind(port: int, bind: str, make: Callable[[int, str], socket.socket]) -> socket.socket:
@@ -77,17 +90,15 @@ def _reserve(port: int, address: str) -> socket.socket:
     raise AssertionError  # the loop returns or raises
 
 
-def _listen(port: int, address: str) -> socket.socket:
+def _share(port: int, address: str) -> socket.socket:
     made = _new_socket(address)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind((address, port))
-        made.listen(BACKLOG)
     except OSError:
         made.close()
         raise
-    made.setblocking(False)
     return made
 
 

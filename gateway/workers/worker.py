@@ -32,7 +32,7 @@ from gateway.web.server import TlsError
 from gateway.workers import protocol
 from gateway.workers.link import TO_WORKER_LIMIT, Link, connect
 from gateway.workers.parent_death import die_with_leader
-from gateway.workers.process import GROUP_SIGNALS, LINK_FD
+from gateway.workers.process import GROUP_SIGNALS, LINK_FD, LISTENER_FD
 from gateway.workers.relay import MetricsSender
 from gateway.workers.replica import RegistryReplica
 from gateway.workers.reuseport import listen_shared
@@ -40,6 +40,8 @@ from gateway.workers.stream_counts import REPORT_SECONDS, WorkerStreams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IProtocolFactory
 
     from gateway.settings import Settings
 
@@ -51,8 +53,10 @@ METRICS_SECONDS = 1.0  # between two reports: how old the leader's metrics may b
 class Worker:
     """Serves clients as the leader orders over ``link``."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, listener: socket.socket) -> None:
         self._reactor = reactor
+        self._listener = listener
+        self._factory: IProtocolFactory | None = None
         self._registry = RegistryReplica(self._refresh)
         self._metrics = MetricsSender()
         self._streams = WorkerStreams(self._report_streams_soon)
@@ -126,10 +130,12 @@ class Worker:
         globalLogBeginner.beginLoggingTo([log_observer(form, self._levels, self._log_writer.put, number)])
 
     def _listen(self) -> None:
-        http = self._started.http
+        if self._factory is not None:
+            self._server.replace_port(listen_shared(self._reactor, self._listener, self._factory))
+            return
         try:
-            factory = self._server.factory()
-            self._server.adopt_port(listen_shared(self._reactor, http.port, factory, http.bind))
+            self._factory = self._server.factory()
+            self._server.adopt_port(listen_shared(self._reactor, self._listener, self._factory))
         except (CannotListenError, TlsError) as error:
             reason = listen_error_text(error, self._started) if isinstance(error, CannotListenError) else str(error)
             self.link.send(protocol.StartFailed(reason))
@@ -226,7 +232,7 @@ def main() -> None:
 
     reactor: Any = default
     use_monotonic_timers(reactor)
-    worker = Worker(reactor)
+    worker = Worker(reactor, socket.socket(fileno=LISTENER_FD))
     connect(reactor, end, worker.link)
     reactor.run(installSignalHandlers=False)  # Twisted's handlers would end the worker
 

@@ -404,3 +404,24 @@ def test_a_stopped_worker_is_shown_and_replaced(gateway_process: Start, config: 
     assert [pids[1]] == alive(pids)
     for _ in range(20):
         assert (200, b'{"value":0,"variationId":"v0"}') == gateway.post("/api/shop/eval", EVAL)
+
+
+def test_a_worker_that_does_not_answer_gets_no_calls_until_it_does(gateway_process: Start, config: Path) -> None:
+    """After 5 s new connections go to the other worker; a worker that goes on serves as before, streams included."""
+    gateway = gateway_process(settings(config))
+    pids = workers(gateway)
+    visit = Visit(gateway, pids[0])
+    os.kill(pids[0], signal.SIGSTOP)
+    eventually(lambda: sample(gateway, "flaggateway_workers_unresponsive") == 1, gateway.logs)
+    for _ in range(20):
+        assert (200, b'{"value":0,"variationId":"v0"}') == gateway.post("/api/shop/eval", EVAL)
+    os.kill(pids[0], signal.SIGCONT)
+    eventually(lambda: sample(gateway, "flaggateway_workers_unresponsive") == 0, gateway.logs)
+    assert 200 == visit.request("POST", "/api/shop/eval", EVAL)[0]  # on a connection of before
+    visit.close()
+    for pid in pids:  # a new connection reaches each
+        again = Visit(gateway, pid)
+        assert 200 == again.request("POST", "/api/shop/eval", EVAL)[0]
+        again.close()
+    assert pids == workers(gateway)
+    assert 0 == gateway.stop()

@@ -35,6 +35,25 @@ class Process:
         self.signals.append(name)
 
 
+class Listener:
+    """Stands for a worker's socket on the main port."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def fileno(self) -> int:
+        return -1
+
+    def listen(self, _backlog: int) -> None:
+        self.calls.append("listen")
+
+    def shutdown(self, _how: int) -> None:
+        self.calls.append("shutdown")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
 class Scene(Clock):
     """A reactor with fake processes and links, listed in the order in which they were started."""
 
@@ -45,7 +64,13 @@ class Scene(Clock):
         self.wires: list[StringTransport] = []
         self.links: list[Any] = []
         self.commands: list[list[str]] = []
+        self.listeners: list[Listener] = []
         self.parcels: list[tuple[Parcel, Deferred[None]]] = []
+
+    def listener(self, _port: int, _bind: str) -> Listener:
+        """Return the socket of the worker that is started next."""
+        self.listeners.append(Listener())
+        return self.listeners[-1]
 
     def spawnProcess(self, protocol: Any, _executable: str, command: list[str], **_options: Any) -> None:
         """Start nothing."""
@@ -128,8 +153,9 @@ def scene() -> Scene:
 
 
 @pytest.fixture
-def leader(scene: Scene, registry: FakeRegistry) -> Leader:
+def leader(scene: Scene, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> Leader:
     """A leader with the SDK and two workers that have started."""
+    monkeypatch.setattr("gateway.workers.leader.shared_socket", scene.listener)
     options: Any = {"metrics": Metrics(lambda: 0.0, "test"), "status_document": dict, "keep": scene.keep}
     leader = Leader(scene, registry, SETTINGS, count=2, environ={}, **options)
     leader.add_sdk(registry.sdk)
@@ -232,7 +258,44 @@ def test_a_worker_that_sends_nothing_is_killed(scene: Scene, leader: Leader, log
     assert [0] * QUIET_TICKS + [1] * (SILENCE_TICKS - QUIET_TICKS) + [0] == problems
     assert [False] * SILENCE_TICKS + [True] == killed
     assert [] == scene.processes[0].signals
+    assert [[], ["shutdown"]] == [listener.calls for listener in scene.listeners]
     assert 2 == len(logged_errors.flush())
+
+
+def test_a_worker_that_answers_again_gets_connections_again(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """Its socket listens again, and the worker is ordered to listen: its reactor may have dropped the socket."""
+    for place in (0, 1):
+        scene.send(place, protocol.Listening())
+    for _ in range(QUIET_TICKS + 2):
+        scene.send(0, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
+        scene.advance(1)
+    scene.received(1)
+    for _ in range(2):
+        scene.send(1, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
+    assert ["shutdown", "listen"] == scene.listeners[1].calls
+    assert ["Listen"] == kinds(scene.received(1))
+    assert 1 == len(logged_errors.flush())
+
+
+def test_the_port_stays_open_while_no_worker_answers(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """A call that waits until a busy machine goes on is better than one that is refused."""
+    for place in (0, 1):
+        scene.send(place, protocol.Listening())
+    scene.advance(1)
+    for _ in range(QUIET_TICKS + 3):
+        scene.advance(1)
+    assert 2 == len(leader.problems())
+    assert [[], []] == [listener.calls for listener in scene.listeners]
+    assert 2 == len(logged_errors.flush())
+
+
+def test_the_socket_of_an_ended_worker_is_closed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """The kernel would give it connections that no process accepts; its replacement has another socket."""
+    scene.end(0)
+    scene.advance(1)
+    assert {"close"} == set(scene.listeners[0].calls)
+    assert 3 == len(scene.listeners)
+    assert 1 == len(logged_errors.flush())
 
 
 def test_a_worker_that_is_busy_for_a_while_is_not_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:

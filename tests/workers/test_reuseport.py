@@ -38,6 +38,14 @@ def plain(port: int = 0, *, reuse_port: bool = False) -> socket.socket:
     return made
 
 
+def listening(port: int, bind: str = HOME) -> socket.socket:
+    """Return the socket of a worker, which listens."""
+    made = reuseport.shared_socket(port, bind)
+    made.listen()
+    made.setblocking(False)
+    return made
+
+
 def free_port() -> int:
     """Return a port that was free a moment ago."""
     with socket.socket() as probe:
@@ -70,7 +78,7 @@ def test_workers_share_a_reserved_port_and_get_all_connections(stack: ExitStack)
     """The socket that reserves the port gets none."""
     port = free_port()
     stack.enter_context(reuseport.reserve_port(port, HOME))
-    shared = [stack.enter_context(reuseport._listen(port, HOME)) for _ in range(2)]
+    shared = [stack.enter_context(listening(port)) for _ in range(2)]
     clients = [stack.enter_context(socket.create_connection((HOME, port))) for _ in range(40)]
     accepted = []
     for each in shared:
@@ -78,6 +86,32 @@ def test_workers_share_a_reserved_port_and_get_all_connections(stack: ExitStack)
             while True:
                 accepted.append(stack.enter_context(each.accept()[0]))
     assert {client.getsockname() for client in clients} == {conn.getpeername() for conn in accepted}
+
+
+def test_a_closed_socket_gets_no_connections_until_it_listens_again(stack: ExitStack) -> None:
+    """The leader closes and opens its copy of the socket of a worker that does not answer and then does."""
+    port = free_port()
+    stack.enter_context(reuseport.reserve_port(port, HOME))
+    first, second = (stack.enter_context(listening(port)) for _ in range(2))
+    copy = stack.enter_context(second.dup())
+
+    def accepted(count: int) -> list[int]:
+        clients = [stack.enter_context(socket.create_connection((HOME, port))) for _ in range(count)]
+        numbers = []
+        for each in (first, second):
+            numbers.append(0)
+            with suppress(OSError):  # no connection waits, or the socket does not listen
+                while True:
+                    stack.enter_context(each.accept()[0])
+                    numbers[-1] += 1
+        assert len(clients) == sum(numbers)
+        return numbers
+
+    assert all(accepted(40))
+    copy.shutdown(socket.SHUT_RDWR)
+    assert [40, 0] == accepted(40)
+    copy.listen()
+    assert all(accepted(40))
 
 
 @pytest.mark.parametrize("reuse_port", [False, True])
@@ -91,7 +125,7 @@ def test_connections_in_time_wait_do_not_block_the_port(stack: ExitStack, reuse_
     client.close()
     before.close()
     stack.enter_context(reuseport.reserve_port(port, HOME))
-    stack.enter_context(reuseport._listen(port, HOME))
+    stack.enter_context(listening(port))
     with pytest.raises(CannotListenError):
         reuseport.reserve_port(port, HOME)
 
@@ -100,7 +134,7 @@ def test_every_address_means_ipv6_and_ipv4(stack: ExitStack) -> None:
     """An empty ``bind`` takes connections of both kinds where the host has both."""
     port = free_port()
     reserved = stack.enter_context(reuseport.reserve_port(port, ""))
-    shared = stack.enter_context(reuseport._bind(port, "", reuseport._listen))
+    shared = stack.enter_context(listening(port, ""))
     assert reserved.family == shared.family
     stack.enter_context(socket.create_connection((HOME, port)))
     if shared.family == socket.AF_INET6:
