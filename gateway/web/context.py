@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 from gateway.logger import component_logger
 from gateway.web.compress import ConfigEncodings
 from gateway.web.public_url import PublicUrl
+from gateway.web.stream_url import StreamUrls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -128,6 +129,7 @@ class Context:
     room_for_stream: Callable[[], bool] = field(default=lambda: True)  # of the limit of open files
     stream_refused: Callable[[RefusalReason], None] = field(default=lambda _reason: None)
     stream_tokens: StreamTokens | None = None  # None without OFREP streams
+    stream_urls: StreamUrls = field(factory=StreamUrls.from_settings)
     public_url: PublicUrl = field(default=PublicUrl())
     other_attributes: OtherAttributes = "convert"  # of OFREP contexts
     state: WebState = field(factory=WebState)

@@ -18,6 +18,7 @@ from gateway.web.policy import Policy, api_policy, public_policy, stream_policy,
 from gateway.web.public_url import PublicUrl
 from gateway.web.routes import ROUTES, Group, Route
 from gateway.web.stream_token import StreamTokens
+from gateway.web.stream_url import StreamUrls
 from gateway.web.values import Reply, StreamReply
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
     collector = context.collector if exporter.on else None
     webhook = webhook_policy(http)
     ofrep_streams = http.ofrep.enabled and http.sse.enabled
-    tokens = StreamTokens.for_headers(http.ofrep.auth_headers) if ofrep_streams else None
+    tokens = StreamTokens.from_settings(http.ofrep.auth_headers, http.sse.url_secret) if ofrep_streams else None
     context = evolve(
         context,
         sdks=settings.sdks,
@@ -92,6 +93,7 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
         on_evaluated=None if collector is None else collector.record,
         on_all_evaluated=None if collector is None or not exporter.bulk else collector.record_all,
         stream_tokens=tokens,
+        stream_urls=StreamUrls.from_settings(http.sse.url_secret, http.sse.url_lifetime),
         public_url=PublicUrl.from_settings(http.public_url, http.max_stream_url, parse_networks(http.trusted_proxies)),
         other_attributes=http.ofrep.other_attributes,
     )

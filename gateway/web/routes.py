@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from gateway.web.answers import api, config_file, hook, ofrep, sse, status
+from gateway.web.answers import api, config_file, hook, ofrep, sse, status, stream_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +78,9 @@ ROUTES: tuple[Route, ...] = (
     Route("/sse/{sdkId}/eval/{data...}", Group.SSE, GET, sse.stream_one),
     Route("/sse/{sdkId}/eval-all", Group.SSE, GET, sse.stream_all),
     Route("/sse/{sdkId}/eval-all/{data...}", Group.SSE, GET, sse.stream_all),
+    Route("/sse/streams/k", Group.SSE, POST, stream_urls.create),
+    Route("/sse/{sdkId}/streams", Group.SSE, POST, stream_urls.create),
+    Route("/sse/{sdkId}/streams/{token}", Group.SSE, GET, stream_urls.stream),
     Route("/hook", Group.HOOK, GET_OR_POST, hook.hook),
     Route("/hook/{sdkId}", Group.HOOK, GET_OR_POST, hook.hook),
     Route("/hook-test", Group.HOOK_TEST, GET_OR_POST, hook.hook_test),

@@ -16,38 +16,13 @@ import pytest
 from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
 from gateway_process import GatewayProcess
+from jumping_clock import JumpingClock
 from receiver import Receiver
 from streams import Streams, stream_path
 
 Start = Callable[..., GatewayProcess]
 
-# Python imports this module at its start: time.time() is ahead by what the file CLOCK_AHEAD holds.
-SITE = """
-import os, time
-from pathlib import Path
-
-path, true_time = Path(os.environ["CLOCK_AHEAD"]), time.time
-time.time = lambda: true_time() + float(path.read_text())
-"""
 SOON = 60.0  # seconds on a busy machine; a timer that waits for the clock needs an hour
-
-
-class JumpingClock:
-    """The clock of a gateway that runs with ``env``."""
-
-    def __init__(self, folder: Path) -> None:
-        """Begin with the true time."""
-        self._file = folder / "ahead"
-        self.env = {"CLOCK_AHEAD": str(self._file), "PYTHONPATH": str(folder)}
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(SITE, "utf-8")
-        self.set(0)
-
-    def set(self, ahead: float) -> None:
-        """Set the clock, ahead of the true time by so many seconds."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(str(ahead), "utf-8")
-        fresh.replace(self._file)
 
 
 def config(number: int) -> dict[str, Any]:

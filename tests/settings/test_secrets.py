@@ -17,6 +17,7 @@ SECRETS = {
     "http.webhook.auth_headers.X": "http: {webhook: {auth_headers: {X: %s}}}",
     "http.api.auth_headers.X": "http: {api: {auth_headers: {X: %s}}, ofrep: {enabled: false}, "
     "sse: {enabled: false}, cdn_proxy: {enabled: false}}",
+    "http.sse.url_secret": "http: {sse: {url_secret: %s}}",
     "diag.auth_headers.X": "diag: {auth_headers: {X: %s}}",
     "webhooks[0].secret": "webhooks: [{name: ops, url: 'https://x.example', secret: %s}]",
     "webhooks[0].secrets[0]": "webhooks: [{name: ops, url: 'https://x.example', secrets: [%s]}]",

@@ -24,6 +24,7 @@ Exists = Callable[[str], bool]
 
 _SHORTEST_VALIDITY: Final = 5  # seconds; as in ConfigCat Proxy, because clocks of sender and receiver differ.
 _SHORTEST_PROFILE_INTERVAL: Final = 60  # seconds; as in ConfigCat Proxy.
+_SHORTEST_URL_SECRET: Final = 32  # characters: 128 bits in hexadecimal, too many to try
 _OTLP_PROTOCOLS: Final = ("http", "https", "grpc")
 # No spaces, control characters, or what RFC 3986 forbids in a host; 253 characters are the limit of DNS.
 _HOST: Final = re.compile(r"[^\s\x00-\x20\x7f<>\"\\^`{|}]{1,253}")
@@ -86,6 +87,10 @@ def _http(settings: Settings) -> Iterator[Finding]:
         text = "http: not a URL under which clients can reach the gateway"
         allowed = "http://… or https://…, without user, password, query, fragment and characters that URLs escape"
         yield Finding(("http", "public_url"), text, allowed=allowed)
+    if 0 < len(http.sse.url_secret) < _SHORTEST_URL_SECRET:
+        text = "sse: the secret is too short, so that it could be guessed"
+        allowed = f"at least {_SHORTEST_URL_SECRET} characters, such as the output of `openssl rand -hex 32`"
+        yield Finding(("http", "sse", "url_secret"), text, allowed=allowed)
     yield from _webhook(http.webhook)
 
 

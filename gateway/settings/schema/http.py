@@ -128,6 +128,26 @@ class Sse(Section, frozen=True):
             "Maximum number of open streams per client address; 0 means no limit.", ge=0, not_in_configcat_proxy=True
         ),
     ] = 0
+    url_secret: Annotated[
+        str,
+        option(
+            "Secret of at least 32 characters for the short URLs of streams and the addresses of OFREP streams, in "
+            "addition to the SDK key; the same on all nodes. Set it if clients or others have the SDK key: with it "
+            "alone they could read the user attributes in a URL. A change makes all URLs invalid.",
+            hidden="all",
+            not_in_configcat_proxy=True,
+            example="change-me-change-me-change-me-change-me",
+        ),
+    ] = ""
+    url_lifetime: Annotated[
+        float,
+        option(
+            "Seconds after which a short URL of a stream expires; a stream that is open then goes on.",
+            ge=60,
+            le=2_592_000,
+            not_in_configcat_proxy=True,
+        ),
+    ] = 86_400
 
 
 class Webhook(Section, frozen=True):
@@ -209,7 +229,8 @@ class Http(Section, frozen=True):
     max_stream_url: Annotated[
         int,
         option(
-            "Maximum length in bytes of the address of an event stream that an answer contains.",
+            "Maximum length in bytes of the address of an event stream that an answer contains; longer ones are not "
+            "offered (OFREP) or answered with 413 (`POST /sse/{sdkId}/streams`).",
             ge=256,
             le=65536,
             not_in_configcat_proxy=True,

@@ -27,7 +27,7 @@ from gateway.web.answers.lookup import (
 from gateway.web.answers.sse import is_event_source, last_event, open_stream, read_query, stream_error
 from gateway.web.answers.wait_for_config import wait_for_config
 from gateway.web.etags import client_has
-from gateway.web.stream_token import context_bytes
+from gateway.web.stream_seal import context_bytes
 from gateway.web.values import JSON_HEADERS, Reply, json
 
 if TYPE_CHECKING:
@@ -147,7 +147,10 @@ def _stream_path(context: Context, call: Call, sdk: Sdk, user: User | None) -> b
     if context.stream_tokens is None:
         return None
     public_url = context.public_url
-    path = public_url.prefix_of(call) + context.stream_tokens.stream_path(sdk, user)
+    own_path = context.stream_tokens.stream_path(sdk, user)
+    if own_path is None:
+        return None
+    path = public_url.prefix_of(call) + own_path
     return path if public_url.fits(path) else None
 
 

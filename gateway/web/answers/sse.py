@@ -97,6 +97,16 @@ def is_event_source(call: Call) -> bool:
     return b"text/event-stream" in call.header(b"accept").lower()
 
 
+def find_sdk(context: Context, call: Call, sdk_key: str) -> Sdk | Reply:
+    """Return the SDK that the path or ``sdk_key`` names."""
+    sdk_id = call.parameters.get("sdkId")
+    if sdk_id is not None:
+        return context.registry.by_id(sdk_id) or SDK_UNKNOWN
+    if not sdk_key:
+        return NO_SDK
+    return context.registry.by_key(sdk_key) or SDK_UNKNOWN
+
+
 def open_stream(
     context: Context, call: Call, sdk: Sdk, flag: str | None, user: User | None, options: StreamOptions
 ) -> AnyReply:
@@ -126,17 +136,23 @@ def _stream(context: Context, call: Call, *, single: bool) -> EventualReply:
     data = _read_data(call, required=single or "sdkId" not in call.parameters)
     if isinstance(data, Reply):
         return stream_error(data)
+    sdk = find_sdk(context, call, data.sdk_key)
+    if isinstance(sdk, Reply):
+        return stream_error(sdk)
+    return stream_values(context, call, sdk, data.key if single else None, data.user)
+
+
+def stream_values(
+    context: Context, call: Call, sdk: Sdk, flag: str | None, user: Mapping[str, Attribute] | None
+) -> EventualReply:
+    """Open the stream of one flag, or of all (None), in the mode that the query names, for the request's ``user``."""
     query = read_query(call)
     mode = _read_mode(query)
     if isinstance(mode, Reply):
         return stream_error(mode)
-    sdk = _find_sdk(context, call, data)
-    if isinstance(sdk, Reply):
-        return stream_error(sdk)
     tag, digest = last_event(call, query)
     options = StreamOptions(mode, digest, "resume" in query)
-    flag = data.key if single else None
-    return wait_for_config(context, sdk, tag, lambda: _open(context, call, sdk, flag, data.user, options))
+    return wait_for_config(context, sdk, tag, lambda: _open(context, call, sdk, flag, user, options))
 
 
 def _open(
@@ -201,12 +217,3 @@ def _utf8(raw: bytes) -> bytes:
     except UnicodeDecodeError:
         return raw.decode("latin-1").encode()
     return raw
-
-
-def _find_sdk(context: Context, call: Call, data: StreamData) -> Sdk | Reply:
-    sdk_id = call.parameters.get("sdkId")
-    if sdk_id is not None:
-        return context.registry.by_id(sdk_id) or SDK_UNKNOWN
-    if not data.sdk_key:
-        return NO_SDK
-    return context.registry.by_key(data.sdk_key) or SDK_UNKNOWN

@@ -287,3 +287,13 @@ def test_a_public_url_that_clients_cannot_reach_is_refused(url):
 def test_a_public_url_may_have_a_port_and_a_path(url):
     """An IPv6 address is a host, too."""
     assert () == load(PUBLIC % url, {}).problems
+
+
+@pytest.mark.parametrize("secret", ["s3cret", "x" * 31])
+def test_a_secret_of_stream_urls_that_could_be_guessed_is_refused(secret):
+    """The SDK key is known to many, and short secrets can be tried; the secret is not shown."""
+    text = PUBLIC.replace("public_url: '%s'", f"sse: {{url_secret: {secret}}}")
+    (problem,) = load(text, {}).problems
+    assert "http.sse.url_secret" == problem.path
+    assert secret not in str(problem)
+    assert () == load(text.replace(secret, "x" * 32), {}).problems

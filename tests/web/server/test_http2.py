@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import h2.connection
@@ -304,6 +305,20 @@ def test_the_answer_is_that_of_http1(client, method, path):
     assert {name.lower(): value for name, value in expected.headers if name.lower() not in own} == headers
     assert expected.body == client.body(stream)
     assert 0 == client.memory.site.answering
+
+
+def test_a_short_url_is_issued_and_opened(client):
+    """The stream of a URL, its refusal and its expiry are those of HTTP/1.1; the URL is good for both."""
+    number = client.post("/sse/sdk1/streams", b'{"key":"on"}')
+    assert 201 == client.status(number)
+    url = json.loads(client.body(number))["url"]
+    opened = client.begin("GET", url)
+    assert (200, True) == (client.status(opened), EVALUATED in client.body(opened))
+    assert EVALUATED in client.memory.request("GET", url).body
+    assert 403 == client.status(client.begin("GET", url[:-1]))
+    client.memory.clock.advance(86_400)
+    assert 410 == client.status(client.begin("GET", url))
+    assert opened not in client.resets()
 
 
 def test_a_stream_of_a_client_that_does_not_read_is_dropped():
