@@ -218,7 +218,9 @@ def _served(draw: Draw, kind: int) -> Json:
 
 
 def _options(draw: Draw, kind: int) -> list[Json]:
-    shares = _pick(draw, (50, 50), (30, 70), (10, 10), (0, 100), (33, 33, 34), (100,))
+    shares = _pick(draw, (50, 50), (30, 70), (20, 80), (0, 100), (33, 33, 34), (100,))
+    if _rarely(draw, 2 * _ODD):
+        shares = (10, 10)  # covers few users
     return [{"p": share, **_served(draw, kind)} for share in shares]
 
 

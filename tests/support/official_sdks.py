@@ -166,7 +166,7 @@ class PythonSdk:
 def _python_user(attributes: Json | None) -> PythonUser | None:
     if attributes is None:
         return None
-    own = dict(attributes)
+    own = {name: list(value) if isinstance(value, tuple) else value for name, value in attributes.items()}
     named = [own.pop(name, None) for name in ("Identifier", "Email", "Country")]
     return PythonUser(named[0], email=named[1], country=named[2], custom=own)
 
