@@ -18,17 +18,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
 from bench import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0  # enough for a config of 5,000 flags on a busy machine
 TOKEN = "bench"  # refresh requests with this token are not limited in rate
 BASELINE, ONE, TWO, PEER = "baseline", "1 worker", "2 workers", "peer"
 PEER_COMMAND = os.environ.get("PEER_CMD", "")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 KINDS = (BASELINE, ONE, TWO, *([PEER] if PEER_COMMAND else []))
 
 
@@ -45,10 +50,21 @@ class Server:
     """
 
     def __init__(
-        self, kind: str, home: Path, config: bytes, *, guarded: bool = False, root: Path = ROOT, **settings: Any
+        self,
+        kind: str,
+        home: Path,
+        config: bytes,
+        *,
+        guarded: bool = False,
+        root: Path = ROOT,
+        environ: Mapping[str, str] = NOTHING,
+        others: Mapping[str, tuple[str, Path]] = NOTHING,
+        **settings: Any,
     ) -> None:
         self.kind = kind
         self._root = root
+        self._environ = environ
+        self._others = others  # further SDKs: key and config file by id
         self.home = home / f"{kind.replace(' ', '-')}-{time.monotonic_ns()}"
         self.home.mkdir(parents=True)
         self.file = self.home / "config.json"
@@ -66,6 +82,7 @@ class Server:
         log = (self.home / "log").open("wb")
         env = {name: value for name, value in os.environ.items() if not name.startswith("CONFIGCAT_")}
         env["PYTHONPATH"] = str(self._root)
+        env |= self._environ
         self._process = subprocess.Popen(self._command(), cwd=self.home, stdout=log, stderr=log, env=env)
         log.close()
         try:
@@ -129,7 +146,8 @@ class Server:
             "log": {"level": "warn"},
             "workers": 2 if self.kind == TWO else 1,
             "sdks": {
-                "sdk1": {"key": "bench-key", "offline": {"enabled": True, "local": {"file_path": str(self.file)}}}
+                name: {"key": key, "offline": {"enabled": True, "local": {"file_path": str(path)}}}
+                for name, (key, path) in {"sdk1": ("bench-key", self.file), **self._others}.items()
             },
             "http": {"port": self.port, "bind": "127.0.0.1", "api": api, "sse": sse},
             "diag": {"port": self.diag_port, "bind": "127.0.0.1"},

@@ -48,6 +48,7 @@ from gateway.webhooks.delivery.endpoint_queue import EndpointQueue
 from gateway.webhooks.maintenance import Maintenance
 from gateway.webhooks.recorder import Recorder
 from gateway.webhooks.service import Webhooks
+from gateway.workers.config_intake import ConfigIntake
 from gateway.workers.leader import Leader
 from gateway.workers.link import Link
 from gateway.workers.pool import WorkerPool
@@ -81,6 +82,7 @@ LOGGED_AS = [
     (WorkerPool, "gateway"),
     (SharedDatabase, "gateway"),
     (Webhooks, "gateway"),
+    (ConfigIntake, "gateway"),
     (Worker, "gateway"),
     (reopen_log_file, "gateway"),
     (PlainWriter, "http"),

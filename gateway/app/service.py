@@ -107,8 +107,7 @@ class Gateway(Service):
         self._registry = Registry(
             reactor,
             settings,
-            # On disk before it is published; without a database, and after 250 ms, at once.
-            admit=lambda sdk, new: self._webhooks.record(sdk.id, new),
+            admit=self._admit,
             on_change=self._config_changed,
             on_added=self._sdk_began,
             on_removed=self._sdk_ended,
@@ -328,6 +327,10 @@ class Gateway(Service):
     def _problems_changed(self, problems: tuple[str, ...]) -> None:
         self._status.set_problems(problems)
         self._notifier.status(self._summary())
+
+    def _admit(self, sdk: Sdk, new: Snapshot) -> Deferred[None]:
+        """Record a config before it is published; without a database, and after 250 ms, it is published at once."""
+        return self._webhooks.record(sdk.id, new).addCallback(lambda _: self._server.prepare(sdk.id, new))
 
     def _config_changed(self, sdk: Sdk, old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)

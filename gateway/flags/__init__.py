@@ -10,7 +10,7 @@ from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, Evaluation
 from gateway.flags.coercion import number_text
 from gateway.flags.comparison import Difference, first_difference
 from gateway.flags.config_json import ConfigError
-from gateway.flags.difference import ConfigDiff, difference, unchanged_test
+from gateway.flags.difference import ConfigDiff, difference, difference_in_steps, unchanged_test
 from gateway.flags.encoding import encode_value
 from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
@@ -18,6 +18,7 @@ from gateway.flags.flag import Flag
 from gateway.flags.lint import find_failing_flags, find_failing_flags_in_steps
 from gateway.flags.result import Result, fingerprint_of, fingerprint_text
 from gateway.flags.snapshot import Snapshot, load, load_in_steps
+from gateway.flags.steps import finish
 from gateway.flags.user import Attribute, InvalidAttribute, User, attributes_from_json, effective_user
 
 __all__ = (
@@ -35,6 +36,7 @@ __all__ = (
     "User",
     "attributes_from_json",
     "difference",
+    "difference_in_steps",
     "effective_user",
     "encode_value",
     "explain",
@@ -42,6 +44,7 @@ __all__ = (
     "find_failing_flags_in_steps",
     "fingerprint_of",
     "fingerprint_text",
+    "finish",
     "first_difference",
     "load",
     "load_in_steps",

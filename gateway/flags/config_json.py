@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
+from gateway.flags.steps import CHEAP, pieces
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # largest signed 64-bit integer
 DEPTH_LIMIT = 64  # nested arrays and objects in one flag or segment; a real one has about 8
@@ -45,11 +47,27 @@ class ConfigJson:
     preferences: Mapping[str, object]
 
 
-def split_config(body: bytes) -> ConfigJson:
+def split_config_in_steps(body: bytes) -> Generator[None, None, ConfigJson]:
     """Split a body into its parts.
 
-    :raises ConfigError: if it is no config JSON
+    The first step is the longest, some 1.5 ms per 1,000 flags: the parser works on the whole body at once.
+
+    :raises ConfigError: from the first step, if it is no config JSON
     """
+    root = _root(body)
+    yield
+    flags: dict[str, bytes] = {}
+    for piece in pieces((root.f or {}).items(), CHEAP):
+        flags.update({key: bytes(raw) for key, raw in piece})
+        yield
+    return ConfigJson(
+        flags=flags,
+        segments=tuple(bytes(raw) for raw in root.s or ()),
+        preferences={key: decode_piece(bytes(raw)) for key, raw in (root.p or {}).items()},
+    )
+
+
+def _root(body: bytes) -> _Root:
     try:
         root = _ROOT.decode(body)
     except msgspec.ValidationError as error:
@@ -61,11 +79,7 @@ def split_config(body: bytes) -> ConfigJson:
     # ConfigCat's schema requires 'p' and omits 'f' where there are no flags; null is never such a config.
     if root.f is None or (root.f is msgspec.UNSET and not isinstance(root.p, dict)):
         raise ConfigError("the config JSON has no flags: the member 'f' is null or missing; without flags it is {}")
-    return ConfigJson(
-        flags={key: bytes(raw) for key, raw in (root.f or {}).items()},
-        segments=tuple(bytes(raw) for raw in root.s or ()),
-        preferences={key: decode_piece(bytes(raw)) for key, raw in (root.p or {}).items()},
-    )
+    return root
 
 
 def _place(body: bytes, error: str) -> str:

@@ -6,30 +6,38 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gateway.flags.definition import Fault, FlagDefinition
+from gateway.flags.steps import CHEAP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
     from gateway.flags.flag import Flag
 
 CYCLE_SHOWN = 20  # keys of a circle in its error; more would make it unreadable
 
 
-def compile_order(definitions: Mapping[str, FlagDefinition | Fault]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+Order = tuple[list[str], dict[str, tuple[str, ...]]]
+
+
+def compile_order_in_steps(definitions: Mapping[str, FlagDefinition | Fault]) -> Generator[None, None, Order]:
     """Return the keys ordered so that each follows its prerequisites, and separately those that reach a circle.
 
     Each of the latter is mapped to its direct prerequisites that reach a circle.
     """
-    asked = {
-        key: () if isinstance(definition, Fault) else definition.prerequisites
-        for key, definition in definitions.items()
-    }
-    waiting = {key: {name for name in names if name in definitions} for key, names in asked.items()}
+    waiting: dict[str, set[str]] = {}  # only flags with prerequisites, which few have
     askers: dict[str, list[str]] = {}
-    for key, names in waiting.items():
-        for name in names:
-            askers.setdefault(name, []).append(key)
-    ready = deque(key for key, names in waiting.items() if not names)
+    ready: deque[str] = deque()
+    for number, (key, definition) in enumerate(definitions.items(), 1):
+        names = _asked(definition)
+        found = {name for name in names if name in definitions} if names else None
+        if found:
+            waiting[key] = found
+            for name in found:
+                askers.setdefault(name, []).append(key)
+        else:
+            ready.append(key)
+        if number % CHEAP == 0:
+            yield
     order = []
     while ready:
         key = ready.popleft()
@@ -37,9 +45,17 @@ def compile_order(definitions: Mapping[str, FlagDefinition | Fault]) -> tuple[li
         for asker in askers.get(key, ()):
             waiting[asker].discard(key)
             if not waiting[asker]:
+                del waiting[asker]
                 ready.append(asker)
-    circular = {key: tuple(name for name in asked[key] if name in names) for key, names in waiting.items() if names}
-    return order, circular
+        if len(order) % CHEAP == 0:
+            yield
+    return order, {
+        key: tuple(name for name in _asked(definitions[key]) if name in names) for key, names in waiting.items()
+    }
+
+
+def _asked(definition: FlagDefinition | Fault) -> tuple[str, ...]:
+    return () if isinstance(definition, Fault) else definition.prerequisites
 
 
 def cycle_text(key: str, circular: Mapping[str, tuple[str, ...]]) -> str:
@@ -53,16 +69,22 @@ def cycle_text(key: str, circular: Mapping[str, tuple[str, ...]]) -> str:
     return f"circular dependency detected between the following depending flags: [{' -> '.join(path)}]"
 
 
-def affected_by(changed: Iterable[str], *flags: Mapping[str, Flag]) -> set[str]:
+def affected_by_in_steps(changed: Iterable[str], *flags: Mapping[str, Flag]) -> Generator[None, None, set[str]]:
     """Return the keys that depend on a changed key, directly or through others, in any of the given configs."""
     askers: dict[str, list[str]] = {}
     for config in flags:
-        for key, flag in config.items():
+        for number, (key, flag) in enumerate(config.items(), 1):
             for name in flag.prerequisites:
                 askers.setdefault(name, []).append(key)
+            if number % CHEAP == 0:
+                yield
     found: set[str] = set()
     waiting = list(changed) if askers else []
+    taken = 0
     while waiting:
+        taken += 1
+        if taken % CHEAP == 0:
+            yield
         for asker in askers.get(waiting.pop(), ()):
             if asker not in found:
                 found.add(asker)

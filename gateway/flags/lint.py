@@ -8,6 +8,7 @@ from gateway.flags.compile import CompileContext, condition_match
 from gateway.flags.conditions.match import EvaluationFailure
 from gateway.flags.config_json import decode_piece
 from gateway.flags.definition import Fault, FlagDefinition, SegmentCondition, parse_flag
+from gateway.flags.steps import CHEAP, finish
 from gateway.flags.user import User
 
 if TYPE_CHECKING:
@@ -27,13 +28,7 @@ def find_failing_flags(snapshot: Snapshot, previous: Snapshot | None, known: Map
     A flag with a fault may still have a value for users that match an earlier rule.
     ``known`` are the faults of ``previous``; flags kept from it are not checked again.
     """
-    steps = find_failing_flags_in_steps(snapshot, previous, known)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: dict[str, str] = end.value
-            return found
+    return finish(find_failing_flags_in_steps(snapshot, previous, known))
 
 
 def find_failing_flags_in_steps(
@@ -42,10 +37,13 @@ def find_failing_flags_in_steps(
     """Return a generator that checks a few flags per step, and returns what ``find_failing_flags`` returns."""
     context = CompileContext(snapshot.salt, snapshot.segments, snapshot.flags)
     found: dict[str, str] = {}
+    checked = 0
     for number, (key, flag) in enumerate(snapshot.flags.items()):
-        if number % FLAGS_PER_STEP == 0:
-            yield
         kept = previous is not None and previous.flags.get(key) is flag
+        if not kept:
+            checked += 1
+        if (not kept and checked % FLAGS_PER_STEP == 0) or number % CHEAP == 0:
+            yield
         fault = known.get(key) if kept else next(_faults_of(flag, context), None)
         if fault is not None:
             found[key] = fault

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.flags.all_flags import AllFlags
 from gateway.flags.compile import CompileContext, compile_flag, compile_segment
-from gateway.flags.config_json import ConfigJson, decode_piece, split_config
+from gateway.flags.config_json import ConfigJson, decode_piece, split_config_in_steps
 from gateway.flags.definition import Fault, parse_flag
-from gateway.flags.graph import affected_by, compile_order, cycle_text
+from gateway.flags.graph import affected_by_in_steps, compile_order_in_steps, cycle_text
+from gateway.flags.steps import CHEAP, finish
 from gateway.flags.user import MISSING_USER, User
 
 if TYPE_CHECKING:
@@ -106,13 +107,7 @@ def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
 
     :raises ConfigError: if the config cannot be used at all
     """
-    steps = load_in_steps(body, etag, previous)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            loaded: Snapshot = end.value
-            return loaded
+    return finish(load_in_steps(body, etag, previous))
 
 
 def load_in_steps(body: bytes, etag: str, previous: Snapshot | None = None) -> Generator[None, None, Snapshot]:
@@ -120,11 +115,12 @@ def load_in_steps(body: bytes, etag: str, previous: Snapshot | None = None) -> G
 
     :raises ConfigError: from a step, if the config cannot be used at all
     """
-    config = split_config(body)
+    config = yield from split_config_in_steps(body)
     yield
     salt = _salt(config)
     segments = _segments(config, salt, previous)
     flags = yield from _flags(config, CompileContext(salt, segments, {}), previous)
+    yield
     return Snapshot(body, etag, config, segments, flags, None if previous is None else previous.partition)
 
 
@@ -145,15 +141,15 @@ def _segments(config: ConfigJson, salt: str | Fault, previous: Snapshot | None) 
 def _flags(
     config: ConfigJson, context: CompileContext, previous: Snapshot | None
 ) -> Generator[None, None, dict[str, Flag]]:
-    kept = {} if previous is None else _unchanged(config, context, previous)
+    kept: dict[str, Flag] = {} if previous is None else (yield from _unchanged(config, context, previous))
+    yield
     earlier: Mapping[str, Flag] = {} if previous is None else previous.flags
     changed = {}
-    for number, (key, source) in enumerate(config.flags.items()):
-        if key not in kept:
-            changed[key] = parse_flag(decode_piece(source))
+    for number, key in enumerate([key for key in config.flags if key not in kept]):
         if number % FLAGS_PER_STEP == 0:
             yield
-    order, circular = compile_order(changed)
+        changed[key] = parse_flag(decode_piece(config.flags[key]))
+    order, circular = yield from compile_order_in_steps(changed)
     flags = dict(kept)
     context = CompileContext(context.salt, context.segments, flags)
     for number, key in enumerate((*order, *circular)):
@@ -170,7 +166,9 @@ def _flags(
     return flags
 
 
-def _unchanged(config: ConfigJson, context: CompileContext, previous: Snapshot) -> dict[str, Flag]:
+def _unchanged(
+    config: ConfigJson, context: CompileContext, previous: Snapshot
+) -> Generator[None, None, dict[str, Flag]]:
     """Return the flags whose definition, segments, salt and prerequisites did not change.
 
     Flags that reach a circle of prerequisites are never among them, since the circle may have been broken elsewhere.
@@ -179,7 +177,9 @@ def _unchanged(config: ConfigJson, context: CompileContext, previous: Snapshot) 
     moved = changed_positions(previous.segments, context.segments)
     touched = {key for key in previous.flags if key not in config.flags}
     same = {}
-    for key, source in config.flags.items():
+    for number, (key, source) in enumerate(config.flags.items(), 1):
+        if number % CHEAP == 0:
+            yield
         flag = previous.flags.get(key)
         if (
             flag is None
@@ -191,7 +191,8 @@ def _unchanged(config: ConfigJson, context: CompileContext, previous: Snapshot) 
             touched.add(key)
         else:
             same[key] = flag
-    for key in affected_by(touched, same):
+    affected = yield from affected_by_in_steps(touched, same)
+    for key in affected:
         same.pop(key, None)
     return same
 

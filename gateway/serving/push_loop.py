@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from gateway.deferreds import Timer, call_each
+from twisted.internet.defer import Deferred, succeed
+
+from gateway.deferreds import Timer, call_each, supervise
 from gateway.logger import component_logger
+from gateway.slices import LARGE_BYTES, compile_in_slices
 from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, HubMetrics, Subscriber
 from gateway.web import WebMetrics
 from gateway.web.server import PlainWriter
@@ -93,6 +96,18 @@ class PushLoop:
         hub = self.hubs.pop(sdk_id)
         self._pushes.pop(sdk_id, None)
         self._finish(hub.subscribers())
+
+    def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:
+        """Compute what a large config changes, in slices; fires when ``publish`` takes little time, and never fails.
+
+        It fires at once for a small config, and for an SDK without a hub.
+        """
+        hub = self.hubs.get(sdk_id)
+        current = None if hub is None else hub.snapshot
+        if hub is None or current is None or max(len(current.body), len(snapshot.body)) <= LARGE_BYTES:
+            return succeed(None)
+        prepared = Deferred.fromCoroutine(compile_in_slices(self._clock, hub.prepare_in_steps(snapshot)))
+        return supervise(prepared, _log, "SDK {sdk}: a change could not be compared in slices", sdk=sdk_id)
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Push what ``snapshot`` changes, from the next reactor turn on.

@@ -84,6 +84,9 @@ class Server(Protocol):
     def restart_streams(self, sdk: upstream.Sdk) -> None:
         """End the streams of an SDK: its clients reconnect, and get its new default attributes."""
 
+    def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:
+        """Do the part of ``publish`` that takes long for a large config, in slices; the Deferred never fails."""
+
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Push the changes of an SDK's new config to its streams."""
 
@@ -218,6 +221,10 @@ class LocalServer:
         """End the SDK's streams and replace its hub."""
         self.push_loop.remove(sdk.id)
         self.push_loop.add(sdk.id, sdk.snapshot)
+
+    def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:
+        """Compute the changes of a large config, in slices."""
+        return self.push_loop.prepare(sdk_id, snapshot)
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Push the changes of the SDK's new config."""

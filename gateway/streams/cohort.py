@@ -135,6 +135,10 @@ class CohortIndex:
         self._by_flag: dict[str, dict[object, Cohort]] = {}
         self._unknown: set[Cohort] = set()
 
+    def __bool__(self) -> bool:
+        """Whether there is any cohort."""
+        return bool(self._all_flags or self._by_flag)
+
     def get(self, key: str | None, user: User | None, mode: Mode, snapshot: Snapshot | None) -> Cohort:
         """Return the cohort of flag ``key``, or of all flags for None; ``snapshot`` is the current config."""
         new = COHORTS[mode](key, user)

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.flags import difference
 from gateway.streams.cohort import Cohort, CohortIndex, Mode, Outlet, Subscriber
-from gateway.streams.impact import TURNED_OFF, UNCHANGED, VALUE_CHANGED, Impact
+from gateway.streams.impact import TURNED_OFF, UNCHANGED, VALUE_CHANGED, impact_in_steps, impact_of
 from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.modes import DEFAULT_OPTIONS, DeltaEvents, Events, OfrepEvents, PlainEvents, StreamOptions
 from gateway.streams.push_queue import PushQueue
@@ -22,10 +21,11 @@ from gateway.streams.sse import WAITING, first_frame, refetch_payload
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from gateway.flags import Snapshot, User
     from gateway.streams.heartbeat import HeartbeatWheel
+    from gateway.streams.impact import Impact
     from gateway.streams.modes import ExposureRecorder
 
 RETRY_MILLISECONDS = (2_000, 10_000)  # spreads the browsers' return after a restart; one known client gives up at 30 s
@@ -80,6 +80,7 @@ class Hub:
         self._index = CohortIndex()
         self._queue = PushQueue()
         self._impacts: dict[Snapshot, Impact] = {}  # from each base in the queue to ``snapshot``
+        self._prepared: tuple[Snapshot, dict[Snapshot, Impact]] | None = None  # a config to come, and its impacts
         self._kept_tags: dict[Subscriber, str] = {}  # paused delta subscribers, with the config that each was last sent
         self._kept: dict[str, Snapshot] = {}
         self._changed_at = now()
@@ -127,13 +128,25 @@ class Hub:
     def publish(self, snapshot: Snapshot) -> None:
         """Make ``snapshot`` the current config; ``work`` pushes to the cohorts that the change may concern."""
         old, self.snapshot = self.snapshot, snapshot
-        self._impacts.clear()
-        if old is not None:
-            changes = difference(old, snapshot)
-            self._queue.add(self._index.affected_by(changes.affected), old)
-            self._impacts[old] = Impact(old, snapshot, changes)
+        prepared, self._prepared = self._prepared, None
+        self._impacts = prepared[1] if prepared is not None and prepared[0] is snapshot else {}
+        if old is not None and self._index:
+            affected = self._impact(old, snapshot).changes.affected
+            self._queue.add(self._index.affected_by(affected), old)
         self._changed_at = self.now()
         self._announce(snapshot)
+
+    def prepare_in_steps(self, snapshot: Snapshot) -> Generator[None, None, None]:
+        """Return a generator that does in steps what ``publish`` would do at once, for a large config.
+
+        ``publish`` uses the result if its config is ``snapshot``.
+        """
+        impacts: dict[Snapshot, Impact] = {}
+        bases = self._queue.bases() | {self.snapshot, *self._kept.values()} if self._index else set()
+        for base in bases:
+            if base is not None and base is not snapshot:
+                impacts[base] = yield from impact_in_steps(base, snapshot)
+        self._prepared = snapshot, impacts
 
     def work(self, out_of_time: Callable[[], bool]) -> bool:
         """Push until no cohort is left (True) or ``out_of_time()`` (False); paced cohorts wait for ``next_due``.
@@ -216,7 +229,7 @@ class Hub:
     def _impact(self, base: Snapshot, target: Snapshot) -> Impact:
         impact = self._impacts.get(base)
         if impact is None:
-            impact = self._impacts[base] = Impact(base, target)
+            impact = self._impacts[base] = impact_of(base, target)
         return impact
 
     def _update(self, cohort: Cohort, target: Snapshot, impact: Impact | None, digest: str) -> tuple[str, bytes]:

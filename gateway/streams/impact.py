@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.flags import PERSONAL_ATTRIBUTES, difference, unchanged_test
+from gateway.flags import PERSONAL_ATTRIBUTES, difference_in_steps, finish, unchanged_test
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from gateway.flags import ConfigDiff, Flag, Result, Snapshot, User
     from gateway.streams.cohort import Cohort
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     KindsOf = Callable[[Sequence[Cohort]], Sequence[int]]
 
 MANY_FLAGS = 32  # above it, encoding all flags and comparing digests is cheaper than comparing flag by flag
+
+FLAGS_PER_STEP = 256  # prepared between two pauses: some 2 ms
 
 # Kinds of change, ordered by weight.
 UNCHANGED = 0
@@ -38,11 +40,10 @@ class FlagChange(NamedTuple):
 class Impact:
     """The effect of the change from one Snapshot to another; caches results, so one is made per change and push."""
 
-    def __init__(self, old: Snapshot, new: Snapshot, changes: ConfigDiff | None = None) -> None:
-        changes = difference(old, new) if changes is None else changes
-        self._by_key = {key: FlagImpact(old, new, key) for key in changes.affected}
-        self._flags = tuple(self._by_key.values())
-        switches = tuple(flag for flag in self._flags if flag.can_turn_off)
+    def __init__(self, changes: ConfigDiff, by_key: dict[str, FlagImpact], switches: tuple[FlagImpact, ...]) -> None:
+        self.changes = changes
+        self._by_key = by_key
+        self._flags = tuple(by_key.values())
         all_changed = bool(changes.added or changes.removed) or len(self._flags) > MANY_FLAGS
         self._least = VALUE_CHANGED if all_changed else UNCHANGED
         if len(switches) > MANY_FLAGS:  # a new salt for example, no kill switch; to check all would delay all
@@ -78,6 +79,25 @@ class Impact:
             return [flag.change_for(user) for flag in self._flags]
         flag = self._by_key.get(key)
         return () if flag is None else (flag.change_for(user),)
+
+
+def impact_of(old: Snapshot, new: Snapshot) -> Impact:
+    """Return the effect of the change from ``old`` to ``new``."""
+    return finish(impact_in_steps(old, new))
+
+
+def impact_in_steps(old: Snapshot, new: Snapshot) -> Generator[None, None, Impact]:
+    """Return a generator that compares a few flags per step, and returns what ``impact_of`` returns."""
+    changes = yield from difference_in_steps(old, new)
+    by_key: dict[str, FlagImpact] = {}
+    switches = []
+    for number, key in enumerate(changes.affected, 1):
+        flag = by_key[key] = FlagImpact(old, new, key)
+        if flag.can_turn_off:
+            switches.append(flag)
+        if number % FLAGS_PER_STEP == 0:
+            yield
+    return Impact(changes, by_key, tuple(switches))
 
 
 class FlagImpact:

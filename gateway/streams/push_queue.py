@@ -56,6 +56,10 @@ class PushQueue:
                 return place[cohort]
         return current
 
+    def bases(self) -> set[Snapshot | None]:
+        """Return the bases of all queued cohorts."""
+        return {base for place in self._places() for base in place.values()}
+
     def take_unchecked(self, limit: int) -> tuple[Snapshot | None, list[Cohort]]:
         """Remove ``limit`` unchecked cohorts of one base at most, and return the base and them; needs at least one."""
         unchecked = self.unchecked

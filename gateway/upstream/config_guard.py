@@ -10,10 +10,10 @@ import shlex
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gateway.clocks import wall_clock
-from gateway.flags import difference, find_failing_flags_in_steps
+from gateway.flags import difference, difference_in_steps, find_failing_flags_in_steps, finish
 from gateway.logger import component_logger
 from gateway.text import ProblemText, iso
 from gateway.upstream.guard import LEAST_FLAGS, Flags, Hold, Losses, judge, measure
@@ -44,6 +44,7 @@ class CheckedConfig:
     fresh: Mapping[str, str]  # those of ``faults`` that the config before did not have
     losses: Losses  # of the config before
     at: float  # Unix seconds
+    changes: ConfigDiff | None = None  # to the config before, if it may be held
 
     @property
     def shrunk(self) -> bool:
@@ -117,7 +118,7 @@ class ConfigGuard:
 
     def admit(self, candidate: Snapshot, limits: Limits) -> bool:
         """Make ``candidate`` the current config; hold it instead, and return false, if it is beyond the limits."""
-        return self.admit_checked(self._check(candidate), limits)
+        return self.admit_checked(finish(self.check_in_steps(candidate, limits)), limits)
 
     def admit_checked(self, checked: CheckedConfig, limits: Limits) -> bool:
         """As ``admit``, with the result of ``check_in_steps``; the current config must be the same as then."""
@@ -196,16 +197,7 @@ class ConfigGuard:
         elif had and not current.faults:
             _log.info("SDK {sdk_id}: no flag fails any more", sdk_id=self._sdk_id)
 
-    def _check(self, candidate: Snapshot) -> CheckedConfig:
-        steps = self.check_in_steps(candidate)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                checked: CheckedConfig = end.value
-                return checked
-
-    def check_in_steps(self, candidate: Snapshot) -> Generator[None, None, CheckedConfig]:
+    def check_in_steps(self, candidate: Snapshot, limits: Limits) -> Generator[None, None, CheckedConfig]:
         """Return a generator that checks a few flags per step and returns the result, for ``admit_checked``."""
         current, found = self.current, dict[str, str]()
         known = {} if current is None else current.faults
@@ -214,9 +206,14 @@ class ConfigGuard:
             found = yield from find_failing_flags_in_steps(candidate, before, known)
         except Exception:  # noqa: BLE001 - an error in the checks must not hold up a config that can be served
             _log.failure("SDK {sdk_id}: the flags of the new config could not be checked", sdk_id=self._sdk_id)
+        yield
         fresh = {key: why for key, why in found.items() if known.get(key) != why}
         losses = measure(Flags(() if before is None else before.keys, known), Flags(candidate.keys, found))
-        return CheckedConfig(candidate, found, fresh, losses, wall_clock(self._clock)())
+        checked = CheckedConfig(candidate, found, fresh, losses, wall_clock(self._clock)())
+        yield
+        if before is None or not isinstance(self._judge(checked, limits), Hold):
+            return checked
+        return evolve(checked, changes=(yield from difference_in_steps(before, candidate)))
 
     def _judge(self, checked: CheckedConfig, limits: Limits) -> object:
         if self.current is None:
@@ -231,7 +228,8 @@ class ConfigGuard:
     def _hold(self, checked: CheckedConfig, reason: str) -> None:
         assert self.current is not None
         in_use = self.current.snapshot
-        self.held = HeldConfig(checked, in_use, difference(in_use, checked.snapshot), reason)
+        changes = checked.changes or difference(in_use, checked.snapshot)
+        self.held = HeldConfig(checked, in_use, changes, reason)
         _log.warn(
             "SDK {sdk_id}: a new config is held and the last good one stays in use: {reason}; "
             "accept it with: flaggateway configs accept {sdk_id}",

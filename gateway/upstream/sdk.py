@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from gateway.clocks import wall_clock
-from gateway.deferreds import fire_within, supervise
+from gateway.deferreds import fire_within, settle_all, supervise
 from gateway.flags import Attribute, ConfigError, Snapshot, load, load_in_steps
 from gateway.logger import component_logger
+from gateway.slices import LARGE_BYTES, compile_in_slices
 from gateway.text import iso
 from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
 from gateway.upstream.config_guard import ConfigGuard, HeldConfig
 from gateway.upstream.fetch_failures import FetchFailures
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
 from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome, Refreshed
-from gateway.upstream.slices import LARGE_BYTES, in_slices
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -85,6 +85,7 @@ class Sdk:
         self._on_problem = on_problem
         self._newest: Snapshot | None = None  # the snapshot, or the one that replaces it once it is admitted
         self._published: list[Deferred[None]] = []  # fetches that wait until the newest config is the snapshot
+        self._publishing: Deferred[None] = succeed(None)  # fires when all admitted configs are published
         self._loaded: list[Deferred[None]] = []
         self._source: Source | None = None
         self.failures = FetchFailures(plan.id, clock, lambda: self.snapshot is not None)
@@ -263,8 +264,8 @@ class Sdk:
         while True:
             before, current = self._newest, self.guard.current
             try:
-                candidate = await in_slices(self._clock, load_in_steps(fetched.body, fetched.etag, before))
-                checked = await in_slices(self._clock, self.guard.check_in_steps(candidate))
+                candidate = await compile_in_slices(self._clock, load_in_steps(fetched.body, fetched.etag, before))
+                checked = await compile_in_slices(self._clock, self.guard.check_in_steps(candidate, self.plan.limits))
             except CancelledError:  # a restarted or stopped fetch
                 raise
             except ConfigError as error:
@@ -339,12 +340,18 @@ class Sdk:
             self._kept.confirm(new.body, new.etag, config.at)
 
     def _admit_newest(self) -> Deferred[None]:
-        """Publish the newest config once it is admitted, even if its source is replaced meanwhile."""
-        new = self._newest
+        """Publish the newest config once it is admitted, even if its source is replaced meanwhile.
+
+        Configs are published in the order of the calls: one that is admitted sooner waits for the one before it.
+        """
+        new, earlier = self._newest, self._publishing
         assert new is not None
         admitted = self._admit(self, new)
         supervise(admitted, _log, "SDK {sdk_id}: a change could not be recorded; it is published", sdk_id=self.id)
-        return admitted.addCallback(lambda _: self._publish(new))
+        self._publishing = settle_all([admitted, earlier]).addCallback(lambda _: self._publish(new))
+        published: Deferred[None] = Deferred()
+        self._publishing.chainDeferred(published)
+        return published
 
     async def _newest_published(self) -> None:
         """Return once the newest config is the snapshot."""

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 import msgspec
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import deferLater
 
@@ -44,6 +45,7 @@ _log = component_logger("gateway")
 
 TICK_SECONDS = 1.0  # between two checks of the workers
 STOP_SECONDS = 8.0  # beyond the drain window: a worker waits 5 s for requests in flight; the rest is for a busy host
+FIRST_CONFIG_SECONDS = 120.0  # for which readiness waits until all workers have compiled a first config
 KILL_SECONDS = 1.0  # until a killed worker has ended; the sum is below TimeoutStopSec of the systemd unit
 POLL_SECONDS = 0.05  # between two checks whether all workers have ended
 
@@ -127,6 +129,10 @@ class Leader:
     def restart_streams(self, sdk: Sdk) -> None:
         """Have an SDK's streams ended."""
         self._pool.broadcast(_add_message(sdk))
+
+    def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:  # noqa: ARG002 - the workers do this
+        """Do nothing: each worker compares the configs itself."""
+        return succeed(None)
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Send a config to the workers."""
@@ -267,7 +273,7 @@ class Leader:
         if self._sdks.get(sdk.id) is sdk:
             self._pool.broadcast(protocol.FirstFetchEnded(sdk.id))
             self._unconfirmed += 1
-            self._pool.settled().addCallback(self._confirmed)
+            self._pool.settled(FIRST_CONFIG_SECONDS).addCallback(self._confirmed)
 
     def _confirmed(self, _: None) -> None:
         self._unconfirmed -= 1

@@ -114,15 +114,15 @@ class WorkerPool:
             for worker in self.workers.values():
                 worker.link.send_encoded(data)
 
-    def settled(self) -> Deferred[None]:
-        """Return a Deferred that fires when all current workers have handled what was sent, or after 5 s.
+    def settled(self, seconds: float = SETTLE_SECONDS) -> Deferred[None]:
+        """Return a Deferred that fires when all current workers have handled what was sent, or after ``seconds``.
 
         It never fails.  A worker that ends is not waited for.
         """
         self._last_echo += 1
         number = self._last_echo
         done: Deferred[None] = Deferred(lambda _: self._finish_echo(number))
-        done.addTimeout(SETTLE_SECONDS, self._reactor)
+        done.addTimeout(seconds, self._reactor)
         self._echoes[number] = (done, set(self.workers))
         self.broadcast(Echo(number))
         if not self.workers:

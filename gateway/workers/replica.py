@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
-from gateway.flags import load
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.flags import Snapshot
     from gateway.upstream import Refreshed
-    from gateway.workers.protocol import AddSdk, Defaults, PublishConfig
+    from gateway.workers.protocol import AddSdk, Defaults
 
     RequestRefresh = Callable[[str, bool, bytes], Deferred[Refreshed]]  # SDK id, ``limited``, ``credit``
 
@@ -88,12 +86,6 @@ class RegistryReplica:
         self._index()
         return sdk
 
-    def first_fetch_ended(self, sdk_id: str) -> None:
-        """Fire what waits for the first fetch of an SDK, if it was not removed."""
-        sdk = self._sdks.get(sdk_id)
-        if sdk is not None:
-            sdk.first_fetch_ended()
-
     def remove(self, sdk_id: str) -> None:
         """Remove an SDK, and fire what waits for its first fetch."""
         sdk = self._sdks.pop(sdk_id, None)
@@ -101,16 +93,9 @@ class RegistryReplica:
             self._index()
             sdk.first_fetch_ended()
 
-    def set_config(self, message: PublishConfig) -> Snapshot | None:
-        """Compile and keep a config; return it, or None for an SDK that was removed.
-
-        :raises ConfigError: if the config is invalid; the previous one stays
-        """
-        sdk = self._sdks.get(message.sdk_id)
-        if sdk is None:
-            return None
-        sdk.snapshot = load(message.body, message.etag, sdk.snapshot)
-        return sdk.snapshot
+    def current(self, sdk: SdkReplica) -> bool:
+        """Return whether an SDK was neither removed nor replaced by one with another key."""
+        return self._sdks.get(sdk.id) is sdk
 
     def _index(self) -> None:
         last = len(self._order)

@@ -16,12 +16,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.logger import globalLogBeginner
 
 from gateway.deferreds import Repeating
-from gateway.flags import ConfigError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
 from gateway.telemetry import LagMonitor, LogLevels, LogWriter, dropped_line, log_observer, reopen_log_file
@@ -30,6 +29,7 @@ from gateway.upstream import Refreshed
 from gateway.web import WebState
 from gateway.web.server import TlsError
 from gateway.workers import protocol
+from gateway.workers.config_intake import ConfigIntake
 from gateway.workers.link import TO_WORKER_LIMIT, Link, connect
 from gateway.workers.parent_death import die_with_leader
 from gateway.workers.process import GROUP_SIGNALS, LINK_FD, LISTENER_FD
@@ -67,25 +67,30 @@ class Worker:
         self._last_request = 0
         self._log_writer: LogWriter
         self._server: LocalServer
+        self._intake: ConfigIntake
         self._started: Settings
         self.link: Link[protocol.ToWorker] = Link(protocol.to_worker, TO_WORKER_LIMIT, self.on_message, self.stop)
 
     def on_message(self, message: protocol.ToWorker) -> None:  # noqa: C901 - one case for each kind of message
-        """Handle a message; everything but a drain is done on return, which the leader's ``Echo`` relies on."""
+        """Handle a message.
+
+        On return everything is done, except for a drain and for large configs.  What must not come before these waits
+        for them: the end of a first fetch, the result of a refresh, the opening of the port, and the leader's ``Echo``.
+        """
         match message:
             case protocol.Initialize():
                 self._initialize(message)
             case protocol.AddSdk():
                 self._add_sdk(message)
             case protocol.PublishConfig():
-                self._publish(message)
+                self._intake.publish(message)
             case protocol.FirstFetchEnded(sdk_id):
-                self._registry.first_fetch_ended(sdk_id)
+                self._first_fetch_ended(sdk_id)
             case protocol.RemoveSdk(sdk_id):
                 self._registry.remove(sdk_id)
                 self._server.remove_sdk(sdk_id)
             case protocol.Listen():
-                self._listen()
+                self._listen_when_ready()
             case protocol.RefreshResult() | protocol.CallIdResult() | protocol.EvaluationsStored():
                 self._replied(message)
             case protocol.OtherStreams():
@@ -97,7 +102,7 @@ class Worker:
             case protocol.ReopenLog(path):
                 self._log_writer.call(lambda: reopen_log_file(path))
             case protocol.Echo():
-                self.link.send(message)
+                self._intake.settled().addCallback(lambda _: self.link.send(message))
             case protocol.Drain():
                 Deferred.fromCoroutine(self._drain())
 
@@ -120,6 +125,9 @@ class Worker:
             keep=lambda parcel: self.request(lambda number: protocol.StoreEvaluations(number, parcel)),
             state=WebState(SharedCallIds(self), self._streams),
         )
+        self._intake = ConfigIntake(self._reactor, self._registry, self._server.prepare, self._server.publish)
+        # From now on: the leader ends a worker that is silent while it compiles the first configs.
+        Repeating(self._reactor, self._report_metrics, _log, "the report to the leader failed").start(METRICS_SECONDS)
 
     def _start_log(self, number: int, settings: Settings) -> None:
         self._levels.replace(LogLevels.from_settings(settings))
@@ -128,6 +136,11 @@ class Worker:
         self._log_writer.start()
         # Standard output and error of this process become log lines: a print to a full pipe would block it.
         globalLogBeginner.beginLoggingTo([log_observer(form, self._levels, self._log_writer.put, number)])
+
+    def _listen_when_ready(self) -> None:
+        """Open the port once the first configs are in use; open it again at once."""
+        ready = self._intake.settled() if self._factory is None else succeed(None)
+        ready.addCallback(lambda _: self._listen())
 
     def _listen(self) -> None:
         if self._factory is not None:
@@ -143,7 +156,6 @@ class Worker:
             return
         self._server.start()
         self._lag.start()
-        Repeating(self._reactor, self._report_metrics, _log, "the report to the leader failed").start(METRICS_SECONDS)
         self.link.send(protocol.Listening())
 
     def _apply(self, settings: Settings) -> None:
@@ -161,15 +173,10 @@ class Worker:
         sdk = self._registry.add(message)
         (self._server.restart_streams if is_known else self._server.add_sdk)(sdk)
 
-    def _publish(self, message: protocol.PublishConfig) -> None:
-        try:
-            snapshot = self._registry.set_config(message)
-        except ConfigError as error:  # although the leader has compiled the same bytes
-            text = "SDK {sdk_id}: the config from the leader is invalid, the previous one stays: {reason}"
-            _log.error(text, sdk_id=message.sdk_id, reason=str(error))
-            return
-        if snapshot is not None:
-            self._server.publish(message.sdk_id, snapshot)
+    def _first_fetch_ended(self, sdk_id: str) -> None:
+        sdk = self._registry.by_id(sdk_id)
+        if sdk is not None:
+            self._intake.settled(sdk_id).addCallback(lambda _: sdk.first_fetch_ended())
 
     async def _drain(self) -> None:
         await self._server.drain(lambda: False)
@@ -184,7 +191,13 @@ class Worker:
 
     def _refresh(self, sdk_id: str, limited: bool, credit: bytes) -> Deferred[Refreshed]:  # noqa: FBT001 - of a callback
         reply = self.request(lambda number: protocol.Refresh(number, sdk_id, limited, credit))
-        return reply.addCallback(lambda result: Refreshed(result.error, result.changed))
+
+        async def result() -> Refreshed:
+            found = await reply
+            await self._intake.settled(sdk_id)  # the leader sends a new config before the result
+            return Refreshed(found.error, found.changed)
+
+        return Deferred.fromCoroutine(result())
 
     def request(self, make_request: Callable[[int], protocol.Request]) -> Deferred[Any]:
         """Send the request that ``make_request`` returns for an id; return a Deferred of the reply.

@@ -10,8 +10,8 @@ import gateway.flags.lint as lint_module
 import gateway.flags.snapshot as snapshot_module
 from gateway.flags import User, find_failing_flags, find_failing_flags_in_steps, load, load_in_steps
 from gateway.settings import Settings
+from gateway.slices import LARGE_BYTES
 from gateway.upstream.outcome import Fetched
-from gateway.upstream.slices import LARGE_BYTES
 
 KEY = "a" * 22 + "/" + "b" * 22
 OTHER_KEY = "c" * 22 + "/" + "d" * 22

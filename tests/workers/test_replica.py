@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from gateway.flags import load
 from gateway.upstream import Refreshed
-from gateway.workers.protocol import AddSdk, PublishConfig
+from gateway.workers.protocol import AddSdk
 from gateway.workers.replica import RegistryReplica
 
 BODY = b'{"p":{"s":"x"},"f":{"number":{"t":2,"v":{"i":%d},"i":"v"}}}'
@@ -39,24 +40,12 @@ def test_an_sdk_keeps_its_identity_while_its_key_stays() -> None:
     """New defaults change it; a new key makes a new SDK, without the old one's config."""
     sdks = replica()
     first = sdks.add(AddSdk("a", "k", {"x": "1"}))
-    sdks.set_config(PublishConfig("a", '"1"', BODY % 1))
+    first.snapshot = load(BODY % 1, '"1"')
     assert first is sdks.add(AddSdk("a", "k", {"x": "2"}))
     assert ({"x": "2"}, '"1"') == (first.defaults, first.snapshot.etag)
     second = sdks.add(AddSdk("a", "other", {}))
     assert (None, True) == (second.snapshot, second.loading)
     assert (None, second) == (sdks.by_key("k"), sdks.by_key("other"))
-
-
-def test_a_config_is_compiled_from_the_bytes_and_unchanged_flags_are_reused() -> None:
-    """It is in place at once, with the upstream's ETag and the tag of the bytes."""
-    sdks = replica()
-    sdk = sdks.add(AddSdk("a", "k", {}))
-    one = sdks.set_config(PublishConfig("a", '"1"', BODY % 1))
-    two = sdks.set_config(PublishConfig("a", '"2"', BODY % 1))
-    assert two is sdk.snapshot
-    assert ('"2"', one.tag, BODY % 1) == (two.etag, two.tag, two.body)
-    assert one.flags["number"] is two.flags["number"]
-    assert None is sdks.set_config(PublishConfig("gone", '"1"', BODY % 1))
 
 
 def test_callers_that_wait_for_the_first_fetch_are_called_once() -> None:
