@@ -33,6 +33,7 @@ from gateway.web.errors import log_failure, shield
 from gateway.web.server.fast_stream import FastStream
 from gateway.web.server.http1 import BODY_DEADLINE, CLOSE_TIMEOUT, HEAD_DEADLINE, IN_USE_SECONDS, UNREAD_TIMEOUT
 from gateway.web.server.http2 import Http2Connection
+from gateway.web.server.http2_heads import Http2HeadEncoder
 from gateway.web.server.request_head import may_be_simple
 from gateway.web.server.response_bytes import LastResponseEncoder, ResponseEncoder
 from gateway.web.server.route_matcher import KleinOnlyMatcher
@@ -364,6 +365,7 @@ class FastHttpFactory(ServerFactory):
         self.clock = clock
         self.wall = wall_clock(clock)
         self.encoder = ResponseEncoder(self.wall)
+        self.http2_encoder = Http2HeadEncoder(self.wall)
         self.writer = PlainWriter() if writer is None else writer
         self.open: set[FastHttp] = set()
         self.http2: set[Http2Connection] = set()

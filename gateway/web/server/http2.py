@@ -18,40 +18,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    RequestReceived,
-    StreamEnded,
-    StreamReset,
-)
+from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 from hyperframe.frame import GoAwayFrame
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
-from gateway.text import is_host
+from gateway.web.server.h2_private import HeadReceived, ServerConnection
 from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, CLOSE_TIMEOUT, HEAD_DEADLINE, REFUSALS, UNREAD_TIMEOUT
 from gateway.web.server.http2_answers import Http2Answers
-from gateway.web.server.http2_bounds import (
-    BODIES_LIMIT,
-    FLUSH_BYTES,
-    UNSENT_LIMIT,
-    ResetAllowance,
-    new_h2,
-)
-from gateway.web.server.http2_exchange import Exchange
+from gateway.web.server.http2_bounds import BODIES_LIMIT, FLUSH_BYTES, LIMITS, UNSENT_LIMIT, ResetAllowance
+from gateway.web.server.http2_exchange import Exchange, parse_head
 from gateway.web.values import TEXT_HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from twisted.python.failure import Failure
 
     from gateway.web.server.http2_exchange import Server
-    from gateway.web.values import HeaderLines
 
 
 @implementer(IPushProducer)
@@ -62,7 +48,7 @@ class Http2Connection(Protocol):
 
     def __init__(self, factory: Server) -> None:
         self._factory = factory
-        self._h2 = new_h2()
+        self._h2 = ServerConnection(LIMITS, parse_head)
         self._open: dict[int, Exchange] = {}
         self._incomplete: dict[int, Exchange] = {}  # of them, those whose request is not complete
         self._waiting: dict[int, Exchange] = {}  # those with unsent bytes, in the order in which they are served
@@ -70,6 +56,7 @@ class Http2Connection(Protocol):
         self._unsent = 0  # bytes of answers other than event streams
         self._bodies = 0  # bytes
         self._busy = False  # whether frames are collected, to be written together
+        self._collected = 0  # bytes of answers in them
         self._ended = False  # read and written no more
         self._draining = False
         self._last_number = 0
@@ -189,32 +176,17 @@ class Http2Connection(Protocol):
         for exchange in list(self._open.values()):
             self._forget(exchange)
 
-    def _request_received(self, event: RequestReceived) -> None:
+    def _request_received(self, event: HeadReceived) -> None:
         """Begin a request whose head is complete, or refuse one beyond the limits."""
-        number = event.stream_id
-        assert number is not None
-        headers: Sequence[tuple[bytes, bytes]] = event.headers
+        number, head = event.stream_id, event.head
         if self._draining:
             self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             return
         self._last_number = number
-        fields: dict[bytes, list[bytes]] = {}
-        pseudo = {b":method": b"", b":path": b"", b":authority": b""}
-        for name, value in headers:
-            if name in pseudo:
-                pseudo[name] = value
-            elif not name.startswith(b":"):
-                fields.setdefault(name, []).append(value.strip(b" \t"))
-        exchange = Exchange(number, pseudo[b":method"], pseudo[b":path"], fields, self._now())
-        status = exchange.fault()
-        if pseudo[b":authority"]:
-            fields[b"host"] = [pseudo[b":authority"]]
-        if not status and not all(is_host(host) for host in fields.get(b"host", ())):
-            status = 400
-        self._open[number] = self._incomplete[number] = exchange
-        if status:
-            self._refuse(exchange, status)
-        elif event.stream_ended is None and fields.get(b"expect", [b""])[0].lower() == b"100-continue":
+        self._open[number] = self._incomplete[number] = exchange = Exchange(number, head, self._active)
+        if head.fault:
+            self._refuse(exchange, head.fault)
+        elif head.expects_continue and not event.ended:
             self._call_h2(exchange, self._h2.send_headers, number, ((b":status", b"100"),))
 
     def _data_received(self, event: DataReceived) -> None:
@@ -223,7 +195,7 @@ class Http2Connection(Protocol):
         assert number is not None
         exchange = self._incomplete.get(number)
         if exchange is None:
-            self._h2.acknowledge_received_data(size, number)
+            self._h2.acknowledge(size, number)
             return
         data = event.data or b""
         exchange.body.append(data)
@@ -239,7 +211,7 @@ class Http2Connection(Protocol):
         """Let the client send as much as was withheld from it."""
         if exchange.withheld:
             size, exchange.withheld = exchange.withheld, 0
-            self._h2.acknowledge_received_data(size, exchange.number)
+            self._h2.acknowledge(size, exchange.number)
 
     def _request_ended(self, event: StreamEnded) -> None:
         """Answer a complete request, unless it was refused, or reset in the same bytes."""
@@ -289,7 +261,8 @@ class Http2Connection(Protocol):
     def _refuse(self, exchange: Exchange, status: int) -> None:
         """Answer one request with ``status`` and read no more of it; the connection stays open."""
         body = REFUSALS[status]
-        self.begin_answer(exchange, status, TEXT_HEADERS, len(body))
+        head = self._factory.http2_encoder.compress(status, TEXT_HEADERS, len(body), self._now())
+        self.begin_answer(exchange, head)
         if exchange.number in self._open:
             if self._h2.local_flow_control_window(exchange.number) >= len(body):
                 self._call_h2(exchange, self._h2.send_data, exchange.number, body, True)
@@ -297,16 +270,14 @@ class Http2Connection(Protocol):
             self._forget(exchange)
         self._count_reset()
 
-    def begin_answer(
-        self, exchange: Exchange, status: int, headers: HeaderLines, length: int | None, *, last: bool = False
-    ) -> None:
-        """Send the head of an answer; ``last`` if it has no body."""
-        lines = [(b":status", b"%d" % status), (b"date", datetimeToString(self._factory.wall()))]
-        lines += [(name.lower(), value) for name, value in headers]
-        if length is not None:
-            lines.append((b"content-length", b"%d" % length))
-        self._call_h2(exchange, self._h2.send_headers, exchange.number, lines, last)
-        if last and exchange.number in self._open:
+    def begin_answer(self, exchange: Exchange, head: bytes, *, last: bool = False) -> None:
+        """Send the compressed head of an answer; ``last`` if it has no body."""
+        try:
+            self._h2.send_head(exchange.number, head, last=last)
+        except ProtocolError:  # the client has reset the request
+            self._forget(exchange)
+            return
+        if last:
             self._forget(exchange)
 
     def is_open(self, exchange: Exchange) -> bool:
@@ -315,8 +286,27 @@ class Http2Connection(Protocol):
 
     def send(self, exchange: Exchange, data: bytes, *, last: bool = False) -> None:
         """Send ``data`` as the client's windows allow; ``last`` ends the answer behind it."""
-        if exchange.number not in self._open:
+        number = exchange.number
+        if number not in self._open:
             return
+        if number in self._waiting or self._blocked_since is not None or len(data) > self._h2.window(number):
+            self._send_later(exchange, data, last=last)
+            return
+        try:
+            self._h2.send_body(number, data, last=last)
+        except ProtocolError:  # the client has reset the request
+            self._forget(exchange)
+            return
+        if last:
+            self._forget(exchange)
+        self._collected += len(data)
+        if self._collected >= FLUSH_BYTES:
+            self.flush()
+        elif not self._busy:
+            self._factory.writer.collect(self)
+
+    def _send_later(self, exchange: Exchange, data: bytes, *, last: bool) -> None:
+        """Send as much as the client's windows allow, and the rest when they open."""
         if not exchange.unsent:
             exchange.moved = self._now()
         exchange.unsent += data
@@ -344,7 +334,7 @@ class Http2Connection(Protocol):
             return
         self._incomplete.pop(exchange.number, None)
         self._waiting.pop(exchange.number, None)
-        if not self._ended:
+        if exchange.size and not self._ended:
             self.take_body(exchange)
         if exchange.outlet is None:
             self._unsent -= len(exchange.unsent)
@@ -359,21 +349,22 @@ class Http2Connection(Protocol):
         """Send what the windows allow, a frame of each request in turn, and answer requests that had to wait."""
         if self._busy or self._ended:
             return
-        self._busy = True
-        try:
-            self._send_frames()
-            while self._held and self._unsent <= UNSENT_LIMIT and not self._ended:
-                self._answers.answer(self._held.pop(0))
+        if self._waiting or self._held:
+            self._busy = True
+            try:
                 self._send_frames()
-        finally:
-            self._busy = False
-        for exchange in self._waiting.values():
-            if exchange.outlet is not None:
-                exchange.outlet.pause()
-        self._flush()
+                while self._held and self._unsent <= UNSENT_LIMIT and not self._ended:
+                    self._answers.answer(self._held.pop(0))
+                    self._send_frames()
+            finally:
+                self._busy = False
+            for exchange in self._waiting.values():
+                if exchange.outlet is not None:
+                    exchange.outlet.pause()
+        if not self._ended:
+            self._factory.writer.collect(self)
 
     def _send_frames(self) -> None:
-        ready = 0
         moving = True
         while moving and self._may_send():
             moving = False
@@ -381,11 +372,10 @@ class Http2Connection(Protocol):
                 if exchange.number not in self._open or not self._may_send():
                     continue
                 size = self._send_frame(exchange)
-                ready += size
                 moving = moving or size > 0
-                if ready >= FLUSH_BYTES:
-                    ready = 0
-                    self._flush()
+                self._collected += size
+                if self._collected >= FLUSH_BYTES:
+                    self.flush()
 
     def _may_send(self) -> bool:
         return self._blocked_since is None and not self._ended
@@ -393,8 +383,7 @@ class Http2Connection(Protocol):
     def _send_frame(self, exchange: Exchange) -> int:
         """Send one frame of an answer; return its size, 0 if a window is closed."""
         number, unsent = exchange.number, exchange.unsent
-        window = max(0, self._h2.local_flow_control_window(number))
-        size = min(window, self._h2.max_outbound_frame_size, len(unsent))
+        size = min(max(0, self._h2.window(number)), len(unsent))
         if unsent and not size:
             return 0
         data = bytes(unsent[:size])
@@ -403,7 +392,11 @@ class Http2Connection(Protocol):
             self._unsent -= size
         exchange.moved = self._now()
         last = exchange.last and not unsent
-        self._call_h2(exchange, self._h2.send_data, number, data, last)
+        try:
+            self._h2.send_body(number, data, last=last)
+        except ProtocolError:  # the client has reset the request
+            self._forget(exchange)
+            return size
         if not unsent:
             self._waiting.pop(number, None)
             if last:
@@ -419,8 +412,13 @@ class Http2Connection(Protocol):
         except ProtocolError:
             self._forget(exchange)
 
+    def flush(self) -> None:
+        """Write the frames that are ready; do nothing after the end of the connection."""
+        if not self._ended:
+            self._flush()
+
     def _flush(self) -> None:
-        """Write the frames that h2 has ready."""
+        self._collected = 0
         data = self._h2.data_to_send()
         if data:
             self._write(data)
@@ -433,7 +431,7 @@ class Http2Connection(Protocol):
 
     # Other events need nothing but ``pump``, among them larger windows; RFC 9113 removed priorities.
     _handlers: Final[dict[type, Callable[[Http2Connection, Any], None]]] = {
-        RequestReceived: _request_received,
+        HeadReceived: _request_received,
         DataReceived: _data_received,
         StreamEnded: _request_ended,
         StreamReset: _request_reset,

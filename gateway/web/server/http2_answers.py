@@ -33,14 +33,15 @@ class Http2Answers:
         factory = self._factory
         factory.site.answering += 1
         exchange.answering = True
-        method = exchange.method if exchange.method == exchange.method.upper() else "OTHER"
-        found = factory.matcher.resolve(method, exchange.target, exchange.fields)
+        head = exchange.head
+        method = head.method if head.method == head.method.upper() else "OTHER"
+        found = factory.matcher.resolve(method, head.target, head.fields)
         if isinstance(found, Reply):
             self._reply(exchange, "", found)
             return
         body = self._connection.take_body(exchange)
         call = Call(
-            method, found.target.path, found.parameters, found.target.query, exchange.fields, body, self._client_address
+            method, found.target.path, found.parameters, found.target.query, head.fields, body, self._client_address
         )
         try:
             outcome = found.bound.answer(call)
@@ -76,11 +77,13 @@ class Http2Answers:
     def _reply(self, exchange: Exchange, pattern: str, reply: Reply) -> None:
         """Send the head of a complete answer, and as much of its body as the client wants."""
         bodiless = reply.status in BODILESS
-        self._count(exchange, pattern, reply.status)
-        body = b"" if bodiless or exchange.method == "HEAD" else reply.body
+        now = self._factory.clock.seconds()
+        self._count(exchange, pattern, reply.status, now)
+        body = b"" if bodiless or exchange.head.method == "HEAD" else reply.body
         length = None if bodiless else len(reply.body)
-        self._connection.begin_answer(exchange, reply.status, reply.headers, length, last=not body)
-        if self._connection.is_open(exchange) and body:
+        head = self._factory.http2_encoder.compress(reply.status, reply.headers, length, now)
+        self._connection.begin_answer(exchange, head, last=not body)
+        if body:
             self._connection.send(exchange, body, last=True)
 
     def _stream(self, exchange: Exchange, found: RouteMatch, reply: StreamReply) -> None:
@@ -90,15 +93,17 @@ class Http2Answers:
         if hub is None:  # the SDK was removed between the answer and now
             self._reply(exchange, pattern, SDK_NOT_LOADED)
             return
-        self._count(exchange, pattern, 200)
-        head_only = exchange.method == "HEAD"
-        self._connection.begin_answer(exchange, 200, reply.headers, None, last=head_only)
+        now = self._factory.clock.seconds()
+        self._count(exchange, pattern, 200, now)
+        head_only = exchange.head.method == "HEAD"
+        head = self._factory.http2_encoder.compress(200, reply.headers, None, now)
+        self._connection.begin_answer(exchange, head, last=head_only)
         if self._connection.is_open(exchange) and not head_only:
             exchange.end_answering(self._factory.site)
             configure_stream(self._connection.transport)
             exchange.outlet = EventStream(self._connection, exchange, context.state.streams, reply.address)
             exchange.outlet.open(hub, reply)
 
-    def _count(self, exchange: Exchange, pattern: str, status: int) -> None:
-        method = exchange.method if exchange.method in METHODS else "other"
-        self._factory.site.metrics.answered(pattern, method, status, self._factory.clock.seconds() - exchange.began)
+    def _count(self, exchange: Exchange, pattern: str, status: int, now: float) -> None:
+        method = exchange.head.method if exchange.head.method in METHODS else "other"
+        self._factory.site.metrics.answered(pattern, method, status, now - exchange.began)

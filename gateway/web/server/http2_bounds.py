@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.settings import SettingCodes, Settings
+from h2.settings import SettingCodes
 
 from gateway.web.server.http1 import BODY_LIMIT, HEADER_LIMIT, REQUEST_LINE_LIMIT
 
@@ -19,23 +17,11 @@ FLUSH_BYTES = 64 * 1024  # frames that are collected for one write
 RESETS: Final = (1_000, 33.0)  # requests that may be reset or refused at once, and per second (CVE-2023-44487)
 
 
-def new_h2() -> H2Connection:
-    """Return the server's side of a new connection, with our limits."""
-    connection = H2Connection(
-        H2Configuration(
-            client_side=False,
-            header_encoding=None,
-            validate_outbound_headers=False,  # they are ours
-            normalize_outbound_headers=False,
-        )
-    )
-    limits = {
-        SettingCodes.MAX_CONCURRENT_STREAMS: STREAM_LIMIT,
-        SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_LIMIT,
-    }
-    connection.local_settings = Settings(client=False, initial_values=limits)
-    connection.decoder.max_header_list_size = HEADER_LIST_LIMIT
-    return connection
+LIMITS: Final = {
+    SettingCodes.MAX_CONCURRENT_STREAMS: STREAM_LIMIT,
+    SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_LIMIT,
+}
+"""The settings that a client receives first."""
 
 
 class ResetAllowance:

@@ -4,35 +4,82 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from msgspec import Struct
+
+from gateway.text import is_host
 from gateway.web.server.http1 import BODY_DEADLINE, HEADER_COUNT_LIMIT, HEADER_LIMIT, REQUEST_LINE_LIMIT
 from gateway.web.server.stream_outlet import StreamOutlet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.streams import Hub
     from gateway.web.context import OpenStreams
+    from gateway.web.server.http2_heads import Http2HeadEncoder
     from gateway.web.server.route_matcher import RouteMatcher
     from gateway.web.server.site import GatewaySite
     from gateway.web.server.write_batch import PlainWriter
-    from gateway.web.values import HeaderLines, StreamReply
+    from gateway.web.values import StreamReply
+
+
+class Head(Struct, frozen=True):
+    """The head of a request; a connection shares it among requests with equal heads."""
+
+    method: str
+    target: bytes
+    fields: dict[bytes, list[bytes]]  # names in lower case; ``host`` is the authority
+    fault: int = 0  # the status to refuse the request with
+    expects_continue: bool = False
+
+
+NO_HEAD = Head("", b"", {})
+
+
+def parse_head(headers: Sequence[tuple[bytes, bytes]]) -> Head:
+    """Return the head that these header fields make; h2 has checked that they are well-formed."""
+    fields: dict[bytes, list[bytes]] = {}
+    pseudo = {b":method": b"", b":path": b"", b":authority": b""}
+    for name, value in headers:
+        if name in pseudo:
+            pseudo[name] = value
+        elif not name.startswith(b":"):
+            fields.setdefault(name, []).append(value.strip(b" \t"))
+    method, target = pseudo[b":method"].decode("ascii", "replace"), pseudo[b":path"]
+    fault = _fault(method, target, fields)
+    if pseudo[b":authority"]:
+        fields[b"host"] = [pseudo[b":authority"]]
+    if not fault and not all(is_host(host) for host in fields.get(b"host", ())):
+        fault = 400
+    expects_continue = fields.get(b"expect", [b""])[0].lower() == b"100-continue"
+    return Head(method, target, fields, fault, expects_continue)
+
+
+def _fault(method: str, target: bytes, fields: dict[bytes, list[bytes]]) -> int:
+    """Return the status to refuse the head with, or 0."""
+    if len(target) > REQUEST_LINE_LIMIT:
+        return 414
+    count = size = 0
+    for name, values in fields.items():
+        count += len(values)
+        size += sum(len(name) + len(value) for value in values)
+    if size > HEADER_LIMIT or count > HEADER_COUNT_LIMIT:
+        return 431
+    return 0 if target.startswith(b"/") or (target == b"*" and method == "OPTIONS") else 400
 
 
 class Exchange:
     """One request of a connection and its answer, which may be an event stream."""
 
     __slots__ = (
-        "answering", "began", "body", "deadline", "fields", "last", "method", "moved", "number", "outlet", "size",
-        "target", "unsent", "withheld",
+        "answering", "began", "body", "deadline", "head", "last", "moved", "number", "outlet", "size", "unsent",
+        "withheld",
     )  # fmt: skip
 
-    def __init__(self, number: int, method: bytes, target: bytes, fields: dict[bytes, list[bytes]], now: float) -> None:
+    def __init__(self, number: int, head: Head, now: float) -> None:
         self.number: Final = number  # h2's stream id
-        self.method: Final = method.decode("ascii", "replace")
-        self.target: Final = target
-        self.fields: Final = fields
+        self.head = head
         self.body: list[bytes] = []
         self.size = 0  # bytes of the body so far
         self.withheld = 0  # of them, bytes for which the client was given no new window
@@ -42,18 +89,6 @@ class Exchange:
         self.last = False  # whether the answer ends behind ``unsent``
         self.answering = False  # whether a shutdown waits for it
         self.outlet: EventStream | None = None
-
-    def fault(self) -> int:
-        """Return the status to refuse the head with, or 0."""
-        if len(self.target) > REQUEST_LINE_LIMIT:
-            return 414
-        count = size = 0
-        for name, values in self.fields.items():
-            count += len(values)
-            size += sum(len(name) + len(value) for value in values)
-        if size > HEADER_LIMIT or count > HEADER_COUNT_LIMIT:
-            return 431
-        return 0 if self.target.startswith(b"/") or (self.target == b"*" and self.method == "OPTIONS") else 400
 
     def end_answering(self, site: GatewaySite) -> None:
         """Leave the answers that a shutdown waits for."""
@@ -69,6 +104,7 @@ class Server(Protocol):
     clock: IReactorTime
     wall: Callable[[], float]  # Unix seconds
     writer: PlainWriter
+    http2_encoder: Http2HeadEncoder
     http2: set[Any]  # the open connections
 
     @property
@@ -87,10 +123,8 @@ class Connection(Protocol):
     def take_body(self, exchange: Exchange) -> bytes:
         """Return the body and hold it no more."""
 
-    def begin_answer(
-        self, exchange: Exchange, status: int, headers: HeaderLines, length: int | None, *, last: bool = False
-    ) -> None:
-        """Send the head of an answer; ``last`` if it has no body."""
+    def begin_answer(self, exchange: Exchange, head: bytes, *, last: bool = False) -> None:
+        """Send the compressed head of an answer; ``last`` if it has no body."""
 
     def send(self, exchange: Exchange, data: bytes, *, last: bool = False) -> None:
         """Send ``data`` as the client's windows allow; ``last`` ends the answer behind it."""
@@ -109,6 +143,7 @@ class EventStream(StreamOutlet):
 
     def __init__(self, connection: Connection, exchange: Exchange, streams: OpenStreams, address: str) -> None:
         super().__init__(streams, address)
+        exchange.head = NO_HEAD  # what a stream needs of it is in its subscription
         self._connection = connection
         self._exchange: Exchange | None = exchange
 

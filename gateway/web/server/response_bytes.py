@@ -52,15 +52,22 @@ class ResponseEncoder:
             self._date = datetimeToString(wall)
             self._heads.clear()
         if headers and headers[-1][0] == b"Etag":  # often the only header in which two answers differ
-            return b"%bEtag: %b\r\n" % (self._head(status, headers[:-1], now), headers[-1][1])
+            return self._head(status, headers[:-1], now) + self._etag(headers[-1][1])
         cached = self._heads.get((status, headers))
         if cached is None:
-            phrase = HTTPStatus(status).phrase.encode()
-            cached = b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b" % (status, phrase, self._date, _lines(headers))
+            cached = self._new(status, headers)
             if len(self._heads) >= CACHE_LIMIT:
                 self._heads.clear()
             self._heads[status, headers] = cached
         return cached
+
+    def _new(self, status: int, headers: HeaderLines) -> bytes:
+        """Return a head that is not cached."""
+        phrase = HTTPStatus(status).phrase.encode()
+        return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b" % (status, phrase, self._date, _lines(headers))
+
+    def _etag(self, value: bytes) -> bytes:
+        return b"Etag: %b\r\n" % value
 
 
 class LastResponseEncoder(ResponseEncoder):

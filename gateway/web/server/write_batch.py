@@ -3,7 +3,7 @@
 answers, events ──► write ──► held while ready requests are answered or a slice of a push runs ──► sockets
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
@@ -16,6 +16,15 @@ HELD = 32  # writes of a batch; a client waits a millisecond at most for the oth
 HELD_BYTES = 128 * 1024  # of a batch: large answers take longer to make, and wait for fewer others
 PIECE = 1300  # bytes of one TLS record: it fits a segment, and a connection keeps the memory of its longest flight
 LARGE = 16 * 1024  # bytes; longer writes, hardly ever events, leave in records of TLS's full length
+
+
+class Collecting(Protocol):
+    """A connection that collects what it writes."""
+
+    transport: Any
+
+    def flush(self) -> None:
+        """Write what is collected; do nothing after the end of the connection."""
 
 
 class PlainWriter:
@@ -65,6 +74,10 @@ class PlainWriter:
         if len(self._held) >= HELD or self._size >= HELD_BYTES:
             self.flush()
 
+    def collect(self, connection: Collecting) -> None:
+        """Have a connection write what it has collected, now or before the turn ends."""
+        connection.flush()
+
     def chunk(self, frame: bytes) -> bytes:
         """Return ``frame`` as one HTTP chunk; the last one is cached, as it goes to many connections in a row."""
         if frame is not self._frame:
@@ -88,9 +101,37 @@ class PlainWriter:
 
 
 class TlsWriter(PlainWriter):
-    """Writes to the TLS connections of one port: nothing is held, and nothing bypasses the encryption."""
+    """Writes to the TLS connections of one port: nothing is held, and nothing bypasses the encryption.
+
+    Connections may ``collect`` while other writers would hold, so that the frames of a turn are encrypted together.
+    """
 
     has_handshake = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._collecting: dict[Collecting, None] = {}
+
+    def collect(self, connection: Collecting) -> None:
+        """See ``PlainWriter``; a client waits for as many others as there."""
+        if not self._holding:
+            connection.flush()
+            return
+        self._collecting[connection] = None
+        if len(self._collecting) >= HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Have connections write what they have collected."""
+        if not self._collecting:
+            return
+        collecting, self._collecting = self._collecting, {}
+        for connection in collecting:
+            try:
+                connection.flush()
+            except Exception:  # noqa: BLE001  (as in ``PlainWriter``)
+                _log.failure("writing to a connection failed; the connection is dropped")
+                connection.transport.abortConnection()
 
     def write(self, transport: Any, data: bytes) -> None:
         """Encrypt and write ``data`` at once, in records.

@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from gateway.flags import load
 from gateway.web.server import FastHttpFactory, TlsWriter
 from gateway.web.server.http1 import (
     BODY_DEADLINE,
@@ -46,7 +47,10 @@ class NegotiatedTransport(StringTransport):
 class MemoryWriter(TlsWriter):
     """Writes to a transport that is no socket."""
 
+    count = 0
+
     def write(self, transport: Any, data: bytes) -> None:
+        self.count += 1
         transport.write(data)
 
     def close(self, transport: Any) -> None:
@@ -489,3 +493,20 @@ def test_a_drain_ends_an_idle_connection_at_once(client):
     client.exchange()
     assert [ErrorCodes.NO_ERROR] == client.left()
     assert client.transport.disconnecting
+
+
+def test_the_frames_of_a_turn_leave_in_one_write():
+    """Events of all streams of a connection, and answers, are encrypted and sent together."""
+    client = Client()
+    writer = client.factory.writer
+    streams = [client.begin("GET", "/sse/sdk1/eval-all") for _ in range(3)]
+    before = writer.count
+    writer.hold()
+    client.memory.hub.publish(load(b'{"f":{"on":{"t":0,"v":{"b":false},"i":"v2"}}}', ""))
+    client.memory.hub.work(lambda: False)
+    assert before == writer.count
+    writer.release()
+    assert before + 1 == writer.count
+    client.exchange()
+    assert [2] * 3 == [client.body(stream).count(b"data: ") for stream in streams]
+    close(client)
