@@ -34,7 +34,7 @@ LISTENER_FD = 4  # the descriptor of the socket on which the worker listens
 # in which the leader itself did not run does not count.
 QUIET_TICKS = 5  # after which it is reported and gets no more connections: it may only be busy with a large config
 SILENCE_TICKS = 15  # after which it is killed: its open connections hang
-START_TICKS = 30  # the same before it listens: a cold start on a busy host, with large configs
+START_TICKS = 120  # the same before it listens: a kill would only make a start on a busy host longer
 EXIT_TICKS = 5  # seconds that a process may outlive its link
 # A signal to the process group reaches the workers too, but only the leader acts on it.
 GROUP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
