@@ -34,8 +34,13 @@ class Fleet(Server):
     """A gateway with many workers that can be killed and started again on the same port."""
 
     def again(self) -> None:
-        """Start the gateway again after ``stop``."""
+        """Start the gateway again after ``stop``.
+
+        :raises RuntimeError: if it does not start
+        """
         self.__enter__()
+        if not self.available:
+            raise RuntimeError("the gateway did not start again")
 
     def reload(self) -> None:
         """Send SIGHUP to the leader."""

@@ -16,6 +16,7 @@ from gateway.flags.explain import explain
 from gateway.flags.explanation import Explanation
 from gateway.flags.flag import Flag
 from gateway.flags.lint import find_failing_flags, find_failing_flags_in_steps
+from gateway.flags.reached_users import reach
 from gateway.flags.result import Result, fingerprint_of, fingerprint_text
 from gateway.flags.snapshot import Snapshot, load, load_in_steps
 from gateway.flags.steps import finish
@@ -49,5 +50,6 @@ __all__ = (
     "load",
     "load_in_steps",
     "number_text",
+    "reach",
     "unchanged_test",
 )

@@ -12,8 +12,10 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from gateway.streams.attribute_index import AttributeIndexes, worth_it
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.flags import Snapshot, User
 
@@ -134,6 +136,7 @@ class CohortIndex:
         self._all_flags: dict[object, Cohort] = {}
         self._by_flag: dict[str, dict[object, Cohort]] = {}
         self._unknown: set[Cohort] = set()
+        self._indexes: AttributeIndexes[Cohort] = AttributeIndexes()
 
     def __bool__(self) -> bool:
         """Whether there is any cohort."""
@@ -144,8 +147,11 @@ class CohortIndex:
         new = COHORTS[mode](key, user)
         cohorts = self._all_flags if key is None else self._by_flag.setdefault(key, {})
         cohort = cohorts.setdefault(new.index_key(), new)
-        if cohort is new and key is not None and (snapshot is None or key not in snapshot.flags):
-            self._unknown.add(cohort)
+        if cohort is new:
+            for index in self._indexes.all:
+                index.add(cohort)
+            if key is not None and (snapshot is None or key not in snapshot.flags):
+                self._unknown.add(cohort)
         return cohort
 
     def remove(self, cohort: Cohort) -> None:
@@ -153,6 +159,8 @@ class CohortIndex:
         self._unknown.discard(cohort)
         cohorts = self._all_flags if cohort.key is None else self._by_flag[cohort.key]
         del cohorts[cohort.index_key()]
+        for index in self._indexes.all:
+            index.remove(cohort)
         if cohort.key is not None and not cohorts:
             del self._by_flag[cohort.key]
 
@@ -160,12 +168,22 @@ class CohortIndex:
         """Return the flag that metrics count ``cohort`` under; it does not change during the cohort's life."""
         return UNKNOWN_FLAG if cohort in self._unknown else cohort.key
 
-    def affected_by(self, flags: Sequence[str]) -> Iterable[Cohort]:
-        """Yield each cohort that a change of these flags may concern once; invalid once a cohort is removed."""
+    def affected_by(self, flags: Sequence[str], texts: Mapping[str, frozenset[str]] | None = None) -> Iterable[Cohort]:
+        """Yield each cohort that a change of these flags may concern once; invalid once a cohort is removed.
+
+        With ``texts``, by attribute, the change concerns only users who have one of them.
+        """
+        if texts is not None and worth_it(texts, self._count()):
+            return self._indexes.find(texts, self._all)
         single = [self._by_flag[key].values() for key in flags if key in self._by_flag]
         return chain(*single, self._all_flags.values() if flags else ())
 
+    def _all(self) -> Iterable[Cohort]:
+        return chain(self._all_flags.values(), *[cohorts.values() for cohorts in self._by_flag.values()])
+
+    def _count(self) -> int:
+        return len(self._all_flags) + sum(map(len, self._by_flag.values()))
+
     def subscribers(self) -> list[Subscriber]:
         """Return the members of all cohorts."""
-        single = [cohort for cohorts in self._by_flag.values() for cohort in cohorts.values()]
-        return [member for cohort in (*self._all_flags.values(), *single) for member in cohort.members]
+        return [member for cohort in self._all() for member in cohort.members]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.flags import reach
 from gateway.streams.cohort import Cohort, CohortIndex, Mode, Outlet, Subscriber
 from gateway.streams.impact import TURNED_OFF, UNCHANGED, VALUE_CHANGED, impact_in_steps, impact_of
 from gateway.streams.known_configs import KnownConfigs
@@ -131,8 +132,8 @@ class Hub:
         prepared, self._prepared = self._prepared, None
         self._impacts = prepared[1] if prepared is not None and prepared[0] is snapshot else {}
         if old is not None and self._index:
-            affected = self._impact(old, snapshot).changes.affected
-            self._queue.add(self._index.affected_by(affected), old)
+            changes = self._impact(old, snapshot).changes
+            self._queue.add(self._index.affected_by(changes.affected, reach(old, snapshot, changes)), old)
         self._changed_at = self.now()
         self._announce(snapshot)
 
