@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import gateway
+from gateway.app.config_history import ConfigHistory
 from gateway.app.reload import Reload
 from gateway.app.service import Gateway
 from gateway.app.shared_database import SharedDatabase
@@ -15,6 +16,7 @@ from gateway.export.batch_sender import BatchSender
 from gateway.export.file_sink import FileSink
 from gateway.export.forwarder import Forwarder
 from gateway.export.pipeline import ExportPipeline
+from gateway.history import History
 from gateway.logger import COMPONENTS, component_logger
 from gateway.serving import Server
 from gateway.serving.push_loop import PushLoop
@@ -74,6 +76,8 @@ LOGGED_AS = [
     (ExportPipeline, "gateway"),
     (Server, "gateway"),
     (Gateway, "gateway"),
+    (ConfigHistory, "gateway"),
+    (History, "gateway"),
     (Forwarder, "gateway"),
     (Link, "gateway"),
     (WorkerProcess, "gateway"),

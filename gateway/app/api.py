@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gateway.clocks import wall_clock
 from gateway.console import ConsoleApi, Facade, make_api
+from gateway.history import HistoryUnavailable, NotKept
+from gateway.telemetry import RequestError, read_moment
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
+    from gateway.flags import Snapshot
+    from gateway.history import History
     from gateway.serving import Server
     from gateway.settings import Settings
     from gateway.telemetry import HealthWarnings, Metrics, ProcessStatus, Readiness, Status
     from gateway.upstream import Registry
 
+_CHANGE = re.compile(r"[0-9]{1,9}")  # seconds since 1970 have ten digits
 ALL_ADDRESSES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - of the settings, for which a loopback address is shown
 
 
@@ -29,6 +35,7 @@ def build_api(  # noqa: PLR0913 - keywords, one per part
     readiness: Readiness,
     metrics: Metrics,
     warnings: HealthWarnings,
+    history: History,
 ) -> ConsoleApi:
     """Return the API over these parts."""
     facade = Facade(
@@ -42,8 +49,32 @@ def build_api(  # noqa: PLR0913 - keywords, one per part
         clock=reactor,
         wall=wall_clock(reactor),
         diag_url=_diag_url(settings),
+        config_at=lambda sdk_id, at: config_at(history, sdk_id, at),
     )
     return make_api(facade)
+
+
+async def config_at(history: History, sdk_id: str, at: str) -> Snapshot:
+    """Return the config that was in use at a time, or that a change brought into use.
+
+    :raises RequestError: for another text, and for a moment that is not kept
+    """
+    try:
+        if _CHANGE.fullmatch(at):
+            return await history.snapshot_of_change(sdk_id, int(at))
+        return await history.snapshot_at(sdk_id, _moment(at))
+    except NotKept as error:
+        raise RequestError(400, str(error)) from None
+    except HistoryUnavailable as error:
+        raise RequestError(503, str(error)) from None
+
+
+def _moment(at: str) -> float:
+    try:
+        return read_moment(at)
+    except RequestError:
+        text = "at is neither a date such as 2026-05-01T12:00:00Z, nor seconds since 1970, nor the number of a change"
+        raise RequestError(400, text) from None
 
 
 def _diag_url(settings: Settings) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.app.shared_database import SharedDatabase
+    from gateway.history import History
     from gateway.serving import Server
     from gateway.settings import Settings, SettingsFile
     from gateway.telemetry import DiagnosticsSite, Metrics, ProcessStatus, SystemdNotifier
@@ -35,6 +36,7 @@ class Reload:
     registry: Registry
     server: Server
     database: SharedDatabase
+    history: History
     diagnostics: DiagnosticsSite
     levels: LogLevels
     metrics: Metrics
@@ -84,6 +86,7 @@ class Reload:
         # Before the registry, so that the first changes of a new SDK are delivered by the new settings.
         self.database.configure(settings, database, trust)
         self.registry.reconfigure(settings, network)
+        self.history.configure(settings)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))
         for warning in loaded.warnings:

@@ -27,6 +27,7 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
 from gateway.app.api import build_api
+from gateway.app.config_history import ConfigHistory
 from gateway.app.reload import Reload
 from gateway.app.shared_database import SharedDatabase
 from gateway.app.signals import catch_signals
@@ -96,8 +97,15 @@ class Gateway(Service):
         self._metrics.started(self._process_status.started)
         self._status = Status(wall_clock(reactor), self._process_status)
         host = socket.gethostname()
+        self._history = ConfigHistory(reactor, settings, os.environ, self._metrics.history)
         self._webhooks = Webhooks(
-            reactor, settings, wall=time.time, rng=self._rng, hostname=host, metrics=self._metrics.deliveries
+            reactor,
+            settings,
+            wall=time.time,
+            rng=self._rng,
+            hostname=host,
+            metrics=self._metrics.deliveries,
+            on_change=self._history.history.note_change,
         )
         self._exporter = ExportPipeline(reactor, time.time, self._rng, host, self._metrics.evaluations)
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
@@ -177,6 +185,7 @@ class Gateway(Service):
             self._open_diagnostics(settings)
             self._threads.start()
             self._cache_threads.start()
+            self._history.start(settings)
             self._registry.start()
             # In the reactor turn in which the fetches start, so that the result of each one is recorded.
             self._database.configure(settings, database, trust)
@@ -225,12 +234,14 @@ class Gateway(Service):
         await self._server.drain(lambda: self._drain_cut)
         await self._unless_cut(self._registry.stop())
         await self._unless_cut(self._database.stop())
+        await self._unless_cut(self._history.stop())
         self._server.stop()
         self._lag.stop()
         if self._diagnostics_port is not None:
             await maybeDeferred(self._diagnostics_port.stopListening)
         self._threads.stop()
         self._cache_threads.stop()
+        self._history.end_thread()
         self._notifier.stop_watchdog()
         _report("shutdown complete")
         self._log_writer.flush()  # also at exit, which a failed start of a worker cuts short
@@ -284,6 +295,7 @@ class Gateway(Service):
             readiness=self._readiness,
             metrics=self._metrics,
             warnings=self._warnings,
+            history=self._history.history,
         )
 
     def _open_diagnostics(self, settings: Settings) -> None:
@@ -298,6 +310,7 @@ class Gateway(Service):
             registry=self._registry,
             server=self._server,
             database=self._database,
+            history=self._history.history,
             diagnostics=self._diagnostics,
             levels=self._levels,
             metrics=self._metrics,
@@ -317,7 +330,7 @@ class Gateway(Service):
         return [SdkState(sdk.id, sdk.loading, sdk.snapshot is not None) for sdk in self._registry.sdks]
 
     def _problems(self) -> list[str]:
-        parts = (self._registry, self._exporter, self._webhooks, self._server)
+        parts = (self._registry, self._exporter, self._webhooks, self._history.history, self._server)
         return [problem for part in parts for problem in part.problems()]
 
     def _logged_problems(self) -> list[str]:
@@ -336,6 +349,7 @@ class Gateway(Service):
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
             self._server.publish(sdk.id, new)
+            self._history.keep(sdk, new, self._webhooks.credit(sdk.id))
         current = sdk.guard.current
         if current is not None:
             self._metrics.flags_in_use(sdk.id, len(new.keys), len(current.faults))
@@ -363,6 +377,7 @@ class Gateway(Service):
         self._status.remove(sdk.id)
         self._metrics.sdk_removed(sdk.id)
         self._server.remove_sdk(sdk.id)
+        self._history.history.forget(sdk.id)
 
     def _end_streams(self, sdk: Sdk) -> None:
         """Let the clients of ``sdk`` come back: they were opened with other default attributes."""

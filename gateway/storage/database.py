@@ -12,7 +12,7 @@ import sqlite3
 import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from gateway.storage.lock_file import LockFile, LockTaken
-from gateway.storage.migrations import IncompatibleDatabase, migrate
+from gateway.storage.migrations import OUTBOX, IncompatibleDatabase, Schema, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ class Database:
             _create_folder(self.path)
             self._lock.acquire()
             try:
-                _prepare_file(self.path)
+                open_file(self.path, OUTBOX).close()
             except BaseException:
                 self._lock.release()
                 raise
@@ -186,12 +186,25 @@ def _create_folder(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _prepare_file(path: Path) -> None:
-    """Create the file with rights for its owner alone, since messages contain users, and upgrade its schema."""
+def open_file(path: Path, schema: Schema) -> sqlite3.Connection:
+    """Return a connection to the file at ``path``, which is created or upgraded to ``schema``; its folder exists.
+
+    Only its owner may read the file, since it contains users or targeting rules.  Any thread may use the connection,
+    one at a time.
+
+    :raises IncompatibleDatabase: for the file of another program or of a newer gateway
+    :raises OSError: if the file cannot be created
+    :raises sqlite3.Error: if it cannot be opened or written
+    """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
-        migrate(connection)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
+    try:
+        migrate(connection, schema)
         prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager

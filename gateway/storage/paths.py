@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "outbox.sqlite3"
 CONFIGS_NAME: Final = "configs"
+HISTORY_NAME: Final = "history.sqlite3"
 
 
 def outbox_path(configured: str, environ: Mapping[str, str], home: Path) -> Path:
@@ -22,12 +23,21 @@ def config_cache_path(configured: str, environ: Mapping[str, str], home: Path) -
 
     Users of services have ``/`` or a directory that does not exist as their home.
     """
+    return _kept_path(configured, CONFIGS_NAME, environ, home)
+
+
+def history_path(configured: str, environ: Mapping[str, str], home: Path) -> Path | None:
+    """Return the configured file, else one in the state directory; None for a user without a home directory."""
+    return _kept_path(configured, HISTORY_NAME, environ, home)
+
+
+def _kept_path(configured: str, name: str, environ: Mapping[str, str], home: Path) -> Path | None:
     if configured:
         return Path(configured)
     explicit = environ.get("STATE_DIRECTORY") or environ.get("XDG_STATE_HOME", "").startswith("/")
     if not explicit and (home == Path("/") or not home.is_dir()):
         return None
-    return _state_directory(environ, home) / CONFIGS_NAME
+    return _state_directory(environ, home) / name
 
 
 def _state_directory(environ: Mapping[str, str], home: Path) -> Path:

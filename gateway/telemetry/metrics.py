@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from twisted.copyright import version as twisted_version
 
 from gateway.telemetry.exporter_metrics import EvaluationMetrics
+from gateway.telemetry.history_metrics import ConfigHistoryMetrics
 from gateway.telemetry.series import Counter, Gauge, Histogram, HistogramSeries, SeriesCollector
 from gateway.telemetry.webhook_metrics import OTHER, DeliveryMetrics
 
@@ -125,6 +126,7 @@ class Metrics:
         self._info.set((version, platform.python_version(), twisted_version), 1)
         self.deliveries = DeliveryMetrics(now)
         self.evaluations = EvaluationMetrics()
+        self.history = ConfigHistoryMetrics()
         self._start_at_zero()
         self.registry = self._register()
 
@@ -150,7 +152,7 @@ class Metrics:
                     self._held, self._up, self._refused, self._dropped, self._push_seconds, self._lag, self._reloads,
                     self._reload_successful, self._reload_success_at, self._restart_pending, self._dropped_lines,
                     self._info,
-                    *self.deliveries.families, *self.evaluations.families,
+                    *self.deliveries.families, *self.evaluations.families, *self.history.families,
                 )
             )
         )  # fmt: skip

@@ -7,7 +7,7 @@ config cache, at start ──► compile ──► snapshot, on_change          
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
@@ -38,6 +38,7 @@ OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]
 OnCredit = Callable[[str, bytes], Callable[[], None]]
 OnHeld = Callable[["Sdk"], None]
 Admit = Callable[["Sdk", Snapshot], Deferred[None]]
+AppliedBy = Literal["remote", "file", "cache", "accepted"]
 
 
 class Reporter(Protocol):
@@ -65,6 +66,7 @@ class Sdk:
     ``snapshot`` is None until the first good config; from then on it is always the last good one that was admitted.
     ``loading`` is true until the first fetch has ended, with or without a config, or a cached config is in use.
     ``stale_since`` is when that one was fetched, in Unix seconds; None as soon as a fetch has succeeded.
+    ``applied_by`` is how the snapshot came into use.
     All methods belong to the reactor thread; for the callbacks see ``Registry``.
     """
 
@@ -76,6 +78,7 @@ class Sdk:
         self.snapshot: Snapshot | None = None
         self.loading = True
         self.stale_since: float | None = None
+        self.applied_by: AppliedBy = "remote"
         self._clock = clock
         self._load = load
         self._reporter = reporter
@@ -140,7 +143,7 @@ class Sdk:
         held = self.guard.accept()
         if held is not None:
             self._newest = held.config.snapshot
-            self._admit_newest().addCallback(lambda _: self._accepted(held.config))
+            self._admit_newest("accepted").addCallback(lambda _: self._accepted(held.config))
             self._fetches.wake()
         return held
 
@@ -224,7 +227,7 @@ class Sdk:
         source.settled(outcome)  # first, so that the next poll is due whatever happens below
         self._report(source, outcome, self._clock.seconds() - began, changed=changed)
         if changed:
-            self._admit_newest()
+            self._admit_newest("remote" if source.remote else "file")
         await self._newest_published()
         if not isinstance(outcome, Failed):
             self._confirmed(source, began_at, changed=changed)
@@ -302,7 +305,7 @@ class Sdk:
         self._reporter.stale(self.id, self.stale_since)
         at = iso(self.stale_since)
         _log.info("SDK {sdk_id}: the cached config of {at} is served until a fetch succeeds", sdk_id=self.id, at=at)
-        self._publish(cached)
+        self._publish(cached, "cache")
         self._end_loading()
 
     def _confirmed(self, source: Source, began: float, *, changed: bool) -> None:
@@ -339,7 +342,7 @@ class Sdk:
         if self._kept is not None and self._source is not None and self._source.remote:
             self._kept.confirm(new.body, new.etag, config.at)
 
-    def _admit_newest(self) -> Deferred[None]:
+    def _admit_newest(self, how: AppliedBy) -> Deferred[None]:
         """Publish the newest config once it is admitted, even if its source is replaced meanwhile.
 
         Configs are published in the order of the calls: one that is admitted sooner waits for the one before it.
@@ -348,7 +351,7 @@ class Sdk:
         assert new is not None
         admitted = self._admit(self, new)
         supervise(admitted, _log, "SDK {sdk_id}: a change could not be recorded; it is published", sdk_id=self.id)
-        self._publishing = settle_all([admitted, earlier]).addCallback(lambda _: self._publish(new))
+        self._publishing = settle_all([admitted, earlier]).addCallback(lambda _: self._publish(new, how))
         published: Deferred[None] = Deferred()
         self._publishing.chainDeferred(published)
         return published
@@ -360,8 +363,9 @@ class Sdk:
             self._published.append(waiting)
             await waiting
 
-    def _publish(self, new: Snapshot) -> None:
+    def _publish(self, new: Snapshot, how: AppliedBy) -> None:
         before, self.snapshot = self.snapshot, new
+        self.applied_by = how
         _log.info("SDK {sdk_id}: a new config of {count} flags is in use", sdk_id=self.id, count=len(new.keys))
         self.guard.log_faults()
         try:

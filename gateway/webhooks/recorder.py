@@ -60,14 +60,19 @@ class _Written:
     endpoints: Collection[str]  # that got new messages
     refused: int | None  # messages for which the outbox has no room; None without any message
     omitted: Mapping[str, int]  # identifiers beyond the limit of a rule, per endpoint
+    changes: Sequence[tuple[str, Snapshot, int]] = ()  # SDK, new config, number
 
 
 class Recorder:
-    """The only writer of changes; ``on_messages`` is called with the endpoints that got new messages."""
+    """The only writer of changes.
+
+    ``on_messages`` is called with the endpoints that got new messages, ``on_change`` with the SDK, the new config and
+    the number of each recorded change.
+    """
 
     def __init__(
         self, clock: IReactorTime, wall: Callable[[], float], store: Store, composer: Composer, metrics: WebhookMetrics,
-        on_messages: Callable[[Collection[str]], None],
+        on_messages: Callable[[Collection[str]], None], on_change: Callable[[str, Snapshot, int], None],
     ) -> None:  # fmt: skip
         self._clock = clock
         self._wall = wall
@@ -75,6 +80,7 @@ class Recorder:
         self._composer = composer
         self._metrics = metrics
         self._on_messages = on_messages
+        self._on_change = on_change
         self._waiting: list[_Entry] = []
         self._configs: dict[str, Snapshot] = {}  # the last recorded ones
         self._busy = False  # a transaction runs, or the recorder has stopped
@@ -170,6 +176,8 @@ class Recorder:
             _log.warn("endpoint {endpoint}: {count} identifiers of long rules are skipped", endpoint=name, count=count)
         if written.endpoints:
             self._on_messages(written.endpoints)
+        for change in written.changes:  # first, since the config is published once its change is recorded
+            self._on_change(*change)
         for entry in entries:
             for recorded in entry.recorded:
                 recorded.callback(None)
@@ -212,6 +220,7 @@ class Recorder:
         endpoints: dict[str, None] = {}
         refused: int | None = None
         omitted: dict[str, int] = {}
+        changes: list[tuple[str, Snapshot, int]] = []
         for entry in entries:
             sdk_id = entry.sdk_id
             old = configs.get(sdk_id) or self._configs.get(sdk_id) or history.last_config(connection, sdk_id)
@@ -220,6 +229,8 @@ class Recorder:
                 continue  # unchanged, as after a restart
             history.save_config(connection, sdk_id, entry.new, entry.at)
             number, composed = self._write_change(connection, entry, old, messages=messages)
+            if number:
+                changes.append((sdk_id, entry.new, number))
             for each in composed:
                 if each.omitted:
                     name = each.messages[0].endpoint
@@ -229,7 +240,7 @@ class Recorder:
                 room = message_table.make_room(connection, self._composer.settings.outbox.max_bytes)
                 refused = (refused or 0) + (0 if room else len(found))
                 endpoints.update(dict.fromkeys(message_table.add_messages(connection, found, number, room=room)))
-        return _Written(configs, endpoints, refused, omitted)
+        return _Written(configs, endpoints, refused, omitted, changes)
 
     def _write_change(
         self, connection: sqlite3.Connection, entry: _Entry, old: Snapshot | None, *, messages: bool

@@ -44,7 +44,8 @@ _log = component_logger("gateway")
 class Webhooks:
     """Records changes and delivers messages about them, from the first ``configure`` with a database on.
 
-    ``wall`` returns Unix seconds.
+    ``wall`` returns Unix seconds; ``on_change`` is called with the SDK id, the new config and the number of a change
+    once it is recorded, usually before the config is published.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Webhooks:
         hostname: str,
         metrics: WebhookMetrics,
         sender: MakeSender = make_sender,
+        on_change: Callable[[str, Snapshot, int], None] = lambda _sdk_id, _new, _number: None,
     ) -> None:
         self._reactor = reactor
         self._wall = wall
         self._rng = rng
         self._metrics = metrics
         self._sender = sender
+        self._on_change = on_change
         self._composer = Composer(settings, hostname)
         self._latest: dict[str, Snapshot] = {}  # by SDK; recorded when a reload opens the database
         self._attribution = Attribution()
@@ -92,6 +95,11 @@ class Webhooks:
     def attribute(self, sdk_id: str, body: bytes) -> Callable[[], None]:
         """Take the author of changes from an authenticated hook's body; see ``Attribution.add``."""
         return self._attribution.add(sdk_id, body)
+
+    def credit(self, sdk_id: str) -> tuple[str, str]:
+        """Return author and notes of a change that is published now; each is empty when unknown."""
+        author, notes = self._attribution.of(sdk_id)
+        return "" if author is None else author.display_name, notes
 
     def record(self, sdk_id: str, new: Snapshot) -> Deferred[None]:
         """Record that ``new`` is now the config of an SDK; publish it when the Deferred fires.
@@ -165,7 +173,9 @@ class Webhooks:
     def _start(self, database: Database) -> _Running:
         outbox = Outbox(database, self._wall)
         courier = Courier(self._reactor, self._wall, outbox, self._metrics, self._sender)
-        recorder = Recorder(self._reactor, self._wall, database, self._composer, self._metrics, courier.wake)
+        recorder = Recorder(
+            self._reactor, self._wall, database, self._composer, self._metrics, courier.wake, self._on_change
+        )
         for sdk_id, snapshot in self._latest.items():
             recorder.record(sdk_id, snapshot, None, "")
         admin = WebhookAdmin(self._reactor, database.path, database, self._wall, courier.wake_all)

@@ -141,7 +141,7 @@ def test_two_users_are_compared(console: Console) -> None:
         ({"key": "baner"}, 404, "did you mean 'banner'?"),
         ({"keys": ["banner"]}, 400, "either key or keys"),
         ({"user": {"Age": None}}, 400, "'Age' has an invalid type"),
-        ({"at": "2026-01-01"}, 400, "no history"),
+        ({"at": "2026-01-01"}, 400, "the history of SDK shop begins at"),
         ({"colour": "red"}, 400, "colour"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage import config_cache_path, outbox_path
+from gateway.storage import config_cache_path, history_path, outbox_path
 
 HOME = Path("/home/gw")
 
@@ -43,6 +43,13 @@ def test_configs_without_a_home(configured: str, environ: dict[str, str], expect
     """The user of a service may have none, and then nothing is kept unless a directory is named."""
     path = config_cache_path(configured, environ, Path(home))
     assert path == (None if expected is None else Path(expected))
+
+
+def test_the_history_is_beside_the_configs(tmp_path: Path) -> None:
+    """With the same rules, since it is as optional as they are."""
+    assert history_path("", {"STATE_DIRECTORY": "/var/lib/fg"}, Path("/")) == Path("/var/lib/fg/history.sqlite3")
+    assert history_path("", {}, tmp_path) == tmp_path / ".local" / "state" / "flaggateway" / "history.sqlite3"
+    assert (history_path("", {}, Path("/")), history_path("/h", {}, Path("/"))) == (None, Path("/h"))
 
 
 def test_configs_below_the_home(tmp_path: Path) -> None:

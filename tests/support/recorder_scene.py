@@ -35,8 +35,15 @@ class RecorderScene:
         webhooks = [Endpoint(name=each, url="http://127.0.0.1/", format=each) for each in formats or ("envelope",)]
         self.composer = Composer(Settings(sdks={"one": Sdk(key="k")}, webhooks=webhooks), "host")
         self.woken: list[str] = []
+        self.changes: list[tuple[str, Snapshot, int]] = []
         self.recorder = Recorder(
-            self.clock, self.clock.seconds, self.store, self.composer, WebhookCounts(), self.woken.extend
+            self.clock,
+            self.clock.seconds,
+            self.store,
+            self.composer,
+            WebhookCounts(),
+            self.woken.extend,
+            lambda *change: self.changes.append(change),
         )
 
     def limit(self, max_bytes: int) -> None:

@@ -3,7 +3,7 @@
 from gateway.settings.schema.base import BasicAuth, Certificate, Level, Log, Section, Tls
 from gateway.settings.schema.diag import Diag, Metrics, OnByDefault, Otlp
 from gateway.settings.schema.http import Api, CdnProxy, Cors, Http, Ofrep, OtherAttributes, Sse, Webhook
-from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, Outbox
+from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, History, Outbox
 from gateway.settings.schema.root import Settings
 from gateway.settings.schema.sdk import Guard, Sdk, Upstream
 
@@ -18,6 +18,7 @@ __all__ = (
     "Endpoint",
     "Exporter",
     "Guard",
+    "History",
     "Http",
     "Level",
     "Log",

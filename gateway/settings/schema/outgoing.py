@@ -1,4 +1,4 @@
-"""Options of outgoing data: webhooks, evaluation events, and the outbox that stores both."""
+"""Options of stored data: webhooks, evaluation events, the outbox that stores both, and the history of configs."""
 
 from typing import Annotated, Literal
 
@@ -129,6 +129,29 @@ class Outbox(Section, frozen=True):
             ge=1024,
         ),
     ] = 4294967296
+
+
+class History(Section, frozen=True):
+    """The history of configs."""
+
+    path: Annotated[
+        str,
+        option(
+            "Database file; empty means `history.sqlite3` in the state directory.",
+            restart=True,
+            example="/var/lib/flaggateway/history.sqlite3",
+        ),
+    ] = ""
+    keep: Annotated[
+        float, option("Seconds that a config is kept after another one has replaced it; 0 keeps no history.", ge=0)
+    ] = 2592000
+    max_bytes: Annotated[
+        int,
+        option(
+            "Largest history in bytes; beyond it the oldest configs are deleted, but never one that is in use.",
+            ge=65536,
+        ),
+    ] = 268435456
 
 
 class Delivery(Section, frozen=True):

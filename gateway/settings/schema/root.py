@@ -12,7 +12,7 @@ from gateway.settings.schema.base import ATTRIBUTE_ERROR, Attributes, RootLog, S
 from gateway.settings.schema.diag import Diag
 from gateway.settings.schema.http import Http
 from gateway.settings.schema.option import option
-from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, Outbox, Project
+from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, History, Outbox, Project
 from gateway.settings.schema.sdk import HttpProxy, Sdk, Upstream
 from gateway.settings.schema.unsupported import Cache, GlobalOffline, Grpc, Profile
 
@@ -60,6 +60,9 @@ class Settings(Section, frozen=True):
     outbox: Annotated[
         Outbox, option("The database in which messages wait until they are delivered.", not_in_configcat_proxy=True)
     ] = Outbox()
+    history: Annotated[
+        History, option("The configs that were in use, for looking at earlier moments.", not_in_configcat_proxy=True)
+    ] = History()
     delivery: Annotated[
         Delivery, option("Limits on the targets of outgoing requests.", not_in_configcat_proxy=True)
     ] = Delivery()
