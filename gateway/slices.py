@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import gc
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from twisted.internet.interfaces import IReactorTime
 
 T = TypeVar("T")
 
 LARGE_BYTES: Final = 64 * 1024  # of a config JSON, some 180 flags; a smaller one is compiled at once, in some 40 ms
+TURN_SECONDS: Final = 0.004  # of work in small steps per turn: with one step more, requests wait less than 10 ms
 NEVER: Final = 2**30  # collections of the middle generation before one of the oldest
 
 
@@ -53,7 +55,8 @@ class _Turns:
 
 
 _turns: WeakKeyDictionary[IReactorTime, _Turns] = WeakKeyDictionary()
-_compiling = 0  # works of all SDKs, since there is one collector in a process
+_compiling = 0  # works of all SDKs
+_postponing = 0  # users of ``_full_collections_postponed``, since there is one collector in a process
 _thresholds = (700, 10, 10)  # the collector's, while they run
 
 
@@ -79,15 +82,53 @@ async def compile_in_slices(clock: IReactorTime, steps: Generator[None, None, T]
     would start a collection of them all, which takes a second for 20,000 flags. At the end all objects leave that
     collection for good. Compiled configs have no cycles, so an old one is freed without the collector.
     """
-    global _compiling, _thresholds
+    global _compiling
     _compiling += 1
-    if _compiling == 1:
+    with _full_collections_postponed():
+        try:
+            return await in_slices(clock, steps)
+        finally:
+            _compiling -= 1
+            if _compiling == 0:
+                gc.freeze()
+
+
+async def in_turns(clock: IReactorTime, steps: Generator[None, None, T], seconds: float = TURN_SECONDS) -> T:
+    """As ``in_slices``, for very small steps: as many per turn as begin within ``seconds``.
+
+    Full collections wait until the end.
+    """
+    with _full_collections_postponed():
+        return await in_slices(clock, _grouped(clock, steps, seconds))
+
+
+def _grouped(clock: IReactorTime, steps: Generator[None, None, T], seconds: float) -> Generator[None, None, T]:
+    """Yield once per ``seconds``."""
+    try:
+        until = clock.seconds() + seconds
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            if clock.seconds() >= until:
+                yield
+                until = clock.seconds() + seconds
+    finally:
+        steps.close()
+
+
+@contextmanager
+def _full_collections_postponed() -> Iterator[None]:
+    global _postponing, _thresholds
+    _postponing += 1
+    if _postponing == 1:
         _thresholds = gc.get_threshold()
         gc.set_threshold(_thresholds[0], _thresholds[1], NEVER)
     try:
-        return await in_slices(clock, steps)
+        yield
     finally:
-        _compiling -= 1
-        if _compiling == 0:
-            gc.freeze()
+        _postponing -= 1
+        if _postponing == 0:
             gc.set_threshold(*_thresholds)

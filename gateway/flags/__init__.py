@@ -9,7 +9,7 @@ Results depend on the arguments alone: no clock, no sockets, no random numbers.
 from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, Evaluation
 from gateway.flags.coercion import number_text
 from gateway.flags.comparison import Difference, first_difference
-from gateway.flags.config_json import ConfigError
+from gateway.flags.config_json import ConfigError, with_flag
 from gateway.flags.difference import ConfigDiff, difference, difference_in_steps, unchanged_test
 from gateway.flags.encoding import encode_value
 from gateway.flags.explain import explain
@@ -52,4 +52,5 @@ __all__ = (
     "number_text",
     "reach",
     "unchanged_test",
+    "with_flag",
 )

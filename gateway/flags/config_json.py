@@ -82,6 +82,21 @@ def _root(body: bytes) -> _Root:
     return root
 
 
+def with_flag(body: bytes, key: str, definition: bytes | None) -> bytes:
+    """Return a config JSON with another definition of one flag, or without the flag for None.
+
+    Other flags keep their bytes, so that loading it with the config as ``previous`` compiles this flag only.
+    """
+    root = msgspec.json.decode(body, type=_Pieces)
+    flags: _Pieces = msgspec.json.decode(root["f"], type=_Pieces) if "f" in root else {}
+    if definition is None:
+        flags.pop(key, None)
+    else:
+        flags[key] = msgspec.Raw(definition)
+    root["f"] = msgspec.Raw(msgspec.json.encode(flags))
+    return msgspec.json.encode(root)
+
+
 def _place(body: bytes, error: str) -> str:
     """Return the line and column at which the parser stopped, as text; empty if unknown."""
     found = _BYTE.search(error)

@@ -5,22 +5,32 @@
 Pure: time and randomness are arguments; bytes leave through the outlet.
 """
 
-from gateway.streams.cohort import Mode, Outlet, Subscriber
+from gateway.streams.cohort import Cohort, Mode, Outlet, Subscriber
 from gateway.streams.heartbeat import HeartbeatWheel
 from gateway.streams.hub import Hub, HubMetrics
 from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.modes import ExposureRecorder, StreamOptions
+from gateway.streams.prediction import Example, Forecast, Forecasts, Prediction, Transition, by_user, merge, predict
 from gateway.streams.sse import parse_event_id
 
 __all__ = (
+    "Cohort",
+    "Example",
     "ExposureRecorder",
+    "Forecast",
+    "Forecasts",
     "HeartbeatWheel",
     "Hub",
     "HubMetrics",
     "KnownConfigs",
     "Mode",
     "Outlet",
+    "Prediction",
     "StreamOptions",
     "Subscriber",
+    "Transition",
+    "by_user",
+    "merge",
     "parse_event_id",
+    "predict",
 )

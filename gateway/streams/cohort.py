@@ -184,6 +184,10 @@ class CohortIndex:
     def _count(self) -> int:
         return len(self._all_flags) + sum(map(len, self._by_flag.values()))
 
+    def cohorts(self) -> list[Cohort]:
+        """Return all cohorts."""
+        return list(self._all())
+
     def subscribers(self) -> list[Subscriber]:
         """Return the members of all cohorts."""
         return [member for cohort in self._all() for member in cohort.members]

@@ -219,6 +219,10 @@ class Hub:
             self._queue.remove(cohort)
             self._index.remove(cohort)
 
+    def cohorts(self) -> list[Cohort]:
+        """Return all cohorts; one whose members have all left stays in the list."""
+        return self._index.cohorts()
+
     def subscribers(self) -> list[Subscriber]:
         """Return all open streams."""
         return self._index.subscribers()

@@ -42,7 +42,7 @@ class Impact:
 
     def __init__(self, changes: ConfigDiff, by_key: dict[str, FlagImpact], switches: tuple[FlagImpact, ...]) -> None:
         self.changes = changes
-        self._by_key = by_key
+        self.by_key = by_key
         self._flags = tuple(by_key.values())
         all_changed = bool(changes.added or changes.removed) or len(self._flags) > MANY_FLAGS
         self._least = VALUE_CHANGED if all_changed else UNCHANGED
@@ -65,7 +65,7 @@ class Impact:
     def _kind(self, cohort: Cohort) -> int:
         key, user = cohort.key, cohort.user
         if key is not None:
-            flag = self._by_key.get(key)
+            flag = self.by_key.get(key)
             return UNCHANGED if flag is None else flag.change_for(user).kind
         worst = self._least
         for flag in self._compared:
@@ -77,7 +77,7 @@ class Impact:
         """Return the change of each affected flag, or of flag ``key``, in the order of keys; some may be UNCHANGED."""
         if key is None:
             return [flag.change_for(user) for flag in self._flags]
-        flag = self._by_key.get(key)
+        flag = self.by_key.get(key)
         return () if flag is None else (flag.change_for(user),)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.flags import Result, Snapshot, User
     from gateway.streams.cohort import Cohort, Mode
-    from gateway.streams.impact import Impact
+    from gateway.streams.impact import FlagChange, Impact
 
 # OFREP providers ignore unknown types, also those that pay no attention to the names of events.
 OFREP_RECOVERED = b'{"type":"recovered"}'
@@ -44,6 +44,18 @@ class StreamOptions(Struct, frozen=True):
 
 
 DEFAULT_OPTIONS = StreamOptions()
+
+
+def causes_event(mode: Mode, key: str | None, change: FlagChange) -> bool:
+    """Return whether a stream of flag ``key``, or of all flags for None, gets an event for the change of its flag."""
+    if mode == "ofrep":
+        return change.kind >= OfrepEvents.threshold
+    if change.kind < Events.threshold:
+        return False
+    if mode == "delta" or key is None:
+        return True
+    before, after = (DELETED_FLAG if result is None else result.json for result in (change.old, change.new))
+    return before != after  # a flag that fails and one that does not exist have the same payload
 
 
 class Events(ABC):

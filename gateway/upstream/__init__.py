@@ -6,6 +6,7 @@
 Only immutable Snapshots leave this room; a failing upstream leaves the last good one in place.
 """
 
+from gateway.upstream.candidate import compile_candidate
 from gateway.upstream.config_guard import CheckedConfig, HeldConfig
 from gateway.upstream.file_cache import FileCache
 from gateway.upstream.file_source import file_faults
@@ -20,5 +21,6 @@ __all__ = (
     "Refreshed",
     "Registry",
     "Sdk",
+    "compile_candidate",
     "file_faults",
 )
