@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import flags
 from gateway.console.schema import Compared, ExplainAnswer, ExplainBody, Explained
-from gateway.deferreds import in_turns
 from gateway.flags import InvalidAttribute, attributes_from_json, effective_user, first_difference
+from gateway.slices import in_turns
 from gateway.telemetry import RequestError
 
 if TYPE_CHECKING:

@@ -11,9 +11,11 @@ from gateway.telemetry import RequestError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.flags import Snapshot
+    from gateway.streams import Forecasts
     from gateway.telemetry import Metrics, ProcessStatus, Readiness, Status, WorkerState
     from gateway.upstream import Registry
 
@@ -27,6 +29,9 @@ class ServerView(Protocol):
 
     def workers(self) -> Sequence[WorkerState]:
         """Return the state of each worker; nothing if this process serves."""
+
+    def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+        """Return what a config would change for the users of each process; the Deferred may be cancelled."""
 
 
 async def no_history(_sdk_id: str, _at: str) -> Snapshot:

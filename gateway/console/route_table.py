@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final, cast
 from gateway.console import schema
 from gateway.console.api import ConsoleApi
 from gateway.console.explaining import explained
+from gateway.console.impact import ImpactRoute
 from gateway.console.openapi import document_of
 from gateway.console.overview import overview
-from gateway.console.routes import Route
+from gateway.console.routes import Ask, Parameter, Route
+from gateway.telemetry import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.console.facade import Facade
 
 EXPLAIN_LIMIT: Final = 512 * 1024  # bytes of a body: two users of the largest size that requests usually have
+
+IMPACT_LIMIT: Final = 16 * 1024 * 1024  # bytes: a config of 40,000 flags
 
 
 def make_api(facade: Facade) -> ConsoleApi:
@@ -32,6 +36,7 @@ def openapi_document() -> str:
 
 def routes(facade: Facade) -> Sequence[Route]:
     """Return all routes, in the order of the document."""
+    impact = ImpactRoute(facade)
     return (
         Route(
             name="overview",
@@ -52,4 +57,27 @@ def routes(facade: Facade) -> Sequence[Route]:
             body_limit=EXPLAIN_LIMIT,
             errors=(404, 503),
         ),
+        Route(
+            name="impact",
+            method="POST",
+            path="/impact",
+            summary="What a candidate config would change for connected and recently evaluated users.",
+            handle=lambda ask: impact.answer(ask.body, reveal=_reveals(ask)),
+            answer=schema.ImpactAnswer,
+            body=schema.ImpactBody,
+            body_limit=IMPACT_LIMIT,
+            query=(Parameter("reveal", "`1` shows all attributes of the example users; needs `diag.auth_headers`."),),
+            errors=(404, 503),
+        ),
     )
+
+
+def _reveals(ask: Ask) -> bool:
+    """Return whether attributes of users are shown.
+
+    :raises RequestError: with 403 if the caller may not see them
+    """
+    wanted = ask.query.get("reveal") == "1"
+    if wanted and not ask.whole:
+        raise RequestError(403, "set diag.auth_headers, and send them, to reveal attributes of users")
+    return wanted

@@ -5,7 +5,7 @@ Times are ISO 8601 in UTC; durations are in seconds, and their names end with ``
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct, field
 
 from gateway.flags import Difference, Explanation
 
@@ -127,12 +127,15 @@ class ExplainBody(Struct, frozen=True, forbid_unknown_fields=True):
     compare: OtherSide | None = None
 
 
+Value = bool | str | int | float | None
+
+
 class Explained(Struct, frozen=True):
     """One flag for one user; ``text`` is what ``flaggateway explain`` prints, ``tree`` the same as values."""
 
     key: str
-    value: bool | str | int | float | None
-    variation_id: str
+    value: Value
+    variation_id: Annotated[str, Meta(description="Empty if the variation has none.")] = field(name="variationId")
     decided_by: str
     error: str | None
     text: str
@@ -154,3 +157,96 @@ class ExplainAnswer(Struct, frozen=True):
     explained: list[Explained]
     other_config: str | None
     compared: list[Compared]
+
+
+class CandidateFlag(Struct, frozen=True, forbid_unknown_fields=True):
+    """Another definition of one flag of the live config, as in a config JSON; null deletes the flag."""
+
+    key: str
+    definition: Annotated[Raw, Meta(description="An object as in the member `f` of a config JSON, or null.")]
+
+
+class ImpactBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A candidate: a whole config JSON, or one flag of the live config."""
+
+    sdk: str
+    config: Annotated[Raw, Meta(description="A config JSON as the CDN serves it.")] = field(
+        default_factory=Raw
+    )  # missing
+    flag: CandidateFlag | None = None
+
+
+class Served(Struct, frozen=True):
+    """A flag's value for a user; null for a flag that fails."""
+
+    value: Value
+    variation_id: str = field(name="variationId")
+
+
+class ValueChange(Struct, frozen=True):
+    """A change of a flag's value; null for a flag that does not exist. Both are equal if only the reason differs."""
+
+    before: Served | None
+    after: Served | None
+    users: int
+
+
+class FlagImpact(Struct, frozen=True):
+    """What a candidate changes of one flag; the most frequent changes of values first, at most 20."""
+
+    key: str
+    users: int
+    changes: list[ValueChange]
+
+
+class ExampleChange(Struct, frozen=True):
+    """A flag of an example."""
+
+    key: str
+    before: Served | None
+    after: Served | None
+
+
+class ExampleUser(Struct, frozen=True):
+    """A user who would see something else; ``attributes`` are those that the changed flags read.
+
+    Texts that name the user are masked unless they are to be revealed, which also shows all attributes.
+    """
+
+    identifier: str | None
+    attributes: dict[str, Any]
+    changes: Annotated[list[ExampleChange], Meta(description="The first 10 of them.")]
+
+
+class Audience(Struct, frozen=True):
+    """Some users, and how many of them would see something else.
+
+    ``examined`` is below ``total`` if the time was over; ``changed`` counts the examined ones only.
+    """
+
+    total: int
+    examined: int
+    changed: int
+    flags: Annotated[list[FlagImpact], Meta(description="The flags with the most users first, at most 200.")]
+    examples: list[ExampleUser]
+
+
+class Connected(Audience, frozen=True):
+    """The users with open streams; a user counts once, and each stream of the user under ``streams``."""
+
+    streams: int
+    changed_streams: int
+
+
+class ImpactAnswer(Struct, frozen=True):
+    """What a candidate would change."""
+
+    sdk: str
+    config: Annotated[str, Meta(description="The tag of the live config.")]
+    candidate: Annotated[str, Meta(description="The tag of the candidate.")]
+    added: list[str]
+    removed: list[str]
+    changed: Annotated[list[str], Meta(description="Flags with another definition, or that depend on one.")]
+    connected: Connected
+    sample: Audience
+    missing_workers: Annotated[int, Meta(description="Worker processes that did not answer; their users are missing.")]

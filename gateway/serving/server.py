@@ -20,10 +20,11 @@ from gateway.clocks import wall_clock
 from gateway.export import Collector, Forwarder
 from gateway.logger import component_logger
 from gateway.open_files import room_for_connection, room_for_stream
+from gateway.serving.forecast import forecast
 from gateway.serving.listening import BACKLOG, BoundedFactory, listen
 from gateway.serving.push_loop import PushLoop
-from gateway.streams import ExposureRecorder
-from gateway.web import Context, WebState
+from gateway.streams import ExposureRecorder, Forecasts
+from gateway.web import Context, UserSample, WebState
 from gateway.web.server import (
     Certificates,
     FastHttpFactory,
@@ -105,6 +106,9 @@ class Server(Protocol):
     def workers(self) -> list[WorkerState]:
         """Return the state of each worker process; nothing if this process serves."""
 
+    def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+        """Return what a config would change for the users of each process; the Deferred may be cancelled."""
+
     def problems(self) -> list[str]:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
 
@@ -151,6 +155,7 @@ class LocalServer:
         self._forwarder = Forwarder(reactor, self._collector, keep)
         self._writer = TlsWriter() if settings.tls.enabled else PlainWriter()
         self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._writer)
+        self._sample = UserSample(reactor, settings.impact.sample_users)
         context = Context(
             registry,
             self.push_loop.hubs,
@@ -159,6 +164,7 @@ class LocalServer:
             collector=self._collector,
             state=WebState() if state is None else state,
             room_for_stream=room_for_stream,
+            sample=self._sample,
         )
         self.site = make_site(context, settings, metrics, rng=rng)
         self._configure_export(settings)
@@ -245,6 +251,7 @@ class LocalServer:
                 self._set_socket_options(port)
             self.push_loop.reconfigure(settings.http.sse)
             self._configure_export(settings)
+            self._sample.resize(settings.impact.sample_users)
 
         return apply
 
@@ -254,6 +261,10 @@ class LocalServer:
     def workers(self) -> list[WorkerState]:
         """Return nothing: this process serves."""
         return []
+
+    def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+        """Return what a config would change for the users of this process; see ``Server``."""
+        return Deferred.fromCoroutine(self._forecast(sdk_id, candidate))
 
     def problems(self) -> list[str]:
         """Return nothing: problems of one process are those of its other parts."""
@@ -289,6 +300,10 @@ class LocalServer:
         """Stop heartbeats, pushes and the forwarding of evaluations."""
         self.push_loop.stop()
         self._forwarder.stop()
+
+    async def _forecast(self, sdk_id: str, candidate: Snapshot) -> Forecasts:
+        found = await forecast(self._reactor, self.push_loop.hubs, self._sample, sdk_id, candidate)
+        return Forecasts([] if found is None else [found])
 
     def _begin_drain(self) -> None:
         if self._connections is not None:

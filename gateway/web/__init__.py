@@ -9,6 +9,7 @@ Only ``gateway.web.server.site`` imports klein, which installs a reactor.
 from gateway.web.context import Context, OpenStreams, RecentCallIds, WebState
 from gateway.web.dispatch import build_dispatcher
 from gateway.web.ports import Registry, Sdk, WebMetrics
+from gateway.web.user_sample import UserSample
 
 __all__ = (
     "Context",
@@ -16,6 +17,7 @@ __all__ = (
     "RecentCallIds",
     "Registry",
     "Sdk",
+    "UserSample",
     "WebMetrics",
     "WebState",
     "build_dispatcher",

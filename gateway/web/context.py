@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from gateway.logger import component_logger
 from gateway.web.compress import ConfigEncodings
 from gateway.web.public_url import PublicUrl
 from gateway.web.stream_url import StreamUrls
+from gateway.web.user_sample import UserSample
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -132,6 +133,7 @@ class Context:
     stream_urls: StreamUrls = field(factory=StreamUrls.from_settings)
     public_url: PublicUrl = field(default=PublicUrl())
     other_attributes: OtherAttributes = "convert"  # of OFREP contexts
+    sample: UserSample = field(default=Factory(lambda self: UserSample(self.clock), takes_self=True))
     state: WebState = field(factory=WebState)
     encodings: ConfigEncodings = field(factory=ConfigEncodings)
     key_lists: dict[str, tuple[object, bytes]] = field(factory=dict)  # SDK id -> snapshot, the answer of /api/keys

@@ -21,6 +21,7 @@ from gateway.telemetry import WorkerState
 from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
 from gateway.workers import protocol
+from gateway.workers.forecasts import ForecastGatherer
 from gateway.workers.pool import WorkerPool
 from gateway.workers.process import IProcessReactor
 from gateway.workers.process_metrics import WorkerMetrics
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.export import Parcel
     from gateway.flags import Snapshot
     from gateway.settings import Settings
+    from gateway.streams import Forecasts
     from gateway.telemetry import Metrics
     from gateway.upstream import Refreshed, Registry, Sdk
     from gateway.workers.process import WorkerProcess
@@ -84,6 +86,7 @@ class Leader:
         metrics.registry.register(WorkerMetrics(self._pool))
         self._sdks: dict[str, Sdk] = {}
         self._streams = ServiceStreams()
+        self._forecasts = ForecastGatherer(reactor)
         self._call_ids = RecentCallIds()
         self._wall = wall_clock(reactor)
         self._reserved: socket.socket | None = None
@@ -164,6 +167,11 @@ class Leader:
             for number, worker in sorted(self._pool.workers.items())
         ]
 
+    def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+        """Return what a config would change for the users of each worker that serves."""
+        serving = [worker for worker in self._pool.workers.values() if worker.listening]
+        return self._forecasts.request(serving, sdk_id, candidate.body)
+
     def problems(self) -> list[str]:
         """Return a sentence for each worker that does not answer."""
         return self._pool.problems()
@@ -214,6 +222,8 @@ class Leader:
         match message:
             case protocol.MetricsReport():
                 worker.metrics.add(message)
+            case protocol.ForecastResult():
+                self._forecasts.replied(worker, message)
             case protocol.OwnStreams():
                 self._streams.update(worker, message)
                 self._send_streams(worker, message.addresses)
@@ -234,6 +244,7 @@ class Leader:
     def on_end(self, worker: WorkerProcess) -> None:
         """Stop counting the streams of a worker that has ended."""
         worker.metrics.close()
+        self._forecasts.ended(worker)
         self._send_streams(worker, self._streams.remove(worker))
 
     def _apply(self, settings: Settings) -> None:

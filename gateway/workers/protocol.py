@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.export import Parcel
 from gateway.settings import Settings
+from gateway.streams import Forecast
 
 Defaults = dict[str, str | float | tuple[str, ...]]
 StreamKind = tuple[str, str | None]  # SDK id, and the key of the stream's flag or None for all flags
@@ -110,6 +111,14 @@ class EvaluationsStored(Message, frozen=True):
     request_id: int
 
 
+class RequestForecast(Message, frozen=True):
+    """Predict what this config JSON would change; replied to with ``ForecastResult``. It ends an earlier request."""
+
+    request_id: int
+    sdk_id: str
+    body: bytes
+
+
 class Drain(Message, frozen=True):
     """Accept no new connections, end the open streams, then exit."""
 
@@ -168,6 +177,13 @@ class OwnStreams(Message, frozen=True):
     addresses: dict[str, int]
 
 
+class ForecastResult(Message, frozen=True):
+    """The reply to ``RequestForecast``; None if the worker cannot predict."""
+
+    request_id: int
+    forecast: Forecast | None
+
+
 class AnswerCounts(msgspec.Struct, frozen=True, array_like=True):
     """Answers of one route, method and status: their number per duration bucket, and the sum of their durations."""
 
@@ -195,10 +211,20 @@ class MetricsReport(Message, frozen=True):
 Reply = RefreshResult | CallIdResult | EvaluationsStored
 SdkMessage = AddSdk | PublishConfig | FirstFetchEnded | RemoveSdk
 ToWorker = (
-    Initialize | ApplySettings | SdkMessage | Listen | ReopenLog | OtherStreams | StatusDocument | Reply | Drain | Echo
+    Initialize
+    | ApplySettings
+    | SdkMessage
+    | Listen
+    | ReopenLog
+    | OtherStreams
+    | StatusDocument
+    | Reply
+    | RequestForecast
+    | Drain
+    | Echo
 )
 Request = Refresh | CheckCallId | StoreEvaluations
-ToLeader = Listening | StartFailed | Request | OwnStreams | MetricsReport | Echo
+ToLeader = Listening | StartFailed | Request | OwnStreams | MetricsReport | ForecastResult | Echo
 
 encode = msgspec.msgpack.Encoder().encode
 to_worker = msgspec.msgpack.Decoder(ToWorker)

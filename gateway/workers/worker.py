@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.logger import globalLogBeginner
 
@@ -25,7 +25,7 @@ from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
 from gateway.telemetry import LagMonitor, LogLevels, LogWriter, dropped_line, log_observer, reopen_log_file
 from gateway.twisted_private import use_monotonic_timers
-from gateway.upstream import Refreshed
+from gateway.upstream import Refreshed, compile_candidate
 from gateway.web import WebState
 from gateway.web.server import TlsError
 from gateway.workers import protocol
@@ -63,6 +63,7 @@ class Worker:
         self._levels = LogLevels()
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
         self._status: Mapping[str, object] = {}
+        self._forecasting: Deferred[None] = succeed(None)
         self._waiting: dict[int, Deferred[Any]] = {}  # for replies, by request id
         self._last_request = 0
         self._log_writer: LogWriter
@@ -74,8 +75,9 @@ class Worker:
     def on_message(self, message: protocol.ToWorker) -> None:  # noqa: C901 - one case for each kind of message
         """Handle a message.
 
-        On return everything is done, except for a drain and for large configs.  What must not come before these waits
-        for them: the end of a first fetch, the result of a refresh, the opening of the port, and the leader's ``Echo``.
+        On return everything is done, except for a drain, a forecast and large configs.  What must not come before the
+        last waits for them: the end of a first fetch, the result of a refresh, the opening of the port, a forecast, and
+        the leader's ``Echo``.
         """
         match message:
             case protocol.Initialize():
@@ -101,6 +103,8 @@ class Worker:
                 self._apply(settings)
             case protocol.ReopenLog(path):
                 self._log_writer.call(lambda: reopen_log_file(path))
+            case protocol.RequestForecast():
+                self._intake.settled(message.sdk_id).addCallback(lambda _: self._start_forecast(message))
             case protocol.Echo():
                 self._intake.settled().addCallback(lambda _: self.link.send(message))
             case protocol.Drain():
@@ -177,6 +181,23 @@ class Worker:
         sdk = self._registry.by_id(sdk_id)
         if sdk is not None:
             self._intake.settled(sdk_id).addCallback(lambda _: sdk.first_fetch_ended())
+
+    def _start_forecast(self, request: protocol.RequestForecast) -> None:
+        self._forecasting.cancel()
+        self._forecasting = Deferred.fromCoroutine(self._forecast(request))
+
+    async def _forecast(self, request: protocol.RequestForecast) -> None:
+        found, sdk = None, self._registry.by_id(request.sdk_id)
+        try:
+            if sdk is not None and sdk.snapshot is not None:
+                candidate = await compile_candidate(self._reactor, request.body, sdk.snapshot)
+                forecasts = await self._server.forecast(request.sdk_id, candidate)
+                found = next(iter(forecasts.found), None)
+        except CancelledError:  # another request has come
+            return
+        except Exception:  # noqa: BLE001 - the leader would wait for the reply
+            _log.failure("SDK {sdk_id}: the effect of a config could not be predicted", sdk_id=request.sdk_id)
+        self.link.send(protocol.ForecastResult(request.request_id, found))
 
     async def _drain(self) -> None:
         await self._server.drain(lambda: False)

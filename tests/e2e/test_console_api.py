@@ -16,6 +16,7 @@ from api_client import ApiClient
 from eventually import eventually
 from gateway_process import GatewayProcess
 from shop import FRENCH, GERMAN, shop
+from streams import Stream, Streams, stream_path
 
 WORKERS = (1, 2)
 
@@ -117,7 +118,7 @@ def test_an_explanation_is_that_of_the_command_line(console: Console) -> None:
     assert printed.stdout.strip() == explained["text"]
     assert ("before", "v-before", "rule 1") == (
         explained["value"],
-        explained["variation_id"],
+        explained["variationId"],
         explained["decided_by"],
     )
     assert console.sdk()["config"]["tag"] == answer["config"]
@@ -148,3 +149,69 @@ def test_two_users_are_compared(console: Console) -> None:
 def test_what_cannot_be_explained(console: Console, change: dict[str, Any], code: int, part: str) -> None:
     """The error names the reason."""
     assert part in console.api.post("/explain", {"sdk": "shop", "key": "banner"} | change, code)["error"]
+
+
+def open_streams(console: Console, streams: Streams, users: list[dict[str, str]]) -> list[Stream]:
+    """Open a stream of all flags for each user, and wait for the first event of each."""
+    opened = [streams.open(console.gateway.port, stream_path("shop", user)) for user in users]
+    streams.read_until(lambda: all(stream.payloads for stream in opened), 60)
+    return opened
+
+
+def test_the_impact_of_a_flag_is_what_then_happens(console: Console) -> None:
+    """The number of users with other values is that of the users who get an event once the config is applied."""
+    console.publish(shop("before"))
+    eventually(lambda: console.sdk()["flags"] == 3)
+    users = [{"Identifier": f"user-{number}", "Country": ("Germany", "France")[number % 2]} for number in range(9)]
+    after = shop("after")
+    streams = Streams()
+    try:
+        opened = open_streams(console, streams, [*users, users[0]])
+        for user in users[:4]:
+            path = "/api/shop/eval"
+            assert 200 == console.gateway.post(path, json.dumps({"key": "limit", "user": user}).encode())[0]
+        by_flag = console.api.post(
+            "/impact", {"sdk": "shop", "flag": {"key": "banner", "definition": after["f"]["banner"]}}
+        )
+        assert by_flag["connected"] == console.api.post("/impact", {"sdk": "shop", "config": after})["connected"]
+        connected = by_flag["connected"]
+        assert (9, 9, 5, 10, 6) == tuple(
+            connected[name] for name in ("total", "examined", "changed", "streams", "changed_streams")
+        )
+        (flag,) = connected["flags"]
+        assert "banner" == flag["key"]
+        assert [("before", "after")] == [
+            (change["before"]["value"], change["after"]["value"]) for change in flag["changes"]
+        ]
+        assert {("u…", "Germany")} == {
+            (each["identifier"], each["attributes"].get("Country")) for each in connected["examples"]
+        }
+        assert {"Country"} == {name for each in connected["examples"] for name in each["attributes"]}
+        assert 1 <= by_flag["sample"]["total"] <= 4
+        assert 0 == by_flag["missing_workers"]
+        console.publish(after)
+        streams.read_until(lambda: sum(len(stream.payloads) == 2 for stream in opened) == 6, 60)
+        assert [2, 1, 2, 1, 2, 1, 2, 1, 2, 2] == [len(stream.payloads) for stream in opened]
+    finally:
+        streams.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "part"),
+    [
+        ({"sdk": "nowhere"}, 404, "no SDK 'nowhere'"),
+        ({"config": {"f": None}}, 400, "has no flags"),
+        ({"config": []}, 400, "unexpected shape"),
+        ({"flag": {"key": "banner", "definition": None}}, 400, "either config or flag"),
+        ({"config": {"f": {}}, "other": 1}, 400, "other"),
+    ],
+)
+def test_what_cannot_be_predicted(console: Console, change: dict[str, Any], code: int, part: str) -> None:
+    """The error names the reason."""
+    assert part in console.api.post("/impact", {"sdk": "shop", "config": shop("x")} | change, code)["error"]
+
+
+def test_users_are_revealed_with_headers_only(console: Console) -> None:
+    """A caller on this machine without ``diag.auth_headers`` sees no identifiers."""
+    answer = console.api.post("/impact?reveal=1", {"sdk": "shop", "config": shop("x")}, 403)
+    assert "set diag.auth_headers" in answer["error"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.export import Parcel
 from gateway.settings import load
+from gateway.streams import Example, Forecast, Prediction, Transition
 from gateway.workers import protocol
 
 SETTINGS = load(
@@ -42,8 +43,11 @@ TO_WORKER = [
     protocol.CallIdResult(9, True),
     protocol.EvaluationsStored(10),
     protocol.Echo(4),
+    protocol.RequestForecast(7, "shop", b"{}"),
     protocol.Drain(),
 ]
+CHANGE = Transition("banner", None, b'{"value":1,"variationId":""}', 3)
+PREDICTION = Prediction(3, 4, 2, b"x" * 24, b"\0\1\1", [CHANGE], 1, [Example({"n": 1.5, "l": ("a",)}, [CHANGE])])
 TO_LEADER = [
     protocol.Listening(),
     protocol.StartFailed("port 80 on all addresses cannot be opened: Permission denied"),
@@ -56,6 +60,8 @@ TO_LEADER = [
         [protocol.AnswerCounts("/api/{sdkId}/eval", "POST", 200, [1, 0], 0.001)], [0.25], 3,
     ),
     protocol.StoreEvaluations(3, Parcel(b"{}\n{}", 2, [(60, b"{}", 5)], {"memory": 1})),
+    protocol.ForecastResult(5, None),
+    protocol.ForecastResult(6, Forecast(PREDICTION, PREDICTION)),
     protocol.Echo(4),
 ]  # fmt: skip
 

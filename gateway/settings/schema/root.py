@@ -11,6 +11,7 @@ from msgspec import Meta
 from gateway.settings.schema.base import ATTRIBUTE_ERROR, Attributes, RootLog, Section, Tls
 from gateway.settings.schema.diag import Diag
 from gateway.settings.schema.http import Http
+from gateway.settings.schema.impact import Impact
 from gateway.settings.schema.option import option
 from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, History, Outbox, Project
 from gateway.settings.schema.sdk import HttpProxy, Sdk, Upstream
@@ -66,6 +67,9 @@ class Settings(Section, frozen=True):
     delivery: Annotated[
         Delivery, option("Limits on the targets of outgoing requests.", not_in_configcat_proxy=True)
     ] = Delivery()
+    impact: Annotated[Impact, option("Predictions of what a config would change.", not_in_configcat_proxy=True)] = (
+        Impact()
+    )
     project: Annotated[
         Project,
         option("The project in webhooks of the formats `environment` and `audit_log`.", not_in_configcat_proxy=True),

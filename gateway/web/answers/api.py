@@ -113,6 +113,8 @@ def _flag_reply(
         result = snapshot.evaluate(key, user)
     except KeyError:
         return text(400, flag_not_found(key))
+    if context.sample.armed:
+        context.sample.take(sdk.id, user)
     if context.on_evaluated is not None:
         context.on_evaluated(result, user)
     return json(result.json) if result.error is None else REQUEST_FAILED
@@ -121,6 +123,8 @@ def _flag_reply(
 def _all_flags_reply(context: Context, sdk: Sdk, snapshot: Snapshot, request: Mapping[str, Attribute] | None) -> Reply:
     user = effective_user(request, sdk.defaults)
     evaluation = snapshot.evaluate_all(user)
+    if context.sample.armed:
+        context.sample.take(sdk.id, user)
     if context.on_all_evaluated is not None:
         context.on_all_evaluated(evaluation.results(), user)
     return json(evaluation.json())

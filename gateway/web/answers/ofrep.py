@@ -119,6 +119,8 @@ def _flag_reply(
         result = snapshot.evaluate(key, user)
     except KeyError:
         return _error(404, "FLAG_NOT_FOUND", flag_not_found(key), key)
+    if context.sample.armed:
+        context.sample.take(sdk.id, user)
     if context.on_evaluated is not None:
         context.on_evaluated(result, user)
     return json(result.ofrep) if result.error is None else EVALUATION_FAILED
@@ -134,6 +136,8 @@ def _bulk_reply(
     if client_has(call, etag):
         return Reply(304, ((b"Etag", etag),))
     evaluation = snapshot.evaluate_all(user)
+    if context.sample.armed:
+        context.sample.take(sdk.id, user)
     if context.on_all_evaluated is not None:
         context.on_all_evaluated(evaluation.results(), user)
     end = b"]}"
