@@ -43,6 +43,7 @@ def makeService(options: Options) -> Gateway:
     from twisted.internet import reactor
 
     from gateway.app.service import Gateway
+    from gateway.garbage import collect_rarely
     from gateway.telemetry import log_file_path
     from gateway.twisted_private import resolve_in_daemon_threads, use_monotonic_timers
 
@@ -56,4 +57,6 @@ def makeService(options: Options) -> Gateway:
             print(f"flaggateway: {problem}", file=sys.stderr)
         print("flaggateway: not started; `flaggateway check` shows the same in colour", file=sys.stderr)
         raise SystemExit(1)
-    return Gateway(reactor, file, loaded, log_file_path(getattr(options, "parent", None)))
+    gateway = Gateway(reactor, file, loaded, log_file_path(getattr(options, "parent", None)))
+    reactor.callWhenRunning(collect_rarely)
+    return gateway

@@ -9,15 +9,18 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from functools import partial
+from socket import NI_NUMERICHOST, NI_NUMERICSERV, getnameinfo
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL._util import ffi, lib
 from twisted.internet._resolver import GAIResolver
 from twisted.internet._sslverify import IOpenSSLTrustRoot
+from twisted.internet.address import IPv6Address
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.posixbase import _DisconnectSelectableMixin, _PollLikeMixin
 from twisted.internet.ssl import platformTrust
+from twisted.internet.tcp import Connection, Port, Server
 from twisted.logger import Logger, LogPublisher
 from twisted.python.threadpool import ThreadPool
 from twisted.web._newclient import ParseError
@@ -35,6 +38,7 @@ __all__ = (
     "Http1Connection",
     "ParseError",  # of an HTTP client: the answer is not HTTP
     "PollLike",
+    "accept_clients",
     "certificate_refusal",
     "forget_exit_signal",
     "no_log",
@@ -118,6 +122,45 @@ def write_directly(transport: Any, data: bytes) -> None:
             return
         data = data[sent:]
     transport.write(data)
+
+
+class ClientConnection(Server):
+    """A TCP connection of a client: Twisted's, without the texts that only Twisted's log shows."""
+
+    logstr = repstr = "connection of a client"
+
+    def __init__(self, client: Any, protocol: Any, address: tuple[Any, ...], port: Port, reactor: Any) -> None:
+        Connection.__init__(self, client, protocol, reactor)  # not of ``Server``, which makes those texts
+        if len(address) > 2:
+            self._addressType = IPv6Address
+        self.server = port
+        self.client = address
+        self.hostname = address[0]
+        self.startReading()
+        self.connected = 1
+
+
+def accept_clients(port: Any) -> None:
+    """Accept up to ``port.numberAccepts`` of the connections that wait at a TCP port of Twisted.
+
+    Does what ``Port.doRead`` does at half the cost.  Errors, which are rare, are left to that.
+    """
+    factory, listening, reactor = port.factory, port.socket, port.reactor
+    for _ in range(port.numberAccepts):
+        try:
+            client, address = listening.accept()
+        except BlockingIOError:
+            return
+        except OSError:
+            Port.doRead(port)  # meets the same error
+            return
+        if len(address) == 4 and address[3]:  # an IPv6 address of one link: its zone is part of its text
+            address = (getnameinfo(address, NI_NUMERICHOST | NI_NUMERICSERV)[0], *address[1:])
+        protocol = factory.buildProtocol(port._buildAddr(address))  # noqa: SLF001  (see the module)
+        if protocol is None:
+            client.close()
+        else:
+            protocol.makeConnection(ClientConnection(client, protocol, address, port, reactor))
 
 
 class PollLike(_PollLikeMixin, _DisconnectSelectableMixin):

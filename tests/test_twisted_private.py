@@ -1,9 +1,13 @@
 """Smoke tests of ``gateway.twisted_private``: an upgrade of Twisted that changes a private name fails here."""
 
+import contextlib
+import errno
 import inspect
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,11 @@ from typing import Any
 import pytest
 from OpenSSL import SSL
 from twisted.application import app
-from twisted.internet import posixbase, ssl
+from twisted.internet import posixbase, ssl, tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import ReactorBase
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.web import _newclient, http
 from twisted.web.http import HTTPChannel
@@ -35,6 +41,7 @@ METHODS = [
         "self selectable why isRead faildict",
         "disconnect",
     ),
+    (tcp.Port, "_buildAddr", "self address", "clients are accepted"),
     (HTTPChannel, "_respondToBadRequestAndDisconnect", "self", "the hook for malformed requests"),
     (type(ssl.platformTrust()), "_addCACertsToContext", "self context", "trust roots are combined"),
 ]
@@ -265,3 +272,94 @@ print("ended")
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout == "ended\n", CHANGED.format(name="GAIResolver", used="a stop waits for no look-up")
+
+
+class Clients(Factory):
+    """Builds protocols, or refuses connections."""
+
+    noisy = False
+    protocol = Protocol
+
+    def __init__(self) -> None:
+        self.refuses = False
+        self.built: list[Any] = []
+        self.addresses: list[Any] = []
+
+    def buildProtocol(self, address: Any) -> Any:
+        if self.refuses:
+            return None
+        self.addresses.append(address)
+        self.built.append(super().buildProtocol(address))
+        return self.built[-1]
+
+
+@contextlib.contextmanager
+def listening(interface: str) -> Iterator[tuple[Any, Clients]]:
+    """Open a port on an address of loopback; nothing reads from it."""
+    reactor: Any = EPollReactor()
+    clients = Clients()
+    port: Any = reactor.listenTCP(0, clients, interface=interface)
+    port.stopReading()
+    yield port, clients
+    for built in clients.built:
+        built.transport.abortConnection()
+    port.stopListening()
+    reactor.runUntilCurrent()
+
+
+def wait(port: Any, count: int) -> list[socket.socket]:
+    """Connect clients, which then wait to be accepted."""
+    return [socket.create_connection(port.socket.getsockname()[:2], 10) for _ in range(count)]
+
+
+@pytest.mark.parametrize("interface", ["127.0.0.1", "::1"])
+def test_clients_are_accepted_as_by_twisted(interface: str) -> None:
+    """Both ways give the same addresses and a connection that can be written to, at most ``numberAccepts`` at once."""
+    with listening(interface) as (port, clients):
+        port.numberAccepts = 2
+        waiting = wait(port, 4)
+        private.accept_clients(port)
+        assert 2 == len(clients.built)
+        port.doRead()
+        assert 4 == len(clients.built)
+        for client, built, address in zip(waiting, clients.built, clients.addresses, strict=True):
+            transport = built.transport
+            host, number = client.getsockname()[:2]
+            assert (host, number) == (address.host, address.port) == (transport.hostname, transport.getPeer().port)
+            assert type(address) is type(transport.getPeer()) is type(port.getHost())
+            assert port.getHost() == transport.getHost()
+            transport.write(b"x")
+            transport.doWrite()
+            assert b"x" == client.recv(9)
+            client.close()
+        private.accept_clients(port)
+        assert 4 == len(clients.built)
+
+
+def test_refused_clients_are_closed() -> None:
+    """A connection for which the factory builds no protocol is closed; the next one is accepted."""
+    with listening("127.0.0.1") as (port, clients):
+        clients.refuses = True
+        (client,) = wait(port, 1)
+        private.accept_clients(port)
+        assert b"" == client.recv(9)
+        client.close()
+        clients.refuses = False
+        (client,) = wait(port, 1)
+        private.accept_clients(port)
+        assert 1 == len(clients.built)
+        client.close()
+
+
+def test_errors_of_accepting_are_left_to_twisted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without free file numbers Twisted closes the connections that wait, and logs it."""
+    met: list[Any] = []
+    with listening("127.0.0.1") as (port, clients):
+
+        def full(_: socket.socket) -> Any:
+            raise OSError(errno.EMFILE, "too many open files")
+
+        monkeypatch.setattr(socket.socket, "accept", full)
+        monkeypatch.setattr(tcp.Port, "doRead", met.append)
+        private.accept_clients(port)
+        assert ([port], []) == (met, clients.built)

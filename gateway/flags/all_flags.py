@@ -11,7 +11,7 @@ attribute with the most values becomes personal.
 
 from __future__ import annotations
 
-from operator import getitem
+from operator import attrgetter, getitem
 from typing import TYPE_CHECKING, Final
 
 from gateway.flags.batch import batch_evaluator
@@ -29,6 +29,7 @@ CACHE_BYTES: Final = 4 * 1024 * 1024  # of JSON, per Snapshot and kind of JSON; 
 CACHE_ENTRIES: Final = (16, 512)  # least and most entries, whatever their size
 ENTRY_CHARACTERS: Final = 1024  # of the attributes in one entry; longer ones are rare, or sent to fill memory: not kept
 ITEM_CHARACTERS: Final = 16  # overhead of one list item, in addition to its own length
+FINGERPRINT_OF: Final = attrgetter("fingerprint")
 MEMO_FLAGS: Final = 1024  # personal flags whose results fit into ``User.memo``, one byte each; more are not stored
 
 
@@ -95,14 +96,20 @@ class Partition:
         else:
             results = self.evaluate(user)
         if len(results) <= MEMO_FLAGS:
-            try:
-                codes = [codes[result] for codes, result in zip(self._code_tables, results, strict=True)]
-            except KeyError:  # a result that no user had before
-                codes = [flag.result_table.code(result) for flag, result in zip(self.personal, results, strict=True)]
-            if max(codes, default=0) < 256:  # flags with more results are rare; they are evaluated every time
-                total = sum([result.fingerprint for result in results]) & FINGERPRINT_MASK
-                user.memo, user.memo_token = bytes(codes) + total.to_bytes(FINGERPRINT_BYTES, "big"), self.token
+            codes = self._codes(results)
+            if codes is not None:
+                total = sum(map(FINGERPRINT_OF, results)) & FINGERPRINT_MASK
+                user.memo, user.memo_token = codes + total.to_bytes(FINGERPRINT_BYTES, "big"), self.token
         return results
+
+    def _codes(self, results: Sequence[Result]) -> bytes | None:
+        """Return the codes of the results of the personal flags; None if one does not fit into a byte."""
+        try:
+            return bytes(map(getitem, self._code_tables, results))
+        except (KeyError, ValueError):  # a result that no user had before, or a code above 255
+            pass
+        codes = [flag.result_table.code(result) for flag, result in zip(self.personal, results, strict=True)]
+        return bytes(codes) if max(codes) < 256 else None
 
 
 class SharedResults:

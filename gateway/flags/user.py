@@ -149,9 +149,15 @@ def attributes_from_json(value: object, *, bounded: bool = True) -> dict[str, At
         raise InvalidAttribute("the user must be a JSON object")
     if bounded and len(value) > ATTRIBUTE_LIMIT:
         raise InvalidAttribute(f"the user has more than {ATTRIBUTE_LIMIT} attributes")
-    attributes = {well_formed(str(name)): _attribute(name, item) for name, item in value.items()}
-    if bounded:
-        for name, attribute in attributes.items():
+    attributes: dict[str, Attribute] = {}
+    for key, item in value.items():
+        name = str(key)
+        if type(item) is str and len(item) <= TEXT_LIMIT and item.isascii() and name.isascii():  # nearly all
+            attributes[name] = item
+            continue
+        name = well_formed(name)
+        attribute = attributes[name] = _attribute(name, item)
+        if bounded:
             _check_size(name, attribute)
     return attributes
 

@@ -21,6 +21,7 @@ from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.logger import globalLogBeginner
 
 from gateway.deferreds import Repeating
+from gateway.garbage import collect_rarely
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
 from gateway.telemetry import LagMonitor, LogLevels, LogWriter, dropped_line, log_observer, reopen_log_file
@@ -268,6 +269,7 @@ def main() -> None:
     use_monotonic_timers(reactor)
     worker = Worker(reactor, socket.socket(fileno=LISTENER_FD))
     connect(reactor, end, worker.link)
+    collect_rarely()
     reactor.run(installSignalHandlers=False)  # Twisted's handlers would end the worker
 
 

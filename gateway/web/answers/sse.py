@@ -35,6 +35,7 @@ CONTENT_TYPE = (b"Content-Type", b"text/event-stream")
 # ``no-transform`` keeps proxies from compressing, which collects events (Node's ``compression()``); the second header
 # keeps nginx from collecting them until its buffer is full.
 STREAM_HEADERS: HeaderLines = ((b"Cache-Control", b"no-cache, no-transform"), (b"X-Accel-Buffering", b"no"))
+OPEN_HEADERS: HeaderLines = (CONTENT_TYPE, *STREAM_HEADERS)
 
 NO_DATA = text(400, "'data' path parameter must be set")
 BAD_DATA = text(400, "failed to decode incoming 'data'")
@@ -46,6 +47,7 @@ TOO_MANY_STREAMS = text(503, "the gateway has reached its limit of open streams"
 RETRY_AFTER = (b"Retry-After", b"10")
 QUERY_FIELDS = 100  # a longer query counts as empty
 
+NO_EVENT = parse_event_id("")
 DATA_FIELDS: dict[str, type] = {"sdkkey": str, "key": str, "user": dict}
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -79,7 +81,8 @@ NOT_LOADED = stream_error(SDK_NOT_LOADED)
 def last_event(call: Call, query: Mapping[str, str]) -> tuple[str, str]:
     """Return config tag and digest of the last event that a client got, by its header or ``last_event_id``."""
     header = call.header(b"last-event-id")
-    return parse_event_id(header.decode("latin-1") if header else query.get("last_event_id", ""))
+    event_id = header.decode("latin-1") if header else query.get("last_event_id", "")
+    return parse_event_id(event_id) if event_id else NO_EVENT
 
 
 def read_query(call: Call) -> dict[str, str]:
@@ -114,12 +117,12 @@ def open_stream(
     address = client_address(call, context.trusted_proxies)
     reason = _limit_reached(context, address)
     if reason is None:
-        return StreamReply(sdk, flag, user, address, (CONTENT_TYPE, *STREAM_HEADERS), options)
+        return StreamReply(sdk, flag, user, address, OPEN_HEADERS, options)
     context.stream_refused(reason)
     if not is_event_source(call):
         return stream_error(replace(TOO_MANY_STREAMS, headers=(*TOO_MANY_STREAMS.headers, RETRY_AFTER)))
     body = b"retry: %d\n: the limit of open streams is reached\n" % context.stream_retry()
-    return Reply(200, (CONTENT_TYPE, *STREAM_HEADERS), body)
+    return Reply(200, OPEN_HEADERS, body)
 
 
 def _limit_reached(context: Context, address: str) -> RefusalReason | None:

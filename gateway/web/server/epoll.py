@@ -9,13 +9,15 @@ Here one context covers all connections that are ready together, because nothing
 from __future__ import annotations
 
 import select
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.tcp import Port
 from zope.interface import implementer
 
 from gateway.logger import component_logger
-from gateway.twisted_private import PollLike
+from gateway.twisted_private import PollLike, accept_clients
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
@@ -33,7 +35,10 @@ def separate_epoll(port: IListeningPort, reactor: Any, writer: PlainWriter) -> I
     Writes to them by ``writer`` during one turn leave together at its end.
     """
     if hasattr(select, "epoll"):
-        port.reactor = ConnectionEpoll(reactor, writer)  # type: ignore[attr-defined]  # a Port gives it to its connections
+        typed: Any = port
+        typed.reactor = ConnectionEpoll(reactor, writer)  # a Port gives it to its connections
+        if isinstance(port, Port):
+            typed.doRead = partial(accept_clients, port)
     return port
 
 

@@ -1,5 +1,7 @@
 """Parse the head of a simple request by llhttp; every other head, and its limits (``http1``), is left to Klein."""
 
+import re
+
 import httptools
 
 from gateway.text import is_host
@@ -15,6 +17,8 @@ METHODS = {b"POST": "POST", b"GET": "GET", b"OPTIONS": "OPTIONS"}
 SIMPLE_STARTS = tuple(method + b" /" for method in METHODS)
 KLEIN_ONLY_FIELDS = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
 """Header fields that change how a message is framed or answered."""
+# A request line that llhttp accepts in front of any fields: its target has only characters that need no look at them.
+PLAIN_LINE = re.compile(rb"(GET|POST|OPTIONS) (/[A-Za-z0-9/_.~=%&?+,:;@!*-]*) HTTP/1\.1(?=\r\n)")
 
 
 class RequestHead:

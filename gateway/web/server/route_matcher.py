@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from gateway.web.routes import Group
-from gateway.web.server.request_head import METHODS, parse_head
+from gateway.web.server.http1 import REQUEST_LINE_LIMIT
+from gateway.web.server.request_head import METHODS, PLAIN_LINE, parse_head
 from gateway.web.server.request_target import decoded, parse
 from gateway.web.server.unrouted import BAD_TARGET, NOT_FOUND, WHOLE_SERVER, not_allowed, redirect
 from gateway.web.values import Call, Reply
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PARAMETER = re.compile(r"\{(\w+)(\.\.\.)?\}")
-CACHE_LIMIT = 512  # heads, and targets; a full cache is emptied, and frequent ones return at once
+CACHE_LIMIT = 512  # heads, fields of heads, and targets; a full cache is emptied, and frequent ones return at once
 CACHED_GROUPS = frozenset({Group.CDN, Group.API, Group.OFREP})  # not streams: their targets contain the user
-CACHED_LENGTH = 1024  # bytes of the longest head that is cached: 0.5 MiB in all
+CACHED_LENGTH = 1024  # bytes of the longest head, or fields of one, that is cached: 0.5 MiB in each cache
+
+
+Fields: TypeAlias = "tuple[Mapping[bytes, Sequence[bytes]], int]"  # header fields, and the length of the body
 
 
 class RouteMatch(Struct, frozen=True):
@@ -63,12 +67,16 @@ class RouteMatcher:
         for bound in patterns:  # each begins with a fixed word
             self._patterns[_word(bound.route.pattern)].append((_compiled(bound.route.pattern), bound))
         self._heads: dict[bytes, RoutedHead] = {}
+        self._fields: dict[
+            bytes, tuple[Mapping[bytes, Sequence[bytes]], int]
+        ] = {}  # by the bytes of a head after its first line
         self._targets: dict[bytes, RouteMatch] = {}
 
     def match(self, raw: bytes) -> RoutedHead | None:
         """Return the route and the parts of a complete head; None if the request is not simple.
 
-        Clients repeat their heads, so a head that is cached byte for byte is not parsed again.
+        Clients repeat their heads, so a head that is cached byte for byte is not parsed again.  Targets of streams are
+        hardly ever repeated, but the fields behind them are.
         """
         head = self._heads.get(raw)
         if head is None:
@@ -78,17 +86,23 @@ class RouteMatcher:
         return head
 
     def _parse(self, raw: bytes) -> RoutedHead | None:
-        head = parse_head(raw)
-        length = None if head is None else head.length
-        if head is None or length is None:
-            return None
-        match = self._targets.get(head.url) or self._match_target(head.url)
+        line = PLAIN_LINE.match(raw)
+        known = None if line is None else self._fields.get(raw[line.end() :])
+        if line is not None and known is not None and line.end() <= REQUEST_LINE_LIMIT:
+            url: bytes = line[2]
+            headers, length = known
+        else:
+            head = parse_head(raw)
+            if head is None or head.length is None:
+                return None
+            url, headers, length = head.url, head.headers, head.length
+            if line is not None and len(raw) - line.end() <= CACHED_LENGTH:
+                cache(self._fields, raw[line.end() :], (headers, length))
+        match = self._targets.get(url) or self._match_target(url)
         method = METHODS[raw[: raw.index(b" ")]]
         if match is None or method not in match.bound.route.methods:
             return None
-        return RoutedHead(
-            match.bound, method, match.target.path, match.parameters, match.target.query, head.headers, length
-        )
+        return RoutedHead(match.bound, method, match.target.path, match.parameters, match.target.query, headers, length)
 
     def _match_target(self, raw: bytes) -> RouteMatch | None:
         """Return the route of a raw request target; None if there is none, or the answer is a redirect or a refusal."""

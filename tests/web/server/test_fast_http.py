@@ -37,6 +37,7 @@ from gateway.web.server.http1 import (
     REQUEST_LINE_LIMIT,
     UNREAD_TIMEOUT,
 )
+from gateway.web.server.route_matcher import RouteMatcher
 from gateway.web.server.tls import Certificates, TlsError
 from gateway.web.server.write_batch import TlsWriter
 from server_paths import Client, ServerPaths, without_dates
@@ -566,6 +567,40 @@ def test_stream_targets_are_not_cached(paths: ServerPaths) -> None:
     client = Client(paths.factory)
     client.send(OPEN)
     assert ({}, {}) == (paths.factory.matcher._heads, paths.factory.matcher._targets)
+
+
+PLAIN_LINES = [b"GET /sse/sdk1/eval-all/eyJ9?mode=delta", b"POST /api/sdk1/eval", b"GET /nowhere", b"OPTIONS /status"]
+RARE_LINES = [
+    b"GET /status\x01", b"GET /st\xc3\xa4tus", b"GET  /status", b"GET /sta tus", b"HEAD /status", b"GET status",
+    b"get /status", b"GET /status/" + b"x" * REQUEST_LINE_LIMIT, b"GET /status\n",
+]  # fmt: skip
+FIELDS = [b"Host: g", b"Host: g\r\nContent-Length: 3", b"Host: g\r\nConnection: close", b"X: 1", b"Host: g\r\nX: \x00"]
+
+
+@pytest.mark.parametrize("fields", FIELDS)
+def test_a_head_is_read_alike_when_its_fields_were_seen_before(paths: ServerPaths, fields: bytes) -> None:
+    """The fields of another request with the same ones are used again; the request line is judged each time."""
+    routes = paths.factory.matcher
+    used = RouteMatcher(paths.fast.site.routes.dispatcher)
+    for line in PLAIN_LINES:  # all fields are known from here on
+        used.match(line + b" HTTP/1.1\r\n" + fields + b"\r\n\r\n")
+    for line in PLAIN_LINES + RARE_LINES:
+        for version in (b" HTTP/1.1", b" HTTP/1.0", b""):
+            head = line + version + b"\r\n" + fields + b"\r\n\r\n"
+            routes._fields.clear()
+            routes._heads.clear()
+            assert routes.match(head) == used.match(head)
+
+
+def test_fields_are_kept_within_bounds(paths: ServerPaths) -> None:
+    """Streams with many different fields, and with long ones, do not fill the memory."""
+    client = Client(paths.factory)
+    for number in range(600):
+        client.send(request_bytes("GET", "/api/sdk1/keys", {"X": f"{number}"}))
+    client.send(request_bytes("GET", "/api/sdk1/keys", {"X": "x" * 2000}))
+    known = paths.factory.matcher._fields
+    assert 0 < len(known) <= 512
+    assert all(len(fields) <= 1024 for fields in known)
 
 
 def test_nothing_comes_after_the_last_chunk(paths: ServerPaths) -> None:
