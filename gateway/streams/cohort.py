@@ -171,12 +171,24 @@ class CohortIndex:
     def affected_by(self, flags: Sequence[str], texts: Mapping[str, frozenset[str]] | None = None) -> Iterable[Cohort]:
         """Yield each cohort that a change of these flags may concern once; invalid once a cohort is removed.
 
-        With ``texts``, by attribute, the change concerns only users who have one of them.
+        With ``texts``, by attribute, the change concerns only users who have one of them: the cohorts are looked up if
+        that is faster and ``build`` has completed the index, which the first such change begins.
         """
         if texts is not None and worth_it(texts, self._count()):
-            return self._indexes.find(texts, self._all)
+            found = self._indexes.find(texts, self._all)
+            if found is not None:
+                return found
         single = [self._by_flag[key].values() for key in flags if key in self._by_flag]
         return chain(*single, self._all_flags.values() if flags else ())
+
+    @property
+    def building(self) -> bool:
+        """Whether ``build`` has more to do."""
+        return self._indexes.building
+
+    def build(self, limit: int) -> bool:
+        """Continue to build an index with at most ``limit`` cohorts; return whether there was something to do."""
+        return self._indexes.build(limit)
 
     def _all(self) -> Iterable[Cohort]:
         return chain(self._all_flags.values(), *[cohorts.values() for cohorts in self._by_flag.values()])
