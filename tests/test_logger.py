@@ -11,7 +11,7 @@ from gateway.app.config_history import ConfigHistory
 from gateway.app.reload import Reload
 from gateway.app.service import Gateway
 from gateway.app.shared_database import SharedDatabase
-from gateway.console import ConsoleApi
+from gateway.console import Console, ConsoleApi, Ring
 from gateway.export.batch_sender import BatchSender
 from gateway.export.file_sink import FileSink
 from gateway.export.forwarder import Forwarder
@@ -60,7 +60,9 @@ from gateway.workers.worker import Worker
 # One public object of each module that logs: renaming a module changes an import above and nothing below.
 LOGGED_AS = [
     (ConfigPages, "diag"),
+    (Console, "diag"),
     (ConsoleApi, "diag"),
+    (Ring, "diag"),
     (HealthWarnings, "diag"),
     (LagMonitor, "diag"),
     (OutboxPages, "diag"),

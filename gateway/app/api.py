@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gateway.clocks import wall_clock
-from gateway.console import ConsoleApi, Facade, make_api
+from gateway.console import Console, Facade, Feed, Ring
 from gateway.history import HistoryUnavailable, NotKept
 from gateway.telemetry import RequestError, read_moment
 
@@ -24,7 +24,7 @@ _CHANGE = re.compile(r"[0-9]{1,9}")  # seconds since 1970 have ten digits
 ALL_ADDRESSES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - of the settings, for which a loopback address is shown
 
 
-def build_api(  # noqa: PLR0913 - keywords, one per part
+def build_console(  # noqa: PLR0913 - keywords, one per part
     reactor: IReactorTime,
     settings: Settings,
     *,
@@ -36,8 +36,13 @@ def build_api(  # noqa: PLR0913 - keywords, one per part
     metrics: Metrics,
     warnings: HealthWarnings,
     history: History,
-) -> ConsoleApi:
-    """Return the API over these parts."""
+) -> Console:
+    """Return the console over these parts."""
+    wall = wall_clock(reactor)
+
+    def pids() -> list[int]:
+        return [worker.pid for worker in server.workers() if worker.pid]
+
     facade = Facade(
         registry=registry,
         status=status,
@@ -47,11 +52,13 @@ def build_api(  # noqa: PLR0913 - keywords, one per part
         server=server,
         problems=lambda: warnings.current,
         clock=reactor,
-        wall=wall_clock(reactor),
+        wall=wall,
         diag_url=_diag_url(settings),
+        ring=Ring(reactor, wall, metrics, lambda: server.stream_count, pids),
+        feed=Feed(reactor, wall),
         config_at=lambda sdk_id, at: config_at(history, sdk_id, at),
     )
-    return make_api(facade)
+    return Console(facade)
 
 
 async def config_at(history: History, sdk_id: str, at: str) -> Snapshot:

@@ -26,7 +26,7 @@ from twisted.logger import ILogObserver
 from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
-from gateway.app.api import build_api
+from gateway.app.api import build_console
 from gateway.app.config_history import ConfigHistory
 from gateway.app.reload import Reload
 from gateway.app.shared_database import SharedDatabase
@@ -63,7 +63,7 @@ from gateway.webhooks import Alert, Webhooks
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
-    from gateway.console import ConsoleApi
+    from gateway.console import Console
     from gateway.flags import Snapshot
     from gateway.serving import Server
     from gateway.settings import Loaded, Settings, SettingsFile
@@ -131,6 +131,7 @@ class Gateway(Service):
         )
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
+        self._console = self._make_console(settings)
         self._diagnostics = make_diagnostics_site(
             self._status,
             self._metrics,
@@ -139,7 +140,7 @@ class Gateway(Service):
             reactor,
             lambda: self._webhooks.admin,
             self._registry,
-            api=self._make_api(settings),
+            api=self._console.api,
         )
         self._notifier = SystemdNotifier(os.environ, pid=os.getpid(), monotonic=time.monotonic)
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
@@ -196,6 +197,7 @@ class Gateway(Service):
         self._server.start()
         self._lag.start()
         self._warnings.start()
+        self._console.start()
         self._notifier.start_watchdog(self._reactor)
         # Only once the signal handlers are installed, since a signal may follow at once.
         self._reactor.callWhenRunning(self._notifier.ready, self._summary())
@@ -237,6 +239,7 @@ class Gateway(Service):
         await self._unless_cut(self._history.stop())
         self._server.stop()
         self._lag.stop()
+        self._console.stop()
         if self._diagnostics_port is not None:
             await maybeDeferred(self._diagnostics_port.stopListening)
         self._threads.stop()
@@ -284,8 +287,8 @@ class Gateway(Service):
             keep=self._exporter.write,
         )
 
-    def _make_api(self, settings: Settings) -> ConsoleApi:
-        return build_api(
+    def _make_console(self, settings: Settings) -> Console:
+        return build_console(
             self._reactor,
             settings,
             registry=self._registry,
@@ -339,6 +342,7 @@ class Gateway(Service):
 
     def _problems_changed(self, problems: tuple[str, ...]) -> None:
         self._status.set_problems(problems)
+        self._console.problems_changed(problems)
         self._notifier.status(self._summary())
 
     def _admit(self, sdk: Sdk, new: Snapshot) -> Deferred[None]:
@@ -348,6 +352,7 @@ class Gateway(Service):
     def _config_changed(self, sdk: Sdk, old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
+            self._console.config_applied(sdk.id, new)
             self._server.publish(sdk.id, new)
             self._history.keep(sdk, new, self._webhooks.credit(sdk.id))
         current = sdk.guard.current
@@ -362,6 +367,7 @@ class Gateway(Service):
         """Show that a config of ``sdk`` is held, or no longer is."""
         held = sdk.guard.held
         self._metrics.config_held(sdk.id, held is not None)
+        self._console.config_held(sdk.id, None if held is None else held.reason)
         if held is not None:
             self._webhooks.alert(_alert("CONFIG_HELD", sdk.id, held.replaces.etag, held.config, held.reason))
         self._warnings.check()

@@ -13,7 +13,7 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.server import NOT_DONE_YET
 
-from gateway.console.routes import BASE, Ask
+from gateway.console.routes import BASE, EVENT_STREAM, Ask
 from gateway.logger import component_logger
 from gateway.telemetry import RequestError, error_body, read_parameters, refusal
 
@@ -57,6 +57,8 @@ class ConsoleApi:
             return _written(request, *refused)
         if route is None:
             return _written(request, 404, error_body(UNKNOWN))
+        if route.content == EVENT_STREAM:
+            return _stream(request, route, path, whole=bool(authorized))
         return self._answer(request, route, path, whole=bool(authorized))
 
     def _found(self, path: bytes) -> list[tuple[Route, dict[str, str]]]:
@@ -85,12 +87,28 @@ class ConsoleApi:
         return NOT_DONE_YET
 
 
+def _stream(request: BoundedRequest, route: Route, path: dict[str, str], *, whole: bool) -> bytes | int:
+    """Open a stream of events, or return the error."""
+    try:
+        opened: Any = route.handle(_read(request, route, path, whole=whole))
+    except RequestError as error:
+        return _written(request, error.code, error_body(str(error)))
+    if request.method == b"HEAD":
+        return _written(request, 200, b"", EVENT_STREAM.encode())
+    opened(request)
+    return NOT_DONE_YET
+
+
+def _read(request: BoundedRequest, route: Route, path: dict[str, str], *, whole: bool) -> Ask:
+    query = read_parameters(request.uri.partition(b"?")[2], tuple(each.name for each in route.query))
+    names = {name: unquote(value) for name, value in path.items()}
+    return Ask(names, query, _read_body(request, route), whole=whole)
+
+
 async def _respond(request: BoundedRequest, route: Route, path: dict[str, str], *, whole: bool) -> Answer:
     """Return the answer of a route; raises nothing."""
     try:
-        query = read_parameters(request.uri.partition(b"?")[2], tuple(each.name for each in route.query))
-        names = {name: unquote(value) for name, value in path.items()}
-        result = route.handle(Ask(names, query, _read_body(request, route), whole=whole))
+        result = route.handle(_read(request, route, path, whole=whole))
         if isinstance(result, Awaitable):
             result = await result
         return 200, result if isinstance(result, bytes) else msgspec.json.encode(result)
@@ -117,11 +135,11 @@ def _read_body(request: BoundedRequest, route: Route) -> Any:
         raise RequestError(400, "the body is not JSON") from None
 
 
-def _written(request: BoundedRequest, code: int, body: bytes) -> bytes:
+def _written(request: BoundedRequest, code: int, body: bytes, kind: bytes = JSON) -> bytes:
     """Set status and headers, and return the bytes to write."""
     request.setResponseCode(code)
     headers = request.responseHeaders
-    headers.setRawHeaders(b"Content-Type", [JSON])
+    headers.setRawHeaders(b"Content-Type", [kind])
     headers.setRawHeaders(b"Cache-Control", [b"no-store"])
     headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
     headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
+    from gateway.console.events import Feed
+    from gateway.console.series import Ring
     from gateway.flags import Snapshot
     from gateway.streams import Forecasts
     from gateway.telemetry import Metrics, ProcessStatus, Readiness, Status, WorkerState
@@ -53,4 +55,6 @@ class Facade:
     clock: IReactorTime
     wall: Callable[[], float]
     diag_url: str
+    ring: Ring
+    feed: Feed
     config_at: Callable[[str, str], Awaitable[Snapshot]] = no_history  # SDK id, and a time or the id of a change

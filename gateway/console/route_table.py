@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.console import schema
 from gateway.console.api import ConsoleApi
+from gateway.console.events import LISTENERS
 from gateway.console.explaining import explained
 from gateway.console.impact import ImpactRoute
 from gateway.console.openapi import document_of
 from gateway.console.overview import overview
-from gateway.console.routes import Ask, Parameter, Route
-from gateway.telemetry import RequestError
+from gateway.console.routes import EVENT_STREAM, Ask, Parameter, Route
+from gateway.telemetry import RequestError, read_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.console.facade import Facade
+    from gateway.telemetry import BoundedRequest
 
 EXPLAIN_LIMIT: Final = 512 * 1024  # bytes of a body: two users of the largest size that requests usually have
 
@@ -69,7 +71,32 @@ def routes(facade: Facade) -> Sequence[Route]:
             query=(Parameter("reveal", "`1` shows all attributes of the example users; needs `diag.auth_headers`."),),
             errors=(404, 503),
         ),
+        Route(
+            name="series",
+            method="GET",
+            path="/series",
+            summary="The last hour in points of five seconds.",
+            handle=lambda ask: facade.ring.answer(read_moment(ask.query.get("since", "0"))),
+            answer=schema.SeriesAnswer,
+            query=(Parameter("since", "A time in ISO 8601, or seconds since 1970: only later points and changes."),),
+        ),
+        Route(
+            name="events",
+            method="GET",
+            path="/events",
+            summary="What just happened, as server-sent events.",
+            handle=lambda _: _listen(facade),
+            answer=None,
+            errors=(503,),
+            content=EVENT_STREAM,
+        ),
     )
+
+
+def _listen(facade: Facade) -> Callable[[BoundedRequest], None]:
+    if facade.feed.listener_count >= LISTENERS:
+        raise RequestError(503, f"{LISTENERS} streams of events are open, which is the limit")
+    return facade.feed.listen
 
 
 def _reveals(ask: Ask) -> bool:

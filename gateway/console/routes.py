@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BASE = "/api/v1"
+EVENT_STREAM = "text/event-stream"
 _NAME = re.compile(r"\\\{(\w+)\\\}")
 
 
@@ -39,7 +40,8 @@ class Parameter:
 class Route:
     """A route; ``answer`` is the struct of its answer, and ``content`` its type.
 
-    ``handle`` returns that struct, its bytes, or an awaitable of either, and raises ``RequestError``.
+    ``handle`` returns that struct, its bytes, or an awaitable of either, and raises ``RequestError``; for a stream of
+    events it returns a function, which is called with the request and ends it.
     """
 
     name: str

@@ -250,3 +250,40 @@ class ImpactAnswer(Struct, frozen=True):
     connected: Connected
     sample: Audience
     missing_workers: Annotated[int, Meta(description="Worker processes that did not answer; their users are missing.")]
+
+
+class Queue(Struct, frozen=True):
+    """Messages that wait for an endpoint."""
+
+    pending: int
+    oldest_seconds: float
+
+
+class ChangeMark(Struct, frozen=True):
+    """A config that came into use."""
+
+    at: str
+    sdk: str
+    config: Annotated[str, Meta(description="The tag of the config.")]
+
+
+class Point(Struct, frozen=True):
+    """The state at a moment, and what happened since the point before."""
+
+    at: str
+    streams: int
+    requests_per_second: float
+    push_seconds: Annotated[float | None, Meta(description="The longest push to the last client; null without one.")]
+    lag_seconds: Annotated[float, Meta(description="The longest lag of an event loop of a process.")]
+    endpoints: Annotated[dict[str, Queue], Meta(description="By name of the endpoint, at most 20.")]
+    exporter_backlog: Annotated[int, Meta(description="Evaluation events on disk that have not arrived.")]
+    memory_bytes: Annotated[int, Meta(description="Resident memory of all processes.")]
+    processor: Annotated[float, Meta(description="Processors in use by all processes; 1 is one whole processor.")]
+
+
+class SeriesAnswer(Struct, frozen=True):
+    """The last hour, the oldest point first."""
+
+    interval_seconds: float
+    points: list[Point]
+    changes: Annotated[list[ChangeMark], Meta(description="Of the same time, at most 500.")]

@@ -59,6 +59,11 @@ class EvaluationMetrics:
         self._attempts.add((outcome if outcome in ATTEMPT_OUTCOMES else OTHER,))
         self._seconds.series(()).observe(seconds)
 
+    @property
+    def backlog(self) -> int:
+        """Events on disk that have not arrived."""
+        return int(self._waiting.values().get((), 0))
+
     def exported(self, count: int) -> None:
         """Count events that arrived."""
         self._exported.add((), count)

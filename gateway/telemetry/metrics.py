@@ -58,6 +58,9 @@ class Metrics:
         self._now = now
         self._wall = now if wall is None else wall
         self._take_dropped_lines: Callable[[], int] = lambda: 0
+        self.on_push: Callable[[str, float], None] = lambda _sdk, _seconds: None  # besides counting
+        self._lag_peak = 0.0
+        self._push_peak: float | None = None
         self._flags: dict[str, dict[str | None, str]] = {}
         self._open: dict[str, int] = {}  # streams per SDK
         self._leaving: set[str] = set()  # removed SDKs whose last streams are closing
@@ -196,6 +199,8 @@ class Metrics:
     def pushed(self, sdk: str, seconds: float) -> None:
         """Note that a change has reached all its subscribers, ``seconds`` after it was published."""
         self._push_seconds.series((sdk,)).observe(seconds)
+        self._push_peak = max(self._push_peak or 0.0, seconds)
+        self.on_push(sdk, seconds)
 
     def fetched(self, sdk: str, outcome: str, seconds: float) -> None:
         """Count a fetch; ``outcome`` is one of ``OUTCOMES``. A successful one resets the age of the config."""
@@ -290,6 +295,18 @@ class Metrics:
     def loop_lag(self, seconds: float) -> None:
         """Note how late a timer fired."""
         self._lag.series(()).observe(seconds)
+        self._lag_peak = max(self._lag_peak, seconds)
+
+    def take_peaks(self) -> tuple[float, float | None]:
+        """Return the longest lag and the longest push (None: there was none) since the last call, in seconds."""
+        peaks = self._lag_peak, self._push_peak
+        self._lag_peak, self._push_peak = 0.0, None
+        return peaks
+
+    @property
+    def requests_total(self) -> int:
+        """The number of requests answered so far."""
+        return self._requests.total()
 
     def log_lines_dropped(self, count: int) -> None:
         """Count log lines that were dropped."""

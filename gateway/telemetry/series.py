@@ -47,6 +47,10 @@ class Counter(_Family[int]):
         """Add ``amount``; 0 makes the series visible, so that a rate over its first event is right."""
         self._values[labels] = self._values.get(labels, 0) + amount
 
+    def total(self) -> int:
+        """Return the sum of all series."""
+        return sum(self._values.values())
+
     def family(self) -> Metric:
         """Return the metric with its current values."""
         family = CounterMetricFamily(self.name, self._documentation, labels=self._labels)
@@ -61,6 +65,10 @@ class Gauge(_Family[float | Callable[[], float]]):
     def has(self, labels: Labels) -> bool:
         """Return whether the series exists."""
         return labels in self._values
+
+    def values(self) -> dict[Labels, float]:
+        """Return the current value of each series."""
+        return {labels: value() if callable(value) else value for labels, value in self._values.items()}
 
     def set(self, labels: Labels, value: float | Callable[[], float]) -> None:
         """Set the value of a series."""

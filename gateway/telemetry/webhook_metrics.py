@@ -20,6 +20,7 @@ class DeliveryMetrics:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self.on_attempt: Callable[[str, str, float], None] = lambda _endpoint, _outcome, _seconds: None
         self._names: frozenset[str] = frozenset()
         self._attempts = Counter("flaggateway_delivery_attempts", "Attempts to deliver.", ("endpoint", "outcome"))
         self._seconds = Histogram(
@@ -46,6 +47,11 @@ class DeliveryMetrics:
             self._attempts, self._seconds, self._failed, self._pending, self._ages, self._dropped, self._recording,
         )  # fmt: skip
 
+    def queues(self) -> dict[str, tuple[int, float]]:
+        """Return how many messages wait for each endpoint, and the age of the oldest in seconds."""
+        ages = self._ages.values()
+        return {labels[0]: (int(count), ages.get(labels, 0.0)) for labels, count in self._pending.values().items()}
+
     def endpoints(self, names: Collection[str]) -> None:
         """Show new endpoints with zeros, and remove the series of endpoints that were removed."""
         before, self._names = self._names, frozenset(names)
@@ -63,6 +69,7 @@ class DeliveryMetrics:
         name = self._label(endpoint)
         self._attempts.add((name, outcome if outcome in ATTEMPT_OUTCOMES else OTHER))
         self._seconds.series((name,)).observe(seconds)
+        self.on_attempt(name, outcome, seconds)
 
     def given_up(self, endpoint: str) -> None:
         """Count a message that has failed for good."""

@@ -151,6 +151,58 @@ def test_what_cannot_be_explained(console: Console, change: dict[str, Any], code
     assert part in console.api.post("/explain", {"sdk": "shop", "key": "banner"} | change, code)["error"]
 
 
+def test_the_last_hour_is_a_series_of_points(console: Console) -> None:
+    """Each point has memory and processor time of all processes; ``since`` leaves out older ones."""
+    eventually(lambda: console.api.get("/series")["points"])
+    answer = console.api.get("/series")
+    assert 5.0 == answer["interval_seconds"]
+    assert all(point["memory_bytes"] > 2**20 and point["processor"] >= 0 for point in answer["points"])
+    assert "shop" == answer["changes"][0]["sdk"]
+    assert [] == console.api.get("/series?since=2100-01-01")["points"]
+    assert 400 == console.api.ask("GET", "/series?since=yesterday")[0]
+
+
+class Events:
+    """A stream of events of the API, read line by line."""
+
+    def __init__(self, console: Console, last: str = "") -> None:
+        headers = {"Last-Event-ID": last} if last else {}
+        request = urllib.request.Request(f"{console.gateway.diag}/api/v1/events", headers=headers)
+        self.answer = urllib.request.urlopen(request, timeout=60)
+        self.last = ""
+
+    def next(self, kind: str) -> Any:
+        """Return the data of the next event of a kind."""
+        name = ""
+        for line in self.answer:
+            field, _, value = line.decode().rstrip("\n").partition(": ")
+            if field == "event":
+                name = value
+            elif field == "id":
+                self.last = value
+            elif field == "data" and name == kind:
+                return json.loads(value)
+        raise AssertionError(f"the stream ended without {kind}")
+
+
+def test_events_show_what_happens_and_resume(console: Console) -> None:
+    """A change is shown with its push; a client that comes back gets what it missed, and not what it had."""
+    events = Events(console)
+    assert "text/event-stream" == events.answer.headers["Content-Type"]
+    known = events.next("config")["config"]
+    console.publish(shop("of an event"))
+    while (shown := events.next("config"))["config"] == known:
+        pass
+    assert ("shop", 3) == (shown["sdk"], shown["flags"])
+    assert "shop" == events.next("push")["sdk"]
+    events.answer.close()
+    console.publish(shop("missed"))
+    eventually(lambda: console.sdk()["config"]["tag"] not in {known, shown["config"]})
+    resumed = Events(console, events.last)
+    assert console.sdk()["config"]["tag"] == resumed.next("config")["config"]
+    resumed.answer.close()
+
+
 def open_streams(console: Console, streams: Streams, users: list[dict[str, str]]) -> list[Stream]:
     """Open a stream of all flags for each user, and wait for the first event of each."""
     opened = [streams.open(console.gateway.port, stream_path("shop", user)) for user in users]

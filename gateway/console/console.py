@@ -1,0 +1,80 @@
+"""The API with what it keeps in memory: the ring of the last hour, and the feed of events.
+
+app ──► config_applied, held, problems ──► Feed, Ring ──► ConsoleApi
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.console.route_table import make_api
+from gateway.deferreds import Repeating
+from gateway.logger import component_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.console.facade import Facade
+    from gateway.flags import Snapshot
+
+_log = component_logger("diag")
+
+COUNT_SECONDS: Final = 1.0  # between two looks at the number of streams
+
+
+class Console:
+    """Built before the gateway starts; ``api`` answers from then on. All methods belong to the reactor thread."""
+
+    def __init__(self, facade: Facade) -> None:
+        self.api = make_api(facade)
+        self._facade = facade
+        self._feed = facade.feed
+        self._ring = facade.ring
+        self._counted: tuple[int, dict[str, int]] | None = None
+        self._pushed: dict[str, tuple[float, int]] = {}  # by SDK: longest push of the latest config, and processes
+        self._loop = Repeating(facade.clock, self._count_streams, _log, "counting streams for /api/v1/events failed")
+
+    def start(self) -> None:
+        """Begin to measure."""
+        metrics = self._facade.metrics
+        metrics.on_push = self._push_ended
+        metrics.deliveries.on_attempt = self._attempted
+        self._ring.start()
+        self._loop.start(COUNT_SECONDS)
+
+    def stop(self) -> None:
+        """End the streams of events, and measure no more."""
+        self._loop.stop()
+        self._ring.stop()
+        self._feed.close()
+
+    def config_applied(self, sdk_id: str, snapshot: Snapshot) -> None:
+        """Show that a config is in use; its push begins."""
+        self._pushed.pop(sdk_id, None)
+        self._ring.mark(sdk_id, snapshot.tag)
+        flags = len(snapshot.keys)
+        self._feed.publish("config", sdk_id, sdk=sdk_id, config=snapshot.tag, etag=snapshot.etag, flags=flags)
+
+    def config_held(self, sdk_id: str, reason: str | None) -> None:
+        """Show that a config is held, or no longer is."""
+        self._feed.publish("held", sdk_id, sdk=sdk_id, reason=reason)
+
+    def problems_changed(self, problems: Sequence[str]) -> None:
+        """Show the current problems."""
+        self._feed.publish("problems", "", problems=[str(problem) for problem in problems])
+
+    def _push_ended(self, sdk_id: str, seconds: float) -> None:
+        longest, processes = self._pushed.get(sdk_id, (0.0, 0))
+        longest, processes = self._pushed[sdk_id] = max(longest, seconds), processes + 1
+        self._feed.publish("push", sdk_id, sdk=sdk_id, seconds=round(longest, 6), processes=processes)
+
+    def _attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
+        self._feed.publish("delivery", endpoint, endpoint=endpoint, outcome=outcome, seconds=round(seconds, 6))
+
+    def _count_streams(self) -> None:
+        facade = self._facade
+        by_sdk = {sdk.id: facade.metrics.open_streams(sdk.id) for sdk in facade.registry.sdks}
+        counted = facade.server.stream_count, by_sdk
+        if counted != self._counted:
+            self._counted = counted
+            self._feed.publish("streams", "", total=counted[0], sdks=by_sdk)

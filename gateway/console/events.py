@@ -1,0 +1,157 @@
+"""``GET /api/v1/events``: what just happened, as server-sent events; also the frame of other live streams.
+
+    parts ──► Feed.publish(kind, key, data) ──► latest state per kind and key ──► at most 10 a second ──► browser
+
+Events are states: for one kind and key only the latest is kept and sent, so a slow client has no queue, and one that
+reconnects with ``Last-Event-ID`` gets what has changed since.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from gateway.deferreds import Timer
+from gateway.text import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from gateway.telemetry import BoundedRequest
+
+TICK: Final = 0.1  # seconds between two events of a stream
+HEARTBEAT: Final = 15.0  # seconds without an event, after which a comment is sent: proxies end silent connections
+RETRY: Final = 2_000  # milliseconds until a browser reconnects
+STATES: Final = 1_000  # kinds and keys; the oldest is dropped
+LISTENERS: Final = 20  # streams at a time, of the 100 connections of the port
+
+
+class Feed:
+    """The latest events, and the streams that they are sent to; ``wall`` returns Unix seconds."""
+
+    def __init__(self, clock: IReactorTime, wall: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._epoch = f"{int(wall() * 1000):x}"  # of this process: ids of an earlier one mean nothing here
+        self._number = 0
+        self._states: dict[tuple[str, str], tuple[int, bytes]] = {}  # the oldest first
+        self._listeners: set[Listener] = set()
+
+    @property
+    def listener_count(self) -> int:
+        """The number of open streams."""
+        return len(self._listeners)
+
+    def publish(self, kind: str, key: str, **data: Any) -> None:
+        """Replace the event of ``kind`` and ``key``, and send it soon."""
+        self._number += 1
+        self._states.pop((kind, key), None)
+        payload = msgspec.json.encode({"at": iso(self._wall()), **data})
+        frame = b"event: %b\nid: %b-%d\ndata: %b\n\n" % (kind.encode(), self._epoch.encode(), self._number, payload)
+        self._states[kind, key] = (self._number, frame)
+        if len(self._states) > STATES:
+            del self._states[next(iter(self._states))]
+        for listener in self._listeners:
+            listener.wake()
+
+    def after(self, number: int) -> tuple[int, bytes] | None:
+        """Return the oldest state that is newer than ``number``."""
+        # From the end: as a rule few are new.
+        found = None
+        for state in reversed(self._states.values()):
+            if state[0] <= number:
+                break
+            found = state
+        return found
+
+    def listen(self, request: BoundedRequest) -> None:
+        """Send the events to ``request`` until it closes: what is newer than its ``Last-Event-ID``, else everything."""
+        given = (request.requestHeaders.getRawHeaders(b"last-event-id") or [b""])[0]
+        epoch, _, number = given.decode("latin-1").partition("-")
+        known = int(number) if epoch == self._epoch and number.isascii() and number.isdecimal() else 0
+        listener = Listener(self._clock, self, request, min(known, self._number))
+        self._listeners.add(listener)
+        request.notifyFinish().addBoth(lambda _: self._closed(listener))
+        listener.start()
+
+    def close(self) -> None:
+        """End all streams."""
+        for listener in list(self._listeners):
+            listener.finish()
+
+    def _closed(self, listener: Listener) -> None:
+        listener.stop()
+        self._listeners.discard(listener)
+
+
+@implementer(IPushProducer)
+class Listener:
+    """One stream of events: one event per tick, none while the connection is full."""
+
+    def __init__(self, clock: IReactorTime, feed: Feed, request: BoundedRequest, number: int) -> None:
+        self._feed = feed
+        self._request = request
+        self._number = number  # of the last event that was sent
+        self._paused = False
+        self._tick = Timer(clock)
+        self._heartbeat = Timer(clock)
+
+    def start(self) -> None:
+        """Send the head and what is new."""
+        headers = self._request.responseHeaders
+        headers.setRawHeaders(b"Content-Type", [b"text/event-stream"])
+        headers.setRawHeaders(b"Cache-Control", [b"no-cache, no-transform"])
+        headers.setRawHeaders(b"X-Accel-Buffering", [b"no"])
+        headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
+        self._request.registerProducer(self, True)
+        self._request.write(b"retry: %d\n" % RETRY)
+        self._send()
+
+    def wake(self) -> None:
+        """Send what is new in the next tick."""
+        if not self._paused and not self._tick.active:
+            self._tick.start(TICK, self._send)
+
+    def finish(self) -> None:
+        """End the stream."""
+        self._request.unregisterProducer()
+        self._request.finish()
+
+    def stop(self) -> None:
+        """Send nothing more: the connection is closed."""
+        self._paused = True
+        self._tick.cancel()
+        self._heartbeat.cancel()
+
+    def pauseProducing(self) -> None:
+        """Wait: the connection is full."""
+        self._paused = True
+        self._tick.cancel()
+
+    def resumeProducing(self) -> None:
+        """Go on with the latest states."""
+        self._paused = False
+        self.wake()
+
+    def stopProducing(self) -> None:
+        """Send nothing more."""
+        self.stop()
+
+    def _send(self) -> None:
+        found = self._feed.after(self._number)
+        if found is not None:
+            self._number, frame = found
+            self._request.write(frame)
+            self.wake()
+        if found is not None or not self._heartbeat.active:
+            self._heartbeat.start(HEARTBEAT, self._beat)
+
+    def _beat(self) -> None:
+        self._heartbeat.start(HEARTBEAT, self._beat)
+        if not self._paused:
+            self._request.write(b":\n")
