@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from evaluate_each import evaluate_each
@@ -24,6 +24,7 @@ NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 EXAMPLES = 2_800 if NIGHTLY else 160
 ENOUGH_RESULTS = 30_000 if NIGHTLY else 1_500
 ENOUGH_VERDICTS = 20  # of each comparator, true and false, in the nightly profile
+PHASES = (Phase.generate, Phase.shrink)  # an explanation of the lines that a failure reaches takes minutes
 EXCLUDED_SHARE = {"go": 0.02, "javascript": 0.05, "python": 0.05}
 
 
@@ -95,7 +96,7 @@ def test_values_equal_the_official_sdks():
     tally = Tally()
     found, lacking = available_sdks()
 
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None, phases=PHASES)
     @given(strategies.cases(), st.integers(0, 3))
     def run(case, chance):
         compare(case, (*case.users, None) if chance == 2 else case.users, sdks, tally)

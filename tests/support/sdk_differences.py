@@ -133,6 +133,13 @@ def unknown_comparator(cell: Cell) -> bool:
     return any(condition["c"] == 36 for condition in cell.conditions)
 
 
+def malformed_version_in_segment(cell: Cell) -> bool:
+    """A malformed comparison version: Go skips the rule, JavaScript reads it as "not in the segment"."""
+    malformed = {"", "nonsense", "1.2", "01.2.3"}
+    conditions = [c for segment in cell.config["s"] for c in segment["r"] if c["c"] in range(4, 10)]
+    return any(malformed & {c.get("s"), *c.get("l", ())} for c in conditions)
+
+
 def empty_versions(cell: Cell) -> bool:
     """A list of blank versions: Python does not look at the user's version then, Go does."""
     return any(c["c"] in {4, 5} and not any(v.strip() for v in c.get("l", ())) for c in cell.conditions)
@@ -155,6 +162,7 @@ EXCLUSIONS: dict[str, tuple[Exclusion, ...]] = {
         unreached_circle,
         missing_operand,
         unknown_comparator,
+        malformed_version_in_segment,
     ),
     "python": (
         number_text,
