@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 class Server:
-    """One server with its own config file, run from the checkout ``root``.
+    """One server with its own config file, run by the interpreter ``python`` from the checkout ``root``.
 
     ``available`` is False if this version cannot run with two workers.
     """
@@ -59,12 +59,14 @@ class Server:
         root: Path = ROOT,
         environ: Mapping[str, str] = NOTHING,
         others: Mapping[str, tuple[str, Path]] = NOTHING,
+        python: str = sys.executable,
         **settings: Any,
     ) -> None:
         self.kind = kind
         self._root = root
         self._environ = environ
         self._others = others  # further SDKs: key and config file by id
+        self._python = python
         self.home = home / f"{kind.replace(' ', '-')}-{time.monotonic_ns()}"
         self.home.mkdir(parents=True)
         self.file = self.home / "config.json"
@@ -153,9 +155,9 @@ class Server:
             "diag": {"port": self.diag_port, "bind": "127.0.0.1"},
         } | self._settings
         (self.home / "settings.yml").write_text(yaml.safe_dump(settings), "utf-8")
-        twistd = Path(sys.executable).with_name("twistd")
+        twistd = Path(self._python).with_name("twistd")
         options = ["--nodaemon", "--pidfile=", "--logfile=-", "flaggateway", "--config", "settings.yml"]
-        return [sys.executable, str(twistd), *options]
+        return [self._python, str(twistd), *options]
 
     def _wait(self) -> None:
         port, path = (self.diag_port, "/readyz") if self.kind in {ONE, TWO} else (self.port, "/empty")
