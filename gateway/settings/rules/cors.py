@@ -19,18 +19,27 @@ if TYPE_CHECKING:
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2: the name of a header
 # No site has these hosts (RFC 2606): a pattern that matches all of them matches every origin.
 _UNLISTED: Final = ("https://a.invalid", "http://b-1.test:8443", "null")
-_EVERY_ORIGIN: Final = "cors: every origin may call these routes, which excludes allow_credentials"
+_EVERY_ORIGIN: Final = "cors: every origin may call these routes, which excludes credentials"
 
 
 def cors_errors(settings: Settings) -> Iterator[Finding]:
     """Yield errors of the cross-origin options of each group of routes."""
     http = settings.http
     for name, section in (("api", http.api), ("ofrep", http.ofrep), ("sse", http.sse), ("cdn_proxy", http.cdn_proxy)):
-        path: Path = ("http", name, "cors")
-        yield from _patterns((*path, "allowed_origins_regex"), section.cors)
-        yield from _allowed_headers((*path, "allowed_headers"), section.cors)
-        if section.cors.enabled and section.cors.allow_credentials:
-            yield from _credentials(path, section.cors, section.headers)
+        path: Path = ("http", name)
+        where = _allows_credentials(path, section.cors, section.headers)
+        yield from _patterns((*path, "cors", "allowed_origins_regex"), section.cors)
+        yield from _allowed_headers((*path, "cors", "allowed_headers"), section.cors, credentials=where is not None)
+        if where is not None:
+            yield from _credentials(path, where, section.cors, section.headers)
+
+
+def _allows_credentials(path: Path, cors: Cors, headers: Mapping[str, str]) -> Path | None:
+    """Return the option that allows credentials, be it a header that is set by hand, which replaces ours."""
+    for name, value in headers.items():
+        if name.lower() == "access-control-allow-credentials":
+            return (*path, "headers", name) if value.strip().lower() == "true" else None
+    return (*path, "cors", "allow_credentials") if cors.enabled and cors.allow_credentials else None
 
 
 def _patterns(path: Path, cors: Cors) -> Iterator[Finding]:
@@ -66,23 +75,35 @@ def _compiled(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
-def _allowed_headers(path: Path, cors: Cors) -> Iterator[Finding]:
+def _allowed_headers(path: Path, cors: Cors, *, credentials: bool) -> Iterator[Finding]:
     for index, name in enumerate(cors.allowed_headers):
         if not _TOKEN.fullmatch(name):
             text = "cors: not a valid header name"
             yield Finding((*path, index), text, found=shortened(name), allowed="letters, digits and -")
-        elif name == "*" and cors.allow_credentials:
+        elif name == "*" and credentials:
             text = "cors: browsers read * as the name of a header if credentials are allowed"
             yield Finding((*path, index), text, found="*", allowed="the names of headers")
 
 
-def _credentials(path: Path, cors: Cors, headers: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a finding for each way in which every page on the web could read answers with a user's credentials."""
+def _credentials(path: Path, where: Path, cors: Cors, headers: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield a finding for each way in which every page on the web could read answers with a user's credentials.
+
+    ``where`` is the option that allows credentials in the section ``path``.
+    """
     allowed = "the origins that may send credentials"
+    by_hand = {name: value.strip() for name, value in headers.items() if name.lower() == "access-control-allow-origin"}
+    for name, value in by_hand.items():
+        if value == "*":
+            yield Finding((*path, "headers", name), _EVERY_ORIGIN, "*", allowed)
+    if cors.enabled and not by_hand:
+        yield from _listed((*path, "cors"), where, cors, allowed)
+
+
+def _listed(path: Path, where: Path, cors: Cors, allowed: str) -> Iterator[Finding]:
     rules = cors.allowed_origins_regex
     if not cors.allowed_origins and not rules.patterns:
-        text = "cors: allow_credentials needs a list of origins; without one every origin may call these routes"
-        yield Finding((*path, "allow_credentials"), text, "true", f"allowed_origins: {allowed}")
+        text = "cors: credentials need a list of origins; without one every origin may call these routes"
+        yield Finding(where, text, "true", f"allowed_origins: {allowed}")
     if "*" in cors.allowed_origins:
         index = cors.allowed_origins.index("*")
         yield Finding((*path, "allowed_origins", index), _EVERY_ORIGIN, "*", allowed)
@@ -90,8 +111,5 @@ def _credentials(path: Path, cors: Cors, headers: Mapping[str, str]) -> Iterator
         yield Finding((*path, "allowed_origins_regex", "if_no_match"), _EVERY_ORIGIN, "*", allowed)
     for index, pattern in enumerate(rules.patterns):
         if not _pattern_error(pattern) and all(_compiled(pattern).search(origin) for origin in _UNLISTED):
-            where = (*path, "allowed_origins_regex", "patterns", index)
-            yield Finding(where, _EVERY_ORIGIN, shortened(pattern), "a pattern that matches some origins only")
-    for name, value in headers.items():
-        if name.lower() == "access-control-allow-origin" and value.strip() == "*":
-            yield Finding((*path[:-1], "headers", name), _EVERY_ORIGIN, "*", allowed)
+            found = (*path, "allowed_origins_regex", "patterns", index)
+            yield Finding(found, _EVERY_ORIGIN, shortened(pattern), "a pattern that matches some origins only")

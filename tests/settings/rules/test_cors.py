@@ -35,6 +35,32 @@ SDKS = "sdks: {one: {key: configcat-sdk-1/0123456789abcdefghijkl/lkjihgfedcba987
             "cors: {allow_credentials: true, allowed_origins: ['https://a.b'], allowed_headers: [X-A, '*']}",
             "cors.allowed_headers[1]",
         ),
+        ("headers: {access-control-allow-credentials: 'true'}", "headers.access-control-allow-credentials"),
+        (
+            "headers: {Access-Control-Allow-Credentials: ' True '}, cors: {allowed_origins: ['*']}",
+            "cors.allowed_origins[0]",
+        ),
+        (
+            (
+                "headers: {Access-Control-Allow-Credentials: 'true'}, "
+                "cors: {allowed_origins_regex: {patterns: ['.*'], if_no_match: 'https://a'}}"
+            ),
+            "cors.allowed_origins_regex.patterns[0]",
+        ),
+        (
+            (
+                "headers: {Access-Control-Allow-Credentials: 'true', Access-Control-Allow-Origin: '*'}, "
+                "cors: {enabled: false}"
+            ),
+            "headers.Access-Control-Allow-Origin",
+        ),
+        (
+            (
+                "headers: {Access-Control-Allow-Credentials: 'true'}, "
+                "cors: {allowed_origins: ['https://a.b'], allowed_headers: ['*']}"
+            ),
+            "cors.allowed_headers[0]",
+        ),
         ("cors: {allowed_headers: ['X A']}", "cors.allowed_headers[0]"),
         ('cors: {allowed_headers: ["X-A\\r\\nX: b"]}', "cors.allowed_headers[0]"),
         ("cors: {allowed_headers: ['']}", "cors.allowed_headers[0]"),
@@ -58,3 +84,17 @@ def test_credentials_with_every_origin_and_bad_headers_are_refused(section: str,
 def test_credentials_of_listed_origins_are_allowed(cors: str) -> None:
     """Also where CORS is off; ``*`` may stand for headers without credentials."""
     assert () == load(f"{SDKS}http: {{api: {{cors: {{{cors}}}}}}}", {}).problems
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "headers: {Access-Control-Allow-Credentials: 'true'}, cors: {allowed_origins: ['https://a.b']}",
+        "headers: {Access-Control-Allow-Credentials: 'true', Access-Control-Allow-Origin: 'https://a.b'}",
+        "headers: {Access-Control-Allow-Credentials: 'true'}, cors: {enabled: false}",
+        "headers: {Access-Control-Allow-Credentials: 'false'}",
+    ],
+)
+def test_credentials_by_hand_are_allowed_where_the_origins_are_named(options: str) -> None:
+    """By a list, or by a header that is set by hand too; where no origin is allowed they have no effect."""
+    assert () == load(f"{SDKS}http: {{sse: {{{options}}}}}", {}).problems
