@@ -22,8 +22,13 @@ from gateway.web.stream_url import StreamUrls
 from gateway.web.values import Reply, StreamReply
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.settings import Http, Settings
     from gateway.web.values import AnyReply, Call, EventualReply, HeaderLines, PendingReply
+
+NOT_FOR_SDKS = frozenset({"hook", "hook-test", "status"})  # first segments of paths that no script needs
+ANY_OTHER = "api"  # the section of a path outside all sections, as where a client has a wrong base URL
 
 
 @frozen
@@ -50,9 +55,7 @@ class BoundRoute:
 
     def with_common_headers(self, call: Call, reply: Reply) -> Reply:
         """Return a reply to ``call`` that is not the route's own, with what every reply in its section carries."""
-        complete = self.policy.with_headers(reply, self.policy.common_headers(call))
-        assert isinstance(complete, Reply)
-        return complete
+        return _in_section(self.policy, call, reply)
 
     async def _when_ready(self, call: Call, outcome: PendingReply, common: HeaderLines) -> AnyReply:
         return self._complete(call, await outcome, common)
@@ -65,10 +68,26 @@ class BoundRoute:
 
 @frozen
 class Dispatcher:
-    """The enabled routes."""
+    """The enabled routes, and the policy of each section by the first segment of its paths, enabled or not."""
 
     routes: tuple[BoundRoute, ...]
     context: Context
+    sections: Mapping[str, Policy]
+
+    def without_route(self, call: Call, reply: Reply) -> Reply:
+        """Return ``reply`` to a call that has no route, with the headers of the section of its path.
+
+        Without CORS headers a script in a browser sees neither status nor text, only that the request failed.  A
+        preflight is allowed, because the browser does not send the request itself otherwise.
+        """
+        word = call.path[1:].partition("/")[0]
+        if call.path[:1] != "/" or word in NOT_FOR_SDKS:
+            return reply
+        policy = self.sections.get(word, self.sections[ANY_OTHER])
+        wanted = call.header(b"access-control-request-method") and call.header(b"origin")
+        if policy.cors and call.method == "OPTIONS" and wanted:
+            reply = Reply(204, policy.preflight("GET,POST"))
+        return _in_section(policy, call, reply)
 
 
 def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
@@ -98,12 +117,18 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
         other_attributes=http.ofrep.other_attributes,
     )
     policies = _policies(http, webhook)
+    sections = {
+        "configuration-files": public_policy(http.cdn_proxy),
+        "api": _api_policy(http),
+        "ofrep": _ofrep_policy(http),
+        "sse": stream_policy(http.sse),
+    }
     routes = tuple(
         BoundRoute(route, policy, context, policy.preflight(route.methods[0]))
         for route in ROUTES
         if (policy := policies.get(route.group)) is not None
     )
-    return Dispatcher(routes, context)
+    return Dispatcher(routes, context, sections)
 
 
 def _policies(http: Http, webhook: Policy) -> dict[Group, Policy]:
@@ -112,9 +137,9 @@ def _policies(http: Http, webhook: Policy) -> dict[Group, Policy]:
     if http.cdn_proxy.enabled:
         policies[Group.CDN] = public_policy(http.cdn_proxy)
     if http.api.enabled:
-        policies[Group.API] = api_policy(http.api, ("X-ConfigCat-SdkKey",))
+        policies[Group.API] = _api_policy(http)
     if http.ofrep.enabled:
-        policies[Group.OFREP] = api_policy(http.ofrep, ("X-ConfigCat-SdkId", "X-ConfigCat-SdkKey"))
+        policies[Group.OFREP] = _ofrep_policy(http)
     if http.sse.enabled:
         policies[Group.SSE] = stream_policy(http.sse)
         if http.ofrep.enabled:
@@ -125,6 +150,20 @@ def _policies(http: Http, webhook: Policy) -> dict[Group, Policy]:
     if http.status.enabled:
         policies[Group.STATUS] = Policy()
     return policies
+
+
+def _api_policy(http: Http) -> Policy:
+    return api_policy(http.api, ("X-ConfigCat-SdkKey",))
+
+
+def _ofrep_policy(http: Http) -> Policy:
+    return api_policy(http.ofrep, ("X-ConfigCat-SdkId", "X-ConfigCat-SdkKey"))
+
+
+def _in_section(policy: Policy, call: Call, reply: Reply) -> Reply:
+    complete = policy.with_headers(reply, policy.common_headers(call))
+    assert isinstance(complete, Reply)
+    return complete
 
 
 def _is_encoded(reply: Reply) -> bool:

@@ -22,7 +22,7 @@ ROUTE_OF = {
 
 
 def test_unknown_paths_and_methods() -> None:
-    """404 and 405 have ConfigCat Proxy's bodies, and neither CORS nor the operator's headers."""
+    """404 and 405 have ConfigCat Proxy's bodies, and the headers of the section that the path belongs to."""
     site = MemorySite(CONFIG, {"http": {"api": {"headers": {"X-Custom": "1"}}}})
     missing = site.request("GET", "/api/what/ever/else")
     assert (404, "404 page not found\n", "nosniff") == (missing.status, missing.text, missing["x-content-type-options"])
@@ -36,13 +36,113 @@ def test_unknown_paths_and_methods() -> None:
         ("Options", "/api/eval", "OPTIONS, POST"),
     ):
         wrong = site.request(method, path)
-        assert (405, "Method Not Allowed\n", allow, None, None) == (
+        of_section = ("*", "1") if path.startswith("/api") else (None, None)
+        assert (405, "Method Not Allowed\n", allow, *of_section) == (
             wrong.status,
             wrong.text,
             wrong["allow"],
             wrong["access-control-allow-origin"],
             wrong["x-custom"],
         )
+
+
+HEAD = b"Host: g\r\nOrigin: https://e.example\r\n"
+ELSEWHERE = "https://elsewhere.example"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/sse/sdk1/nothing", 404),
+        ("GET", "/sse/sdk1/eval/%%%", 400),
+        ("POST", "/sse/sdk1/eval-all", 405),
+        ("GET", "/sse/sdk1/streams", 405),
+        ("GET", "/api/sdk1/eval", 405),
+        ("GET", "/api//nothing", 307),
+        ("PUT", "/ofrep/v1/evaluate/flags", 405),
+        ("GET", "/ofrep/v1/configuration", 404),
+        ("POST", "/configuration-files/x", 405),
+        ("GET", "/flags/api/sdk1/keys", 404),
+        ("GET", "/", 404),
+    ],
+)
+def test_an_answer_without_a_route_can_be_read_by_a_script(method: str, path: str, status: int) -> None:
+    """Without CORS headers a browser reports a network error, and shows neither status nor text."""
+    for answer in ServerPaths(CONFIG).answers(request_bytes(method, path, {"Origin": ELSEWHERE})):
+        read = parse_answer(answer.data)
+        assert (status, ELSEWHERE) == (read.status, read["access-control-allow-origin"])
+
+
+@pytest.mark.parametrize("path", ["/hook/sdk1/x", "/hook-test/x", "/status"])
+def test_routes_that_are_not_for_scripts_stay_without_cors(path: str) -> None:
+    """The hook and the status page have no CORS headers, whether they exist or not."""
+    for answer in ServerPaths(CONFIG).answers(request_bytes("DELETE", path, {"Origin": ELSEWHERE})):
+        assert b"ccess-control" not in answer.data.lower()
+
+
+@pytest.mark.parametrize("path", ["/flags/api/sdk1/eval", "/api/sdk1/evil", "/sse/x", "/api//evil", "/api/%zz"])
+def test_the_preflight_of_a_path_without_a_route_is_allowed(path: str) -> None:
+    """A browser would not send the request itself otherwise, and the script would not see its 404."""
+    asked = {"Origin": ELSEWHERE, "Access-Control-Request-Method": "POST"}
+    klein, fast = ServerPaths(CONFIG).answers(request_bytes("OPTIONS", path, asked))
+    assert klein == fast
+    answer = parse_answer(fast.data)
+    assert (204, ELSEWHERE, "GET,POST,OPTIONS") == (
+        answer.status,
+        answer["access-control-allow-origin"],
+        answer["access-control-allow-methods"],
+    )
+    assert MemorySite(CONFIG).request("OPTIONS", path).status in {307, 400, 404}
+
+
+def test_an_answer_without_a_route_obeys_the_rules_of_its_section() -> None:
+    """Origins that are not listed get the first listed one; a section without CORS has no such headers here, too."""
+    listed = {"cors": {"allowed_origins": ORIGINS}}
+    site = MemorySite(CONFIG, {"http": {"sse": listed | {"enabled": False}, "api": {"cors": {"enabled": False}}}})
+    shown = {
+        path: site.request("GET", path, {"Origin": ELSEWHERE})["access-control-allow-origin"]
+        for path in ("/sse/sdk1/eval-all", "/api/none", "/ofrep/none")
+    }
+    assert {"/sse/sdk1/eval-all": ORIGINS[0], "/api/none": None, "/ofrep/none": ELSEWHERE} == shown
+    asked = {"Origin": ELSEWHERE, "Access-Control-Request-Method": "POST"}
+    assert 404 == site.request("OPTIONS", "/api/none", asked).status
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "origin"),
+    [
+        (b"GET /sse/sdk1/eval/" + b"A" * 140_000 + b" HTTP/1.1\r\nHost: g\r\n", 414, b"*"),
+        (b"POST /api/sdk1/eval HTTP/1.1\r\n" + HEAD + b"Content-Length: 2000000\r\n\r\n", 413, b"https://e.example"),
+        (b"GET /api/sdk1/keys HTTP/1.1\r\n" + HEAD + b"X: 1\r\n" * 101 + b"\r\n", 431, b"https://e.example"),
+        (b"GET /hook/sdk1 HTTP/1.1\r\n" + HEAD + b"X: 1\r\n" * 101 + b"\r\n", 431, None),
+    ],
+    ids=["long target", "large body", "many fields", "hook"],
+)
+def test_a_refusal_can_be_read_by_a_script(raw: bytes, status: int, origin: bytes | None) -> None:
+    """What is refused for its size has the headers of its section; after a target that is too long nothing is read."""
+    klein, fast = ServerPaths(CONFIG).answers(raw)
+    assert klein == fast
+    assert b"HTTP/1.1 %d " % status in fast.data
+    if origin is None:
+        assert b"access-control" not in fast.data.lower()
+    else:
+        assert b"Access-Control-Allow-Origin: %b\r\n" % origin in fast.data
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_a_failure_can_be_read_by_a_script(pending: bool, monkeypatch: pytest.MonkeyPatch, logged_errors: Any) -> None:
+    """An answer that fails is 500 with the headers of its section, at once or later."""
+    paths = ServerPaths(CONFIG, sdk={"snapshot": None, "loading": True} if pending else None)
+    request = request_bytes("POST", "/api/sdk1/eval", {"Origin": ELSEWHERE}, '{"key":"on"}')
+    monkeypatch.setattr("gateway.flags.Snapshot.evaluate", lambda *_: 1 // 0)
+    for client, memory in zip(paths.clients(), (paths.klein, paths.fast), strict=True):
+        client.send(request)
+        if pending:
+            memory.sdk.first_fetch_ended(memory.snapshot)
+        answer = parse_answer(client.everything())
+        assert (500, ELSEWHERE) == (answer.status, answer["access-control-allow-origin"])
+        client.hang_up()
+    assert 2 == len(logged_errors.flush())
 
 
 def test_allow_of_the_table_is_what_klein_sends() -> None:
@@ -110,10 +210,13 @@ def test_answers_to_unclean_paths_have_the_cors_headers_of_the_clean_one(method:
     assert (204, None) == (answer.status, answer["location"]) if method == "OPTIONS" else 307 == answer.status
 
 
-def test_unclean_paths_without_a_route_have_no_cors_headers() -> None:
-    """No section allows anything for them."""
-    answer = MemorySite(CONFIG).request("GET", "//nowhere", ORIGIN)
-    assert (307, None) == (answer.status, answer["access-control-allow-origin"])
+def test_unclean_paths_without_a_route_lead_to_a_404_that_a_script_can_read() -> None:
+    """Both the redirect and what it leads to have CORS headers."""
+    site = MemorySite(CONFIG)
+    answers = [site.request("GET", path, ORIGIN) for path in ("//nowhere", "/nowhere")]
+    assert [(307, "https://app.example"), (404, "https://app.example")] == [
+        (answer.status, answer["access-control-allow-origin"]) for answer in answers
+    ]
 
 
 @pytest.mark.parametrize("escaped", [".", "..", "%2E", "%2e%2E"])
@@ -184,10 +287,10 @@ def test_hosts_do_not_matter(host: str) -> None:
 
 @pytest.mark.parametrize("section", ROUTE_OF)
 def test_routes_of_disabled_sections_are_404(section: str) -> None:
-    """The routes of a disabled section are 404."""
+    """The routes of a disabled section are 404, under the CORS rules of that section."""
     method, path, body = ROUTE_OF[section]
     answer = MemorySite(CONFIG, {"http": {section: {"enabled": False}}}).request(method, path, {}, body)
-    assert (404, None) == (answer.status, answer["access-control-allow-origin"])
+    assert (404, "*") == (answer.status, answer["access-control-allow-origin"])
 
 
 def test_webhook_section_takes_both_routes_away() -> None:

@@ -236,7 +236,7 @@ class FastHttp(Protocol):
             outcome = bound.answer(call)
         except Exception:  # noqa: BLE001  (a fault of ours costs one request)
             log_failure(bound.route.pattern, Failure())
-            outcome = REQUEST_FAILED
+            outcome = bound.with_common_headers(call, REQUEST_FAILED)
         if isinstance(outcome, Reply):
             self._reply(head, outcome, began)
         elif isinstance(outcome, StreamReply):
@@ -253,7 +253,7 @@ class FastHttp(Protocol):
 
         def failed(failure: Failure) -> AnyReply:
             log_failure(head.bound.route.pattern, failure)
-            return REQUEST_FAILED
+            return _in_section(head, REQUEST_FAILED)
 
         def done(answered: AnyReply) -> None:
             site.answering -= 1
@@ -292,7 +292,7 @@ class FastHttp(Protocol):
         context = head.bound.context
         hub = context.hubs.get(reply.sdk.id)
         if hub is None:  # the SDK was removed between the answer and now
-            self._reply(head, SDK_NOT_LOADED, began)
+            self._reply(head, _in_section(head, SDK_NOT_LOADED), began)
             return self._state is OPEN
         now = factory.clock.seconds()
         factory.site.metrics.answered(head.bound.route.pattern, head.method, 200, now - began)
@@ -349,6 +349,11 @@ class FastHttp(Protocol):
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
         return protocol
+
+
+def _in_section(head: RoutedHead, reply: Reply) -> Reply:
+    """Return a reply that is not the route's own, with the headers of its section."""
+    return head.bound.with_common_headers(Call(head.method, head.path, headers=head.headers), reply)
 
 
 class FastHttpFactory(ServerFactory):

@@ -21,8 +21,11 @@ from twisted.web.http import datetimeToString
 from gateway.clocks import wall_clock
 from gateway.text import is_host
 from gateway.twisted_private import Http1Connection, no_log
+from gateway.web.values import TEXT_HEADERS, Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
     from twisted.web.http_headers import Headers
@@ -76,6 +79,7 @@ class BoundedHttp1(Http1Connection):
     _in_head = False
     _head_size = 0
     _refused = False
+    _request_line = b""  # of the request that is being read, or its beginning
     _discarded = 0
     _received_at = 0.0
     _read_ended = False
@@ -116,13 +120,16 @@ class BoundedHttp1(Http1Connection):
                 return
             self.MAX_LENGTH = max(0, HEADER_LIMIT - self._head_size)
         elif line and self.persistent:
+            self._request_line = line
             self._in_head = True
             self._head_size = 0
             self.MAX_LENGTH = HEADER_LIMIT
         super().lineReceived(line)
 
-    def lineLengthExceeded(self, _line: bytes) -> None:
+    def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line that is longer than what is left of its limit."""
+        if not self._in_head:
+            self._request_line = line[:REQUEST_LINE_LIMIT]
         self.refuse(431 if self._in_head else 414)
 
     def headerReceived(self, line: bytes) -> bool:
@@ -249,13 +256,16 @@ class BoundedHttp1(Http1Connection):
         self.refuse(400)
 
     def _refusal(self, status: int) -> bytes:
-        body = REFUSALS[status]
-        head = (
-            b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
-            b"Connection: close\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
-        )
+        fields: dict[bytes, Sequence[bytes]] = {}
+        if self.requests and status != 414:
+            fields = {name.lower(): values for name, values in self.requests[-1].requestHeaders.getAllRawHeaders()}
+        target = self._request_line.partition(b" ")[2].partition(b" ")[0]
+        reply = self.site.routes.matcher.refusal(target, fields, Reply(status, TEXT_HEADERS, REFUSALS[status]))
+        lines = b"".join(b"%b: %b\r\n" % line for line in reply.headers)
+        head = b"HTTP/1.1 %d %b\r\n%bConnection: close\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
         date = datetimeToString(wall_clock(self.site.reactor)())
-        return head % (status, HTTPStatus(status).phrase.encode(), date, len(body)) + body
+        body: bytes = reply.body
+        return head % (status, HTTPStatus(status).phrase.encode(), lines, date, len(body)) + body
 
     def seconds(self) -> float:
         """Return the site's monotonic time in seconds."""

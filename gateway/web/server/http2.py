@@ -30,7 +30,7 @@ from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, CLOSE_TIMEOUT, H
 from gateway.web.server.http2_answers import Http2Answers
 from gateway.web.server.http2_bounds import BODIES_LIMIT, FLUSH_BYTES, LIMITS, UNSENT_LIMIT, ResetAllowance
 from gateway.web.server.http2_exchange import Exchange, parse_head
-from gateway.web.values import TEXT_HEADERS
+from gateway.web.values import TEXT_HEADERS, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,8 +260,10 @@ class Http2Connection(Protocol):
 
     def _refuse(self, exchange: Exchange, status: int) -> None:
         """Answer one request with ``status`` and read no more of it; the connection stays open."""
-        body = REFUSALS[status]
-        head = self._factory.http2_encoder.compress(status, TEXT_HEADERS, len(body), self._now())
+        reply = Reply(status, TEXT_HEADERS, REFUSALS[status])
+        reply = self._factory.matcher.refusal(exchange.head.target, exchange.head.fields, reply)
+        body = reply.body
+        head = self._factory.http2_encoder.compress(status, reply.headers, len(body), self._now())
         self.begin_answer(exchange, head)
         if exchange.number in self._open:
             if self._h2.local_flow_control_window(exchange.number) >= len(body):

@@ -47,21 +47,21 @@ class Http2Answers:
             outcome = found.bound.answer(call)
         except Exception:  # noqa: BLE001  (a fault of ours costs one request)
             log_failure(found.bound.route.pattern, Failure())
-            outcome = REQUEST_FAILED
+            outcome = found.bound.with_common_headers(call, REQUEST_FAILED)
         if isinstance(outcome, Reply):
             self._reply(exchange, found.bound.route.pattern, outcome)
         elif isinstance(outcome, StreamReply):
             self._stream(exchange, found, outcome)
         else:
-            self._answer_later(exchange, found, outcome)
+            self._answer_later(exchange, found, call, outcome)
 
-    def _answer_later(self, exchange: Exchange, found: RouteMatch, work: PendingReply) -> None:
+    def _answer_later(self, exchange: Exchange, found: RouteMatch, call: Call, work: PendingReply) -> None:
         """Answer when ``work`` has ended, unless the request was taken back."""
         pattern = found.bound.route.pattern
 
         def failed(failure: Failure) -> AnyReply:
             log_failure(pattern, failure)
-            return REQUEST_FAILED
+            return found.bound.with_common_headers(call, REQUEST_FAILED)
 
         def done(answered: AnyReply) -> None:
             if not self._connection.is_open(exchange):
@@ -91,7 +91,8 @@ class Http2Answers:
         context, pattern = found.bound.context, found.bound.route.pattern
         hub = context.hubs.get(reply.sdk.id)
         if hub is None:  # the SDK was removed between the answer and now
-            self._reply(exchange, pattern, SDK_NOT_LOADED)
+            call = Call(exchange.head.method, found.target.path, headers=exchange.head.fields)
+            self._reply(exchange, pattern, found.bound.with_common_headers(call, SDK_NOT_LOADED))
             return
         now = self._factory.clock.seconds()
         self._count(exchange, pattern, 200, now)

@@ -39,20 +39,20 @@ def resource(dispatcher: Dispatcher) -> KleinResource:
 
     @app.handle_errors(Exception)
     def failed(request: Any, failure: Failure) -> bytes:
-        return cast(bytes, request.reply(_error_reply(request.route, failure)))
+        return cast(bytes, request.reply(_error_reply(request, failure)))
 
     return app.resource()
 
 
-def _error_reply(route: str, failure: Failure) -> Reply:
+def _error_reply(request: KleinRequest, failure: Failure) -> Reply:
     """Return the answer to a request without a route, or with a wrong method, or whose answer raised."""
     error = failure.value
     if isinstance(error, NotFound):
-        return NOT_FOUND
+        return request.without_route(NOT_FOUND)
     if isinstance(error, MethodNotAllowed):
-        return not_allowed(error.valid_methods or ())
-    log_failure(route, failure)
-    return REQUEST_FAILED
+        return request.without_route(not_allowed(error.valid_methods or ()))
+    log_failure(request.route, failure)
+    return request.without_route(REQUEST_FAILED)
 
 
 def _endpoint(bound: BoundRoute) -> Callable[..., Any]:
@@ -86,5 +86,5 @@ def _delivered(bound: BoundRoute, request: KleinRequest, answered: AnyReply) -> 
         return request.reply(answered)
     hub = bound.context.hubs.get(answered.sdk.id)
     if hub is None:  # the SDK was removed between the answer and now
-        return request.reply(SDK_NOT_LOADED)
+        return request.reply(request.without_route(SDK_NOT_LOADED))
     return StreamResource(answered, hub, bound.context.state.streams)

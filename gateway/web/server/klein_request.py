@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.web.http import datetimeToString
 from twisted.web.server import Request
@@ -57,10 +57,9 @@ class KleinRequest(Request):
         if self.uri == b"*" and self.method == b"OPTIONS":
             self.finish_with(WHOLE_SERVER)
         elif not target.valid:
-            self.finish_with(BAD_TARGET)
+            self.finish_with(self.without_route(BAD_TARGET))
         elif target.redirect is not None:
-            method = self.method.decode("ascii", "replace")
-            self.finish_with(self.site.routes.matcher.answer_unclean(method, target, self.fields()))
+            self.finish_with(self.site.routes.matcher.answer_unclean(self.method_text, target, self.fields()))
         else:
             self.prepath = []
             self.postpath = target.path.encode("ascii")[1:].split(b"/")
@@ -69,6 +68,16 @@ class KleinRequest(Request):
     def fields(self) -> dict[bytes, Sequence[bytes]]:
         """Return the header fields: lower-case names, and their values in order."""
         return {name.lower(): values for name, values in self.requestHeaders.getAllRawHeaders()}
+
+    @property
+    def method_text(self) -> str:
+        """The method, which may have any bytes."""
+        return self.method.decode("ascii", "replace")
+
+    def without_route(self, reply: Reply) -> Reply:
+        """Return ``reply``, to this request that has no route, with the headers of its section."""
+        matcher = self.site.routes.matcher
+        return cast("Reply", matcher.without_route(self.method_text, self.target, self.fields(), reply))
 
     def getRequestHostname(self) -> bytes:
         """Return a fixed name: routes do not depend on ``Host``, and Klein fails on malformed ones."""
@@ -83,7 +92,7 @@ class KleinRequest(Request):
         self.setResponseCode(status, HTTPStatus(status).phrase.encode())
         for name, value in headers:
             self.responseHeaders.addRawHeader(name, value)
-        method = self.method.decode("ascii", "replace")  # a method may have any bytes
+        method = self.method_text
         seconds = self.site.reactor.seconds() - self._began
         self.site.metrics.answered(self.route, method if method in METHODS else "other", status, seconds)
 

@@ -59,6 +59,7 @@ class RouteMatcher:
     """The enabled routes under one version of the settings; a reload makes a new matcher, so no cache is stale."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
         self._exact = {bound.route.pattern: bound for bound in dispatcher.routes if "{" not in bound.route.pattern}
         patterns = [bound for bound in dispatcher.routes if "{" in bound.route.pattern]
         # Fixed words before parameters, and whole segments before the rest of a path: the order that Klein uses.
@@ -123,9 +124,9 @@ class RouteMatcher:
         assert target.redirect is not None
         reply = redirect(method, target.redirect)
         match = next(self._matches(parse(target.redirect.encode("ascii"))), None)
-        if match is None:
-            return reply
         call = Call(method, target.path, headers=headers)
+        if match is None:
+            return self._dispatcher.without_route(call, reply)
         if method == "OPTIONS" and method in match.bound.route.methods:
             reply = Reply(204, match.bound.preflight)
         return match.bound.with_common_headers(call, reply)
@@ -139,7 +140,7 @@ class RouteMatcher:
             return WHOLE_SERVER
         target = parse(raw)
         if not target.valid:
-            return BAD_TARGET
+            return self.without_route(method, target, headers, BAD_TARGET)
         if target.redirect is not None:
             return self.answer_unclean(method, target, headers)
         allowed: set[str] = set()
@@ -149,7 +150,17 @@ class RouteMatcher:
                 self._keep(raw, match)
                 return match
             allowed.update(methods, ("HEAD",) if "GET" in methods else ())
-        return not_allowed(allowed) if allowed else NOT_FOUND
+        return self.without_route(method, target, headers, not_allowed(allowed) if allowed else NOT_FOUND)
+
+    def without_route(
+        self, method: str, target: Target, headers: Mapping[bytes, Sequence[bytes]], reply: Reply
+    ) -> Reply:
+        """Return ``reply`` to a request that has no route, or is refused before, with the headers of its section."""
+        return self._dispatcher.without_route(Call(method, target.path, headers=headers), reply)
+
+    def refusal(self, raw: bytes, headers: Mapping[bytes, Sequence[bytes]], reply: Reply) -> Reply:
+        """Return ``reply`` to a request that is refused for its size or form, whatever of it has been read."""
+        return self.without_route("", parse(raw), headers, reply)
 
     def _keep(self, raw: bytes, match: RouteMatch) -> None:
         if len(raw) <= CACHED_LENGTH and match.bound.route.group in CACHED_GROUPS:

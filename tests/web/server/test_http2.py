@@ -300,8 +300,8 @@ def test_a_host_that_is_none_is_refused(client, host):
 )
 def test_the_answer_is_that_of_http1(client, method, path):
     """Status, header fields and body are the same on both protocols, whatever the route."""
-    expected = client.memory.request(method, path, {"Connection": "close"})
-    stream = client.begin(method, path)
+    expected = client.memory.request(method, path, {"Connection": "close", "Origin": "https://a.example"})
+    stream = client.begin(method, path, ("origin", "https://a.example"))
     found = [e for e in client.events if isinstance(e, h2.events.ResponseReceived) and e.stream_id == stream]
     headers = {name: value for name, value in found[0].headers if not name.startswith(":")}
     own = {"connection", "transfer-encoding"}
@@ -309,6 +309,22 @@ def test_the_answer_is_that_of_http1(client, method, path):
     assert {name.lower(): value for name, value in expected.headers if name.lower() not in own} == headers
     assert expected.body == client.body(stream)
     assert 0 == client.memory.site.answering
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "status", "origin"),
+    [
+        ("/sse/sdk1/eval/" + "A" * REQUEST_LINE_LIMIT, ("x", "1"), 414, "https://a.example"),
+        ("/api/sdk1/keys", ("x", "x" * HEADER_LIMIT), 431, "https://a.example"),
+        ("/hook/sdk1", ("x", "x" * HEADER_LIMIT), 431, None),
+    ],
+)
+def test_a_refusal_can_be_read_by_a_script(client, path, field, status, origin):
+    """It has the CORS headers of its section; the hook has none."""
+    stream = client.begin("GET", path, ("origin", "https://a.example"), field)
+    assert status == client.status(stream)
+    head = next(e for e in client.events if isinstance(e, h2.events.ResponseReceived) and e.stream_id == stream)
+    assert origin == dict(head.headers).get("access-control-allow-origin")
 
 
 def test_a_short_url_is_issued_and_opened(client):
