@@ -28,6 +28,22 @@ window.listen = (base, path, rawData) => {
 </script>"""
 
 
+SHORT_URL = """
+const [gateway, body, done] = arguments;
+const headers = { "Content-Type": "application/json" };
+const post = (path) => fetch(gateway + path, { method: "POST", headers, body });
+(async () => {
+  const answer = await post("/sse/shop/streams");
+  const url = new URL((await answer.json()).url, answer.url);
+  const mistakes = [post("/wrong/sse/shop/streams"), fetch(gateway + "/sse/shop/streams"), fetch(url + "x")];
+  const wrong = await Promise.all(mistakes);
+  window.source = new EventSource(url);
+  window.source.onmessage = (event) => { window.seen.push(JSON.parse(event.data).value); };
+  return [answer, ...wrong].map((each) => each.status);
+})().then(done, (error) => done(String(error)));
+"""
+
+
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     """Return one headless Chromium for the module's tests."""
@@ -68,6 +84,17 @@ def test_an_event_source_of_another_origin_sees_a_change(chromium, page, gateway
     expect(chromium, ["before"])
     upstream.set(shop("after"))
     expect(chromium, ["before", "after"])
+
+
+def test_a_page_of_another_origin_opens_a_short_url(chromium, page, gateway, upstream):
+    """A script posts the user as JSON, which needs a preflight, and opens the URL; it can read statuses of mistakes."""
+    chromium.get(page.url)
+    asked = [gateway.url, json.dumps({"key": "banner", "user": GERMAN})]
+    statuses = chromium.execute_async_script(SHORT_URL, *asked)
+    expect(chromium, ["before"])
+    upstream.set(shop("after"))
+    expect(chromium, ["before", "after"])
+    assert [201, 404, 405, 403] == statuses
 
 
 def test_an_event_source_comes_back_after_a_restart_of_the_gateway(chromium, page, gateway, upstream):
