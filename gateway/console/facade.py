@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.console.events import Feed
     from gateway.console.series import Ring
     from gateway.flags import Snapshot
-    from gateway.streams import Forecasts
+    from gateway.streams import Forecasts, StreamGroup
     from gateway.telemetry import Metrics, ProcessStatus, Readiness, Status, WorkerState
     from gateway.upstream import Registry
 
@@ -31,6 +31,9 @@ class ServerView(Protocol):
 
     def workers(self) -> Sequence[WorkerState]:
         """Return the state of each worker; nothing if this process serves."""
+
+    def stream_groups(self) -> Deferred[tuple[list[tuple[int, list[StreamGroup]]], int]]:
+        """Return the open streams of each process with its number, and the number of processes that gave none."""
 
     def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
         """Return what a config would change for the users of each process; the Deferred may be cancelled."""

@@ -10,6 +10,7 @@ from gateway.console.api import ConsoleApi
 from gateway.console.events import LISTENERS
 from gateway.console.explaining import explained
 from gateway.console.impact import ImpactRoute
+from gateway.console.open_streams import open_streams
 from gateway.console.openapi import document_of
 from gateway.console.overview import overview
 from gateway.console.routes import EVENT_STREAM, Ask, Parameter, Route
@@ -79,6 +80,14 @@ def routes(facade: Facade) -> Sequence[Route]:
             handle=lambda ask: facade.ring.answer(read_moment(ask.query.get("since", "0"))),
             answer=schema.SeriesAnswer,
             query=(Parameter("since", "A time in ISO 8601, or seconds since 1970: only later points and changes."),),
+        ),
+        Route(
+            name="streams",
+            method="GET",
+            path="/streams",
+            summary="The open streams by SDK, flag, mode and worker.",
+            handle=lambda _: open_streams(facade),
+            answer=schema.StreamsAnswer,
         ),
         Route(
             name="events",

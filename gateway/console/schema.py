@@ -287,3 +287,25 @@ class SeriesAnswer(Struct, frozen=True):
     interval_seconds: float
     points: list[Point]
     changes: Annotated[list[ChangeMark], Meta(description="Of the same time, at most 500.")]
+
+
+class Streams(Struct, frozen=True):
+    """Open streams of one SDK, flag, mode and process."""
+
+    sdk: str
+    flag: Annotated[str | None, Meta(description="Null for streams of all flags; `[OTHER]` for flags of no config.")]
+    mode: Annotated[str, Meta(description="`plain`, `delta` or `ofrep`.")]
+    worker: Annotated[int, Meta(description="Number of the worker; 0 if one process serves.")]
+    open: int
+    paused: Annotated[int, Meta(description="Streams whose client does not read.")]
+    longest_pause_seconds: float
+    users: Annotated[int, Meta(description="Different users: streams of equal users share one encoded event.")]
+
+
+class StreamsAnswer(Struct, frozen=True):
+    """The open streams."""
+
+    open: int
+    paused: int
+    streams: list[Streams]
+    missing_workers: int

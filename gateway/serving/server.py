@@ -23,7 +23,8 @@ from gateway.open_files import room_for_connection, room_for_stream
 from gateway.serving.forecast import forecast
 from gateway.serving.listening import BACKLOG, BoundedFactory, listen
 from gateway.serving.push_loop import PushLoop
-from gateway.streams import ExposureRecorder, Forecasts
+from gateway.slices import in_turns
+from gateway.streams import ExposureRecorder, Forecasts, StreamGroup, count_groups
 from gateway.web import Context, UserSample, WebState
 from gateway.web.server import (
     Certificates,
@@ -105,6 +106,9 @@ class Server(Protocol):
 
     def workers(self) -> list[WorkerState]:
         """Return the state of each worker process; nothing if this process serves."""
+
+    def stream_groups(self) -> Deferred[tuple[list[tuple[int, list[StreamGroup]]], int]]:
+        """Return the open streams of each process with its number, and the number of processes that gave none."""
 
     def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
         """Return what a config would change for the users of each process; the Deferred may be cancelled."""
@@ -261,6 +265,17 @@ class LocalServer:
     def workers(self) -> list[WorkerState]:
         """Return nothing: this process serves."""
         return []
+
+    def stream_groups(self) -> Deferred[tuple[list[tuple[int, list[StreamGroup]]], int]]:
+        """Return the open streams of this process, whose number is 0; see ``Server``."""
+        return Deferred.fromCoroutine(self.count_streams()).addCallback(lambda groups: ([(0, groups)], 0))
+
+    async def count_streams(self) -> list[StreamGroup]:
+        """Return the open streams of this process, counted in slices."""
+        groups: list[StreamGroup] = []
+        for hub in list(self.push_loop.hubs.values()):
+            groups += await in_turns(self._reactor, count_groups(hub))
+        return groups
 
     def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
         """Return what a config would change for the users of this process; see ``Server``."""

@@ -6,6 +6,7 @@ Pure: time and randomness are arguments; bytes leave through the outlet.
 """
 
 from gateway.streams.cohort import Cohort, Mode, Outlet, Subscriber
+from gateway.streams.groups import StreamGroup, count_groups
 from gateway.streams.heartbeat import HeartbeatWheel
 from gateway.streams.hub import Hub, HubMetrics
 from gateway.streams.known_configs import KnownConfigs
@@ -26,10 +27,12 @@ __all__ = (
     "Mode",
     "Outlet",
     "Prediction",
+    "StreamGroup",
     "StreamOptions",
     "Subscriber",
     "Transition",
     "by_user",
+    "count_groups",
     "merge",
     "parse_event_id",
     "predict",

@@ -225,6 +225,10 @@ class Hub:
         """Return all cohorts; one whose members have all left stays in the list."""
         return self._index.cohorts()
 
+    def label(self, cohort: Cohort) -> str | None:
+        """Return the flag of a cohort's streams; one name for all flags that are in no config, None for all flags."""
+        return self._index.label(cohort)
+
     def subscribers(self) -> list[Subscriber]:
         """Return all open streams."""
         return self._index.subscribers()

@@ -17,11 +17,13 @@ from twisted.internet.task import deferLater
 from gateway.clocks import wall_clock
 from gateway.deferreds import Repeating
 from gateway.logger import component_logger
+from gateway.serving import FORECAST_SECONDS
+from gateway.streams import Forecast, Forecasts, StreamGroup
 from gateway.telemetry import WorkerState
 from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
 from gateway.workers import protocol
-from gateway.workers.forecasts import ForecastGatherer
+from gateway.workers.gatherer import Gathered, Gatherer
 from gateway.workers.pool import WorkerPool
 from gateway.workers.process import IProcessReactor
 from gateway.workers.process_metrics import WorkerMetrics
@@ -38,13 +40,14 @@ if TYPE_CHECKING:
     from gateway.export import Parcel
     from gateway.flags import Snapshot
     from gateway.settings import Settings
-    from gateway.streams import Forecasts
     from gateway.telemetry import Metrics
     from gateway.upstream import Refreshed, Registry, Sdk
     from gateway.workers.process import WorkerProcess
 
 _log = component_logger("gateway")
 
+COMPILE_SECONDS = 10.0  # of a candidate in a worker, in addition to the time of the forecast
+COUNT_SECONDS = 5.0  # for workers to count their streams
 TICK_SECONDS = 1.0  # between two checks of the workers
 STOP_SECONDS = 8.0  # beyond the drain window: a worker waits 5 s for requests in flight; the rest is for a busy host
 FIRST_CONFIG_SECONDS = 120.0  # for which readiness waits until all workers have compiled a first config
@@ -86,7 +89,8 @@ class Leader:
         metrics.registry.register(WorkerMetrics(self._pool))
         self._sdks: dict[str, Sdk] = {}
         self._streams = ServiceStreams()
-        self._forecasts = ForecastGatherer(reactor)
+        self._forecasts: Gatherer[Forecast] = Gatherer(reactor, FORECAST_SECONDS + COMPILE_SECONDS)
+        self._groups: Gatherer[list[StreamGroup]] = Gatherer(reactor, COUNT_SECONDS)
         self._call_ids = RecentCallIds()
         self._wall = wall_clock(reactor)
         self._reserved: socket.socket | None = None
@@ -169,8 +173,26 @@ class Leader:
 
     def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
         """Return what a config would change for the users of each worker that serves."""
-        serving = [worker for worker in self._pool.workers.values() if worker.listening]
-        return self._forecasts.request(serving, sdk_id, candidate.body)
+
+        def forecasts(gathered: Gathered[Forecast]) -> Forecasts:
+            return Forecasts([part for _, part in gathered.found], gathered.missing)
+
+        body = candidate.body
+        request = self._forecasts.request(
+            self._listening(), lambda number: protocol.RequestForecast(number, sdk_id, body)
+        )
+        return request.addCallback(forecasts)
+
+    def stream_groups(self) -> Deferred[tuple[list[tuple[int, list[StreamGroup]]], int]]:
+        """Return the open streams of each worker that serves."""
+
+        def groups(gathered: Gathered[list[StreamGroup]]) -> tuple[list[tuple[int, list[StreamGroup]]], int]:
+            return gathered.found, gathered.missing
+
+        return self._groups.request(self._listening(), protocol.RequestStreams).addCallback(groups)
+
+    def _listening(self) -> list[WorkerProcess]:
+        return [worker for worker in self._pool.workers.values() if worker.listening]
 
     def problems(self) -> list[str]:
         """Return a sentence for each worker that does not answer."""
@@ -223,7 +245,9 @@ class Leader:
             case protocol.MetricsReport():
                 worker.metrics.add(message)
             case protocol.ForecastResult():
-                self._forecasts.replied(worker, message)
+                self._forecasts.replied(worker, message.request_id, message.forecast)
+            case protocol.StreamsResult():
+                self._groups.replied(worker, message.request_id, message.groups)
             case protocol.OwnStreams():
                 self._streams.update(worker, message)
                 self._send_streams(worker, message.addresses)
@@ -245,6 +269,7 @@ class Leader:
         """Stop counting the streams of a worker that has ended."""
         worker.metrics.close()
         self._forecasts.ended(worker)
+        self._groups.ended(worker)
         self._send_streams(worker, self._streams.remove(worker))
 
     def _apply(self, settings: Settings) -> None:

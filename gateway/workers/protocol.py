@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.export import Parcel
 from gateway.settings import Settings
-from gateway.streams import Forecast
+from gateway.streams import Forecast, StreamGroup
 
 Defaults = dict[str, str | float | tuple[str, ...]]
 StreamKind = tuple[str, str | None]  # SDK id, and the key of the stream's flag or None for all flags
@@ -119,6 +119,12 @@ class RequestForecast(Message, frozen=True):
     body: bytes
 
 
+class RequestStreams(Message, frozen=True):
+    """Count the open streams; replied to with ``StreamsResult``."""
+
+    request_id: int
+
+
 class Drain(Message, frozen=True):
     """Accept no new connections, end the open streams, then exit."""
 
@@ -184,6 +190,13 @@ class ForecastResult(Message, frozen=True):
     forecast: Forecast | None
 
 
+class StreamsResult(Message, frozen=True):
+    """The reply to ``RequestStreams``."""
+
+    request_id: int
+    groups: list[StreamGroup]
+
+
 class AnswerCounts(msgspec.Struct, frozen=True, array_like=True):
     """Answers of one route, method and status: their number per duration bucket, and the sum of their durations."""
 
@@ -220,11 +233,12 @@ ToWorker = (
     | StatusDocument
     | Reply
     | RequestForecast
+    | RequestStreams
     | Drain
     | Echo
 )
 Request = Refresh | CheckCallId | StoreEvaluations
-ToLeader = Listening | StartFailed | Request | OwnStreams | MetricsReport | ForecastResult | Echo
+ToLeader = Listening | StartFailed | Request | OwnStreams | MetricsReport | ForecastResult | StreamsResult | Echo
 
 encode = msgspec.msgpack.Encoder().encode
 to_worker = msgspec.msgpack.Decoder(ToWorker)

@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.logger import globalLogBeginner
 
-from gateway.deferreds import Repeating
+from gateway.deferreds import Repeating, supervise
 from gateway.garbage import collect_rarely
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
@@ -73,7 +73,7 @@ class Worker:
         self._started: Settings
         self.link: Link[protocol.ToWorker] = Link(protocol.to_worker, TO_WORKER_LIMIT, self.on_message, self.stop)
 
-    def on_message(self, message: protocol.ToWorker) -> None:  # noqa: C901 - one case for each kind of message
+    def on_message(self, message: protocol.ToWorker) -> None:  # noqa: C901, PLR0912 - one case per kind of message
         """Handle a message.
 
         On return everything is done, except for a drain, a forecast and large configs.  What must not come before the
@@ -106,6 +106,9 @@ class Worker:
                 self._log_writer.call(lambda: reopen_log_file(path))
             case protocol.RequestForecast():
                 self._intake.settled(message.sdk_id).addCallback(lambda _: self._start_forecast(message))
+            case protocol.RequestStreams():
+                counted = Deferred.fromCoroutine(self._count_streams(message))
+                supervise(counted, _log, "the open streams could not be counted")
             case protocol.Echo():
                 self._intake.settled().addCallback(lambda _: self.link.send(message))
             case protocol.Drain():
@@ -182,6 +185,10 @@ class Worker:
         sdk = self._registry.by_id(sdk_id)
         if sdk is not None:
             self._intake.settled(sdk_id).addCallback(lambda _: sdk.first_fetch_ended())
+
+    async def _count_streams(self, request: protocol.RequestStreams) -> None:
+        groups = await self._server.count_streams()
+        self.link.send(protocol.StreamsResult(request.request_id, groups))
 
     def _start_forecast(self, request: protocol.RequestForecast) -> None:
         self._forecasting.cancel()

@@ -222,6 +222,14 @@ def test_the_impact_of_a_flag_is_what_then_happens(console: Console) -> None:
         for user in users[:4]:
             path = "/api/shop/eval"
             assert 200 == console.gateway.post(path, json.dumps({"key": "limit", "user": user}).encode())[0]
+        shown = console.api.get("/streams")
+        assert (10, 0, 0, {("shop", None, "plain")}) == (
+            shown["open"],
+            shown["paused"],
+            shown["missing_workers"],
+            {(each["sdk"], each["flag"], each["mode"]) for each in shown["streams"]},
+        )
+        assert sum(each["users"] for each in shown["streams"]) in {9, 10}  # both streams of a user may be in one worker
         by_flag = console.api.post(
             "/impact", {"sdk": "shop", "flag": {"key": "banner", "definition": after["f"]["banner"]}}
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.export import Parcel
 from gateway.settings import load
-from gateway.streams import Example, Forecast, Prediction, Transition
+from gateway.streams import Example, Forecast, Prediction, StreamGroup, Transition
 from gateway.workers import protocol
 
 SETTINGS = load(
@@ -44,6 +44,7 @@ TO_WORKER = [
     protocol.EvaluationsStored(10),
     protocol.Echo(4),
     protocol.RequestForecast(7, "shop", b"{}"),
+    protocol.RequestStreams(8),
     protocol.Drain(),
 ]
 CHANGE = Transition("banner", None, b'{"value":1,"variationId":""}', 3)
@@ -61,6 +62,7 @@ TO_LEADER = [
     ),
     protocol.StoreEvaluations(3, Parcel(b"{}\n{}", 2, [(60, b"{}", 5)], {"memory": 1})),
     protocol.ForecastResult(5, None),
+    protocol.StreamsResult(7, [StreamGroup("shop", None, "plain", 3, 1, 0.5, 2)]),
     protocol.ForecastResult(6, Forecast(PREDICTION, PREDICTION)),
     protocol.Echo(4),
 ]  # fmt: skip
