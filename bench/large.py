@@ -209,7 +209,7 @@ def measure(workers: int, flags: int, home: Path, *, webhooks: bool, streams: bo
     small.write_bytes(config(10, "other", "other"))
     environ = {"BENCH_PAUSES": str(pauses), "PYTHONPATH": f"{HOOK}:{ROOT}"}
     with Receiver() as receiver:
-        endpoints = {f"to-{each}": {"url": receiver.url, "format": each} for each in FORMATS} if webhooks else {}
+        endpoints = [{"name": f"to-{each}", "url": receiver.url, "format": each} for each in FORMATS]
         more: dict[str, Any] = {"webhooks": endpoints, "outbox": {"path": str(home / "outbox.db")}} if webhooks else {}
         kind = {1: ONE, 2: TWO}[workers]
         others = {"other": ("other-key", small)}

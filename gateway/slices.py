@@ -6,12 +6,15 @@ in_slices(steps) ──► waiting ──► each turn of the reactor: one step 
 from __future__ import annotations
 
 import gc
+import sys
 from collections import deque
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import deferLater
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LARGE_BYTES: Final = 64 * 1024  # of a config JSON, some 180 flags; a smaller one is compiled at once, in some 40 ms
+FREE_SECONDS: Final = 1.0  # between two checks whether objects are still in use
+FREED_PER_STEP: Final = 128  # flags: some 2 ms
 TURN_SECONDS: Final = 0.004  # of work in small steps per turn: with one step more, requests wait less than 10 ms
 NEVER: Final = 2**30  # collections of the middle generation before one of the oldest
 
@@ -54,15 +59,20 @@ class _Turns:
             self._schedule(clock)
 
 
+def _next_turn(clock: IReactorTime) -> Deferred[None]:
+    return _turns.setdefault(clock, _Turns()).next(clock)
+
+
 _turns: WeakKeyDictionary[IReactorTime, _Turns] = WeakKeyDictionary()
-_compiling = 0  # works of all SDKs
-_postponing = 0  # users of ``_full_collections_postponed``, since there is one collector in a process
+_evaluations: WeakKeyDictionary[IReactorTime, DeferredLock] = WeakKeyDictionary()
+_lock = Lock()  # for the next three
+_young_only = 0  # works of all SDKs and threads, since there is one collector in a process
+_freezing = 0  # those of them after which all objects leave the collection
 _thresholds = (700, 10, 10)  # the collector's, while they run
 
 
 async def in_slices(clock: IReactorTime, steps: Generator[None, None, T]) -> T:
     """Run a generator, at most one step per turn of the reactor, and return its value; cancelling ends it."""
-    turns = _turns.setdefault(clock, _Turns())
     try:
         while True:
             try:
@@ -70,27 +80,9 @@ async def in_slices(clock: IReactorTime, steps: Generator[None, None, T]) -> T:
             except StopIteration as end:
                 value: T = end.value
                 return value
-            await turns.next(clock)
+            await _next_turn(clock)
     finally:
         steps.close()
-
-
-async def compile_in_slices(clock: IReactorTime, steps: Generator[None, None, T]) -> T:
-    """As ``in_slices``, for work that makes millions of objects which stay.
-
-    Meanwhile the garbage collector leaves the oldest generation alone: a step that adds objects to millions of others
-    would start a collection of them all, which takes a second for 20,000 flags. At the end all objects leave that
-    collection for good. Compiled configs have no cycles, so an old one is freed without the collector.
-    """
-    global _compiling
-    _compiling += 1
-    with _full_collections_postponed():
-        try:
-            return await in_slices(clock, steps)
-        finally:
-            _compiling -= 1
-            if _compiling == 0:
-                gc.freeze()
 
 
 async def in_turns(clock: IReactorTime, steps: Generator[None, None, T], seconds: float = TURN_SECONDS) -> T:
@@ -98,7 +90,7 @@ async def in_turns(clock: IReactorTime, steps: Generator[None, None, T], seconds
 
     Full collections wait until the end.
     """
-    with _full_collections_postponed():
+    with young_collections_only(freeze=False):
         return await in_slices(clock, _grouped(clock, steps, seconds))
 
 
@@ -119,16 +111,75 @@ def _grouped(clock: IReactorTime, steps: Generator[None, None, T], seconds: floa
         steps.close()
 
 
+async def evaluate_in_slices(clock: IReactorTime, steps: Generator[None, None, T]) -> T:
+    """As ``in_slices``, for short-lived work of which there may be much: one after the other, in their order."""
+    lock = _evaluations.setdefault(clock, DeferredLock())
+    await lock.acquire()
+    try:
+        return await in_slices(clock, steps)
+    finally:
+        lock.release()
+
+
+async def compile_in_slices(clock: IReactorTime, steps: Generator[None, None, T]) -> T:
+    """As ``in_slices``, for work that makes millions of objects; see ``young_collections_only``.
+
+    Its first step is in a later turn than the call, since it often follows other work of this kind.
+    """
+    with young_collections_only():
+        await _next_turn(clock)
+        return await in_slices(clock, steps)
+
+
 @contextmanager
-def _full_collections_postponed() -> Iterator[None]:
-    global _postponing, _thresholds
-    _postponing += 1
-    if _postponing == 1:
-        _thresholds = gc.get_threshold()
-        gc.set_threshold(_thresholds[0], _thresholds[1], NEVER)
+def young_collections_only(*, freeze: bool = True) -> Iterator[None]:
+    """Have the garbage collector leave the oldest generation alone, in all threads, until the last of these has ended.
+
+    Work that adds objects to millions of others would start collections of them all, which take a second for 20,000
+    flags and stop every thread.  With ``freeze`` all objects leave that collection for good once the last work that
+    demands it has ended: compiled configs and messages have no cycles, so they are freed without the collector.
+    """
+    global _young_only, _freezing, _thresholds
+    with _lock:
+        _young_only += 1
+        _freezing += freeze
+        if _young_only == 1:
+            _thresholds = gc.get_threshold()
+            gc.set_threshold(_thresholds[0], _thresholds[1], NEVER)
     try:
         yield
     finally:
-        _postponing -= 1
-        if _postponing == 0:
-            gc.set_threshold(*_thresholds)
+        with _lock:
+            _young_only -= 1
+            _freezing -= freeze
+            if freeze and _freezing == 0:
+                gc.freeze()
+            if _young_only == 0:
+                gc.set_threshold(*_thresholds)
+
+
+def free_in_slices(clock: IReactorTime, objects: list[object]) -> None:
+    """Keep ``objects`` until nothing else refers to them, and free them a few per turn of the reactor.
+
+    Otherwise the end of the last reference to a large config would free millions of objects at once.
+    """
+    Deferred.fromCoroutine(_free(clock, objects))
+
+
+async def _free(clock: IReactorTime, objects: list[object]) -> None:
+    while objects:
+        await deferLater(clock, FREE_SECONDS, lambda: None)
+        objects = await in_slices(clock, _still_used(objects))
+
+
+def _still_used(objects: list[object]) -> Generator[None, None, list[object]]:
+    used: list[object] = []
+    count = 0
+    while objects:
+        one = objects.pop()
+        if sys.getrefcount(one) > 2:  # more than ``one`` and the argument
+            used.append(one)
+        count += 1
+        if count % FREED_PER_STEP == 0:
+            yield
+    return used

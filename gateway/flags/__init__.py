@@ -18,8 +18,8 @@ from gateway.flags.flag import Flag
 from gateway.flags.lint import find_failing_flags, find_failing_flags_in_steps
 from gateway.flags.reached_users import reach
 from gateway.flags.result import Result, fingerprint_of, fingerprint_text
-from gateway.flags.snapshot import Snapshot, load, load_in_steps
-from gateway.flags.steps import finish
+from gateway.flags.snapshot import Snapshot, load, load_in_steps, replaced_flags
+from gateway.flags.steps import finish, pieces
 from gateway.flags.user import Attribute, InvalidAttribute, User, attributes_from_json, effective_user
 
 __all__ = (
@@ -50,7 +50,9 @@ __all__ = (
     "load",
     "load_in_steps",
     "number_text",
+    "pieces",
     "reach",
+    "replaced_flags",
     "unchanged_test",
     "with_flag",
 )

@@ -14,12 +14,14 @@ from __future__ import annotations
 from operator import attrgetter, getitem
 from typing import TYPE_CHECKING, Final
 
-from gateway.flags.batch import batch_evaluator
+from gateway.flags.batch import batch_evaluator, one_after_the_other
 from gateway.flags.result import FINGERPRINT_BYTES, FINGERPRINT_MASK
+from gateway.flags.steps import finish, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
+    from gateway.flags.batch import EvaluateMany
     from gateway.flags.flag import Flag
     from gateway.flags.result import Result
     from gateway.flags.user import Attribute, User
@@ -30,6 +32,7 @@ CACHE_ENTRIES: Final = (16, 512)  # least and most entries, whatever their size
 ENTRY_CHARACTERS: Final = 1024  # of the attributes in one entry; longer ones are rare, or sent to fill memory: not kept
 ITEM_CHARACTERS: Final = 16  # overhead of one list item, in addition to its own length
 FINGERPRINT_OF: Final = attrgetter("fingerprint")
+FLAGS_PER_STEP: Final = 512  # evaluated between two pauses: some 2 ms
 MEMO_FLAGS: Final = 1024  # personal flags whose results fit into ``User.memo``, one byte each; more are not stored
 
 
@@ -38,24 +41,25 @@ class Partition:
 
     __slots__ = (
         "_carried", "_code_tables", "_layout", "_previous_token", "_resolvers",
-        "coded", "entries", "evaluate", "personal", "personal_attributes", "shared", "shared_attributes", "token",
+        "batches", "coded", "entries", "evaluate", "personal", "personal_attributes", "shared", "shared_attributes",
+        "token",
     )  # fmt: skip
 
-    def __init__(self, flags: Sequence[Flag], attributes: frozenset[str], previous: Partition | None = None) -> None:
+    def __init__(
+        self,
+        attributes: frozenset[str],
+        personal: Sequence[Flag],
+        shared: Sequence[Flag],
+        layout: Sequence[int],
+        batches: Sequence[EvaluateMany],
+        previous: Partition | None,
+    ) -> None:
         self.personal_attributes: Final = attributes
-        personal: list[Flag] = []
-        shared: list[Flag] = []
-        layout: list[int] = []  # the number of shared flags before each personal one
-        for flag in flags:
-            if attributes.isdisjoint(flag.attributes):
-                shared.append(flag)
-            else:
-                layout.append(len(shared))
-                personal.append(flag)
+        self.batches: Final = batches  # evaluate the personal flags, FLAGS_PER_STEP of them each
         self.personal: Final = tuple(personal)
         self.shared: Final = tuple(shared)
         self.shared_attributes: Final = tuple(sorted({name for flag in shared for name in flag.attributes}))
-        self.evaluate: Final = batch_evaluator(personal)
+        self.evaluate: Final = batches[0] if len(batches) == 1 else one_after_the_other(batches)
         self.coded: Final = [flag.result_table.coded for flag in personal]
         self.entries: Final = [flag.result_table.entries for flag in personal]
         self._layout = (0, *layout, len(shared))
@@ -112,6 +116,29 @@ class Partition:
         return bytes(codes) if max(codes) < 256 else None
 
 
+def partition_in_steps(
+    flags: Sequence[Flag], attributes: frozenset[str], previous: Partition | None
+) -> Generator[None, None, Partition]:
+    """Return a generator that divides the flags and prepares their evaluation."""
+    personal: list[Flag] = []
+    shared: list[Flag] = []
+    layout: list[int] = []  # the number of shared flags before each personal one
+    for flag in flags:
+        if attributes.isdisjoint(flag.attributes):
+            shared.append(flag)
+        else:
+            layout.append(len(shared))
+            personal.append(flag)
+    yield
+    if len(personal) <= MEMO_FLAGS:
+        return Partition(attributes, personal, shared, layout, [batch_evaluator(personal)], previous)
+    batches = []
+    for piece in pieces(personal, FLAGS_PER_STEP):
+        batches.append(batch_evaluator(piece))
+        yield
+    return Partition(attributes, personal, shared, layout, batches, previous)
+
+
 class SharedResults:
     """The results of the shared flags for one combination of the attributes that they read.
 
@@ -120,9 +147,9 @@ class SharedResults:
 
     __slots__ = ("entries", "fingerprint", "ofrep", "ofrep_fingerprint", "partition", "results")
 
-    def __init__(self, partition: Partition, user: User) -> None:
+    def __init__(self, partition: Partition, results: Sequence[Result]) -> None:
         self.partition: Final = partition
-        self.results: Final = tuple([flag.resolve(user) for flag in partition.shared])
+        self.results: Final = tuple(results)
         self.fingerprint: Final = sum([result.fingerprint for result in self.results])
         self.ofrep_fingerprint: Final = sum([result.ofrep_fingerprint for result in self.results])
         self.entries: list[bytes] | None = None
@@ -197,13 +224,12 @@ class AllFlags:
 
     __slots__ = ("_flags", "_limit", "_lookups", "cache", "partition")
 
-    def __init__(self, flags: Sequence[Flag], previous: Partition | None = None) -> None:
+    def __init__(self, flags: Sequence[Flag], partition: Partition) -> None:
         self._flags = flags
         least, most = CACHE_ENTRIES
         widest = sum([flag.result_table.widest for flag in flags]) or 1
         self._limit = max(least, min(most, CACHE_BYTES // widest))
-        attributes = PERSONAL_ATTRIBUTES if previous is None else previous.personal_attributes
-        self.partition = Partition(flags, attributes, previous)
+        self.partition = partition
         self.cache: dict[tuple[object, ...], SharedResults] = {}
         self._lookups = 0  # since the cache was empty
 
@@ -223,24 +249,70 @@ class AllFlags:
         personal = partition.evaluate_and_store(user)
         return Evaluation(shared, personal, user.memo if user.memo_token is partition.token else None)
 
+    def evaluate_in_steps(self, user: User) -> Generator[None, None, Evaluation]:
+        """Return a generator that evaluates a few flags per step, and returns what ``evaluate`` returns."""
+        partition = self.partition
+        values = (user.present, *map(user.values.get, partition.shared_attributes))
+        self._lookups += 1
+        shared = self.cache.get(values)
+        if shared is None:
+            if len(self.cache) >= self._limit:
+                yield from self._clear_in_steps()
+                partition = self.partition
+                values = (user.present, *map(user.values.get, partition.shared_attributes))
+            results: list[Result] = []
+            for piece in pieces(partition.shared, FLAGS_PER_STEP):
+                results += [flag.resolve(user) for flag in piece]
+                yield
+            shared = SharedResults(partition, results)
+            yield
+            # Another evaluation may have changed partition and cache since the last pause.
+            room = self.partition is partition and len(self.cache) < self._limit
+            if room and _characters(values) <= ENTRY_CHARACTERS:
+                self.cache[values] = shared
+        if len(partition.personal) <= MEMO_FLAGS:
+            personal = partition.evaluate_and_store(user)
+            return Evaluation(shared, personal, user.memo if user.memo_token is partition.token else None)
+        personal = []
+        for batch in partition.batches:
+            personal += batch(user)
+            yield
+        return Evaluation(shared, personal, None)
+
     def _miss(self, values: tuple[Attribute | bool | None, ...], user: User) -> SharedResults:
         if _characters(values) > ENTRY_CHARACTERS:
-            return SharedResults(self.partition, user)
+            return self._shared_results(user)
         if len(self.cache) >= self._limit:
             self._clear()
             values = (user.present, *map(user.values.get, self.partition.shared_attributes))
-        shared = self.cache[values] = SharedResults(self.partition, user)
+        shared = self.cache[values] = self._shared_results(user)
         return shared
 
+    def _shared_results(self, user: User) -> SharedResults:
+        return SharedResults(self.partition, [flag.resolve(user) for flag in self.partition.shared])
+
     def _clear(self) -> None:
+        finish(self._clear_in_steps())
+
+    def _clear_in_steps(self) -> Generator[None, None, None]:
         """Empty the cache; after more misses than hits, make the attribute with the most values a personal one."""
         if self._lookups < 2 * len(self.cache):
             partition = self.partition
             widths = [len(set(column)) for column in list(zip(*self.cache, strict=True))[1:]]
             widest = partition.shared_attributes[widths.index(max(widths))]
-            self.partition = Partition(self._flags, partition.personal_attributes | {widest}, partition)
+            made = yield from partition_in_steps(self._flags, partition.personal_attributes | {widest}, partition)
+            if self.partition is not partition:  # another evaluation was faster
+                return
+            self.partition = made
         self._lookups = 0
         self.cache = {}
+
+
+def all_flags_in_steps(flags: Sequence[Flag], previous: Partition | None) -> Generator[None, None, AllFlags]:
+    """Return a generator that prepares the evaluation of all flags; ``previous`` is of the config before."""
+    attributes = PERSONAL_ATTRIBUTES if previous is None else previous.personal_attributes
+    partition = yield from partition_in_steps(flags, attributes, previous)
+    return AllFlags(flags, partition)
 
 
 def _characters(values: tuple[Attribute | bool | None, ...]) -> int:

@@ -42,6 +42,18 @@ def batch_evaluator(flags: Sequence[Flag]) -> EvaluateMany:
     return evaluate
 
 
+def one_after_the_other(batches: Sequence[EvaluateMany]) -> EvaluateMany:
+    """Return a function with the results of all ``batches``."""
+
+    def evaluate(user: User) -> Sequence[Result]:
+        results: list[Result] = []
+        for batch in batches:
+            results += batch(user)
+        return results
+
+    return evaluate
+
+
 def _group_key(flag: Flag) -> Hashable:
     """Return what flags must have in common to be evaluated together."""
     match flag.form:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from gateway.flags.all_flags import AllFlags
+from gateway.flags.all_flags import all_flags_in_steps
 from gateway.flags.compile import CompileContext, compile_flag, compile_segment
 from gateway.flags.config_json import ConfigJson, decode_piece, split_config_in_steps
 from gateway.flags.definition import Fault, parse_flag
@@ -20,12 +20,14 @@ from gateway.flags.user import MISSING_USER, User
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from gateway.flags.all_flags import Evaluation, Partition
+    from gateway.flags.all_flags import AllFlags, Evaluation, Partition
     from gateway.flags.flag import Flag
     from gateway.flags.result import Result
     from gateway.flags.segment import Segment
 
 FLAGS_PER_STEP = 16  # compiled between two pauses: some 4 ms
+LARGE_FLAGS = 1024  # beyond it all flags are evaluated in steps: 1,000 flags take some 4 ms
+EVALUATIONS_KEPT = 8  # of a large config: each takes 8 bytes per flag, and is used within a few turns of the reactor
 TAG_LENGTH = 16  # hex digits of the body's SHA-256; 64 bits distinguish any two configs of one SDK
 
 
@@ -38,6 +40,7 @@ class Snapshot:
     thread.
     """
 
+    large: ClassVar = False  # whether evaluating all flags takes so long that it is to be done in steps
     __slots__ = (
         "_all_flags",
         "_previous_partition",
@@ -92,12 +95,69 @@ class Snapshot:
         """
         all_flags = self._all_flags
         if all_flags is None:
-            all_flags = self._all_flags = AllFlags(tuple(self.flags.values()), self._previous_partition)
-            self._previous_partition = None
+            all_flags = finish(self._all_flags_in_steps())
         return all_flags.evaluate(MISSING_USER if user is None else user, remember)
+
+    def is_evaluated(self, user: User | None) -> bool:  # noqa: ARG002 - for a large config
+        """Return whether ``evaluate_all`` takes little time for ``user``."""
+        return True
+
+    def evaluate_all_in_steps(self, user: User | None) -> Generator[None, None, Evaluation]:
+        """Return a generator that returns what ``evaluate_all`` returns: of a large config after several steps."""
+        yield
+        return self.evaluate_all(user)
+
+    def _all_flags_in_steps(self) -> Generator[None, None, AllFlags]:
+        made = yield from all_flags_in_steps(tuple(self.flags.values()), self._previous_partition)
+        if self._all_flags is None:
+            self._all_flags = made
+            self._previous_partition = None
+        return self._all_flags
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.tag}: {len(self.keys)} flags>"
+
+
+class LargeSnapshot(Snapshot):
+    """A config of so many flags that evaluating all of them takes long.
+
+    ``evaluate_all_in_steps`` keeps the latest evaluations, which ``evaluate_all`` then returns at once.
+    """
+
+    __slots__ = ("_latest",)
+    large = True
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._latest: dict[User | None, Evaluation] = {}
+
+    def evaluate_all(self, user: User | None, *, remember: bool = False) -> Evaluation:
+        """See ``Snapshot``."""
+        known = self._latest.get(user)
+        return super().evaluate_all(user, remember=remember) if known is None else known
+
+    def is_evaluated(self, user: User | None) -> bool:
+        """See ``Snapshot``; false again after several other users were evaluated."""
+        return user in self._latest
+
+    def evaluate_all_in_steps(self, user: User | None) -> Generator[None, None, Evaluation]:
+        """See ``Snapshot``."""
+        known = self._latest.get(user)
+        if known is not None:
+            return known
+        all_flags = self._all_flags
+        if all_flags is None:
+            all_flags = yield from self._all_flags_in_steps()
+        evaluation = yield from all_flags.evaluate_in_steps(MISSING_USER if user is None else user)
+        self._latest[user] = evaluation
+        if len(self._latest) > EVALUATIONS_KEPT:
+            del self._latest[next(iter(self._latest))]
+        return evaluation
+
+
+def replaced_flags(old: Snapshot, new: Snapshot) -> list[object]:
+    """Return the compiled flags that only ``old`` has."""
+    return [flag for key, flag in old.flags.items() if new.flags.get(key) is not flag]
 
 
 def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
@@ -121,7 +181,8 @@ def load_in_steps(body: bytes, etag: str, previous: Snapshot | None = None) -> G
     segments = _segments(config, salt, previous)
     flags = yield from _flags(config, CompileContext(salt, segments, {}), previous)
     yield
-    return Snapshot(body, etag, config, segments, flags, None if previous is None else previous.partition)
+    kind = LargeSnapshot if len(flags) > LARGE_FLAGS else Snapshot
+    return kind(body, etag, config, segments, flags, None if previous is None else previous.partition)
 
 
 def _salt(config: ConfigJson) -> str | Fault:

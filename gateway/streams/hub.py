@@ -83,6 +83,8 @@ class Hub:
         self._queue = PushQueue()
         self._impacts: dict[Snapshot, Impact] = {}  # from each base in the queue to ``snapshot``
         self._prepared: tuple[Snapshot, dict[Snapshot, Impact]] | None = None  # a config to come, and its impacts
+        self._large = False  # whether pushes have to be evaluated in steps
+        self._evaluation: tuple[Cohort, Generator[None, None, object]] | None = None  # for the next push
         self._kept_tags: dict[Subscriber, str] = {}  # paused delta subscribers, with the config that each was last sent
         self._kept: dict[str, Snapshot] = {}
         self._changed_at = now()
@@ -132,6 +134,8 @@ class Hub:
         """Make ``snapshot`` the current config; ``work`` pushes to the cohorts that the change may concern."""
         old, self.snapshot = self.snapshot, snapshot
         prepared, self._prepared = self._prepared, None
+        self._large = snapshot.large or (old is not None and old.large)
+        self._evaluation = None
         self._impacts = prepared[1] if prepared is not None and prepared[0] is snapshot else {}
         if old is not None and self._index:
             changes = self._impact(old, snapshot).changes
@@ -164,14 +168,17 @@ class Hub:
         queue = self._queue
         while True:
             due = queue.pop_due(self.now()) if queue.paced else None
-            if due is not None:
+            if due is not None and self._large:
+                queue.normal[due[0]] = due[1]
+            elif due is not None:
                 self._push(*due, target)
-            elif queue.urgent:
-                self._push(*queue.urgent.popitem(), target)
+            elif queue.urgent or (queue.normal and not queue.unchecked):
+                place = queue.urgent or queue.normal
+                if self._large and not self._evaluate_next(place, target, out_of_time):
+                    break
+                self._push(*place.popitem(), target)
             elif queue.unchecked:
                 self._check(target)
-            elif queue.normal:
-                self._push(*queue.normal.popitem(), target)
             elif not self._index.build(INDEXED_AT_ONCE):
                 break
             if out_of_time():
@@ -272,6 +279,28 @@ class Hub:
                 queue.normal[cohort] = base
             else:
                 queue.urgent[cohort] = base
+
+    def _evaluate_next(
+        self, place: dict[Cohort, Snapshot | None], target: Snapshot, out_of_time: Callable[[], bool]
+    ) -> bool:
+        """Evaluate for the next push from ``place``, until that is done (True) or ``out_of_time()``."""
+        cohort = next(reversed(place))
+        if cohort.key is not None:
+            return True
+        if self._evaluation is None or self._evaluation[0] is not cohort:
+            base = place[cohort]
+            impact = None if base is None else self._impact(base, target)
+            self._evaluation = cohort, self._events[cohort.mode].evaluate_in_steps(impact, target, cohort)
+        try:
+            for _ in self._evaluation[1]:
+                if out_of_time():
+                    return False
+        except Exception:
+            del place[cohort]
+            self._evaluation = None
+            raise
+        self._evaluation = None
+        return True
 
     def _push_now(self, cohort: Cohort) -> None:
         """Push to ``cohort`` before its turn, because a member joins or resumes."""

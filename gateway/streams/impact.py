@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.flags import PERSONAL_ATTRIBUTES, difference_in_steps, finish, unchanged_test
+from gateway.flags import PERSONAL_ATTRIBUTES, difference_in_steps, finish, pieces, unchanged_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -80,6 +80,32 @@ class Impact:
         flag = self.by_key.get(key)
         return () if flag is None else (flag.change_for(user),)
 
+    def evaluate_in_steps(self, user: User | None) -> Generator[None, None, None]:
+        """Return a generator after whose end ``changes_for(None, user)`` takes little time."""
+        del user
+        yield from ()
+
+
+class LargeImpact(Impact):
+    """The effect of a change of many flags; keeps the changes for one user, which are computed in steps."""
+
+    _latest: tuple[User | None, Sequence[FlagChange]] | None = None
+
+    def evaluate_in_steps(self, user: User | None) -> Generator[None, None, None]:
+        """See ``Impact``."""
+        changes: list[FlagChange] = []
+        for piece in pieces(self._flags, FLAGS_PER_STEP):
+            changes += [flag.change_for(user) for flag in piece]
+            yield
+        self._latest = user, changes
+
+    def changes_for(self, key: str | None, user: User | None) -> Sequence[FlagChange]:
+        """See ``Impact``."""
+        latest = self._latest
+        if key is None and latest is not None and latest[0] is user:
+            return latest[1]
+        return super().changes_for(key, user)
+
 
 def impact_of(old: Snapshot, new: Snapshot) -> Impact:
     """Return the effect of the change from ``old`` to ``new``."""
@@ -97,7 +123,8 @@ def impact_in_steps(old: Snapshot, new: Snapshot) -> Generator[None, None, Impac
             switches.append(flag)
         if number % FLAGS_PER_STEP == 0:
             yield
-    return Impact(changes, by_key, tuple(switches))
+    kind = LargeImpact if len(by_key) > FLAGS_PER_STEP else Impact
+    return kind(changes, by_key, tuple(switches))
 
 
 class FlagImpact:

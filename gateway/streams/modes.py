@@ -18,7 +18,7 @@ from gateway.streams.impact import REASON_CHANGED, VALUE_CHANGED
 from gateway.streams.sse import DELETED_FLAG, event, recovered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from gateway.flags import Result, Snapshot, User
     from gateway.streams.cohort import Cohort, Mode
@@ -78,6 +78,14 @@ class Events(ABC):
     def full(self, snapshot: Snapshot, cohort: Cohort) -> Update:
         """Return the update to ``snapshot`` for a client with any earlier values."""
 
+    def evaluate_in_steps(
+        self, impact: Impact | None, snapshot: Snapshot, cohort: Cohort
+    ) -> Generator[None, None, object]:
+        """Return a generator after whose end ``update``, or ``full`` without ``impact``, takes little time."""
+        if impact is None:
+            return snapshot.evaluate_all_in_steps(cohort.user)
+        return impact.evaluate_in_steps(cohort.user)
+
     @abstractmethod
     def first(self, snapshot: Snapshot, cohort: Cohort, options: StreamOptions, *, recent: bool) -> First:
         """Return what a new stream begins with; ``recent``: the config changed a moment ago."""
@@ -91,6 +99,13 @@ class PlainEvents(Events):
     """All values in each event."""
 
     mode = "plain"
+
+    def evaluate_in_steps(
+        self, impact: Impact | None, snapshot: Snapshot, cohort: Cohort
+    ) -> Generator[None, None, object]:
+        """Evaluate all flags."""
+        del impact
+        return snapshot.evaluate_all_in_steps(cohort.user)
 
     def full(self, snapshot: Snapshot, cohort: Cohort) -> Update:
         """Return all values."""

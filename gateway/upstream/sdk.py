@@ -13,9 +13,9 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from gateway.clocks import wall_clock
 from gateway.deferreds import fire_within, settle_all, supervise
-from gateway.flags import Attribute, ConfigError, Snapshot, load, load_in_steps
+from gateway.flags import Attribute, ConfigError, Snapshot, load, load_in_steps, replaced_flags
 from gateway.logger import component_logger
-from gateway.slices import LARGE_BYTES, compile_in_slices
+from gateway.slices import LARGE_BYTES, compile_in_slices, free_in_slices
 from gateway.text import iso
 from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
 from gateway.upstream.config_guard import ConfigGuard, HeldConfig
@@ -88,6 +88,7 @@ class Sdk:
         self._on_problem = on_problem
         self._newest: Snapshot | None = None  # the snapshot, or the one that replaces it once it is admitted
         self._published: list[Deferred[None]] = []  # fetches that wait until the newest config is the snapshot
+        self._cached: Deferred[None] = succeed(None)  # fires once a cached config that was read is compiled
         self._publishing: Deferred[None] = succeed(None)  # fires when all admitted configs are published
         self._loaded: list[Deferred[None]] = []
         self._source: Source | None = None
@@ -167,7 +168,8 @@ class Sdk:
         if self._kept is None or not source.remote:
             self._fetches.wake()
             return
-        cached = self._kept.read(max_bytes).addCallback(self._serve_cached)
+        cached = self._kept.read(max_bytes)
+        cached.addCallback(lambda entry: Deferred.fromCoroutine(self._serve_cached(entry)))
         supervise(cached, _log, "SDK {sdk_id}: the cached config could not be used", sdk_id=self.id)
         # The fetch comes second, so that one that fails at once does not end the loading without a config.
         fire_within(self._clock, cached, READ_SECONDS).addCallback(lambda _: self._fetches.wake())
@@ -240,15 +242,26 @@ class Sdk:
 
     async def _compile(self, outcome: Outcome) -> tuple[Outcome, bool]:
         """Make a fetched body the newest config, unless it is held; return also whether it is."""
+        await settle_all([self._cached])  # usually the same config, which is then not compiled again
         if not isinstance(outcome, Fetched) or self.guard.ignores(outcome.body):
             return outcome, False
         if self._newest is not None and self._newest.body == outcome.body:
             self.guard.clear()
             return outcome, False
-        large = len(outcome.body) > LARGE_BYTES and self._load is load
-        compiled = await self._checked_in_slices(outcome) if large else self._candidate(outcome.body, outcome.etag)
+        compiled = await self._compiled(outcome)
         if compiled is None or isinstance(compiled, Failed):
             return compiled or outcome, False
+        return outcome, self._use(compiled)
+
+    async def _compiled(self, found: Fetched | Entry) -> Snapshot | CheckedConfig | Failed | None:
+        """Compile a config without using it: a large one in slices; None if the source was replaced meanwhile."""
+        before = 0 if self._newest is None else len(self._newest.body)
+        if max(before, len(found.body)) > LARGE_BYTES and self._load is load:
+            return await self._checked_in_slices(found)
+        return self._candidate(found.body, found.etag)
+
+    def _use(self, compiled: Snapshot | CheckedConfig) -> bool:
+        """Make a compiled config the newest one; hold it instead, and return false, if it is beyond the limits."""
         limits = self.plan.limits
         if isinstance(compiled, Snapshot):
             candidate, admitted = compiled, self.guard.admit(compiled, limits)
@@ -256,9 +269,9 @@ class Sdk:
             candidate, admitted = compiled.snapshot, self.guard.admit_checked(compiled, limits)
         if admitted:
             self._newest = candidate
-        return outcome, admitted
+        return admitted
 
-    async def _checked_in_slices(self, fetched: Fetched) -> CheckedConfig | Failed | None:
+    async def _checked_in_slices(self, fetched: Fetched | Entry) -> CheckedConfig | Failed | None:
         """Compile and check a config; start again if an operator accepts a held one meanwhile.
 
         None if the source was replaced meanwhile.
@@ -291,16 +304,27 @@ class Sdk:
             _log.failure("SDK {sdk_id}: the config cannot be compiled", sdk_id=self.id)
             return Failed(Kind.CONFIG, "invalid config JSON content: it cannot be compiled")
 
-    def _serve_cached(self, entry: Entry | None) -> None:
+    async def _serve_cached(self, entry: Entry | None) -> None:
         """Publish a cached config, unless a fetch was faster; it is not recorded, since an earlier run did that."""
-        if entry is None or self._newest is not None or self._source is None or not self._source.remote:
+        done = self._cached = Deferred()
+        try:
+            if entry is not None:
+                await self._compile_cached(entry)
+        finally:
+            done.callback(None)
+
+    async def _compile_cached(self, entry: Entry) -> None:
+        source = self._source
+        if self._newest is not None or source is None or not source.remote:
             return
-        cached = self._candidate(entry.body, entry.etag)
-        if isinstance(cached, Failed):
-            _log.warn("SDK {sdk_id}: the cached config is ignored: {reason}", sdk_id=self.id, reason=cached.reason)
+        compiled = await self._compiled(entry)
+        if compiled is None or source is not self._source:
             return
-        self.guard.admit(cached, self.plan.limits)
-        self._newest = cached
+        if isinstance(compiled, Failed):
+            _log.warn("SDK {sdk_id}: the cached config is ignored: {reason}", sdk_id=self.id, reason=compiled.reason)
+            return
+        self._use(compiled)  # it cannot be held, since no other one is in use
+        cached = compiled if isinstance(compiled, Snapshot) else compiled.snapshot
         self.stale_since = entry.fetched_at / 1000
         self._reporter.stale(self.id, self.stale_since)
         at = iso(self.stale_since)
@@ -366,6 +390,8 @@ class Sdk:
     def _publish(self, new: Snapshot, how: AppliedBy) -> None:
         before, self.snapshot = self.snapshot, new
         self.applied_by = how
+        if before is not None and before.large:
+            free_in_slices(self._clock, replaced_flags(before, new))
         _log.info("SDK {sdk_id}: a new config of {count} flags is in use", sdk_id=self.id, count=len(new.keys))
         self.guard.log_faults()
         try:

@@ -8,6 +8,7 @@ record ──► waiting ──► one transaction: change, numbers, messages, l
 from __future__ import annotations
 
 import sqlite3
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, field, frozen
@@ -16,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from gateway.deferreds import Timer, fire_within, supervise
 from gateway.flags import difference
 from gateway.logger import component_logger
+from gateway.slices import young_collections_only
 from gateway.storage import count_drop
 from gateway.webhooks.formats import Change
 from gateway.webhooks.store import history, message_table
@@ -228,7 +230,9 @@ class Recorder:
             if old is not None and old.body == entry.new.body and old.etag == entry.new.etag:
                 continue  # unchanged, as after a restart
             history.save_config(connection, sdk_id, entry.new, entry.at)
-            number, composed = self._write_change(connection, entry, old, messages=messages)
+            large = entry.new.large or (old is not None and old.large)
+            with young_collections_only() if large else nullcontext():
+                number, composed = self._write_change(connection, entry, old, messages=messages)
             if number:
                 changes.append((sdk_id, entry.new, number))
             for each in composed:

@@ -12,9 +12,9 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from gateway.deferreds import settle_all
-from gateway.flags import ConfigError, load, load_in_steps
+from gateway.flags import ConfigError, load, load_in_steps, replaced_flags
 from gateway.logger import component_logger
-from gateway.slices import LARGE_BYTES, compile_in_slices
+from gateway.slices import LARGE_BYTES, compile_in_slices, free_in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,9 @@ class ConfigIntake:
             message, intake.next = intake.next, None
 
     def _take(self, sdk: SdkReplica, snapshot: Snapshot) -> None:
-        sdk.snapshot = snapshot
+        before, sdk.snapshot = sdk.snapshot, snapshot
+        if before is not None and before.large:
+            free_in_slices(self._clock, replaced_flags(before, snapshot))
         self._use(sdk.id, snapshot)
 
     def _ended(self, intake: _Intake) -> None:

@@ -111,6 +111,20 @@ def test_the_cached_config_is_served_before_the_first_fetch_ends(stage):
     assert '"old"' == scene.sdk.snapshot.etag
 
 
+def test_a_large_cached_config_is_compiled_in_slices(stage):
+    """It is served some turns later; the fetch comes after it, and one that brings the same config changes nothing."""
+    flags = {f"flag{number:05}": {"t": 1, "v": {"s": "other"}} for number in range(3_000)}
+    body = msgspec.json.encode({"f": {**flags, "flag": {"t": 1, "v": {"s": "old"}}}})
+    scene = Scene(stage, Entry(400_000, '"old"', body)).start()
+    assert (None, True, []) == (scene.sdk.snapshot, scene.sdk.loading, scene.source.fetches)
+    stage.clock.advance(0)  # all turns until there is no work
+    assert ("old", 400.0) == (value_of(scene.sdk.snapshot), scene.sdk.stale_since)
+    scene.source.deliver(Fetched(body, '"old"'))
+    stage.clock.advance(0)
+    assert [("one", None, "old")] == stage.changes
+    assert (None, False) == (scene.sdk.stale_since, scene.sdk.loading)
+
+
 def test_the_first_fetch_replaces_it_through_the_usual_path(stage):
     """Recorded, published to the streams, kept with the time at which the fetch began, and no longer stale."""
     scene = Scene(stage).start()

@@ -113,6 +113,7 @@ def test_a_large_config_that_is_invalid_fails_as_a_small_one(started):
     started.source("one").deliver("good")
     started.source("one").wake()
     started.source("one").deliver(Fetched(large("bad")[:-1], '"2"'))
+    started.clock.advance(0)  # all turns until there is no work
 
     assert [("one", None, "good")] == started.changes
     assert "it ends too early" in started.reporter.messages[-1]

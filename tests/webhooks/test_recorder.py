@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -284,3 +285,24 @@ def test_random_histories_lose_no_change(logged_errors) -> None:
         assert all(before[1] == after[0] for before, after in pairwise(chain))
         assert chain[0][0] == OFF.etag
         assert scene.store.rows("SELECT etag FROM configs") == [(chain[-1][1],)]
+
+
+def test_messages_of_a_large_change_start_no_collection_of_everything(monkeypatch):
+    """They are so many objects that Python would otherwise collect its oldest generation again and again."""
+    thresholds = []
+
+    def change(composer, change, ids):
+        thresholds.append(gc.get_threshold()[2])
+        return []
+
+    monkeypatch.setattr(Composer, "change", change)
+    scene = RecorderScene()
+    before = gc.get_threshold()
+    try:
+        many = tuple(f"flag{number}" for number in range(1_500))
+        scene.record(ON, OFF, config(*many), config(*many[1:]))
+        assert (3, before[2]) == (len(thresholds), thresholds[0])
+        assert min(thresholds[1:]) > 1_000_000
+        assert before == gc.get_threshold()
+    finally:
+        gc.unfreeze()

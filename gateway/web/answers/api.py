@@ -17,6 +17,7 @@ from gateway.web.answers.lookup import (
     SDK_NOT_LOADED,
     SDK_UNKNOWN,
     header_text,
+    when_evaluated,
     with_snapshot,
 )
 from gateway.web.values import Reply, json, text
@@ -120,8 +121,12 @@ def _flag_reply(
     return json(result.json) if result.error is None else REQUEST_FAILED
 
 
-def _all_flags_reply(context: Context, sdk: Sdk, snapshot: Snapshot, request: Mapping[str, Attribute] | None) -> Reply:
+def _all_flags_reply(
+    context: Context, sdk: Sdk, snapshot: Snapshot, request: Mapping[str, Attribute] | None
+) -> EventualReply:
     user = effective_user(request, sdk.defaults)
+    if snapshot.large and not snapshot.is_evaluated(user):
+        return when_evaluated(context, snapshot, user, lambda: _all_flags_reply(context, sdk, snapshot, request))
     evaluation = snapshot.evaluate_all(user)
     if context.sample.armed:
         context.sample.take(sdk.id, user)

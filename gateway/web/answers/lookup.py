@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.flags import InvalidAttribute, attributes_from_json
+from gateway.slices import evaluate_in_slices
 from gateway.web.answers.go_json import InvalidJson
 from gateway.web.values import Reply, StreamReply, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.flags import Attribute, Snapshot
+    from gateway.flags import Attribute, Snapshot, User
+    from gateway.web.context import Context
     from gateway.web.ports import Sdk
     from gateway.web.values import AnyReply, EventualReply
 
@@ -41,6 +43,15 @@ async def _when_loaded(sdk: Sdk, answer: Callable[[Snapshot], EventualReply], no
     if sdk.snapshot is None:
         return not_loaded
     outcome = answer(sdk.snapshot)
+    return outcome if isinstance(outcome, (Reply, StreamReply)) else await outcome
+
+
+async def when_evaluated(
+    context: Context, snapshot: Snapshot, user: User | None, answer: Callable[[], EventualReply]
+) -> AnyReply:
+    """Return ``answer()`` once all flags of a large config are evaluated for ``user``, which is done in slices."""
+    await evaluate_in_slices(context.clock, snapshot.evaluate_all_in_steps(user))
+    outcome = answer()
     return outcome if isinstance(outcome, (Reply, StreamReply)) else await outcome
 
 

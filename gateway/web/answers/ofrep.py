@@ -22,6 +22,7 @@ from gateway.web.answers.lookup import (
     SDK_NOT_LOADED_TEXT,
     SDK_UNKNOWN_TEXT,
     header_text,
+    when_evaluated,
     with_snapshot,
 )
 from gateway.web.answers.sse import is_event_source, last_event, open_stream, read_query, stream_error
@@ -128,8 +129,10 @@ def _flag_reply(
 
 def _bulk_reply(
     context: Context, call: Call, sdk: Sdk, snapshot: Snapshot, request: dict[str, Attribute] | None
-) -> Reply:
+) -> EventualReply:
     user = effective_user(request, sdk.defaults)
+    if snapshot.large and not snapshot.is_evaluated(user):
+        return when_evaluated(context, snapshot, user, lambda: _bulk_reply(context, call, sdk, snapshot, request))
     stream_path = _stream_path(context, call, sdk, user)
     origin = context.public_url.origin
     etag = bulk_etag(snapshot, user, None if stream_path is None else origin + stream_path)

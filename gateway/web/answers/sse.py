@@ -17,7 +17,7 @@ from gateway.flags import effective_user
 from gateway.streams import StreamOptions, parse_event_id
 from gateway.web.answers.api import flag_not_found
 from gateway.web.answers.go_json import InvalidJson, read_fields
-from gateway.web.answers.lookup import SDK_NOT_LOADED, SDK_UNKNOWN, read_attributes, with_snapshot
+from gateway.web.answers.lookup import SDK_NOT_LOADED, SDK_UNKNOWN, read_attributes, when_evaluated, with_snapshot
 from gateway.web.answers.wait_for_config import wait_for_config
 from gateway.web.auth import client_address
 from gateway.web.values import Reply, StreamReply, text
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.streams import Mode
     from gateway.web.context import Context
     from gateway.web.ports import RefusalReason, Sdk
-    from gateway.web.values import AnyReply, Call, EventualReply, HeaderLines
+    from gateway.web.values import Call, EventualReply, HeaderLines
 
 CONTENT_TYPE = (b"Content-Type", b"text/event-stream")
 # ``no-transform`` keeps proxies from compressing, which collects events (Node's ``compression()``); the second header
@@ -112,8 +112,11 @@ def find_sdk(context: Context, call: Call, sdk_key: str) -> Sdk | Reply:
 
 def open_stream(
     context: Context, call: Call, sdk: Sdk, flag: str | None, user: User | None, options: StreamOptions
-) -> AnyReply:
+) -> EventualReply:
     """Return the stream, or a refusal when a limit is reached; the server counts the stream when it opens it."""
+    snapshot = sdk.snapshot
+    if flag is None and snapshot is not None and snapshot.large and not snapshot.is_evaluated(user):
+        return when_evaluated(context, snapshot, user, lambda: open_stream(context, call, sdk, flag, user, options))
     address = client_address(call, context.trusted_proxies)
     reason = _limit_reached(context, address)
     if reason is None:
@@ -166,7 +169,7 @@ def _open(
     request: Mapping[str, Attribute] | None,
     options: StreamOptions,
 ) -> EventualReply:
-    def answer(snapshot: Snapshot | None) -> AnyReply:
+    def answer(snapshot: Snapshot | None) -> EventualReply:
         if flag == "":
             return stream_error(NO_KEY)
         # An EventSource waits for the flag: it may be created later, or was deleted while the client reconnected.
