@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from gateway.clocks import wall_clock
 from gateway.console import Console, Facade, Feed, Ring
 from gateway.history import HistoryUnavailable, NotKept
-from gateway.telemetry import RequestError, read_moment
+from gateway.telemetry import OutboxPages, RequestError, read_moment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.flags import Snapshot
     from gateway.history import History
     from gateway.serving import Server
     from gateway.settings import Settings
-    from gateway.telemetry import HealthWarnings, Metrics, ProcessStatus, Readiness, Status
+    from gateway.telemetry import DeliveryAdmin, HealthWarnings, Metrics, ProcessStatus, Readiness, Status
     from gateway.upstream import Registry
 
 _CHANGE = re.compile(r"[0-9]{1,9}")  # seconds since 1970 have ten digits
@@ -36,6 +38,7 @@ def build_console(  # noqa: PLR0913 - keywords, one per part
     metrics: Metrics,
     warnings: HealthWarnings,
     history: History,
+    outbox: Callable[[], DeliveryAdmin | None],
 ) -> Console:
     """Return the console over these parts."""
     wall = wall_clock(reactor)
@@ -56,6 +59,7 @@ def build_console(  # noqa: PLR0913 - keywords, one per part
         diag_url=_diag_url(settings),
         ring=Ring(reactor, wall, metrics, lambda: server.stream_count, pids),
         feed=Feed(reactor, wall),
+        outbox=OutboxPages(outbox),
         config_at=lambda sdk_id, at: config_at(history, sdk_id, at),
     )
     return Console(facade)

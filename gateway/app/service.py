@@ -299,6 +299,7 @@ class Gateway(Service):
             metrics=self._metrics,
             warnings=self._warnings,
             history=self._history.history,
+            outbox=lambda: self._webhooks.admin,
         )
 
     def _open_diagnostics(self, settings: Settings) -> None:

@@ -122,10 +122,10 @@ async def _respond(request: BoundedRequest, route: Route, path: dict[str, str], 
 
 
 def _read_body(request: BoundedRequest, route: Route) -> Any:
+    if route.body is None:
+        return None  # what a client sends all the same was dropped
     if request.too_large:
         raise RequestError(413, f"the body has more than {route.body_limit} bytes")
-    if route.body is None:
-        return None
     assert request.content is not None
     try:
         return msgspec.json.decode(request.content.read(), type=route.body)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.console.series import Ring
     from gateway.flags import Snapshot
     from gateway.streams import Forecasts, StreamGroup
-    from gateway.telemetry import Metrics, ProcessStatus, Readiness, Status, WorkerState
+    from gateway.telemetry import Metrics, OutboxPages, ProcessStatus, Readiness, Status, WorkerState
     from gateway.upstream import Registry
 
 
@@ -60,4 +60,5 @@ class Facade:
     diag_url: str
     ring: Ring
     feed: Feed
+    outbox: OutboxPages
     config_at: Callable[[str, str], Awaitable[Snapshot]] = no_history  # SDK id, and a time or the id of a change

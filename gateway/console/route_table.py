@@ -12,6 +12,7 @@ from gateway.console.explaining import explained
 from gateway.console.impact import ImpactRoute
 from gateway.console.open_streams import open_streams
 from gateway.console.openapi import document_of
+from gateway.console.outbox_routes import outbox_routes
 from gateway.console.overview import overview
 from gateway.console.routes import EVENT_STREAM, Ask, Parameter, Route
 from gateway.telemetry import RequestError, read_moment
@@ -99,6 +100,7 @@ def routes(facade: Facade) -> Sequence[Route]:
             errors=(503,),
             content=EVENT_STREAM,
         ),
+        *outbox_routes(facade),
     )
 
 

@@ -13,6 +13,7 @@ from gateway.telemetry.logfile import log_file_path, open_log_file, reopen_log_f
 from gateway.telemetry.logs import dropped_line, log_observer
 from gateway.telemetry.metrics import REQUEST_BUCKETS, Metrics
 from gateway.telemetry.operator_access import RequestError, error_body, read_moment, read_parameters, refusal
+from gateway.telemetry.outbox_pages import DeliveryAdmin, OutboxPages
 from gateway.telemetry.readiness import Readiness, SdkState
 from gateway.telemetry.rlimits import raise_file_limit
 from gateway.telemetry.status import ProcessStatus, SdkStatus, Status, WorkerState
@@ -23,12 +24,14 @@ __all__ = (
     "REQUEST_BUCKETS",
     "Api",
     "BoundedRequest",
+    "DeliveryAdmin",
     "DiagnosticsSite",
     "HealthWarnings",
     "LagMonitor",
     "LogLevels",
     "LogWriter",
     "Metrics",
+    "OutboxPages",
     "ProcessStatus",
     "Readiness",
     "RequestError",

@@ -84,8 +84,14 @@ class OutboxPages:
         refused = refusal(request, authorized, b"POST" if one is not None and one[2] else b"GET")
         if refused is not None:
             return succeed(refused)
-        answered = maybeDeferred(self._answer, path, one, request.uri.partition(b"?")[2], bool(authorized))
-        return answered.addErrback(_error_answer)
+        return self.fetch(path, request.uri.partition(b"?")[2], whole=bool(authorized))
+
+    def fetch(self, path: str, query: bytes, *, whole: bool) -> Deferred[Answer]:
+        """Return the answer to a request that is allowed; it never fails. ``whole`` shows the bodies of messages."""
+        one = _ONE.fullmatch(path)
+        if path not in PATHS and one is None:
+            return succeed((404, error_body("this is no id of a message")))
+        return maybeDeferred(self._answer, path, one, query, whole).addErrback(_error_answer)
 
     def _answer(
         self,

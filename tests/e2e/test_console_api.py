@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from api_client import ApiClient
 from eventually import eventually
-from gateway_process import GatewayProcess
+from gateway_process import GatewayProcess, unused_port
 from shop import FRENCH, GERMAN, shop
 from streams import Stream, Streams, stream_path
 
@@ -275,3 +275,28 @@ def test_users_are_revealed_with_headers_only(console: Console) -> None:
     """A caller on this machine without ``diag.auth_headers`` sees no identifiers."""
     answer = console.api.post("/impact?reveal=1", {"sdk": "shop", "config": shop("x")}, 403)
     assert "set diag.auth_headers" in answer["error"]
+
+
+def test_deliveries_and_changes_are_part_of_the_api(
+    gateway_process: Callable[..., GatewayProcess], tmp_path: Path
+) -> None:
+    """They answer as the pages without the prefix, and errors have the same form."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(shop("before")), "utf-8")
+    sdk = {"key": "local", "offline": {"enabled": True, "local": {"file_path": str(config)}}}
+    webhook = {"name": "ops", "url": f"http://127.0.0.1:{unused_port()}/"}
+    gateway = gateway_process({"sdks": {"shop": sdk}, "webhooks": [webhook]})
+    scene = Console(gateway, config)
+    scene.api = ApiClient(gateway)
+    assert [] == scene.api.get("/changes?sdk=shop")["changes"]
+    scene.publish(shop("after"))
+    eventually(lambda: scene.api.get("/changes")["changes"])
+    (change,) = scene.api.get("/changes")["changes"]
+    assert "shop" == change["sdk_id"]
+    eventually(lambda: scene.api.get("/deliveries?state=pending&limit=5")["deliveries"])
+    delivery = scene.api.get("/deliveries")["deliveries"][0]
+    (shown,) = scene.api.get(f"/deliveries/{delivery['id']}")["deliveries"]
+    assert (delivery["id"], "ops", None) == (shown["id"], shown["endpoint"], shown["body"])
+    assert json.loads(gateway.get("/changes", diag=True)[1])["changes"] == [change]
+    assert "no message none" in scene.api.post("/deliveries/none/retry", {}, 404)["error"]
+    assert "not one of" in json.loads(scene.api.ask("GET", "/deliveries?state=lost")[1])["error"]

@@ -1,0 +1,87 @@
+"""The answers about the outbox, as ``gateway.telemetry.OutboxPages`` gives them; times are seconds since 1970."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+State = Literal["pending", "delivered", "failed", "skipped"]
+Next = Annotated[int | None, Meta(description="The `before` of the following page; null on the last one.")]
+
+
+class Delivery(Struct, frozen=True):
+    """A message to an endpoint."""
+
+    id: str
+    endpoint: str
+    sequence: int
+    format: str
+    type: str
+    subject: str
+    sdk_id: str | None
+    state: State
+    reason: str
+    tries: int
+    created: float
+    due: float | None
+    finished: float | None
+
+
+class Attempt(Struct, frozen=True):
+    """An attempt to deliver a message; ``answer`` is null for callers without ``diag.auth_headers``."""
+
+    number: int
+    at: float
+    status: int | None
+    outcome: str
+    duration: float
+    answer: str | None
+
+
+class DeliveryDetails(Delivery, frozen=True):
+    """A message with its attempts; ``body`` is null for callers without ``diag.auth_headers``."""
+
+    body: str | None
+    body_length: int
+    attempts: list[Attempt]
+
+
+class Deliveries(Struct, frozen=True):
+    """A page of messages, the newest first."""
+
+    deliveries: list[Delivery]
+    next: Next
+
+
+class DeliveriesOfId(Struct, frozen=True):
+    """The messages with an id, one per endpoint."""
+
+    deliveries: list[DeliveryDetails]
+
+
+class Retried(Struct, frozen=True):
+    """How many messages are due again, and why others with that id are not."""
+
+    count: int
+    refused: list[str]
+
+
+class Change(Struct, frozen=True):
+    """A change of an SDK's config, with the definitions before and after."""
+
+    id: int
+    sdk_id: str
+    old_etag: str
+    new_etag: str
+    round: int
+    at: float
+    author: Any
+    notes: str
+    changes: Any
+    bytes: int
+
+
+class Changes(Struct, frozen=True):
+    """A page of changes, the newest first."""
+
+    changes: list[Change]
+    next: Next
