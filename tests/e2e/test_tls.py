@@ -75,15 +75,22 @@ def presented(gateway, authority: trustme.CA, name: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(("option", "version"), [("--http1.1", "1.1"), ("--http2", "2")])
 def test_curl_evaluates_over_tls(gateway, authority, tmp_path, require_tool, option, version):
-    """A client that offers ALPN is served, in the version it prefers, with a verified certificate."""
+    """A client that offers ALPN is served, in the version it prefers, with a verified certificate, short URLs too."""
     root = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(root))
-    command = [
-        require_tool("curl"), "--silent", "--noproxy", "*", option, "--cacert", str(root), "--data", BODY,
-        "--write-out", " %{http_version}", f"https://localhost:{gateway.port}/api/shop/eval",
-    ]  # fmt: skip
-    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    assert ended.stdout == f'{{"value":"before","variationId":"v-before"}} {version}'
+
+    def curl(path: str, *options: str) -> str:
+        command = [
+            require_tool("curl"), "--silent", "--noproxy", "*", option, "--cacert", str(root), *options,
+            f"https://localhost:{gateway.port}{path}",
+        ]  # fmt: skip
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+
+    evaluated = curl("/api/shop/eval", "--data", BODY, "--write-out", " %{http_version}")
+    assert evaluated == f'{{"value":"before","variationId":"v-before"}} {version}'
+    short = json.loads(curl("/sse/shop/streams", "--data", BODY))["url"]
+    shown = "%{http_version} %{http_code} %{content_type}"
+    assert f"{version} 200 text/event-stream" == curl(short, "--head", "--output", "/dev/null", "--write-out", shown)
 
 
 def test_a_client_without_alpn_is_served_the_certificate_it_asks_for(gateway, authority):
