@@ -13,12 +13,15 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.server import NOT_DONE_YET
 
+from gateway.console.page_files import PageFiles
 from gateway.console.routes import BASE, EVENT_STREAM, Ask
 from gateway.logger import component_logger
 from gateway.telemetry import RequestError, error_body, read_parameters, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from twisted.web.server import Request
 
     from gateway.console.routes import Route
     from gateway.telemetry import BoundedRequest
@@ -37,6 +40,11 @@ class ConsoleApi:
     def __init__(self, routes: Sequence[Route], description: bytes) -> None:
         self._routes = routes
         self._description = description
+        self._files = PageFiles()
+
+    def render_file(self, request: Request) -> bytes | None:
+        """Answer a request for a file of the page; see ``gateway.telemetry.Api``."""
+        return self._files.render(request)
 
     def body_limit(self, path: bytes) -> int:
         """Return the largest body of the routes with this path."""

@@ -47,7 +47,10 @@ PageMaker: TypeAlias = "Callable[[], Page]"
 
 
 class Api(Protocol):
-    """The pages below ``/api/``, which another room answers."""
+    """The pages below ``/api/`` and the page for browsers, which another room answers."""
+
+    def render_file(self, request: Request) -> bytes | None:
+        """Set status and headers and return a file of the page; None if the request is for something else."""
 
     def body_limit(self, path: bytes) -> int:
         """Return how many bytes of a body are read on this path."""
@@ -93,6 +96,9 @@ class DiagnosticsRoot(Resource):
 
     def render(self, request: Request) -> bytes | int:
         """Set status and headers and return the body, or return ``NOT_DONE_YET``."""
+        file = None if self._api is None else self._api.render_file(request)
+        if file is not None:
+            return file
         authorized = self._authorized(request) if self.auth_headers else None
         if self._api is not None and request.path.startswith(API):
             assert isinstance(request, BoundedRequest)

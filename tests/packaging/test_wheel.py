@@ -77,7 +77,8 @@ def test_the_installed_gateway_serves_from_another_directory(installed, tmp_path
         assert 0 == gateway.stop()
     finally:
         gateway.kill()
-    assert {"config.json", "flaggateway.yml", "gateway.log"} == {path.name for path in tmp_path.iterdir()}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {"config.json", "flaggateway.yml", "gateway.log", "state"} == left  # "state" holds the history of configs
 
 
 def test_removing_the_gateway_leaves_twisted_whole(installed, tmp_path):

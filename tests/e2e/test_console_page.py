@@ -1,0 +1,208 @@
+"""The console's page in Chromium, on a real gateway: what an operator sees and does there."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from browser import open_browser
+from eventually import eventually
+from gateway.testing.receiver import Receiver
+from gateway_process import GatewayProcess
+from outside_tools import missing
+from shop import FRENCH, GERMAN, shop
+
+AXE = Path(__file__).resolve().parent / "node_modules/axe-core/axe.min.js"
+VIEWS = ["now", "changes", "explain", "deliveries", "configs"]
+SIZES = {"desktop": (1280, 900), "telephone": (390, 844)}
+
+
+class Scene:
+    """A gateway with a file source and one endpoint, and a browser on its console."""
+
+    def __init__(self, gateway: GatewayProcess, config: Path, browser: Chrome) -> None:
+        self.gateway = gateway
+        self.config = config
+        self.browser = browser
+
+    def publish(self, config: dict[str, Any]) -> None:
+        """Replace the config."""
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(json.dumps(config), "utf-8")
+        fresh.replace(self.config)
+
+    def open(self, view: str) -> None:
+        """Load the page at a view."""
+        self.browser.get("about:blank")
+        self.browser.get(f"{self.gateway.diag}/#/{view}")
+        eventually(lambda: self.browser.find_element(By.TAG_NAME, "h1").text.lower() == view.partition("?")[0])
+
+    @property
+    def text(self) -> str:
+        """The text of the page."""
+        return str(self.browser.find_element(By.TAG_NAME, "body").text)
+
+    def shows(self, *texts: str) -> None:
+        """Wait until the page has these texts."""
+        eventually(
+            lambda: all(text in self.text for text in texts), lambda: f"wanted {texts}, the page has:\n{self.text}"
+        )
+
+    def button(self, text: str) -> Any:
+        """Return the first button with this text."""
+        return self.browser.find_element(By.XPATH, f"//button[contains(., '{text}')]")
+
+    def fill(self, label: str, text: str) -> None:
+        """Replace the text of the field with this label."""
+        field = self.browser.find_element(
+            By.XPATH, f"//label[contains(., '{label}')]//*[self::input or self::textarea]"
+        )
+        field.clear()
+        field.send_keys(text)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Return a running gateway and a browser, which the tests of this module share."""
+    home = tmp_path_factory.mktemp("console")
+    config = home / "config.json"
+    config.write_text(json.dumps(shop("before")), "utf-8")
+    sdk = {"key": "local", "offline": {"enabled": True, "local": {"file_path": str(config)}}}
+    with Receiver() as receiver:
+        settings = {
+            "sdks": {"shop": sdk},
+            "http": {"sse": {"drain_window": 0}},
+            "upstream": {"guard": {"max_removed_percent": 50}},
+            "webhooks": [{"name": "ops", "url": receiver.url, "allow_private": True}],
+        }
+        gateway = GatewayProcess(settings, home)
+        gateway.start()
+        browser = open_browser(tmp_path_factory.mktemp("chromium"))
+        try:
+            yield Scene(gateway, config, browser)
+        finally:
+            browser.quit()
+            gateway.stop()
+
+
+def test_the_first_view_states_the_health(scene: Scene) -> None:
+    """One sentence, then each SDK with its config."""
+    scene.open("now")
+    scene.shows("All is well", "shop", "healthy", "Last fetch")
+
+
+def test_a_change_appears_while_the_page_is_open(scene: Scene) -> None:
+    """With the definitions before and after it, and the message to the endpoint."""
+    scene.open("changes")
+    scene.publish(shop("after"))
+    scene.shows("shop: 1 flag changed")
+    scene.browser.find_element(By.TAG_NAME, "summary").click()
+    scene.shows('"before"', '"after"')
+    scene.open("deliveries")
+    scene.shows("FLAG_UPDATED", "delivered")
+    scene.button("FLAG_UPDATED").click()
+    scene.shows("To ops: delivered", "Attempt")
+
+
+def test_explain_equals_the_command_line(scene: Scene) -> None:
+    """The page shows the lines of the API, which are those of ``flaggateway explain``; two users are compared."""
+    scene.open("explain")
+    scene.fill("Flag", "banner")
+    scene.fill("User (attributes", json.dumps(GERMAN))
+    scene.fill("Other user", json.dumps(FRENCH))
+    scene.button("Explain").click()
+    scene.shows("The first decision that differs")
+    trees = scene.browser.find_elements(By.CSS_SELECTOR, "pre.tree")
+    url = f"{scene.gateway.diag}/api/v1/explain"
+    wanted = []
+    for user in (GERMAN, FRENCH):
+        body = json.dumps({"sdk": "shop", "key": "banner", "user": user}).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
+            wanted.append(json.load(answer)["explained"][0]["text"])
+    assert wanted == [tree.get_property("textContent").rstrip("\n") for tree in trees]
+    assert wanted[0] != wanted[1]
+
+
+def test_a_mistake_in_the_form_is_explained(scene: Scene) -> None:
+    """Invalid JSON is found in the page, an unknown flag by the gateway."""
+    scene.open("explain")
+    scene.fill("Flag", "baner")
+    scene.fill("User (attributes", "{")
+    scene.button("Explain").click()
+    scene.shows("User: this is not JSON")
+    scene.fill("User (attributes", "{}")
+    scene.button("Explain").click()
+    scene.shows("did you mean 'banner'?")
+
+
+def test_a_held_config_is_accepted(scene: Scene) -> None:
+    """The guard holds a config without flags; the page shows why, and a click publishes it."""
+    scene.open("configs")
+    scene.shows("No config is held")
+    scene.publish({"f": {}})
+    scene.shows("SDK shop: a config is held")
+    scene.button("Reject").click()
+    scene.shows("No config is held")
+    scene.publish(shop("last"))
+
+
+def test_a_lost_gateway_is_shown(scene: Scene) -> None:
+    """The page keeps what it had, and goes on by itself when the gateway is back."""
+    scene.open("now")
+    scene.shows("All is well")
+    assert 0 == scene.gateway.stop()
+    scene.shows("The gateway does not answer", "shop")
+    scene.gateway.restart()
+    eventually(lambda: "does not answer" not in scene.text, lambda: scene.text)
+    scene.shows("All is well")
+
+
+def test_the_filters_of_deliveries(scene: Scene) -> None:
+    """A state without messages leaves a sentence."""
+    scene.open("deliveries")
+    scene.shows("Endpoint")
+    Select(scene.browser.find_element(By.TAG_NAME, "select")).select_by_visible_text("failed")
+    scene.shows("No message fits.")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_is_accessible_and_fits(scene: Scene, size: str) -> None:
+    """axe-core finds nothing in any view, in both color schemes; nothing is wider than the window."""
+    if not AXE.exists():
+        missing("the Node packages of tests/e2e are not installed (npm ci)")
+    width, height = SIZES[size]
+    scene.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+    )
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        scene.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        for view in VIEWS:
+            scene.open(view)
+            eventually(lambda: "Loading" not in scene.text)
+            scene.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text("utf-8")})
+            found = scene.browser.execute_async_script("axe.run().then((result) => arguments[0](result.violations))")
+            assert [] == [(view, scheme, each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+            wide = scene.browser.execute_script("return document.documentElement.scrollWidth")
+            assert wide <= width, (view, scheme)
+
+
+def test_nothing_violates_the_policy(scene: Scene) -> None:
+    """Chromium reports a violation of the content security policy, and any other error, in its log."""
+    scene.open("now")
+    inline = "const made = document.createElement('script'); made.text = '1'; document.body.append(made)"
+    scene.browser.execute_script(inline)
+    assert "Content Security Policy" in scene.browser.get_log("browser")[-1]["message"]
+    for view in VIEWS:
+        scene.open(view)
+        eventually(lambda: "Loading" not in scene.text)
+    assert [] == [each for each in scene.browser.get_log("browser") if each["level"] == "SEVERE"]
