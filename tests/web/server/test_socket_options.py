@@ -70,12 +70,14 @@ def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.
 
         def __init__(self) -> None:
             self.socket: Any = listening
+            self.connected = True
 
         def doRead(self) -> None:
             """No connection waits."""
 
         def stopListening(self) -> None:
             """Close."""
+            self.connected = False
             del self.socket
 
     clock = Clock()
@@ -91,7 +93,7 @@ def test_a_reload_gives_new_connections_the_new_stall_timeout(listening: socket.
     server.check(settings_of({}))()
     clock.pump([1.0] * 5)
     assert draining.called
-    assert (1, UNSENT_LIMIT, 3_000) == accepted_options(listening)
+    assert 3_000 == listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 
 
 def test_a_socket_below_wrappers_is_found(connection: Connection) -> None:
