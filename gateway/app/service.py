@@ -239,7 +239,7 @@ class Gateway(Service):
         await self._unless_cut(self._history.stop())
         self._server.stop()
         self._lag.stop()
-        self._console.stop()
+        await self._console.stop()
         if self._diagnostics_port is not None:
             await maybeDeferred(self._diagnostics_port.stopListening)
         self._threads.stop()

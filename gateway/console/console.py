@@ -14,6 +14,8 @@ from gateway.logger import component_logger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from twisted.internet.defer import Deferred
+
     from gateway.console.facade import Facade
     from gateway.flags import Snapshot
 
@@ -42,11 +44,11 @@ class Console:
         self._ring.start()
         self._loop.start(COUNT_SECONDS)
 
-    def stop(self) -> None:
-        """End the streams of events, and measure no more."""
+    def stop(self) -> Deferred[None]:
+        """End the streams of events, which is written when the Deferred fires, and measure no more."""
         self._loop.stop()
         self._ring.stop()
-        self._feed.close()
+        return self._feed.close()
 
     def config_applied(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Show that a config is in use; its push begins."""

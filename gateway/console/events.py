@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from gateway.deferreds import Timer
@@ -20,6 +21,7 @@ from gateway.text import iso
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.telemetry import BoundedRequest
@@ -79,10 +81,11 @@ class Feed:
         request.notifyFinish().addBoth(lambda _: self._closed(listener))
         listener.start()
 
-    def close(self) -> None:
-        """End all streams."""
+    def close(self) -> Deferred[None]:
+        """End all streams; the Deferred fires in the next turn of the reactor, when their ends are written."""
         for listener in list(self._listeners):
             listener.finish()
+        return deferLater(self._clock, 0, lambda: None)
 
     def _closed(self, listener: Listener) -> None:
         listener.stop()

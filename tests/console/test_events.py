@@ -146,6 +146,7 @@ def test_a_silent_stream_has_heartbeats_and_ends_with_the_feed() -> None:
     clock.advance(HEARTBEAT)
     assert b":\n" == request.wire
     feed.close()
+    clock.advance(0)
     assert (0, []) == (feed.listener_count, clock.getDelayedCalls())
 
 

@@ -300,3 +300,8 @@ def test_deliveries_and_changes_are_part_of_the_api(
     assert json.loads(gateway.get("/changes", diag=True)[1])["changes"] == [change]
     assert "no message none" in scene.api.post("/deliveries/none/retry", {}, 404)["error"]
     assert "not one of" in json.loads(scene.api.ask("GET", "/deliveries?state=lost")[1])["error"]
+    events = Events(scene)
+    assert "shop" == events.next("config")["sdk"]
+    assert 0 == gateway.stop()
+    assert b"" == events.answer.read().rpartition(b"\n")[2]  # the stream has ended, behind a complete line
+    assert [] == [line for line in gateway.logs().splitlines() if "Traceback" in line or "[error]" in line]
