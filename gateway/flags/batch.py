@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.flags.conditions.match import EvaluationFailure
 from gateway.flags.digests import sha1, sha256
-from gateway.flags.forms import HashedForm, PercentageForm, SegmentForm
+from gateway.flags.forms import HashedForm, PercentageForm, PrerequisiteForm, SegmentForm
 from gateway.flags.percentage import first_words
 from gateway.flags.result import Result
 from gateway.flags.user import User
@@ -27,16 +27,27 @@ EvaluateMany = Callable[[User], Sequence[Result]]
 
 def batch_evaluator(flags: Sequence[Flag]) -> EvaluateMany:
     """Return a function that evaluates ``flags`` for a user; it returns the results in their order."""
+    keys = {flag.key for flag in flags}
     groups: dict[Hashable, list[tuple[int, Flag]]] = defaultdict(list)
+    dependent: list[tuple[int, Flag, PrerequisiteForm]] = []
     for position, flag in enumerate(flags):
-        groups[_group_key(flag)].append((position, flag))
+        if isinstance(flag.form, PrerequisiteForm) and flag.form.key in keys:
+            dependent.append((position, flag, flag.form))
+        else:
+            groups[_group_key(flag)].append((position, flag))
+    dependent.sort(key=lambda item: item[1].depth)  # behind their prerequisites
+    order = [item for group in groups.values() for item in group] + [item[:2] for item in dependent]
+    places = {flag.key: place for place, (_, flag) in enumerate(order)}
     evaluators = [_group_evaluator([flag for _, flag in group]) for group in groups.values()]
-    sort = _sorter([position for group in groups.values() for position, _ in group])
+    outcomes = [(places[form.key], form.outcome) for _, _, form in dependent]
+    sort = _sorter([position for position, _ in order])
 
     def evaluate(user: User) -> Sequence[Result]:
         results: list[Result] = []
         for evaluate_group in evaluators:
             results += evaluate_group(user)
+        for place, outcome in outcomes:
+            results.append(outcome(results[place]))
         return sort(results)
 
     return evaluate
@@ -63,7 +74,7 @@ def _group_key(flag: Flag) -> Hashable:
             return HashedForm, form.attribute
         case SegmentForm() as form:
             return SegmentForm, id(form.segment)
-        case None:
+        case _:
             return None
 
 

@@ -21,6 +21,7 @@ from gateway.flags.definition import (
     FlagDefinition,
     PrerequisiteCondition,
     SegmentCondition,
+    ServedValue,
     TargetingRule,
     UserCondition,
     parse_segment,
@@ -28,14 +29,14 @@ from gateway.flags.definition import (
 )
 from gateway.flags.encoding import encode_number, encode_value
 from gateway.flags.flag import Flag, Resolve
-from gateway.flags.forms import Form, PercentageForm, form_of
+from gateway.flags.forms import Form, PercentageForm, PrerequisiteForm, form_of
 from gateway.flags.percentage import PickOption, by_bucket, option_picker, result_for
 from gateway.flags.prerequisites import DEPTH_LIMIT, EVALUATIONS_UNKEPT, TOO_DEEP, Decisions
 from gateway.flags.result import Result, ResultTable
 from gateway.flags.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.flags.user import User
 
@@ -88,7 +89,10 @@ def compile_flag(
     fault = TOO_DEEP if circle is None and depth > DEPTH_LIMIT else circle
     if fault is not None:
         depth = 1
-    form = None if fault is not None else form_of(key, definition, context.salt, context.segments, results)
+    form: Form | None = None
+    if fault is None:
+        form = form_of(key, definition, context.salt, context.segments, results)
+        form = form or _prerequisite_form(definition, context, results)
     resolve = constant(results.fail(fault)) if fault is not None else resolver(key, definition, context, results, form)
     evaluations = 1 if fault is not None else 1 + _evaluations(definition, context)
     if evaluations > EVALUATIONS_UNKEPT:
@@ -183,24 +187,63 @@ def _segment_match(condition: SegmentCondition, context: CompileContext) -> Matc
 
 
 def _prerequisite_match(condition: PrerequisiteCondition, context: CompileContext) -> Match:
+    holds = _prerequisite_test(condition, context)
+    if isinstance(holds, Fault):
+        return failing(holds.reason)
+    resolve = context.flags[condition.key].resolve
+    return lambda user: holds(resolve(user))
+
+
+def _prerequisite_test(condition: PrerequisiteCondition, context: CompileContext) -> Callable[[Result], bool] | Fault:
+    """Return whether a result of the prerequisite meets the condition, or why the condition fails for every user."""
     asked = context.flags.get(condition.key)
     if asked is None:
-        return failing(f"prerequisite '{condition.key}' not found")
+        return Fault(f"prerequisite '{condition.key}' not found")
     if isinstance(asked.setting_type, Fault):
-        return failing(asked.setting_type.reason)
+        return asked.setting_type
     expected = typed_value(condition.raw.get("v"), asked.setting_type)
     if isinstance(expected, Fault):
         shown = _shown(condition.raw.get("v"))
-        return failing(f"type mismatch between comparison value '{shown}' and prerequisite flag '{condition.key}'")
-    resolve, wanted = asked.resolve, not condition.negated
+        return Fault(f"type mismatch between comparison value '{shown}' and prerequisite flag '{condition.key}'")
+    wanted = not condition.negated
 
-    def match(user: User) -> bool:
-        result = resolve(user)
+    def holds(result: Result) -> bool:
         if result.error is not None:
             raise EvaluationFailure(result.error)
         return (result.value == expected) is wanted
 
-    return match
+    return holds
+
+
+def _prerequisite_form(
+    definition: FlagDefinition, context: CompileContext, results: ResultTable
+) -> PrerequisiteForm | None:
+    """Return the form of a flag that depends on one prerequisite only, or None."""
+    match definition:
+        case FlagDefinition(
+            rules=(TargetingRule(conditions=(PrerequisiteCondition() as condition,), served=ServedValue() as served),),
+            options=(),
+        ):
+            holds = _prerequisite_test(condition, context)
+            if isinstance(holds, Fault):
+                return None
+            matched = result_for(served, results, matched=True)
+            default = result_for(definition.served, results, matched=False)
+            return PrerequisiteForm(condition.key, _outcome(holds, matched, default, results))
+        case _:
+            return None
+
+
+def _outcome(
+    holds: Callable[[Result], bool], matched: Result, default: Result, results: ResultTable
+) -> Callable[[Result], Result]:
+    def outcome(prerequisite: Result) -> Result:
+        try:
+            return matched if holds(prerequisite) else default
+        except EvaluationFailure as failure:
+            return results.fail(failure.message)
+
+    return outcome
 
 
 def _shown(raw: object) -> str:

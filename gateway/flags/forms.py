@@ -22,7 +22,7 @@ from gateway.flags.definition import (
 from gateway.flags.percentage import default_text, result_for, results_by_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.flags.result import Result, ResultTable
     from gateway.flags.segment import Segment
@@ -61,7 +61,15 @@ class SegmentForm:
     skipped: Result  # for users without the attributes of the segment
 
 
-Form = PercentageForm | HashedForm | SegmentForm
+@attrs.frozen(eq=False)
+class PrerequisiteForm:
+    """One rule with one condition: another flag has a certain value."""
+
+    key: str  # of the prerequisite
+    outcome: Callable[[Result], Result]  # from the prerequisite's result to this flag's
+
+
+Form = PercentageForm | HashedForm | SegmentForm | PrerequisiteForm
 
 
 def form_of(

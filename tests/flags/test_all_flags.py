@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluate_each import evaluate_each
-from gateway.flags import Snapshot, User, all_flags, fingerprint_of, fingerprint_text, load
+from gateway.flags import Snapshot, User, all_flags, batch, fingerprint_of, fingerprint_text, load
 from gateway.flags.all_flags import CACHE_ENTRIES, PERSONAL_ATTRIBUTES
 
 COUNTRIES = ("DE", "FR", "JP")
@@ -304,3 +304,48 @@ def test_numbers_depend_on_the_item_alone() -> None:
     assert "ca978112ca1bbdca" == fingerprint_text(fingerprint_of(b"a"))  # the beginning of SHA-256("a")
     assert "0000000000000001" == fingerprint_text(1 + (1 << 64))
     assert "ffffffffffffffff" == fingerprint_text(-1)
+
+
+def depending(key: str, comparator: int, wanted: Any = True, *, served: Any = True) -> dict[str, Any]:
+    """A flag that is on if another flag has a value; negated for comparator 1."""
+    condition = {"p": {"f": key, "c": comparator, "v": {"b": wanted}}}
+    return {"t": 0, "v": {"b": False}, "i": "off", "r": [{"c": [condition], "s": {"v": {"b": served}, "i": "on"}}]}
+
+
+def test_flags_with_a_prerequisite_use_its_result() -> None:
+    """Chains, negated conditions and failing prerequisites, in front of and behind their prerequisites by key."""
+    flags = {
+        "m1": digests(16, "u1", "m1"),
+        "m2": rule("Identifier", ["u2"], served="not a boolean"),  # fails for u2
+        "a": depending("m1", 0),
+        "z": depending("a", 1),
+        "b": depending("z", 0, wanted=False),
+        "c": depending("m2", 0),
+        "d": depending("m2", 0, wanted="not a boolean"),
+        "e": depending("missing", 0),
+        "f": depending("d", 1),
+        "g": depending("m1", 0, served="not a boolean"),
+        "x": share(50),
+        "y": depending("x", 1),
+    }
+    snapshot = made(flags)
+    check(snapshot, EVERYBODY)
+    decided = {key: snapshot.evaluate(key, EVERYBODY[4]).value for key in "azby"}
+    assert decided["a"] is not decided["z"]
+    assert decided["z"] is not decided["b"]
+    check(made({**flags, "m1": digests(17, "u1", "m1"), "x": share(30)}, snapshot), EVERYBODY)
+
+
+def test_a_prerequisite_is_decided_once_for_all_flags_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluation of all flags hashes an attribute once per hashed flag, however many flags depend on it."""
+    hashed = []
+
+    def counting(data: bytes) -> Any:
+        hashed.append(data)
+        return sha256(data)
+
+    monkeypatch.setattr(batch, "sha256", counting)
+    monkeypatch.setattr("gateway.flags.conditions.hashed.sha256", counting)
+    depend = {f"d{number}": depending("secret", number % 2) for number in range(9)}
+    made({"secret": digests(16, "u1", "secret"), **depend}).evaluate_all(EVERYBODY[4])
+    assert 1 == len(hashed)
