@@ -119,13 +119,13 @@ class Turns:
 
 @attrs.frozen
 class Step:
-    """The result of one step: milliseconds of processor time per process, of the other client, and seconds in all."""
+    """The result of one step."""
 
     name: str
-    turns: dict[int, float]
-    answer: float
+    turns: list[float]  # the longest turn of the leader's and of each worker's event loop, in ms of processor time
+    answer: float  # the longest one of the other client, in ms
     seconds: float
-    processor: float
+    processor: float  # seconds of processor time of all processes
 
 
 class Run:
@@ -144,14 +144,22 @@ class Run:
         taken = time.monotonic() - began
         self._until_idle()
         used = self._server.processor() - used
-        self.steps.append(Step(name, self._turns.take(), self._client.take() * 1e3, taken, used))
-        shown = self.steps[-1]
-        per_process = ", ".join(f"{shown.turns.get(pid, 0):.0f}" for pid in self._server.family())
+        longest = self._turns.take()
+        turns = [longest.get(pid, 0.0) for pid in self._server.family()]
+        shown = Step(name, turns, self._client.take() * 1e3, taken, used)
+        self.steps.append(shown)
+        per_process = ", ".join(f"{turn:.0f}" for turn in turns)
         print(
             f"{name:28} longest turn {per_process:>16} ms; other SDK {shown.answer:6.0f} ms;"
             f" {taken:5.1f} s, {used:5.1f} s of processor time",
+            file=sys.stderr,
             flush=True,
         )
+
+    def change(self, name: str, body: bytes, marker: str) -> None:
+        """Measure a change to ``body``, which was made before: that would delay the other client in this process."""
+        self._client.take()
+        self.step(name, lambda: self.publish(body, marker))
 
     def publish(self, body: bytes, marker: str) -> None:
         """Change the config, and wait until it is served."""
@@ -221,16 +229,16 @@ def measure(workers: int, flags: int, home: Path, *, webhooks: bool, streams: bo
                 follow(server.port, readers.request(user(2), "?mode=delta"))
             run = Run(server, Turns(pauses), client)
             everybody = json.dumps({"user": user(3)}).encode()
+            path = "/configuration-files/configcat-proxy/sdk1/config_v6.json"
             run.step("idle", lambda: None)
-            run.step(f"{FEW} to {flags} flags", lambda: run.publish(config(flags, "one", "many"), "many"))
+            run.change(f"{FEW} to {flags} flags", config(flags, "one", "many"), "many")
             run.step("evaluate all, first", lambda: run.evaluate_all(everybody))
             run.step("evaluate all, again", lambda: run.evaluate_all(everybody))
-            path = "/configuration-files/configcat-proxy/sdk1/config_v6.json"
             run.step("config file, brotli", lambda: run.call("GET", path, **{"Accept-Encoding": "br"}) and None)
-            run.step("one flag", lambda: run.publish(config(flags, "one", "one flag"), "one flag"))
-            run.step("all values", lambda: run.publish(config(flags, "two", "all"), "all"))
-            run.step("another salt", lambda: run.publish(config(flags, "two", "salt", "c2FsdA=="), "salt"))
-            run.step(f"{flags} to {FEW} flags", lambda: run.publish(config(FEW, "few", "end"), "end"))
+            run.change("one flag", config(flags, "one", "one flag"), "one flag")
+            run.change("all values", config(flags, "two", "all"), "all")
+            run.change("another salt", config(flags, "two", "salt", "c2FsdA=="), "salt")
+            run.change(f"{flags} to {FEW} flags", config(FEW, "few", "end"), "end")
             return run.steps
 
 
@@ -240,11 +248,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--webhooks", action="store_true", help="with an endpoint of each kind of format")
     parser.add_argument("--no-streams", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the steps as JSON to standard output as well")
     options = parser.parse_args()
+    steps: list[Step] = []
     for workers in options.workers:
         with tempfile.TemporaryDirectory(prefix="large-") as home:
-            print(f"{workers} worker(s), {options.flags} flags, {os.getloadavg()[0]:.1f} load")
-            measure(workers, options.flags, Path(home), webhooks=options.webhooks, streams=not options.no_streams)
+            head = f"{workers} worker(s), {options.flags} flags, load {os.getloadavg()[0]:.1f}"
+            print(head, file=sys.stderr, flush=True)
+            streams = not options.no_streams
+            steps += measure(workers, options.flags, Path(home), webhooks=options.webhooks, streams=streams)
+    if options.json:
+        print(json.dumps([attrs.asdict(step) for step in steps]))
 
 
 if __name__ == "__main__":
