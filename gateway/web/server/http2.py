@@ -28,7 +28,7 @@ from zope.interface import implementer
 from gateway.web.server.h2_private import HeadReceived, ServerConnection
 from gateway.web.server.http1 import BODY_DEADLINE, BODY_LIMIT, CLOSE_TIMEOUT, HEAD_DEADLINE, REFUSALS, UNREAD_TIMEOUT
 from gateway.web.server.http2_answers import Http2Answers
-from gateway.web.server.http2_bounds import BODIES_LIMIT, FLUSH_BYTES, LIMITS, UNSENT_LIMIT, ResetAllowance
+from gateway.web.server.http2_bounds import BODIES_LIMIT, FLUSH_BYTES, SETTINGS, UNSENT_LIMIT, ResetAllowance
 from gateway.web.server.http2_exchange import Exchange, parse_head
 from gateway.web.values import TEXT_HEADERS, Reply
 
@@ -48,7 +48,7 @@ class Http2Connection(Protocol):
 
     def __init__(self, factory: Server) -> None:
         self._factory = factory
-        self._h2 = ServerConnection(LIMITS, parse_head)
+        self._h2 = ServerConnection(SETTINGS, parse_head)
         self._open: dict[int, Exchange] = {}
         self._incomplete: dict[int, Exchange] = {}  # of them, those whose request is not complete
         self._waiting: dict[int, Exchange] = {}  # those with unsent bytes, in the order in which they are served

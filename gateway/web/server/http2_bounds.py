@@ -6,6 +6,7 @@ from typing import Final
 
 from h2.settings import SettingCodes
 
+from gateway.web.server.h2_private import SmallSettings
 from gateway.web.server.http1 import BODY_LIMIT, HEADER_LIMIT, REQUEST_LINE_LIMIT
 
 HEADER_LIST_LIMIT = 2 * (REQUEST_LINE_LIMIT + HEADER_LIMIT)
@@ -21,7 +22,8 @@ LIMITS: Final = {
     SettingCodes.MAX_CONCURRENT_STREAMS: STREAM_LIMIT,
     SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_LIMIT,
 }
-"""The settings that a client receives first."""
+SETTINGS: Final = SmallSettings(client=False, initial_values=LIMITS)
+"""What every client receives first; shared by all connections."""
 
 
 class ResetAllowance:

@@ -20,10 +20,11 @@ from gateway.web.server.h2_private import (
     KNOWN_HEADS,
     WINDOW,
     HeadReceived,
-    KnownSettings,
     ServerConnection,
+    SmallSettings,
 )
 from gateway.web.server.http2_bounds import LIMITS, STREAM_LIMIT
+from gateway.web.server.http2_bounds import SETTINGS as OURS
 from gateway.web.server.http2_heads import encoded
 
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
@@ -135,7 +136,7 @@ class Pair:
     """A connection of ours and one of h2, which receive the same bytes and are answered alike."""
 
     def __init__(self) -> None:
-        self.own = ServerConnection(LIMITS, parsed)
+        self.own = ServerConnection(OURS, parsed)
         self.other = H2Connection(H2Configuration(client_side=False, header_encoding=None))
         self.other.local_settings = Settings(client=False, initial_values=LIMITS)
         self.decoders = Decoder(), Decoder()
@@ -253,7 +254,7 @@ def test_each_action_is_that_of_h2(name: str) -> None:
 
 def connection() -> tuple[ServerConnection, Requests]:
     """Return a connection that has answered three equal requests."""
-    own, requests = ServerConnection(LIMITS, parsed), Requests()
+    own, requests = ServerConnection(OURS, parsed), Requests()
     own.initiate_connection()
     own.receive_data(PREFACE + frame(SETTINGS, 0, 0))
     for _ in range(3):
@@ -323,7 +324,7 @@ def test_undefined_settings_are_not_kept() -> None:
     before = len(own.remote_settings)
     own.receive_data(frame(SETTINGS, 0, 0, b"".join(code.to_bytes(2) + bytes(4) for code in range(0x100, 0x300))))
     assert before == len(own.remote_settings)
-    settings = KnownSettings(client=True)
+    settings = SmallSettings(client=True)
     settings[SettingCodes.MAX_FRAME_SIZE] = 20_000
     settings.acknowledge()
     assert 20_000 == settings.max_frame_size
