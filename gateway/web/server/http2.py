@@ -250,7 +250,8 @@ class Http2Connection(Protocol):
             self._count_reset()
 
     def _client_leaves(self, _event: ConnectionTerminated) -> None:
-        """Close: the client has, and h2 sends nothing more."""
+        """Close behind the answers that are ready: the client has, and h2 sends nothing more."""
+        self._flush()
         self._close()
 
     def _count_reset(self) -> None:

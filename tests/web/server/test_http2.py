@@ -526,3 +526,16 @@ def test_the_frames_of_a_turn_leave_in_one_write():
     client.exchange()
     assert [2] * 3 == [client.body(stream).count(b"data: ") for stream in streams]
     close(client)
+
+
+def test_answers_that_are_ready_precede_the_end_of_a_client_that_leaves(client):
+    """Its GOAWAY may come with its last request."""
+    stream = client.h2.get_next_available_stream_id()
+    fields = [(":method", "GET"), (":authority", "g"), (":scheme", "https"), (":path", "/api/sdk1/keys")]
+    client.h2.send_headers(stream, fields, end_stream=True)
+    client.h2.close_connection()
+    client.protocol.dataReceived(client.h2.data_to_send())
+    answer = client.transport.value()
+    assert (1, stream) == (answer[3], int.from_bytes(answer[5:9]))  # HEADERS
+    assert b'"on"' in answer
+    assert client.transport.disconnecting
