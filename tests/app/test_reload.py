@@ -92,10 +92,11 @@ class Scene:
 
         database: Any = SimpleNamespace(check=check_then_interfere, configure=self.database.configure)
         source: Any = SimpleNamespace(read=lambda: SimpleNamespace(settings=settings, problems=(), warnings=()))
+        history: Any = SimpleNamespace(configure=lambda _: None)
         diagnostics: Any = SimpleNamespace(reconfigure=lambda _: None)
         notifier: Any = SimpleNamespace(reloading=lambda: self.notified.append("reloading"), ready=self.notified.append)
         Reload(
-            source, self.started, self.registry, self.server, database, diagnostics, LogLevels(), self.metrics,
+            source, self.started, self.registry, self.server, database, history, diagnostics, LogLevels(), self.metrics,
             self.status, notifier, lambda: self.checks.append(self.status.problems()), lambda: "serving",
             self.reactor.seconds,
         )()  # fmt: skip
