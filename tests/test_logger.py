@@ -12,6 +12,7 @@ from gateway.app.reload import Reload
 from gateway.app.service import Gateway
 from gateway.app.shared_database import SharedDatabase
 from gateway.console import Console, ConsoleApi, Ring
+from gateway.console.configs import ConfigRoutes
 from gateway.export.batch_sender import BatchSender
 from gateway.export.file_sink import FileSink
 from gateway.export.forwarder import Forwarder
@@ -28,6 +29,7 @@ from gateway.telemetry.logfile import reopen_log_file
 from gateway.telemetry.outbox_pages import OutboxPages
 from gateway.telemetry.rlimits import raise_file_limit
 from gateway.upstream.cdn_source import CdnSource
+from gateway.upstream.checking import Checker
 from gateway.upstream.config_cache import KeptConfig
 from gateway.upstream.config_guard import ConfigGuard
 from gateway.upstream.fetch_failures import FetchFailures
@@ -62,6 +64,7 @@ LOGGED_AS = [
     (ConfigPages, "diag"),
     (Console, "diag"),
     (ConsoleApi, "diag"),
+    (ConfigRoutes, "diag"),
     (Ring, "diag"),
     (HealthWarnings, "diag"),
     (LagMonitor, "diag"),
@@ -102,6 +105,7 @@ LOGGED_AS = [
     (open_watch, "offline"),
     (CdnSource, "sdks"),
     (ConfigGuard, "sdks"),
+    (Checker, "sdks"),
     (FileCache, "sdks"),
     (KeptConfig, "sdks"),
     (Registry, "sdks"),

@@ -60,6 +60,7 @@ def build_console(  # noqa: PLR0913 - keywords, one per part
         ring=Ring(reactor, wall, metrics, lambda: server.stream_count, pids),
         feed=Feed(reactor, wall),
         outbox=OutboxPages(outbox),
+        history=history,
         config_at=lambda sdk_id, at: config_at(history, sdk_id, at),
     )
     return Console(facade)

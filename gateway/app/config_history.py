@@ -9,9 +9,10 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from gateway.clocks import wall_clock
-from gateway.history import Applied, History
+from gateway.history import Applied, History, digest_of
 from gateway.logger import component_logger
 from gateway.storage import history_path
+from gateway.upstream import KeptPin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from gateway.flags import Snapshot
-    from gateway.history import HistoryMetrics
+    from gateway.history import HistoryMetrics, Pin
     from gateway.http_client import Reactor
     from gateway.settings import Settings
     from gateway.upstream import Sdk
@@ -55,6 +56,14 @@ class ConfigHistory:
     def keep(self, sdk: Sdk, snapshot: Snapshot, credit: tuple[str, str]) -> None:
         """Keep a config that was published, with author and notes."""
         self.history.record(sdk.id, snapshot, Applied(sdk.applied_by, *credit))
+
+    def read_pin(self, sdk: Sdk) -> Deferred[KeptPin | None]:
+        """Return the config that an earlier run has pinned for an SDK; never fails."""
+
+        def kept(found: tuple[Pin, Snapshot] | None) -> KeptPin | None:
+            return None if found is None else KeptPin(found[1], found[0].at)
+
+        return self.history.pinned(sdk.id, digest_of(sdk.key)).addCallback(kept)
 
     def stop(self) -> Deferred[None]:
         """Write what waits; fires within some seconds."""

@@ -122,6 +122,8 @@ class Gateway(Service):
             on_attributes=self._end_streams,
             on_credit=self._webhooks.attribute,
             on_held=self._config_held,
+            on_pinned=self._config_pinned,
+            read_pin=self._history.read_pin,
             on_problem=self._warnings.check,
             rng=self._rng,
             reporter=_FetchReporter(self._status, self._metrics),
@@ -371,6 +373,14 @@ class Gateway(Service):
         self._console.config_held(sdk.id, None if held is None else held.reason)
         if held is not None:
             self._webhooks.alert(_alert("CONFIG_HELD", sdk.id, held.replaces.etag, held.config, held.reason))
+        self._warnings.check()
+
+    def _config_pinned(self, sdk: Sdk) -> None:
+        """Show that a config of ``sdk`` is pinned, or no longer is."""
+        pinned = sdk.guard.pinned
+        self._metrics.config_pinned(sdk.id, pinned is not None)
+        tag, since = (None, 0.0) if pinned is None else (pinned.config.snapshot.tag, pinned.since)
+        self._status.pinned(sdk.id, tag, since)
         self._warnings.check()
 
     def _sdk_began(self, sdk: Sdk) -> None:

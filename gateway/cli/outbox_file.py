@@ -86,7 +86,7 @@ def opened(file: OutboxFile) -> Iterator[sqlite3.Connection]:
     :raises click.ClickException: if it cannot be opened, or has another schema.
     """
     path = file.path()
-    _become_owner(path)
+    become_owner(path)
     try:
         with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
             _check(connection, path)
@@ -113,7 +113,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _become_owner(path: Path) -> None:
+def become_owner(path: Path) -> None:
     """Switch from root to the file's owner: SQLite creates files beside it, and the gateway must own them."""
     owner = path.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:

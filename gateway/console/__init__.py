@@ -6,6 +6,7 @@ The command line and the page are clients of this API; neither reaches into room
 """
 
 from gateway.console.api import ConsoleApi
+from gateway.console.configs import compare_configs, config_use
 from gateway.console.console import Console
 from gateway.console.events import Feed
 from gateway.console.facade import Facade
@@ -13,4 +14,14 @@ from gateway.console.openapi import FILE
 from gateway.console.route_table import openapi_document
 from gateway.console.series import Ring
 
-__all__ = ("FILE", "Console", "ConsoleApi", "Facade", "Feed", "Ring", "openapi_document")
+__all__ = (
+    "FILE",
+    "Console",
+    "ConsoleApi",
+    "Facade",
+    "Feed",
+    "Ring",
+    "compare_configs",
+    "config_use",
+    "openapi_document",
+)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.console.events import Feed
     from gateway.console.series import Ring
     from gateway.flags import Snapshot
+    from gateway.history import History
     from gateway.streams import Forecasts, StreamGroup
     from gateway.telemetry import Metrics, OutboxPages, ProcessStatus, Readiness, Status, WorkerState
     from gateway.upstream import Registry
@@ -61,4 +62,5 @@ class Facade:
     ring: Ring
     feed: Feed
     outbox: OutboxPages
+    history: History
     config_at: Callable[[str, str], Awaitable[Snapshot]] = no_history  # SDK id, and a time or the id of a change

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.console import schema
 from gateway.console.api import ConsoleApi
+from gateway.console.config_routes import config_routes
+from gateway.console.configs import ConfigRoutes
 from gateway.console.events import LISTENERS
 from gateway.console.explaining import explained
 from gateway.console.impact import ImpactRoute
@@ -101,6 +103,7 @@ def routes(facade: Facade) -> Sequence[Route]:
             content=EVENT_STREAM,
         ),
         *outbox_routes(facade),
+        *config_routes(ConfigRoutes(facade)),
     )
 
 

@@ -309,3 +309,83 @@ class StreamsAnswer(Struct, frozen=True):
     paused: int
     streams: list[Streams]
     missing_workers: int
+
+
+class ConfigUse(Struct, frozen=True):
+    """A config that came into use."""
+
+    config: Annotated[str, Meta(description="Its id, 16 hex digits; a digest of the config JSON.")]
+    at: str
+    source: Annotated[
+        str, Meta(description="How it came: `remote`, `file`, `cache`, `accepted`, `served` or `released`.")
+    ]
+    author: str | None
+    notes: str | None
+    change: Annotated[int | None, Meta(description="Number of the recorded change, if there are webhooks.")]
+    etag: str
+    flags: int
+    bytes: int
+
+
+class PinnedConfig(Struct, frozen=True):
+    """A config that is served until an operator releases it."""
+
+    config: str
+    since: str
+    waiting: Annotated[str | None, Meta(description="Id of the config that the source has, if it is another one.")]
+
+
+class ConfigList(Struct, frozen=True):
+    """What was in use, the newest first."""
+
+    configs: list[ConfigUse]
+    next: Annotated[int | None, Meta(description="Continues the list as `before`.")]
+    pinned: PinnedConfig | None
+
+
+class ConfigAnswer(Struct, frozen=True):
+    """A config JSON and its last use."""
+
+    use: ConfigUse
+    config: Annotated[dict[str, Any], Meta(description="The config JSON as it was served.")]
+
+
+class FlagText(Struct, frozen=True):
+    """What changed in a flag, in words."""
+
+    key: str
+    act: Literal["updated", "created", "deleted"]
+    text: str
+
+
+class ConfigDiffAnswer(Struct, frozen=True):
+    """What changed from one config to another."""
+
+    first: Annotated[str, Meta(description="Id of the earlier config.")]
+    second: Annotated[str, Meta(description="Id of the later config.")]
+    flags: list[FlagText]
+    segments: Annotated[list[str], Meta(description="Names of segments that were added, removed or changed.")]
+    salt_changed: bool
+    preferences_changed: bool
+
+
+class ServeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which config to serve."""
+
+    id: Annotated[str, Meta(description="The id, or the beginning of it that no other config has.")]
+
+
+class PinAnswer(Struct, frozen=True):
+    """A config that was pinned or released."""
+
+    config: str
+    since: str
+    stored: Annotated[bool, Meta(description="Whether a restart keeps to it; false while the disk is full.")]
+
+
+class Decided(Struct, frozen=True):
+    """A held config that was accepted or rejected."""
+
+    reason: str
+    etag: str
+    flags: int

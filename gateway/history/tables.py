@@ -112,6 +112,11 @@ def hash_of(body: bytes) -> str:
     return sha256(body, usedforsecurity=False).hexdigest()
 
 
+def digest_of(sdk_key: str) -> str:
+    """Return the digest of an SDK key that a pin is stored with."""
+    return sha256(sdk_key.encode(), usedforsecurity=False).hexdigest()[:ID_LENGTH]
+
+
 def add_config(connection: sqlite3.Connection, snapshot: Snapshot) -> str:
     """Store a config unless it is stored already; return its hash."""
     found = hash_of(snapshot.body)

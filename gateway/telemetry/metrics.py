@@ -101,6 +101,9 @@ class Metrics:
             "flaggateway_flags_failing", "Flags of the config in use that fail, for some users or all.", ("sdk_id",)
         )
         self._held = Gauge("flaggateway_config_held", "1 while a new config is held, 0 otherwise.", ("sdk_id",))
+        self._pinned = Gauge(
+            "flaggateway_config_pinned", "1 while an operator has pinned a config, 0 otherwise.", ("sdk_id",)
+        )
         self._refused = Counter("flaggateway_streams_refused", "Streams that were not opened.", ("reason",))
         self._dropped = Counter("flaggateway_streams_dropped", "Streams that the gateway ended.", ("reason",))
         self._push_seconds = Histogram(
@@ -152,7 +155,8 @@ class Metrics:
                 (
                     self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
                     self._fetch_seconds, self._changes, self._ages, self._stale, self._flag_count, self._failing_flags,
-                    self._held, self._up, self._refused, self._dropped, self._push_seconds, self._lag, self._reloads,
+                    self._held, self._pinned, self._up, self._refused, self._dropped, self._push_seconds, self._lag,
+                    self._reloads,
                     self._reload_successful, self._reload_success_at, self._restart_pending, self._dropped_lines,
                     self._info,
                     *self.deliveries.families, *self.evaluations.families, *self.history.families,
@@ -239,16 +243,22 @@ class Metrics:
         self._failing_flags.set((sdk,), failing)
         if not self._held.has((sdk,)):
             self._held.set((sdk,), 0)
+        if not self._pinned.has((sdk,)):
+            self._pinned.set((sdk,), 0)
 
     def config_held(self, sdk: str, held: bool) -> None:  # noqa: FBT001 - reads well in its one call
         """Note whether a config of this SDK is held."""
         self._held.set((sdk,), int(held))
 
+    def config_pinned(self, sdk: str, pinned: bool) -> None:  # noqa: FBT001 - as above
+        """Note whether an operator has pinned a config of this SDK."""
+        self._pinned.set((sdk,), int(pinned))
+
     def sdk_removed(self, sdk: str) -> None:
         """Remove the series of an SDK: those of open streams with the last stream, all others at once."""
         for family in (
             self._messages, self._fetches, self._fetch_seconds, self._changes, self._ages, self._stale,
-            self._flag_count, self._failing_flags, self._held, self._up, self._push_seconds,
+            self._flag_count, self._failing_flags, self._held, self._pinned, self._up, self._push_seconds,
         ):  # fmt: skip
             family.drop(sdk)
         self._leaving.add(sdk)

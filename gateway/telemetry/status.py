@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from attrs import Factory, define, field
 
 from gateway.settings import mask_sdk_key
-from gateway.text import ProblemText, printable, redact
+from gateway.text import ProblemText, iso, printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +66,7 @@ class _Sdk:
     source_type: str
     health: Health = "initializing"
     stale_since: float | None = None
+    pinned: dict[str, str] | None = None
     records: deque[_Record] = Factory(lambda: deque(maxlen=RECORD_LIMIT))
 
     def describe(self, now: float) -> dict[str, Any]:
@@ -78,6 +79,7 @@ class _Sdk:
                 "records": [str(record) for record in self.records] or None,
             },
         }
+        document |= {} if self.pinned is None else {"pinned": self.pinned}
         return document if self.stale_since is None else document | stale_fields(now - self.stale_since)
 
 
@@ -138,7 +140,7 @@ class Status:
 
     An SDK is ``initializing`` until its first record, which makes it healthy or down.  Later a single error has no
     effect, two in a row make it degraded, and one success makes it healthy.
-    One that serves the cached config of an earlier run is degraded where it would be down.
+    One that serves the cached config of an earlier run, or a pinned one, is degraded where it would be down.
     """
 
     def __init__(self, now: Callable[[], float], process: ProcessStatus | None = None) -> None:
@@ -166,7 +168,8 @@ class Status:
         fresh = _Sdk(mask_sdk_key(key), mode, source_type)
         known = self._sdks.get(sdk_id)
         if known is None or (known.key, known.mode, known.source_type) != (fresh.key, mode, source_type):
-            fresh.stale_since = known.stale_since if known is not None else None
+            if known is not None:
+                fresh.stale_since, fresh.pinned = known.stale_since, known.pinned
             self._sdks[sdk_id] = fresh
             self._update_root()
 
@@ -182,7 +185,8 @@ class Status:
             return
         sdk.records.append(_Record(self._now(), ok, printable(redact(message))[:MESSAGE_LIMIT]))
         health = _health(sdk.health, [record.ok for record in sdk.records])
-        sdk.health = "degraded" if health == "down" and sdk.stale_since is not None else health
+        served = sdk.stale_since is not None or sdk.pinned is not None
+        sdk.health = "degraded" if health == "down" and served else health
         self._update_root()
 
     def stale(self, sdk_id: str, fetched_at: float | None) -> None:
@@ -190,6 +194,12 @@ class Status:
         sdk = self._sdks.get(sdk_id)
         if sdk is not None:
             sdk.stale_since = fetched_at
+
+    def pinned(self, sdk_id: str, config: str | None, since: float) -> None:
+        """Show the config that is pinned for an SDK, by its id, since when, in seconds since 1970; None ends that."""
+        sdk = self._sdks.get(sdk_id)
+        if sdk is not None:
+            sdk.pinned = None if config is None else {"config": config, "since": iso(since)}
 
     def stale_age(self, sdk_id: str) -> int | None:
         """Return the age of an SDK's cached config in seconds; None if a fetch has brought or confirmed its config."""

@@ -7,7 +7,7 @@ Only immutable Snapshots leave this room; a failing upstream leaves the last goo
 """
 
 from gateway.upstream.candidate import compile_candidate
-from gateway.upstream.config_guard import CheckedConfig, HeldConfig
+from gateway.upstream.config_guard import CheckedConfig, HeldConfig, KeptPin
 from gateway.upstream.file_cache import FileCache
 from gateway.upstream.file_source import file_faults
 from gateway.upstream.outcome import Refreshed
@@ -18,6 +18,7 @@ __all__ = (
     "CheckedConfig",
     "FileCache",
     "HeldConfig",
+    "KeptPin",
     "Refreshed",
     "Registry",
     "Sdk",

@@ -89,6 +89,35 @@ class HeldConfig:
         }
 
 
+@frozen
+class KeptPin:
+    """A config that an operator has pinned, and when, in Unix seconds."""
+
+    snapshot: Snapshot
+    since: float
+
+
+@frozen
+class PinnedConfig:
+    """A config that is served until an operator releases it."""
+
+    config: CheckedConfig
+    since: float  # Unix seconds
+
+    def describe(self, sdk_id: str) -> dict[str, Any]:
+        """Return a new dict for JSON; ``config`` is the id that the history has for it."""
+        snapshot = self.config.snapshot
+        return {"sdk_id": sdk_id, "config": snapshot.tag, "etag": snapshot.etag, "since": self.since}
+
+
+@frozen
+class WaitingConfig:
+    """The newest config of the source while another one is pinned; ``admitted`` if it was in use, or accepted."""
+
+    config: CheckedConfig
+    admitted: bool
+
+
 class ConfigGuard:
     """The checks of one SDK; ``on_held`` is called when a config is held, and when it no longer is; it must not raise.
 
@@ -98,6 +127,8 @@ class ConfigGuard:
     def __init__(self, sdk_id: str, clock: IReactorTime, on_held: Callable[[], None]) -> None:
         self.current: CheckedConfig | None = None  # in use, or about to be
         self.held: HeldConfig | None = None
+        self.pinned: PinnedConfig | None = None
+        self.waiting: WaitingConfig | None = None  # only while one is pinned
         self._sdk_id = sdk_id
         self._clock = clock
         self._on_held = on_held
@@ -107,11 +138,13 @@ class ConfigGuard:
 
     @property
     def confirmed(self) -> bool:
-        """Whether the source has the config that is in use, rather than one that is held or was rejected."""
-        return self.held is None and not self._rejected
+        """Whether the source has the config that is in use, rather than one that is held, was rejected or waits."""
+        return self.held is None and not self._rejected and self.pinned is None
 
     def ignores(self, body: bytes) -> bool:
-        """Whether a body needs no further check, because it is held or was rejected."""
+        """Whether a body needs no further check, because it is held, was rejected or waits."""
+        if self.waiting is not None and self.waiting.config.snapshot.body == body:
+            return True
         if self.held is not None and self.held.config.snapshot.body == body:
             return True
         return bool(self._rejected) and _digest(body) == self._rejected
@@ -121,8 +154,16 @@ class ConfigGuard:
         return self.admit_checked(finish(self.check_in_steps(candidate, limits)), limits)
 
     def admit_checked(self, checked: CheckedConfig, limits: Limits) -> bool:
-        """As ``admit``, with the result of ``check_in_steps``; the current config must be the same as then."""
+        """As ``admit``, with the result of ``check_in_steps``; the current config must be the same as then.
+
+        While a config is pinned no other is admitted: it waits.
+        """
         self._rejected = b""
+        if self.pinned is not None:
+            self.clear()
+            self.waiting = WaitingConfig(checked, admitted=False)
+            _log.info("SDK {sdk_id}: a new config waits until the pinned one is released", sdk_id=self._sdk_id)
+            return False
         verdict = self._judge(checked, limits)
         if isinstance(verdict, Hold):
             self._hold(checked, verdict.reason)
@@ -134,6 +175,8 @@ class ConfigGuard:
     def clear(self) -> None:
         """Forget what is held or was rejected: the source has a good config again."""
         self._rejected = b""
+        if self.pinned is not None:
+            self.waiting = WaitingConfig(self.pinned.config, admitted=True)
         if self.held is not None:
             _log.info("SDK {sdk_id}: the config that was held is dropped: another one came", sdk_id=self._sdk_id)
             self._release()
@@ -143,10 +186,37 @@ class ConfigGuard:
         held = self.held
         if held is not None:
             _log.warn("SDK {sdk_id}: the config that was held is accepted", sdk_id=self._sdk_id)
-            self._adopt(held.config)
-            self._shrunk_until = float("-inf")  # the operator has decided
+            if self.pinned is None:
+                self._adopt_decided(held.config)
+            else:
+                self.waiting = WaitingConfig(held.config, admitted=True)
             self._release()
         return held
+
+    def pin(self, checked: CheckedConfig, since: float) -> None:
+        """Make ``checked`` the current config, which the caller publishes, until ``release``."""
+        if self.pinned is None and self.current is not None:
+            self.waiting = WaitingConfig(self.current, admitted=True)
+        self.pinned = PinnedConfig(checked, since)
+        self._adopt_decided(checked)
+        text = (
+            "SDK {sdk_id}: the config {config} is pinned; release it with: flaggateway configs release --sdk {sdk_id}"
+        )
+        _log.warn(text, sdk_id=self._sdk_id, config=checked.snapshot.tag)
+
+    def release(self, checked: CheckedConfig | None, limits: Limits) -> bool:
+        """End the pin; return whether ``checked``, the config that waits, is the current one, which is to be published.
+
+        One that was not admitted before may be held instead.
+        """
+        waiting, self.waiting, self.pinned = self.waiting, None, None
+        _log.warn("SDK {sdk_id}: the pinned config is released", sdk_id=self._sdk_id)
+        if checked is None:
+            return False
+        if waiting is not None and waiting.admitted:
+            self._adopt_decided(checked)
+            return True
+        return self.admit_checked(checked, limits)
 
     def reject(self) -> HeldConfig | None:
         """Drop the held config until the source has another one; return None if none is held."""
@@ -165,6 +235,11 @@ class ConfigGuard:
             command = f"flaggateway configs accept {self._sdk_id}"
             text = f"SDK {self._sdk_id}: a config is held: {self.held.reason}; accept it with: {command}"
             found.append(ProblemText(text, f"flaggateway configs accept {shlex.quote(self._sdk_id)}"))
+        if self.pinned is not None:
+            tag, since = self.pinned.config.snapshot.tag, iso(self.pinned.since)
+            command = f"flaggateway configs release --sdk {shlex.quote(self._sdk_id)}"
+            text = f"SDK {self._sdk_id}: the config {tag} is pinned since {since}; release it with: {command}"
+            found.append(ProblemText(text, command))
         if current is not None and current.faults:
             shown = _named(current.faults, SHOWN_IN_PROBLEM, SHOWN_OF_REASON)
             count = f"{len(current.faults)} of {len(current.snapshot.keys)} flags"
@@ -224,6 +299,11 @@ class ConfigGuard:
     def _adopt(self, checked: CheckedConfig) -> None:
         self.current = checked
         self._shrunk_until = self._clock.seconds() + LOSS_SECONDS if checked.shrunk else float("-inf")
+
+    def _adopt_decided(self, checked: CheckedConfig) -> None:
+        """Make a config the current one by the decision of an operator, who has seen what it lacks."""
+        self._adopt(checked)
+        self._shrunk_until = float("-inf")
 
     def _hold(self, checked: CheckedConfig, reason: str) -> None:
         assert self.current is not None

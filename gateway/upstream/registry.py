@@ -17,7 +17,7 @@ from gateway.text import ProblemText, log_command
 from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
-from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, OnHeld, Reporter, Sdk
+from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, OnHeld, ReadPin, Sdk
 from gateway.upstream.source import InThread, Source, SourceContext
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.http_client import Reactor
     from gateway.settings import Settings
     from gateway.upstream.config_cache import ConfigCache
+    from gateway.upstream.reporter import Reporter
 
 _log = component_logger("sdks")
 
@@ -51,6 +52,8 @@ class Registry:
     ``on_credit`` with an SDK id and the body of an authenticated refresh, before its fetch begins; the function that
     it returns is called when that fetch has ended;
     ``on_held`` with an Sdk of which a config is held, or no longer is;
+    ``on_pinned`` with an Sdk of which a config is pinned, or no longer is;
+    ``read_pin`` with an Sdk at its start, it returns the config that an earlier run has pinned;
     ``on_problem`` after a fetch that changed what ``fetch_problems`` returns.
     """
 
@@ -68,6 +71,8 @@ class Registry:
         on_attributes: Callable[[Sdk], None] = lambda _sdk: None,
         on_credit: OnCredit = lambda _sdk_id, _credit: lambda: None,
         on_held: OnHeld = lambda _sdk: None,
+        on_pinned: OnHeld = lambda _sdk: None,
+        read_pin: ReadPin | None = None,
         on_problem: Callable[[], None] = lambda: None,
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
@@ -83,6 +88,8 @@ class Registry:
         self._on_attributes = on_attributes
         self._on_credit = on_credit
         self._on_held = on_held
+        self._on_pinned = on_pinned
+        self._read_pin = read_pin
         self._on_problem = on_problem
         self._reporter = reporter
         self._environ = environ if environ is not None else {}
@@ -143,6 +150,24 @@ class Registry:
         """
         held = self._sdks[sdk_id].guard.reject()
         return None if held is None else held.describe(sdk_id)
+
+    async def serve_config(self, sdk_id: str, body: bytes, etag: str, since: float) -> str | None:
+        """Publish an earlier config of an SDK and pin it; return why it cannot be used, None once it is in use.
+
+        ``since`` is in Unix seconds.
+
+        :raises KeyError: if there is no such SDK
+        """
+        return await self._sdks[sdk_id].serve(body, etag, since)
+
+    async def release_config(self, sdk_id: str) -> dict[str, Any] | None:
+        """Let the source of an SDK decide again; return the config that was pinned for JSON, None without one.
+
+        :raises KeyError: if there is no such SDK
+        """
+        sdk = self._sdks[sdk_id]
+        pinned = sdk.guard.pinned
+        return pinned.describe(sdk_id) if await sdk.release() and pinned is not None else None
 
     def start(self) -> None:
         """Read the CA file and begin to fetch.
@@ -215,7 +240,8 @@ class Registry:
         clock = self._context.reactor
         return Sdk(
             plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit,
-            on_held=self._on_held, on_problem=self._on_problem, cache=self._cache,
+            on_held=self._on_held, on_pinned=self._on_pinned, on_problem=self._on_problem, cache=self._cache,
+            read_pin=self._read_pin,
         )  # fmt: skip
 
     def _source(self, plan: Plan) -> Source | None:

@@ -6,19 +6,20 @@ config cache, at start ──► compile ──► snapshot, on_change          
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 
 from gateway.clocks import wall_clock
 from gateway.deferreds import fire_within, settle_all, supervise
-from gateway.flags import Attribute, ConfigError, Snapshot, load, load_in_steps, replaced_flags
+from gateway.flags import Attribute, Snapshot, finish, replaced_flags
 from gateway.logger import component_logger
-from gateway.slices import LARGE_BYTES, compile_in_slices, free_in_slices
+from gateway.slices import free_in_slices
 from gateway.text import iso
+from gateway.upstream.checking import Checker
 from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
-from gateway.upstream.config_guard import ConfigGuard, HeldConfig
+from gateway.upstream.config_guard import ConfigGuard, HeldConfig, KeptPin
 from gateway.upstream.fetch_failures import FetchFailures
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
 from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome, Refreshed
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.upstream.config_cache import ConfigCache, Entry
     from gateway.upstream.config_guard import CheckedConfig
     from gateway.upstream.plan import Plan
+    from gateway.upstream.reporter import Reporter
     from gateway.upstream.source import Source
 
 _log = component_logger("sdks")
@@ -38,26 +40,8 @@ OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]
 OnCredit = Callable[[str, bytes], Callable[[], None]]
 OnHeld = Callable[["Sdk"], None]
 Admit = Callable[["Sdk", Snapshot], Deferred[None]]
-AppliedBy = Literal["remote", "file", "cache", "accepted"]
-
-
-class Reporter(Protocol):
-    """Reports fetches on the status page and in the metrics; its methods must not raise.
-
-    They are called in the reactor thread, before a new config is published.
-    """
-
-    def record(self, sdk_id: str, ok: bool, message: str) -> None:  # noqa: FBT001 - one of three columns
-        """Add one status record; ``message`` is a text of ``outcome`` and holds no secret."""
-
-    def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
-        """Count one fetch; ``outcome`` is ``changed``, ``not_modified`` or the value of a ``Kind``."""
-
-    def confirmed(self, sdk_id: str) -> None:
-        """Note that the source still has the config of its last fetch, without another fetch."""
-
-    def stale(self, sdk_id: str, fetched_at: float | None) -> None:
-        """Show that an SDK serves the cached config of that fetch, in Unix seconds; None when a fetch has succeeded."""
+AppliedBy = Literal["remote", "file", "cache", "accepted", "served", "released"]
+ReadPin = Callable[["Sdk"], Deferred[KeptPin | None]]
 
 
 class Sdk:
@@ -72,7 +56,8 @@ class Sdk:
 
     def __init__(  # noqa: PLR0913 - each one a seam
         self, plan: Plan, clock: IReactorTime, load: Load, reporter: Reporter, admit: Admit, on_change: OnChange,
-        on_credit: OnCredit, *, on_held: OnHeld, on_problem: Callable[[], None], cache: ConfigCache | None = None,
+        on_credit: OnCredit, *, on_held: OnHeld, on_pinned: OnHeld, on_problem: Callable[[], None],
+        cache: ConfigCache | None = None, read_pin: ReadPin | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.snapshot: Snapshot | None = None
@@ -80,12 +65,13 @@ class Sdk:
         self.stale_since: float | None = None
         self.applied_by: AppliedBy = "remote"
         self._clock = clock
-        self._load = load
         self._reporter = reporter
         self._admit = admit
         self._on_change = on_change
         self._on_credit = on_credit
+        self._on_pinned = on_pinned
         self._on_problem = on_problem
+        self._read_pin = read_pin
         self._newest: Snapshot | None = None  # the snapshot, or the one that replaces it once it is admitted
         self._published: list[Deferred[None]] = []  # fetches that wait until the newest config is the snapshot
         self._cached: Deferred[None] = succeed(None)  # fires once a cached config that was read is compiled
@@ -94,6 +80,7 @@ class Sdk:
         self._source: Source | None = None
         self.failures = FetchFailures(plan.id, clock, lambda: self.snapshot is not None)
         self.guard = ConfigGuard(plan.id, clock, lambda: on_held(self))
+        self._checker = Checker(plan.id, clock, load, self.guard, lambda: self._newest)
         self._kept = KeptConfig(cache, clock, plan.key) if cache is not None else None
         self._fetches = FetchQueue(clock, lambda: Deferred.fromCoroutine(self._fetch()))
 
@@ -140,13 +127,56 @@ class Sdk:
         return self._fetches.request(limited=limited).addBoth(ended)
 
     def accept(self) -> HeldConfig | None:
-        """Publish the held config in the usual way and return it; None if none is held."""
+        """Publish the held config in the usual way and return it; None if none is held.
+
+        While another one is pinned it waits for the release.
+        """
         held = self.guard.accept()
-        if held is not None:
+        if held is not None and self.guard.pinned is None:
             self._newest = held.config.snapshot
             self._admit_newest("accepted").addCallback(lambda _: self._accepted(held.config))
             self._fetches.wake()
         return held
+
+    async def serve(self, body: bytes, etag: str, since: float) -> str | None:
+        """Publish an earlier config in the usual way and pin it: what the source brings waits for ``release``.
+
+        Return why the config cannot be used; None once it is in use.  ``since`` is in Unix seconds.
+        """
+        checked = await self._checker.checked(body, etag, self.plan.limits)
+        if checked is None or isinstance(checked, Failed):
+            return "it cannot be used" if checked is None else checked.reason
+        self.guard.pin(checked, since)
+        self._on_pinned(self)
+        if self._newest is None or self._newest.body != body:
+            self._newest = checked.snapshot
+            await self._admit_newest("served")
+        self._end_loading()
+        return None
+
+    async def release(self) -> bool:
+        """Let the source decide again; return whether a config was pinned.
+
+        The config that waits is published in the usual way, or held.  The pinned one stays while there is no other.
+        """
+        while True:
+            pinned, waiting = self.guard.pinned, self.guard.waiting
+            if pinned is None:
+                return False
+            snapshot = None if waiting is None else waiting.config.snapshot
+            checked = None
+            if snapshot is not None and self._newest is not None and snapshot.body != self._newest.body:
+                checked = await self._checker.checked(snapshot.body, snapshot.etag, self.plan.limits)
+            if pinned is self.guard.pinned and waiting is self.guard.waiting:
+                break
+        fresh = None if isinstance(checked, Failed) else checked
+        published = self.guard.release(fresh, self.plan.limits)
+        self._on_pinned(self)
+        if published and fresh is not None:
+            self._newest = fresh.snapshot
+            await self._admit_newest("released")
+        self._fetches.wake()
+        return True
 
     def fetch_problem(self) -> str:
         """Return why the config in use may be old, or there is none, as a sentence; empty while all is well."""
@@ -165,14 +195,27 @@ class Sdk:
         self._attach(source)
         if source is None:
             return
-        if self._kept is None or not source.remote:
+        # One after the other, so that a pinned config is served in place of the cached one; each within a time.
+        reads: list[Callable[[], Deferred[None]]] = []
+        if self._read_pin is not None:
+            read_pin = self._read_pin
+            reads.append(lambda: read_pin(self).addCallback(self._restore_pin))
+        if self._kept is not None and source.remote:
+            kept = self._kept
+
+            def serve_cached(entry: Entry | None) -> Deferred[None]:
+                return Deferred.fromCoroutine(self._serve_cached(entry))
+
+            reads.append(lambda: kept.read(max_bytes).addCallback(serve_cached))
+        self._read_in_turn(reads)
+
+    def _read_in_turn(self, reads: Sequence[Callable[[], Deferred[None]]]) -> None:
+        if not reads:
             self._fetches.wake()
             return
-        cached = self._kept.read(max_bytes)
-        cached.addCallback(lambda entry: Deferred.fromCoroutine(self._serve_cached(entry)))
-        supervise(cached, _log, "SDK {sdk_id}: the cached config could not be used", sdk_id=self.id)
-        # The fetch comes second, so that one that fails at once does not end the loading without a config.
-        fire_within(self._clock, cached, READ_SECONDS).addCallback(lambda _: self._fetches.wake())
+        read = supervise(reads[0](), _log, "SDK {sdk_id}: the kept config could not be used", sdk_id=self.id)
+        # The fetch comes last, so that one that fails at once does not end the loading without a config.
+        fire_within(self._clock, read, READ_SECONDS).addCallback(lambda _: self._read_in_turn(reads[1:]))
 
     def replace(self, source: Source | None) -> Deferred[None]:
         """Change the source; the last good config stays until the new one delivers.
@@ -248,61 +291,28 @@ class Sdk:
         if self._newest is not None and self._newest.body == outcome.body:
             self.guard.clear()
             return outcome, False
-        compiled = await self._compiled(outcome)
-        if compiled is None or isinstance(compiled, Failed):
-            return compiled or outcome, False
-        return outcome, self._use(compiled)
-
-    async def _compiled(self, found: Fetched | Entry) -> Snapshot | CheckedConfig | Failed | None:
-        """Compile a config without using it: a large one in slices; None if the source was replaced meanwhile."""
-        before = 0 if self._newest is None else len(self._newest.body)
-        if max(before, len(found.body)) > LARGE_BYTES and self._load is load:
-            return await self._checked_in_slices(found)
-        return self._candidate(found.body, found.etag)
-
-    def _use(self, compiled: Snapshot | CheckedConfig) -> bool:
-        """Make a compiled config the newest one; hold it instead, and return false, if it is beyond the limits."""
-        limits = self.plan.limits
-        if isinstance(compiled, Snapshot):
-            candidate, admitted = compiled, self.guard.admit(compiled, limits)
-        else:
-            candidate, admitted = compiled.snapshot, self.guard.admit_checked(compiled, limits)
+        source, limits = self._source, self.plan.limits
+        checked = await self._checker.checked(outcome.body, outcome.etag, limits, lambda: source is self._source)
+        if checked is None or isinstance(checked, Failed):
+            return checked or outcome, False
+        admitted = self.guard.admit_checked(checked, limits)
         if admitted:
-            self._newest = candidate
-        return admitted
+            self._newest = checked.snapshot
+        return outcome, admitted
 
-    async def _checked_in_slices(self, fetched: Fetched | Entry) -> CheckedConfig | Failed | None:
-        """Compile and check a config; start again if an operator accepts a held one meanwhile.
-
-        None if the source was replaced meanwhile.
-        """
-        source = self._source
-        while True:
-            before, current = self._newest, self.guard.current
-            try:
-                candidate = await compile_in_slices(self._clock, load_in_steps(fetched.body, fetched.etag, before))
-                checked = await compile_in_slices(self._clock, self.guard.check_in_steps(candidate, self.plan.limits))
-            except CancelledError:  # a restarted or stopped fetch
-                raise
-            except ConfigError as error:
-                return Failed(Kind.CONFIG, f"invalid config JSON content: {error}")
-            except Exception:  # noqa: BLE001 - an error in the compiler must not end the fetching
-                _log.failure("SDK {sdk_id}: the config cannot be compiled", sdk_id=self.id)
-                return Failed(Kind.CONFIG, "invalid config JSON content: it cannot be compiled")
-            if source is not self._source:
-                return None
-            if before is self._newest and current is self.guard.current:
-                return checked
-
-    def _candidate(self, body: bytes, etag: str) -> Snapshot | Failed:
-        """Compile a config without using it."""
-        try:
-            return self._load(body, etag, self._newest)
-        except ConfigError as error:
-            return Failed(Kind.CONFIG, f"invalid config JSON content: {error}")
-        except Exception:  # noqa: BLE001 - an error in the compiler must not end the fetching
-            _log.failure("SDK {sdk_id}: the config cannot be compiled", sdk_id=self.id)
-            return Failed(Kind.CONFIG, "invalid config JSON content: it cannot be compiled")
+    def _restore_pin(self, kept: KeptPin | None) -> None:
+        """Serve the config that an earlier run has pinned; it is not recorded, since that run did that."""
+        if kept is None or self._source is None or self.guard.pinned is not None:
+            return
+        if self._newest is not None:  # the file was slow, and a fetch was faster
+            served = Deferred.fromCoroutine(self.serve(kept.snapshot.body, kept.snapshot.etag, kept.since))
+            supervise(served, _log, "SDK {sdk_id}: the pinned config could not be used", sdk_id=self.id)
+            return
+        self.guard.pin(finish(self.guard.check_in_steps(kept.snapshot, self.plan.limits)), kept.since)
+        self._newest = kept.snapshot
+        self._on_pinned(self)
+        self._publish(kept.snapshot, "served")
+        self._end_loading()
 
     async def _serve_cached(self, entry: Entry | None) -> None:
         """Publish a cached config, unless a fetch was faster; it is not recorded, since an earlier run did that."""
@@ -314,17 +324,21 @@ class Sdk:
             done.callback(None)
 
     async def _compile_cached(self, entry: Entry) -> None:
-        source = self._source
-        if self._newest is not None or source is None or not source.remote:
+        source, guard = self._source, self.guard
+        if source is None or not source.remote or guard.waiting is not None:
             return
-        compiled = await self._compiled(entry)
-        if compiled is None or source is not self._source:
+        if self._newest is not None and (guard.pinned is None or self._newest.body == entry.body):
             return
-        if isinstance(compiled, Failed):
-            _log.warn("SDK {sdk_id}: the cached config is ignored: {reason}", sdk_id=self.id, reason=compiled.reason)
+        limits = self.plan.limits
+        checked = await self._checker.checked(entry.body, entry.etag, limits, lambda: source is self._source)
+        if checked is None or source is not self._source:
             return
-        self._use(compiled)  # it cannot be held, since no other one is in use
-        cached = compiled if isinstance(compiled, Snapshot) else compiled.snapshot
+        if isinstance(checked, Failed):
+            _log.warn("SDK {sdk_id}: the cached config is ignored: {reason}", sdk_id=self.id, reason=checked.reason)
+            return
+        if not guard.admit_checked(checked, limits):  # as only while another one is pinned: then it waits
+            return
+        cached = self._newest = checked.snapshot
         self.stale_since = entry.fetched_at / 1000
         self._reporter.stale(self.id, self.stale_since)
         at = iso(self.stale_since)

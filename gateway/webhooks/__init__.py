@@ -5,10 +5,12 @@
 ``formats`` makes the messages, ``store`` holds them, ``delivery`` sends them.
 """
 
-from gateway.webhooks.formats import Alert
+from gateway.webhooks.formats import Alert, FlagChange, describe_flags
 from gateway.webhooks.service import Webhooks
 
 __all__ = (
     "Alert",
+    "FlagChange",
     "Webhooks",
+    "describe_flags",
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -55,11 +58,31 @@ class Scene:
         """Return the problems on the status page."""
         return json.loads(self.gateway.get("/status", diag=True)[1])["gateway"]["problems"]
 
+    def status(self) -> dict[str, Any]:
+        """Return the status page."""
+        return json.loads(self.gateway.get("/status", diag=True)[1])
+
     def gauge(self, name: str) -> float:
         """Return a metric without labels."""
         lines = self.gateway.get("/metrics", diag=True)[1].decode().splitlines()
         (found,) = [line for line in lines if line.startswith(f"{name} ")]
         return float(found.split()[1])
+
+
+def configs(gateway: GatewayProcess, *words: str) -> Any:
+    """Return what ``flaggateway configs`` prints, as JSON."""
+    command = [
+        str(Path(sys.executable).with_name("flaggateway")),
+        "configs",
+        "-c",
+        str(gateway.home / "flaggateway.yml"),
+    ]
+    environ = os.environ | {"XDG_STATE_HOME": str(gateway.home / "state")}
+    done = subprocess.run(
+        [*command, *words], capture_output=True, text=True, timeout=120, check=False, env=environ, cwd=gateway.home
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def now() -> float:
@@ -106,6 +129,73 @@ def test_earlier_moments_outlive_a_crash(scene: Callable[..., Any], workers: int
         body = {"sdk": "shop", "key": "banner", "user": GERMAN, "at": str(first), "compare": {"at": str(third)}}
         (compared,) = shop_scene.api.post("/explain", body)["compared"]
         assert ("third", True) == (compared["other"]["value"], compared["difference"] is not None)
+
+
+@WORKERS
+def test_an_earlier_config_is_served_until_it_is_released(scene: Callable[..., Any], workers: int) -> None:
+    """Workers, status, metric and webhooks see one normal change; kill -9 keeps the pin; the file serves the list."""
+    hook = [{"name": "ops", "url": "http://127.0.0.1:9/", "events": ["FLAG_UPDATED"]}]
+    with scene(workers=workers, webhooks=hook) as shop_scene:
+        gateway = shop_scene.gateway
+        shop_scene.publish("second")
+        shop_scene.publish("broken")
+        eventually(lambda: shop_scene.gauge("flaggateway_history_configs") == 3)
+        listed = configs(gateway, "list", "--json")["configs"]
+        assert [("remote", 3), ("remote", 2), ("remote", None)] == [
+            (each["source"], each["change"] and each["change"] + 1) for each in listed
+        ]
+        good = listed[1]["config"]
+        (changed,) = configs(gateway, "diff", good[:8], "--json")["flags"]
+        assert ("banner", "updated", "rule 1 second → broken") == (changed["key"], changed["act"], changed["text"])
+        assert "second" in json.dumps(configs(gateway, "show", good))
+        served = configs(gateway, "serve", good[:6], "--json")
+        assert (good, True) == (served["config"], served["stored"])
+        eventually(lambda: shop_scene.value() == "second")
+        (problem,) = shop_scene.problems()
+        assert problem.startswith(f"SDK shop: the config {good} is pinned since ")
+        assert good == shop_scene.status()["sdks"]["shop"]["pinned"]["config"]
+        assert 1.0 == shop_scene.gauge('flaggateway_config_pinned{sdk_id="shop"}')
+        shop_scene.cdn.set(shop("third"))
+        assert gateway.post("/api/shop/refresh")[0] == 200
+        assert "second" == shop_scene.value()
+
+        gateway.kill()
+        assert (good, "second") == (configs(gateway, "list", "--json")["pinned"]["config"], "second")
+        assert "served" == configs(gateway, "show", good, "--info")["source"]
+        assert "broken → second" in json.dumps(
+            configs(gateway, "diff", listed[0]["config"], "--json"), ensure_ascii=False
+        )
+        gateway.start()
+        eventually(lambda: shop_scene.value() == "second", gateway.logs)
+        assert gateway.post("/api/shop/refresh")[0] == 200
+        assert ("second", good) == (shop_scene.value(), shop_scene.status()["sdks"]["shop"]["pinned"]["config"])
+        assert good == configs(gateway, "release", "--json")["config"]
+        eventually(lambda: shop_scene.value() == "third", gateway.logs)
+        assert [] == shop_scene.problems()
+        changes = json.loads(gateway.get("/changes", diag=True)[1])["changes"]
+        assert 4 == len(changes)
+        assert ["released", "served", "remote", "remote", "remote"] == [
+            each["source"] for each in configs(gateway, "list", "--json")["configs"]
+        ]
+
+
+def test_what_cannot_be_served(scene: Callable[..., Any]) -> None:
+    """An unknown config is 404, a state that does not allow it 409; pages of other sites are refused."""
+    with scene() as shop_scene:
+        api, one = shop_scene.api, "/configs/shop"
+        eventually(lambda: api.get(one)["configs"])
+        assert "has no config 00000000" in api.post(f"{one}/serve", {"id": "00000000"}, 404)["error"]
+        assert "hex digits" in api.post(f"{one}/serve", {"id": "x"}, 404)["error"]
+        assert "no config of SDK shop is pinned" in api.post(f"{one}/release", None, 409)["error"]
+        assert "is held" in api.post(f"{one}/accept", None, 409)["error"]
+        assert "is held" in api.post(f"{one}/reject", None, 409)["error"]
+        assert "no SDK" in api.post("/configs/other/serve", {"id": "0000"}, 404)["error"]
+        api.post(f"{one}/release", None, 403, Origin="https://evil.example")
+        assert (404, 400) == (api.ask("GET", f"{one}/ffffffff")[0], api.ask("GET", f"{one}/diff")[0])
+        assert 400 == api.ask("GET", f"{one}?limit=0")[0]
+        (use,) = api.get(f"{one}?limit=1")["configs"]
+        assert shop("first")["f"] == api.get(f"{one}/{use['config']}")["config"]["f"]
+        assert [] == api.get(f"{one}/diff?from={use['config']}")["flags"]
 
 
 def test_a_folder_that_vanishes_holds_up_nothing(scene: Callable[..., Any]) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from gateway.flags import Snapshot, load
-from gateway.history import Applied, History, HistoryUnavailable, NotKept
+from gateway.history import Applied, History, HistoryUnavailable, NotKept, Pin, hash_of
 from gateway.history.history import COMPILED, MAINTAIN_SECONDS, READS, RETRY_SECONDS, STEADY_SECONDS, WAITING_LIMIT
 from gateway.settings import Settings
 from gateway.storage import LockFile
@@ -385,3 +385,56 @@ def test_a_damaged_config_is_refused(scene: Scene) -> None:
         file.commit()
     with pytest.raises(NotKept, match="missing or damaged"):
         scene.at(first)
+
+
+def pin_of(snapshot: Snapshot, key: str = "key") -> Pin:
+    return Pin(key, hash_of(snapshot.body), snapshot.etag, START)
+
+
+def test_a_pin_outlives_the_process(tmp_path: Path) -> None:
+    """Its config is kept however old it is; another key has no pin, and a release ends it."""
+    scene = Scene(tmp_path, keep=10.0)
+    old = config("old")
+    scene.apply("old")
+    assert True is result(scene.history.pin("shop", pin_of(old), old))
+    scene.apply("new", after=1)
+    scene.clock.pump([MAINTAIN_SECONDS, MAINTAIN_SECONDS])
+    result(scene.history.stop())
+    assert None is scene.history._pins.get("other")
+    scene.open(keep=10.0)
+    assert None is result(scene.history.pinned("shop", "another key"))
+    assert None is result(scene.history.pinned("other", "key"))
+    pin, snapshot = result(scene.history.pinned("shop", "key"))
+    assert (pin_of(old), "old", old.etag) == (pin, value_of(snapshot), snapshot.etag)
+    assert True is result(scene.history.pin("shop", None, None))
+    result(scene.history.stop())
+    scene.open(keep=10.0)
+    assert None is result(scene.history.pinned("shop", "key"))
+
+
+def test_a_pin_that_cannot_be_stored_is_stored_later(tmp_path: Path, logged_errors) -> None:
+    """The answer is no, and the problem states the risk until it is on disk."""
+    scene = Scene(tmp_path)
+    scene.path.parent.write_text("in the way")
+    old = config("old")
+    assert False is result(scene.history.pin("shop", pin_of(old), old))
+    assert scene.history.problems()[0].endswith("; a restart would not know which config is pinned")
+    scene.path.parent.unlink()
+    scene.clock.advance(RETRY_SECONDS)
+    assert [] == scene.history.problems()
+    result(scene.history.stop())
+    scene.open()
+    assert pin_of(old) == result(scene.history.pinned("shop", "key"))[0]
+    assert 1 == len(logged_errors.flush())
+
+
+def test_a_pin_survives_the_loss_of_the_file(scene: Scene) -> None:
+    """It is written to the new file with the next write, with its config."""
+    old = config("old")
+    scene.apply("old")
+    result(scene.history.pin("shop", pin_of(old), old))
+    shutil.rmtree(scene.path.parent)
+    scene.apply("new")
+    result(scene.history.stop())
+    scene.open()
+    assert "old" == value_of(result(scene.history.pinned("shop", "key"))[1])

@@ -45,7 +45,8 @@ class ApiClient:
         """Return what the document has about a path."""
         bare = "/api/v1" + path.partition("?")[0]
         for template, operations in self.document["paths"].items():
-            if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), bare):
+            same = re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), bare)
+            if same and method.lower() in operations:
                 return dict(operations[method.lower()])
         raise AssertionError(f"the document does not have {bare}")
 

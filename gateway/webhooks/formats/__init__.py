@@ -12,6 +12,7 @@ from gateway.webhooks.formats.definition import initial_value
 from gateway.webhooks.formats.envelope import compose_failure_message
 from gateway.webhooks.formats.message import EndpointMessages, Feature, IntegerIds, Message, Skipped
 from gateway.webhooks.formats.subscription import failure_receivers
+from gateway.webhooks.formats.summary import FlagChange, describe_flags
 
 __all__ = (
     "Alert",
@@ -19,6 +20,7 @@ __all__ = (
     "Change",
     "EndpointMessages",
     "Feature",
+    "FlagChange",
     "IntegerIds",
     "Message",
     "Skipped",
@@ -27,6 +29,7 @@ __all__ = (
     "compose_failure_message",
     "compose_sdk_message",
     "compose_test_message",
+    "describe_flags",
     "failure_receivers",
     "initial_value",
     "parse_attribution",

@@ -19,7 +19,7 @@ from gateway.webhooks.formats.definition import default_value, list_field, segme
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.flags import Snapshot
+    from gateway.flags import ConfigDiff, Snapshot
     from gateway.webhooks.formats.change import Change
 
 VALUE_LIMIT = 80  # characters of a key, a name or a value, which may be a whole document
@@ -56,6 +56,26 @@ def summarize(change: Change) -> Iterator[Line]:
         yield (Span("The salt changed"),)
     elif change.changes.preferences_changed:
         yield (Span("The preferences changed"),)
+
+
+@attrs.frozen
+class FlagChange:
+    """What changed in one flag: ``act`` is ``updated``, ``created`` or ``deleted``, ``text`` has no markup."""
+
+    key: str
+    act: Literal["updated", "created", "deleted"]
+    text: str
+
+
+def describe_flags(old: Snapshot, new: Snapshot, changes: ConfigDiff) -> Iterator[FlagChange]:
+    """Yield what changed per flag, in words; ``changes`` is the difference of both configs."""
+    for key in changes.updated:
+        text = "".join(span.text for span in _update(old, new, key, changes.segments))
+        yield FlagChange(key, "updated", text)
+    for key in changes.added:
+        yield FlagChange(key, "created", _value(new, key).text)
+    for key in changes.removed:
+        yield FlagChange(key, "deleted", f"it was {_value(old, key).text}")
 
 
 def _flags(change: Change) -> Iterator[Line]:

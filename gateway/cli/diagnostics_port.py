@@ -1,0 +1,76 @@
+"""Requests to the diagnostics port of a running gateway."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from attrs import frozen
+
+from gateway.cli.options import settings_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIMEOUT: Final = 10.0  # seconds for an answer
+ANSWER_LIMIT: Final = 80 * 1024 * 1024  # bytes; an answer may contain a config of ``upstream.max_bytes``
+_EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
+
+
+class NotReached(click.ClickException):
+    """No gateway answers."""
+
+
+@frozen
+class DiagnosticsPort:
+    """The diagnostics port that the command line names, else that of the settings."""
+
+    url: str | None
+
+    def request(self, path: str, method: str = "GET", body: object = None) -> dict[str, Any]:
+        """Return the answer; ``body`` is sent as JSON.
+
+        :raises NotReached: if there is none
+        :raises click.ClickException: if it is an error
+        """
+        import urllib.error
+        import urllib.request
+
+        base, headers = self._target()
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            request = urllib.request.Request(base + path, data, dict(headers), method=method)  # noqa: S310 - below
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(request, timeout=TIMEOUT) as answer:
+                found: dict[str, Any] = json.loads(answer.read(ANSWER_LIMIT))
+        except urllib.error.HTTPError as error:
+            with error:
+                text = _error_text(error.read(ANSWER_LIMIT)) or f"answered {error.code}"
+            raise click.ClickException(f"{base}: {text}") from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise NotReached(f"{base}: {reason}; is the gateway running? --url names its port") from None
+        except ValueError:
+            raise click.ClickException(f"{base} is not the diagnostics port of a flaggateway") from None
+        return found
+
+    def _target(self) -> tuple[str, Mapping[str, str]]:
+        """Return the base URL and the headers to send; settings that cannot be used are no problem with ``--url``."""
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise click.ClickException("--url is not an http or https URL")
+        settings = settings_sources().file().read().settings
+        if settings is None:
+            if self.url is None:
+                raise click.ClickException("the settings cannot be used, see: flaggateway check; or use --url")
+            return self.url.rstrip("/"), {}
+        bind = settings.diag.bind
+        host = _EVERYWHERE.get(bind) or (f"[{bind}]" if ":" in bind else bind)
+        return (self.url or f"http://{host}:{settings.diag.port}").rstrip("/"), settings.diag.auth_headers
+
+
+def _error_text(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return ""
