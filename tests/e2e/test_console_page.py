@@ -19,9 +19,10 @@ from gateway.testing.receiver import Receiver
 from gateway_process import GatewayProcess
 from outside_tools import missing
 from shop import FRENCH, GERMAN, shop
+from streams import Streams, stream_path
 
 AXE = Path(__file__).resolve().parent / "node_modules/axe-core/axe.min.js"
-VIEWS = ["now", "changes", "explain", "deliveries", "configs"]
+VIEWS = ["now", "changes", "explain", "impact", "streams", "deliveries", "configs"]
 SIZES = {"desktop": (1280, 900), "telephone": (390, 844)}
 
 
@@ -93,6 +94,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             gateway.stop()
 
 
+@pytest.fixture
+def streams() -> Iterator[Streams]:
+    """A group of streams that is closed with the test."""
+    group = Streams()
+    try:
+        yield group
+    finally:
+        group.close()
+
+
 def test_the_first_view_states_the_health(scene: Scene) -> None:
     """One sentence, then each SDK with its config."""
     scene.open("now")
@@ -129,6 +140,33 @@ def test_explain_equals_the_command_line(scene: Scene) -> None:
             wanted.append(json.load(answer)["explained"][0]["text"])
     assert wanted == [tree.get_property("textContent").rstrip("\n") for tree in trees]
     assert wanted[0] != wanted[1]
+
+
+def test_impact_predicts_who_would_see_another_value(scene: Scene, streams: Streams) -> None:
+    """A German with an open stream is counted, and gets the predicted value when the candidate is published."""
+    scene.publish(shop("known"))
+    german, french = (streams.open(scene.gateway.port, stream_path("shop", user)) for user in (GERMAN, FRENCH))
+    streams.read_until(lambda: "known" in str(german.payloads[-1:]) and bool(french.payloads))
+    scene.open("streams")
+    scene.shows("2 open streams", "all flags")
+    scene.open("impact")
+    field = scene.browser.find_element(By.TAG_NAME, "textarea")
+    field.send_keys(json.dumps(shop("candidate")))
+    scene.button("Predict").click()
+    scene.shows("1 flag would change", "1 of 2 users would see something else", '"known"', '"candidate"')
+    heard = len(french.payloads)
+    scene.publish(shop("candidate"))
+    streams.read_until(lambda: "candidate" in str(german.payloads[-1]))
+    assert heard == len(french.payloads)
+
+
+def test_the_last_hour_is_plotted(scene: Scene) -> None:
+    """Each plot has a sentence for those who cannot see it."""
+    scene.open("now")
+    find = scene.browser.find_elements
+    eventually(lambda: len(find(By.CSS_SELECTOR, "figure canvas")) == 6, lambda: scene.text)
+    labels = [each.get_attribute("aria-label") for each in find(By.CSS_SELECTOR, "figure [role=img]")]
+    assert labels[0].startswith("Open streams in the last hour, now ")
 
 
 def test_a_mistake_in_the_form_is_explained(scene: Scene) -> None:

@@ -21,15 +21,15 @@ export function Changes({ overview }) {
 
 function Change({ change }) {
   const flags = flagsOf(change.changes);
-  return html`<section class="card" aria-labelledby="change-${change.id}">
-    <h2 id="change-${change.id}">${change.sdk_id}: ${count(flags.length, "flag")} changed <span class="quiet"><${Ago} at=${change.at} /></span></h2>
+  return html`<article class="card">
+    <h2>${change.sdk_id}: ${count(flags.length, "flag")} changed <span class="quiet"><${Ago} at=${change.at} /></span></h2>
     <p class="quiet">Change ${change.id}${author(change.author)}${change.notes && `: ${change.notes}`}</p>
     ${change.changes === null && html`<p>The definitions have ${change.bytes.toLocaleString()} bytes, too many to show.</p>`}
-    <ul>${flags.map((flag) => html`<li key=${flag.key}><details><summary><code>${flag.key}</code> ${flag.act}
-        ${" "}<a href=${`#/explain?${new URLSearchParams({ sdk: change.sdk_id, key: flag.key })}`}>explain</a></summary>
+    <ul>${flags.map((flag) => html`<li key=${flag.key}><details><summary><code>${flag.key}</code> ${flag.act}</summary>
       <div class="pair"><${Side} kind="before" title="Before" value=${flag.before} /><${Side} kind="after" title="After" value=${flag.after} /></div>
+      <a href=${`#/explain?${new URLSearchParams({ sdk: change.sdk_id, key: flag.key })}`}>Explain it for a user</a>
     </details></li>`)}</ul>
-  </section>`;
+  </article>`;
 }
 
 function flagsOf(changes) {

@@ -7,10 +7,12 @@ import { Changes } from "./changes.js";
 import { Configs } from "./configs.js";
 import { Deliveries } from "./deliveries.js";
 import { Explain } from "./explain.js";
+import { Impact } from "./impact.js";
 import { Now } from "./now.js";
+import { Streams } from "./streams.js";
 
 const VIEWS = { now: ["Now", Now], changes: ["Changes", Changes], explain: ["Explain", Explain],
-  deliveries: ["Deliveries", Deliveries], configs: ["Configs", Configs] };
+  impact: ["Impact", Impact], streams: ["Streams", Streams], deliveries: ["Deliveries", Deliveries], configs: ["Configs", Configs] };
 
 const OVERVIEW_SECONDS = 2;
 

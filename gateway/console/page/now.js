@@ -1,6 +1,7 @@
 // Now: the health in one sentence, the problems with what to type next, each SDK, each worker.
 
 import { html } from "./vendor/preact-htm.js";
+import { Plots } from "./plots.js";
 import { Ago, Command, State, Table, count, duration } from "./parts.js";
 
 export function Now({ overview }) {
@@ -16,6 +17,7 @@ export function Now({ overview }) {
     ${overview.workers.length > 0 && html`<section aria-labelledby="workers"><h2 id="workers">Workers</h2>
       <${Table} name="Workers" rows=${overview.workers} rowKey=${(worker) => worker.number} columns=${WORKER_COLUMNS} />
     </section>`}
+    <${Plots} />
     <p class="quiet">Version ${overview.version}, running for ${duration(overview.uptime_seconds)},
       ${" "}${count(overview.streams, "open stream")}.</p>`;
 }

@@ -55,4 +55,4 @@ export function Table({ columns, rows, name, empty, rowKey }) {
 export const Json = ({ value }) => html`<pre tabIndex="0">${typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre>`;
 
 // Text areas and fields with a visible label.
-export const Field = ({ label, children }) => html`<label class="field"><span>${label}</span>${children}</label>`;
+export const Field = ({ label, wide, children }) => html`<label class=${wide ? "field wide" : "field"}><span>${label}</span>${children}</label>`;
