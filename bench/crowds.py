@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
 from bench import machine
@@ -20,7 +21,7 @@ from bench.servers import ROOT, TWO, Server
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMEOUT = 240.0  # seconds for one step
+TIMEOUT = 600.0  # seconds for one step, on a busy machine
 POLL = 0.05  # seconds between two questions to the load processes
 SPARE_FILES = 3_000  # of each process, beside its streams: workers do not get equal numbers
 
@@ -50,6 +51,14 @@ class Fleet(Server):
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""
         return self.family()[1:]
+
+    def all_listen(self) -> bool:
+        """Return whether every worker serves clients, by the overview of the diagnostics port."""
+        with contextlib.suppress(OSError, ValueError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.diag_port}/api/v1/overview", timeout=5) as answer:
+                workers = json.load(answer)["workers"]
+            return len(workers) == self._settings["workers"] and all(one["listening"] for one in workers)
+        return False
 
     def proportional(self) -> int:
         """Return the memory of all processes in bytes, of pages shared with others their part."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "docs" / "benchmarks"
 METHOD = """\
-`make bench` writes this page; do not edit it. [notes.md](notes.md) explains missed targets.
+`make bench` writes this page; do not edit it.
+[notes.md](notes.md) explains missed targets, [scale.md](scale.md) has many more streams.
 
 * Everything runs on one machine: the server, and the load generator on the cores that the server leaves free.
 * *Baseline* is [bench/baseline.py](../../bench/baseline.py): a plain Klein program with the same evaluator and msgspec.

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ import yaml
 
 from bench import configs, machine, scale_report
 from bench.crowd import HUNDREDTH, RARE, RARE_COUNTRY, TENTH, rare_people
-from bench.crowds import Crowds, Fleet, processes_for, scaled
+from bench.crowds import TIMEOUT, Crowds, Fleet, processes_for, scaled
 from bench.servers import ROOT
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Scale:
                 self.crowds.reset()
                 began = time.monotonic()
                 os.kill(pid, 9)
-                self._changing(60.0, lambda status: status["ended"] > 0 and status["open"] >= self.crowds.size)
+                self._changing(TIMEOUT, lambda status: status["ended"] > 0 and status["open"] >= self.crowds.size)
                 times.append(time.monotonic() - began)
                 status = self.crowds.status()
                 lost, refused = lost + status["ended"], refused + status["refused"]
@@ -233,28 +234,39 @@ class Scale:
         self.note(f"{name}: evaluations, p50, p99 and longest; connections lost", figures)
 
 
+def sizes(streams: int) -> list[int]:
+    """Return the numbers of streams to measure; a tenth of the last one is among them, for the growth."""
+    return sorted({step for step in (*STEPS, streams // 10) if STEPS[0] <= step < streams} | {streams})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
     parser.add_argument("--streams", type=int, default=100_000, help="number of streams at the end")
     parser.add_argument("--workers", type=int, help="number of workers; by default as many as the file limit needs")
     parser.add_argument("--only-growth", action="store_true", help="without restarts")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/scale.md, its plots and scale.json")
+    parser.add_argument("--note", help="a sentence about the run for the page")
     options = parser.parse_args()
     limit = machine.raise_limit()
     count = processes_for(options.streams, limit)
     workers = options.workers or count
     facts = {"date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"), **machine.describe()}
+    if options.note:
+        facts["note"] = options.note
     facts["processes"] = f"{workers} workers and {count} load processes, each with at most {limit:,} open files"
     with tempfile.TemporaryDirectory() as folder:
         server = scaled(Path(folder), config(dict.fromkeys(SIZES, 0)), workers)
         with server, Crowds(server.port, count) as crowds:
             scale = Scale(server, crowds)
-            scale.grow([step for step in STEPS if step < options.streams] + [options.streams])
-            if not options.only_growth:
-                scale.killed(patient=True)
-                scale.killed(patient=False)
-                scale.rolled()
-            facts["processor time of the load processes"] = f"{crowds.status()['processor']:.0f} s"
+            scale.grow(sizes(options.streams))
+            restarts = [partial(scale.killed, patient=True), scale.rolled, partial(scale.killed, patient=False)]
+            try:
+                for restart in [] if options.only_growth else restarts:
+                    restart()
+            except (RuntimeError, KeyboardInterrupt) as error:  # what was measured is reported
+                facts["not all restarts were measured"] = str(error) or "interrupted"
+            with contextlib.suppress(RuntimeError, OSError):  # an interrupt ends them, too
+                facts["processor time of the load processes"] = f"{crowds.status()['processor']:.0f} s"
     facts["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())
     print(scale_report.page(facts, scale.steps, scale.restarts))
     if options.write:

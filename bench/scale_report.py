@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PALETTE = ("#2f7ed8", "#7a5cc4", "#3a9d5d", "#d9a521", "#e07b39", "#c23b3b")
 LINEAR = 1.25  # how much more than in proportion a figure may grow between two sizes, since runs vary
+JUDGED_FROM = 5_000  # streams at a tenth; with fewer, what a process needs at all weighs more than what a stream needs
 RARE_GROWTH = 2.0  # of a change for a fixed number of users, at ten times as many streams
 METHOD = """\
 `make bench-scale` writes this page; do not edit it. [notes.md](notes.md#a-hundred-thousand-streams) explains it.
@@ -29,6 +30,7 @@ METHOD = """\
   connection are here.
 * A change replaces the config file and requests a refresh; times start when the refresh is sent, and end when a client
   has received the last byte of its event. Each figure is the median of three changes.
+* Growth compares the last two columns of which one has ten times as many streams as the other.
 * The plots have logarithmic axes.
 """
 
@@ -110,6 +112,9 @@ def _growth(steps: Sequence[dict[str, Any]]) -> str:
             lines.append([*cells, "–", "–", "reported"])
             continue
         growth = after / before
+        if tenth is None or tenth["streams"] < JUDGED_FROM:
+            lines.append([*cells, f"{growth:.2f} ×", "–", "reported"])
+            continue
         bound = {"each": LINEAR, "all": 10 * LINEAR, "rare": RARE_GROWTH}[kind]
         lines.append([*cells, f"{growth:.2f} ×", f"≤ {bound:g} ×", "reached" if growth <= bound else "missed"])
     return markdown(head, lines)
