@@ -192,6 +192,31 @@ def test_a_held_config_is_accepted(scene: Scene) -> None:
     scene.publish(shop("last"))
 
 
+def test_an_earlier_config_is_served_and_released(scene: Scene) -> None:
+    """It is compared, pinned, and the source decides again after the release."""
+    scene.publish(shop("good"))
+    scene.open("configs")
+    scene.shows("live", "Compare with live")
+    scene.publish(shop("broken"))
+    eventually(lambda: answer(scene.gateway) == "broken")
+    scene.open("configs")
+    scene.shows("Serve it")
+    scene.button("Compare with live").click()
+    scene.shows("banner updated")
+    scene.button("Serve it").click()
+    scene.shows("is pinned since")
+    assert "good" == answer(scene.gateway)
+    scene.button("Release").click()
+    eventually(lambda: answer(scene.gateway) == "broken", lambda: scene.text)
+    eventually(lambda: "is pinned since" not in scene.text, lambda: scene.text)
+
+
+def answer(gateway: GatewayProcess) -> str:
+    """Return the value of the flag for a German."""
+    _, body = gateway.post("/api/shop/eval", json.dumps({"key": "banner", "user": GERMAN}).encode())
+    return str(json.loads(body)["value"])
+
+
 def test_a_lost_gateway_is_shown(scene: Scene) -> None:
     """The page keeps what it had, and goes on by itself when the gateway is back."""
     scene.open("now")
