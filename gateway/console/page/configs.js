@@ -65,7 +65,7 @@ function History({ id, live }) {
     ["How it came", (use) => use.source],
     ["By", (use) => [use.author, use.notes].filter(Boolean).join(": ")],
     ["Flags", (use) => use.flags.toLocaleString()],
-    ["", (use) => use.config === live ? "" : html`<span class="actions">
+    ["Actions", (use) => use.config === live ? "" : html`<span class="actions">
       <button type="button" onClick=${() => compare(use.config)}>Compare with live</button>
       <button type="button" disabled=${busy} onClick=${() => decide(`${base(id)}/serve`, { id: use.config })}>Serve it</button></span>`],
   ];
