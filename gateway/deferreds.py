@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import Deferred, maybeDeferred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.logger import Logger
     from twisted.python.failure import Failure
 
 T = TypeVar("T")
-
-TURN_SECONDS = 0.004  # of work per turn of the reactor: with one step more, requests wait less than 10 ms
 
 
 def supervise(deferred: Deferred[T], log: Logger, what: str, **fields: Any) -> Deferred[T | None]:
@@ -47,32 +45,6 @@ def fire_within(clock: IReactorTime, work: Deferred[Any], seconds: float) -> Def
 
     work.addBoth(ended)
     return done
-
-
-def next_turn(clock: IReactorTime) -> Deferred[None]:
-    """Return a Deferred that fires in the next turn of the reactor; it may be cancelled."""
-    turn: Deferred[None] = Deferred(lambda _: call.cancel())
-    call = clock.callLater(0, turn.callback, None)
-    return turn
-
-
-async def in_turns(clock: IReactorTime, steps: Generator[None, None, T], seconds: float = TURN_SECONDS) -> T:
-    """Run a generator, for ``seconds`` and the rest of a step per turn of the reactor, and return its value.
-
-    Cancelling ends the generator.
-    """
-    try:
-        while True:
-            until = clock.seconds() + seconds
-            while clock.seconds() < until:
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    value: T = end.value
-                    return value
-            await next_turn(clock)
-    finally:
-        steps.close()
 
 
 def settle_all(works: Collection[Deferred[Any]]) -> Deferred[None]:
