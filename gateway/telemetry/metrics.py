@@ -47,6 +47,29 @@ PUSH_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
+class _SettingsSeries:
+    """Whether reloads of the settings succeeded, and what waits for a restart; from the start without a failure."""
+
+    def __init__(self) -> None:
+        self.reloads = Counter("flaggateway_reloads", "Reloads of the settings.", ("outcome",))
+        self.successful = Gauge(
+            "flaggateway_settings_last_reload_successful", "1 if the last reload was applied, 0 if it was refused.", ()
+        )
+        self.success_at = Gauge(
+            "flaggateway_settings_last_reload_success_timestamp_seconds",
+            "When settings were last applied, by a reload or the start, in seconds since 1970.",
+            (),
+        )
+        self.restart_pending = Gauge(
+            "flaggateway_settings_restart_pending", "1 while changed settings wait for a restart, 0 otherwise.", ()
+        )
+        for outcome in ("applied", "refused"):
+            self.reloads.add((outcome,), 0)
+        self.successful.set((), 1)
+        self.restart_pending.set((), 0)
+        self.families = (self.reloads, self.successful, self.success_at, self.restart_pending)
+
+
 class Metrics:
     """All metrics of a process, in a registry of its own; ``now`` returns seconds, of which only differences are used.
 
@@ -113,18 +136,7 @@ class Metrics:
             PUSH_BUCKETS,
         )
         self._lag = Histogram("flaggateway_reactor_lag_seconds", "Delay of a timer of one second.", (), LAG_BUCKETS)
-        self._reloads = Counter("flaggateway_reloads", "Reloads of the settings.", ("outcome",))
-        self._reload_successful = Gauge(
-            "flaggateway_settings_last_reload_successful", "1 if the last reload was applied, 0 if it was refused.", ()
-        )
-        self._reload_success_at = Gauge(
-            "flaggateway_settings_last_reload_success_timestamp_seconds",
-            "When settings were last applied, by a reload or the start, in seconds since 1970.",
-            (),
-        )
-        self._restart_pending = Gauge(
-            "flaggateway_settings_restart_pending", "1 while changed settings wait for a restart, 0 otherwise.", ()
-        )
+        self._settings = _SettingsSeries()
         self._dropped_lines = Counter("flaggateway_log_lines_dropped", "Log lines that were not written.", ())
         self._info = Gauge(
             "flaggateway_build_info", "1, with the versions as labels.", ("version", "python", "twisted")
@@ -137,10 +149,6 @@ class Metrics:
         self.registry = self._register()
 
     def _start_at_zero(self) -> None:
-        for outcome in ("applied", "refused"):
-            self._reloads.add((outcome,), 0)
-        self._reload_successful.set((), 1)
-        self._restart_pending.set((), 0)
         for reason in REFUSALS:
             self._refused.add((reason,), 0)
         for reason in DROPS:
@@ -156,9 +164,7 @@ class Metrics:
                     self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
                     self._fetch_seconds, self._changes, self._ages, self._stale, self._flag_count, self._failing_flags,
                     self._held, self._pinned, self._up, self._refused, self._dropped, self._push_seconds, self._lag,
-                    self._reloads,
-                    self._reload_successful, self._reload_success_at, self._restart_pending, self._dropped_lines,
-                    self._info,
+                    *self._settings.families, self._dropped_lines, self._info,
                     *self.deliveries.families, *self.evaluations.families, *self.history.families,
                 )
             )
@@ -289,18 +295,18 @@ class Metrics:
 
     def started(self, at: float) -> None:
         """Note that the settings of the start were applied at ``at``, in seconds since 1970."""
-        self._reload_success_at.set((), at)
+        self._settings.success_at.set((), at)
 
     def reloaded(self, ok: bool, at: float) -> None:  # noqa: FBT001 - one of two columns
         """Count a reload, applied or refused; ``at`` is in seconds since 1970."""
-        self._reloads.add(("applied" if ok else "refused",))
-        self._reload_successful.set((), int(ok))
+        self._settings.reloads.add(("applied" if ok else "refused",))
+        self._settings.successful.set((), int(ok))
         if ok:
-            self._reload_success_at.set((), at)
+            self._settings.success_at.set((), at)
 
     def restart_pending(self, pending: bool) -> None:  # noqa: FBT001 - reads well in its one call
         """Note whether settings that a reload has read wait for a restart."""
-        self._restart_pending.set((), int(pending))
+        self._settings.restart_pending.set((), int(pending))
 
     def loop_lag(self, seconds: float) -> None:
         """Note how late a timer fired."""
