@@ -84,7 +84,7 @@ unit:
 	@echo "== pytest"
 	@$(BIN)/pytest --quiet --numprocesses=2 --dist=loadfile -m "not alone and not slow" $(PYTEST)
 	@echo "== pytest, tests that measure time or memory"
-	@$(BIN)/pytest --quiet -m "alone and not slow" $(PYTEST)
+	@$(BIN)/pytest --quiet -m alone $(PYTEST)
 
 # Tests with real sockets must pass on Twisted's asyncio reactor as well.
 asyncio:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # not ``alone``: those run in ``make test`` too
 
 SHARE = 25  # of the processor time of all steps; at 20,000 flags on an idle machine the longest turn has about a 500th
 
