@@ -24,7 +24,7 @@ from sick_disk import SmallDisk
 
 pytestmark = pytest.mark.timeout(300)  # two workers start twice, on a machine that may be busy
 
-WORKERS = pytest.mark.parametrize("workers", [1, 2])
+WORKERS = pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 
 
 class Scene:
