@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from gateway.console.explaining import find_sdk
+from gateway.console.explaining import find_sdk, find_snapshot
 from gateway.console.schema import (
     ConfigDiffAnswer,
     ConfigList,
@@ -127,11 +127,9 @@ class ConfigRoutes:
         return find_sdk(self._facade, ask.path["sdkId"])
 
     async def _snapshot(self, sdk: Sdk, config_id: str) -> Snapshot:
-        if config_id != LIVE:
-            return await _kept(self._facade.history.snapshot(sdk.id, config_id))
-        if sdk.snapshot is None:
-            raise RequestError(503, f"SDK {sdk.id} has no config yet")
-        return sdk.snapshot
+        if config_id == LIVE:
+            return await find_snapshot(self._facade, sdk, None)
+        return await _kept(self._facade.history.snapshot(sdk.id, config_id))
 
 
 def config_use(each: Application) -> ConfigUse:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from gateway import flags
 from gateway.console.explaining import find_sdk, find_snapshot
 from gateway.console.schema import (
     Audience,
@@ -23,8 +22,8 @@ from gateway.console.schema import (
     Served,
     ValueChange,
 )
-from gateway.flags import PERSONAL_ATTRIBUTES, ConfigError, with_flag
-from gateway.slices import in_turns
+from gateway.flags import PERSONAL_ATTRIBUTES, ConfigError, difference_in_steps, with_flag
+from gateway.slices import in_slices, in_turns
 from gateway.streams import merge
 from gateway.telemetry import RequestError
 from gateway.upstream import compile_candidate
@@ -71,7 +70,8 @@ class ImpactRoute:
             candidate = await compile_candidate(facade.clock, _candidate(body, live), live)
         except ConfigError as error:
             raise RequestError(400, f"the candidate cannot be used: {error.reason}") from None
-        changes = flags.difference(live, candidate)
+        changes = await in_slices(facade.clock, difference_in_steps(live, candidate))
+        appear_or_vanish = {*changes.added, *changes.removed}
         forecasts = await facade.server.forecast(sdk.id, candidate)
         if not forecasts.found:
             raise RequestError(503, "no process that serves has answered")
@@ -84,7 +84,7 @@ class ImpactRoute:
             candidate=candidate.tag,
             added=list(changes.added[:KEYS_SHOWN]),
             removed=list(changes.removed[:KEYS_SHOWN]),
-            changed=[key for key in changes.affected if key not in {*changes.added, *changes.removed}][:KEYS_SHOWN],
+            changed=[key for key in changes.affected if key not in appear_or_vanish][:KEYS_SHOWN],
             connected=Connected(
                 **_audience(connected, shown), streams=connected.streams, changed_streams=connected.changed_streams
             ),

@@ -2,8 +2,8 @@
 
     answers ── armed? ──► take ──► newest users, up to a limit          (a timer arms it again)
 
-An answer costs the sample one look at ``armed``, 30 ns of some 60 µs, and at most 100 users a second are taken; an idle
-process has no timer.  Users are kept with their attributes, in memory only.
+An answer costs the sample one look at ``armed``, and at most 100 users a second are taken; an idle process has no
+timer.  Users are kept with their attributes, in memory only.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ async function ask(path, options) {
 
 export const get = (path) => ask(path);
 
-export const post = (path, body) =>
-  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+export const post = (path, body) => ask(path, body === undefined ? { method: "POST" }
+  : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 // Loads `path` now and every `seconds` while the page is visible. Returns the last answer, the error of the last
 // request if it failed (the answer before it stays), and a function that loads at once.

@@ -9,14 +9,14 @@ const SHOWN = 50;
 
 export function Changes({ overview }) {
   const [sdk, setSdk] = useState("");
-  const { data, error } = useLive(`changes?limit=${SHOWN}&sdk=${encodeURIComponent(sdk)}`, SECONDS);
+  const { data, error } = useLive(`api/v1/changes?limit=${SHOWN}&sdk=${encodeURIComponent(sdk)}`, SECONDS);
   return html`<form class="form" onSubmit=${(event) => event.preventDefault()}>
       <${Field} label="SDK"><select value=${sdk} onChange=${(event) => setSdk(event.target.value)}><option value=${""}>all</option>
         ${(overview?.sdks ?? []).map((each) => html`<option key=${each.id} value=${each.id}>${each.id}</option>`)}</select><//></form>
     <${Failure} error=${error} />
     ${data && (data.changes.length ? data.changes.map((change) => html`<${Change} key=${change.id} change=${change} />`)
       : html`<p class="quiet">No change was recorded yet.</p>`)}
-    ${data?.next && html`<p class="quiet">The newest ${SHOWN} are shown; GET /changes has all of them.</p>`}`;
+    ${data?.next && html`<p class="quiet">The newest ${SHOWN} are shown; GET /api/v1/changes has all of them.</p>`}`;
 }
 
 function Change({ change }) {

@@ -12,7 +12,7 @@ export function Deliveries() {
   const [filter, setFilter] = useState({ state: "", endpoint: "" });
   const [open, setOpen] = useState(null);
   const query = new URLSearchParams({ limit: SHOWN, ...filter });
-  const { data, error, load } = useLive(`deliveries?${query}`, SECONDS);
+  const { data, error, load } = useLive(`api/v1/deliveries?${query}`, SECONDS);
   const set = (name) => (event) => setFilter({ ...filter, [name]: event.target.value });
   const columns = [
     ["Message", (each) => html`<button type="button" aria-expanded=${open === each.id} onClick=${() =>
@@ -35,7 +35,7 @@ export function Deliveries() {
 }
 
 function Message({ id, reload }) {
-  const path = `deliveries/${encodeURIComponent(id)}`;
+  const path = `api/v1/deliveries/${encodeURIComponent(id)}`;
   const { data, error, load } = useLive(path, SECONDS);
   const [outcome, setOutcome] = useState(null);
   const [failure, setFailure] = useState(null);
