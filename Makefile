@@ -4,6 +4,8 @@ SHELL := /bin/sh
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PORT DIAG_PORT
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Some build servers forbid it; then every gateway that a test starts compiles its modules again, for a second.
+export PYTHONDONTWRITEBYTECODE :=
 
 SOURCES := $(shell find gateway twisted -name '*.py' -o -name '*.typed') setup.cfg pyproject.toml
 BIN := .venv/bin

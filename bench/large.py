@@ -157,7 +157,8 @@ class Run:
         )
 
     def change(self, name: str, body: bytes, marker: str) -> None:
-        """Measure a change to ``body``, which was made before: that would delay the other client in this process."""
+        """Measure a change to ``body``, which was made before: that delayed the other client, which is a thread."""
+        time.sleep(QUIET)  # so that a request that was delayed has ended
         self._client.take()
         self.step(name, lambda: self.publish(body, marker))
 

@@ -18,7 +18,7 @@ from gateway.flags.flag import Flag
 from gateway.flags.lint import find_failing_flags, find_failing_flags_in_steps
 from gateway.flags.reached_users import reach
 from gateway.flags.result import Result, fingerprint_of, fingerprint_text
-from gateway.flags.snapshot import Snapshot, load, load_in_steps, replaced_flags
+from gateway.flags.snapshot import Snapshot, load, load_in_steps, replaced_flags_in_steps
 from gateway.flags.steps import finish, pieces
 from gateway.flags.user import Attribute, InvalidAttribute, User, attributes_from_json, effective_user
 
@@ -52,7 +52,7 @@ __all__ = (
     "number_text",
     "pieces",
     "reach",
-    "replaced_flags",
+    "replaced_flags_in_steps",
     "unchanged_test",
     "with_flag",
 )

@@ -60,19 +60,20 @@ class Partition:
         self.shared: Final = tuple(shared)
         self.shared_attributes: Final = tuple(sorted({name for flag in shared for name in flag.attributes}))
         self.evaluate: Final = batches[0] if len(batches) == 1 else one_after_the_other(batches)
-        self.coded: Final = [flag.result_table.coded for flag in personal]
-        self.entries: Final = [flag.result_table.entries for flag in personal]
         self._layout = (0, *layout, len(shared))
-        self._resolvers = [flag.resolve for flag in personal]
-        self._code_tables = [flag.result_table.codes for flag in personal]
+        fitting = personal if len(personal) <= MEMO_FLAGS else ()  # the tables below are for ``User.memo``
+        self.coded: Final = [flag.result_table.coded for flag in fitting]
+        self.entries: Final = [flag.result_table.entries for flag in fitting]
+        self._resolvers = [flag.resolve for flag in fitting]
+        self._code_tables = [flag.result_table.codes for flag in fitting]
         same = previous is not None and previous.personal == self.personal  # Flags are compared by identity
         self.token: Final[object] = previous.token if previous is not None and same else object()
         self._previous_token: object = None
         self._carried: list[int] = []  # the position of each personal flag in the previous partition, -1 for a new one
-        if previous is not None and not same:
+        if previous is not None and fitting and not same:
             positions = {flag: position for position, flag in enumerate(previous.personal)}
             self._previous_token = previous.token
-            self._carried = [positions.get(flag, -1) for flag in personal]
+            self._carried = [positions.get(flag, -1) for flag in fitting]
 
     def template(self, texts: Sequence[bytes]) -> list[bytes]:
         """Join the texts of the shared flags; the items at odd positions are empty, one for each personal flag."""
@@ -312,6 +313,7 @@ def all_flags_in_steps(flags: Sequence[Flag], previous: Partition | None) -> Gen
     """Return a generator that prepares the evaluation of all flags; ``previous`` is of the config before."""
     attributes = PERSONAL_ATTRIBUTES if previous is None else previous.personal_attributes
     partition = yield from partition_in_steps(flags, attributes, previous)
+    yield
     return AllFlags(flags, partition)
 
 

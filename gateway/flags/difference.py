@@ -66,12 +66,16 @@ def difference_in_steps(old: Snapshot, new: Snapshot) -> Generator[None, None, C
     updated = yield from _updated_keys(old, new, moved, salted=salted)
     touched = added | removed | updated
     reached: set[str] = (yield from affected_by_in_steps(touched, old.flags, new.flags)) if touched else set()
+    ordered = []
+    for keys in (added, removed, updated, touched | reached):
+        yield
+        ordered.append(_sorted(keys))
     yield
     return ConfigDiff(
-        added=_sorted(added),
-        removed=_sorted(removed),
-        updated=_sorted(updated),
-        affected=_sorted(touched | reached),
+        added=ordered[0],
+        removed=ordered[1],
+        updated=ordered[2],
+        affected=ordered[3],
         segments=_changed_names(old.segments, new.segments),
         salt_changed=salted,
         preferences_changed=canonical_json(dict(old.preferences)) != canonical_json(dict(new.preferences)),

@@ -14,7 +14,7 @@ from gateway.flags.compile import CompileContext, compile_flag, compile_segment
 from gateway.flags.config_json import ConfigJson, decode_piece, split_config_in_steps
 from gateway.flags.definition import Fault, parse_flag
 from gateway.flags.graph import affected_by_in_steps, compile_order_in_steps, cycle_text
-from gateway.flags.steps import CHEAP, finish
+from gateway.flags.steps import CHEAP, finish, pieces
 from gateway.flags.user import MISSING_USER, User
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Snapshot:
         etag: str,
         config: ConfigJson,
         segments: Sequence[Segment],
-        flags: dict[str, Flag],
+        flags: dict[str, Flag],  # in the order of their keys
         previous_partition: Partition | None = None,
     ) -> None:
         self.body: Final = body
@@ -69,9 +69,8 @@ class Snapshot:
         self.preferences: Final[Mapping[str, object]] = MappingProxyType(dict(config.preferences))
         self.salt: Final = _salt(config)
         self.segments: Final = tuple(segments)
-        self.keys: Final[tuple[str, ...]] = tuple(sorted(flags))  # code points sort as UTF-8 bytes do
-        ordered = {key: flags[key] for key in self.keys}
-        self.flags: Final[Mapping[str, Flag]] = MappingProxyType(ordered)
+        self.keys: Final[tuple[str, ...]] = tuple(flags)
+        self.flags: Final[Mapping[str, Flag]] = MappingProxyType(flags)
         self._previous_partition = previous_partition
         self._all_flags: AllFlags | None = None  # made on first use; some configs are only served as files
 
@@ -155,9 +154,13 @@ class LargeSnapshot(Snapshot):
         return evaluation
 
 
-def replaced_flags(old: Snapshot, new: Snapshot) -> list[object]:
-    """Return the compiled flags that only ``old`` has."""
-    return [flag for key, flag in old.flags.items() if new.flags.get(key) is not flag]
+def replaced_flags_in_steps(old: Snapshot, new: Snapshot) -> Generator[None, None, list[object]]:
+    """Return a generator that returns the compiled flags that only ``old`` has."""
+    replaced: list[object] = []
+    for piece in pieces(old.flags.items(), CHEAP):
+        replaced += [flag for key, flag in piece if new.flags.get(key) is not flag]
+        yield
+    return replaced
 
 
 def load(body: bytes, etag: str, previous: Snapshot | None = None) -> Snapshot:
@@ -179,8 +182,12 @@ def load_in_steps(body: bytes, etag: str, previous: Snapshot | None = None) -> G
     yield
     salt = _salt(config)
     segments = _segments(config, salt, previous)
-    flags = yield from _flags(config, CompileContext(salt, segments, {}), previous)
+    compiled = yield from _flags(config, CompileContext(salt, segments, {}), previous)
     yield
+    flags: dict[str, Flag] = {}
+    for keys in pieces(sorted(compiled), CHEAP):  # code points sort as UTF-8 bytes do
+        flags.update({key: compiled[key] for key in keys})
+        yield
     kind = LargeSnapshot if len(flags) > LARGE_FLAGS else Snapshot
     return kind(body, etag, config, segments, flags, None if previous is None else previous.partition)
 
@@ -219,7 +226,7 @@ def _flags(
         flags[key] = compile_flag(
             key,
             config.flags[key],
-            changed[key],
+            changed.pop(key),  # so that the definitions are freed a few per step
             context,
             circle=cycle_text(key, circular) if key in circular else None,
             earlier=earlier[key].result_table if key in earlier else None,

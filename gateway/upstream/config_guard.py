@@ -164,7 +164,7 @@ class ConfigGuard:
             self.waiting = WaitingConfig(checked, admitted=False)
             _log.info("SDK {sdk_id}: a new config waits until the pinned one is released", sdk_id=self._sdk_id)
             return False
-        verdict = self._judge(checked, limits)
+        verdict = judge(checked.losses, limits)
         if isinstance(verdict, Hold):
             self._hold(checked, verdict.reason)
             return False
@@ -286,15 +286,9 @@ class ConfigGuard:
         losses = measure(Flags(() if before is None else before.keys, known), Flags(candidate.keys, found))
         checked = CheckedConfig(candidate, found, fresh, losses, wall_clock(self._clock)())
         yield
-        if before is None or not isinstance(self._judge(checked, limits), Hold):
+        if before is None or not isinstance(judge(losses, limits), Hold):
             return checked
         return evolve(checked, changes=(yield from difference_in_steps(before, candidate)))
-
-    def _judge(self, checked: CheckedConfig, limits: Limits) -> object:
-        if self.current is None:
-            return None
-        before = Flags(self.current.snapshot.keys, self.current.faults)
-        return judge(before, Flags(checked.snapshot.keys, checked.faults), limits)
 
     def _adopt(self, checked: CheckedConfig) -> None:
         self.current = checked

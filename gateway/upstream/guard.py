@@ -68,12 +68,11 @@ def measure(last_good: Flags, candidate: Flags) -> Losses:
     return Losses(len(before), len(before - after), len((set(candidate.failing) - set(last_good.failing)) & before))
 
 
-def judge(last_good: Flags, candidate: Flags, limits: Limits) -> Apply | Hold:
-    """Return whether ``candidate`` may replace ``last_good``.
+def judge(losses: Losses, limits: Limits) -> Apply | Hold:
+    """Return whether a candidate with these losses may replace the config in use.
 
     Without any limit a candidate is held if all of 5 or more flags vanish or begin to fail, in any mixture.
     """
-    losses = measure(last_good, candidate)
     lost = losses.removed + losses.failing if limits == Limits() else 0
     held = (
         _beyond(losses.removed, losses.total, limits.max_removed_percent)

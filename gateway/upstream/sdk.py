@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from gateway.clocks import wall_clock
 from gateway.deferreds import fire_within, settle_all, supervise
-from gateway.flags import Attribute, Snapshot, finish, replaced_flags
+from gateway.flags import Attribute, Snapshot, finish, replaced_flags_in_steps
 from gateway.logger import component_logger
 from gateway.slices import free_in_slices
 from gateway.text import iso
@@ -405,7 +405,7 @@ class Sdk:
         before, self.snapshot = self.snapshot, new
         self.applied_by = how
         if before is not None and before.large:
-            free_in_slices(self._clock, replaced_flags(before, new))
+            free_in_slices(self._clock, replaced_flags_in_steps(before, new))
         _log.info("SDK {sdk_id}: a new config of {count} flags is in use", sdk_id=self.id, count=len(new.keys))
         self.guard.log_faults()
         try:

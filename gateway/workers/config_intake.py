@@ -12,7 +12,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from gateway.deferreds import settle_all
-from gateway.flags import ConfigError, load, load_in_steps, replaced_flags
+from gateway.flags import ConfigError, load, load_in_steps, replaced_flags_in_steps
 from gateway.logger import component_logger
 from gateway.slices import LARGE_BYTES, compile_in_slices, free_in_slices
 
@@ -100,7 +100,7 @@ class ConfigIntake:
     def _take(self, sdk: SdkReplica, snapshot: Snapshot) -> None:
         before, sdk.snapshot = sdk.snapshot, snapshot
         if before is not None and before.large:
-            free_in_slices(self._clock, replaced_flags(before, snapshot))
+            free_in_slices(self._clock, replaced_flags_in_steps(before, snapshot))
         self._use(sdk.id, snapshot)
 
     def _ended(self, intake: _Intake) -> None:

@@ -47,36 +47,36 @@ def flags(count, failing=0):
 )
 def test_thirty_flags(candidate, limits, reason):
     """A limit holds what is beyond it; without one only the loss of all flags is held."""
-    assert (Apply() if reason is None else Hold(reason)) == judge(flags(30), candidate, limits)
+    assert (Apply() if reason is None else Hold(reason)) == judge(measure(flags(30), candidate), limits)
 
 
 def test_few_flags_are_never_held_without_a_limit():
     """Below 5 flags a cleanup of all of them is usual; a limit in the settings applies to them too."""
-    assert Apply() == judge(flags(4), flags(0), Limits())
-    assert Hold("5 of 5 flags would vanish") == judge(flags(5), flags(0), Limits())
-    assert Hold("2 of 2 flags would vanish") == judge(flags(2), flags(0), Limits(50))
+    assert Apply() == judge(measure(flags(4), flags(0)), Limits())
+    assert Hold("5 of 5 flags would vanish") == judge(measure(flags(5), flags(0)), Limits())
+    assert Hold("2 of 2 flags would vanish") == judge(measure(flags(2), flags(0)), Limits(50))
 
 
 @given(configs(), LIMITS)
 def test_an_equal_config_is_applied(config, limits):
     """What loses nothing is never held, also when flags fail already."""
-    assert Apply() == judge(config, config, limits)
+    assert Apply() == judge(measure(config, config), limits)
 
 
 @given(configs(), configs(), LIMITS)
 def test_added_flags_do_not_matter(before, after, limits):
     """Only the flags in use count, not those that are new."""
     more = Flags([*after.keys, "new1", "new2"], [*after.failing, "new1"])
-    assert judge(before, after, limits) == judge(before, more, limits)
+    assert judge(measure(before, after), limits) == judge(measure(before, more), limits)
 
 
 @given(configs(), configs(), st.floats(0, 100), st.floats(0, 100))
 def test_higher_limits_hold_less(before, after, one, other):
     """What passes a limit passes each higher one, and 100 percent lets everything pass."""
     low, high = sorted((one, other))
-    if judge(before, after, Limits(low, low)) == Apply():
-        assert Apply() == judge(before, after, Limits(high, high))
-    assert Apply() == judge(before, after, Limits(100, 100))
+    if judge(measure(before, after), Limits(low, low)) == Apply():
+        assert Apply() == judge(measure(before, after), Limits(high, high))
+    assert Apply() == judge(measure(before, after), Limits(100, 100))
 
 
 @given(configs(), configs())
@@ -91,4 +91,4 @@ def test_losses_are_parts_of_the_flags_in_use(before, after):
 def test_by_default_only_the_loss_of_all_is_held(before, after):
     """One flag that goes on as before is enough."""
     kept = set(before.keys) & set(after.keys) - (set(after.failing) - set(before.failing))
-    assert isinstance(judge(before, after, Limits()), Hold) == (len(before.keys) >= 5 and not kept)
+    assert isinstance(judge(measure(before, after), Limits()), Hold) == (len(before.keys) >= 5 and not kept)
