@@ -18,10 +18,9 @@ from gateway.cli.options import settings_options
 from gateway.cli.outbox_file import OutboxFile, in_transaction, opened
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
-    from gateway.storage import MessageState
+    from gateway.storage import MessageState, SqliteConnection
     from gateway.webhooks.store import DeliveryDetails
 
 _STATES = ("pending", "delivered", "failed", "skipped")  # ``MessageState``, whose import takes longer than ``--help``
@@ -182,7 +181,7 @@ def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _await_test(connection: sqlite3.Connection, name: str, last: int) -> DeliveryDetails | None:
+def _await_test(connection: SqliteConnection, name: str, last: int) -> DeliveryDetails | None:
     """Return the test message made after row ``last`` once an attempt has ended; None if that takes too long."""
     from threading import Event
 
@@ -225,7 +224,7 @@ def purge(file: OutboxFile, before: float, *, as_json: bool) -> None:
     _done(count, "deleted", as_json=as_json)
 
 
-def _in_steps(connection: sqlite3.Connection, step: Callable[[], int], work: tuple[str, int], *, shown: bool) -> int:
+def _in_steps(connection: SqliteConnection, step: Callable[[], int], work: tuple[str, int], *, shown: bool) -> int:
     """Run ``step`` in short transactions until it returns 0, and return the sum; a running gateway waits briefly."""
     done = 0
     with views.progress(*work, shown=shown) as advance:

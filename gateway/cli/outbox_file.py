@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.settings import Settings
+    from gateway.storage import SqliteConnection
 
 BUSY_SECONDS = 10.0  # wait of a command for a transaction of the gateway
 UNIT_FILE = Path("/var/lib/flaggateway/outbox.sqlite3")  # in the StateDirectory of the systemd unit
@@ -80,15 +81,18 @@ def _exists(path: Path) -> bool:
 
 
 @contextmanager
-def opened(file: OutboxFile) -> Iterator[sqlite3.Connection]:
+def opened(file: OutboxFile) -> Iterator[SqliteConnection]:
     """Open the outbox as its owner; the process keeps that user.  The caller begins transactions: ``in_transaction``.
 
     :raises click.ClickException: if it cannot be opened, or has another schema.
     """
     path = file.path()
     become_owner(path)
+    from gateway.storage import SqliteConnection
+
     try:
-        with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
+        file_connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS, factory=SqliteConnection)
+        with closing(file_connection) as connection:
             _check(connection, path)
             connection.execute("PRAGMA foreign_keys = ON")
             yield connection
@@ -101,7 +105,7 @@ def opened(file: OutboxFile) -> Iterator[sqlite3.Connection]:
         raise click.ClickException(f"{path}: {error}{hint}") from None
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check(connection: SqliteConnection, path: Path) -> None:
     from gateway.storage import APPLICATION_ID, SCHEMA_VERSION
 
     ours, version = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
@@ -131,7 +135,7 @@ def become_owner(path: Path) -> None:
         os.setegid(group)
 
 
-def in_transaction(connection: sqlite3.Connection, work: Callable[[], Any]) -> Any:
+def in_transaction(connection: SqliteConnection, work: Callable[[], Any]) -> Any:
     """Run ``work`` in a transaction; waits up to ``BUSY_SECONDS`` for a transaction of the gateway."""
     connection.execute("BEGIN IMMEDIATE")
     try:

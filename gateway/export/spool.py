@@ -21,13 +21,12 @@ from gateway.export.parcel import DropReason, Parcel, merge_counts
 from gateway.storage import count_drop
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from twisted.internet.defer import Deferred
 
     from gateway.export.batch_limit import BatchLimit
-    from gateway.storage import Store
+    from gateway.storage import Connection, Store
 
 T = TypeVar("T")
 Row = tuple[int, int, bytes]  # number of events; number of bytes; the events separated by commas
@@ -73,11 +72,11 @@ class EventSpool:
         """Write events to the spool."""
         counts = [(*minute_outcome, count) for minute_outcome, count in merge_counts(parcels).items()]
 
-        def work(connection: sqlite3.Connection) -> SpoolSize:
+        def work(connection: Connection) -> SpoolSize:
             _add(connection, (_row(each.count, each.lines.replace(b"\n", b",")) for each in parcels if each.count))
             connection.executemany(
                 "INSERT INTO minutes (minute, told, count) VALUES (?, ?, ?)"
-                " ON CONFLICT (minute, told) DO UPDATE SET count = count + excluded.count",
+                " ON CONFLICT (minute, told) DO UPDATE SET count = minutes.count + excluded.count",
                 counts,
             )
             dropped = _drop_oldest(connection, self._max_bytes)
@@ -97,7 +96,7 @@ class EventSpool:
         So are counts of a later minute than the next: the clock was set back.
         """
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: Connection) -> int:
             _close_minutes(connection, minute)
             return int(connection.execute("SELECT coalesce(max(id), 0) FROM spool").fetchone()[0])
 
@@ -113,7 +112,7 @@ class EventSpool:
         reactor.
         """
 
-        def work(connection: sqlite3.Connection) -> tuple[Batch, T] | None:
+        def work(connection: Connection) -> tuple[Batch, T] | None:
             oldest = connection.execute("SELECT sequence, id, head, last FROM batches ORDER BY sequence LIMIT 1")
             found = oldest.fetchone()
             if found is None and (last := _last_row(connection, newest, limit, len(head))) is not None:
@@ -129,7 +128,7 @@ class EventSpool:
     def delete(self, batch: Batch) -> Deferred[SpoolSize]:
         """Delete a batch that the receiver accepted."""
 
-        def work(connection: sqlite3.Connection) -> SpoolSize:
+        def work(connection: Connection) -> SpoolSize:
             # If the batch was dropped meanwhile, the rows after it belong to others.
             deleted = connection.execute("DELETE FROM batches WHERE sequence = ? RETURNING last", (batch.sequence,))
             for (last,) in deleted.fetchall():
@@ -141,7 +140,7 @@ class EventSpool:
     def dissolve(self, batch: Batch) -> Deferred[None]:
         """Delete a batch, so that its events, which stay the oldest, become parts of new ones."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             connection.execute("DELETE FROM batches WHERE sequence = ?", (batch.sequence,))
 
         return self._store.run(work)
@@ -152,7 +151,7 @@ class EventSpool:
         ``dropped`` of the result counts refused events that were deleted for it.
         """
 
-        def work(connection: sqlite3.Connection) -> SpoolSize:
+        def work(connection: Connection) -> SpoolSize:
             deleted = connection.execute("DELETE FROM batches WHERE sequence = ? RETURNING last", (batch.sequence,))
             for (last,) in deleted.fetchall():
                 rows = "DELETE FROM spool WHERE id <= ? RETURNING bytes, events"
@@ -169,7 +168,7 @@ class EventSpool:
     def release(self) -> Deferred[SpoolSize]:
         """Move all refused events to the end of the spool; return what is in it."""
 
-        def work(connection: sqlite3.Connection) -> SpoolSize:
+        def work(connection: Connection) -> SpoolSize:
             _add(connection, connection.execute("SELECT 1, bytes, event FROM refused ORDER BY id").fetchall())
             connection.execute("DELETE FROM refused")
             return _size(connection)
@@ -195,16 +194,16 @@ def _group_events(events: Iterable[bytes]) -> Iterator[Row]:
         yield _row(len(together), b",".join(together))
 
 
-def _add(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+def _add(connection: Connection, rows: Iterable[Row]) -> None:
     connection.executemany("INSERT INTO spool (count, bytes, events) VALUES (?, ?, ?)", rows)
 
 
-def _size(connection: sqlite3.Connection, dropped: int = 0) -> SpoolSize:
+def _size(connection: Connection, dropped: int = 0) -> SpoolSize:
     count, size = connection.execute("SELECT count, bytes FROM spooled").fetchone()
     return SpoolSize(count, size, dropped)
 
 
-def _close_minutes(connection: sqlite3.Connection, minute: int | None) -> None:
+def _close_minutes(connection: Connection, minute: int | None) -> None:
     is_over = "?1 IS NULL OR minute < ?1 OR minute > ?1 + 60"
     query = f"SELECT minute, told, count FROM minutes WHERE {is_over} ORDER BY minute"  # noqa: S608 - our own text
     over = connection.execute(query, (minute,)).fetchall()
@@ -213,7 +212,7 @@ def _close_minutes(connection: sqlite3.Connection, minute: int | None) -> None:
         connection.execute(f"DELETE FROM minutes WHERE {is_over}", (minute,))  # noqa: S608 - our own text
 
 
-def _last_row(connection: sqlite3.Connection, newest: int, limit: BatchLimit, head: int) -> int | None:
+def _last_row(connection: Connection, newest: int, limit: BatchLimit, head: int) -> int | None:
     """Return the last row of a batch that begins with the oldest row, after splitting that one if it is too large."""
     most = limit.size - head - len(encode_batch(b"", ()))
     last = None
@@ -230,7 +229,7 @@ def _last_row(connection: sqlite3.Connection, newest: int, limit: BatchLimit, he
     return last
 
 
-def _split(connection: sqlite3.Connection, number: int, events: int, size: int) -> int:
+def _split(connection: Connection, number: int, events: int, size: int) -> int:
     """Split the oldest row of the spool into rows of at most so many events and bytes; return the first one's id.
 
     Its ids are those below ``number``, which are free because no row is older; they may be negative.
@@ -251,12 +250,12 @@ def _split(connection: sqlite3.Connection, number: int, events: int, size: int) 
     return first
 
 
-def _read_batch(connection: sqlite3.Connection, sequence: int, name: str, head: bytes, last: int) -> Batch:
+def _read_batch(connection: Connection, sequence: int, name: str, head: bytes, last: int) -> Batch:
     rows = connection.execute("SELECT events, count FROM spool WHERE id <= ? ORDER BY id", (last,)).fetchall()
     return Batch(sequence, name, encode_batch(head, [events for events, _ in rows]), sum(count for _, count in rows))
 
 
-def _drop_oldest(connection: sqlite3.Connection, max_bytes: int) -> int:
+def _drop_oldest(connection: Connection, max_bytes: int) -> int:
     """Delete the oldest events until the rest fits, a batch only as a whole; return how many were deleted."""
     dropped = 0
     while (size := _size(connection)).bytes > max_bytes and size.count:
@@ -269,7 +268,7 @@ def _drop_oldest(connection: sqlite3.Connection, max_bytes: int) -> int:
     return dropped
 
 
-def _drop_refused(connection: sqlite3.Connection) -> int:
+def _drop_refused(connection: Connection) -> int:
     """Delete the oldest refused events until the rest fits; return how many were deleted."""
     rows = connection.execute("SELECT id, bytes FROM refused ORDER BY id DESC").fetchall()
     size = 0

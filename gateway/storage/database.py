@@ -1,6 +1,6 @@
 """One SQLite file with one writer thread, which runs all waiting work in one transaction; adbapi is used only here.
 
-run(work) ──► waiting ──► thread: BEGIN IMMEDIATE · work · work · work · COMMIT ──► the Deferreds fire, in order
+run(work) ──► TransactionQueue ──► thread: BEGIN IMMEDIATE · work · work · work · COMMIT ──► the Deferreds fire
 
 A Deferred fires with a result only when what its work wrote is on disk.
 """
@@ -10,32 +10,32 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections import deque
-from collections.abc import Callable
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
+from contextlib import closing, contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote
 
 from twisted.enterprise.adbapi import ConnectionPool
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from gateway.storage.lock_file import LockFile, LockTaken
 from gateway.storage.migrations import OUTBOX, IncompatibleDatabase, Schema, migrate
+from gateway.storage.transaction_queue import TransactionQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
+    from gateway.storage.store import Connection, Work
+
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
-MessageState = Literal["pending", "delivered", "failed", "skipped"]  # in the table of messages
 
 DISK_ERRORS: Final = (sqlite3.Error, OSError)  # disk full, locked, read-only or gone: such a write is retried
 BUSY_SECONDS: Final = 2.0  # how long a transaction waits for the lock of another process; a change waits 0.25 s anyway
-GROUP_LIMIT: Final = 500  # pieces of work in one transaction: bounds what runs again after one that fails
-SLICE_SECONDS: Final = 0.005  # for the callbacks of one transaction, before the reactor serves others
+STEPS: Final = 10_000  # of SQLite's virtual machine between two checks of the time of a query
 # Python's default of 5 ms is what the database's thread waits for the interpreter after each statement while the
 # reactor is busy: under load it took three times as long to record a change.
 SWITCH_SECONDS: Final = 0.0005
@@ -49,18 +49,16 @@ class OutboxUnusable(Exception):
     """The database cannot be opened; the text names the option and the remedy."""
 
 
-class Store(Protocol):
-    """Runs transactions."""
+class SqliteConnection(sqlite3.Connection):
+    """A ``Connection``."""
 
-    def run(self, work: Work[T]) -> Deferred[T]:
-        """Run ``work`` in a transaction; on failure nothing of it is written.
-
-        ``work`` runs in another thread, and perhaps more than once until one run is committed: it may change nothing
-        but the database, and read nothing that the reactor's thread changes.  Works run in the order of the calls, and
-        their Deferreds fire in that order, in the reactor's thread.  Cancelling one stops the wait, not the work.
-
-        :raises sqlite3.Error: through the Deferred, as does what ``work`` raised
-        """
+    def used_bytes(self) -> int:
+        """See ``Connection``: the bytes of pages in use; the file may be larger, and reuses free pages."""
+        pages, free, size = (
+            self.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        (spooled,) = self.execute("SELECT bytes FROM spooled").fetchone()
+        return int(max(0, (pages - free) * size - spooled))
 
 
 class Database:
@@ -74,10 +72,7 @@ class Database:
         self._reactor = reactor
         self._lock = LockFile(path)
         self._pool: ConnectionPool | None = None
-        self._waiting: list[tuple[Work[Any], Deferred[Any]]] = []
-        self._busy = False
-        self._results: deque[tuple[Deferred[Any], Any]] = deque()
-        self._closing: list[Deferred[None]] = []
+        self._queue = TransactionQueue(reactor, self._transact)
 
     def open(self) -> None:
         """Create or upgrade the file and start the thread.
@@ -104,6 +99,7 @@ class Database:
             cp_max=1,
             cp_openfun=prepare,
             check_same_thread=False,  # adbapi closes the connection in the thread that closes the pool
+            factory=SqliteConnection,
             isolation_level=None,  # otherwise Python begins transactions, and only at the first write
             timeout=BUSY_SECONDS,
         )
@@ -111,18 +107,22 @@ class Database:
 
     def run(self, work: Work[T]) -> Deferred[T]:
         """See ``Store``."""
-        done: Deferred[T] = Deferred()
-        self._waiting.append((work, done))
-        self._schedule()
-        return done
+        return self._queue.run(work)
+
+    def read(self, query: Work[T], seconds: float, stopped: Callable[[], bool]) -> T:
+        """See ``OutboxStore``."""
+        uri = f"file:{quote(str(self.path))}?mode=ro"
+        opened = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=seconds, factory=SqliteConnection)
+        with closing(opened) as connection:
+            deadline = monotonic() + seconds
+            connection.set_progress_handler(lambda: stopped() or monotonic() > deadline, STEPS)
+            # One transaction, so that all statements of the query see the same state.
+            connection.execute("BEGIN")
+            return query(connection)
 
     def close(self) -> Deferred[None]:
         """Finish the work of all earlier calls, end the thread, release the lock; then the Deferred fires."""
-        done: Deferred[None] = Deferred()
-        done.addCallback(lambda _: self._close_pool())
-        self._closing.append(done)
-        self._close_if_idle()
-        return done
+        return self._queue.idle().addCallback(lambda _: self._close_pool())
 
     def _close_pool(self) -> None:
         if self._pool is not None:
@@ -130,54 +130,17 @@ class Database:
             self._pool = None
             self._lock.release()
 
-    def _schedule(self) -> None:
-        if self._waiting and not self._busy:
-            self._busy = True
-            # After this turn of the reactor, which may add more work to the transaction.
-            self._reactor.callLater(0, self._begin)
-
-    def _begin(self) -> None:
+    def _transact(self, works: list[Work[Any]]) -> Deferred[list[Any]]:
         assert self._pool is not None
-        group, self._waiting = self._waiting[:GROUP_LIMIT], self._waiting[GROUP_LIMIT:]
-        works = [work for work, _ in group]
-        ended: Deferred[Any] = self._pool.runWithConnection(transact, works)
-        ended.addBoth(self._ended, [done for _, done in group])
-
-    def _ended(self, results: Any, dones: list[Deferred[Any]]) -> None:
-        self._busy = False
-        if isinstance(results, Failure):
-            results = [results] * len(dones)
-        firing = bool(self._results)
-        self._results.extend(zip(dones, results, strict=True))
-        self._schedule()
-        if not firing:
-            self._fire()
-
-    def _fire(self) -> None:
-        """Fire the Deferreds, a slice at a time: their callbacks would delay everything else in the reactor."""
-        until = self._reactor.seconds() + SLICE_SECONDS
-        while self._results:
-            done, result = self._results[0]
-            done.callback(result)
-            self._results.popleft()  # after the callbacks, during which the database does not count as idle
-            if self._results and self._reactor.seconds() >= until:
-                self._reactor.callLater(0, self._fire)
-                return
-        self._close_if_idle()
-
-    def _close_if_idle(self) -> None:
-        if self._busy or self._waiting or self._results:
-            return
-        closed, self._closing = self._closing, []
-        for done in closed:
-            done.callback(None)
+        done: Deferred[list[Any]] = self._pool.runWithConnection(transact, works)
+        return done
 
 
-def count_drop(connection: sqlite3.Connection, endpoint: str, reason: str, count: int) -> None:
+def count_drop(connection: Connection, endpoint: str, reason: str, count: int) -> None:
     """Add to the number of messages or evaluations of an endpoint that were dropped for a reason."""
     connection.execute(
         "INSERT INTO drops (endpoint, reason, count) VALUES (?, ?, ?)"
-        " ON CONFLICT (endpoint, reason) DO UPDATE SET count = count + excluded.count",
+        " ON CONFLICT (endpoint, reason) DO UPDATE SET count = drops.count + excluded.count",
         (endpoint, reason, count),
     )
 
@@ -237,7 +200,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA secure_delete = FAST")
 
 
-def transact(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+def transact(connection: SqliteConnection, works: list[Work[Any]]) -> list[Any]:
     """Run all works in one transaction; if one fails, each in a transaction of its own.
 
     Returns a result or a Failure per work, in order.  A locked database fails all of them at once: no work caused it,
@@ -259,7 +222,7 @@ class _CannotBegin(Exception):
         self.failure = failure
 
 
-def _run_together(connection: sqlite3.Connection, works: list[Work[Any]]) -> list[Any]:
+def _run_together(connection: SqliteConnection, works: list[Work[Any]]) -> list[Any]:
     try:
         # Takes the write lock at once: a transaction that starts with a read can be refused later without a wait.
         connection.execute("BEGIN IMMEDIATE")
@@ -274,7 +237,7 @@ def _run_together(connection: sqlite3.Connection, works: list[Work[Any]]) -> lis
     return results
 
 
-def _run_alone(connection: sqlite3.Connection, work: Work[Any]) -> Any:
+def _run_alone(connection: SqliteConnection, work: Work[Any]) -> Any:
     try:
         return _run_together(connection, [work])[0]
     except _CannotBegin as error:

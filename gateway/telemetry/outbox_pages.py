@@ -8,14 +8,13 @@ They show receivers and flags, so they are for operators only.
 from __future__ import annotations
 
 import re
-import sqlite3
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast, get_args
 
 import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
 from gateway.logger import component_logger
-from gateway.storage import MessageState
+from gateway.storage import STORE_ERRORS, MessageState
 from gateway.telemetry.operator_access import (
     Answer,
     RequestError,
@@ -43,7 +42,7 @@ NO_OUTBOX: Final = "no outbox is open: the settings have neither webhooks nor an
 
 
 class DeliveryAdmin(Protocol):
-    """Access to an open outbox; every Deferred may fail with ``sqlite3.Error``."""
+    """Access to an open outbox; every Deferred may fail with one of ``STORE_ERRORS``."""
 
     def deliveries(
         self, *, endpoint: str | None, state: MessageState | None, since: float, before: int | None, limit: int
@@ -162,7 +161,7 @@ def _window(given: dict[str, str]) -> dict[str, Any]:
 def _error_answer(failure: Any) -> Answer:
     if failure.check(RequestError):
         return failure.value.code, error_body(str(failure.value))
-    if failure.check(sqlite3.Error):
+    if failure.check(*STORE_ERRORS):
         return 503, error_body(f"the outbox cannot be read: {failure.getErrorMessage()}")
     _log.failure("answering a request about the outbox failed", failure=failure)
     return 500, error_body("internal error; the log has the details")

@@ -6,11 +6,7 @@ retry          ──► the database's writer thread
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import quote
 
 import attrs
 import msgspec
@@ -18,15 +14,15 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from gateway.storage import StoreError
 from gateway.webhooks.store import queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from pathlib import Path
 
     from twisted.internet.interfaces import IReactorFromThreads
 
-    from gateway.storage import MessageState, Store
+    from gateway.storage import Connection, MessageState, OutboxStore
     from gateway.webhooks.store.queries import DeliveryDetails, RetryResult
 
 T = TypeVar("T")
@@ -34,29 +30,26 @@ T = TypeVar("T")
 READ_SECONDS: Final = 5.0  # for one query; 100,000 messages of 1 KB take 0.2
 QUERIES: Final = 20  # that may run or wait for the thread; the next is refused
 BODY_LIMIT: Final = 256 * 1024  # characters of a body that are shown; the command line shows all
-STEPS: Final = 10_000  # of SQLite's virtual machine between two checks of the time
 
 
-class TooManyQueries(sqlite3.OperationalError):
+class TooManyQueries(StoreError):
     """``QUERIES`` queries run or wait already."""
 
 
 class WebhookAdmin:
-    """Reads and retries the deliveries of an open outbox at ``path``.
+    """Reads and retries the deliveries of an open outbox.
 
-    Each Deferred fails with ``sqlite3.Error`` if the database gives no answer.
+    Each Deferred fails with one of ``STORE_ERRORS`` if the database gives no answer.
     """
 
     def __init__(
         self,
         reactor: IReactorFromThreads,
-        path: Path,
-        store: Store,
+        store: OutboxStore,
         wall: Callable[[], float],
         wake: Callable[[], None],
     ) -> None:
         self._reactor = reactor
-        self._path = path
         self._store = store
         self._wall = wall
         self._wake = wake
@@ -79,7 +72,7 @@ class WebhookAdmin:
     ) -> Deferred[bytes]:
         """Return ``{"deliveries": […], "next": …}``; see ``queries.list_deliveries``."""
 
-        def query(connection: sqlite3.Connection) -> bytes:
+        def query(connection: Connection) -> bytes:
             page = queries.list_deliveries(
                 connection, endpoint=endpoint, state=state, since=since, before=before, limit=limit
             )
@@ -93,7 +86,7 @@ class WebhookAdmin:
         Without ``whole`` bodies and answers are null, since both may name users.
         """
 
-        def query(connection: sqlite3.Connection) -> bytes | None:
+        def query(connection: Connection) -> bytes | None:
             found = queries.delivery_details(connection, message_id)
             if not found:
                 return None
@@ -104,7 +97,7 @@ class WebhookAdmin:
     def changes(self, *, sdk_id: str | None, since: float, before: int | None, limit: int) -> Deferred[bytes]:
         """Return ``{"changes": […], "next": …}``; see ``queries.list_changes``."""
 
-        def query(connection: sqlite3.Connection) -> bytes:
+        def query(connection: Connection) -> bytes:
             page = queries.list_changes(connection, sdk_id=sdk_id, since=since, before=before, limit=limit)
             found = [attrs.asdict(each, recurse=False) for each in page.found]
             return msgspec.json.encode({"changes": found, "next": page.next})
@@ -127,7 +120,7 @@ class WebhookAdmin:
 
         return retried.addCallback(done)
 
-    def _run(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+    def _run(self, query: Callable[[Connection], T]) -> Deferred[T]:
         if self._queries >= QUERIES:
             return fail(TooManyQueries("too many queries of the outbox at once"))
         self._queries += 1
@@ -138,14 +131,8 @@ class WebhookAdmin:
         self._queries -= 1
         return result
 
-    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        uri = f"file:{quote(str(self._path))}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=READ_SECONDS)) as connection:
-            deadline = monotonic() + READ_SECONDS
-            connection.set_progress_handler(lambda: self._stopped or monotonic() > deadline, STEPS)
-            # One transaction, so that all statements of the query see the same state.
-            connection.execute("BEGIN")
-            return query(connection)
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        return self._store.read(query, READ_SECONDS, lambda: self._stopped)
 
 
 def _shown(each: DeliveryDetails, *, whole: bool) -> dict[str, Any]:

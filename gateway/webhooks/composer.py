@@ -19,12 +19,12 @@ from gateway.webhooks.formats import (
 from gateway.webhooks.store.stable_numbers import StableNumbers
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
     from random import Random
 
     from gateway.flags import Attribute, Snapshot
     from gateway.settings import Settings
+    from gateway.storage import Connection
     from gateway.webhooks.formats import Alert, Change, EndpointMessages, IntegerIds, Message
 
 
@@ -55,7 +55,7 @@ class Composer:
         messages = (compose_alert(alert, endpoint) for endpoint in self.settings.webhooks)
         return [message for message in messages if message is not None]
 
-    def numbers(self, connection: sqlite3.Connection, now: float, *snapshots: Snapshot) -> StableNumbers:
+    def numbers(self, connection: Connection, now: float, *snapshots: Snapshot) -> StableNumbers:
         """Return the ``IntegerIds`` of a transaction."""
         settings = self.settings
         environments = {sdk_id: sdk.environment_id for sdk_id, sdk in settings.sdks.items() if sdk.environment_id}

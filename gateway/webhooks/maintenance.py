@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from gateway.deferreds import Repeating
 from gateway.logger import component_logger
+from gateway.storage import STORE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
@@ -119,7 +119,7 @@ def _run(task: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> Deferred[No
 
 
 def _busy(failure: Any) -> Any:
-    if not failure.check(sqlite3.Error):
+    if not failure.check(*STORE_ERRORS):
         return failure
     _log.debug("the outbox is busy: {reason}", reason=failure.getErrorMessage())
     return None

@@ -7,7 +7,6 @@ record ──► waiting ──► one transaction: change, numbers, messages, l
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,7 @@ from gateway.deferreds import Timer, fire_within, supervise
 from gateway.flags import difference
 from gateway.logger import component_logger
 from gateway.slices import young_collections_only
-from gateway.storage import count_drop
+from gateway.storage import STORE_ERRORS, count_drop
 from gateway.webhooks.formats import Change
 from gateway.webhooks.store import history, message_table
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from gateway.flags import Snapshot
-    from gateway.storage import Store
+    from gateway.storage import Connection, Store
     from gateway.webhooks.composer import Composer
     from gateway.webhooks.formats import Alert, Author, EndpointMessages
     from gateway.webhooks.metrics import WebhookMetrics
@@ -109,11 +108,11 @@ class Recorder:
     def record_sdks(self, configured: Collection[str]) -> Deferred[list[str]]:
         """Record which SDKs the settings have gained and lost since the last call, also one of an earlier run.
 
-        Fires with the endpoints that got new messages; fails with ``sqlite3.Error``.
+        Fires with the endpoints that got new messages; fails with one of ``STORE_ERRORS``.
         """
         composer, now = self._composer, self._wall()
 
-        def work(connection: sqlite3.Connection) -> list[str]:
+        def work(connection: Connection) -> list[str]:
             ids = composer.numbers(connection, now)
             acts = history.update_sdks(connection, configured)
             messages = [each for sdk_id, act, count in acts for each in composer.sdk(sdk_id, act, count, now, ids)]
@@ -127,7 +126,7 @@ class Recorder:
         if not messages:
             return succeed(None)
 
-        def work(connection: sqlite3.Connection) -> list[str]:
+        def work(connection: Connection) -> list[str]:
             room = message_table.make_room(connection, self._composer.settings.outbox.max_bytes)
             return message_table.add_messages(connection, messages, None, room=room)
 
@@ -156,7 +155,7 @@ class Recorder:
 
     def _formatting_failed(self, failure: Failure, entries: list[_Entry]) -> Any:
         """Record configs and changes without messages: otherwise the next start would fail in the same way."""
-        if failure.check(sqlite3.Error):
+        if failure.check(*STORE_ERRORS):
             return failure
         if len(entries) > 1:  # write each one by itself, so that only the one at fault gets no messages
             self._singly = len(entries)
@@ -216,7 +215,7 @@ class Recorder:
             for done in idle:
                 done.callback(None)
 
-    def _write(self, connection: sqlite3.Connection, entries: list[_Entry], *, messages: bool) -> _Written:
+    def _write(self, connection: Connection, entries: list[_Entry], *, messages: bool) -> _Written:
         """In the database's thread; reads ``_configs``, which changes between two calls only."""
         configs: dict[str, Snapshot] = {}
         endpoints: dict[str, None] = {}
@@ -247,7 +246,7 @@ class Recorder:
         return _Written(configs, endpoints, refused, omitted, changes)
 
     def _write_change(
-        self, connection: sqlite3.Connection, entry: _Entry, old: Snapshot | None, *, messages: bool
+        self, connection: Connection, entry: _Entry, old: Snapshot | None, *, messages: bool
     ) -> tuple[int, Sequence[EndpointMessages]]:
         """Record what changed; return its number and the messages about it."""
         numbers = self._composer.numbers(connection, entry.at, *((entry.new,) if old is None else (entry.new, old)))

@@ -7,7 +7,6 @@ record ──► Recorder ──► database ──► Courier ──► receive
 from __future__ import annotations
 
 import shlex
-import sqlite3
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -16,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from gateway.deferreds import supervise
 from gateway.http_client import MakeSender, make_sender
 from gateway.logger import component_logger
+from gateway.storage import STORE_ERRORS
 from gateway.text import ProblemText, iso
 from gateway.webhooks.admin import WebhookAdmin
 from gateway.webhooks.attribution import Attribution
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.http_client import Reactor
     from gateway.settings import Settings
-    from gateway.storage import Database
+    from gateway.storage import OutboxStore
     from gateway.webhooks.formats import Alert
     from gateway.webhooks.metrics import WebhookMetrics
 
@@ -76,7 +76,7 @@ class Webhooks:
         """Lists and retries deliveries for the diagnostics port; None without a database."""
         return None if self._running is None else self._running.admin
 
-    def configure(self, settings: Settings, database: Database | None) -> Deferred[None]:
+    def configure(self, settings: Settings, database: OutboxStore | None) -> Deferred[None]:
         """Apply settings, at start and at each reload; ``database`` is open, and the same one in all later calls.
 
         The Deferred fires when messages are sent as the settings demand, and never fails: what a busy database refuses
@@ -163,14 +163,14 @@ class Webhooks:
             skipped = await running.outbox.skip_orphans(names)
             changed = await running.recorder.record_sdks(tuple(settings.sdks))
             await running.maintenance.measure()
-        except sqlite3.Error as error:
+        except STORE_ERRORS as error:
             _log.warn("the outbox cannot be written: {reason}", reason=str(error))
             return
         if skipped:
             _log.warn("{count} messages for endpoints that were removed are skipped", count=skipped)
         running.courier.wake(changed)
 
-    def _start(self, database: Database) -> _Running:
+    def _start(self, database: OutboxStore) -> _Running:
         outbox = Outbox(database, self._wall)
         courier = Courier(self._reactor, self._wall, outbox, self._metrics, self._sender)
         recorder = Recorder(
@@ -178,7 +178,7 @@ class Webhooks:
         )
         for sdk_id, snapshot in self._latest.items():
             recorder.record(sdk_id, snapshot, None, "")
-        admin = WebhookAdmin(self._reactor, database.path, database, self._wall, courier.wake_all)
+        admin = WebhookAdmin(self._reactor, database, self._wall, courier.wake_all)
         admin.start()
         maintenance = Maintenance(self._reactor, self._wall, self._rng, outbox, courier, self._composer, self._metrics)
         maintenance.start()

@@ -14,7 +14,6 @@ from gateway.export import Parcel
 from gateway.export.batch_limit import BatchLimit
 from gateway.export.event import batch_head
 from gateway.export.spool import REFUSED_BYTES, REFUSED_EVENTS, Batch, EventSpool
-from gateway.webhooks.store.message_table import used_bytes
 from outbox_memory import DirectStore, now
 
 if TYPE_CHECKING:
@@ -225,9 +224,9 @@ def test_the_totals_are_always_those_of_the_tables(seed: int, steps: int) -> Non
 def test_events_take_no_room_from_messages() -> None:
     """An unreachable receiver of evaluations does not prevent the delivery of changes."""
     disk = Disk()
-    before = used_bytes(disk.store.connection)
+    before = disk.store.connection.used_bytes()
     now(disk.spool.write([Parcel(b"x" * 100_000, 1)] * 20))
-    assert used_bytes(disk.store.connection) - before < 100_000
+    assert disk.store.connection.used_bytes() - before < 100_000
 
 
 def test_deleting_a_batch_that_was_dropped_meanwhile_deletes_nothing_else() -> None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from gateway.http_client import Attempt
-from gateway.storage.database import prepare, transact
+from gateway.storage.database import Database, SqliteConnection, prepare, transact
 from gateway.storage.migrations import migrate
 
 
 class DirectStore:
-    """A ``Store`` whose work is done before ``run`` returns."""
+    """An ``OutboxStore`` whose work is done before ``run`` returns."""
 
     def __init__(self, path: str = ":memory:") -> None:
         """Open an empty outbox."""
-        self.connection = sqlite3.connect(path, isolation_level=None, timeout=0.01)
+        self._path = path
+        self.connection = sqlite3.connect(path, isolation_level=None, timeout=0.01, factory=SqliteConnection)
         prepare(self.connection)
         migrate(self.connection)
         self.runs = 0
@@ -32,6 +35,10 @@ class DirectStore:
         done: Deferred[Any] = Deferred()
         done.callback(transact(self.connection, [work])[0])
         return done
+
+    def read(self, query: Callable[[Any], Any], seconds: float, stopped: Callable[[], bool]) -> Any:
+        """See ``OutboxStore``; the store is a file."""
+        return Database(Clock(), Path(self._path)).read(query, seconds, stopped)
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Return what a query finds."""

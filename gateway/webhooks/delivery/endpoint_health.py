@@ -10,8 +10,6 @@ from twisted.logger import LogLevel
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from gateway.http_client import Attempt
     from gateway.webhooks.metrics import WebhookMetrics
     from gateway.webhooks.store.message_table import QueuedMessage
@@ -80,7 +78,7 @@ class EndpointHealth:
             reason=attempt.text,
         )
 
-    def database_result(self, error: sqlite3.Error | None) -> None:
+    def database_result(self, error: Exception | None) -> None:
         """Take note of a transaction that failed, or that succeeded; logged when that changes."""
         before, self.database_error = self.database_error, "" if error is None else str(error) or "unknown"
         if self.database_error and not before:

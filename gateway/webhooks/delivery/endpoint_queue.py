@@ -8,7 +8,6 @@ waits until the one before it is delivered or given up.  ``Recovery`` says which
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from twisted.internet.task import deferLater
 
 from gateway.deferreds import Timer, settle_all
 from gateway.logger import component_logger
+from gateway.storage import STORE_ERRORS
 from gateway.webhooks.delivery.endpoint_health import EndpointHealth
 from gateway.webhooks.delivery.recovery import Recovery
 
@@ -157,7 +157,7 @@ class EndpointQueue:
 
     def _load_failed(self, failure: Any) -> Any:
         self._move(Event.LOADED)
-        if not failure.check(sqlite3.Error):
+        if not failure.check(*STORE_ERRORS):
             return failure
         self.health.database_result(failure.value)
         self._pause(WRITE_AGAIN)
@@ -204,7 +204,7 @@ class EndpointQueue:
         while self._state is not State.CUT:
             try:
                 await write()
-            except sqlite3.Error as error:
+            except STORE_ERRORS as error:
                 self.health.database_result(error)
                 await deferLater(self._clock, WRITE_AGAIN)
             else:

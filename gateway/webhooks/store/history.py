@@ -9,13 +9,13 @@ import msgspec
 from gateway.flags import ConfigError, Snapshot, load
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection
 
+    from gateway.storage import Connection
     from gateway.webhooks.formats import Change
 
 
-def last_config(connection: sqlite3.Connection, sdk_id: str) -> Snapshot | None:
+def last_config(connection: Connection, sdk_id: str) -> Snapshot | None:
     """Return the last recorded config of an SDK; None without one, and if this version cannot read it.
 
     After None the next config counts as the first one: no message is sent about it.
@@ -27,7 +27,7 @@ def last_config(connection: sqlite3.Connection, sdk_id: str) -> Snapshot | None:
         return None
 
 
-def save_config(connection: sqlite3.Connection, sdk_id: str, snapshot: Snapshot, at: float) -> None:
+def save_config(connection: Connection, sdk_id: str, snapshot: Snapshot, at: float) -> None:
     """Make ``snapshot`` the last recorded config of an SDK."""
     connection.execute(
         "INSERT INTO configs (sdk_id, etag, body, at) VALUES (?, ?, ?, ?) ON CONFLICT (sdk_id) DO UPDATE"
@@ -36,29 +36,28 @@ def save_config(connection: sqlite3.Connection, sdk_id: str, snapshot: Snapshot,
     )
 
 
-def count_transition(connection: sqlite3.Connection, sdk_id: str, old_etag: str, new_etag: str) -> int:
+def count_transition(connection: Connection, sdk_id: str, old_etag: str, new_etag: str) -> int:
     """Return how often this transition was recorded, this time included."""
     row = connection.execute(
         "INSERT INTO transitions (sdk_id, old_etag, new_etag, rounds) VALUES (?, ?, ?, 1)"
-        " ON CONFLICT (sdk_id, old_etag, new_etag) DO UPDATE SET rounds = rounds + 1 RETURNING rounds",
+        " ON CONFLICT (sdk_id, old_etag, new_etag) DO UPDATE SET rounds = transitions.rounds + 1 RETURNING rounds",
         (sdk_id, old_etag, new_etag),
     ).fetchone()
     return int(row[0])
 
 
-def add_change(connection: sqlite3.Connection, change: Change) -> int:
+def add_change(connection: Connection, change: Change) -> int:
     """Record a change with the definitions before and after; return its number."""
     author = None if change.author is None else msgspec.json.encode(change.author).decode()
-    number = connection.execute(
+    row = connection.execute(
         "INSERT INTO changes (sdk_id, old_etag, new_etag, round, at, author, notes, detail)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             change.sdk_id, change.old.etag, change.new.etag, change.round, change.at, author, change.notes,
             msgspec.json.encode(_detail(change)).decode(),
         ),
-    ).lastrowid  # fmt: skip
-    assert number is not None
-    return number
+    ).fetchone()  # fmt: skip
+    return int(row[0])
 
 
 def _detail(change: Change) -> dict[str, object]:
@@ -71,7 +70,7 @@ def _detail(change: Change) -> dict[str, object]:
     }
 
 
-def update_sdks(connection: sqlite3.Connection, configured: Collection[str]) -> list[tuple[str, str, int]]:
+def update_sdks(connection: Connection, configured: Collection[str]) -> list[tuple[str, str, int]]:
     """Record the SDKs of the settings; return each that is new or gone: id, ``added`` or ``removed``, how often so far.
 
     A new outbox records the SDKs and returns none of them.
@@ -83,8 +82,8 @@ def update_sdks(connection: sqlite3.Connection, configured: Collection[str]) -> 
     for sdk_id, act in changed:
         row = connection.execute(
             "INSERT INTO sdks (sdk_id, present, acts) VALUES (?, ?, 1)"
-            " ON CONFLICT (sdk_id) DO UPDATE SET present = excluded.present, acts = acts + 1 RETURNING acts",
-            (sdk_id, act == "added"),
+            " ON CONFLICT (sdk_id) DO UPDATE SET present = excluded.present, acts = sdks.acts + 1 RETURNING acts",
+            (sdk_id, int(act == "added")),
         ).fetchone()
         acts.append((sdk_id, act, int(row[0])))
     return acts if known else []

@@ -10,10 +10,10 @@ from gateway.storage import count_drop
 from gateway.webhooks.formats import Message
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterable
 
     from gateway.http_client import Attempt
+    from gateway.storage import Connection
     from gateway.webhooks.formats import Skipped
 
 PURGE_STEP: Final = 1000  # rows deleted in one transaction: bounds how long a change waits for a purge
@@ -50,7 +50,7 @@ class EarlyRetries:
 
 
 def add_messages(
-    connection: sqlite3.Connection, messages: Iterable[Message], change_id: int | None, *, room: bool
+    connection: Connection, messages: Iterable[Message], change_id: int | None, *, room: bool
 ) -> list[str]:
     """Add each message under the next sequence number of its endpoint, unless the endpoint has its id already.
 
@@ -66,7 +66,7 @@ def add_messages(
     return list(endpoints)
 
 
-def add_skipped(connection: sqlite3.Connection, skipped: Iterable[Skipped], change_id: int | None) -> None:
+def add_skipped(connection: Connection, skipped: Iterable[Skipped], change_id: int | None) -> None:
     """Record messages that are not sent, as finished; they take no sequence number."""
     for entry in skipped:
         if _exists(connection, entry.endpoint, entry.id):
@@ -77,12 +77,12 @@ def add_skipped(connection: sqlite3.Connection, skipped: Iterable[Skipped], chan
         _insert(connection, message, change_id, "skipped", reason)
 
 
-def _exists(connection: sqlite3.Connection, endpoint: str, message_id: str) -> bool:
+def _exists(connection: Connection, endpoint: str, message_id: str) -> bool:
     query = "SELECT 1 FROM messages WHERE endpoint = ? AND id = ?"
     return connection.execute(query, (endpoint, message_id)).fetchone() is not None
 
 
-def _insert(connection: sqlite3.Connection, message: Message, change_id: int | None, state: str, reason: str) -> None:
+def _insert(connection: Connection, message: Message, change_id: int | None, state: str, reason: str) -> None:
     sequence = _next_sequence(connection, message.endpoint) if state == "pending" else 0
     finished = None if state == "pending" else message.created
     connection.execute(
@@ -97,17 +97,17 @@ def _insert(connection: sqlite3.Connection, message: Message, change_id: int | N
     )  # fmt: skip
 
 
-def _next_sequence(connection: sqlite3.Connection, endpoint: str) -> int:
+def _next_sequence(connection: Connection, endpoint: str) -> int:
     row = connection.execute(
         "INSERT INTO endpoints (name, sequence) VALUES (?, 1)"
-        " ON CONFLICT (name) DO UPDATE SET sequence = sequence + 1 RETURNING sequence",
+        " ON CONFLICT (name) DO UPDATE SET sequence = endpoints.sequence + 1 RETURNING sequence",
         (endpoint,),
     ).fetchone()
     return int(row[0])
 
 
 def due_messages(
-    connection: sqlite3.Connection, endpoint: str, now: float, excluded: Collection[int], limit: int
+    connection: Connection, endpoint: str, now: float, excluded: Collection[int], limit: int
 ) -> tuple[list[QueuedMessage], float | None]:
     """Return up to ``limit`` messages that are due, except the rows ``excluded``, the longest due first.
 
@@ -125,7 +125,7 @@ def due_messages(
 
 
 def next_in_order(
-    connection: sqlite3.Connection, endpoint: str, now: float, limit: int
+    connection: Connection, endpoint: str, now: float, limit: int
 ) -> tuple[list[QueuedMessage], float | None]:
     """Return up to ``limit`` messages in the order in which they were created, up to the first that is not due yet.
 
@@ -149,12 +149,13 @@ def _queued(columns: tuple[Any, ...]) -> QueuedMessage:
     return QueuedMessage(row, Message(*message), sequence, tries, first_try, due, earlier)
 
 
-def add_attempt(connection: sqlite3.Connection, queued: QueuedMessage, attempt: Attempt, at: float) -> None:
+def add_attempt(connection: Connection, queued: QueuedMessage, attempt: Attempt, at: float) -> None:
     """Record an attempt that began at ``at``; beyond ``ATTEMPTS_KEPT`` the oldest attempts are deleted."""
     number = queued.tries + 1
     connection.execute(
-        "INSERT OR REPLACE INTO attempts (message, number, at, status, outcome, duration, answer)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO attempts (message, number, at, status, outcome, duration, answer) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (message, number) DO UPDATE SET at = excluded.at, status = excluded.status,"
+        " outcome = excluded.outcome, duration = excluded.duration, answer = excluded.answer",
         (queued.row, number, at, attempt.status, attempt.text, attempt.duration, attempt.answer),
     )
     if number > ATTEMPTS_KEPT:
@@ -164,13 +165,13 @@ def add_attempt(connection: sqlite3.Connection, queued: QueuedMessage, attempt: 
     connection.execute("UPDATE messages SET tries = ?, first_try = ? WHERE row = ?", (number, first, queued.row))
 
 
-def postpone(connection: sqlite3.Connection, row: int, due: float, not_before: float) -> None:
+def postpone(connection: Connection, row: int, due: float, not_before: float) -> None:
     """Make a message due at ``due``; an early retry may come before that, but not before ``not_before``."""
     query = "UPDATE messages SET due = ?, asked = ? WHERE row = ? AND state = 'pending'"
     connection.execute(query, (due, not_before, row))
 
 
-def shift(connection: sqlite3.Connection, seconds: float) -> None:
+def shift(connection: Connection, seconds: float) -> None:
     """Move the times of pending messages by ``seconds``, by which the system clock was set.
 
     After it was set back each is due after the pause that was left.  After it was set forward each may be due early,
@@ -178,35 +179,34 @@ def shift(connection: sqlite3.Connection, seconds: float) -> None:
     """
     back = min(seconds, 0.0)
     connection.execute(
-        "UPDATE messages SET due = due + ?1, asked = max(asked + ?1, 0), first_try = first_try + ?2"
-        " WHERE state = 'pending'",
-        (back, seconds),
+        "UPDATE messages SET due = due + ?, asked = CASE WHEN asked > ? THEN asked + ? ELSE 0 END,"
+        " first_try = first_try + ? WHERE state = 'pending'",
+        (back, -back, back, seconds),
     )
 
 
-def latest_moment(connection: sqlite3.Connection) -> float:
+def latest_moment(connection: Connection) -> float:
     """Return the latest time at which a message is known to be created or tried first, in Unix seconds; 0 if none."""
-    (found,) = connection.execute(
-        "SELECT max(ifnull((SELECT created FROM messages ORDER BY row DESC LIMIT 1), 0),"
-        " ifnull((SELECT max(first_try) FROM messages WHERE state = 'pending'), 0))"
-    ).fetchone()
-    return float(found)
+    created = connection.execute("SELECT created FROM messages ORDER BY row DESC LIMIT 1").fetchone()
+    (tried,) = connection.execute("SELECT max(first_try) FROM messages WHERE state = 'pending'").fetchone()
+    return float(max(0 if created is None else created[0], tried or 0))
 
 
 def release_early(
-    connection: sqlite3.Connection, endpoint: str, early: EarlyRetries, now: float, limit: int
+    connection: Connection, endpoint: str, early: EarlyRetries, now: float, limit: int
 ) -> EarlyRetries | None:
     """Make the next ``limit`` messages of ``early`` due now, or when ``Retry-After`` allows; return the rest."""
     rows = connection.execute(
-        "SELECT row, max(asked, ?1) FROM messages INDEXED BY messages_pending WHERE endpoint = ?2 AND state = 'pending'"
-        " AND row > ?3 AND created < ?4 AND due > max(asked, ?1) ORDER BY row LIMIT ?5",
-        (now, endpoint, early.after, early.before, limit),
+        "SELECT row, asked FROM messages INDEXED BY messages_pending WHERE endpoint = ? AND state = 'pending'"
+        " AND row > ? AND created < ? AND due > asked AND due > ? ORDER BY row LIMIT ?",
+        (endpoint, early.after, early.before, now, limit),
     ).fetchall()
-    connection.executemany("UPDATE messages SET due = ? WHERE row = ?", [(due, row) for row, due in rows])
+    earlier = [(max(asked, now), row) for row, asked in rows]
+    connection.executemany("UPDATE messages SET due = ? WHERE row = ?", earlier)
     return evolve(early, after=rows[-1][0]) if len(rows) == limit else None
 
 
-def finish(connection: sqlite3.Connection, row: int, state: str, reason: str, now: float) -> None:
+def finish(connection: Connection, row: int, state: str, reason: str, now: float) -> None:
     """Set the final state of a pending message; another message keeps its state."""
     connection.execute(
         "UPDATE messages SET state = ?, reason = ?, finished = ? WHERE row = ? AND state = 'pending'",
@@ -214,7 +214,7 @@ def finish(connection: sqlite3.Connection, row: int, state: str, reason: str, no
     )
 
 
-def skip_orphans(connection: sqlite3.Connection, names: Collection[str], now: float) -> int:
+def skip_orphans(connection: Connection, names: Collection[str], now: float) -> int:
     """Mark pending messages for endpoints other than ``names`` as skipped; return how many."""
     pending = connection.execute("SELECT DISTINCT endpoint FROM messages WHERE state = 'pending'").fetchall()
     skipped = 0
@@ -228,7 +228,7 @@ def skip_orphans(connection: sqlite3.Connection, names: Collection[str], now: fl
     return skipped
 
 
-def purge(connection: sqlite3.Connection, before: float, limit: int = PURGE_STEP, *, reason: str = "purged") -> int:
+def purge(connection: Connection, before: float, limit: int = PURGE_STEP, *, reason: str = "purged") -> int:
     """Delete messages that were finished before ``before``, the oldest first; return how many.
 
     Pending messages are never deleted, however old they are.
@@ -246,7 +246,7 @@ def purge(connection: sqlite3.Connection, before: float, limit: int = PURGE_STEP
     return len(rows)
 
 
-def purge_changes(connection: sqlite3.Connection, before: float, limit: int = PURGE_STEP) -> int:
+def purge_changes(connection: Connection, before: float, limit: int = PURGE_STEP) -> int:
     """Delete changes recorded before ``before``, the oldest first, but never the newest; return how many."""
     return connection.execute(
         "DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE at < ?"
@@ -255,23 +255,10 @@ def purge_changes(connection: sqlite3.Connection, before: float, limit: int = PU
     ).rowcount
 
 
-def make_room(connection: sqlite3.Connection, max_bytes: int) -> bool:
+def make_room(connection: Connection, max_bytes: int) -> bool:
     """Delete the oldest finished messages and changes to get below ``max_bytes``; return whether that is reached."""
-    while used_bytes(connection) >= max_bytes:
-        # The pages of deleted rows count as free at once, inside the same transaction.
+    while connection.used_bytes() >= max_bytes:
         purged = purge(connection, float("inf"), reason="purged: the outbox is full")
         if not purged and not purge_changes(connection, float("inf")):
             return False
     return True
-
-
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """Return the bytes of pages in use, without evaluations; the file may be larger, and reuses free pages.
-
-    Evaluations have a limit of their own: an export receiver that fails must not stop changes from being delivered.
-    """
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    (spooled,) = connection.execute("SELECT bytes FROM spooled").fetchone()
-    return int(max(0, (pages - free) * size - spooled))

@@ -9,13 +9,12 @@ from attrs import frozen
 from gateway.webhooks.store import message_table, queries, queue_stats
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Collection
 
     from twisted.internet.defer import Deferred
 
     from gateway.http_client import Attempt
-    from gateway.storage import Store
+    from gateway.storage import Connection, Store
     from gateway.webhooks.formats import Message
     from gateway.webhooks.store.message_table import EarlyRetries, QueuedMessage
     from gateway.webhooks.store.queries import AdminRequest
@@ -34,7 +33,7 @@ class Due:
 class Outbox:
     """Each method is one transaction, on disk when its Deferred fires; ``wall`` returns Unix seconds.
 
-    A Deferred fails with ``sqlite3.Error`` if nothing was written.
+    A Deferred fails with one of ``STORE_ERRORS`` if nothing was written.
     """
 
     def __init__(self, store: Store, wall: Callable[[], float]) -> None:
@@ -51,12 +50,12 @@ class Outbox:
         """
         excluded = frozenset(held)  # the caller changes its set while this runs
 
-        def look(connection: sqlite3.Connection, now: float) -> tuple[list[QueuedMessage], float | None]:
+        def look(connection: Connection, now: float) -> tuple[list[QueuedMessage], float | None]:
             if in_order:
                 return message_table.next_in_order(connection, endpoint, now, limit)
             return message_table.due_messages(connection, endpoint, now, excluded, limit)
 
-        def work(connection: sqlite3.Connection) -> Due:
+        def work(connection: Connection) -> Due:
             now, rest = self._wall(), early
             messages, next_at = look(connection, now)
             if early is not None and len(messages) < free:
@@ -69,7 +68,7 @@ class Outbox:
     def delivered(self, queued: QueuedMessage, attempt: Attempt, at: float) -> Deferred[None]:
         """Record the attempt that began at ``at``, and that the message was delivered."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             message_table.add_attempt(connection, queued, attempt, at)
             message_table.finish(connection, queued.row, "delivered", "", at + attempt.duration)
 
@@ -80,7 +79,7 @@ class Outbox:
     ) -> Deferred[None]:
         """Record a failed attempt and when the next one is due; see ``message_table.postpone``."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             message_table.add_attempt(connection, queued, attempt, at)
             message_table.postpone(connection, queued.row, due, not_before)
 
@@ -91,7 +90,7 @@ class Outbox:
     ) -> Deferred[None]:
         """Record the last attempt of a message that is given up, and add ``notices`` of that to other endpoints."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             message_table.add_attempt(connection, queued, attempt, at)
             message_table.finish(connection, queued.row, "failed", attempt.text, at + attempt.duration)
             message_table.add_messages(connection, notices, None, room=True)
@@ -111,7 +110,7 @@ class Outbox:
         """Delete up to ``PURGE_STEP`` messages and changes finished more than ``keep`` seconds ago; see ``purge``."""
         before = self._wall() - keep
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: Connection) -> int:
             messages = message_table.purge(connection, before, reason="purged: older than outbox.keep")
             return messages + message_table.purge_changes(connection, before)
 
@@ -124,7 +123,7 @@ class Outbox:
     def follow_clock_of_last_run(self) -> Deferred[None]:
         """Move the times of what waits, if the system clock was set back between the last run and this one."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: Connection) -> None:
             behind = self._wall() - message_table.latest_moment(connection)
             if behind < 0:
                 message_table.shift(connection, behind)

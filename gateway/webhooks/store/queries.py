@@ -11,10 +11,9 @@ import msgspec
 from attrs import evolve, frozen
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
-    from gateway.storage import MessageState
+    from gateway.storage import Connection, MessageState
 
 T = TypeVar("T")
 
@@ -107,7 +106,7 @@ class AdminRequest:
 
 
 def list_deliveries(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     endpoint: str | None = None,
     state: MessageState | None = None,
@@ -118,18 +117,19 @@ def list_deliveries(
     """Return the newest deliveries first, at most ``LIST_LIMIT``, created from ``since`` (Unix seconds) on."""
     # Failed deliveries are rare and listed most often; SQLite does not choose their index without the hint.
     index = " INDEXED BY messages_failed" if state == "failed" else ""
-    wanted = "" if state is None else f" AND state = '{state}'"
+    wanted, given = _conditions([("endpoint = ?", endpoint), ("row < ?", before)])
+    # In the text, so that SQLite can choose a partial index.
+    wanted += "" if state is None else f" AND state = '{state}'"
     rows = connection.execute(
         f"SELECT row, {_COLUMNS} FROM messages{index}"  # noqa: S608 - our own names
-        f" WHERE (?1 IS NULL OR endpoint = ?1){wanted} AND created >= ?2 AND (?3 IS NULL OR row < ?3)"
-        " ORDER BY row DESC LIMIT ?4",
-        (endpoint, since, before, min(limit, LIST_LIMIT) + 1),
+        f" WHERE created >= ?{wanted} ORDER BY row DESC LIMIT ?",
+        (since, *given, min(limit, LIST_LIMIT) + 1),
     ).fetchall()
     return _page([(row[0], _delivery(row[1:])) for row in rows], min(limit, LIST_LIMIT))
 
 
 def list_changes(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     sdk_id: str | None = None,
     since: float = 0.0,
@@ -137,11 +137,12 @@ def list_changes(
     limit: int = LIST_LIMIT,
 ) -> Page[ChangeRecord]:
     """Return the newest changes first, at most ``LIST_LIMIT``; the page ends when it exceeds ``PAGE_LIMIT`` bytes."""
+    wanted, given = _conditions([("sdk_id = ?", sdk_id), ("id < ?", before)])
     rows = connection.execute(
-        "SELECT id, sdk_id, old_etag, new_etag, round, at, author, notes,"
-        " CASE WHEN length(CAST(detail AS BLOB)) <= ?1 THEN detail END, length(CAST(detail AS BLOB))"
-        " FROM changes WHERE (?2 IS NULL OR sdk_id = ?2) AND at >= ?3 AND (?4 IS NULL OR id < ?4) ORDER BY id DESC",
-        (CHANGE_LIMIT, sdk_id, since, before),
+        "SELECT id, sdk_id, old_etag, new_etag, round, at, author, notes,"  # noqa: S608 - our own names
+        " CASE WHEN length(CAST(detail AS BLOB)) <= ? THEN detail END, length(CAST(detail AS BLOB))"
+        f" FROM changes WHERE at >= ?{wanted} ORDER BY id DESC",
+        (CHANGE_LIMIT, since, *given),
     )
     found: list[ChangeRecord] = []
     size = 0
@@ -153,12 +154,18 @@ def list_changes(
     return Page(found, None)
 
 
+def _conditions(wanted: Iterable[tuple[str, object]]) -> tuple[str, list[object]]:
+    """Return the conditions whose value is not None, each after an ``AND``, and their values."""
+    given = [(condition, value) for condition, value in wanted if value is not None]
+    return "".join(f" AND {condition}" for condition, _ in given), [value for _, value in given]
+
+
 def _page(found: list[tuple[int, T]], limit: int) -> Page[T]:
     more = len(found) > limit  # the query asks for one row more than the page takes
     return Page([each for _, each in found[:limit]], found[limit - 1][0] if more else None)
 
 
-def delivery_details(connection: sqlite3.Connection, message_id: str) -> list[DeliveryDetails]:
+def delivery_details(connection: Connection, message_id: str) -> list[DeliveryDetails]:
     """Return the deliveries with this id: one per endpoint of the same format."""
     found = connection.execute(
         f"SELECT row, body, {_COLUMNS} FROM messages WHERE id = ? ORDER BY endpoint",  # noqa: S608 - our own names
@@ -168,7 +175,7 @@ def delivery_details(connection: sqlite3.Connection, message_id: str) -> list[De
 
 
 def retry(
-    connection: sqlite3.Connection, message_id: str, now: float, names: Collection[str] | None = None
+    connection: Connection, message_id: str, now: float, names: Collection[str] | None = None
 ) -> RetryResult | None:
     """Make the deliveries with this id due now, and restart their schedule; None for an unknown id.
 
@@ -192,7 +199,7 @@ def retry(
 
 
 def retry_failed(
-    connection: sqlite3.Connection, now: float, names: Collection[str] | None = None, limit: int = RETRY_STEP
+    connection: Connection, now: float, names: Collection[str] | None = None, limit: int = RETRY_STEP
 ) -> int:
     """Make up to ``limit`` failed deliveries due now, and restart their schedule; return how many."""
     failed = connection.execute("SELECT DISTINCT endpoint FROM messages WHERE state = 'failed'").fetchall()
@@ -205,7 +212,7 @@ def retry_failed(
     return len(rows)
 
 
-def _make_due(connection: sqlite3.Connection, rows: list[int], now: float) -> None:
+def _make_due(connection: Connection, rows: list[int], now: float) -> None:
     connection.executemany(
         "UPDATE messages SET state = 'pending', reason = '', due = ?, finished = NULL, first_try = NULL,"
         " earlier = tries WHERE row = ?",
@@ -215,12 +222,12 @@ def _make_due(connection: sqlite3.Connection, rows: list[int], now: float) -> No
         add_request(connection, "look")
 
 
-def add_request(connection: sqlite3.Connection, action: str, argument: str = "") -> None:
+def add_request(connection: Connection, action: str, argument: str = "") -> None:
     """Add an ``AdminRequest`` for the running gateway, or for the next one that starts."""
     connection.execute("INSERT INTO wakes (act, argument) VALUES (?, ?)", (action, argument))
 
 
-def take_requests(connection: sqlite3.Connection) -> list[AdminRequest]:
+def take_requests(connection: Connection) -> list[AdminRequest]:
     """Return and delete all requests, the oldest first."""
     rows = connection.execute("SELECT id, act, argument FROM wakes ORDER BY id").fetchall()
     if rows:
@@ -233,7 +240,7 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
     return delivery if delivery.state == "pending" else evolve(delivery, due=None)
 
 
-def _attempts(connection: sqlite3.Connection, row: int) -> tuple[AttemptRecord, ...]:
+def _attempts(connection: Connection, row: int) -> tuple[AttemptRecord, ...]:
     query = "SELECT number, at, status, outcome, duration, answer FROM attempts WHERE message = ? ORDER BY number"
     rows = connection.execute(query, (row,))
     return tuple(

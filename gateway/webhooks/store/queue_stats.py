@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
+
+    from gateway.storage import Connection
 
 # Metric label of each reason in the table of drops.  Files keep these reasons for years: after a change of one, drops
 # that an earlier version recorded are no longer counted.
@@ -40,7 +41,7 @@ class QueueStats:
     drops: Mapping[tuple[str, str], int]
 
 
-def read(connection: sqlite3.Connection) -> QueueStats:
+def read(connection: Connection) -> QueueStats:
     """Return what waits and what was dropped."""
     # Rows count up, so the smallest one is the oldest message; the table itself is read once per endpoint.
     waiting = "SELECT endpoint, count(*), min(row) FROM messages WHERE state = 'pending' GROUP BY endpoint"
@@ -56,7 +57,7 @@ def read(connection: sqlite3.Connection) -> QueueStats:
     return QueueStats(depths, drops)
 
 
-def failing(connection: sqlite3.Connection) -> dict[str, float]:
+def failing(connection: Connection) -> dict[str, float]:
     """Return the endpoints whose first failure after their last success is recorded, and when it was (Unix seconds)."""
     found = {}
     tried = "SELECT DISTINCT endpoint FROM messages WHERE state = 'pending' AND tries > 0"

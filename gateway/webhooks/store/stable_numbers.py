@@ -10,10 +10,10 @@ from attrs import frozen
 from gateway.webhooks.formats import Feature, initial_value
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
 
     from gateway.flags import Snapshot
+    from gateway.storage import Connection
 
 
 @frozen
@@ -24,7 +24,7 @@ class StableNumbers:
     the first of ``snapshots`` that has it.
     """
 
-    connection: sqlite3.Connection
+    connection: Connection
     now: float
     environments: Mapping[str, int]
     project_fields: tuple[int, str, int]
@@ -68,11 +68,11 @@ class StableNumbers:
             return found[0], found[1], found[2]
         first = self._first_value(key) if kind == "feature" else None
         made = self.connection.execute(
-            "INSERT INTO numbers (kind, sdk_id, key, target, created, initial_value) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO numbers (kind, sdk_id, key, target, created, initial_value) VALUES (?, ?, ?, ?, ?, ?)"
+            " RETURNING id",
             (kind, sdk_id, key, target, self.now, first),
-        ).lastrowid
-        assert made is not None
-        return made, self.now, first
+        ).fetchone()
+        return made[0], self.now, first
 
     def _first_value(self, key: str) -> str | None:
         for snapshot in self.snapshots:

@@ -1,0 +1,83 @@
+"""What the tables of the outbox need of a database, whichever it is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+T = TypeVar("T")
+MessageState = Literal["pending", "delivered", "failed", "skipped"]  # in the table of messages
+
+
+class StoreError(Exception):
+    """The database refused a transaction or cannot be reached; the text is for the operator."""
+
+
+STORE_ERRORS: Final = (sqlite3.Error, StoreError)  # nothing of the transaction is written; it may be tried again
+
+
+class Cursor(Protocol):
+    """The rows that a statement returns, in order."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the statement changed."""
+
+    def fetchone(self) -> Any:
+        """Return the next row as a tuple; None after the last one."""
+
+    def fetchall(self) -> list[Any]:
+        """Return the remaining rows."""
+
+    def close(self) -> None:
+        """Return no more rows; for a cursor of which not all rows were read."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """A connection inside a transaction.  Statements are in the SQL that SQLite and PostgreSQL share, with ``?``."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Cursor:
+        """Run a statement."""
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object:
+        """Run a statement once for each row of parameters."""
+
+    def used_bytes(self) -> int:
+        """Return the bytes that messages and changes take; deleting them frees their bytes at once.
+
+        Evaluations are not counted: an export receiver that fails must not stop changes from being delivered.
+        """
+
+
+Work = Callable[[Connection], T]
+
+
+class Store(Protocol):
+    """Runs transactions."""
+
+    def run(self, work: Work[T]) -> Deferred[T]:
+        """Run ``work`` in a transaction; on failure nothing of it is written.
+
+        ``work`` runs in another thread, and perhaps more than once until one run is committed: it may change nothing
+        but the database, and read nothing that the reactor's thread changes.  Works run in the order of the calls, and
+        their Deferreds fire in that order, in the reactor's thread.  Cancelling one stops the wait, not the work.
+
+        :raises sqlite3.Error, StoreError: through the Deferred, as does what ``work`` raised
+        """
+
+
+class OutboxStore(Store, Protocol):
+    """A store that holds the outbox."""
+
+    def read(self, query: Work[T], seconds: float, stopped: Callable[[], bool]) -> T:
+        """Return the result of ``query``, all statements of which see the same state; blocks, in any thread.
+
+        :raises sqlite3.Error, StoreError: after ``seconds`` (some more for a server that does not answer), once
+            ``stopped`` returns true where the database can look at it, and for a query that writes
+        """
