@@ -26,6 +26,7 @@ help:
 	@echo "make bench-scale  open STREAMS=100000 event streams, kill and reload the gateway (about eight minutes), and rewrite"
 	@echo "                  docs/benchmarks/scale.md"
 	@echo "make soak         test streams under churn, faults and kills for MINUTES=10"
+	@echo "make screenshots  take the screenshots of docs/console.md from a demo gateway (about three minutes)"
 	@echo "make format       format the sources with ruff"
 	@echo "make clean        delete environments, builds and caches of the other commands"
 
@@ -102,6 +103,12 @@ nightly: setup
 format: .venv/installed
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
+
+# The images of docs/console.md; tests/support/screenshots.py has the demo that they show.
+.PHONY: screenshots
+screenshots: .venv/installed
+	@etc/setup/debian chromium
+	@PYTHONPATH=tests/support $(BIN)/python -m screenshots
 
 clean:
 	rm -rf .run .venv build *.egg-info $(E2E)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

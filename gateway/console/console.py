@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from gateway.console.route_table import make_api
 from gateway.deferreds import Repeating
 from gateway.logger import component_logger
@@ -41,6 +43,7 @@ class Console:
         metrics = self._facade.metrics
         metrics.on_push = self._push_ended
         metrics.deliveries.on_attempt = self._attempted
+        self._ring.on_point = lambda point: self._feed.publish("point", "", **msgspec.structs.asdict(point))
         self._ring.start()
         self._loop.start(COUNT_SECONDS)
 

@@ -55,6 +55,7 @@ class Ring:
         self._measured = clock.seconds()
         self._requests = metrics.requests_total
         self._busy: dict[int, float] = {}  # seconds of processor time, by process
+        self.on_point: Callable[[Point], None] = lambda _: None  # called with each new point
 
     def start(self) -> None:
         """Begin to measure."""
@@ -92,6 +93,7 @@ class Ring:
             processor=round(busy / seconds, 4),
         )
         self._points.append((wall, point))
+        self.on_point(point)
 
     def answer(self, since: float) -> SeriesAnswer:
         """Return the points and changes after ``since``, in seconds since 1970."""

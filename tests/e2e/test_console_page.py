@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from browser import open_browser
@@ -24,15 +30,18 @@ from streams import Streams, stream_path
 AXE = Path(__file__).resolve().parent / "node_modules/axe-core/axe.min.js"
 VIEWS = ["now", "changes", "explain", "impact", "streams", "deliveries", "configs"]
 SIZES = {"desktop": (1280, 900), "telephone": (390, 844)}
+SCHEMES = ("light", "dark")
+LISTENERS = 20  # streams of events that may be open
 
 
 class Scene:
     """A gateway with a file source and one endpoint, and a browser on its console."""
 
-    def __init__(self, gateway: GatewayProcess, config: Path, browser: Chrome) -> None:
+    def __init__(self, gateway: GatewayProcess, config: Path, browser: Chrome, receiver: Receiver) -> None:
         self.gateway = gateway
         self.config = config
         self.browser = browser
+        self.receiver = receiver
 
     def publish(self, config: dict[str, Any]) -> None:
         """Replace the config."""
@@ -46,9 +55,9 @@ class Scene:
         eventually(lambda: answer(self.gateway) == value)
 
     def newest_change(self) -> str:
-        """Return the text of the change that is shown first, up to its flags; empty without one."""
-        found = self.browser.find_elements(By.CSS_SELECTOR, "article p")
-        return str(found[0].text) if found else ""
+        """Return the number of the change that is shown first; empty without one."""
+        found = re.findall(r"change (\d+)", self.text)
+        return found[0] if found else ""
 
     def open(self, view: str) -> None:
         """Load the page at a view."""
@@ -66,6 +75,29 @@ class Scene:
         eventually(
             lambda: all(text in self.text for text in texts), lambda: f"wanted {texts}, the page has:\n{self.text}"
         )
+
+    def look(self, size: str, scheme: str) -> None:
+        """Choose the size of the window and the color scheme."""
+        width, height = SIZES[size]
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def faults(self) -> list[Any]:
+        """Return what axe-core finds, and the width of a page that is wider than the window."""
+        self.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text("utf-8")})
+        found = self.browser.execute_async_script("axe.run().then((result) => arguments[0](result.violations))")
+        width, wanted = self.browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+        return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] + [width] * (width > wanted)
+
+    def severe(self) -> list[Any]:
+        """Return the errors in the log of the browser, violations of the policy among them; they are shown once."""
+        return [each for each in self.browser.get_log("browser") if each["level"] == "SEVERE"]
+
+    def link(self, text: str) -> Any:
+        """Return the first link with this text."""
+        return self.browser.find_element(By.XPATH, f"//a[contains(., '{text}')]")
 
     def button(self, text: str) -> Any:
         """Return the first button with this text."""
@@ -98,7 +130,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         gateway.start()
         browser = open_browser(tmp_path_factory.mktemp("chromium"))
         try:
-            yield Scene(gateway, config, browser)
+            yield Scene(gateway, config, browser, receiver)
         finally:
             browser.quit()
             gateway.stop()
@@ -121,20 +153,76 @@ def test_the_first_view_states_the_health(scene: Scene) -> None:
 
 
 def test_a_change_appears_while_the_page_is_open(scene: Scene) -> None:
-    """With the definitions before and after it, and the message to the endpoint."""
+    """With the difference of the definitions, and the message to the endpoint."""
     scene.serve("before")
     scene.open("changes")
+    scene.shows("Live")
     eventually(lambda: "No change was" in scene.text or scene.browser.find_elements(By.TAG_NAME, "article"))
     known = scene.newest_change()
     scene.publish(shop("after"))
     eventually(lambda: scene.newest_change() != known, lambda: scene.text)
     scene.browser.find_element(By.TAG_NAME, "summary").click()
-    scene.shows("shop: 1 flag changed")
-    eventually(lambda: {'"before"', '"after"'} <= set(scene.browser.find_element(By.TAG_NAME, "article").text.split()))
+    scene.shows("shop: 1 flag changed", "equal lines")
+    find = scene.browser.find_elements
+    gone, new = (
+        "".join(each.text for each in find(By.CSS_SELECTOR, f"li:first-child article pre .{kind}"))
+        for kind in ("gone", "new")
+    )
+    assert ('"before"' in gone, '"after"' in gone, '"before"' in new, '"after"' in new) == (True, False, False, True)
+    scene.open("now")
+    scene.shows("shop serves config", "shop reached its last client in")
+
+
+@pytest.mark.alone
+def test_a_change_appears_within_a_second(scene: Scene) -> None:
+    """From the moment when the gateway has the config: the file may be read a second after it was written."""
+    scene.serve("slow")
+    scene.open("changes")
+    scene.shows("Live")
+    eventually(lambda: "No change was" in scene.text or scene.browser.find_elements(By.TAG_NAME, "article"))
+    watched = """
+        const done = arguments[0];
+        const times = {};
+        const note = (name) => {
+            times[name] ??= performance.now();
+            if ("served" in times && "shown" in times) done(times.shown - times.served);
+        };
+        const newest = () => document.querySelector("article .head")?.textContent.match(/change (\\d+)/)?.[1];
+        const known = newest();
+        new MutationObserver(() => newest() !== known && note("shown"))
+            .observe(document.body, { childList: true, subtree: true, characterData: true });
+        let first = true;
+        const events = new EventSource("api/v1/events");
+        const since = Date.now();
+        events.addEventListener("config", (event) => Date.parse(JSON.parse(event.data).at) > since && note("served"));
+        events.onopen = () => fetch("api/v1/overview").then(() => document.title = "watching");
+    """
+    scene.browser.execute_script(f"window.found = new Promise((done) => {{ (function() {{ {watched} }})(done); }});")
+    eventually(lambda: scene.browser.title == "watching")
+    scene.publish(shop("quick"))
+    took = scene.browser.execute_async_script("window.found.then(arguments[0])")
+    assert took < 1_000
+
+
+def test_a_failed_delivery_is_sent_again(scene: Scene) -> None:
+    """The receiver refuses a message for good; once it accepts, a click sends it, and another sends all that failed."""
+    scene.serve("accepted")
+    scene.receiver.status = 413
+    scene.publish(shop("refused"))
     scene.open("deliveries")
-    scene.shows("FLAG_UPDATED", "delivered")
-    scene.button("FLAG_UPDATED").click()
-    scene.shows("To ops: delivered", "Attempt")
+    Select(scene.browser.find_element(By.TAG_NAME, "select")).select_by_visible_text("failed")
+    scene.shows("FLAG_UPDATED", "answered 413")
+    scene.receiver.status = 204
+    scene.link("FLAG_UPDATED").click()
+    scene.shows("FLAG_UPDATED to ops", "failed", "Outcome")
+    scene.button("Send again").click()
+    scene.shows("1 message sent again.", "delivered")
+    scene.link("All deliveries").click()
+    scene.shows("Send all failed again")
+    scene.button("Send all failed again").click()
+    scene.shows("sent again.")
+    Select(scene.browser.find_element(By.TAG_NAME, "select")).select_by_visible_text("failed")
+    scene.shows("No message fits.")
 
 
 def test_explain_equals_the_command_line(scene: Scene) -> None:
@@ -235,10 +323,32 @@ def test_a_lost_gateway_is_shown(scene: Scene) -> None:
     scene.open("now")
     scene.shows("All is well")
     assert 0 == scene.gateway.stop()
-    scene.shows("The gateway does not answer", "shop")
+    scene.shows("The gateway does not answer", "Connection lost", "shop")
     scene.gateway.restart()
     eventually(lambda: "does not answer" not in scene.text, lambda: scene.text)
-    scene.shows("All is well")
+    scene.shows("All is well", "Live")
+
+
+def test_a_page_without_events_still_shows_the_state(scene: Scene) -> None:
+    """While all streams of events are taken the page asks now and then, and is live again when one is free."""
+    scene.browser.get("about:blank")
+    taken: list[Any] = []
+    events = f"{scene.gateway.diag}/api/v1/events"
+
+    def take() -> bool:
+        with suppress(urllib.error.HTTPError):  # the page before has just been closed
+            taken.append(urllib.request.urlopen(events, timeout=30))
+        return len(taken) == LISTENERS
+
+    try:
+        eventually(take)
+        scene.open("now")
+        scene.shows("All is well", "Not live")
+    finally:
+        for stream in taken:
+            stream.close()
+    scene.shows("Live")
+    eventually(lambda: "Not live" not in scene.text)
 
 
 def test_the_filters_of_deliveries(scene: Scene) -> None:
@@ -249,36 +359,74 @@ def test_the_filters_of_deliveries(scene: Scene) -> None:
     scene.shows("No message fits.")
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_the_page_is_accessible_and_fits(scene: Scene, size: str) -> None:
-    """axe-core finds nothing in any view, in both color schemes; nothing is wider than the window."""
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("telephone", "dark")])
+def test_the_page_is_accessible_and_fits(scene: Scene, size: str, scheme: str) -> None:
+    """axe-core finds nothing in any view, nothing is wider than the window, and nothing violates the policy."""
+    check_views(scene, size, scheme)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "scheme"), list(itertools.product(SIZES, SCHEMES)))
+def test_the_page_is_accessible_in_all_sizes_and_schemes(scene: Scene, size: str, scheme: str) -> None:
+    """All four, with what the views show behind a link or a button."""
+    check_views(scene, size, scheme)
+    scene.look(size, scheme)
+    scene.serve(f"{size} {scheme}")
+    scene.open("changes")
+    scene.shows("1 flag changed")
+    scene.browser.find_element(By.TAG_NAME, "summary").click()
+    scene.shows("equal lines")
+    assert [] == scene.faults()
+    scene.open("deliveries")
+    scene.link("FLAG_UPDATED").click()
+    scene.shows("Send again")
+    assert [] == scene.faults()
+    scene.open("explain")
+    scene.fill("Flag", "banner")
+    scene.fill("Other user", json.dumps(GERMAN))
+    scene.button("Explain").click()
+    scene.shows("The first decision that differs")
+    assert [] == scene.faults()
+
+
+def check_views(scene: Scene, size: str, scheme: str) -> None:
+    """Open each view, and look for what is wrong in it."""
     if not AXE.exists():
         missing("the Node packages of tests/e2e are not installed (npm ci)")
-    width, height = SIZES[size]
-    scene.browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
-    )
-    for scheme in ("light", "dark"):
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        scene.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        for view in VIEWS:
-            scene.open(view)
-            eventually(lambda: "Loading" not in scene.text)
-            scene.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text("utf-8")})
-            found = scene.browser.execute_async_script("axe.run().then((result) => arguments[0](result.violations))")
-            assert [] == [(view, scheme, each["id"], [node["html"] for node in each["nodes"]]) for each in found]
-            wide = scene.browser.execute_script("return document.documentElement.scrollWidth")
-            assert wide <= width, (view, scheme)
-
-
-def test_nothing_violates_the_policy(scene: Scene) -> None:
-    """Chromium reports a violation of the content security policy, and any other error, in its log."""
-    scene.open("now")
-    inline = "const made = document.createElement('script'); made.text = '1'; document.body.append(made)"
-    scene.browser.execute_script(inline)
-    assert "Content Security Policy" in scene.browser.get_log("browser")[-1]["message"]
+    scene.look(size, scheme)
+    scene.severe()  # of earlier tests
     for view in VIEWS:
         scene.open(view)
         eventually(lambda: "Loading" not in scene.text)
-    assert [] == [each for each in scene.browser.get_log("browser") if each["level"] == "SEVERE"]
+        assert [] == scene.faults(), (view, size, scheme)
+    assert [] == scene.severe()
+
+
+def test_the_browser_reports_violations_of_the_policy(scene: Scene) -> None:
+    """So the log of Chromium, which the tests of the views read, is a proof."""
+    scene.open("now")
+    inline = "const made = document.createElement('script'); made.text = '1'; document.body.append(made)"
+    scene.browser.execute_script(inline)
+    assert "Content Security Policy" in scene.severe()[-1]["message"]
+
+
+def test_everything_is_reached_by_keyboard(scene: Scene) -> None:
+    """The first key jumps over the links; each link is reached, and opens its view, whose fields follow."""
+    scene.look("desktop", "light")
+    scene.open("now")
+    keys = ActionChains(scene.browser)
+    focused: list[str] = []
+    for _ in range(len(VIEWS) + 2):
+        keys.send_keys(Keys.TAB).perform()
+        focused.append(str(scene.browser.switch_to.active_element.text or "").strip())
+    names = [each.split("\n")[0].rstrip("0123456789 ").lower() for each in focused]
+    assert ["skip to content", "flaggateway", *VIEWS] == names
+    explain = scene.link("Explain")
+    scene.browser.execute_script("arguments[0].focus()", explain)
+    keys.send_keys(Keys.ENTER).perform()
+    eventually(lambda: scene.browser.find_element(By.TAG_NAME, "h1").text == "Explain")
+    fields = []
+    for _ in range(8):
+        keys.send_keys(Keys.TAB).perform()
+        fields.append(scene.browser.switch_to.active_element.tag_name)
+    assert ["select", "input", "textarea", "textarea", "input", "input", "button", "a"] == fields

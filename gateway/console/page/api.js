@@ -1,6 +1,7 @@
 // Requests to the gateway that served this page. Paths are relative, so that a proxy may add a prefix.
 
 import { useCallback, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { isLive, listen, watch } from "./live.js";
 
 export class ApiError extends Error {
   constructor(status, text) {
@@ -23,35 +24,60 @@ async function ask(path, options) {
 
 export const get = (path) => ask(path);
 
-export const post = (path, body) => ask(path, body === undefined ? { method: "POST" }
-  : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+// `body` is a value, or the text of a JSON document.
+export const post = (path, body) => ask(path, body === undefined ? { method: "POST" } : { method: "POST",
+  headers: { "Content-Type": "application/json" }, body: typeof body === "string" ? body : JSON.stringify(body) });
 
-// Loads `path` now and every `seconds` while the page is visible. Returns the last answer, the error of the last
-// request if it failed (the answer before it stays), and a function that loads at once.
-export function useLive(path, seconds) {
+const GATHER = 150; // milliseconds: a change causes several events
+const LEAST = 1_000; // milliseconds between two requests for the same data
+const SLOW = 30_000; // milliseconds: for what has no event
+const LOST = 4_000; // milliseconds between two requests while there are no events
+
+// Loads `path` now, soon after an event of one of `kinds`, and when the page is visible or connected again. Returns the
+// last answer, the error of the last request if it failed (the answer before it stays), whether the gateway did not
+// answer, and a function that loads at once. Nothing is loaded while `path` is null.
+export function useLive(path, kinds) {
   const [state, setState] = useState({ data: null, error: null });
-  const current = useRef(path);
-  current.current = path;
+  const newest = useRef(0); // number of the last request: an answer to an earlier one is not shown
   const load = useCallback(async () => {
-    const asked = current.current;
-    if (asked === null) return;
+    if (path === null) return;
+    const number = newest.current += 1;
     try {
-      const data = await get(asked);
-      if (asked === current.current) setState({ data, error: null });
+      const data = await get(path);
+      if (number === newest.current) setState({ data, error: null });
     } catch (error) {
-      if (asked === current.current) setState((before) => ({ ...before, error }));
+      if (number === newest.current) setState((before) => ({ ...before, error }));
     }
-  }, []);
+  }, [path]);
   useEffect(() => {
+    let timer = 0;
+    let busy = false;
+    let last = performance.now();
+    const soon = () => {
+      timer ||= setTimeout(run, Math.max(GATHER, last + LEAST - performance.now()));
+    };
+    const run = async () => {
+      timer = 0;
+      if (document.hidden) return;
+      if (busy) return soon();
+      busy = true;
+      last = performance.now();
+      await load();
+      busy = false;
+    };
     setState({ data: null, error: null });
     load();
-    const timer = setInterval(() => document.hidden || load(), seconds * 1000);
-    const shown = () => document.hidden || load();
-    document.addEventListener("visibilitychange", shown);
+    const slow = setInterval(() => {
+      if (performance.now() - last >= (isLive() ? SLOW : LOST)) soon();
+    }, LOST);
+    const quit = [listen((kind) => kinds.includes(kind) && soon()), watch(soon)];
     return () => {
-      clearInterval(timer);
-      document.removeEventListener("visibilitychange", shown);
+      newest.current += 1;
+      clearTimeout(timer);
+      clearInterval(slow);
+      quit.forEach((each) => each());
     };
-  }, [path, seconds]);
-  return { ...state, load };
+  }, [path]);
+  const away = state.error?.status === 0; // shown once, for the whole page
+  return { data: state.data, error: away ? null : state.error, away, load };
 }

@@ -1,35 +1,50 @@
-// Changes: the recorded changes of configs, the newest first, with the definitions before and after.
+// Changes: the recorded changes of configs as a timeline, the newest first, with the definitions before and after.
 
-import { html, useState } from "./vendor/preact-htm.js";
+import { html, useRef, useState } from "./vendor/preact-htm.js";
 import { useLive } from "./api.js";
-import { Ago, Failure, Field, Json, count } from "./parts.js";
+import { Difference } from "./diff.js";
+import { Ago, Empty, Failure, SdkField, State, count, size } from "./parts.js";
 
-const SECONDS = 2;
+const EVENTS = ["config", "change"];
 const SHOWN = 50;
+const FLAGS = 12; // of a change that are shown at once
 
 export function Changes({ overview }) {
   const [sdk, setSdk] = useState("");
-  const { data, error } = useLive(`api/v1/changes?limit=${SHOWN}&sdk=${encodeURIComponent(sdk)}`, SECONDS);
-  return html`<form class="form" onSubmit=${(event) => event.preventDefault()}>
-      <${Field} label="SDK"><select value=${sdk} onChange=${(event) => setSdk(event.target.value)}><option value=${""}>all</option>
-        ${(overview?.sdks ?? []).map((each) => html`<option key=${each.id} value=${each.id}>${each.id}</option>`)}</select><//></form>
+  const { data, error } = useLive(`api/v1/changes?limit=${SHOWN}&sdk=${encodeURIComponent(sdk)}`, EVENTS);
+  const known = useRef(null); // the newest change when the page was opened: later ones are shown as new
+  if (data && known.current === null) known.current = data.changes[0]?.id ?? 0;
+  return html`<form class="form filters" onSubmit=${(event) => event.preventDefault()}>
+      <${SdkField} overview=${overview} value=${sdk} onChange=${(event) => setSdk(event.target.value)} all /></form>
     <${Failure} error=${error} />
-    ${data && (data.changes.length ? data.changes.map((change) => html`<${Change} key=${change.id} change=${change} />`)
-      : html`<p class="quiet">No change was recorded yet.</p>`)}
+    ${data && (data.changes.length
+      ? html`<ol class="timeline">${data.changes.map((change) => html`<${Change} key=${change.id} change=${change}
+        fresh=${change.id > known.current} />`)}</ol>`
+      : html`<div class="card"><${Empty}>No change was recorded yet. The next one appears here by itself.<//></div>`)}
     ${data?.next && html`<p class="quiet">The newest ${SHOWN} are shown; GET /api/v1/changes has all of them.</p>`}`;
 }
 
-function Change({ change }) {
+const ACTS = { added: "good", changed: "info", removed: "bad" };
+
+function Change({ change, fresh }) {
+  const [all, setAll] = useState(false);
   const flags = flagsOf(change.changes);
-  return html`<article class="card">
-    <h2>${change.sdk_id}: ${count(flags.length, "flag")} changed <span class="quiet"><${Ago} at=${change.at} /></span></h2>
-    <p class="quiet">Change ${change.id}${author(change.author)}${change.notes && `: ${change.notes}`}</p>
-    ${change.changes === null && html`<p>The definitions have ${change.bytes.toLocaleString()} bytes, too many to show.</p>`}
-    <ul>${flags.map((flag) => html`<li key=${flag.key}><details><summary><code>${flag.key}</code> ${flag.act}</summary>
-      <div class="pair"><${Side} kind="before" title="Before" value=${flag.before} /><${Side} kind="after" title="After" value=${flag.after} /></div>
-      <a href=${`#/explain?${new URLSearchParams({ sdk: change.sdk_id, key: flag.key })}`}>Explain it for a user</a>
-    </details></li>`)}</ul>
-  </article>`;
+  return html`<li class=${fresh ? "fresh" : null}><article class="card">
+    <div class="head"><h2>${change.sdk_id}: ${count(flags.length, "flag")} changed</h2>
+      <span class="quiet small">${author(change.author)}<${Ago} at=${change.at} />, change ${change.id}</span></div>
+    ${change.notes && html`<p>${change.notes}</p>`}
+    ${change.changes === null && html`<p>The definitions have ${size(change.bytes)}, too much to show.</p>`}
+    <ul class="plain">${(all ? flags : flags.slice(0, FLAGS)).map((flag) => html`<${Flag} key=${flag.key} flag=${flag} sdk=${change.sdk_id} />`)}</ul>
+    ${!all && flags.length > FLAGS && html`<p><button type="button" class="small" onClick=${() => setAll(true)}>Show all ${flags.length}</button></p>`}
+  </article></li>`;
+}
+
+function Flag({ flag, sdk }) {
+  const [open, setOpen] = useState(false);
+  return html`<li><details onToggle=${(event) => setOpen(event.target.open)}><summary><code>${flag.key}</code> <${State} kind=${ACTS[flag.act]}>${flag.act}<//></summary>
+    ${open && html`<${Difference} before=${flag.before} after=${flag.after} />
+      <p><a href=${`#/explain?${new URLSearchParams({ sdk, key: flag.key })}`}>Explain it for a user</a></p>`}
+  </details></li>`;
 }
 
 function flagsOf(changes) {
@@ -41,10 +56,7 @@ function flagsOf(changes) {
   return flags;
 }
 
-function author(who) {
+export function author(who) {
   if (who === null) return "";
-  return ` by ${[who.first_name, who.last_name].filter(Boolean).join(" ") || who.email}`;
+  return `by ${[who.first_name, who.last_name].filter(Boolean).join(" ") || who.email}, `;
 }
-
-const Side = ({ kind, title, value }) => html`<div class=${kind}><h3>${title}</h3>
-  ${value ? html`<${Json} value=${value} />` : html`<p class="quiet">The flag does not exist.</p>`}</div>`;

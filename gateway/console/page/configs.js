@@ -2,18 +2,19 @@
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { get, post, useLive } from "./api.js";
-import { Ago, Failure, State, Table, count } from "./parts.js";
+import { Act, Ago, Card, Empty, Failure, Loading, State, Table, ViewOnly, count, number } from "./parts.js";
 
-const SECONDS = 3;
+const EVENTS = ["config", "held", "change"];
 const SHOWN = 50;
 
 export function Configs({ overview, reload }) {
-  if (!overview) return html`<p class="quiet">Loading</p>`;
+  if (!overview) return html`<${Loading} />`;
   const held = overview.sdks.filter((sdk) => sdk.held !== null);
-  return html`${held.length === 0 ? html`<p class="quiet">No config is held. A config that would remove or break more flags
-      than upstream.guard allows is held here until it is accepted or rejected.</p>`
-    : held.map((sdk) => html`<${HeldConfig} key=${sdk.id} sdk=${sdk} reload=${reload} />`)}
-    ${overview.sdks.map((sdk) => html`<${History} key=${sdk.id} id=${sdk.id} live=${sdk.config?.tag} />`)}`;
+  return html`<${ViewOnly} access=${overview.access} />
+    ${held.map((sdk) => html`<${HeldConfig} key=${sdk.id} sdk=${sdk} reload=${reload} access=${overview.access} />`)}
+    ${overview.sdks.map((sdk) => html`<${History} key=${sdk.id} id=${sdk.id} live=${sdk.config?.tag} access=${overview.access} />`)}
+    ${held.length === 0 && html`<p class="quiet small">No config is held. A config that would remove or break more flags
+      than upstream.guard allows is held here until it is accepted or rejected.</p>`}`;
 }
 
 const base = (id) => `api/v1/configs/${encodeURIComponent(id)}`;
@@ -34,22 +35,24 @@ function useDecision(after) {
   return { ...state, decide };
 }
 
-function HeldConfig({ sdk, reload }) {
+function HeldConfig({ sdk, reload, access }) {
   const { decide, busy, error } = useDecision(reload);
   const { held } = sdk;
-  return html`<section class="card" aria-labelledby="held-${sdk.id}">
-    <h2 id="held-${sdk.id}">SDK ${sdk.id}: a config is held</h2>
+  return html`<${Card} id="held-${sdk.id}" title="SDK ${sdk.id}: a config is held" kind="calls">
     <p>${held.reason}</p>
-    <p>Held since <${Ago} at=${held.since} />, ${count(held.flags, "flag")}: ${held.added} added, ${held.removed} removed,
-      ${" "}${held.changed} changed, ${held.failing} failing. Clients get the config before it.</p>
+    <p class="quiet">Held since <${Ago} at=${held.since} />. It has ${count(held.flags, "flag")}: ${number(held.added)} added, ${number(held.removed)} removed,
+      ${" "}${number(held.changed)} changed, ${number(held.failing)} failing. Clients get the config before it.</p>
     <${Failure} error=${error} />
-    <p class="actions"><button type="button" disabled=${busy} onClick=${() => decide(`${base(sdk.id)}/accept`)}>Accept: serve it now</button>
-      <button type="button" disabled=${busy} onClick=${() => decide(`${base(sdk.id)}/reject`)}>Reject: keep the one before</button></p>
-  </section>`;
+    <p class="actions"><${Act} access=${access} kind="main" disabled=${busy} onClick=${() => decide(`${base(sdk.id)}/accept`)}>Accept: serve it now<//>
+      <${Act} access=${access} disabled=${busy} onClick=${() => decide(`${base(sdk.id)}/reject`)}>Reject: keep the one before<//></p>
+  <//>`;
 }
 
-function History({ id, live }) {
-  const { data, error, load } = useLive(`${base(id)}?limit=${SHOWN}`, SECONDS);
+const WAYS = { remote: "fetched", file: "from the file", cache: "from the cache of an earlier run", accepted: "accepted", served: "served by an operator",
+  released: "released" };
+
+function History({ id, live, access }) {
+  const { data, error, load } = useLive(`${base(id)}?limit=${SHOWN}`, EVENTS);
   const { decide, busy, error: refused } = useDecision(load);
   const [difference, setDifference] = useState(null);
   const compare = async (config) => {
@@ -59,31 +62,36 @@ function History({ id, live }) {
       setDifference({ failure });
     }
   };
+  const isLive = (use) => use.config === live;
   const columns = [
     ["In use since", (use) => html`<${Ago} at=${use.at} />`],
-    ["Config", (use) => html`<code>${use.config}</code>${use.config === live && html` <${State} kind="healthy">live<//>`}`],
-    ["How it came", (use) => use.source],
+    ["Config", (use) => html`<code>${use.config}</code>${isLive(use) && html` <${State} kind="healthy">live<//>`}`],
+    ["How it came", (use) => WAYS[use.source] ?? use.source],
     ["By", (use) => [use.author, use.notes].filter(Boolean).join(": ")],
-    ["Flags", (use) => use.flags.toLocaleString()],
-    ["Actions", (use) => use.config === live ? "" : html`<span class="actions">
-      <button type="button" onClick=${() => compare(use.config)}>Compare with live</button>
-      <button type="button" disabled=${busy} onClick=${() => decide(`${base(id)}/serve`, { id: use.config })}>Serve it</button></span>`],
+    ["Flags", (use) => number(use.flags), "number"],
+    ["Actions", (use) => isLive(use) ? "" : html`<span class="actions">
+      <button type="button" class="small" onClick=${() => compare(use.config)}>Compare with live</button>
+      <${Act} access=${access} kind="small" disabled=${busy} onClick=${() => decide(`${base(id)}/serve`, { id: use.config })}>Serve it<//></span>`, "number"],
   ];
-  return html`<section aria-labelledby="history-${id}"><h2 id="history-${id}">SDK ${id}: configs that were in use</h2>
+  return html`<${Card} id="history-${id}" title="SDK ${id}" kind="fixed">
     <${Failure} error=${error ?? refused} />
-    ${data?.pinned && html`<div class="card"><p>Config <code>${data.pinned.config}</code> is pinned since <${Ago} at=${data.pinned.since} />:
+    ${data?.pinned && html`<div class="notice"><p>Config <code>${data.pinned.config}</code> is pinned since <${Ago} at=${data.pinned.since} />:
         what the source brings is not served.${data.pinned.waiting && html` Config <code>${data.pinned.waiting}</code> waits.`}</p>
-      <p><button type="button" disabled=${busy} onClick=${() => decide(`${base(id)}/release`)}>Release: the source decides again</button></p></div>`}
+      <${Act} access=${access} disabled=${busy} onClick=${() => decide(`${base(id)}/release`)}>Release: the source decides again<//></div>`}
+    ${difference && html`<${Difference} difference=${difference} close=${() => setDifference(null)} />`}
     ${data && html`<${Table} name="Configs of ${id}" rows=${data.configs} columns=${columns} empty="None was kept yet."
       rowKey=${(use) => `${use.at} ${use.config}`} />`}
-    ${difference && html`<${Difference} difference=${difference} close=${() => setDifference(null)} />`}
-  </section>`;
+  <//>`;
 }
+
+const ACTS = { created: "good", updated: "info", deleted: "bad" };
 
 function Difference({ difference, close }) {
   if (difference.failure) return html`<${Failure} error=${difference.failure} />`;
-  return html`<div class="card"><h3>From ${difference.first} to ${difference.second}</h3>
-    ${difference.flags.length === 0 && html`<p class="quiet">No flag differs.</p>`}
-    <ul>${difference.flags.map((flag) => html`<li key=${flag.key}><code>${flag.key}</code> ${flag.act}: ${flag.text}</li>`)}</ul>
-    <p><button type="button" onClick=${close}>Close</button></p></div>`;
+  return html`<div class="card"><div class="head"><h3>From <code>${difference.first}</code> to <code>${difference.second}</code></h3>
+      <div class="end"><button type="button" class="small" onClick=${close}>Close</button></div></div>
+    ${difference.flags.length === 0 ? html`<${Empty}>No flag differs.<//>`
+      : html`<dl class="words">${difference.flags.map((flag) => html`<dt key=${flag.key}><code>${flag.key}</code> <${State} kind=${ACTS[flag.act]}>${flag.act}<//></dt>
+        <dd key=${`${flag.key} text`}>${flag.text}</dd>`)}</dl>`}
+    ${difference.segments.length > 0 && html`<p>Segments: ${difference.segments.join(", ")}</p>`}</div>`;
 }

@@ -1,30 +1,29 @@
-// Explain: why a user has the value of a flag, decision by decision, and where two users part.
+// Explain: why a user has the value of a flag, decision by decision, and where two users or two moments part.
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { post } from "./api.js";
-import { Failure, Field } from "./parts.js";
+import { FlagKeys, useLiveConfig } from "./flag_keys.js";
+import { Card, Failure, Field, SdkField } from "./parts.js";
 
 const SAMPLE = '{\n  "Identifier": "zoe",\n  "Country": "France"\n}';
+const FIELDS = ["sdk", "key", "at", "user", "other", "other_at"];
 
 // The form is in the part of the address that browsers do not send, so that a link repeats it.
 const link = (form) => `#/explain?${new URLSearchParams(Object.entries(form).filter(([, value]) => value !== ""))}`;
 
 export function Explain({ overview, parameters }) {
-  const first = overview?.sdks[0]?.id ?? "";
-  const [form, setForm] = useState({ sdk: parameters.get("sdk") ?? "", key: parameters.get("key") ?? "",
-    user: parameters.get("user") ?? SAMPLE, other: parameters.get("other") ?? "", at: parameters.get("at") ?? "" });
+  const [form, setForm] = useState({ ...Object.fromEntries(FIELDS.map((name) => [name, parameters.get(name) ?? ""])),
+    user: parameters.get("user") ?? SAMPLE });
   const [result, setResult] = useState(null);
   const [error, setError] = useState(null);
   const set = (name) => (event) => setForm({ ...form, [name]: event.target.value });
-  const asked = { ...form, sdk: form.sdk || first };
+  const asked = { ...form, sdk: form.sdk || (overview?.sdks[0]?.id ?? "") };
+  const live = useLiveConfig(overview, asked.sdk);
 
   async function explain(event) {
     event.preventDefault();
     try {
-      const body = { sdk: asked.sdk, key: form.key.trim(), user: attributes(form.user, "User") };
-      if (form.at.trim()) body.at = form.at.trim();
-      if (form.other.trim()) body.compare = { user: attributes(form.other, "Other user") };
-      setResult(await post("api/v1/explain", body));
+      setResult(await post("api/v1/explain", request(asked)));
       setError(null);
     } catch (failure) {
       setResult(null);
@@ -32,21 +31,32 @@ export function Explain({ overview, parameters }) {
     }
   }
 
-  return html`<form class="form" onSubmit=${explain}>
-      <${Field} label="SDK"><select value=${asked.sdk} onChange=${set("sdk")}>
-        ${(overview?.sdks ?? []).map((sdk) => html`<option key=${sdk.id} value=${sdk.id}>${sdk.id}</option>`)}</select><//>
-      <${Field} label="Flag"><input required value=${form.key} onInput=${set("key")} spellcheck=${false} /><//>
-      <${Field} label="At (ISO 8601 time or change id, empty: now)"><input value=${form.at} onInput=${set("at")} /><//>
-      <div class="pair field wide">
+  return html`<form class="card form" onSubmit=${explain}>
+      <${SdkField} overview=${overview} value=${asked.sdk} onChange=${set("sdk")} />
+      <${Field} label="Flag" kind="grow"><input required value=${form.key} onInput=${set("key")} list="keys" spellcheck=${false} autocomplete="off" /><//>
+      <${FlagKeys} id="keys" config=${live} />
+      <div class="two">
         <${Field} label="User (attributes as JSON)"><textarea value=${form.user} onInput=${set("user")} spellcheck=${false} /><//>
-        <${Field} label="Other user to compare with (may be empty)">
-          <textarea value=${form.other} onInput=${set("other")} spellcheck=${false} /><//>
+        <${Field} label="Other user to compare with (may be empty)"><textarea value=${form.other} onInput=${set("other")} spellcheck=${false} /><//>
+        <${Field} label="At: a time (ISO 8601) or a change’s number; empty is now">
+          <input value=${form.at} onInput=${set("at")} spellcheck=${false} autocomplete="off" /><//>
+        <${Field} label="Other moment to compare with (may be empty)">
+          <input value=${form.other_at} onInput=${set("other_at")} spellcheck=${false} autocomplete="off" /><//>
       </div>
-      <button type="submit">Explain</button>
-      <a href=${link(asked)}>Link to this form</a>
+      <div class="actions"><button type="submit" class="main">Explain</button> <a href=${link(asked)}>Link to this form</a></div>
     </form>
     <${Failure} error=${error} />
     ${result && html`<${Result} result=${result} />`}`;
+}
+
+function request(form) {
+  const body = { sdk: form.sdk, key: form.key.trim(), user: attributes(form.user, "User") };
+  const [at, otherAt] = [form.at.trim(), form.other_at.trim()];
+  if (at) body.at = at;
+  if (form.other.trim() || otherAt) body.compare = {};
+  if (form.other.trim()) body.compare.user = attributes(form.other, "Other user");
+  if (otherAt) body.compare.at = otherAt;
+  return body;
 }
 
 // Returns the attributes; an empty text is a request without a user.
@@ -65,20 +75,31 @@ function attributes(text, name) {
 function Result({ result }) {
   const [one] = result.explained;
   const [compared] = result.compared;
-  return html`<section aria-labelledby="result"><h2 id="result">${one.key}</h2>
-    <p class="quiet">Config ${result.config}${compared && result.other_config !== result.config ? `, compared with ${result.other_config}` : ""}</p>
-    ${compared && html`<${Part} difference=${compared.difference} />`}
-    <div class="pair"><${Side} one=${one} />${compared && html`<${Side} one=${compared.other} />`}</div>
-  </section>`;
+  const other = compared && result.other_config !== result.config;
+  return html`${compared && html`<${Part} difference=${compared.difference} />`}
+    <div class="row"><${Side} id="result" one=${one} config=${result.config} />
+      ${compared && html`<${Side} id="other" one=${compared.other} config=${other ? result.other_config : result.config} />`}</div>`;
 }
 
-const Side = ({ one }) => html`<div><p class="summary">${one.error === null
-  ? html`<strong>${JSON.stringify(one.value)}</strong>, decided by ${one.decided_by}` : html`<strong>No value</strong>: ${one.error}`}</p>
-  <pre class="tree" tabIndex="0">${one.text.split("\n").map((line) =>
-    [line.endsWith("◄ decides") ? html`<mark>${line}</mark>` : line, "\n"])}</pre></div>`;
+const Side = ({ id, one, config }) => html`<${Card} id=${id} title=${one.key} end=${html`<span class="quiet small">config <code>${config.slice(0, 8)}</code></span>`}>
+  <p class="summary">${one.error === null
+    ? html`<span class="value">${JSON.stringify(one.value)}</span> <span class="quiet small">decided by ${one.decided_by}</span>`
+    : html`No value: ${one.error}`}</p>
+  <pre class="tree" tabIndex="0">${one.text.split("\n").map((line) => html`<${Line} text=${line} />`)}</pre><//>`;
+
+const DEEPEST = 6; // as in console.css
+
+// A line of the explanation, with its outcome in color; a long one is continued below its beginning.
+function Line({ text }) {
+  const depth = Math.min(DEEPEST, (text.length - text.trimStart().length) / 2 + 1);
+  const kinds = [`depth-${depth}`, text.endsWith("◄ decides") ? "decides" : "", / → (not reached|skipped)/.test(text) ? "dim" : ""];
+  const [, before, outcome, after] = text.match(/^(.*? → )(true|false|its conditions hold|no match)(.*)$/) ?? [null, text, "", ""];
+  const kind = outcome === "true" || outcome === "its conditions hold" ? "yes" : "no";
+  return html`<span class=${kinds.join(" ").trim()}>${before}${outcome && html`<b class=${kind}>${outcome}</b>`}${after}${"\n"}</span>`;
+}
 
 function Part({ difference }) {
-  if (difference === null) return html`<p>Both take the same way to the same value.</p>`;
-  return html`<div class="card"><p>The first decision that differs: <strong>${difference.place.join(", ") || "the value"}</strong></p>
-    <p class="lines">1: ${difference.first ?? "not reached"}<br />2: ${difference.second ?? "not reached"}</p></div>`;
+  if (difference === null) return html`<div class="card"><p>Both take the same way to the same value.</p></div>`;
+  return html`<${Card} id="part" title=${`The first decision that differs: ${difference.place.join(", ") || "the value"}`} kind="calls">
+    <p class="lines">1: ${difference.first ?? "not reached"}<br />2: ${difference.second ?? "not reached"}</p><//>`;
 }

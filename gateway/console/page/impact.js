@@ -2,7 +2,9 @@
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { post } from "./api.js";
-import { Failure, Field, Table, count } from "./parts.js";
+import { Difference } from "./diff.js";
+import { FlagKeys, useLiveConfig } from "./flag_keys.js";
+import { Card, Failure, Field, SdkField, Table, Value, count, number } from "./parts.js";
 
 const WHOLE = "a whole config JSON";
 const ONE = "one flag";
@@ -12,8 +14,11 @@ export function Impact({ overview }) {
   const [result, setResult] = useState(null);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
+  const [dropping, setDropping] = useState(false);
   const set = (name) => (event) => setForm({ ...form, [name]: event.target.value });
   const sdk = form.sdk || overview?.sdks[0]?.id || "";
+  const live = useLiveConfig(overview, sdk);
+  const one = form.kind === ONE;
 
   async function predict(event) {
     event.preventDefault();
@@ -28,69 +33,100 @@ export function Impact({ overview }) {
     setBusy(false);
   }
 
-  async function drop(event) {
-    const [file] = event.dataTransfer.files;
-    if (!file) return;
-    event.preventDefault();
-    setForm({ ...form, kind: WHOLE, text: await file.text() });
+  async function take(file) {
+    if (file) setForm({ ...form, kind: WHOLE, text: await file.text() });
   }
 
-  return html`<form class="form" onSubmit=${predict}>
-      <${Field} label="SDK"><select value=${sdk} onChange=${set("sdk")}>
-        ${(overview?.sdks ?? []).map((each) => html`<option key=${each.id} value=${each.id}>${each.id}</option>`)}</select><//>
-      <${Field} label="Candidate"><select value=${form.kind} onChange=${set("kind")}>
+  function drop(event) {
+    event.preventDefault();
+    setDropping(false);
+    take(event.dataTransfer.files[0]);
+  }
+
+  // The definition in use is what is edited, once a whole key is in the field.
+  function chooseFlag(event) {
+    const key = event.target.value;
+    const definition = live?.f?.[key.trim()];
+    setForm({ ...form, key, text: definition ? JSON.stringify(definition, null, 2) : form.text });
+  }
+
+  return html`<form class="card form" onSubmit=${predict}>
+      <${SdkField} overview=${overview} value=${sdk} onChange=${set("sdk")} />
+      <${Field} label="Candidate"><select value=${form.kind} onChange=${(event) => setForm({ ...form, kind: event.target.value, text: "" })}>
         ${[WHOLE, ONE].map((kind) => html`<option key=${kind} value=${kind}>${kind}</option>`)}</select><//>
-      ${form.kind === ONE && html`<${Field} label="Flag"><input required value=${form.key} onInput=${set("key")} /><//>`}
-      <${Field} wide label=${form.kind === ONE ? "Definition, as in f of a config JSON; empty deletes the flag" : "Config JSON: paste it, or drop a file"}>
-        <textarea value=${form.text} onInput=${set("text")} onDrop=${drop} spellcheck=${false} /><//>
-      <button type="submit" disabled=${busy}>Predict</button>
+      ${one ? html`<${Field} label="Flag" kind="grow"><input required value=${form.key} onInput=${chooseFlag} list="keys" spellcheck=${false} autocomplete="off" /><//>
+          <${FlagKeys} id="keys" config=${live} />`
+        : html`<${Field} label="From a file" kind="grow"><input type="file" accept=".json,application/json" onChange=${(event) => take(event.target.files[0])} /><//>`}
+      <div class=${one ? "two" : "field wide"}><${Field} kind="wide" label=${one ? "Definition, as in “f” of a config JSON; empty deletes the flag" : "Config JSON: paste it, or drop a file here"}>
+        <textarea class=${dropping ? "dropping" : null} value=${form.text} onInput=${set("text")} spellcheck=${false} onDrop=${drop}
+          onDragOver=${(event) => { event.preventDefault(); setDropping(true); }} onDragLeave=${() => setDropping(false)} /><//>
+        ${one && html`<${Edit} before=${live?.f?.[form.key.trim()]} text=${form.text} />`}</div>
+      <button type="submit" class="main" disabled=${busy}>${busy ? "Predicting" : "Predict"}</button>
     </form>
     <${Failure} error=${error} />
     ${result && html`<${Result} result=${result} />`}`;
 }
 
-function candidate({ sdk, kind, key, text }) {
-  let value = null;
+// What was edited of a flag; nothing while that is no JSON or is equal.
+function Edit({ before, text }) {
+  let after = null;
   try {
-    if (text.trim() || kind === WHOLE) value = JSON.parse(text);
+    if (text.trim()) after = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (!before || JSON.stringify(before) === JSON.stringify(after)) return null;
+  return html`<div><span class="label">Your edit</span><${Difference} before=${before} after=${after} /></div>`;
+}
+
+// Returns the body of the request. The text goes as it is: JavaScript would change numbers such as 1.0.
+function candidate({ sdk, kind, key, text }) {
+  try {
+    if (text.trim() || kind === WHOLE) JSON.parse(text);
   } catch (failure) {
     throw new Error(`The candidate is not JSON (${failure.message}).`);
   }
-  return kind === WHOLE ? { sdk, config: value } : { sdk, flag: { key: key.trim(), definition: value } };
+  const value = text.trim() || "null";
+  return kind === WHOLE ? `{"sdk":${JSON.stringify(sdk)},"config":${value}}`
+    : `{"sdk":${JSON.stringify(sdk)},"flag":{"key":${JSON.stringify(key.trim())},"definition":${value}}}`;
 }
 
 function Result({ result }) {
   const flags = result.added.length + result.removed.length + result.changed.length;
-  return html`<section aria-labelledby="result"><h2 id="result">${flags === 0 ? "Nothing would change" : `${count(flags, "flag")} would change`}</h2>
-    <p>${result.added.length} added, ${result.removed.length} removed, ${result.changed.length} with another definition or
-      depending on one.</p>
-    ${result.missing_workers > 0 && html`<p class="failure">${count(result.missing_workers, "worker")} did not answer; their users are missing.</p>`}
-    <${Audience} title="Connected now" users=${result.connected} />
-    <${Audience} title="Recently evaluated" users=${result.sample} /></section>`;
+  return html`<${Card} id="result" title=${flags === 0 ? "Nothing would change" : `${count(flags, "flag")} would change`}>
+    <p>${number(result.added.length)} added, ${number(result.removed.length)} removed, ${number(result.changed.length)} with
+      another definition or depending on one.</p>
+    ${result.missing_workers > 0 && html`<p class="failure">${count(result.missing_workers, "worker")} did not answer; their users are missing.</p>`}<//>
+    <${Audience} id="connected" title="Connected now" users=${result.connected} />
+    <${Audience} id="recent" title="Recently evaluated" users=${result.sample} />`;
 }
 
-function Audience({ title, users }) {
+function Audience({ id, title, users }) {
   const rows = users.flags.flatMap((flag) => flag.changes.map((change) => ({ key: flag.key, ...change })));
-  return html`<section class="card" aria-label=${title}><h3>${title}: ${users.changed.toLocaleString()} of ${count(users.examined, "user")} would see something else</h3>
-    ${users.examined < users.total && html`<p>The time was over: ${users.examined.toLocaleString()} of ${users.total.toLocaleString()} were examined.</p>`}
+  const share = users.examined ? `${number(100 * users.changed / users.examined, 1)} %` : "";
+  return html`<${Card} id=${id} title=${title} end=${share && html`<span class="quiet">${share}</span>`}>
+    <p class="summary">${number(users.changed)} of ${count(users.examined, "user")} would see something else</p>
+    ${users.examined < users.total && html`<p>The time was over: ${number(users.examined)} of ${number(users.total)} were examined.</p>`}
     ${rows.length > 0 && html`<${Table} name="Values, ${title}" rows=${rows} columns=${VALUE_COLUMNS} rowKey=${(row) => JSON.stringify(row)} />`}
     ${users.examples.length > 0 && html`<details><summary>${count(users.examples.length, "example")}</summary>
       <${Table} name="Examples, ${title}" rows=${users.examples} columns=${EXAMPLE_COLUMNS} rowKey=${(row) => JSON.stringify(row)} /></details>`}
-  </section>`;
+    ${users.total === 0 && html`<p class="quiet">${id === "connected" ? "No user has an open stream." : "No user was evaluated since the start."}</p>`}
+  <//>`;
 }
 
-const value = (served) => served === null ? "none" : html`<code>${JSON.stringify(served.value)}</code>`;
+// The variation of a value, where only that differs.
+const variation = ({ before, after }, served) => before && after && before.value === after.value ? served.variationId : "";
 
 const VALUE_COLUMNS = [
   ["Flag", (row) => html`<code>${row.key}</code>`],
-  ["Now", (row) => value(row.before)],
-  ["Then", (row) => value(row.after)],
-  ["Users", (row) => row.users.toLocaleString()],
+  ["Now", (row) => html`<${Value} served=${row.before} kind="old" note=${variation(row, row.before)} />`],
+  ["Then", (row) => html`<${Value} served=${row.after} kind="fresh" note=${variation(row, row.after)} />`],
+  ["Users", (row) => number(row.users), "number"],
 ];
 
 const EXAMPLE_COLUMNS = [
   ["User", (row) => row.identifier ?? "without identifier"],
   ["Attributes", (row) => html`<code>${JSON.stringify(row.attributes)}</code>`],
   ["Changes", (row) => html`<ul>${row.changes.map((change) =>
-    html`<li key=${change.key}><code>${change.key}</code>: ${value(change.before)} → ${value(change.after)}</li>`)}</ul>`],
+    html`<li key=${change.key}><code>${change.key}</code>: <${Value} served=${change.before} /> → <${Value} served=${change.after} /></li>`)}</ul>`],
 ];
