@@ -26,6 +26,7 @@ from gateway.telemetry.config_pages import ConfigPages
 from gateway.telemetry.health_warnings import HealthWarnings
 from gateway.telemetry.lag import LagMonitor
 from gateway.telemetry.logfile import reopen_log_file
+from gateway.telemetry.logins import Logins
 from gateway.telemetry.outbox_pages import OutboxPages
 from gateway.telemetry.rlimits import raise_file_limit
 from gateway.upstream.cdn_source import CdnSource
@@ -68,6 +69,7 @@ LOGGED_AS = [
     (Ring, "diag"),
     (HealthWarnings, "diag"),
     (LagMonitor, "diag"),
+    (Logins, "diag"),
     (OutboxPages, "diag"),
     (raise_file_limit, "diag"),
     (Courier, "gateway"),

@@ -8,6 +8,7 @@ from gateway.cli.configs import configs
 from gateway.cli.deliveries import deliveries
 from gateway.cli.explain import explain
 from gateway.cli.options import settings_options
+from gateway.cli.password import password
 from gateway.cli.run import run
 from gateway.cli.schema import schema
 
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for _command in (run, check, schema, explain, deliveries, configs):
+for _command in (run, check, schema, explain, deliveries, configs, password):
     main.add_command(_command)

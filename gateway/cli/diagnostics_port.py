@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import sys
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from attrs import frozen
+from attrs import define
 
 from gateway.cli.options import settings_sources
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = 10.0  # seconds for an answer
 ANSWER_LIMIT: Final = 80 * 1024 * 1024  # bytes; an answer may contain a config of ``upstream.max_bytes``
+PASSWORD: Final = "FLAGGATEWAY_PASSWORD"  # noqa: S105 - the name of a variable; an argument would be visible to others
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
 
 
@@ -22,11 +27,28 @@ class NotReached(click.ClickException):
     """No gateway answers."""
 
 
-@frozen
+@define(slots=False)
 class DiagnosticsPort:
-    """The diagnostics port that the command line names, else that of the settings."""
+    """The diagnostics port that the command line names, else that of the settings; ``user`` is one of its users."""
 
     url: str | None
+    user: str | None = None
+
+    @cached_property
+    def login(self) -> Mapping[str, str]:
+        """The header of the login; empty without a user.
+
+        :raises click.ClickException: if the environment has no password, and there is no terminal to type it
+        """
+        if self.user is None:
+            return {}
+        password = os.environ.get(PASSWORD)
+        if password is None:
+            if not sys.stdin.isatty():
+                raise click.ClickException(f"set {PASSWORD} to the password of {self.user}")
+            password = str(click.prompt(f"Password of {self.user}", hide_input=True, err=True))
+        pair = f"{self.user}:{password}".encode("utf-8", "surrogateescape")
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
     def request(self, path: str, method: str = "GET", body: object = None) -> dict[str, Any]:
         """Return the answer; ``body`` is sent as JSON.
@@ -40,13 +62,14 @@ class DiagnosticsPort:
         base, headers = self._target()
         data = None if body is None else json.dumps(body).encode()
         try:
-            request = urllib.request.Request(base + path, data, dict(headers), method=method)  # noqa: S310 - below
+            request = urllib.request.Request(base + path, data, {**headers, **self.login}, method=method)  # noqa: S310 - see _target
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             with opener.open(request, timeout=TIMEOUT) as answer:
                 found: dict[str, Any] = json.loads(answer.read(ANSWER_LIMIT))
         except urllib.error.HTTPError as error:
             with error:
                 text = _error_text(error.read(ANSWER_LIMIT)) or f"answered {error.code}"
+                text += f"; name one with --user, and set {PASSWORD}" if error.code == 401 and not self.user else ""
             raise click.ClickException(f"{base}: {text}") from None
         except OSError as error:
             reason = getattr(error, "reason", error)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from gateway.console.routes import Route
-    from gateway.telemetry import BoundedRequest
+    from gateway.telemetry import BoundedRequest, Caller
 
 _log = component_logger("diag")
 
@@ -50,33 +50,33 @@ class ConsoleApi:
         """Return the largest body of the routes with this path."""
         return max((route.body_limit for route, _ in self._found(path)), default=0)
 
-    def render(self, request: BoundedRequest, authorized: bool | None) -> bytes | int:  # noqa: FBT001 - three states
+    def render(self, request: BoundedRequest, caller: Caller) -> bytes | int:
         """Answer a request; see ``gateway.telemetry.Api``."""
         if request.path == f"{BASE}/openapi.json".encode():
-            refused = refusal(request, authorized, b"GET")
+            refused = refusal(request, caller, b"GET")
             return _written(request, *(refused or (200, self._description)))
         found = self._found(request.path)
         method = request.method.decode("ascii", "replace").replace("HEAD", "GET")
         route, path = next(((each, path) for each, path in found if each.method == method), (None, {}))
         # For an unknown path and another method as well: who may not see a page does not learn whether it exists.
         expected = request.method if not found else found[0][0].method.encode() if route is None else method.encode()
-        refused = refusal(request, authorized, expected)
+        refused = refusal(request, caller, expected, "view" if route is None else route.role)
         if refused is not None:
             return _written(request, *refused)
         if route is None:
             return _written(request, 404, error_body(UNKNOWN))
         if route.content == EVENT_STREAM:
-            return _stream(request, route, path, whole=bool(authorized))
-        return self._answer(request, route, path, whole=bool(authorized))
+            return _stream(request, route, path, caller)
+        return self._answer(request, route, path, caller)
 
     def _found(self, path: bytes) -> list[tuple[Route, dict[str, str]]]:
         text = path.decode("ascii", "replace")
         matches = ((route, route.pattern.fullmatch(text)) for route in self._routes)
         return [(route, match.groupdict()) for route, match in matches if match is not None]
 
-    def _answer(self, request: BoundedRequest, route: Route, path: dict[str, str], *, whole: bool) -> bytes | int:
+    def _answer(self, request: BoundedRequest, route: Route, path: dict[str, str], caller: Caller) -> bytes | int:
         ready: list[Answer] = []
-        answering = Deferred.fromCoroutine(_respond(request, route, path, whole=whole)).addCallback(ready.append)
+        answering = Deferred.fromCoroutine(_respond(request, route, path, caller)).addCallback(ready.append)
         if ready:
             return _written(request, *ready[0])
         closed: list[object] = []
@@ -95,10 +95,10 @@ class ConsoleApi:
         return NOT_DONE_YET
 
 
-def _stream(request: BoundedRequest, route: Route, path: dict[str, str], *, whole: bool) -> bytes | int:
+def _stream(request: BoundedRequest, route: Route, path: dict[str, str], caller: Caller) -> bytes | int:
     """Open a stream of events, or return the error."""
     try:
-        opened: Any = route.handle(_read(request, route, path, whole=whole))
+        opened: Any = route.handle(_read(request, route, path, caller))
     except RequestError as error:
         return _written(request, error.code, error_body(str(error)))
     if request.method == b"HEAD":
@@ -107,16 +107,16 @@ def _stream(request: BoundedRequest, route: Route, path: dict[str, str], *, whol
     return NOT_DONE_YET
 
 
-def _read(request: BoundedRequest, route: Route, path: dict[str, str], *, whole: bool) -> Ask:
+def _read(request: BoundedRequest, route: Route, path: dict[str, str], caller: Caller) -> Ask:
     query = read_parameters(request.uri.partition(b"?")[2], tuple(each.name for each in route.query))
     names = {name: unquote(value) for name, value in path.items()}
-    return Ask(names, query, _read_body(request, route), whole=whole)
+    return Ask(names, query, _read_body(request, route), caller)
 
 
-async def _respond(request: BoundedRequest, route: Route, path: dict[str, str], *, whole: bool) -> Answer:
+async def _respond(request: BoundedRequest, route: Route, path: dict[str, str], caller: Caller) -> Answer:
     """Return the answer of a route; raises nothing."""
     try:
-        result = route.handle(_read(request, route, path, whole=whole))
+        result = route.handle(_read(request, route, path, caller))
         if isinstance(result, Awaitable):
             result = await result
         return 200, result if isinstance(result, bytes) else msgspec.json.encode(result)

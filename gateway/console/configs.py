@@ -57,7 +57,7 @@ class ConfigRoutes:
         if not 1 <= (limit or 0) <= MOST:
             raise RequestError(400, f"limit is not a number from 1 to {MOST}")
         page = await _kept(self._facade.history.applications(sdk.id, before=before, limit=limit or LIMIT))
-        return ConfigList([config_use(each) for each in page.found], page.next, _pinned(sdk))
+        return ConfigList([config_use(each) for each in page.found], page.next, pinned_config(sdk))
 
     async def shown(self, ask: Ask) -> bytes:
         """Return a config JSON, as JSON of ``ConfigAnswer``."""
@@ -90,8 +90,8 @@ class ConfigRoutes:
         if refused is not None:
             await history.pin(sdk.id, None, None)
             raise RequestError(409, f"the config {snapshot.tag} cannot be served: {refused}")
-        text = "SDK {sdk_id}: the config {config} is served by a request to the diagnostics port"
-        _log.info(text, sdk_id=sdk.id, config=snapshot.tag)
+        text = "SDK {sdk_id}: the config {config} is served, by {by}"
+        _log.info(text, sdk_id=sdk.id, config=snapshot.tag, by=ask.caller.described)
         return PinAnswer(snapshot.tag, iso(now), stored)
 
     async def release(self, ask: Ask) -> PinAnswer:
@@ -103,7 +103,7 @@ class ConfigRoutes:
         released = await self._facade.registry.release_config(sdk.id)
         if released is None:
             raise RequestError(409, f"no config of SDK {sdk.id} is pinned")
-        _log.info("SDK {sdk_id}: release of the pinned config by a request to the diagnostics port", sdk_id=sdk.id)
+        _log.info("SDK {sdk_id}: release of the pinned config by {by}", sdk_id=sdk.id, by=ask.caller.described)
         return PinAnswer(released["config"], iso(released["since"]), stored)
 
     def accept(self, ask: Ask) -> Decided:
@@ -119,8 +119,7 @@ class ConfigRoutes:
         held = registry.accept_config(sdk.id) if act == "accept" else registry.reject_config(sdk.id)
         if held is None:
             raise RequestError(409, f"no config of SDK {sdk.id} is held")
-        text = "SDK {sdk_id}: {act} of the held config by a request to the diagnostics port"
-        _log.info(text, sdk_id=sdk.id, act=act)
+        _log.info("SDK {sdk_id}: {act} of the held config by {by}", sdk_id=sdk.id, act=act, by=ask.caller.described)
         return Decided(held["reason"], held["etag"], held["flags"])
 
     def _sdk(self, ask: Ask) -> Sdk:
@@ -156,7 +155,8 @@ def _difference(old: Snapshot, new: Snapshot, changes: ConfigDiff) -> ConfigDiff
     )
 
 
-def _pinned(sdk: Sdk) -> PinnedConfig | None:
+def pinned_config(sdk: Sdk) -> PinnedConfig | None:
+    """Return what is pinned for an SDK; None if nothing is."""
     pinned, waiting = sdk.guard.pinned, sdk.guard.waiting
     if pinned is None:
         return None

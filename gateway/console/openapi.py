@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 FILE: Final = "gateway/console/openapi.json"
 ERRORS: Final = {
     400: "The request is invalid.",
-    401: "The headers of `diag.auth_headers` are missing or wrong.",
-    403: "There are no `diag.auth_headers` and the caller is on another machine, or a page of another site sent it.",
+    401: "Neither a user of `diag.users` with the right password, nor the headers of `diag.auth_headers`.",
+    403: "The user lacks the role `operate`; the caller is on another machine, and there are neither users nor headers;"
+    " or a page of another site sent it.",
     404: "It does not exist.",
     409: "The state does not allow it.",
     413: "The body is too large.",
+    429: "Too many wrong or simultaneous logins.",
     503: "It cannot be answered now.",
 }
-EVERYWHERE: Final = (401, 403)
+EVERYWHERE: Final = (401, 403, 429)
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (
-    "Served on the diagnostics port to callers with the headers of `diag.auth_headers`; without such headers in the "
-    "settings, to callers on the same machine."
+    "Served on the diagnostics port to users of `diag.users` (Basic authentication) and to callers with the headers of "
+    "`diag.auth_headers`; without either in the settings, to callers on the same machine."
 )
 
 
@@ -61,9 +63,10 @@ def _operation(route: Route, shown: dict[Any, dict[str, Any]]) -> dict[str, Any]
     codes |= {400} if route.query or route.body else set()
     codes |= {413} if route.body else set()
     answer = {"schema": shown[route.answer]} if route.answer else {"schema": {"type": "string"}}
+    needed = " Needs the role `operate`." if route.role == "operate" else ""
     operation: dict[str, Any] = {
         "operationId": route.name,
-        "summary": route.summary,
+        "summary": route.summary + needed,
         "responses": {
             "200": {"description": "The answer.", "content": {route.content: answer}},
             **{str(code): _error(code, shown[Error]) for code in sorted(codes)},

@@ -72,7 +72,7 @@ def outbox_routes(facade: Facade) -> Sequence[Route]:
 def _page(facade: Facade, template: str) -> Callable[[Ask], Coroutine[Any, Any, bytes]]:
     async def handle(ask: Ask) -> bytes:
         query = urlencode(ask.query).encode()
-        code, body = await facade.outbox.fetch(template.format(**ask.path), query, whole=ask.whole)
+        code, body = await facade.outbox.fetch(template.format(**ask.path), query, ask.caller)
         if code != 200:
             raise RequestError(code, msgspec.json.decode(body, type=Error).error)
         return body

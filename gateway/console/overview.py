@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from gateway.console.configs import pinned_config
 from gateway.console.schema import (
+    Access,
     ConfigInUse,
     FailingFlag,
     Fetch,
@@ -19,6 +21,7 @@ from gateway.text import ProblemText, iso, printable, redact
 
 if TYPE_CHECKING:
     from gateway.console.facade import Facade
+    from gateway.telemetry import Caller
     from gateway.upstream import CheckedConfig, HeldConfig, Sdk
 
 FAILING_SHOWN: Final = 100  # flags; a broken publication may break all of them
@@ -26,13 +29,14 @@ PROBLEMS_SHOWN: Final = 100
 TEXT_LIMIT: Final = 300  # characters of a problem, as on the status page
 
 
-def overview(facade: Facade) -> Overview:
-    """Return the current state."""
+def overview(facade: Facade, caller: Caller) -> Overview:
+    """Return the current state, and what ``caller`` may do."""
     now = facade.wall()
     problems = [_problem(each, facade.diag_url) for each in islice(facade.problems(), PROBLEMS_SHOWN)]
     readiness = facade.readiness.check()
     streams = facade.server.stream_count
     return Overview(
+        access=Access(caller.user, caller.role),
         summary=_summary(facade, problems, None if readiness.ready else str(readiness.body["reason"])),
         health=facade.status.root,
         ready=readiness.ready,
@@ -88,6 +92,7 @@ def _sdk(facade: Facade, sdk: Sdk, now: float) -> SdkOverview | None:
         failing_flags=len(faults),
         failing=[FailingFlag(key, reason) for key, reason in islice(faults.items(), FAILING_SHOWN)],
         held=None if sdk.guard.held is None else _held(sdk.guard.held),
+        pinned=pinned_config(sdk),
         streams=facade.metrics.open_streams(sdk.id),
     )
 

@@ -49,7 +49,7 @@ def routes(facade: Facade) -> Sequence[Route]:
             method="GET",
             path="/overview",
             summary="The state of the gateway, its SDKs and its workers.",
-            handle=lambda _: overview(facade),
+            handle=lambda ask: overview(facade, ask.caller),
             answer=schema.Overview,
         ),
         Route(
@@ -61,6 +61,7 @@ def routes(facade: Facade) -> Sequence[Route]:
             answer=schema.ExplainAnswer,
             body=schema.ExplainBody,
             body_limit=EXPLAIN_LIMIT,
+            role="view",
             errors=(404, 503),
         ),
         Route(
@@ -72,7 +73,8 @@ def routes(facade: Facade) -> Sequence[Route]:
             answer=schema.ImpactAnswer,
             body=schema.ImpactBody,
             body_limit=IMPACT_LIMIT,
-            query=(Parameter("reveal", "`1` shows all attributes of the example users; needs `diag.auth_headers`."),),
+            role="view",
+            query=(Parameter("reveal", "`1` shows all attributes of the example users; needs the role `operate`."),),
             errors=(404, 503),
         ),
         Route(
@@ -119,6 +121,9 @@ def _reveals(ask: Ask) -> bool:
     :raises RequestError: with 403 if the caller may not see them
     """
     wanted = ask.query.get("reveal") == "1"
-    if wanted and not ask.whole:
-        raise RequestError(403, "set diag.auth_headers, and send them, to reveal attributes of users")
+    lacking = ask.caller.lacks_operate
+    if wanted and lacking is not None:
+        raise RequestError(403, lacking)
+    if wanted and not ask.caller.proven:
+        raise RequestError(403, "set diag.users or diag.auth_headers, and log in, to reveal attributes of users")
     return wanted

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
+from gateway.telemetry import LOCAL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gateway.telemetry import Caller, Role
 
 BASE = "/api/v1"
 EVENT_STREAM = "text/event-stream"
@@ -17,15 +21,12 @@ _NAME = re.compile(r"\\\{(\w+)\\\}")
 
 @frozen
 class Ask:
-    """A request to a route: its path parameters, its query without empty values, and its decoded body.
-
-    ``whole`` is whether the caller may see attributes of users: callers with ``diag.auth_headers``.
-    """
+    """A request to a route: its path parameters, its query without empty values, its decoded body, and who sends it."""
 
     path: dict[str, str]
     query: dict[str, str]
     body: Any
-    whole: bool
+    caller: Caller = LOCAL
 
 
 @frozen
@@ -42,6 +43,7 @@ class Route:
 
     ``handle`` returns that struct, its bytes, or an awaitable of either, and raises ``RequestError``; for a stream of
     events it returns a function, which is called with the request and ends it.
+    ``role`` is what a caller needs; a POST needs ``operate`` unless it only reads.
     """
 
     name: str
@@ -55,7 +57,12 @@ class Route:
     query: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()  # besides those of every route
     content: str = "application/json"
+    role: Role = field()
     pattern: re.Pattern[str] = field(init=False)
+
+    @role.default
+    def _role(self) -> Role:
+        return "view" if self.method == "GET" else "operate"
 
     @pattern.default
     def _pattern(self) -> re.Pattern[str]:

@@ -64,6 +64,14 @@ class Held(Struct, frozen=True):
     etag: str
 
 
+class PinnedConfig(Struct, frozen=True):
+    """A config that is served until an operator releases it."""
+
+    config: str
+    since: str
+    waiting: Annotated[str | None, Meta(description="Id of the config that the source has, if it is another one.")]
+
+
 class SdkOverview(Struct, frozen=True):
     """One SDK of the settings."""
 
@@ -77,6 +85,7 @@ class SdkOverview(Struct, frozen=True):
     failing_flags: int
     failing: Annotated[list[FailingFlag], Meta(description="The first 100 of them.")]
     held: Held | None
+    pinned: PinnedConfig | None
     streams: int
 
 
@@ -91,9 +100,17 @@ class WorkerOverview(Struct, frozen=True):
     uptime_seconds: float
 
 
+class Access(Struct, frozen=True):
+    """Who sent the request, and what this caller may do."""
+
+    user: Annotated[str | None, Meta(description="Name of `diag.users`; null for a caller without a login.")]
+    role: Literal["view", "operate"]
+
+
 class Overview(Struct, frozen=True):
     """The state of the gateway."""
 
+    access: Access
     summary: Annotated[str, Meta(description="The health in one sentence.")]
     health: Health
     ready: bool
@@ -325,14 +342,6 @@ class ConfigUse(Struct, frozen=True):
     etag: str
     flags: int
     bytes: int
-
-
-class PinnedConfig(Struct, frozen=True):
-    """A config that is served until an operator releases it."""
-
-    config: str
-    since: str
-    waiting: Annotated[str | None, Meta(description="Id of the config that the source has, if it is another one.")]
 
 
 class ConfigList(Struct, frozen=True):

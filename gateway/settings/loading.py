@@ -18,6 +18,7 @@ from gateway.settings.parsing.nodes import Node, ParseError
 from gateway.settings.parsing.settings_reader import SettingsReader, Source
 from gateway.settings.parsing.yaml_text import read_yaml
 from gateway.settings.problems import Problem, shortened
+from gateway.settings.rules.access import access_errors
 from gateway.settings.rules.cors import cors_errors
 from gateway.settings.rules.general import Exists, Finding, errors, warnings
 from gateway.settings.rules.headers import header_errors, header_warnings
@@ -74,7 +75,13 @@ def load(
     reader = SettingsReader(environ)
     written = reader.settings(_parse(text, path, reader))
     unusable = tuple(reader.invalid)
-    rules = (errors(written, exists), cors_errors(written), header_errors(written), outgoing_errors(written, exists))
+    rules = (
+        errors(written, exists),
+        cors_errors(written),
+        header_errors(written),
+        access_errors(written),
+        outgoing_errors(written, exists),
+    )
     for finding in chain.from_iterable(rules):
         _report(finding, reader)
     doubtful = [

@@ -4,6 +4,7 @@ It is not part of the flow of data: the other rooms report events to it, and non
 """
 
 from gateway.telemetry.bounded_http import BODY_LIMIT, BoundedRequest
+from gateway.telemetry.caller import LOCAL, Caller, Role
 from gateway.telemetry.diagnostics import Api, DiagnosticsSite, make_diagnostics_site
 from gateway.telemetry.health_warnings import HealthWarnings
 from gateway.telemetry.lag import LagMonitor
@@ -21,9 +22,11 @@ from gateway.telemetry.systemd import SystemdNotifier
 
 __all__ = (
     "BODY_LIMIT",
+    "LOCAL",
     "REQUEST_BUCKETS",
     "Api",
     "BoundedRequest",
+    "Caller",
     "DeliveryAdmin",
     "DiagnosticsSite",
     "HealthWarnings",
@@ -35,6 +38,7 @@ __all__ = (
     "ProcessStatus",
     "Readiness",
     "RequestError",
+    "Role",
     "SdkState",
     "SdkStatus",
     "Status",

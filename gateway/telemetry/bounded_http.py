@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from twisted.internet.protocol import connectionDone
 from twisted.web.server import Request
@@ -12,13 +12,19 @@ from gateway.text import is_host
 from gateway.twisted_private import Http1Connection
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
+
+    from gateway.telemetry.caller import Caller
+
+T = TypeVar("T")
 
 REQUEST_DEADLINE = 5.0  # seconds for a complete request; the read timeout of ConfigCat Proxy
 HEADER_LIMIT = 16 * 1024  # bytes of request line and header fields; beyond it 400
 HEADER_COUNT = 50  # header fields; beyond it 400
 BODY_LIMIT = 16 * 1024  # bytes of a body that is not used; beyond it the connection is closed
+UNKNOWN_LIMIT = 128 * 1024  # bytes of a body while its caller is verified; as much may be read in one go
 UPLOAD_DEADLINE = 60.0  # seconds for a request whose body may be larger than that
 CONNECTION_LIMIT = 100  # open at a time; a scraper and a few probes need under ten
 
@@ -30,11 +36,8 @@ class ConnectionCounter(Protocol):
     draining: bool  # whether each connection ends with its next answer
     reactor: IReactorTime
 
-    def body_limit(self, request: Request, target: bytes) -> int | None:
-        """Return how many bytes of a request's body are read; None if the body is not used.
-
-        Called when the head has been received.
-        """
+    def admit_body(self, request: BoundedRequest, target: bytes) -> None:
+        """Set how many bytes of a request's body are read; called when the head has been received."""
 
 
 class BoundedConnection(Http1Connection):
@@ -74,7 +77,7 @@ class BoundedConnection(Http1Connection):
         else:
             request = self.requests[-1]
             assert isinstance(request, BoundedRequest)
-            request.body_limit = self.site.body_limit(request, self.target)
+            self.site.admit_body(request, self.target)
             if (request.body_limit or 0) > BODY_LIMIT and self._deadline is not None and self._deadline.active():
                 self._deadline.reset(UPLOAD_DEADLINE)
             super().allHeadersReceived()
@@ -108,14 +111,37 @@ class BoundedConnection(Http1Connection):
 class BoundedRequest(Request):
     """A request with a bounded body, which is in memory; its answer has no Server header.
 
-    ``body_limit`` is None for a body that is not used; a longer one closes the connection.
+    ``body_limit`` is None for a body that is not used; one beyond ``BODY_LIMIT`` closes the connection.
     Otherwise the bytes beyond ``body_limit`` are dropped, and ``too_large`` is true.
+    ``caller`` is set when the caller has to be known before the body is read.
     """
 
     channel: BoundedConnection
     body_limit: int | None = None
     too_large = False
+    caller: Caller | Deferred[Caller] | None = None
     _received = 0
+    _paused = False
+
+    def limit_body(self, limit: int) -> None:
+        """Set ``body_limit``, also for what was received."""
+        self.body_limit = limit
+        if self._received > limit:
+            self.too_large = True
+            self.content = BytesIO()
+
+    def pause(self) -> None:
+        """Read nothing more from the connection."""
+        self._paused = True
+        self.channel.transport.pauseProducing()
+
+    def resume(self, result: T) -> T:
+        """Read on; return ``result``."""
+        self._paused = False
+        transport = getattr(self.channel, "transport", None)  # the connection may be closed
+        if transport is not None:
+            transport.resumeProducing()
+        return result
 
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory: Twisted would use a temporary file for a large one."""
@@ -125,7 +151,9 @@ class BoundedRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Count and store a piece of the body."""
         self._received += len(data)
-        if self.body_limit is not None and self._received > self.body_limit:
+        if self._paused and self._received > UNKNOWN_LIMIT:
+            self.channel.abort()
+        elif self.body_limit is not None and self._received > self.body_limit:
             self.too_large = True
         elif self.body_limit is None and self._received > BODY_LIMIT:
             self.channel.abort()

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from gateway.logger import component_logger
+from gateway.telemetry.caller import OPERATE
 from gateway.telemetry.operator_access import Answer, error_body, refusal
 from gateway.text import printable
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from twisted.web.server import Request
+
+    from gateway.telemetry.caller import Caller
 
 _log = component_logger("diag")
 
@@ -48,26 +51,25 @@ class ConfigPages:
         self._admin = admin
         self.paths = () if admin is None else (PATH,)
 
-    def answer(self, request: Request, authorized: bool | None) -> Answer | None:  # noqa: FBT001 - three states
-        """Return None for the path of another page; ``authorized`` is as in ``OutboxPages.answer``."""
+    def answer(self, request: Request, caller: Caller) -> Answer | None:
+        """Return None for the path of another page; a decision needs the role ``operate``."""
         path = request.path.decode("ascii", "replace")
         one = _ONE.fullmatch(path)
         if self._admin is None or (path != PATH and one is None):
             return None
-        refused = refusal(request, authorized, b"GET" if one is None else b"POST")
+        refused = refusal(request, caller, b"GET") if one is None else refusal(request, caller, b"POST", OPERATE)
         if refused is not None:
             return refused
         if one is None:
             return 200, msgspec.json.encode({"held": self._admin.held_configs()})
-        return self._decide(self._admin, unquote(one[1]), one[2])
+        return self._decide(self._admin, unquote(one[1]), one[2], caller)
 
-    def _decide(self, admin: ConfigAdmin, sdk_id: str, act: str) -> Answer:
+    def _decide(self, admin: ConfigAdmin, sdk_id: str, act: str, caller: Caller) -> Answer:
         try:
             held = admin.accept_config(sdk_id) if act == "accept" else admin.reject_config(sdk_id)
         except KeyError:
             return 404, error_body(f"the settings have no SDK {printable(sdk_id)}")
         if held is None:
             return 409, error_body(f"no config of SDK {sdk_id} is held")
-        text = "SDK {sdk_id}: {act} of the held config by a request to the diagnostics port"
-        _log.info(text, sdk_id=sdk_id, act=act)
+        _log.info("SDK {sdk_id}: {act} of the held config by {by}", sdk_id=sdk_id, act=act, by=caller.described)
         return 200, msgspec.json.encode({f"{act}ed": held})

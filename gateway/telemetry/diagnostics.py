@@ -7,29 +7,37 @@ The pages are small, and rendered in the reactor thread for each request.
 
 from __future__ import annotations
 
-import hmac
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from gateway.telemetry.bounded_http import BODY_LIMIT, BoundedConnection, BoundedRequest
+from gateway.telemetry.callers import Callers
 from gateway.telemetry.config_pages import ConfigAdmin, ConfigPages
-from gateway.telemetry.operator_access import on_this_machine
+from gateway.telemetry.logins import AT_ONCE, Logins
 from gateway.telemetry.outbox_pages import PATHS, DeliveryAdmin, OutboxPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
     from twisted.web import http
     from twisted.web.server import Request
 
     from gateway.settings import Settings
+    from gateway.telemetry.caller import Caller
+    from gateway.telemetry.logins import InThread
     from gateway.telemetry.metrics import Metrics
     from gateway.telemetry.readiness import Readiness
     from gateway.telemetry.status import Status
+
+T = TypeVar("T")
 
 IDLE_TIMEOUT = 120  # seconds between requests, as in ConfigCat Proxy
 
@@ -40,6 +48,7 @@ AGE_PATHS = frozenset({b"/status", b"/readyz"})
 OPENAPI = "/api/v1/openapi.json"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
+EVENTS = "text/event-stream"
 API = b"/api/"  # the beginning of all paths of the API
 
 Page = tuple[int, str, bytes]  # status, content type, body
@@ -55,11 +64,8 @@ class Api(Protocol):
     def body_limit(self, path: bytes) -> int:
         """Return how many bytes of a body are read on this path."""
 
-    def render(self, request: BoundedRequest, authorized: bool | None) -> bytes | int:  # noqa: FBT001 - three states
-        """Set status and headers and return the body, or return ``NOT_DONE_YET``.
-
-        ``authorized`` is None if the settings have no auth headers.
-        """
+    def render(self, request: BoundedRequest, caller: Caller) -> bytes | int:
+        """Set status and headers and return the body, or return ``NOT_DONE_YET``."""
 
 
 class DiagnosticsRoot(Resource):
@@ -72,6 +78,7 @@ class DiagnosticsRoot(Resource):
 
     def __init__(
         self,
+        callers: Callers,
         outbox_pages: OutboxPages,
         config_pages: ConfigPages,
         config_age: Callable[[], int | None],
@@ -79,54 +86,90 @@ class DiagnosticsRoot(Resource):
     ) -> None:
         super().__init__()
         self._api = api
+        self._callers = callers
         self._outbox_pages = outbox_pages
         self._config_pages = config_pages
         self._config_age = config_age
+        self._open: set[Request] = set()  # whose answers are not complete
         self.open_pages: Mapping[bytes, PageMaker] = {}
         self.guarded_pages: Mapping[bytes, PageMaker] = {}
-        self.auth_headers: Mapping[str, str] = {}
 
-    def body_limit(self, request: Request, target: bytes) -> int | None:
-        """Return how many bytes of a body are read; larger ones only from those who may use the API."""
+    def admit_body(self, request: BoundedRequest, target: bytes) -> None:
+        """Set how many bytes of a body are read: larger ones only from those who may use the API.
+
+        Nothing more is read while the password of a caller is verified.
+        """
         path = target.partition(b"?")[0]
         if self._api is None or not path.startswith(API):
-            return None
-        allowed = self._authorized(request) if self.auth_headers else on_this_machine(request)
-        return self._api.body_limit(path) if allowed else min(self._api.body_limit(path), BODY_LIMIT)
+            return
+        limit = self._api.body_limit(path)
+        caller = self._callers.identify(request) if limit > BODY_LIMIT else None
+        if isinstance(caller, Deferred):
+            request.pause()
+
+        def identified(caller: Caller) -> Caller:
+            request.limit_body(limit if caller.denial is None else min(limit, BODY_LIMIT))
+            return caller
+
+        request.limit_body(limit)
+        request.caller = caller.addCallback(identified) if isinstance(caller, Deferred) else caller
+        if isinstance(caller, Deferred):
+            caller.addCallback(request.resume)
+        elif caller is not None:
+            identified(caller)
+
+    def drop_streams(self) -> None:
+        """Close the connections of all streams: their callers may have lost access, and the others come back."""
+        for request in list(self._open):
+            kinds = request.responseHeaders.getRawHeaders("Content-Type", ())
+            if any(kind.startswith(EVENTS) for kind in kinds):
+                request.loseConnection()
 
     def render(self, request: Request) -> bytes | int:
         """Set status and headers and return the body, or return ``NOT_DONE_YET``."""
-        file = None if self._api is None else self._api.render_file(request)
-        if file is not None:
-            return file
-        authorized = self._authorized(request) if self.auth_headers else None
-        if self._api is not None and request.path.startswith(API):
-            assert isinstance(request, BoundedRequest)
-            return self._api.render(request, authorized)
-        answered = self._config_pages.answer(request, authorized)
-        if answered is not None:
-            return self._written(request, (answered[0], JSON, answered[1]))
-        pending = self._outbox_pages.answer(request, authorized)
-        if pending is None:
-            return self._written(request, self._page(request))
-        closed: list[object] = []
-        request.notifyFinish().addErrback(closed.append)
-
-        def finish(answer: tuple[int, bytes]) -> None:
-            if not closed:
-                request.write(self._written(request, (answer[0], JSON, answer[1])))
-                request.finish()
-
-        pending.addCallback(finish)
-        return NOT_DONE_YET
-
-    def _page(self, request: Request) -> Page:
         page = self.open_pages.get(request.path)
         if page is not None:
-            return page()
+            return self._written(request, page())
+        # What the page loads holds no data; the page itself is guarded, so that a browser lets its user log in once.
+        open_to_all = request.path != b"/" or not self._callers.has_users
+        file = self._api.render_file(request) if self._api is not None and open_to_all else None
+        if file is not None:
+            return file
+        assert isinstance(request, BoundedRequest)
+        caller = request.caller if request.caller is not None else self._callers.identify(request)
+        if not isinstance(caller, Deferred):
+            return self._answer(request, caller)
+        return _later(request, caller, lambda found: self._answer(request, found))
+
+    def _answer(self, request: BoundedRequest, caller: Caller) -> bytes | int:
+        """Return the answer to a caller."""
+        if self._api is not None and request.path.startswith(API):
+            body = self._api.render(request, caller)
+            if body == NOT_DONE_YET:
+                self._open.add(request)
+                request.notifyFinish().addBoth(lambda _: self._open.discard(request))
+            return body
+        answered = self._config_pages.answer(request, caller)
+        if answered is not None:
+            return self._written(request, (answered[0], JSON, answered[1]))
+        pending = self._outbox_pages.answer(request, caller)
+        if pending is not None:
+            return _later(request, pending, lambda answer: self._written(request, (answer[0], JSON, answer[1])))
+        if self._callers.protected and (request.path in self.guarded_pages or self._is_closed_index(request)):
+            denial = caller.denial
+            if denial is not None:
+                denial.announce(request)
+                return self._written(request, (denial.code, TEXT, f"{denial.text}\n".encode()))
+        file = None if self._api is None or request.path != b"/" else self._api.render_file(request)
+        return self._written(request, self._page(request)) if file is None else file
+
+    def _is_closed_index(self, request: Request) -> bool:
+        return request.path == b"/" and self._callers.has_users
+
+    def _page(self, request: Request) -> Page:
         guarded = self.guarded_pages.get(request.path)
         if guarded is not None:
-            return guarded() if self._authorized(request) else (401, TEXT, b"Unauthorized\n")
+            return guarded()
         if request.path == b"/":
             paths = [path.decode() for path in (*self.open_pages, *self.guarded_pages)]
             paths += PATHS if self._outbox_pages.open else ()
@@ -134,14 +177,6 @@ class DiagnosticsRoot(Resource):
             paths += () if self._api is None else (OPENAPI,)
             return 200, TEXT, ("\n".join(sorted(paths)) + "\n").encode()
         return 404, TEXT, b"404 page not found\n"
-
-    def _authorized(self, request: Request) -> bool:
-        """Compare all headers, without stopping at the first difference."""
-        authorized = True
-        for name, value in self.auth_headers.items():
-            given = (request.requestHeaders.getRawHeaders(name.encode()) or [b""])[0]
-            authorized &= hmac.compare_digest(given, value.encode())
-        return authorized
 
     def _written(self, request: Request, page: Page) -> bytes:
         """Set status and headers, and return the bytes to write."""
@@ -163,30 +198,50 @@ class DiagnosticsSite(Site):
     requestFactory = BoundedRequest
     noisy = False  # the service logs the port
 
-    def __init__(self, root: DiagnosticsRoot, guarded: Mapping[bytes, PageMaker], reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        root: DiagnosticsRoot,
+        callers: Callers,
+        guarded: Mapping[bytes, PageMaker],
+        reactor: IReactorTime,
+        threads: ThreadPool,
+    ) -> None:
         super().__init__(root, timeout=IDLE_TIMEOUT, reactor=reactor, parsePOSTFormSubmission=False)
         self.connections = 0
         self.draining = False  # whether each connection ends with its next answer
         self._root = root
+        self._callers = callers
         self._guarded = guarded
+        self._threads = threads
 
-    def body_limit(self, request: Request, target: bytes) -> int | None:
-        """Return how many bytes of a request's body are read; None if the body is not used."""
-        return self._root.body_limit(request, target)
+    def startFactory(self) -> None:
+        """Let passwords be verified: the port is open."""
+        super().startFactory()
+        self._threads.start()
+
+    def stopFactory(self) -> None:
+        """Wait for the verifications that run, which take less than a second."""
+        super().stopFactory()
+        self._threads.stop()
+
+    def admit_body(self, request: BoundedRequest, target: bytes) -> None:
+        """Set how many bytes of a request's body are read."""
+        self._root.admit_body(request, target)
 
     def log(self, request: http.Request) -> None:
         """Log nothing: a probe each second would hide everything else."""
 
     def reconfigure(self, settings: Settings) -> None:
-        """Apply auth headers and whether the status page is enabled; the rest needs a restart."""
-        self._root.auth_headers = dict(settings.diag.auth_headers)
+        """Apply users, auth headers and whether the status page is enabled; the rest needs a restart."""
+        if self._callers.reconfigure(settings.diag):
+            self._root.drop_streams()
         guarded = dict(self._guarded)
         if not settings.diag.status.enabled:
             guarded.pop(b"/status", None)
         self._root.guarded_pages = guarded
 
 
-def make_diagnostics_site(
+def make_diagnostics_site(  # noqa: PLR0913 - one per part
     status: Status,
     metrics: Metrics,
     readiness: Readiness,
@@ -196,20 +251,40 @@ def make_diagnostics_site(
     configs: ConfigAdmin | None = None,
     *,
     api: Api | None = None,
+    in_thread: InThread | None = None,
 ) -> DiagnosticsSite:
     """Return the factory of the diagnostics port; ``admin`` returns None while no outbox is open.
 
-    ``/status`` and ``/metrics`` are served if the settings enable them, and need ``diag.auth_headers``.
+    ``in_thread`` calls a function in a thread; without it the factory has threads of its own while it listens.
+    ``/status`` and ``/metrics`` are served if the settings enable them, and need a user or headers if there are any.
     ``/livez`` and ``/readyz`` are always served and need no headers, because probes have no secrets.
     """
     guarded: dict[bytes, PageMaker] = {b"/status": lambda: (200, JSON, msgspec.json.encode(status.document()))}
     if settings.diag.metrics.enabled and settings.diag.metrics.prometheus.enabled:
         guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
-    root = DiagnosticsRoot(OutboxPages(admin), ConfigPages(configs), lambda: status.oldest_stale_age, api)
+    threads = ThreadPool(0, AT_ONCE, name="logins")
+    reactor = cast("IReactorFromThreads", clock)  # except in tests, which pass ``in_thread``
+    callers = Callers(Logins(clock, in_thread or partial(deferToThreadPool, reactor, threads)))
+    root = DiagnosticsRoot(callers, OutboxPages(admin), ConfigPages(configs), lambda: status.oldest_stale_age, api)
     root.open_pages = {b"/livez": lambda: (200, TEXT, b"ok\n"), b"/readyz": lambda: _ready(readiness)}
-    site = DiagnosticsSite(root, guarded, clock)
+    site = DiagnosticsSite(root, callers, guarded, clock, threads)
     site.reconfigure(settings)
     return site
+
+
+def _later(request: Request, awaited: Deferred[T], answer: Callable[[T], bytes | int]) -> int:
+    """Answer with what ``awaited`` gives, which never fails, if the connection is still open then."""
+    closed: list[object] = []
+    request.notifyFinish().addErrback(closed.append)
+
+    def finish(result: T) -> None:
+        body = NOT_DONE_YET if closed else answer(result)
+        if isinstance(body, bytes):
+            request.write(body)
+            request.finish()
+
+    awaited.addCallback(finish)
+    return NOT_DONE_YET
 
 
 def _ready(readiness: Readiness) -> Page:

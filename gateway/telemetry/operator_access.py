@@ -1,26 +1,29 @@
 """Who may use the pages for operators, how their queries are read, and the form of their errors.
 
-Requests with ``diag.auth_headers``, or from this machine if there are none; a page of another site is refused.
+Who a caller is decides ``callers.py``; a page of another site is refused.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from gateway.telemetry.caller import OPERATE
+from gateway.telemetry.callers import header
+
 if TYPE_CHECKING:
     from twisted.web.server import Request
+
+    from gateway.telemetry.caller import Caller, Role
 
 Answer = tuple[int, bytes]  # status, JSON
 
 TEXT_LIMIT: Final = 256  # characters of a parameter's value; names are shorter
 FIELDS: Final = 10  # parameters of a query; the pages have at most five
-ELSEWHERE: Final = "set diag.auth_headers to read deliveries, changes and held configs from other machines"
 OTHER_SITE: Final = "the request comes from a page of another site"
 SAME_SITE: Final = frozenset({"same-origin", "none"})  # of Sec-Fetch-Site: our own page, or the user
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
@@ -73,14 +76,19 @@ def read_moment(text: str) -> float:
         raise RequestError(400, "since is neither a date such as 2026-05-01T12:00:00Z nor seconds since 1970") from None
 
 
-def refusal(request: Request, authorized: bool | None, method: bytes) -> Answer | None:  # noqa: FBT001 - three states
-    """Return the answer to a request that is not allowed, or has another method; None for one that may be answered."""
-    if authorized is False:
-        return 401, error_body("the headers of diag.auth_headers are needed")
-    if authorized is None and not on_this_machine(request):
-        return 403, error_body(ELSEWHERE)
+def refusal(request: Request, caller: Caller, method: bytes, role: Role = "view") -> Answer | None:
+    """Return the answer to a request that is not allowed, or has another method; None for one that may be answered.
+
+    ``role`` is what the caller needs for this page.
+    """
+    if caller.denial is not None:
+        caller.denial.announce(request)
+        return caller.denial.code, error_body(caller.denial.text)
     if method == b"POST" and _is_cross_site(request):
         return 403, error_body(OTHER_SITE)
+    lacking = caller.lacks_operate if role == OPERATE else None
+    if lacking is not None:
+        return 403, error_body(lacking)
     if request.method == method or (method == b"GET" and request.method == b"HEAD"):
         return None
     request.responseHeaders.setRawHeaders(b"Allow", [b"GET, HEAD" if method == b"GET" else method])
@@ -93,41 +101,11 @@ def _is_cross_site(request: Request) -> bool:
     Browsers send ``Sec-Fetch-Site`` to trustworthy origins, and ``Origin`` with each POST; other clients send neither.
     The first is decisive, since a proxy in front may change ``Host``.
     """
-    site = _header(request, b"sec-fetch-site")
+    site = header(request, b"sec-fetch-site")
     if site:
         return site not in SAME_SITE
-    origin = _header(request, b"origin")
-    return bool(origin) and origin.partition("://")[2].lower() != _header(request, b"host").lower()
-
-
-def on_this_machine(request: Request) -> bool:
-    """Return whether the request is from this machine, and not from a web page in a browser on it.
-
-    Such a page may use any name that resolves to this machine, but the browser sends its origin in ``Origin``.
-    """
-    address = request.getClientAddress()
-    host, origin = _header(request, b"host"), _header(request, b"origin")
-    local = _is_loopback(getattr(address, "host", "")) and _names_this_machine(host)
-    return local and (not origin or _names_this_machine(origin.partition("://")[2]))
-
-
-def _header(request: Request, name: bytes) -> str:
-    return (request.requestHeaders.getRawHeaders(name) or [b""])[0].decode("latin-1")
-
-
-def _names_this_machine(host: str) -> bool:
-    """Return whether a host, with or without its port, names this machine."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return name.lower() == "localhost" or _is_loopback(name)
-
-
-def _is_loopback(text: str) -> bool:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    origin = header(request, b"origin")
+    return bool(origin) and origin.partition("://")[2].lower() != header(request, b"host").lower()
 
 
 def error_body(text: str) -> bytes:

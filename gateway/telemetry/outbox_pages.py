@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
 from gateway.logger import component_logger
 from gateway.storage import STORE_ERRORS, MessageState
+from gateway.telemetry.caller import OPERATE
 from gateway.telemetry.operator_access import (
     Answer,
     RequestError,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.web.server import Request
+
+    from gateway.telemetry.caller import Caller
 
 _log = component_logger("diag")
 
@@ -70,41 +73,36 @@ class OutboxPages:
         """Whether an outbox is open."""
         return self._admin() is not None
 
-    def answer(self, request: Request, authorized: bool | None) -> Deferred[Answer] | None:  # noqa: FBT001 - three states
+    def answer(self, request: Request, caller: Caller) -> Deferred[Answer] | None:
         """Return a Deferred that never fails, or None for the path of another page.
 
-        ``authorized`` is None if the settings have no auth headers: then only requests from this machine are answered,
-        without the bodies of messages.
+        A caller that is identified by its address alone is answered without the bodies of messages; a retry needs the
+        role ``operate``.
         """
         path = request.path.decode("ascii", "replace")
         one = _ONE.fullmatch(path)
         if path not in PATHS and one is None:
             return None
-        refused = refusal(request, authorized, b"POST" if one is not None and one[2] else b"GET")
+        retry = one is not None and bool(one[2])
+        refused = refusal(request, caller, b"POST", OPERATE) if retry else refusal(request, caller, b"GET")
         if refused is not None:
             return succeed(refused)
-        return self.fetch(path, request.uri.partition(b"?")[2], whole=bool(authorized))
+        return self.fetch(path, request.uri.partition(b"?")[2], caller)
 
-    def fetch(self, path: str, query: bytes, *, whole: bool) -> Deferred[Answer]:
-        """Return the answer to a request that is allowed; it never fails. ``whole`` shows the bodies of messages."""
+    def fetch(self, path: str, query: bytes, caller: Caller) -> Deferred[Answer]:
+        """Return the answer to a request that is allowed; it never fails."""
         one = _ONE.fullmatch(path)
         if path not in PATHS and one is None:
             return succeed((404, error_body("this is no id of a message")))
-        return maybeDeferred(self._answer, path, one, query, whole).addErrback(_error_answer)
+        return maybeDeferred(self._answer, path, one, query, caller).addErrback(_error_answer)
 
-    def _answer(
-        self,
-        path: str,
-        one: re.Match[str] | None,
-        query: bytes,
-        whole: bool,  # noqa: FBT001 - called by maybeDeferred
-    ) -> Deferred[Answer]:
+    def _answer(self, path: str, one: re.Match[str] | None, query: bytes, caller: Caller) -> Deferred[Answer]:
         admin = self._admin()
         if admin is None:
             raise RequestError(404, NO_OUTBOX)
         if one is not None:
             read_parameters(query, ())
-            return _retry(admin, one[1]) if one[2] else _show(admin, one[1], whole=whole)
+            return _retry(admin, one[1], caller) if one[2] else _show(admin, one[1], whole=caller.proven)
         if path == "/changes":
             given = read_parameters(query, ("sdk", "since", "before", "limit"))
             listed = admin.changes(sdk_id=given.get("sdk"), **_window(given))
@@ -121,16 +119,14 @@ def _show(admin: DeliveryAdmin, message_id: str, *, whole: bool) -> Deferred[Ans
     return admin.delivery(message_id, whole=whole).addCallback(shown)
 
 
-def _retry(admin: DeliveryAdmin, message_id: str) -> Deferred[Answer]:
+def _retry(admin: DeliveryAdmin, message_id: str, caller: Caller) -> Deferred[Answer]:
     def retried(result: tuple[int, tuple[str, ...]] | None) -> Answer:
         if result is None:
             return 404, error_body(_unknown(message_id))
         count, refused = result
         if not count:
             return 409, error_body(f"not sent again: {'; '.join(refused)}")
-        _log.info(
-            "message {message_id} will be sent again, by a request to the diagnostics port", message_id=message_id
-        )
+        _log.info("message {message_id} will be sent again, by {by}", message_id=message_id, by=caller.described)
         return 200, msgspec.json.encode({"count": count, "refused": refused})
 
     return admin.retry(message_id).addCallback(retried)

@@ -1,18 +1,31 @@
-"""Functions of text that every room may use: timestamps, hosts, JSON strings, printable text, problems, masked secrets.
+"""Functions of text that every room may use: timestamps, hosts, JSON, printable text, problems, masked secrets, hashes.
 
 A leaf of the import graph: pure, and without imports of other rooms.
 """
 
 from gateway.text.host import is_host
 from gateway.text.json_encoding import canonical_json, json_digest, json_string, without_bom
+from gateway.text.password_hash import (
+    PASSWORD_BYTES,
+    SALT_BYTES,
+    PasswordHash,
+    UnknownHash,
+    hash_password,
+    read_password_hash,
+)
 from gateway.text.printable import printable, replace_unprintable
 from gateway.text.problem_text import ProblemText, log_command
 from gateway.text.redact import redact
 from gateway.text.timestamps import iso, milliseconds
 
 __all__ = (
+    "PASSWORD_BYTES",
+    "SALT_BYTES",
+    "PasswordHash",
     "ProblemText",
+    "UnknownHash",
     "canonical_json",
+    "hash_password",
     "is_host",
     "iso",
     "json_digest",
@@ -20,6 +33,7 @@ __all__ = (
     "log_command",
     "milliseconds",
     "printable",
+    "read_password_hash",
     "redact",
     "replace_unprintable",
     "without_bom",

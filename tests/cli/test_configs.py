@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from gateway.cli.command import main
 from gateway.testing.threaded import QuietHandler, ThreadedServer
+from passwords import login
 
 HELD = {
     "sdk_id": "shop", "reason": "30 of 30 flags would vanish", "since": 1583589547.04, "flags": 0, "added": 0,
@@ -21,9 +22,11 @@ class Handler(QuietHandler):
     """The pages of one gateway whose SDK ``shop`` has a held config."""
 
     seen: ClassVar[list[tuple[str, str]]] = []
+    logins: ClassVar[list[str | None]] = []
 
     def do_GET(self):
         self.seen.append(("GET", self.headers.get("X-Key", "")))
+        self.logins.append(self.headers.get("Authorization"))
         self._answer(200, {"held": [HELD]})
 
     def do_POST(self):
@@ -83,3 +86,13 @@ def test_a_gateway_that_does_not_run_is_status_1(run):
     assert (1, True) == (result.exit_code, "http://127.0.0.1:1: " in result.output)
     assert "is the gateway running?" in result.output
     assert 1 == run("--url", "file:///etc/passwd", "held").exit_code
+
+
+def test_a_user_logs_in_with_the_password_of_the_environment(run, monkeypatch):
+    """It is never an argument; without the variable and a terminal the command says what is missing."""
+    monkeypatch.delenv("FLAGGATEWAY_PASSWORD", raising=False)
+    result = run("--user", "anna", "held")
+    assert (1, True) == (result.exit_code, "set FLAGGATEWAY_PASSWORD to the password of anna" in result.output)
+    monkeypatch.setenv("FLAGGATEWAY_PASSWORD", "Grüße")
+    assert 0 == run("--user", "anna", "held").exit_code
+    assert [login("anna", "Grüße")["Authorization"]] == Handler.logins[-1:]

@@ -175,7 +175,7 @@ def test_auth_headers_protect_status_and_metrics_only():
         port.ask("/livez").code,
         port.ask("/readyz").code,
     ]
-    assert b"Unauthorized\n" == port.ask("/status").body
+    assert b"the headers of diag.auth_headers are needed\n" == port.ask("/status").body
 
 
 def test_auth_headers_follow_a_reload():

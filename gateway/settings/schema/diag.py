@@ -58,13 +58,32 @@ class Diag(Section, frozen=True):
     auth_headers: Annotated[
         dict[str, str],
         option(
-            "Headers and values that a request must have; if empty, deliveries and changes are shown only to"
-            " callers on the same machine.",
+            "Headers and values that a request must have, unless a user of `diag.users` logs in. If neither is set,"
+            " deliveries, changes and the API are for callers on the same machine only.",
             not_in_configcat_proxy=True,
             hidden="all",
             example="{Authorization: Bearer change-me}",
         ),
     ] = {}
+    users: Annotated[
+        dict[str, str],
+        option(
+            "Users who may log in, in a browser too: name and password hash, as `flaggateway password` prints it."
+            " They may see everything.",
+            not_in_configcat_proxy=True,
+            hidden="all",
+            example="{anna: '$scrypt$ln=15,r=8,p=3$gamDFlvkCcRtkRIcrHHl0A$"
+            "j0iL6SCJJupQ1iLMdClAgVqwLV5GHCX4zTR+yBAmRQ8'}",
+        ),
+    ] = {}
+    operators: Annotated[
+        list[str],
+        option(
+            "The names in `diag.users` that may also act: send messages again, accept, reject, serve and release"
+            " configs, reveal attributes of users.",
+            not_in_configcat_proxy=True,
+        ),
+    ] = []
     service_name: Annotated[
         str, option("Name of this service in OpenTelemetry.", restart=True, unsupported="warn", supported_values=("",))
     ] = ""
