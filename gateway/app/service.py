@@ -355,7 +355,7 @@ class Gateway(Service):
     def _config_changed(self, sdk: Sdk, old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
-            self._console.config_applied(sdk.id, new)
+            self._console.config_applied(sdk.id, old, new)
             self._server.publish(sdk.id, new)
             self._history.keep(sdk, new, self._webhooks.credit(sdk.id))
         current = sdk.guard.current

@@ -11,6 +11,7 @@ from gateway.console.console import Console
 from gateway.console.events import Feed
 from gateway.console.facade import Facade
 from gateway.console.openapi import FILE
+from gateway.console.reaches import Reaches
 from gateway.console.route_table import openapi_document
 from gateway.console.series import Ring
 
@@ -20,6 +21,7 @@ __all__ = (
     "ConsoleApi",
     "Facade",
     "Feed",
+    "Reaches",
     "Ring",
     "compare_configs",
     "config_use",

@@ -53,15 +53,15 @@ class ConfigRoutes:
     async def listed(self, ask: Ask) -> ConfigList:
         """Return a page of what was in use, the newest first."""
         sdk = self._sdk(ask)
-        limit, before = _number(ask, "limit", LIMIT), _number(ask, "before", None)
+        limit, before = read_number(ask, "limit", LIMIT), read_number(ask, "before", None)
         if not 1 <= (limit or 0) <= MOST:
             raise RequestError(400, f"limit is not a number from 1 to {MOST}")
-        page = await _kept(self._facade.history.applications(sdk.id, before=before, limit=limit or LIMIT))
+        page = await kept(self._facade.history.applications(sdk.id, before=before, limit=limit or LIMIT))
         return ConfigList([config_use(each) for each in page.found], page.next, pinned_config(sdk))
 
     async def shown(self, ask: Ask) -> bytes:
         """Return a config JSON, as JSON of ``ConfigAnswer``."""
-        stored = await _kept(self._facade.history.config(self._sdk(ask).id, ask.path["config"]))
+        stored = await kept(self._facade.history.config(self._sdk(ask).id, ask.path["config"]))
         return msgspec.json.encode({"use": config_use(stored.application), "config": msgspec.Raw(stored.body)})
 
     async def compared(self, ask: Ask) -> ConfigDiffAnswer:
@@ -80,7 +80,7 @@ class ConfigRoutes:
         sdk, history, now = self._sdk(ask), self._facade.history, self._facade.wall()
         if sdk.plan.refused:
             raise RequestError(409, f"SDK {sdk.id} has an invalid SDK key, so that nothing is served for it")
-        snapshot = await _kept(history.snapshot(sdk.id, body.id))
+        snapshot = await kept(history.snapshot(sdk.id, body.id))
         pin = Pin(digest_of(sdk.key), hash_of(snapshot.body), snapshot.etag, now)
         stored = await history.pin(sdk.id, pin, snapshot)  # first, so that a crash in between keeps the decision
         try:
@@ -128,7 +128,7 @@ class ConfigRoutes:
     async def _snapshot(self, sdk: Sdk, config_id: str) -> Snapshot:
         if config_id == LIVE:
             return await find_snapshot(self._facade, sdk, None)
-        return await _kept(self._facade.history.snapshot(sdk.id, config_id))
+        return await kept(self._facade.history.snapshot(sdk.id, config_id))
 
 
 def config_use(each: Application) -> ConfigUse:
@@ -165,7 +165,7 @@ def pinned_config(sdk: Sdk) -> PinnedConfig | None:
     return PinnedConfig(tag, iso(pinned.since), other)
 
 
-async def _kept(read: Awaitable[T]) -> T:
+async def kept(read: Awaitable[T]) -> T:
     """Return what the history has.
 
     :raises RequestError: with 404 if it does not have it, with 503 if it is off or cannot be read
@@ -178,7 +178,11 @@ async def _kept(read: Awaitable[T]) -> T:
         raise RequestError(503, str(error)) from None
 
 
-def _number(ask: Ask, name: str, default: Any) -> Any:
+def read_number(ask: Ask, name: str, default: Any) -> Any:
+    """Return a whole number of the query.
+
+    :raises RequestError: with 400 for another text
+    """
     given = ask.query.get(name)
     if given is None:
         return default

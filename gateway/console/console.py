@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from gateway.console.facade import Facade
+    from gateway.console.reaches import Applied
     from gateway.flags import Snapshot
+    from gateway.streams import Reach
 
 _log = component_logger("diag")
 
@@ -35,15 +37,15 @@ class Console:
         self._feed = facade.feed
         self._ring = facade.ring
         self._counted: tuple[int, dict[str, int]] | None = None
-        self._pushed: dict[str, tuple[float, int]] = {}  # by SDK: longest push of the latest config, and processes
         self._loop = Repeating(facade.clock, self._count_streams, _log, "counting streams for /api/v1/events failed")
 
     def start(self) -> None:
         """Begin to measure."""
         metrics = self._facade.metrics
-        metrics.on_push = self._push_ended
         metrics.deliveries.on_attempt = self._attempted
         self._ring.on_point = lambda point: self._feed.publish("point", "", **msgspec.structs.asdict(point))
+        self._facade.server.report_reach(self._reached)
+        self._facade.history.on_stored = self._change_stored
         self._ring.start()
         self._loop.start(COUNT_SECONDS)
 
@@ -53,12 +55,17 @@ class Console:
         self._ring.stop()
         return self._feed.close()
 
-    def config_applied(self, sdk_id: str, snapshot: Snapshot) -> None:
-        """Show that a config is in use; its push begins."""
-        self._pushed.pop(sdk_id, None)
+    def config_applied(self, sdk_id: str, old: Snapshot | None, snapshot: Snapshot) -> None:
+        """Show that a config is in use; its push begins, unless it is the first one."""
         self._ring.mark(sdk_id, snapshot.tag)
         flags = len(snapshot.keys)
         self._feed.publish("config", sdk_id, sdk=sdk_id, config=snapshot.tag, etag=snapshot.etag, flags=flags)
+        if old is None:
+            return
+        facade = self._facade
+        processes = max(1, sum(worker.listening for worker in facade.server.workers()))
+        streams = facade.metrics.open_streams(sdk_id)
+        self._show_push(facade.reaches.applied(sdk_id, snapshot.tag, open_streams=streams, processes=processes))
 
     def config_held(self, sdk_id: str, reason: str | None) -> None:
         """Show that a config is held, or no longer is."""
@@ -68,10 +75,25 @@ class Console:
         """Show the current problems."""
         self._feed.publish("problems", "", problems=[str(problem) for problem in problems])
 
-    def _push_ended(self, sdk_id: str, seconds: float) -> None:
-        longest, processes = self._pushed.get(sdk_id, (0.0, 0))
-        longest, processes = self._pushed[sdk_id] = max(longest, seconds), processes + 1
-        self._feed.publish("push", sdk_id, sdk=sdk_id, seconds=round(longest, 6), processes=processes)
+    def _reached(self, reach: Reach) -> None:
+        entry = self._facade.reaches.reached(reach)
+        if entry is not None:
+            self._show_push(entry)
+
+    def _show_push(self, entry: Applied) -> None:
+        """Show how far the push of a config is."""
+        self._feed.publish(
+            "push",
+            entry.sdk_id,
+            sdk=entry.sdk_id,
+            config=entry.tag,
+            state="ended" if entry.ended else "begun",
+            reach=entry.shown(),
+        )
+
+    def _change_stored(self, sdk_id: str, tag: str, number: int) -> None:
+        self._facade.reaches.stored(sdk_id, tag, number)
+        self._feed.publish("change", sdk_id, sdk=sdk_id, config=tag, id=number)
 
     def _attempted(self, endpoint: str, outcome: str, seconds: float) -> None:
         self._feed.publish("delivery", endpoint, endpoint=endpoint, outcome=outcome, seconds=round(seconds, 6))

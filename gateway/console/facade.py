@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.console.events import Feed
+    from gateway.console.reaches import Reaches
     from gateway.console.series import Ring
     from gateway.flags import Snapshot
     from gateway.history import History
-    from gateway.streams import Forecasts, StreamGroup
+    from gateway.streams import Forecasts, Reach, StreamGroup
     from gateway.telemetry import Metrics, OutboxPages, ProcessStatus, Readiness, Status, WorkerState
     from gateway.upstream import Registry
 
@@ -38,6 +39,9 @@ class ServerView(Protocol):
 
     def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
         """Return what a config would change for the users of each process; the Deferred may be cancelled."""
+
+    def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
+        """Call ``on_reached``, which must not raise, with the reach of each change in each process."""
 
 
 async def no_history(_sdk_id: str, _at: str) -> Snapshot:
@@ -61,6 +65,7 @@ class Facade:
     diag_url: str
     ring: Ring
     feed: Feed
+    reaches: Reaches
     outbox: OutboxPages
     history: History
     config_at: Callable[[str, str], Awaitable[Snapshot]] = no_history  # SDK id, and a time or the id of a change

@@ -1,4 +1,4 @@
-"""Deliveries and changes: the pages of the diagnostics port, below ``/api/v1`` too."""
+"""Deliveries: the pages of the diagnostics port, below ``/api/v1`` too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from gateway.console.outbox_schema import Changes, Deliveries, DeliveriesOfId, Retried
+from gateway.console.outbox_schema import Deliveries, DeliveriesOfId, Retried
 from gateway.console.routes import Parameter, Route
 from gateway.console.schema import Error
 from gateway.telemetry import RequestError
@@ -55,16 +55,6 @@ def outbox_routes(facade: Facade) -> Sequence[Route]:
             handle=_page(facade, "/deliveries/{id}/retry"),
             answer=Retried,
             errors=(404, 409, 503),
-        ),
-        Route(
-            name="changes",
-            method="GET",
-            path="/changes",
-            summary="Recorded changes of configs, the newest first.",
-            handle=_page(facade, "/changes"),
-            answer=Changes,
-            query=(Parameter("sdk", "Only changes of this SDK."), *WINDOW),
-            errors=(404, 503),
         ),
     )
 

@@ -1,6 +1,6 @@
 """The answers about the outbox, as ``gateway.telemetry.OutboxPages`` gives them; times are seconds since 1970."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -63,25 +63,3 @@ class Retried(Struct, frozen=True):
 
     count: int
     refused: list[str]
-
-
-class Change(Struct, frozen=True):
-    """A change of an SDK's config, with the definitions before and after."""
-
-    id: int
-    sdk_id: str
-    old_etag: str
-    new_etag: str
-    round: int
-    at: float
-    author: Any
-    notes: str
-    changes: Any
-    bytes: int
-
-
-class Changes(Struct, frozen=True):
-    """A page of changes, the newest first."""
-
-    changes: list[Change]
-    next: Next

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.console import schema
 from gateway.console.api import ConsoleApi
+from gateway.console.change_routes import change_routes
+from gateway.console.changes import ChangeRoutes
 from gateway.console.config_routes import config_routes
 from gateway.console.configs import ConfigRoutes
 from gateway.console.events import LISTENERS
@@ -105,6 +107,7 @@ def routes(facade: Facade) -> Sequence[Route]:
             content=EVENT_STREAM,
         ),
         *outbox_routes(facade),
+        *change_routes(ChangeRoutes(facade)),
         *config_routes(ConfigRoutes(facade)),
     )
 

@@ -21,10 +21,12 @@ from gateway.flags.result import Result, fingerprint_of, fingerprint_text
 from gateway.flags.snapshot import Snapshot, load, load_in_steps, replaced_flags_in_steps
 from gateway.flags.steps import finish, pieces
 from gateway.flags.user import Attribute, InvalidAttribute, User, attributes_from_json, effective_user
+from gateway.flags.words import ConditionWords, rule_conditions
 
 __all__ = (
     "PERSONAL_ATTRIBUTES",
     "Attribute",
+    "ConditionWords",
     "ConfigDiff",
     "ConfigError",
     "Difference",
@@ -53,6 +55,7 @@ __all__ = (
     "pieces",
     "reach",
     "replaced_flags_in_steps",
+    "rule_conditions",
     "unchanged_test",
     "with_flag",
 )

@@ -8,7 +8,18 @@ Nothing waits for it: a history that cannot be written is a problem on the statu
 
 from gateway.history.history import History, HistoryUnavailable
 from gateway.history.metrics import HistoryMetrics
-from gateway.history.tables import Application, Applied, NotKept, Page, Pin, StoredConfig, digest_of, hash_of
+from gateway.history.tables import (
+    Application,
+    Applied,
+    NotKept,
+    Page,
+    Pin,
+    StoredConfig,
+    Transition,
+    Transitions,
+    digest_of,
+    hash_of,
+)
 
 __all__ = (
     "Application",
@@ -20,6 +31,8 @@ __all__ = (
     "Page",
     "Pin",
     "StoredConfig",
+    "Transition",
+    "Transitions",
     "digest_of",
     "hash_of",
 )

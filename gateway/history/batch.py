@@ -30,25 +30,38 @@ class Batch:
     max_bytes: int
 
 
-def write(file: HistoryFile, batch: Batch) -> tuple[int, int]:
-    """Write a batch, in the thread of the file; return the number of stored configs and the bytes in use."""
-    file.run(lambda connection: _add(connection, batch, file.first_id))
+@frozen
+class Written:
+    """What is in the file after a write; ``added`` has SDK, tag and number of each new application."""
+
+    configs: int
+    used_bytes: int
+    added: list[tuple[str, str, int]]
+
+
+def write(file: HistoryFile, batch: Batch) -> Written:
+    """Write a batch, in the thread of the file."""
+    added = file.run(lambda connection: _add(connection, batch, file.first_id))
     live, before = list(batch.live), batch.before
     if before is not None:
         while file.run(lambda connection: tables.purge_old(connection, before, live)) == tables.PURGE_STEP:
             pass
     while file.run(lambda connection: _make_room(connection, batch.max_bytes, live)) == tables.PURGE_STEP:
         pass
-    return file.run(lambda connection: (tables.count_configs(connection), tables.used_bytes(connection)))
+    configs, used = file.run(lambda connection: (tables.count_configs(connection), tables.used_bytes(connection)))
+    return Written(configs, used, added)
 
 
-def _add(connection: sqlite3.Connection, batch: Batch, first_id: int) -> None:
+def _add(connection: sqlite3.Connection, batch: Batch, first_id: int) -> list[tuple[str, str, int]]:
     if batch.jump:
         tables.shift(connection, first_id, batch.jump)
     # Also what is in use and not in the file at all, since the file may be a new one.
     unknown = [(sdk_id, entry) for sdk_id, entry in batch.live.items() if not tables.is_known(connection, sdk_id)]
+    added = []
     for sdk_id, entry in [*batch.entries, *unknown]:
-        tables.add_application(connection, sdk_id, entry)
+        number = tables.add_application(connection, sdk_id, entry)
+        if number is not None:
+            added.append((sdk_id, entry.snapshot.tag, number))
     for sdk_id, tag, change_id in batch.late:
         tables.set_change(connection, sdk_id, tag, change_id)
     stored = tables.read_pins(connection)
@@ -58,6 +71,7 @@ def _add(connection: sqlite3.Connection, batch: Batch, first_id: int) -> None:
             if found is not None:
                 tables.add_config(connection, found[1])
             tables.set_pin(connection, sdk_id, pin)
+    return added
 
 
 def _make_room(connection: sqlite3.Connection, max_bytes: int, live: Sequence[str]) -> int:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from gateway.flags import Snapshot
+    from gateway.history.batch import Written
     from gateway.history.metrics import HistoryMetrics
-    from gateway.history.tables import Application, Applied, Page, Pin, StoredConfig
+    from gateway.history.tables import Application, Applied, Page, Pin, StoredConfig, Transition, Transitions
     from gateway.settings import Settings
 
 _log = component_logger("gateway")
@@ -101,6 +102,8 @@ class History:
         self._jump = 0.0  # by which the clock was set, which the times in the file do not follow yet
         self._steady_at = float("-inf")
         self._compiled: OrderedDict[str, Snapshot] = OrderedDict()  # by hash, the latest use last
+        self.on_stored: Callable[[str, str, int], None] = lambda _sdk_id, _tag, _number: None
+        """Called with SDK, tag and number of each change once it is on disk; must not raise."""
         self._maintenance = Repeating(clock, self._maintain, _log, "maintenance of the history failed")
 
     @property
@@ -198,9 +201,32 @@ class History:
             return succeed(live.snapshot)
         return self._load(lambda connection: tables.at_moment(connection, sdk_id, at))
 
-    def snapshot_of_change(self, sdk_id: str, change_id: int) -> Deferred[Snapshot]:
-        """Return the config that a change of the outbox brought into use."""
-        return self._load(lambda connection: tables.at_change(connection, sdk_id, change_id))
+    def snapshot_of_change(self, sdk_id: str, number: int) -> Deferred[Snapshot]:
+        """Return the config that a change brought into use."""
+        return self._load(lambda connection: tables.at_change(connection, sdk_id, number))
+
+    def changes(
+        self, sdk_id: str | None, *, since: float = 0.0, before: int | None = None, limit: int = 100
+    ) -> Deferred[Transitions]:
+        """Return a page of the changes, the newest first; ``before`` is the ``next`` of the page before."""
+        return self._read(lambda connection: tables.transitions(connection, sdk_id, since, before, limit))
+
+    def change(self, number: int) -> Deferred[Transition]:
+        """Return a change."""
+        return self._read(lambda connection: tables.transition(connection, number))
+
+    def compare(self, changes: Sequence[Transition], work: Callable[[Snapshot, Snapshot], T]) -> Deferred[list[T]]:
+        """Return ``work(config before, config after)`` of each change; it runs in the thread."""
+
+        def read(file: HistoryFile) -> list[T]:
+            compiled: dict[str, Snapshot] = {}  # not those in use: what is compiled here shares parts with them
+            results = []
+            for change in changes:
+                after = _compiled_in(compiled, file, change.after)
+                results.append(work(_compiled_in(compiled, file, change.before), after))
+            return results
+
+        return self._in_file(read)
 
     def pinned(self, sdk_id: str, sdk_key: str) -> Deferred[tuple[Pin, Snapshot] | None]:
         """Return the config that an earlier run has pinned; None without one, or for another key.  Never fails.
@@ -283,13 +309,15 @@ class History:
         written.addCallbacks(self._written, self._refused, callbackArgs=(batch,), errbackArgs=(batch,))
         supervise(written, _log, "writing the history failed").addCallback(lambda _: self._ended(asked))
 
-    def _written(self, stored: tuple[int, int], batch: Batch) -> None:
+    def _written(self, written: Written, batch: Batch) -> None:
         if self._refusal:
             _log.warn("the history can be written again")
         self._refusal = ""
         self._retry.cancel()
         self._metrics.recording(True)
-        self._metrics.stored(*stored)
+        self._metrics.stored(written.configs, written.used_bytes)
+        for each in written.added:
+            self.on_stored(*each)
         self._unstored -= {sdk_id for sdk_id in batch.pins if self._pins.get(sdk_id) is batch.pins[sdk_id]}
 
     def _refused(self, failure: Failure, batch: Batch) -> None:
@@ -365,6 +393,18 @@ class History:
             ):
                 compiled.popitem(last=False)
         return snapshot
+
+
+def _compiled_in(compiled: dict[str, Snapshot], file: HistoryFile, application: Application) -> Snapshot:
+    """Return the config of an application, from ``compiled``, which keeps two, or read from the file."""
+    snapshot = compiled.get(application.hash)
+    if snapshot is None:
+        body = file.run(lambda connection: tables.read_body(connection, application.hash))
+        like = next(reversed(compiled.values()), None)
+        snapshot = compiled[application.hash] = load(body, application.etag, like)
+        if len(compiled) > 2:
+            del compiled[next(iter(compiled))]
+    return snapshot
 
 
 def _newest(entries: Sequence[tuple[str, Entry]]) -> list[tuple[str, Entry]]:

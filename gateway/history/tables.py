@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 PURGE_STEP: Final = 500  # applications deleted in one transaction
 ID_LENGTH: Final = 16  # hex digits of a config's hash that are shown; those of ``Snapshot.tag``
 LEAST_ID: Final = 4  # hex digits that name a config
-_COLUMNS: Final = (
-    "a.id, a.sdk_id, a.at, a.hash, a.etag, a.source, a.author, a.notes, a.change_id, c.flags, c.bytes"
-    " FROM applications a JOIN configs c ON c.hash = a.hash WHERE a.sdk_id = ?"
-)
+_FIELDS: Final = "a.id, a.sdk_id, a.at, a.hash, a.etag, a.source, a.author, a.notes, a.change_id, c.flags, c.bytes"
+_TABLES: Final = " FROM applications a JOIN configs c ON c.hash = a.hash"
+_COLUMNS: Final = f"{_FIELDS}{_TABLES} WHERE a.sdk_id = ?"
+_PREVIOUS: Final = "(SELECT max(p.id) FROM applications p WHERE p.sdk_id = a.sdk_id AND p.id < a.id)"
 _REPLACED_AT: Final = (
     "(SELECT n.at FROM applications n WHERE n.sdk_id = a.sdk_id AND n.id > a.id ORDER BY n.id LIMIT 1)"
 )
@@ -62,6 +62,27 @@ class Page:
     """Applications, the newest first; ``next`` continues the list, None at its end."""
 
     found: list[Application]
+    next: int | None
+
+
+@frozen
+class Transition:
+    """An application of an SDK, and the one before it."""
+
+    before: Application
+    after: Application
+
+    @property
+    def number(self) -> int:
+        """The number of the change: the id of the application."""
+        return self.after.id
+
+
+@frozen
+class Transitions:
+    """Changes, the newest first; ``next`` continues the list, None at its end."""
+
+    found: list[Transition]
     next: int | None
 
 
@@ -128,18 +149,22 @@ def add_config(connection: sqlite3.Connection, snapshot: Snapshot) -> str:
     return found
 
 
-def add_application(connection: sqlite3.Connection, sdk_id: str, entry: Entry) -> None:
-    """Store that a config came into use; nothing if it is the one that came into use last, as after a restart."""
+def add_application(connection: sqlite3.Connection, sdk_id: str, entry: Entry) -> int | None:
+    """Store that a config came into use, and return the id of the application.
+
+    None, and nothing is stored, if it is the one that came into use last, as after a restart.
+    """
     found, how = add_config(connection, entry.snapshot), entry.how
     last = connection.execute(
         "SELECT hash FROM applications WHERE sdk_id = ? ORDER BY id DESC LIMIT 1", (sdk_id,)
     ).fetchone()
-    if last is None or last[0] != found:
-        connection.execute(
-            "INSERT INTO applications (sdk_id, at, hash, etag, source, author, notes, change_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (sdk_id, entry.at, found, entry.snapshot.etag, how.source, how.author, how.notes, entry.change_id),
-        )
+    if last is not None and last[0] == found:
+        return None
+    return connection.execute(
+        "INSERT INTO applications (sdk_id, at, hash, etag, source, author, notes, change_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (sdk_id, entry.at, found, entry.snapshot.etag, how.source, how.author, how.notes, entry.change_id),
+    ).lastrowid
 
 
 def is_known(connection: sqlite3.Connection, sdk_id: str) -> bool:
@@ -166,6 +191,38 @@ def applications(connection: sqlite3.Connection, sdk_id: str, before: int | None
     return Page(found, found[-1].id if len(rows) > limit else None)
 
 
+def transitions(
+    connection: sqlite3.Connection, sdk_id: str | None, since: float, before: int | None, limit: int
+) -> Transitions:
+    """Return a page of the changes from ``since`` on, in Unix seconds, of an SDK or of all; see ``applications``.
+
+    The first application that is kept of an SDK is no change, since what was before is unknown.
+    """
+    rows = connection.execute(
+        f"SELECT {_FIELDS}, {_PREVIOUS}{_TABLES} WHERE (?1 IS NULL OR a.sdk_id = ?1) AND a.at >= ?2 AND a.id < ?3"
+        f" AND {_PREVIOUS} IS NOT NULL ORDER BY a.id DESC LIMIT ?4",
+        (sdk_id, since, 2**62 if before is None else before, limit + 1),
+    ).fetchall()
+    found = [_transition(connection, row) for row in rows[:limit]]
+    return Transitions(found, found[-1].number if len(rows) > limit else None)
+
+
+def transition(connection: sqlite3.Connection, number: int) -> Transition:
+    """Return a change.
+
+    :raises NotKept: if it is not kept, or the config before it is not
+    """
+    row = connection.execute(f"SELECT {_FIELDS}, {_PREVIOUS}{_TABLES} WHERE a.id = ?", (number,)).fetchone()
+    if row is None or row[-1] is None:
+        raise NotKept(f"the history has no change {number}")
+    return _transition(connection, row)
+
+
+def _transition(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Transition:
+    before = connection.execute(f"SELECT {_FIELDS}{_TABLES} WHERE a.id = ?", (row[-1],)).fetchone()
+    return Transition(Application(*before), Application(*row[:-1]))
+
+
 def at_moment(connection: sqlite3.Connection, sdk_id: str, at: float) -> Application:
     """Return what was in use at a time, in Unix seconds.
 
@@ -183,14 +240,14 @@ def at_moment(connection: sqlite3.Connection, sdk_id: str, at: float) -> Applica
     return found
 
 
-def at_change(connection: sqlite3.Connection, sdk_id: str, change_id: int) -> Application:
-    """Return what a change brought into use.
+def at_change(connection: sqlite3.Connection, sdk_id: str, number: int) -> Application:
+    """Return what a change brought into use; the first application of an SDK counts too.
 
     :raises NotKept: for a change that is not kept, or of another SDK
     """
-    found = _one(connection, sdk_id, "AND a.change_id = ? ORDER BY a.id DESC LIMIT 1", change_id)
+    found = _one(connection, sdk_id, "AND a.id = ?", number)
     if found is None:
-        raise NotKept(f"the history of SDK {sdk_id} has no change {change_id}")
+        raise NotKept(f"the history of SDK {sdk_id} has no change {number}")
     return found
 
 

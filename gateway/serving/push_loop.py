@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from gateway.deferreds import Timer, call_each, supervise
 from gateway.logger import component_logger
 from gateway.slices import LARGE_BYTES, compile_in_slices
-from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, HubMetrics, Subscriber
+from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, HubMetrics, Reach, ReachMeter, Subscriber
 from gateway.web import WebMetrics
 from gateway.web.server import PlainWriter
 
@@ -59,6 +59,9 @@ class PushLoop:
         self._metrics = metrics
         self._wheel = self._new_wheel(sse)
         self._exposures: ExposureRecorder | None = None
+        self.on_reached: Callable[[Reach], None] = lambda _reach: None
+        """Called at the end of a push, and when its paced events are sent; must not raise."""
+        self._meters: dict[str, ReachMeter] = {}  # of the latest push of each SDK
         self._pushes: dict[str, float | None] = {}  # by SDK: when its push started; None: for paced cohorts only
         self._work_timer = Timer(clock)
         self._wheel_timer = Timer(clock)
@@ -95,6 +98,7 @@ class PushLoop:
         """Remove the hub of an SDK and end its streams."""
         hub = self.hubs.pop(sdk_id)
         self._pushes.pop(sdk_id, None)
+        self._meters.pop(sdk_id, None)
         self._finish(hub.subscribers())
 
     def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:
@@ -114,9 +118,15 @@ class PushLoop:
 
         If a push is in progress it continues with ``snapshot``.
         """
-        self.hubs[sdk_id].publish(snapshot)
+        hub, now = self.hubs[sdk_id], self._clock.seconds()
+        replaced = self._meters.get(sdk_id)
+        if replaced is not None:
+            self._report(replaced, ended=False)
+        if hub.snapshot is not None:  # a first config is no change
+            self._meters[sdk_id] = ReachMeter(sdk_id, snapshot.tag, now, hub.reached)
+        hub.publish(snapshot)
         if self._pushes.get(sdk_id) is None:
-            self._pushes[sdk_id] = self._clock.seconds()
+            self._pushes[sdk_id] = now
         self._schedule_work()
 
     def reconfigure(self, sse: Sse) -> None:
@@ -156,10 +166,12 @@ class PushLoop:
             return self._clock.seconds() >= until
 
         self._writer.hold()
+        worked = list(self._pushes)
         try:
             self._work_slice(out_of_time)
         finally:
             self._writer.release()
+        self._measure(worked)
         if self._pushes:
             self._schedule_work()
         self._schedule_paced()
@@ -173,6 +185,28 @@ class PushLoop:
                 self._metrics.pushed(sdk_id, self._clock.seconds() - started)
             if out_of_time():
                 break
+
+    def _measure(self, worked: list[str]) -> None:
+        """Note the streams that a slice has reached: its events left with the release of the writer."""
+        now = self._clock.seconds()
+        for sdk_id in worked:
+            meter = self._meters.get(sdk_id)
+            if meter is None:
+                continue
+            hub = self.hubs[sdk_id]
+            meter.slice(now, hub.reached)
+            if sdk_id in self._pushes:
+                continue
+            over = hub.next_due() is None
+            if over or not meter.ended:
+                self._report(meter, ended=not meter.ended)
+            if over:
+                del self._meters[sdk_id]
+
+    def _report(self, meter: ReachMeter, *, ended: bool) -> None:
+        reach = meter.take(ended=ended)
+        if reach is not None:
+            self.on_reached(reach)
 
     def _advance(self, sdk_id: str, out_of_time: Callable[[], bool]) -> bool:
         """Work for the push of an SDK, and return whether it is complete."""

@@ -24,7 +24,7 @@ from gateway.serving.forecast import forecast
 from gateway.serving.listening import BACKLOG, BoundedFactory, listen
 from gateway.serving.push_loop import PushLoop
 from gateway.slices import in_turns
-from gateway.streams import ExposureRecorder, Forecasts, StreamGroup, count_groups
+from gateway.streams import ExposureRecorder, Forecasts, Reach, StreamGroup, count_groups
 from gateway.web import Context, UserSample, WebState
 from gateway.web.server import (
     Certificates,
@@ -112,6 +112,9 @@ class Server(Protocol):
 
     def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
         """Return what a config would change for the users of each process; the Deferred may be cancelled."""
+
+    def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
+        """Call ``on_reached``, which must not raise, with the reach of each change in each process."""
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
@@ -280,6 +283,10 @@ class LocalServer:
     def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
         """Return what a config would change for the users of this process; see ``Server``."""
         return Deferred.fromCoroutine(self._forecast(sdk_id, candidate))
+
+    def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
+        """Report the pushes of this process; see ``Server``."""
+        self.push_loop.on_reached = on_reached
 
     def problems(self) -> list[str]:
         """Return nothing: problems of one process are those of its other parts."""

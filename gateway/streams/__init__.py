@@ -12,10 +12,12 @@ from gateway.streams.hub import Hub, HubMetrics
 from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.modes import ExposureRecorder, StreamOptions
 from gateway.streams.prediction import Example, Forecast, Forecasts, Prediction, Transition, by_user, merge, predict
+from gateway.streams.reach import Counts, Reach, ReachMeter, quantile, thinned
 from gateway.streams.sse import parse_event_id
 
 __all__ = (
     "Cohort",
+    "Counts",
     "Example",
     "ExposureRecorder",
     "Forecast",
@@ -27,6 +29,8 @@ __all__ = (
     "Mode",
     "Outlet",
     "Prediction",
+    "Reach",
+    "ReachMeter",
     "StreamGroup",
     "StreamOptions",
     "Subscriber",
@@ -36,4 +40,6 @@ __all__ = (
     "merge",
     "parse_event_id",
     "predict",
+    "quantile",
+    "thinned",
 )

@@ -18,6 +18,7 @@ from gateway.streams.impact import TURNED_OFF, UNCHANGED, VALUE_CHANGED, impact_
 from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.modes import DEFAULT_OPTIONS, DeltaEvents, Events, OfrepEvents, PlainEvents, StreamOptions
 from gateway.streams.push_queue import PushQueue
+from gateway.streams.reach import Counts
 from gateway.streams.sse import WAITING, first_frame, refetch_payload
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Hub:
         self.known_configs = KnownConfigs()
         self.now = now
         self.exposures: ExposureRecorder | None = None
+        self.reached = Counts(0, 0, 0)  # by pushes so far
         self._on_write_error = on_write_error
         self.wheel = wheel
         self._rng = rng
@@ -166,23 +168,30 @@ class Hub:
         if target is None:
             return True
         queue = self._queue
-        while True:
-            due = queue.pop_due(self.now()) if queue.paced else None
-            if due is not None and self._large:
-                queue.normal[due[0]] = due[1]
-            elif due is not None:
-                self._push(*due, target)
-            elif queue.urgent or (queue.normal and not queue.unchecked):
-                place = queue.urgent or queue.normal
-                if self._large and not self._evaluate_next(place, target, out_of_time):
+        streams = users = paced = 0
+        try:
+            while True:
+                due = queue.pop_due(self.now()) if queue.paced else None
+                if due is not None and self._large:
+                    queue.normal[due[0]] = due[1]
+                elif due is not None:
+                    paced += self._push(*due, target)
+                elif queue.urgent or (queue.normal and not queue.unchecked):
+                    place = queue.urgent or queue.normal
+                    if self._large and not self._evaluate_next(place, target, out_of_time):
+                        break
+                    count = self._push(*place.popitem(), target)
+                    if count:
+                        streams += count
+                        users += 1
+                elif queue.unchecked:
+                    self._check(target)
+                elif not self._index.build(INDEXED_AT_ONCE):
                     break
-                self._push(*place.popitem(), target)
-            elif queue.unchecked:
-                self._check(target)
-            elif not self._index.build(INDEXED_AT_ONCE):
-                break
-            if out_of_time():
-                break
+                if out_of_time():
+                    break
+        finally:  # also after an exception: the cohorts before it were reached
+            self.reached = self.reached.plus(streams, users, paced)
         if not queue:
             self._impacts.clear()
         return not (queue.urgent or queue.unchecked or queue.normal or self._index.building)
@@ -310,11 +319,12 @@ class Hub:
         elif queued:
             self._queue.unchecked[cohort] = None
 
-    def _push(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> None:
+    def _push(self, cohort: Cohort, base: Snapshot | None, target: Snapshot) -> int:
+        """Send a cohort its changes, and return the number of streams that an event was written to."""
         impact = None if base is None else self._impact(base, target)
         digest, frame = self._update(cohort, target, impact, cohort.digest)
         if digest == cohort.digest:
-            return
+            return 0
         cohort.digest = digest
         count = 0
         for member in tuple(cohort.members):
@@ -330,6 +340,7 @@ class Hub:
                     count += 1
         if count:
             self._count(cohort, impact, count)
+        return count
 
     def _count(self, cohort: Cohort, impact: Impact | None, count: int, *, shows_values: bool = True) -> None:
         self._metrics.frames_sent(self.sdk_id, self._index.label(cohort), count)

@@ -81,7 +81,6 @@ class Metrics:
         self._now = now
         self._wall = now if wall is None else wall
         self._take_dropped_lines: Callable[[], int] = lambda: 0
-        self.on_push: Callable[[str, float], None] = lambda _sdk, _seconds: None  # besides counting
         self._lag_peak = 0.0
         self._push_peak: float | None = None
         self._flags: dict[str, dict[str | None, str]] = {}
@@ -210,7 +209,6 @@ class Metrics:
         """Note that a change has reached all its subscribers, ``seconds`` after it was published."""
         self._push_seconds.series((sdk,)).observe(seconds)
         self._push_peak = max(self._push_peak or 0.0, seconds)
-        self.on_push(sdk, seconds)
 
     def fetched(self, sdk: str, outcome: str, seconds: float) -> None:
         """Count a fetch; ``outcome`` is one of ``OUTCOMES``. A successful one resets the age of the config."""

@@ -58,6 +58,9 @@ class DeliveryAdmin(Protocol):
     def changes(self, *, sdk_id: str | None, since: float, before: int | None, limit: int) -> Deferred[bytes]:
         """Return a page of the list as JSON, the newest first."""
 
+    def deliveries_of_change(self, number: int) -> Deferred[bytes]:
+        """Return the deliveries about a change per endpoint, as a JSON list."""
+
     def retry(self, message_id: str) -> Deferred[tuple[int, tuple[str, ...]] | None]:
         """Make deliveries due; return their number, and why others of that id are not due; None for an unknown id."""
 
@@ -72,6 +75,16 @@ class OutboxPages:
     def open(self) -> bool:
         """Whether an outbox is open."""
         return self._admin() is not None
+
+    def of_change(self, number: int) -> Deferred[bytes | None]:
+        """Return the deliveries about a change per endpoint as a JSON list; None if they cannot be read.  Never fails.
+
+        Its failures are problems of the outbox, which the status page shows.
+        """
+        admin = self._admin()
+        if admin is None:
+            return succeed(None)
+        return maybeDeferred(admin.deliveries_of_change, number).addErrback(_unreadable)
 
     def answer(self, request: Request, caller: Caller) -> Deferred[Answer] | None:
         """Return a Deferred that never fails, or None for the path of another page.
@@ -152,6 +165,11 @@ def _window(given: dict[str, str]) -> dict[str, Any]:
         raise RequestError(400, f"limit is not a number from 1 to {MOST}")
     since = 0.0 if "since" not in given else read_moment(given["since"])
     return {"since": since, "before": None if before is None else int(before), "limit": int(limit)}
+
+
+def _unreadable(failure: Any) -> None:
+    if not failure.check(*STORE_ERRORS):
+        _log.failure("reading the deliveries about a change failed", failure=failure)
 
 
 def _error_answer(failure: Any) -> Answer:

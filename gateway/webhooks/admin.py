@@ -104,6 +104,15 @@ class WebhookAdmin:
 
         return self._run(query)
 
+    def deliveries_of_change(self, number: int) -> Deferred[bytes]:
+        """Return the deliveries about a change per endpoint, as a JSON list; see ``queries.EndpointDeliveries``."""
+
+        def query(connection: Connection) -> bytes:
+            found = queries.deliveries_of_change(connection, number)
+            return msgspec.json.encode([attrs.asdict(each) for each in found])
+
+        return self._run(query)
+
     def retry(self, message_id: str) -> Deferred[tuple[int, tuple[str, ...]] | None]:
         """Make the deliveries with this id due; return how many, and why others are not; None for an unknown id.
 

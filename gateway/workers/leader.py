@@ -18,7 +18,7 @@ from gateway.clocks import wall_clock
 from gateway.deferreds import Repeating
 from gateway.logger import component_logger
 from gateway.serving import FORECAST_SECONDS
-from gateway.streams import Forecast, Forecasts, StreamGroup
+from gateway.streams import Forecast, Forecasts, Reach, StreamGroup
 from gateway.telemetry import WorkerState
 from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
@@ -91,6 +91,7 @@ class Leader:
         self._streams = ServiceStreams()
         self._forecasts: Gatherer[Forecast] = Gatherer(reactor, FORECAST_SECONDS + COMPILE_SECONDS)
         self._groups: Gatherer[list[StreamGroup]] = Gatherer(reactor, COUNT_SECONDS)
+        self._on_reached: Callable[[Reach], None] = lambda _reach: None
         self._call_ids = RecentCallIds()
         self._wall = wall_clock(reactor)
         self._reserved: socket.socket | None = None
@@ -191,6 +192,10 @@ class Leader:
 
         return self._groups.request(self._listening(), protocol.RequestStreams).addCallback(groups)
 
+    def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
+        """Report the pushes of each worker; see ``Server``."""
+        self._on_reached = on_reached
+
     def _listening(self) -> list[WorkerProcess]:
         return [worker for worker in self._pool.workers.values() if worker.listening]
 
@@ -248,6 +253,8 @@ class Leader:
                 self._forecasts.replied(worker, message.request_id, message.forecast)
             case protocol.StreamsResult():
                 self._groups.replied(worker, message.request_id, message.groups)
+            case protocol.Reached(reach):
+                self._on_reached(reach)
             case protocol.OwnStreams():
                 self._streams.update(worker, message)
                 self._send_streams(worker, message.addresses)

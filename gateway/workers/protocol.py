@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.export import Parcel
 from gateway.settings import Settings
-from gateway.streams import Forecast, StreamGroup
+from gateway.streams import Forecast, Reach, StreamGroup
 
 Defaults = dict[str, str | float | tuple[str, ...]]
 StreamKind = tuple[str, str | None]  # SDK id, and the key of the stream's flag or None for all flags
@@ -197,6 +197,12 @@ class StreamsResult(Message, frozen=True):
     groups: list[StreamGroup]
 
 
+class Reached(Message, frozen=True):
+    """What the worker has reached with a change; sent at the end of its push, and when paced events are sent."""
+
+    reach: Reach
+
+
 class AnswerCounts(msgspec.Struct, frozen=True, array_like=True):
     """Answers of one route, method and status: their number per duration bucket, and the sum of their durations."""
 
@@ -238,7 +244,9 @@ ToWorker = (
     | Echo
 )
 Request = Refresh | CheckCallId | StoreEvaluations
-ToLeader = Listening | StartFailed | Request | OwnStreams | MetricsReport | ForecastResult | StreamsResult | Echo
+ToLeader = (
+    Listening | StartFailed | Request | OwnStreams | MetricsReport | ForecastResult | StreamsResult | Reached | Echo
+)
 
 encode = msgspec.msgpack.Encoder().encode
 to_worker = msgspec.msgpack.Decoder(ToWorker)

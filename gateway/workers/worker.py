@@ -133,6 +133,7 @@ class Worker:
             keep=lambda parcel: self.request(lambda number: protocol.StoreEvaluations(number, parcel)),
             state=WebState(SharedCallIds(self), self._streams),
         )
+        self._server.report_reach(lambda reach: self.link.send(protocol.Reached(reach)))
         self._intake = ConfigIntake(self._reactor, self._registry, self._server.prepare, self._server.publish)
         # From now on: the leader ends a worker that is silent while it compiles the first configs.
         Repeating(self._reactor, self._report_metrics, _log, "the report to the leader failed").start(METRICS_SECONDS)

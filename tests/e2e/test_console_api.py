@@ -285,10 +285,76 @@ def test_users_are_revealed_with_headers_only(console: Console) -> None:
     assert "set diag.users or diag.auth_headers" in answer["error"]
 
 
-def test_deliveries_and_changes_are_part_of_the_api(
-    gateway_process: Callable[..., GatewayProcess], tmp_path: Path
-) -> None:
-    """They answer as the pages without the prefix, and errors have the same form."""
+def test_a_change_has_words_definitions_and_reach(console: Console) -> None:
+    """Without webhooks: who got it and how long that took, in all processes; the number is good as ``at``."""
+    console.serve(shop("before"))
+    users = [{"Identifier": f"reach-{number}", "Country": ("Germany", "France")[number % 2]} for number in range(8)]
+    streams = Streams()
+    try:
+        opened = open_streams(console, streams, [*users, users[0]])
+        eventually(lambda: console.sdk()["streams"] == 9)  # workers report each second
+        events = Events(console)
+        events.next("config")
+        config = shop("reaching")
+        config["f"]["banner"]["r"][0]["c"][0]["u"]["s"] = "Germany"
+        console.publish(config)
+        streams.read_until(lambda: sum(len(stream.payloads) == 2 for stream in opened) == 5, 60)
+        tag = ended_push(events, 5)["config"]
+        events.answer.close()
+        eventually(lambda: console.api.get("/changes?limit=1")["changes"][0]["config"] == tag)
+        (change,) = console.api.get("/changes?sdk=shop&limit=1")["changes"]
+        assert [("banner", "updated", "rule 1 before → reaching")] == [
+            (each["key"], each["act"], each["text"]) for each in change["flags"]
+        ]
+        assert (1, "file", None) == (change["flag_count"], change["source"], change["record"])
+        reach = change["reach"]
+        workers = console.gateway.settings["workers"]
+        assert (9, 5, 0, workers, workers, False) == tuple(
+            reach[name]
+            for name in ("open_streams", "streams", "paced_streams", "processes", "expected_processes", "replaced")
+        )
+        assert reach["users"] in {4, 5}  # both streams of a user may be in one worker
+        assert 0 <= reach["first_seconds"] <= reach["p50_seconds"] <= reach["p99_seconds"] <= reach["last_seconds"]
+        details = console.api.get(f"/changes/{change['id']}")
+        (flag,) = details["definitions"]
+        before, after = (flag[side]["r"][0]["s"]["v"]["s"] for side in ("before", "after"))
+        assert ("before", "reaching", None) == (before, after, details["deliveries"])
+        body = {"sdk": "shop", "key": "banner", "user": GERMAN, "at": str(change["id"])}
+        assert "reaching" == console.api.post("/explain", body)["explained"][0]["value"]
+    finally:
+        streams.close()
+
+
+def ended_push(events: Events, streams: int) -> Any:
+    """Return the event of the end of the push that reached so many streams."""
+    while True:
+        push = events.next("push")
+        if push["state"] == "ended" and push["reach"]["streams"] == streams:
+            return push
+
+
+def test_changes_that_cannot_be_shown(console: Console) -> None:
+    """An unknown number is 404, an invalid query 400; a page goes on where the one before has ended."""
+    console.serve(shop("one"))
+    console.serve(shop("two"))
+    eventually(lambda: len(console.api.get("/changes")["changes"]) >= 2)
+    first = console.api.get("/changes?limit=1")
+    second = console.api.get(f"/changes?limit=1&before={first['next']}")
+    assert first["changes"][0]["before"] == second["changes"][0]["config"]
+    assert [] == console.api.get("/changes?since=2100-01-01")["changes"]
+    for path, code in (
+        ("/changes/0", 404),
+        ("/changes/banner", 404),
+        ("/changes/99999999999999999999", 404),
+        ("/changes?sdk=nowhere", 404),
+        ("/changes?limit=101", 400),
+        ("/changes?before=x", 400),
+    ):
+        assert code == console.api.ask("GET", path)[0], path
+
+
+def test_deliveries_are_part_of_the_api(gateway_process: Callable[..., GatewayProcess], tmp_path: Path) -> None:
+    """They answer as the pages without the prefix, and errors have the same form; a change has its deliveries."""
     config = tmp_path / "config.json"
     config.write_text(json.dumps(shop("before")), "utf-8")
     sdk = {"key": "local", "offline": {"enabled": True, "local": {"file_path": str(config)}}}
@@ -298,14 +364,18 @@ def test_deliveries_and_changes_are_part_of_the_api(
     scene.api = ApiClient(gateway)
     assert [] == scene.api.get("/changes?sdk=shop")["changes"]
     scene.publish(shop("after"))
-    eventually(lambda: scene.api.get("/changes")["changes"])
+    eventually(lambda: [each for each in scene.api.get("/changes")["changes"] if each["record"]])
     (change,) = scene.api.get("/changes")["changes"]
-    assert "shop" == change["sdk_id"]
+    (recorded,) = json.loads(gateway.get("/changes", diag=True)[1])["changes"]
+    assert ("shop", recorded["id"]) == (change["sdk"], change["record"])
+    ((endpoint, messages),) = [
+        (each["endpoint"], each["messages"]) for each in scene.api.get(f"/changes/{change['id']}")["deliveries"]
+    ]
+    assert ("ops", len(scene.api.get("/deliveries")["deliveries"])) == (endpoint, messages)
     eventually(lambda: scene.api.get("/deliveries?state=pending&limit=5")["deliveries"])
     delivery = scene.api.get("/deliveries")["deliveries"][0]
     (shown,) = scene.api.get(f"/deliveries/{delivery['id']}")["deliveries"]
     assert (delivery["id"], "ops", None) == (shown["id"], shown["endpoint"], shown["body"])
-    assert json.loads(gateway.get("/changes", diag=True)[1])["changes"] == [change]
     assert "no message none" in scene.api.post("/deliveries/none/retry", {}, 404)["error"]
     assert "not one of" in json.loads(scene.api.ask("GET", "/deliveries?state=lost")[1])["error"]
     events = Events(scene)

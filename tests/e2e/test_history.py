@@ -122,7 +122,8 @@ def test_earlier_moments_outlive_a_crash(scene: Callable[..., Any], workers: int
         fourth = shop_scene.publish("fourth")
         moments = {first: "first", second: "second", third: "third", fourth: "fourth", fourth + 999: "fourth"}
         assert moments == {moment: shop_scene.explained(moment) for moment in moments}
-        listed = json.loads(shop_scene.gateway.get("/changes", diag=True)[1])["changes"]
+        eventually(lambda: len(shop_scene.api.get("/changes")["changes"]) == 3)
+        listed = shop_scene.api.get("/changes?sdk=shop")["changes"]
         assert ["fourth", "third", "second"] == [shop_scene.explained(str(each["id"])) for each in listed]
         assert "the history of SDK shop begins at" in shop_scene.explained(first - 3600, 400)
         assert "neither a date" in shop_scene.explained("yesterday", 400)

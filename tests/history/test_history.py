@@ -143,9 +143,37 @@ def test_the_list_is_paged_and_names_how_each_config_came(scene: Scene) -> None:
     assert (1, len(b.body), START) == (accepted.flags, accepted.bytes, accepted.at)
     rest = result(scene.history.applications("shop", before=page.next, limit=2))
     assert (["remote"], None) == ([each.source for each in rest.found], rest.next)
-    assert "b" == value_of(result(scene.history.snapshot_of_change("shop", 7)))
+    assert "b" == value_of(result(scene.history.snapshot_of_change("shop", accepted.id)))
     with pytest.raises(NotKept, match="has no change 8"):
         result(scene.history.snapshot_of_change("shop", 8))
+    with pytest.raises(NotKept, match="SDK other has no change"):
+        result(scene.history.snapshot_of_change("other", accepted.id))
+
+
+def test_changes_are_what_replaced_an_earlier_config(scene: Scene) -> None:
+    """Of all SDKs or one, the newest first; the first config of an SDK is no change; the number is reported."""
+    stored = []
+    scene.history.on_stored = lambda *change: stored.append(change)
+    for value, sdk in (("a", "shop"), ("x", "other"), ("b", "shop"), ("y", "other"), ("a", "shop")):
+        scene.apply(value, sdk=sdk, after=1)
+    assert [("shop", config("b").tag, 3), ("other", config("y").tag, 4)] == stored[2:4]
+
+    def pairs(*arguments: object, **options: object) -> list[tuple[int, int]]:
+        return [(each.before.id, each.after.id) for each in result(scene.history.changes(*arguments, **options)).found]
+
+    assert [(3, 5), (2, 4), (1, 3)] == pairs(None)
+    assert [(3, 5), (1, 3)] == pairs("shop")
+    assert [(3, 5)] == pairs("shop", since=START + 5)
+    page = result(scene.history.changes(None, limit=1))
+    assert (5, [(2, 4)]) == (page.next, pairs(None, before=page.next, limit=1))
+    changes = result(scene.history.changes(None)).found
+    assert ["b → a", "x → y", "a → b"] == result(
+        scene.history.compare(changes, lambda old, new: f"{value_of(old)} → {value_of(new)}")
+    )
+    assert (2, 4) == ((found := result(scene.history.change(4))).before.id, found.number)
+    for number in (1, 2, 6):
+        with pytest.raises(NotKept, match=f"has no change {number}"):
+            result(scene.history.change(number))
 
 
 def test_a_change_that_is_recorded_late_is_noted(scene: Scene) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
+from attrs import evolve
 
 from gateway.flags import difference, load
 from gateway.http_client import Attempt
@@ -74,6 +75,22 @@ def scene(tmp_path: Path) -> Any:
     yield made
     made.admin.stop()
     made.store.connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_deliveries_of_a_change_are_counted_per_endpoint(scene: Scene) -> None:
+    """By state, and how many are about watched users; other changes do not count."""
+    connection = scene.store.connection
+    about = [message(1), message(2), message(3, "audit"), evolve(message(4, "audit"), type="USER_FLAGS_UPDATED")]
+    message_table.add_messages(connection, about, 7, room=True)
+    message_table.add_messages(connection, [message(5)], 8, room=True)
+    query = "UPDATE messages SET state = 'delivered', tries = 2, finished = 5.0 WHERE id = 'id-2'"
+    connection.execute(query)
+    audit, ops = json.loads(await scene.admin.deliveries_of_change(7))
+    counts = {"messages": 2, "pending": 1, "delivered": 1, "failed": 0, "skipped": 0, "watched_users": 0, "tries": 2}
+    assert {"endpoint": "ops", **counts, "finished": 5.0} == ops
+    assert ("audit", 2, 1, None) == tuple(audit[name] for name in ("endpoint", "pending", "watched_users", "finished"))
+    assert [] == json.loads(await scene.admin.deliveries_of_change(9))
 
 
 @pytest_twisted.ensureDeferred

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.export import Parcel
 from gateway.settings import load
-from gateway.streams import Example, Forecast, Prediction, StreamGroup, Transition
+from gateway.streams import Example, Forecast, Prediction, Reach, StreamGroup, Transition
 from gateway.workers import protocol
 
 SETTINGS = load(
@@ -64,6 +64,7 @@ TO_LEADER = [
     protocol.ForecastResult(5, None),
     protocol.StreamsResult(7, [StreamGroup("shop", None, "plain", 3, 1, 0.5, 2)]),
     protocol.ForecastResult(6, Forecast(PREDICTION, PREDICTION)),
+    protocol.Reached(Reach("shop", "tag", 5.0, [(0.25, 3)], 2, 1, ended=True)),
     protocol.Echo(4),
 ]  # fmt: skip
 

@@ -9,10 +9,10 @@ from gateway.webhooks.formats.alert import Alert, compose_alert
 from gateway.webhooks.formats.change import Author, Change, parse_attribution
 from gateway.webhooks.formats.compose import compose, compose_sdk_message, compose_test_message
 from gateway.webhooks.formats.definition import initial_value
+from gateway.webhooks.formats.description import FlagChange, describe_flags
 from gateway.webhooks.formats.envelope import compose_failure_message
 from gateway.webhooks.formats.message import EndpointMessages, Feature, IntegerIds, Message, Skipped
 from gateway.webhooks.formats.subscription import failure_receivers
-from gateway.webhooks.formats.summary import FlagChange, describe_flags
 
 __all__ = (
     "Alert",

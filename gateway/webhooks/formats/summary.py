@@ -19,7 +19,7 @@ from gateway.webhooks.formats.definition import default_value, list_field, segme
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.flags import ConfigDiff, Snapshot
+    from gateway.flags import Snapshot
     from gateway.webhooks.formats.change import Change
 
 VALUE_LIMIT = 80  # characters of a key, a name or a value, which may be a whole document
@@ -58,26 +58,6 @@ def summarize(change: Change) -> Iterator[Line]:
         yield (Span("The preferences changed"),)
 
 
-@attrs.frozen
-class FlagChange:
-    """What changed in one flag: ``act`` is ``updated``, ``created`` or ``deleted``, ``text`` has no markup."""
-
-    key: str
-    act: Literal["updated", "created", "deleted"]
-    text: str
-
-
-def describe_flags(old: Snapshot, new: Snapshot, changes: ConfigDiff) -> Iterator[FlagChange]:
-    """Yield what changed per flag, in words; ``changes`` is the difference of both configs."""
-    for key in changes.updated:
-        text = "".join(span.text for span in _update(old, new, key, changes.segments))
-        yield FlagChange(key, "updated", text)
-    for key in changes.added:
-        yield FlagChange(key, "created", _value(new, key).text)
-    for key in changes.removed:
-        yield FlagChange(key, "deleted", f"it was {_value(old, key).text}")
-
-
 def _flags(change: Change) -> Iterator[Line]:
     old, new, changes = change.old, change.new, change.changes
     for key in changes.updated:
@@ -100,7 +80,7 @@ def _update(old: Snapshot, new: Snapshot, key: str, segments: tuple[str, ...]) -
         parts.append([_code(value_text(earlier)), Span(" → "), _code(value_text(later))])
     parts.extend(_rules(before, after))
     if canonical_json(list_field(before, "p")) != canonical_json(list_field(after, "p")):
-        parts.append([Span("percentage options "), _code(_shares(before)), Span(" → "), _code(_shares(after))])
+        parts.append([Span("percentage options "), _code(shares(before)), Span(" → "), _code(shares(after))])
     if not parts:
         unchanged = [Span("still "), _code(value_text(later)), Span(", ")]
         same = canonical_json(before) == canonical_json(after)
@@ -117,7 +97,7 @@ def _rules(before: object, after: object) -> Iterator[list[Span]]:
     pairs = enumerate(zip_longest(list_field(before, "r"), list_field(after, "r")), 1)
     different = [(number, was, now) for number, (was, now) in pairs if canonical_json(was) != canonical_json(now)]
     for number, was, now in different[:RULES_SHOWN]:
-        earlier, later = _served(before, was), _served(after, now)
+        earlier, later = served_text(before, was), served_text(after, now)
         if earlier == later:
             yield [Span(f"conditions of rule {number} changed, it serves "), _code(later)]
         else:
@@ -126,13 +106,15 @@ def _rules(before: object, after: object) -> Iterator[list[Span]]:
         yield [Span(f"{len(different) - RULES_SHOWN} more rules")]
 
 
-def _served(definition: object, rule: object) -> str:
+def served_text(definition: object, rule: object) -> str:
+    """Return what a rule of a definition serves."""
     if not isinstance(rule, dict):
         return "none"
     return value_text(value_of(definition, rule["s"])) if rule.get("s") is not None else _shares_in(definition, rule)
 
 
-def _shares(definition: object) -> str:
+def shares(definition: object) -> str:
+    """Return the percentage options of a definition."""
     return _shares_in(definition, definition)
 
 

@@ -160,6 +160,33 @@ def _conditions(wanted: Iterable[tuple[str, object]]) -> tuple[str, list[object]
     return "".join(f" AND {condition}" for condition, _ in given), [value for _, value in given]
 
 
+@frozen
+class EndpointDeliveries:
+    """The messages to one endpoint about one change, by state; ``watched_users`` are users with a message."""
+
+    endpoint: str
+    messages: int
+    pending: int
+    delivered: int
+    failed: int
+    skipped: int
+    watched_users: int
+    tries: int  # of the message with the most
+    finished: float | None  # when the last one of those that are finished was
+
+
+def deliveries_of_change(connection: Connection, number: int) -> list[EndpointDeliveries]:
+    """Return the deliveries about a change per endpoint, by name; reads all messages, which has no index."""
+    wanted = [f"state = '{state}'" for state in ("pending", "delivered", "failed", "skipped")]
+    counts = ", ".join(f"count(CASE WHEN {each} THEN 1 END)" for each in (*wanted, "type = 'USER_FLAGS_UPDATED'"))
+    rows = connection.execute(
+        f"SELECT endpoint, count(*), {counts}, max(tries), max(finished)"  # noqa: S608 - our own names
+        " FROM messages WHERE change_id = ? GROUP BY endpoint ORDER BY endpoint",
+        (number,),
+    )
+    return [EndpointDeliveries(*row) for row in rows]
+
+
 def _page(found: list[tuple[int, T]], limit: int) -> Page[T]:
     more = len(found) > limit  # the query asks for one row more than the page takes
     return Page([each for _, each in found[:limit]], found[limit - 1][0] if more else None)
