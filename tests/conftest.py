@@ -84,6 +84,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def logged_errors() -> Iterator[LoggedErrors]:
     """Fail the test if an error is logged or a Deferred fails unhandled, unless the test takes it by ``flush()``."""
     gc.collect()  # what an earlier test left behind is not this one's fault
+    gc.freeze()  # so that the next collections visit only what this test makes, and not what all tests left
     errors = LoggedErrors()
     globalLogPublisher.addObserver(errors)
     try:
