@@ -8,7 +8,7 @@ reconnects with ``Last-Event-ID`` gets what has changed since.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from twisted.internet.interfaces import IPushProducer
@@ -33,6 +33,13 @@ STATES: Final = 1_000  # kinds and keys; the oldest is dropped
 LISTENERS: Final = 20  # streams at a time, of the 100 connections of the port
 
 
+class Finishable(Protocol):
+    """A stream of events."""
+
+    def finish(self) -> None:
+        """End the stream."""
+
+
 class Feed:
     """The latest events, and the streams that they are sent to; ``wall`` returns Unix seconds."""
 
@@ -43,6 +50,7 @@ class Feed:
         self._number = 0
         self._states: dict[tuple[str, str], tuple[int, bytes]] = {}  # the oldest first
         self._listeners: set[Listener] = set()
+        self.others: set[Finishable] = set()  # streams of other events, which end with those of the feed
 
     @property
     def listener_count(self) -> int:
@@ -83,8 +91,8 @@ class Feed:
 
     def close(self) -> Deferred[None]:
         """End all streams; the Deferred fires in the next turn of the reactor, when their ends are written."""
-        for listener in list(self._listeners):
-            listener.finish()
+        for each in [*self._listeners, *self.others]:
+            each.finish()
         return deferLater(self._clock, 0, lambda: None)
 
     def _closed(self, listener: Listener) -> None:
@@ -106,12 +114,7 @@ class Listener:
 
     def start(self) -> None:
         """Send the head and what is new."""
-        headers = self._request.responseHeaders
-        headers.setRawHeaders(b"Content-Type", [b"text/event-stream"])
-        headers.setRawHeaders(b"Cache-Control", [b"no-cache, no-transform"])
-        headers.setRawHeaders(b"X-Accel-Buffering", [b"no"])
-        headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
-        self._request.registerProducer(self, True)
+        send_head(self._request, self)
         self._request.write(b"retry: %d\n" % RETRY)
         self._send()
 
@@ -158,3 +161,13 @@ class Listener:
         self._heartbeat.start(HEARTBEAT, self._beat)
         if not self._paused:
             self._request.write(b":\n")
+
+
+def send_head(request: BoundedRequest, producer: object) -> None:
+    """Set the headers of a stream of events, and have ``producer``, an ``IPushProducer``, paused while it is full."""
+    headers = request.responseHeaders
+    headers.setRawHeaders(b"Content-Type", [b"text/event-stream"])
+    headers.setRawHeaders(b"Cache-Control", [b"no-cache, no-transform"])
+    headers.setRawHeaders(b"X-Accel-Buffering", [b"no"])
+    headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
+    request.registerProducer(producer, True)

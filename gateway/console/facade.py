@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.console.series import Ring
     from gateway.flags import Snapshot
     from gateway.history import History
-    from gateway.streams import Forecasts, Reach, StreamGroup
+    from gateway.streams import Criteria, Forecasts, Reach, StreamGroup, TailEvent
     from gateway.telemetry import Metrics, OutboxPages, ProcessStatus, Readiness, Status, WorkerState
     from gateway.upstream import Registry
 
@@ -39,6 +39,11 @@ class ServerView(Protocol):
 
     def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
         """Return what a config would change for the users of each process; the Deferred may be cancelled."""
+
+    def tail(
+        self, sdk_id: str, criteria: Criteria, flag: str | None, on_event: Callable[[TailEvent], None]
+    ) -> Callable[[], None]:
+        """Call ``on_event`` with what users who have all attributes of ``criteria`` are sent; return what ends that."""
 
     def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
         """Call ``on_reached``, which must not raise, with the reach of each change in each process."""

@@ -19,6 +19,8 @@ from gateway.console.openapi import document_of
 from gateway.console.outbox_routes import outbox_routes
 from gateway.console.overview import overview
 from gateway.console.routes import EVENT_STREAM, Ask, Parameter, Route
+from gateway.console.tail import TailRoute
+from gateway.console.tail_schema import TailBody
 from gateway.telemetry import RequestError, read_moment
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from gateway.telemetry import BoundedRequest
 
 EXPLAIN_LIMIT: Final = 512 * 1024  # bytes of a body: two users of the largest size that requests usually have
+
+TAIL_LIMIT: Final = 64 * 1024  # bytes of a body with one user
 
 IMPACT_LIMIT: Final = 16 * 1024 * 1024  # bytes: a config of 40,000 flags
 
@@ -44,7 +48,7 @@ def openapi_document() -> str:
 
 def routes(facade: Facade) -> Sequence[Route]:
     """Return all routes, in the order of the document."""
-    impact = ImpactRoute(facade)
+    impact, tail = ImpactRoute(facade), TailRoute(facade)
     return (
         Route(
             name="overview",
@@ -95,6 +99,19 @@ def routes(facade: Facade) -> Sequence[Route]:
             summary="The open streams by SDK, flag, mode and worker.",
             handle=lambda _: open_streams(facade),
             answer=schema.StreamsAnswer,
+        ),
+        Route(
+            name="tailStreams",
+            method="POST",
+            path="/streams/tail",
+            summary="What the streams of one user are sent, live and with the reasons, as server-sent events.",
+            handle=lambda ask: tail.opened(ask.body),
+            answer=None,
+            body=TailBody,
+            body_limit=TAIL_LIMIT,
+            errors=(404, 503),
+            content=EVENT_STREAM,
+            role="view",
         ),
         Route(
             name="events",

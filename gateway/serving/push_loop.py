@@ -9,7 +9,17 @@ from twisted.internet.defer import Deferred, succeed
 from gateway.deferreds import Timer, call_each, supervise
 from gateway.logger import component_logger
 from gateway.slices import LARGE_BYTES, compile_in_slices
-from gateway.streams import ExposureRecorder, HeartbeatWheel, Hub, HubMetrics, Reach, ReachMeter, Subscriber
+from gateway.streams import (
+    ExposureRecorder,
+    HeartbeatWheel,
+    Hub,
+    HubMetrics,
+    Observer,
+    Observers,
+    Reach,
+    ReachMeter,
+    Subscriber,
+)
 from gateway.web import WebMetrics
 from gateway.web.server import PlainWriter
 
@@ -59,6 +69,7 @@ class PushLoop:
         self._metrics = metrics
         self._wheel = self._new_wheel(sse)
         self._exposures: ExposureRecorder | None = None
+        self._observers: dict[str, list[Observer]] = {}  # by SDK, besides the recorder
         self.on_reached: Callable[[Reach], None] = lambda _reach: None
         """Called at the end of a push, and when its paced events are sent; must not raise."""
         self._meters: dict[str, ReachMeter] = {}  # of the latest push of each SDK
@@ -92,7 +103,7 @@ class PushLoop:
             metrics=self._metrics,
             on_write_error=self._drop_faulty,
         )
-        hub.exposures = self._exposures
+        hub.exposures = self._observer(sdk_id)
 
     def remove(self, sdk_id: str) -> None:
         """Remove the hub of an SDK and end its streams."""
@@ -141,8 +152,34 @@ class PushLoop:
     def record_exposures(self, recorder: ExposureRecorder | None) -> None:
         """Report what the events of all streams show to ``recorder`` from now on."""
         self._exposures = recorder
-        for hub in self.hubs.values():
-            hub.exposures = recorder
+        for sdk_id, hub in self.hubs.items():
+            hub.exposures = self._observer(sdk_id)
+
+    def observe(self, sdk_id: str, observer: Observer) -> None:
+        """Report the events of the streams of an SDK to ``observer`` too, also after its hub was replaced."""
+        self._observers.setdefault(sdk_id, []).append(observer)
+        self._set_observer(sdk_id)
+
+    def observe_no_more(self, sdk_id: str, observer: Observer) -> None:
+        """End ``observe``; a second call has no effect."""
+        observers = self._observers.get(sdk_id, [])
+        if observer in observers:
+            observers.remove(observer)
+        if not observers:
+            self._observers.pop(sdk_id, None)
+        self._set_observer(sdk_id)
+
+    def _set_observer(self, sdk_id: str) -> None:
+        hub = self.hubs.get(sdk_id)
+        if hub is not None:
+            hub.exposures = self._observer(sdk_id)
+
+    def _observer(self, sdk_id: str) -> Observer | None:
+        """Return all observers of an SDK as one; None without any, so that an event costs nothing then."""
+        observers = self._observers.get(sdk_id)
+        if not observers:
+            return self._exposures
+        return Observers([*([] if self._exposures is None else [self._exposures]), *observers])
 
     def drain(self, window: float) -> None:
         """End the streams that are open now, spread evenly over ``window`` seconds; return at once."""

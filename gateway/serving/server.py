@@ -23,8 +23,9 @@ from gateway.open_files import room_for_connection, room_for_stream
 from gateway.serving.forecast import forecast
 from gateway.serving.listening import BACKLOG, BoundedFactory, listen
 from gateway.serving.push_loop import PushLoop
+from gateway.serving.tails import Tails
 from gateway.slices import in_turns
-from gateway.streams import ExposureRecorder, Forecasts, Reach, StreamGroup, count_groups
+from gateway.streams import Criteria, ExposureRecorder, Forecasts, Reach, StreamGroup, TailEvent, count_groups
 from gateway.web import Context, UserSample, WebState
 from gateway.web.server import (
     Certificates,
@@ -116,6 +117,14 @@ class Server(Protocol):
     def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
         """Call ``on_reached``, which must not raise, with the reach of each change in each process."""
 
+    def tail(
+        self, sdk_id: str, criteria: Criteria, flag: str | None, on_event: Callable[[TailEvent], None]
+    ) -> Callable[[], None]:
+        """Call ``on_event`` with what users who have all attributes of ``criteria`` are sent; return what ends that.
+
+        Each process begins with the number of open streams that match.  ``flag`` leaves only the streams of a flag.
+        """
+
     def problems(self) -> list[str]:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
 
@@ -162,6 +171,7 @@ class LocalServer:
         self._forwarder = Forwarder(reactor, self._collector, keep)
         self._writer = TlsWriter() if settings.tls.enabled else PlainWriter()
         self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._writer)
+        self._tails = Tails(reactor, self.push_loop)
         self._sample = UserSample(reactor, settings.impact.sample_users)
         context = Context(
             registry,
@@ -287,6 +297,12 @@ class LocalServer:
     def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
         """Report the pushes of this process; see ``Server``."""
         self.push_loop.on_reached = on_reached
+
+    def tail(
+        self, sdk_id: str, criteria: Criteria, flag: str | None, on_event: Callable[[TailEvent], None]
+    ) -> Callable[[], None]:
+        """Follow the streams of this process; see ``Server``."""
+        return self._tails.open(sdk_id, criteria, flag, on_event)
 
     def problems(self) -> list[str]:
         """Return nothing: problems of one process are those of its other parts."""

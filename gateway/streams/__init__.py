@@ -14,10 +14,12 @@ from gateway.streams.modes import ExposureRecorder, StreamOptions
 from gateway.streams.prediction import Example, Forecast, Forecasts, Prediction, Transition, by_user, merge, predict
 from gateway.streams.reach import Counts, Reach, ReachMeter, quantile, thinned
 from gateway.streams.sse import parse_event_id
+from gateway.streams.tail import Criteria, Observer, Observers, Tail, TailedFlag, TailEvent
 
 __all__ = (
     "Cohort",
     "Counts",
+    "Criteria",
     "Example",
     "ExposureRecorder",
     "Forecast",
@@ -27,6 +29,8 @@ __all__ = (
     "HubMetrics",
     "KnownConfigs",
     "Mode",
+    "Observer",
+    "Observers",
     "Outlet",
     "Prediction",
     "Reach",
@@ -34,6 +38,9 @@ __all__ = (
     "StreamGroup",
     "StreamOptions",
     "Subscriber",
+    "Tail",
+    "TailEvent",
+    "TailedFlag",
     "Transition",
     "by_user",
     "count_groups",

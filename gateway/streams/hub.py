@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot, User
     from gateway.streams.heartbeat import HeartbeatWheel
     from gateway.streams.impact import Impact
-    from gateway.streams.modes import ExposureRecorder
+    from gateway.streams.tail import Observer
 
 RETRY_MILLISECONDS = (2_000, 10_000)  # spreads the browsers' return after a restart; one known client gives up at 30 s
 KEPT_SNAPSHOTS = 4  # for patches to paused subscribers; one that is further behind is sent all values
@@ -75,7 +75,7 @@ class Hub:
         self.snapshot = snapshot
         self.known_configs = KnownConfigs()
         self.now = now
-        self.exposures: ExposureRecorder | None = None
+        self.exposures: Observer | None = None
         self.reached = Counts(0, 0, 0)  # by pushes so far
         self._on_write_error = on_write_error
         self.wheel = wheel

@@ -40,7 +40,10 @@ class FlagChange(NamedTuple):
 class Impact:
     """The effect of the change from one Snapshot to another; caches results, so one is made per change and push."""
 
-    def __init__(self, changes: ConfigDiff, by_key: dict[str, FlagImpact], switches: tuple[FlagImpact, ...]) -> None:
+    def __init__(
+        self, base: Snapshot, changes: ConfigDiff, by_key: dict[str, FlagImpact], switches: tuple[FlagImpact, ...]
+    ) -> None:
+        self.base = base
         self.changes = changes
         self.by_key = by_key
         self._flags = tuple(by_key.values())
@@ -124,7 +127,7 @@ def impact_in_steps(old: Snapshot, new: Snapshot) -> Generator[None, None, Impac
         if number % FLAGS_PER_STEP == 0:
             yield
     kind = LargeImpact if len(by_key) > FLAGS_PER_STEP else Impact
-    return kind(changes, by_key, tuple(switches))
+    return kind(old, changes, by_key, tuple(switches))
 
 
 class FlagImpact:

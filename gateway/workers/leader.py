@@ -18,7 +18,7 @@ from gateway.clocks import wall_clock
 from gateway.deferreds import Repeating
 from gateway.logger import component_logger
 from gateway.serving import FORECAST_SECONDS
-from gateway.streams import Forecast, Forecasts, Reach, StreamGroup
+from gateway.streams import Criteria, Forecast, Forecasts, Reach, StreamGroup, TailEvent
 from gateway.telemetry import WorkerState
 from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
@@ -92,6 +92,8 @@ class Leader:
         self._forecasts: Gatherer[Forecast] = Gatherer(reactor, FORECAST_SECONDS + COMPILE_SECONDS)
         self._groups: Gatherer[list[StreamGroup]] = Gatherer(reactor, COUNT_SECONDS)
         self._on_reached: Callable[[Reach], None] = lambda _reach: None
+        self._tails: dict[int, tuple[protocol.StartTail, Callable[[TailEvent], None]]] = {}
+        self._last_tail = 0
         self._call_ids = RecentCallIds()
         self._wall = wall_clock(reactor)
         self._reserved: socket.socket | None = None
@@ -196,6 +198,21 @@ class Leader:
         """Report the pushes of each worker; see ``Server``."""
         self._on_reached = on_reached
 
+    def tail(
+        self, sdk_id: str, criteria: Criteria, flag: str | None, on_event: Callable[[TailEvent], None]
+    ) -> Callable[[], None]:
+        """Follow the streams of all workers, also of those that start later; see ``Server``."""
+        self._last_tail += 1
+        message = protocol.StartTail(self._last_tail, sdk_id, criteria, flag)
+        self._tails[message.number] = message, on_event
+        self._pool.broadcast(message)
+
+        def close() -> None:
+            if self._tails.pop(message.number, None) is not None:
+                self._pool.broadcast(protocol.StopTail(message.number))
+
+        return close
+
     def _listening(self) -> list[WorkerProcess]:
         return [worker for worker in self._pool.workers.values() if worker.listening]
 
@@ -239,12 +256,13 @@ class Leader:
         yield protocol.ApplySettings(self._settings)
         for sdk in self._sdks.values():
             yield from _messages_of(sdk)
+        yield from (message for message, _ in self._tails.values())
         yield self._streams_of_others(worker)
         if self._settings.http.status.enabled:
             yield self._encoded_status()
         yield protocol.Listen()
 
-    def on_message(self, worker: WorkerProcess, message: protocol.ToLeader) -> None:
+    def on_message(self, worker: WorkerProcess, message: protocol.ToLeader) -> None:  # noqa: C901 - one case per kind
         """Handle a message of a worker."""
         match message:
             case protocol.MetricsReport():
@@ -255,6 +273,9 @@ class Leader:
                 self._groups.replied(worker, message.request_id, message.groups)
             case protocol.Reached(reach):
                 self._on_reached(reach)
+            case protocol.Tailed(number, event):
+                if number in self._tails:
+                    self._tails[number][1](event)
             case protocol.OwnStreams():
                 self._streams.update(worker, message)
                 self._send_streams(worker, message.addresses)

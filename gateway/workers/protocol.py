@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.export import Parcel
 from gateway.settings import Settings
-from gateway.streams import Forecast, Reach, StreamGroup
+from gateway.streams import Criteria, Forecast, Reach, StreamGroup, TailEvent
 
 Defaults = dict[str, str | float | tuple[str, ...]]
 StreamKind = tuple[str, str | None]  # SDK id, and the key of the stream's flag or None for all flags
@@ -125,6 +125,21 @@ class RequestStreams(Message, frozen=True):
     request_id: int
 
 
+class StartTail(Message, frozen=True):
+    """Follow the streams of the users who have all these attributes; replied to with ``Tailed``, until ``StopTail``."""
+
+    number: int
+    sdk_id: str
+    criteria: Criteria
+    flag: str | None
+
+
+class StopTail(Message, frozen=True):
+    """End a tail; one that is unknown is ignored."""
+
+    number: int
+
+
 class Drain(Message, frozen=True):
     """Accept no new connections, end the open streams, then exit."""
 
@@ -203,6 +218,13 @@ class Reached(Message, frozen=True):
     reach: Reach
 
 
+class Tailed(Message, frozen=True):
+    """An event of a tail."""
+
+    number: int
+    event: TailEvent
+
+
 class AnswerCounts(msgspec.Struct, frozen=True, array_like=True):
     """Answers of one route, method and status: their number per duration bucket, and the sum of their durations."""
 
@@ -240,12 +262,23 @@ ToWorker = (
     | Reply
     | RequestForecast
     | RequestStreams
+    | StartTail
+    | StopTail
     | Drain
     | Echo
 )
 Request = Refresh | CheckCallId | StoreEvaluations
 ToLeader = (
-    Listening | StartFailed | Request | OwnStreams | MetricsReport | ForecastResult | StreamsResult | Reached | Echo
+    Listening
+    | StartFailed
+    | Request
+    | OwnStreams
+    | MetricsReport
+    | ForecastResult
+    | StreamsResult
+    | Reached
+    | Tailed
+    | Echo
 )
 
 encode = msgspec.msgpack.Encoder().encode

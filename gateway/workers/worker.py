@@ -67,6 +67,7 @@ class Worker:
         self._forecasting: Deferred[None] = succeed(None)
         self._waiting: dict[int, Deferred[Any]] = {}  # for replies, by request id
         self._last_request = 0
+        self._tails: dict[int, Callable[[], None]] = {}  # what ends each
         self._log_writer: LogWriter
         self._server: LocalServer
         self._intake: ConfigIntake
@@ -109,6 +110,8 @@ class Worker:
             case protocol.RequestStreams():
                 counted = Deferred.fromCoroutine(self._count_streams(message))
                 supervise(counted, _log, "the open streams could not be counted")
+            case protocol.StartTail() | protocol.StopTail():
+                self._tail(message)
             case protocol.Echo():
                 self._intake.settled().addCallback(lambda _: self.link.send(message))
             case protocol.Drain():
@@ -186,6 +189,17 @@ class Worker:
         sdk = self._registry.by_id(sdk_id)
         if sdk is not None:
             self._intake.settled(sdk_id).addCallback(lambda _: sdk.first_fetch_ended())
+
+    def _tail(self, message: protocol.StartTail | protocol.StopTail) -> None:
+        number = message.number
+        self._tails.pop(number, lambda: None)()
+        if isinstance(message, protocol.StartTail):
+            self._tails[number] = self._server.tail(
+                message.sdk_id,
+                message.criteria,
+                message.flag,
+                lambda event: self.link.send(protocol.Tailed(number, event)),
+            )
 
     async def _count_streams(self, request: protocol.RequestStreams) -> None:
         groups = await self._server.count_streams()

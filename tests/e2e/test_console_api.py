@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +333,77 @@ def ended_push(events: Events, streams: int) -> Any:
         push = events.next("push")
         if push["state"] == "ended" and push["reach"]["streams"] == streams:
             return push
+
+
+class Tail:
+    """A tail of one user's streams, read line by line."""
+
+    def __init__(self, console: Console, body: Any) -> None:
+        url = f"{console.gateway.diag}/api/v1/streams/tail"
+        self.answer = urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=60)
+
+    def next(self, kind: str) -> Any:
+        """Return the data of the next event, which must be of this kind."""
+        for line in self.answer:
+            field, _, value = line.decode().rstrip("\n").partition(": ")
+            if field == "event":
+                assert kind == value
+            elif field == "data":
+                return json.loads(value)
+        raise AssertionError(f"the stream ended without {kind}")
+
+
+def test_a_tail_shows_what_a_user_is_sent_and_why(console: Console) -> None:
+    """Values and rules before and after, with the id of the change; nothing of other users; in all processes."""
+    console.serve(shop("before"))
+    streams = Streams()
+    user = GERMAN | {"Identifier": "tailed"}
+    tail = Tail(console, {"sdk": "shop", "user": {"Identifier": "tailed"}})
+    try:
+        counted = [tail.next("open")["streams"] for _ in range(console.gateway.settings["workers"])]
+        assert counted == [0] * len(counted)
+        open_streams(console, streams, [FRENCH, user])
+        opened = tail.next("values")
+        assert (1, "plain", {"banner", "checkout", "limit"}) == (
+            opened["streams"],
+            opened["mode"],
+            {each["key"] for each in opened["flags"]},
+        )
+        console.publish(shop("tailed"))
+        event = tail.next("changes")
+        (flag,) = event["flags"]
+        assert ("banner", "before", "tailed") == (flag["key"], flag["before"]["value"], flag["after"]["value"])
+        rule = "rule 1: User.Country EQUALS 'Germany'"
+        assert (rule, rule, 0) == (flag["decided_before"], flag["decided_after"], event["missed"])
+        change = console.api.get(f"/changes/{event['change']}")
+        after = change["definitions"][0]["after"]["r"][0]["s"]["v"]["s"]
+        assert (event["config"], "tailed") == (change["config"], after)
+    finally:
+        tail.answer.close()
+        streams.close()
+
+
+def test_what_cannot_be_tailed(console: Console) -> None:
+    """No user, an unknown SDK, too many tails; attributes in the URL are refused."""
+    body = {"sdk": "shop", "user": {"Identifier": "anna"}}
+    assert "no attribute" in console.api.post("/streams/tail", body | {"user": {}}, 400)["error"]
+    assert "no SDK" in console.api.post("/streams/tail", body | {"sdk": "nowhere"}, 404)["error"]
+    assert "invalid type" in console.api.post("/streams/tail", body | {"user": {"Age": None}}, 400)["error"]
+    assert 400 == console.api.ask("POST", "/streams/tail?Identifier=anna", json.dumps(body).encode())[0]
+    assert 405 == console.api.ask("GET", "/streams/tail?sdk=shop&Identifier=anna")[0]
+    tails = [Tail(console, body) for _ in range(10)]
+    assert "which is the limit" in console.api.post("/streams/tail", body, 503)["error"]
+    for tail in tails:
+        tail.answer.close()
+    again: list[Tail] = []
+
+    def opened() -> bool:
+        with suppress(urllib.error.HTTPError):
+            again.append(Tail(console, body))
+        return bool(again)
+
+    eventually(opened)
+    again[0].answer.close()
 
 
 def test_changes_that_cannot_be_shown(console: Console) -> None:

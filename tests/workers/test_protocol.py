@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.export import Parcel
 from gateway.settings import load
-from gateway.streams import Example, Forecast, Prediction, Reach, StreamGroup, Transition
+from gateway.streams import Example, Forecast, Prediction, Reach, StreamGroup, TailedFlag, TailEvent, Transition
 from gateway.workers import protocol
 
 SETTINGS = load(
@@ -44,6 +44,8 @@ TO_WORKER = [
     protocol.EvaluationsStored(10),
     protocol.Echo(4),
     protocol.RequestForecast(7, "shop", b"{}"),
+    protocol.StartTail(8, "shop", {"Identifier": "anna", "Age": 5.0, "Groups": ("a", "b")}, None),
+    protocol.StopTail(8),
     protocol.RequestStreams(8),
     protocol.Drain(),
 ]
@@ -64,6 +66,9 @@ TO_LEADER = [
     protocol.ForecastResult(5, None),
     protocol.StreamsResult(7, [StreamGroup("shop", None, "plain", 3, 1, 0.5, 2)]),
     protocol.ForecastResult(6, Forecast(PREDICTION, PREDICTION)),
+    protocol.Tailed(
+        8, TailEvent("shop", "changes", 2, "tag", None, "plain", [TailedFlag("a", None, b"{}", None, "rule 1")], 1, 2)
+    ),
     protocol.Reached(Reach("shop", "tag", 5.0, [(0.25, 3)], 2, 1, ended=True)),
     protocol.Echo(4),
 ]  # fmt: skip
