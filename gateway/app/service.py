@@ -28,6 +28,7 @@ from twisted.python.threadpool import ThreadPool
 from gateway import __version__
 from gateway.app.api import build_console
 from gateway.app.config_history import ConfigHistory
+from gateway.app.foresight import foresee
 from gateway.app.reload import Reload
 from gateway.app.shared_database import SharedDatabase
 from gateway.app.signals import catch_signals
@@ -124,6 +125,7 @@ class Gateway(Service):
             on_held=self._config_held,
             on_pinned=self._config_pinned,
             read_pin=self._history.read_pin,
+            foresee=lambda sdk, new: foresee(reactor, self._server, sdk.id, new),
             on_problem=self._warnings.check,
             rng=self._rng,
             reporter=_FetchReporter(self._status, self._metrics),

@@ -37,8 +37,11 @@ class ServerView(Protocol):
     def stream_groups(self) -> Deferred[tuple[list[tuple[int, list[StreamGroup]]], int]]:
         """Return the open streams of each process with its number, and the number of processes that gave none."""
 
-    def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
-        """Return what a config would change for the users of each process; the Deferred may be cancelled."""
+    def forecast(self, sdk_id: str, candidate: Snapshot, base: Snapshot | None = None) -> Deferred[Forecasts]:
+        """Return what a config would change of ``base``, or of the config in use, for the users of each process.
+
+        The Deferred may be cancelled.
+        """
 
     def tail(
         self, sdk_id: str, criteria: Criteria, flag: str | None, on_event: Callable[[TailEvent], None]

@@ -66,21 +66,22 @@ class ImpactRoute:
         facade = self._facade
         sdk = find_sdk(facade, body.sdk)
         live = await find_snapshot(facade, sdk, None)
+        base = live if body.at is None else await find_snapshot(facade, sdk, body.at)
         try:
             candidate = await compile_candidate(facade.clock, _candidate(body, live), live)
         except ConfigError as error:
             raise RequestError(400, f"the candidate cannot be used: {error.reason}") from None
-        changes = await in_slices(facade.clock, difference_in_steps(live, candidate))
+        changes = await in_slices(facade.clock, difference_in_steps(base, candidate))
         appear_or_vanish = {*changes.added, *changes.removed}
-        forecasts = await facade.server.forecast(sdk.id, candidate)
+        forecasts = await facade.server.forecast(sdk.id, candidate, None if base is live else base)
         if not forecasts.found:
             raise RequestError(503, "no process that serves has answered")
         connected = await in_turns(facade.clock, merge([each.connected for each in forecasts.found]))
         sample = await in_turns(facade.clock, merge([each.sample for each in forecasts.found]))
-        shown = None if reveal else _read_attributes(changes, live, candidate)
+        shown = None if reveal else _read_attributes(changes, base, candidate)
         return ImpactAnswer(
             sdk=sdk.id,
-            config=live.tag,
+            config=base.tag,
             candidate=candidate.tag,
             added=list(changes.added[:KEYS_SHOWN]),
             removed=list(changes.removed[:KEYS_SHOWN]),
@@ -96,6 +97,8 @@ class ImpactRoute:
 def _candidate(body: ImpactBody, live: Snapshot) -> bytes:
     """Return the config JSON of the candidate."""
     config = bytes(body.config)
+    if body.at is not None and config in {b"", NULL} and body.flag is None:
+        return live.body
     if (config in {b"", NULL}) == (body.flag is None):
         raise RequestError(400, "give either config or flag")
     if body.flag is None:

@@ -184,13 +184,17 @@ class CandidateFlag(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImpactBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """A candidate: a whole config JSON, or one flag of the live config."""
+    """A candidate: a whole config JSON, or one flag of the live config; without both, with ``at``, the live config.
+
+    ``at`` is the moment of the config that it is compared with, the live one if it is missing.
+    """
 
     sdk: str
     config: Annotated[Raw, Meta(description="A config JSON as the CDN serves it.")] = field(
         default_factory=Raw
     )  # missing
     flag: CandidateFlag | None = None
+    at: At | None = None
 
 
 class Served(Struct, frozen=True):
@@ -259,7 +263,7 @@ class ImpactAnswer(Struct, frozen=True):
     """What a candidate would change."""
 
     sdk: str
-    config: Annotated[str, Meta(description="The tag of the live config.")]
+    config: Annotated[str, Meta(description="The tag of the config that it is compared with, as a rule the live one.")]
     candidate: Annotated[str, Meta(description="The tag of the candidate.")]
     added: list[str]
     removed: list[str]

@@ -5,7 +5,7 @@
 Importing this facade does not install a reactor; building a ``LocalServer`` does.
 """
 
-from gateway.serving.forecast import FORECAST_SECONDS
+from gateway.serving.forecast import FORECAST_SECONDS, FORESEE_SECONDS
 from gateway.serving.listening import ALL_ADDRESSES, BACKLOG, listen, listen_error, listen_error_text
 from gateway.serving.server import LocalServer, Server
 
@@ -13,6 +13,7 @@ __all__ = (
     "ALL_ADDRESSES",
     "BACKLOG",
     "FORECAST_SECONDS",
+    "FORESEE_SECONDS",
     "LocalServer",
     "Server",
     "listen",

@@ -19,26 +19,36 @@ if TYPE_CHECKING:
     from gateway.streams import Cohort, Hub
     from gateway.web import UserSample
 
+FORESEE_SECONDS: Final = 5.0  # before a config is used; the users that are examined by then decide
 FORECAST_SECONDS: Final = 20.0  # for the users of one process; what is examined by then is the result
 
 
 async def forecast(
-    clock: IReactorTime, hubs: Mapping[str, Hub], sample: UserSample, sdk_id: str, candidate: Snapshot
+    clock: IReactorTime,
+    hubs: Mapping[str, Hub],
+    sample: UserSample,
+    sdk_id: str,
+    candidate: Snapshot,
+    base: Snapshot | None,
+    seconds: float,
+    *,
+    sampled: bool,
 ) -> Forecast | None:
-    """Return what ``candidate`` would change; None for an SDK without a config or streams.
+    """Return what ``candidate`` would change of ``base``, or of the config in use; None for an SDK without a config.
 
-    Streams that open or close meanwhile may count or not.
+    Streams that open or close meanwhile may count or not.  What is examined after ``seconds`` is the result; the users
+    of the sample are examined only if ``sampled``.
     """
     hub = hubs.get(sdk_id)
     if hub is None or hub.snapshot is None:
         return None
-    until = clock.seconds() + FORECAST_SECONDS
+    until = clock.seconds() + seconds
 
     def out_of_time() -> bool:
         return clock.seconds() > until
 
-    old = hub.snapshot
+    old = hub.snapshot if base is None else base
     audience = await in_turns(clock, by_user(hub.cohorts()))
     connected = await in_turns(clock, predict(old, candidate, audience, out_of_time))
-    sampled: dict[User | None, list[Cohort]] = {user: [] for user in sample.users(sdk_id)}
-    return Forecast(connected, await in_turns(clock, predict(old, candidate, sampled, out_of_time)))
+    users: dict[User | None, list[Cohort]] = {user: [] for user in (sample.users(sdk_id) if sampled else ())}
+    return Forecast(connected, await in_turns(clock, predict(old, candidate, users, out_of_time)))

@@ -20,7 +20,7 @@ from gateway.clocks import wall_clock
 from gateway.export import Collector, Forwarder
 from gateway.logger import component_logger
 from gateway.open_files import room_for_connection, room_for_stream
-from gateway.serving.forecast import forecast
+from gateway.serving.forecast import FORECAST_SECONDS, FORESEE_SECONDS, forecast
 from gateway.serving.listening import BACKLOG, BoundedFactory, listen
 from gateway.serving.push_loop import PushLoop
 from gateway.serving.tails import Tails
@@ -111,8 +111,14 @@ class Server(Protocol):
     def stream_groups(self) -> Deferred[tuple[list[tuple[int, list[StreamGroup]]], int]]:
         """Return the open streams of each process with its number, and the number of processes that gave none."""
 
-    def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
-        """Return what a config would change for the users of each process; the Deferred may be cancelled."""
+    def forecast(self, sdk_id: str, candidate: Snapshot, base: Snapshot | None = None) -> Deferred[Forecasts]:
+        """Return what a config would change of ``base``, or of the config in use, for the users of each process.
+
+        A further call ends the one before it.  The Deferred may be cancelled.
+        """
+
+    def foresee(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+        """As ``forecast``, for connected users only and within some seconds; calls for other SDKs go on."""
 
     def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
         """Call ``on_reached``, which must not raise, with the reach of each change in each process."""
@@ -290,9 +296,13 @@ class LocalServer:
             groups += await in_turns(self._reactor, count_groups(hub))
         return groups
 
-    def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+    def forecast(self, sdk_id: str, candidate: Snapshot, base: Snapshot | None = None) -> Deferred[Forecasts]:
         """Return what a config would change for the users of this process; see ``Server``."""
-        return Deferred.fromCoroutine(self._forecast(sdk_id, candidate))
+        return Deferred.fromCoroutine(self._forecast(sdk_id, candidate, base, FORECAST_SECONDS, sampled=True))
+
+    def foresee(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+        """Return what a config would change for the connected users of this process; see ``Server``."""
+        return Deferred.fromCoroutine(self._forecast(sdk_id, candidate, None, FORESEE_SECONDS, sampled=False))
 
     def report_reach(self, on_reached: Callable[[Reach], None]) -> None:
         """Report the pushes of this process; see ``Server``."""
@@ -339,8 +349,11 @@ class LocalServer:
         self.push_loop.stop()
         self._forwarder.stop()
 
-    async def _forecast(self, sdk_id: str, candidate: Snapshot) -> Forecasts:
-        found = await forecast(self._reactor, self.push_loop.hubs, self._sample, sdk_id, candidate)
+    async def _forecast(
+        self, sdk_id: str, candidate: Snapshot, base: Snapshot | None, seconds: float, *, sampled: bool
+    ) -> Forecasts:
+        hubs, sample = self.push_loop.hubs, self._sample
+        found = await forecast(self._reactor, hubs, sample, sdk_id, candidate, base, seconds, sampled=sampled)
         return Forecasts([] if found is None else [found])
 
     def _begin_drain(self) -> None:

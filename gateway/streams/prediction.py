@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES: Final = 20  # users
 SHOWN_CHANGES: Final = 10  # flags of an example
 TRANSITIONS: Final = 2_000  # different changes of values; the rest is counted together
+PAIRS: Final = 200_000  # of users and changes of values, by which a user of several processes counts once: 2 MB
 VALUE_BYTES: Final = 1024  # of a value that is shown; a longer one is described by its length
 TEXT_LENGTH: Final = 200  # characters of an example's attribute
 ATTRIBUTES: Final = 50  # of an example
@@ -58,6 +59,7 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
     ``digests`` holds ``DIGEST_BYTES`` per examined user and ``changed`` one byte, which is 1 if the user is changed;
     ``users`` is the number of users, of which some are not examined when the time was over.
     ``more`` counts changes beyond the limit of ``transitions``.
+    ``shown`` has for each changed user the positions in ``transitions``; the lists are empty beyond ``PAIRS`` in all.
     """
 
     users: int
@@ -68,6 +70,7 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
     transitions: list[Transition]
     more: int
     examples: list[Example]
+    shown: list[list[int]] = []
 
 
 class Forecast(msgspec.Struct, frozen=True, array_like=True):
@@ -116,22 +119,28 @@ def by_user(cohorts: Iterable[Cohort]) -> Generator[None, None, dict[User | None
 def merge(parts: Sequence[Prediction]) -> Steps:
     """Return a generator that adds the predictions of processes: a user of several of them counts once.
 
-    In ``transitions`` and ``streams`` such a user counts once per process.
+    In ``streams`` such a user counts once per process; in ``transitions`` only if the user is beyond ``PAIRS``.
     """
     if len(parts) == 1:
         return parts[0]
     users: dict[bytes, int] = {}
+    counts: dict[tuple[str, bytes | None, bytes | None], int] = {}
+    seen: dict[bytes, set[tuple[str, bytes | None, bytes | None]]] = {}  # the changes of users of earlier parts
     for part in parts:
+        changes = [(each.key, each.before, each.after) for each in part.transitions]
+        for change, each in zip(changes, part.transitions, strict=True):
+            counts[change] = counts.get(change, 0) + each.users
+        shown = iter(part.shown)
         for number, changed in enumerate(part.changed):
             digest = part.digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
             users[digest] = users.get(digest, 0) | changed
+            if changed:
+                own = {changes[position] for position in next(shown, ())}
+                for change in own & seen.get(digest, set()):
+                    counts[change] -= 1
+                seen.setdefault(digest, set()).update(own)
             if number % USERS_AT_ONCE == 0:
                 yield
-    counts: dict[tuple[str, bytes | None, bytes | None], int] = {}
-    for part in parts:
-        for each in part.transitions:
-            change = (each.key, each.before, each.after)
-            counts[change] = counts.get(change, 0) + each.users
     unexamined = sum(part.users - len(part.changed) for part in parts)
     return Prediction(
         users=len(users) + unexamined,
@@ -171,6 +180,9 @@ class _Tally:
         self._digests = bytearray()
         self._changed = bytearray()
         self._counts: dict[tuple[str, Result | None, Result | None], int] = {}
+        self._positions: dict[tuple[str, Result | None, Result | None], int] = {}
+        self._shown: list[list[int]] = []
+        self._pairs = 0
         self._examples: list[Example] = []
 
     def add(self, user: User | None, cohorts: Sequence[Cohort], changes: list[tuple[str, FlagChange]]) -> None:
@@ -193,6 +205,8 @@ class _Tally:
         self._changed.append(bool(seen))
         for key, change in seen.items():
             self._count((key, change.old, change.new))
+        if seen:
+            self._note(seen)
         if seen and len(self._examples) < EXAMPLES:
             self._examples.append(_example(user, seen))
 
@@ -207,10 +221,23 @@ class _Tally:
             transitions=[_transition(*change, count) for change, count in self._counts.items()],
             more=self._more,
             examples=self._examples,
+            shown=self._shown,
         )
+
+    def _note(self, seen: dict[str, FlagChange]) -> None:
+        """Keep which changes a user has, if there is room."""
+        found: list[int] = []
+        if self._pairs < PAIRS:
+            for key, change in seen.items():
+                position = self._positions.get((key, change.old, change.new))
+                if position is not None:
+                    found.append(position)
+            self._pairs += len(found)
+        self._shown.append(found)
 
     def _count(self, change: tuple[str, Result | None, Result | None]) -> None:
         if change in self._counts or len(self._counts) < TRANSITIONS:
+            self._positions.setdefault(change, len(self._positions))
             self._counts[change] = self._counts.get(change, 0) + 1
         else:
             self._more += 1

@@ -10,11 +10,13 @@ from gateway.upstream.candidate import compile_candidate
 from gateway.upstream.config_guard import CheckedConfig, HeldConfig, KeptPin
 from gateway.upstream.file_cache import FileCache
 from gateway.upstream.file_source import file_faults
+from gateway.upstream.guard import Audience
 from gateway.upstream.outcome import Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
 
 __all__ = (
+    "Audience",
     "CheckedConfig",
     "FileCache",
     "HeldConfig",

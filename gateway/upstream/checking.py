@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError
 
 from gateway.flags import ConfigError, Snapshot, finish, load, load_in_steps
 from gateway.logger import component_logger
 from gateway.slices import LARGE_BYTES, compile_in_slices
+from gateway.upstream.guard import Hold
 from gateway.upstream.outcome import Failed, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.upstream.config_guard import CheckedConfig, ConfigGuard
-    from gateway.upstream.guard import Limits
+    from gateway.upstream.guard import Audience, Limits
 
 _log = component_logger("sdks")
 
 
 class Checker:
-    """Does it for one SDK; ``newest`` returns the Snapshot from which unchanged flags are reused."""
+    """Does it for one SDK; ``newest`` returns the Snapshot from which unchanged flags are reused.
+
+    ``foresee`` returns the effect of a config on the connected users, None if that is not known; it never fails.
+    """
 
     def __init__(
         self,
@@ -32,12 +38,14 @@ class Checker:
         compile_config: Callable[[bytes, str, Snapshot | None], Snapshot],
         guard: ConfigGuard,
         newest: Callable[[], Snapshot | None],
+        foresee: Callable[[Snapshot], Deferred[Audience | None]] | None = None,
     ) -> None:
         self._sdk_id = sdk_id
         self._clock = clock
         self._compile = compile_config
         self._guard = guard
         self._newest = newest
+        self._foresee = foresee
 
     def compiled(self, body: bytes, etag: str) -> Snapshot | Failed:
         """Compile a config without using it."""
@@ -71,6 +79,28 @@ class Checker:
                 return None
             if before is self._newest() and current is self._guard.current:
                 return checked
+
+    async def weighed(
+        self, body: bytes, etag: str, limits: Limits, wanted: Callable[[], bool]
+    ) -> CheckedConfig | Failed | None:
+        """As ``checked``, with the effect on the connected users if that has a limit and nothing else holds the config.
+
+        While a config is pinned none is held, so the effect is not needed.
+        """
+        while True:
+            checked, guard = await self.checked(body, etag, limits, wanted), self._guard
+            current = guard.current
+            if checked is None or isinstance(checked, Failed) or self._foresee is None or current is None:
+                return checked
+            if limits.max_impact_percent is None or guard.pinned is not None:
+                return checked
+            if isinstance(checked.judge(limits), Hold):
+                return checked
+            audience = await self._foresee(checked.snapshot)
+            if not wanted():
+                return None
+            if current is guard.current:
+                return evolve(checked, audience=audience)
 
     def _failed(self, error: Exception) -> Failed:
         if isinstance(error, ConfigError):

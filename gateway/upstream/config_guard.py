@@ -16,7 +16,7 @@ from gateway.clocks import wall_clock
 from gateway.flags import difference, difference_in_steps, find_failing_flags_in_steps, finish
 from gateway.logger import component_logger
 from gateway.text import ProblemText, iso
-from gateway.upstream.guard import LEAST_FLAGS, Flags, Hold, Losses, judge, measure
+from gateway.upstream.guard import LEAST_FLAGS, Apply, Audience, Flags, Hold, Losses, judge, judge_audience, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -45,6 +45,14 @@ class CheckedConfig:
     losses: Losses  # of the config before
     at: float  # Unix seconds
     changes: ConfigDiff | None = None  # to the config before, if it may be held
+    audience: Audience | None = None  # the effect on connected users, if it limits
+
+    def judge(self, limits: Limits) -> Apply | Hold:
+        """Return whether this config may be used."""
+        verdict = judge(self.losses, limits)
+        if isinstance(verdict, Hold) or self.audience is None:
+            return verdict
+        return judge_audience(self.audience, limits)
 
     @property
     def shrunk(self) -> bool:
@@ -164,7 +172,7 @@ class ConfigGuard:
             self.waiting = WaitingConfig(checked, admitted=False)
             _log.info("SDK {sdk_id}: a new config waits until the pinned one is released", sdk_id=self._sdk_id)
             return False
-        verdict = judge(checked.losses, limits)
+        verdict = checked.judge(limits)
         if isinstance(verdict, Hold):
             self._hold(checked, verdict.reason)
             return False

@@ -1,6 +1,7 @@
-"""Whether a new config may replace the one in use: decided from how many flags it would remove or break (pure).
+"""Whether a new config may replace the one in use: from the flags that it would remove or break, and the users (pure).
 
 the config in use, a candidate ──► measure ──► judge ──► Apply, or Hold with the reason
+its effect on connected users ──► judge_audience ──► Apply, or Hold with the reason
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 LEAST_FLAGS: Final = 5  # without a limit in the settings, a config of fewer flags is never held
+LEAST_USERS: Final = 20  # of fewer connected users a share has no meaning
 
 
 @frozen
 class Limits:
-    """Percentages of the flags in use; more than that holds a config.  None holds only if all flags are lost."""
+    """Percentages of the flags in use; more than that holds a config.  None holds only if all flags are lost.
+
+    ``max_impact_percent`` is of the connected users; None holds none because of them.
+    """
 
     max_removed_percent: float | None = None
     max_failing_percent: float | None = None
+    max_impact_percent: float | None = None
 
 
 @frozen
@@ -51,6 +57,14 @@ class Losses:
 
 
 @frozen
+class Audience:
+    """Connected users: how many were ``examined``, and how many of these a candidate would show something else."""
+
+    examined: int
+    changed: int
+
+
+@frozen
 class Apply:
     """The candidate may be used."""
 
@@ -73,13 +87,22 @@ def judge(losses: Losses, limits: Limits) -> Apply | Hold:
 
     Without any limit a candidate is held if all of 5 or more flags vanish or begin to fail, in any mixture.
     """
-    lost = losses.removed + losses.failing if limits == Limits() else 0
+    unlimited = limits.max_removed_percent is None and limits.max_failing_percent is None
+    lost = losses.removed + losses.failing if unlimited else 0
     held = (
         _beyond(losses.removed, losses.total, limits.max_removed_percent)
         or _beyond(losses.failing, losses.total, limits.max_failing_percent)
         or _all(lost, losses.total)
     )
     return Hold(losses.text) if held else Apply()
+
+
+def judge_audience(audience: Audience, limits: Limits) -> Apply | Hold:
+    """Return whether a candidate may change what so many users see; it may for fewer than ``LEAST_USERS``."""
+    limit, examined, changed = limits.max_impact_percent, audience.examined, audience.changed
+    if limit is None or examined < LEAST_USERS or changed * 100 <= limit * examined:
+        return Apply()
+    return Hold(f"{changed} of {examined} connected users would see other values")
 
 
 def _beyond(count: int, total: int, limit: float | None) -> bool:

@@ -63,8 +63,9 @@ def _plan(sdk_id: str, sdk: SdkSettings, settings: Settings) -> Plan:
 
 
 def _limits(own: Guard, general: Guard) -> Limits:
-    removed, failing = own.max_removed_percent, own.max_failing_percent
+    removed, failing, impact = own.max_removed_percent, own.max_failing_percent, own.max_impact_percent
     return Limits(
         general.max_removed_percent if removed is None else removed,
         general.max_failing_percent if failing is None else failing,
+        general.max_impact_percent if impact is None else impact,
     )

@@ -17,7 +17,7 @@ from gateway.text import ProblemText, log_command
 from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
-from gateway.upstream.sdk import Admit, Load, OnChange, OnCredit, OnHeld, ReadPin, Sdk
+from gateway.upstream.sdk import Admit, Foresee, Load, OnChange, OnCredit, OnHeld, ReadPin, Sdk
 from gateway.upstream.source import InThread, Source, SourceContext
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Registry:
     ``on_held`` with an Sdk of which a config is held, or no longer is;
     ``on_pinned`` with an Sdk of which a config is pinned, or no longer is;
     ``read_pin`` with an Sdk at its start, it returns the config that an earlier run has pinned;
+    ``foresee`` with (sdk, new Snapshot), it returns the effect on the connected users, None if that is not known,
+    within some seconds; it is called only where the settings limit that effect;
     ``on_problem`` after a fetch that changed what ``fetch_problems`` returns.
     """
 
@@ -73,6 +75,7 @@ class Registry:
         on_held: OnHeld = lambda _sdk: None,
         on_pinned: OnHeld = lambda _sdk: None,
         read_pin: ReadPin | None = None,
+        foresee: Foresee | None = None,
         on_problem: Callable[[], None] = lambda: None,
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
@@ -90,6 +93,7 @@ class Registry:
         self._on_held = on_held
         self._on_pinned = on_pinned
         self._read_pin = read_pin
+        self._foresee = foresee
         self._on_problem = on_problem
         self._reporter = reporter
         self._environ = environ if environ is not None else {}
@@ -241,7 +245,7 @@ class Registry:
         return Sdk(
             plan, clock, self._load, self._reporter, self._admit, self._on_change, self._on_credit,
             on_held=self._on_held, on_pinned=self._on_pinned, on_problem=self._on_problem, cache=self._cache,
-            read_pin=self._read_pin,
+            read_pin=self._read_pin, foresee=self._foresee,
         )  # fmt: skip
 
     def _source(self, plan: Plan) -> Source | None:

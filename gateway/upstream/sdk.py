@@ -22,6 +22,7 @@ from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
 from gateway.upstream.config_guard import ConfigGuard, HeldConfig, KeptPin
 from gateway.upstream.fetch_failures import FetchFailures
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
+from gateway.upstream.guard import Audience
 from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome, Refreshed
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ OnHeld = Callable[["Sdk"], None]
 Admit = Callable[["Sdk", Snapshot], Deferred[None]]
 AppliedBy = Literal["remote", "file", "cache", "accepted", "served", "released"]
 ReadPin = Callable[["Sdk"], Deferred[KeptPin | None]]
+Foresee = Callable[["Sdk", Snapshot], Deferred[Audience | None]]
 
 
 class Sdk:
@@ -57,7 +59,7 @@ class Sdk:
     def __init__(  # noqa: PLR0913 - each one a seam
         self, plan: Plan, clock: IReactorTime, load: Load, reporter: Reporter, admit: Admit, on_change: OnChange,
         on_credit: OnCredit, *, on_held: OnHeld, on_pinned: OnHeld, on_problem: Callable[[], None],
-        cache: ConfigCache | None = None, read_pin: ReadPin | None = None,
+        cache: ConfigCache | None = None, read_pin: ReadPin | None = None, foresee: Foresee | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.snapshot: Snapshot | None = None
@@ -80,7 +82,8 @@ class Sdk:
         self._source: Source | None = None
         self.failures = FetchFailures(plan.id, clock, lambda: self.snapshot is not None)
         self.guard = ConfigGuard(plan.id, clock, lambda: on_held(self))
-        self._checker = Checker(plan.id, clock, load, self.guard, lambda: self._newest)
+        seen = None if foresee is None else lambda candidate: foresee(self, candidate)
+        self._checker = Checker(plan.id, clock, load, self.guard, lambda: self._newest, seen)
         self._kept = KeptConfig(cache, clock, plan.key) if cache is not None else None
         self._fetches = FetchQueue(clock, lambda: Deferred.fromCoroutine(self._fetch()))
 
@@ -292,7 +295,7 @@ class Sdk:
             self.guard.clear()
             return outcome, False
         source, limits = self._source, self.plan.limits
-        checked = await self._checker.checked(outcome.body, outcome.etag, limits, lambda: source is self._source)
+        checked = await self._checker.weighed(outcome.body, outcome.etag, limits, lambda: source is self._source)
         if checked is None or isinstance(checked, Failed):
             return checked or outcome, False
         admitted = self.guard.admit_checked(checked, limits)

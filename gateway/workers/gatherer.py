@@ -50,8 +50,12 @@ class Gatherer(Generic[P]):
         self._rounds: dict[int, _Round[P]] = {}
         self._last = 0
 
-    def request(self, workers: Collection[WorkerProcess], make: Callable[[int], ToWorker]) -> Deferred[Gathered[P]]:
+    def request(
+        self, workers: Collection[WorkerProcess], make: Callable[[int], ToWorker], seconds: float | None = None
+    ) -> Deferred[Gathered[P]]:
         """Send ``make(request id)`` to ``workers`` and return their parts; one that ends, or is late, is missing.
+
+        ``seconds`` is another time limit for this request.
 
         Cancelling stops the wait.
         """
@@ -62,7 +66,7 @@ class Gatherer(Generic[P]):
         data = add_length(encode(make(number)))
         for worker in workers:
             worker.link.send_encoded(data)
-        late = self._clock.callLater(self._seconds, self._finish, number)
+        late = self._clock.callLater(self._seconds if seconds is None else seconds, self._finish, number)
 
         def ended(result: Gathered[P]) -> Gathered[P]:
             if late.active():

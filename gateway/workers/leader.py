@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from gateway.clocks import wall_clock
 from gateway.deferreds import Repeating
 from gateway.logger import component_logger
-from gateway.serving import FORECAST_SECONDS
+from gateway.serving import FORECAST_SECONDS, FORESEE_SECONDS
 from gateway.streams import Criteria, Forecast, Forecasts, Reach, StreamGroup, TailEvent
 from gateway.telemetry import WorkerState
 from gateway.web import Context, RecentCallIds, build_dispatcher
@@ -174,17 +174,26 @@ class Leader:
             for number, worker in sorted(self._pool.workers.items())
         ]
 
-    def forecast(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+    def forecast(self, sdk_id: str, candidate: Snapshot, base: Snapshot | None = None) -> Deferred[Forecasts]:
         """Return what a config would change for the users of each worker that serves."""
+        body, base_body = candidate.body, None if base is None else base.body
+        return self._forecast(lambda number: protocol.RequestForecast(number, sdk_id, body, base_body))
 
+    def foresee(self, sdk_id: str, candidate: Snapshot) -> Deferred[Forecasts]:
+        """Return what a config would change for the connected users of each worker that serves."""
+        body = candidate.body
+        return self._forecast(
+            lambda number: protocol.RequestForecast(number, sdk_id, body, connected=True),
+            FORESEE_SECONDS + COMPILE_SECONDS,
+        )
+
+    def _forecast(
+        self, make: Callable[[int], protocol.RequestForecast], seconds: float | None = None
+    ) -> Deferred[Forecasts]:
         def forecasts(gathered: Gathered[Forecast]) -> Forecasts:
             return Forecasts([part for _, part in gathered.found], gathered.missing)
 
-        body = candidate.body
-        request = self._forecasts.request(
-            self._listening(), lambda number: protocol.RequestForecast(number, sdk_id, body)
-        )
-        return request.addCallback(forecasts)
+        return self._forecasts.request(self._listening(), make, seconds).addCallback(forecasts)
 
     def stream_groups(self) -> Deferred[tuple[list[tuple[int, list[StreamGroup]]], int]]:
         """Return the open streams of each worker that serves."""

@@ -112,11 +112,17 @@ class EvaluationsStored(Message, frozen=True):
 
 
 class RequestForecast(Message, frozen=True):
-    """Predict what this config JSON would change; replied to with ``ForecastResult``. It ends an earlier request."""
+    """Predict what this config JSON would change of ``base``, or of the config in use; it ends an earlier request.
+
+    ``connected`` is for connected users only and within some seconds; it ends one of the same kind and SDK.
+    Replied to with ``ForecastResult``.
+    """
 
     request_id: int
     sdk_id: str
     body: bytes
+    base: bytes | None = None
+    connected: bool = False
 
 
 class RequestStreams(Message, frozen=True):

@@ -64,7 +64,7 @@ class Worker:
         self._levels = LogLevels()
         self._lag = LagMonitor(reactor, self._metrics.loop_lag)
         self._status: Mapping[str, object] = {}
-        self._forecasting: Deferred[None] = succeed(None)
+        self._forecasting: dict[str | None, Deferred[None]] = {}  # by SDK those of connected users, under None others
         self._waiting: dict[int, Deferred[Any]] = {}  # for replies, by request id
         self._last_request = 0
         self._tails: dict[int, Callable[[], None]] = {}  # what ends each
@@ -206,15 +206,22 @@ class Worker:
         self.link.send(protocol.StreamsResult(request.request_id, groups))
 
     def _start_forecast(self, request: protocol.RequestForecast) -> None:
-        self._forecasting.cancel()
-        self._forecasting = Deferred.fromCoroutine(self._forecast(request))
+        kind = request.sdk_id if request.connected else None
+        self._forecasting.get(kind, succeed(None)).cancel()
+        self._forecasting[kind] = Deferred.fromCoroutine(self._forecast(request))
 
     async def _forecast(self, request: protocol.RequestForecast) -> None:
         found, sdk = None, self._registry.by_id(request.sdk_id)
         try:
             if sdk is not None and sdk.snapshot is not None:
                 candidate = await compile_candidate(self._reactor, request.body, sdk.snapshot)
-                forecasts = await self._server.forecast(request.sdk_id, candidate)
+                if request.connected:
+                    forecasts = await self._server.foresee(request.sdk_id, candidate)
+                else:
+                    base = None
+                    if request.base is not None:
+                        base = await compile_candidate(self._reactor, request.base, sdk.snapshot)
+                    forecasts = await self._server.forecast(request.sdk_id, candidate, base)
                 found = next(iter(forecasts.found), None)
         except CancelledError:  # another request has come
             return

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
 from gateway.upstream.config_cache import cache_key
 from gateway_process import GatewayProcess, pause
+from streams import Streams, stream_path
 
 Start = Callable[..., GatewayProcess]
 GOOD = {"t": 1, "v": {"s": "on"}, "i": "v1"}
@@ -189,3 +192,45 @@ def a_rejected_config_is_ignored_until_another_one_comes(scene: Scene, cdn: CdnS
     cdn.set(flags(30))
     eventually(lambda: scene.counts() == {30}, scene.gateway.logs)
     eventually(lambda: scene.kept() == 30, scene.gateway.logs)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_config_that_changes_what_too_many_users_see_is_held(
+    gateway_process: Start, tmp_path: Path, workers: int
+) -> None:
+    """No stream gets an event until it is accepted; a config that concerns few users is used at once."""
+    config = tmp_path / "config.json"
+
+    def publish(german: str, french: str) -> None:
+        rule = {"c": [{"u": {"a": "Country", "c": 28, "s": "DE"}}], "s": {"v": {"s": german}}}
+        fresh = config.with_suffix(".new")
+        fresh.write_text(json.dumps({"f": {"banner": {"t": 1, "v": {"s": french}, "r": [rule]}}}), "utf-8")
+        fresh.replace(config)
+
+    publish("one", "un")
+    sdk = {"key": "local", "offline": {"enabled": True, "local": {"file_path": str(config)}}}
+    guard = {"upstream": {"guard": {"max_impact_percent": 10}}, "http": {"sse": {"drain_window": 0}}}
+    gateway = gateway_process({"workers": workers, "sdks": {"shop": sdk}, **guard})
+    streams = Streams()
+    try:
+        users = [{"Identifier": str(number), "Country": "DE" if number < 2 else "FR"} for number in range(24)]
+        opened = [streams.open(gateway.port, stream_path("shop", user)) for user in users]
+        streams.read_until(lambda: all(stream.payloads for stream in opened), 60)
+
+        def problems() -> list[str]:
+            return list(json.loads(gateway.get("/status", diag=True)[1])["gateway"]["problems"])
+
+        publish("two", "un")
+        streams.read_until(lambda: [len(stream.payloads) for stream in opened] == [2, 2, *[1] * 22], 60)
+        publish("two", "deux")
+        eventually(problems)
+        assert ["SDK shop: a config is held: 22 of 24 connected users would see other values"] == [
+            each.partition(";")[0] for each in problems()
+        ]
+        assert [2, 2, *[1] * 22] == [len(stream.payloads) for stream in opened]
+        accept = urllib.request.Request(f"{gateway.diag}/configs/shop/accept", data=b"", method="POST")
+        assert 200 == urllib.request.urlopen(accept, timeout=60).status
+        streams.read_until(lambda: all(len(stream.payloads) == 2 for stream in opened), 60)
+        assert [] == problems()
+    finally:
+        streams.close()

@@ -266,6 +266,29 @@ def test_the_impact_of_a_flag_is_what_then_happens(console: Console) -> None:
         streams.close()
 
 
+def test_the_impact_since_an_earlier_moment(console: Console) -> None:
+    """What has changed since for the users of now, in all processes; also for a flag as it was then."""
+    console.serve(shop("earlier"))
+    eventually(lambda: console.api.get("/changes?limit=1")["changes"][0]["config"] == console.sdk()["config"]["tag"])
+    earlier = str(console.api.get("/changes?limit=1")["changes"][0]["id"])
+    console.serve(shop("later"))
+    streams = Streams()
+    try:
+        open_streams(console, streams, [GERMAN, GERMAN, GERMAN, FRENCH])
+        found = console.api.post("/impact", {"sdk": "shop", "at": earlier})
+        assert ["banner"] == found["changed"]
+        (flag,) = found["connected"]["flags"]
+        (change,) = flag["changes"]
+        assert ("earlier", "later", 1) == (change["before"]["value"], change["after"]["value"], change["users"])
+        assert found["config"] != found["candidate"] == console.sdk()["config"]["tag"]
+        banner = {"key": "banner", "definition": shop("earlier")["f"]["banner"]}
+        again = console.api.post("/impact", {"sdk": "shop", "at": earlier, "flag": banner})
+        assert 0 == again["connected"]["changed"]
+        assert 400 == console.api.ask("POST", "/impact", b'{"sdk": "shop", "at": "1970-01-01"}')[0]
+    finally:
+        streams.close()
+
+
 @pytest.mark.parametrize(
     ("change", "code", "part"),
     [

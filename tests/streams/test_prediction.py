@@ -159,6 +159,22 @@ def test_parts_of_several_processes_are_added() -> None:
     assert parts[0] == run(merge(parts[:1]))
 
 
+def test_a_user_of_two_processes_counts_once_per_change() -> None:
+    """Also if each process shows other flags of the user; beyond the bound the user counts once per process."""
+    old = config(banner=text_flag("a"), other=text_flag("x"))
+    candidate = config(old, banner=text_flag("b"), other=text_flag("y"))
+    users = [User({"Identifier": str(number)}) for number in range(3)]
+    scenes = [Scene(old), Scene(old), Scene(old)]
+    for scene, key, group in ((scenes[0], None, users), (scenes[1], "other", users[1:]), (scenes[2], None, users[2:])):
+        for user in group:
+            scene.subscribe(user, key, "plain")
+    parts = [scene.predict(candidate) for scene in scenes]
+    found = run(merge(parts))
+    assert {("banner", 3), ("other", 3)} == {(each.key, each.users) for each in found.transitions}
+    unknown = [msgspec.structs.replace(part, shown=[[] for _ in part.shown]) for part in parts]
+    assert {("banner", 4), ("other", 6)} == {(each.key, each.users) for each in run(merge(unknown)).transitions}
+
+
 def test_bounds() -> None:
     """Examples, transitions and long values are bounded, and an end of the time leaves users unexamined."""
     many = {"p": [{"p": 1, "v": {"s": f"{number} " + "x" * 2000}, "i": str(number)} for number in range(100)]}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogLevel, globalLogPublisher
 
 from gateway.settings import Settings
+from gateway.upstream import Audience
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified
 
 SETTINGS = msgspec.convert({"sdks": {"shop": {"key": "a" * 22 + "/" + "b" * 22}}}, Settings)
@@ -55,7 +56,7 @@ EMPTY, THIRTY = body(0), body(30)
 class Shop:
     """An SDK with 30 flags, whose next configs the test delivers."""
 
-    def __init__(self, stage, **more):
+    def __init__(self, stage, foresee=None, **more):
         self.stage = stage
         self.held = []
         self.recorded = []
@@ -63,6 +64,7 @@ class Shop:
             msgspec.convert({"sdks": {"shop": {"key": "a" * 22 + "/" + "b" * 22}}, **more}, Settings),
             on_held=lambda sdk: self.held.append(sdk.guard.held is not None),
             admit=self._admit,
+            foresee=foresee,
         )
         self.sdk = self.registry.by_id("shop")
         self.registry.start()
@@ -102,6 +104,70 @@ def test_an_emptied_config_is_held(stage, logged):
     )
     assert 1 == len(warned(logged))
     assert [] == stage.source("shop").fetches
+
+
+class Foresight:
+    """Notes the configs whose effect is wanted, and answers when the test does."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, _sdk, candidate):
+        self.asked.append((candidate.body, Deferred()))
+        return self.asked[-1][1]
+
+    def answer(self, audience):
+        self.asked.pop(0)[1].callback(audience)
+
+
+LIMITED = {"upstream": {"guard": {"max_impact_percent": 10}}}
+
+
+def test_a_config_that_concerns_too_many_users_is_held(stage):
+    """It waits for the number; the log and the problem have it; an operator may accept it."""
+    foresight = Foresight()
+    shop = Shop(stage, foresight, **LIMITED)
+    assert [] == foresight.asked  # a first config has nothing to compare with
+    other, third = body(30, value=False), body(31)
+    shop.deliver(other)
+    assert (THIRTY, [other]) == (shop.sdk.snapshot.body, [each for each, _ in foresight.asked])
+    foresight.answer(Audience(40, 5))
+    held = "SDK shop: a config is held: 5 of 40 connected users would see other values"
+    assert [held] == [each.partition(";")[0] for each in shop.registry.problems()]
+    shop.registry.accept_config("shop")
+    assert other == shop.sdk.snapshot.body
+    shop.deliver(other)
+    shop.deliver(third)
+    foresight.answer(Audience(40, 4))
+    assert (third, []) == (shop.sdk.snapshot.body, foresight.asked)
+    shop.deliver(other)
+    foresight.answer(None)
+    assert other == shop.sdk.snapshot.body
+
+
+def test_the_users_are_not_examined_without_need(stage):
+    """Neither without a limit, nor for a config that is held because of its flags."""
+    foresight = Foresight()
+    shop = Shop(stage, foresight)
+    shop.deliver(body(29))
+    assert 29 == shop.count
+    shop = Shop(stage, foresight, **LIMITED)
+    shop.deliver(EMPTY)
+    assert ([], True) == (foresight.asked, shop.sdk.guard.held is not None)
+
+
+def test_users_are_examined_again_if_another_config_comes_into_use(stage):
+    """The first number is that of a comparison with a config that is no longer in use."""
+    foresight = Foresight()
+    shop = Shop(stage, foresight, **LIMITED)
+    other = body(30, value=False)
+    shop.deliver(other)
+    Deferred.fromCoroutine(shop.registry.serve_config("shop", body(31), "", 0.0))
+    Deferred.fromCoroutine(shop.registry.release_config("shop"))
+    foresight.answer(Audience(40, 40))
+    assert [other] == [each for each, _ in foresight.asked]
+    foresight.answer(Audience(40, 0))
+    assert other == shop.sdk.snapshot.body
 
 
 def test_a_held_config_survives_polling(stage, logged):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.guard import Apply, Flags, Hold, Limits, judge, measure
+from gateway.upstream.guard import Apply, Audience, Flags, Hold, Limits, judge, judge_audience, measure
 
 KEYS = st.sets(st.sampled_from("abcdefghijkl"))
 PERCENT = st.none() | st.floats(0, 100)
@@ -48,6 +48,29 @@ def flags(count, failing=0):
 def test_thirty_flags(candidate, limits, reason):
     """A limit holds what is beyond it; without one only the loss of all flags is held."""
     assert (Apply() if reason is None else Hold(reason)) == judge(measure(flags(30), candidate), limits)
+
+
+@pytest.mark.parametrize(
+    ("examined", "changed", "limit", "reason"),
+    [
+        (100, 11, 10, "11 of 100 connected users would see other values"),
+        (100, 10, 10, None),
+        (20, 1, 0, "1 of 20 connected users would see other values"),
+        (19, 19, 0, None),
+        (0, 0, 0, None),
+        (100, 100, 100, None),
+        (100, 100, None, None),
+    ],
+)
+def test_a_share_of_the_connected_users(examined, changed, limit, reason):
+    """More than the limit holds a config; fewer than 20 users never do."""
+    limits = Limits(max_impact_percent=limit)
+    assert (Apply() if reason is None else Hold(reason)) == judge_audience(Audience(examined, changed), limits)
+
+
+def test_a_limit_of_users_leaves_the_default_for_flags():
+    """The loss of all flags is held with it as without it."""
+    assert Hold("30 of 30 flags would vanish") == judge(measure(flags(30), flags(0)), Limits(max_impact_percent=50))
 
 
 def test_few_flags_are_never_held_without_a_limit():

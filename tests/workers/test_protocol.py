@@ -44,6 +44,7 @@ TO_WORKER = [
     protocol.EvaluationsStored(10),
     protocol.Echo(4),
     protocol.RequestForecast(7, "shop", b"{}"),
+    protocol.RequestForecast(8, "shop", b"{}", b"[]", connected=True),
     protocol.StartTail(8, "shop", {"Identifier": "anna", "Age": 5.0, "Groups": ("a", "b")}, None),
     protocol.StopTail(8),
     protocol.RequestStreams(8),

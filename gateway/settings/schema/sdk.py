@@ -63,6 +63,14 @@ class Guard(Section, frozen=True):
             example="10",
         ),
     ] = None
+    max_impact_percent: Annotated[
+        Percent | None,
+        option(
+            "Hold a config that changes what more than this percentage of the users with open streams see; none is "
+            "held with fewer than 20 users. By default there is no limit.",
+            example="50",
+        ),
+    ] = None
 
 
 class Sdk(Section, frozen=True):
