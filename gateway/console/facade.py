@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.history import History
     from gateway.streams import Criteria, Forecasts, Reach, StreamGroup, TailEvent
-    from gateway.telemetry import Metrics, OutboxPages, ProcessStatus, Readiness, Status, WorkerState
+    from gateway.telemetry import Metrics, OutboxPages, ProcessStatus, Readiness, SeenClients, Status, WorkerState
     from gateway.upstream import Registry
 
 
@@ -42,6 +42,9 @@ class ServerView(Protocol):
 
         The Deferred may be cancelled.
         """
+
+    def seen_clients(self) -> Deferred[tuple[list[SeenClients], int]]:
+        """Return the clients that each process has seen, and the number of processes that gave none."""
 
     def tail(
         self, sdk_id: str, criteria: Criteria, flag: str | None, on_event: Callable[[TailEvent], None]

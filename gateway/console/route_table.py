@@ -9,6 +9,8 @@ from gateway.console import schema
 from gateway.console.api import ConsoleApi
 from gateway.console.change_routes import change_routes
 from gateway.console.changes import ChangeRoutes
+from gateway.console.client_schema import ClientsAnswer
+from gateway.console.clients import clients
 from gateway.console.config_routes import config_routes
 from gateway.console.configs import ConfigRoutes
 from gateway.console.events import LISTENERS
@@ -112,6 +114,14 @@ def routes(facade: Facade) -> Sequence[Route]:
             errors=(404, 503),
             content=EVENT_STREAM,
             role="view",
+        ),
+        Route(
+            name="clients",
+            method="GET",
+            path="/clients",
+            summary="User agents and SDKs, requests and errors by route, and the flags that requests name.",
+            handle=lambda _: clients(facade),
+            answer=ClientsAnswer,
         ),
         Route(
             name="events",

@@ -26,7 +26,7 @@ from gateway.serving.push_loop import PushLoop
 from gateway.serving.tails import Tails
 from gateway.slices import in_turns
 from gateway.streams import Criteria, ExposureRecorder, Forecasts, Reach, StreamGroup, TailEvent, count_groups
-from gateway.web import Context, UserSample, WebState
+from gateway.web import ClientLog, Context, UserSample, WebState
 from gateway.web.server import (
     Certificates,
     FastHttpFactory,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.serving.push_loop import ServingMetrics
     from gateway.settings import Settings
-    from gateway.telemetry import WorkerState
+    from gateway.telemetry import SeenClients, WorkerState
     from gateway.web import Registry, Sdk
 
 _log = component_logger("gateway")
@@ -110,6 +110,9 @@ class Server(Protocol):
 
     def stream_groups(self) -> Deferred[tuple[list[tuple[int, list[StreamGroup]]], int]]:
         """Return the open streams of each process with its number, and the number of processes that gave none."""
+
+    def seen_clients(self) -> Deferred[tuple[list[SeenClients], int]]:
+        """Return the clients that each process has seen, and the number of processes that gave none."""
 
     def forecast(self, sdk_id: str, candidate: Snapshot, base: Snapshot | None = None) -> Deferred[Forecasts]:
         """Return what a config would change of ``base``, or of the config in use, for the users of each process.
@@ -179,6 +182,7 @@ class LocalServer:
         self.push_loop = PushLoop(reactor, rng, metrics, settings.http.sse, self._writer)
         self._tails = Tails(reactor, self.push_loop)
         self._sample = UserSample(reactor, settings.impact.sample_users)
+        self._clients = ClientLog(reactor, wall_clock(reactor))
         context = Context(
             registry,
             self.push_loop.hubs,
@@ -188,6 +192,7 @@ class LocalServer:
             state=WebState() if state is None else state,
             room_for_stream=room_for_stream,
             sample=self._sample,
+            clients=self._clients,
         )
         self.site = make_site(context, settings, metrics, rng=rng)
         self._configure_export(settings)
@@ -295,6 +300,10 @@ class LocalServer:
         for hub in list(self.push_loop.hubs.values()):
             groups += await in_turns(self._reactor, count_groups(hub))
         return groups
+
+    def seen_clients(self) -> Deferred[tuple[list[SeenClients], int]]:
+        """Return the clients that this process has seen; see ``Server``."""
+        return succeed(([self._clients.seen()], 0))
 
     def forecast(self, sdk_id: str, candidate: Snapshot, base: Snapshot | None = None) -> Deferred[Forecasts]:
         """Return what a config would change for the users of this process; see ``Server``."""

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from gateway.flags import Attribute, Snapshot
     from gateway.serving.push_loop import PushLoop
-    from gateway.streams import Cohort, TailEvent
-    from gateway.streams.impact import Impact
+    from gateway.streams import Cohort, Impact, TailEvent
 
 _log = component_logger("http.sse")
 

@@ -9,6 +9,7 @@ from gateway.streams.cohort import Cohort, Mode, Outlet, Subscriber
 from gateway.streams.groups import StreamGroup, count_groups
 from gateway.streams.heartbeat import HeartbeatWheel
 from gateway.streams.hub import Hub, HubMetrics
+from gateway.streams.impact import Impact
 from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.modes import ExposureRecorder, StreamOptions
 from gateway.streams.prediction import Example, Forecast, Forecasts, Prediction, Transition, by_user, merge, predict
@@ -27,6 +28,7 @@ __all__ = (
     "HeartbeatWheel",
     "Hub",
     "HubMetrics",
+    "Impact",
     "KnownConfigs",
     "Mode",
     "Observer",

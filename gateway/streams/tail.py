@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 from attrs import define, field
 
-from gateway.flags import explain
+from gateway import flags
 from gateway.streams.modes import causes_event
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _tailed(
 def _decided(user: User | None, key: str, snapshot: Snapshot | None, result: Result | None) -> str | None:
     if snapshot is None or result is None:
         return None
-    explanation = explain(snapshot, key, user)
+    explanation = flags.explain(snapshot, key, user)
     if explanation.error is not None:
         return f"error: {explanation.error}"
     rule = _deciding_rule(explanation)

@@ -284,6 +284,12 @@ class Metrics:
         self._requests.add(labels)
         series.observe(seconds)
 
+    def answers(self) -> list[tuple[str, str, int, int]]:
+        """Return route, method, status and number of the answers so far; a route is ``[NONE]`` where none matched."""
+        return [
+            (route, method, int(status), count) for (route, method, status), count in self._requests.values().items()
+        ]
+
     def answered_elsewhere(self, route: str, method: str, status: int, buckets: Sequence[int], seconds: float) -> None:
         """Add the answers of a worker: numbers per bucket of ``REQUEST_BUCKETS``, and the sum of their seconds."""
         known = self._answers.get((route, method, status)) or self._add_answer(route, method, status)

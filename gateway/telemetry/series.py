@@ -47,6 +47,10 @@ class Counter(_Family[int]):
         """Add ``amount``; 0 makes the series visible, so that a rate over its first event is right."""
         self._values[labels] = self._values.get(labels, 0) + amount
 
+    def values(self) -> dict[Labels, int]:
+        """Return the value of each series."""
+        return dict(self._values)
+
     def total(self) -> int:
         """Return the sum of all series."""
         return sum(self._values.values())

@@ -6,12 +6,14 @@ The folder ``answers`` has a function for each route, ``server`` the Twisted pro
 Only ``gateway.web.server.site`` imports klein, which installs a reactor.
 """
 
+from gateway.web.client_log import ClientLog
 from gateway.web.context import Context, OpenStreams, RecentCallIds, WebState
 from gateway.web.dispatch import build_dispatcher
 from gateway.web.ports import Registry, Sdk, WebMetrics
 from gateway.web.user_sample import UserSample
 
 __all__ = (
+    "ClientLog",
     "Context",
     "OpenStreams",
     "RecentCallIds",

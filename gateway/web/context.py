@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, define, field, frozen
 
+from gateway.clocks import wall_clock
 from gateway.logger import component_logger
+from gateway.web.client_log import ClientLog
 from gateway.web.compress import ConfigEncodings
 from gateway.web.public_url import PublicUrl
 from gateway.web.stream_url import StreamUrls
@@ -134,6 +136,9 @@ class Context:
     public_url: PublicUrl = field(default=PublicUrl())
     other_attributes: OtherAttributes = "convert"  # of OFREP contexts
     sample: UserSample = field(default=Factory(lambda self: UserSample(self.clock), takes_self=True))
+    clients: ClientLog = field(
+        default=Factory(lambda self: ClientLog(self.clock, wall_clock(self.clock)), takes_self=True)
+    )
     state: WebState = field(factory=WebState)
     encodings: ConfigEncodings = field(factory=ConfigEncodings)
     key_lists: dict[str, tuple[object, bytes]] = field(factory=dict)  # SDK id -> snapshot, the answer of /api/keys

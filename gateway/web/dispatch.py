@@ -42,6 +42,9 @@ class BoundRoute:
 
     def answer(self, call: Call) -> EventualReply:
         """Return the reply to ``call``, whose method is one of the route's or ``HEAD``."""
+        clients = self.context.clients
+        if clients.armed:
+            clients.take(call)
         common = self.policy.common_headers(call)
         if call.method == "OPTIONS":
             return Reply(204, common + self.preflight)

@@ -19,7 +19,7 @@ from gateway.deferreds import Repeating
 from gateway.logger import component_logger
 from gateway.serving import FORECAST_SECONDS, FORESEE_SECONDS
 from gateway.streams import Criteria, Forecast, Forecasts, Reach, StreamGroup, TailEvent
-from gateway.telemetry import WorkerState
+from gateway.telemetry import SeenClients, WorkerState
 from gateway.web import Context, RecentCallIds, build_dispatcher
 from gateway.web.server import build_context
 from gateway.workers import protocol
@@ -91,6 +91,7 @@ class Leader:
         self._streams = ServiceStreams()
         self._forecasts: Gatherer[Forecast] = Gatherer(reactor, FORECAST_SECONDS + COMPILE_SECONDS)
         self._groups: Gatherer[list[StreamGroup]] = Gatherer(reactor, COUNT_SECONDS)
+        self._clients: Gatherer[SeenClients] = Gatherer(reactor, COUNT_SECONDS)
         self._on_reached: Callable[[Reach], None] = lambda _reach: None
         self._tails: dict[int, tuple[protocol.StartTail, Callable[[TailEvent], None]]] = {}
         self._last_tail = 0
@@ -173,6 +174,14 @@ class Leader:
             )
             for number, worker in sorted(self._pool.workers.items())
         ]
+
+    def seen_clients(self) -> Deferred[tuple[list[SeenClients], int]]:
+        """Return the clients that each worker which serves has seen."""
+
+        def clients(gathered: Gathered[SeenClients]) -> tuple[list[SeenClients], int]:
+            return [part for _, part in gathered.found], gathered.missing
+
+        return self._clients.request(self._listening(), protocol.RequestClients).addCallback(clients)
 
     def forecast(self, sdk_id: str, candidate: Snapshot, base: Snapshot | None = None) -> Deferred[Forecasts]:
         """Return what a config would change for the users of each worker that serves."""
@@ -282,6 +291,8 @@ class Leader:
                 self._groups.replied(worker, message.request_id, message.groups)
             case protocol.Reached(reach):
                 self._on_reached(reach)
+            case protocol.ClientsResult():
+                self._clients.replied(worker, message.request_id, message.clients)
             case protocol.Tailed(number, event):
                 if number in self._tails:
                     self._tails[number][1](event)
@@ -307,6 +318,7 @@ class Leader:
         worker.metrics.close()
         self._forecasts.ended(worker)
         self._groups.ended(worker)
+        self._clients.ended(worker)
         self._send_streams(worker, self._streams.remove(worker))
 
     def _apply(self, settings: Settings) -> None:

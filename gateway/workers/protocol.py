@@ -10,6 +10,7 @@ import msgspec
 from gateway.export import Parcel
 from gateway.settings import Settings
 from gateway.streams import Criteria, Forecast, Reach, StreamGroup, TailEvent
+from gateway.telemetry import SeenClients
 
 Defaults = dict[str, str | float | tuple[str, ...]]
 StreamKind = tuple[str, str | None]  # SDK id, and the key of the stream's flag or None for all flags
@@ -131,6 +132,12 @@ class RequestStreams(Message, frozen=True):
     request_id: int
 
 
+class RequestClients(Message, frozen=True):
+    """Return the clients that were seen; replied to with ``ClientsResult``."""
+
+    request_id: int
+
+
 class StartTail(Message, frozen=True):
     """Follow the streams of the users who have all these attributes; replied to with ``Tailed``, until ``StopTail``."""
 
@@ -218,6 +225,13 @@ class StreamsResult(Message, frozen=True):
     groups: list[StreamGroup]
 
 
+class ClientsResult(Message, frozen=True):
+    """The reply to ``RequestClients``."""
+
+    request_id: int
+    clients: SeenClients
+
+
 class Reached(Message, frozen=True):
     """What the worker has reached with a change; sent at the end of its push, and when paced events are sent."""
 
@@ -268,6 +282,7 @@ ToWorker = (
     | Reply
     | RequestForecast
     | RequestStreams
+    | RequestClients
     | StartTail
     | StopTail
     | Drain
@@ -282,6 +297,7 @@ ToLeader = (
     | MetricsReport
     | ForecastResult
     | StreamsResult
+    | ClientsResult
     | Reached
     | Tailed
     | Echo

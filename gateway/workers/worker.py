@@ -110,6 +110,10 @@ class Worker:
             case protocol.RequestStreams():
                 counted = Deferred.fromCoroutine(self._count_streams(message))
                 supervise(counted, _log, "the open streams could not be counted")
+            case protocol.RequestClients(request_id):
+                self._server.seen_clients().addCallback(
+                    lambda seen: self.link.send(protocol.ClientsResult(request_id, seen[0][0]))
+                )
             case protocol.StartTail() | protocol.StopTail():
                 self._tail(message)
             case protocol.Echo():

@@ -358,6 +358,42 @@ def ended_push(events: Events, streams: int) -> Any:
             return push
 
 
+def test_clients_are_shown(console: Console) -> None:
+    """User agent and SDK, requests by route, a flag that does not exist, and those that no request has named."""
+    console.serve(shop("before"))
+    headers = {"User-Agent": "shop-page/1.5", "X-ConfigCat-UserAgent": "ConfigCat-JS/a-9.5.1"}
+
+    def evaluated(key: str) -> int:
+        body = json.dumps({"key": key, "user": FRENCH}).encode()
+        url = f"http://127.0.0.1:{console.gateway.port}/api/shop/eval"
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    def seen() -> bool:
+        assert 200 == evaluated("banner")
+        agents = console.api.get("/clients")["agents"]
+        return ("shop-page/1.5", "ConfigCat-JS/a-9.5.1") in {(each["user_agent"], each["sdk"]) for each in agents}
+
+    eventually(seen)
+    assert 400 == evaluated("baner")
+    shown = console.api.get("/clients")
+    assert "baner" in {each["key"] for each in shown["unknown_flags"]}
+    (unasked,) = shown["unasked_flags"]
+    assert ("shop", True, False) == (unasked["sdk"], "checkout" in unasked["flags"], "banner" in unasked["flags"])
+    assert (unasked["count"], 0) == (len(unasked["flags"]), shown["missing_workers"])
+
+    def counted() -> bool:
+        routes = {each["route"]: each for each in console.api.get("/clients")["routes"]}
+        route = routes.get("/api/{sdkId}/eval")
+        return bool(route and route["requests"] > route["client_errors"] > 0 and 0 < route["error_rate"] < 1)
+
+    eventually(counted)  # workers report each second
+
+
 class Tail:
     """A tail of one user's streams, read line by line."""
 

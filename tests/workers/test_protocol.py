@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.export import Parcel
 from gateway.settings import load
 from gateway.streams import Example, Forecast, Prediction, Reach, StreamGroup, TailedFlag, TailEvent, Transition
+from gateway.telemetry import SeenAgent, SeenClients, UnknownFlag
 from gateway.workers import protocol
 
 SETTINGS = load(
@@ -47,6 +48,7 @@ TO_WORKER = [
     protocol.RequestForecast(8, "shop", b"{}", b"[]", connected=True),
     protocol.StartTail(8, "shop", {"Identifier": "anna", "Age": 5.0, "Groups": ("a", "b")}, None),
     protocol.StopTail(8),
+    protocol.RequestClients(9),
     protocol.RequestStreams(8),
     protocol.Drain(),
 ]
@@ -67,6 +69,10 @@ TO_LEADER = [
     protocol.ForecastResult(5, None),
     protocol.StreamsResult(7, [StreamGroup("shop", None, "plain", 3, 1, 0.5, 2)]),
     protocol.ForecastResult(6, Forecast(PREDICTION, PREDICTION)),
+    protocol.ClientsResult(
+        9,
+        SeenClients([SeenAgent("a/1", "b/2", 3, 0.5)], [UnknownFlag("shop", "none", 2, 1.5)], {"shop": ["flag"]}),
+    ),
     protocol.Tailed(
         8, TailEvent("shop", "changes", 2, "tag", None, "plain", [TailedFlag("a", None, b"{}", None, "rule 1")], 1, 2)
     ),
