@@ -8,6 +8,7 @@ import pytest
 
 import gateway
 from gateway.app.config_history import ConfigHistory
+from gateway.app.foresight import foresee
 from gateway.app.reload import Reload
 from gateway.app.service import Gateway
 from gateway.app.shared_database import SharedDatabase
@@ -21,6 +22,7 @@ from gateway.history import History
 from gateway.logger import COMPONENTS, component_logger
 from gateway.serving import Server
 from gateway.serving.push_loop import PushLoop
+from gateway.serving.tails import Tails
 from gateway.telemetry import logs
 from gateway.telemetry.config_pages import ConfigPages
 from gateway.telemetry.health_warnings import HealthWarnings
@@ -103,6 +105,7 @@ LOGGED_AS = [
     (with_request_log, "http"),
     (OpenStreams, "http.sse"),
     (PushLoop, "http.sse"),
+    (Tails, "http.sse"),
     (FileSource, "offline"),
     (open_watch, "offline"),
     (CdnSource, "sdks"),
@@ -112,6 +115,7 @@ LOGGED_AS = [
     (KeptConfig, "sdks"),
     (Registry, "sdks"),
     (Sdk, "sdks"),
+    (foresee, "sdks"),
     (FetchFailures, "sdks"),
     (FetchQueue, "sdks"),
 ]

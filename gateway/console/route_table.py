@@ -9,31 +9,23 @@ from gateway.console import schema
 from gateway.console.api import ConsoleApi
 from gateway.console.change_routes import change_routes
 from gateway.console.changes import ChangeRoutes
-from gateway.console.client_schema import ClientsAnswer
-from gateway.console.clients import clients
 from gateway.console.config_routes import config_routes
 from gateway.console.configs import ConfigRoutes
-from gateway.console.events import LISTENERS
 from gateway.console.explaining import explained
 from gateway.console.impact import ImpactRoute
-from gateway.console.open_streams import open_streams
+from gateway.console.live_routes import live_routes
 from gateway.console.openapi import document_of
 from gateway.console.outbox_routes import outbox_routes
 from gateway.console.overview import overview
-from gateway.console.routes import EVENT_STREAM, Ask, Parameter, Route
-from gateway.console.tail import TailRoute
-from gateway.console.tail_schema import TailBody
+from gateway.console.routes import Ask, Parameter, Route
 from gateway.telemetry import RequestError, read_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gateway.console.facade import Facade
-    from gateway.telemetry import BoundedRequest
 
 EXPLAIN_LIMIT: Final = 512 * 1024  # bytes of a body: two users of the largest size that requests usually have
-
-TAIL_LIMIT: Final = 64 * 1024  # bytes of a body with one user
 
 IMPACT_LIMIT: Final = 16 * 1024 * 1024  # bytes: a config of 40,000 flags
 
@@ -50,7 +42,7 @@ def openapi_document() -> str:
 
 def routes(facade: Facade) -> Sequence[Route]:
     """Return all routes, in the order of the document."""
-    impact, tail = ImpactRoute(facade), TailRoute(facade)
+    impact = ImpactRoute(facade)
     return (
         Route(
             name="overview",
@@ -94,55 +86,11 @@ def routes(facade: Facade) -> Sequence[Route]:
             answer=schema.SeriesAnswer,
             query=(Parameter("since", "A time in ISO 8601, or seconds since 1970: only later points and changes."),),
         ),
-        Route(
-            name="streams",
-            method="GET",
-            path="/streams",
-            summary="The open streams by SDK, flag, mode and worker.",
-            handle=lambda _: open_streams(facade),
-            answer=schema.StreamsAnswer,
-        ),
-        Route(
-            name="tailStreams",
-            method="POST",
-            path="/streams/tail",
-            summary="What the streams of one user are sent, live and with the reasons, as server-sent events.",
-            handle=lambda ask: tail.opened(ask.body),
-            answer=None,
-            body=TailBody,
-            body_limit=TAIL_LIMIT,
-            errors=(404, 503),
-            content=EVENT_STREAM,
-            role="view",
-        ),
-        Route(
-            name="clients",
-            method="GET",
-            path="/clients",
-            summary="User agents and SDKs, requests and errors by route, and the flags that requests name.",
-            handle=lambda _: clients(facade),
-            answer=ClientsAnswer,
-        ),
-        Route(
-            name="events",
-            method="GET",
-            path="/events",
-            summary="What just happened, as server-sent events.",
-            handle=lambda _: _listen(facade),
-            answer=None,
-            errors=(503,),
-            content=EVENT_STREAM,
-        ),
+        *live_routes(facade),
         *outbox_routes(facade),
         *change_routes(ChangeRoutes(facade)),
         *config_routes(ConfigRoutes(facade)),
     )
-
-
-def _listen(facade: Facade) -> Callable[[BoundedRequest], None]:
-    if facade.feed.listener_count >= LISTENERS:
-        raise RequestError(503, f"{LISTENERS} streams of events are open, which is the limit")
-    return facade.feed.listen
 
 
 def _reveals(ask: Ask) -> bool:
