@@ -12,7 +12,7 @@ from gateway.app.foresight import foresee
 from gateway.app.reload import Reload
 from gateway.app.service import Gateway
 from gateway.app.shared_database import SharedDatabase
-from gateway.console import Console, ConsoleApi, Ring
+from gateway.console import Console, ConsoleApi, Ring, UserStreams
 from gateway.console.configs import ConfigRoutes
 from gateway.export.batch_sender import BatchSender
 from gateway.export.file_sink import FileSink
@@ -69,6 +69,7 @@ LOGGED_AS = [
     (ConsoleApi, "diag"),
     (ConfigRoutes, "diag"),
     (Ring, "diag"),
+    (UserStreams, "diag"),
     (HealthWarnings, "diag"),
     (LagMonitor, "diag"),
     (Logins, "diag"),

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gateway.clocks import wall_clock
-from gateway.console import Console, Facade, Feed, Reaches, Ring
+from gateway.console import Console, Facade, Feed, Reaches, Ring, UserStreams
 from gateway.history import HistoryUnavailable, NotKept
 from gateway.telemetry import OutboxPages, RequestError, read_moment
 
@@ -60,6 +60,7 @@ def build_console(  # noqa: PLR0913 - keywords, one per part
         ring=Ring(reactor, wall, metrics, lambda: server.stream_count, pids),
         feed=Feed(reactor, wall),
         reaches=Reaches(reactor.seconds),
+        user_streams=UserStreams(reactor, wall),
         outbox=OutboxPages(outbox),
         history=history,
         config_at=lambda sdk_id, at: config_at(history, sdk_id, at),

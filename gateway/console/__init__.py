@@ -14,6 +14,7 @@ from gateway.console.openapi import FILE
 from gateway.console.reaches import Reaches
 from gateway.console.route_table import openapi_document
 from gateway.console.series import Ring
+from gateway.console.user_streams import UserStreams
 
 __all__ = (
     "FILE",
@@ -23,6 +24,7 @@ __all__ = (
     "Feed",
     "Reaches",
     "Ring",
+    "UserStreams",
     "compare_configs",
     "config_use",
     "openapi_document",

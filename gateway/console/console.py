@@ -53,10 +53,12 @@ class Console:
         """End the streams of events, which is written when the Deferred fires, and measure no more."""
         self._loop.stop()
         self._ring.stop()
+        self._facade.user_streams.close()
         return self._feed.close()
 
     def config_applied(self, sdk_id: str, old: Snapshot | None, snapshot: Snapshot) -> None:
         """Show that a config is in use; its push begins, unless it is the first one."""
+        self._facade.user_streams.config_applied(sdk_id, snapshot)
         self._ring.mark(sdk_id, snapshot.tag)
         flags = len(snapshot.keys)
         self._feed.publish("config", sdk_id, sdk=sdk_id, config=snapshot.tag, etag=snapshot.etag, flags=flags)

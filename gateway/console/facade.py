@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.console.events import Feed
     from gateway.console.reaches import Reaches
     from gateway.console.series import Ring
+    from gateway.console.user_streams import UserStreams
     from gateway.flags import Snapshot
     from gateway.history import History
     from gateway.streams import Criteria, Forecasts, Reach, StreamGroup, TailEvent
@@ -77,6 +78,7 @@ class Facade:
     ring: Ring
     feed: Feed
     reaches: Reaches
+    user_streams: UserStreams
     outbox: OutboxPages
     history: History
     config_at: Callable[[str, str], Awaitable[Snapshot]] = no_history  # SDK id, and a time or the id of a change

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from gateway.console.client_schema import ClientsAnswer
 from gateway.console.clients import clients
 from gateway.console.events import LISTENERS
-from gateway.console.open_streams import open_streams
+from gateway.console.open_streams import open_streams, open_user_stream
 from gateway.console.routes import EVENT_STREAM, Route
-from gateway.console.schema import StreamsAnswer
+from gateway.console.schema import StreamsAnswer, UserStreamBody
 from gateway.console.tail import TailRoute
 from gateway.console.tail_schema import TailBody
 from gateway.telemetry import RequestError
@@ -43,6 +43,19 @@ def live_routes(facade: Facade) -> Sequence[Route]:
             handle=lambda ask: tail.opened(ask.body),
             answer=None,
             body=TailBody,
+            body_limit=TAIL_LIMIT,
+            errors=(404, 503),
+            content=EVENT_STREAM,
+            role="view",
+        ),
+        Route(
+            name="testStream",
+            method="POST",
+            path="/streams/test",
+            summary="What a user would be sent, live and with what decides each value, as server-sent events.",
+            handle=lambda ask: open_user_stream(facade, ask.body),
+            answer=None,
+            body=UserStreamBody,
             body_limit=TAIL_LIMIT,
             errors=(404, 503),
             content=EVENT_STREAM,

@@ -7,7 +7,14 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from gateway.console.outbox_schema import Deliveries, DeliveriesOfId, Retried
+from gateway.console.outbox_schema import (
+    Deliveries,
+    DeliveriesOfId,
+    Endpoint,
+    Endpoints,
+    RequestedTest,
+    Retried,
+)
 from gateway.console.routes import Parameter, Route
 from gateway.console.schema import Error
 from gateway.telemetry import RequestError
@@ -48,6 +55,23 @@ def outbox_routes(facade: Facade) -> Sequence[Route]:
             errors=(404, 503),
         ),
         Route(
+            name="endpoints",
+            method="GET",
+            path="/endpoints",
+            summary="The webhook endpoints, with what waits for them.",
+            handle=lambda _: _endpoints(facade),
+            answer=Endpoints,
+        ),
+        Route(
+            name="testEndpoint",
+            method="POST",
+            path="/endpoints/{name}/test",
+            summary="Send a WEBHOOK_TEST to an endpoint.",
+            handle=lambda ask: _tested(facade, ask),
+            answer=RequestedTest,
+            errors=(404, 503),
+        ),
+        Route(
             name="retryDelivery",
             method="POST",
             path="/deliveries/{id}/retry",
@@ -59,12 +83,29 @@ def outbox_routes(facade: Facade) -> Sequence[Route]:
     )
 
 
+def _endpoints(facade: Facade) -> Endpoints:
+    queues = sorted(facade.metrics.deliveries.queues().items())
+    return Endpoints([Endpoint(name, pending, round(age, 3)) for name, (pending, age) in queues])
+
+
+async def _tested(facade: Facade, ask: Ask) -> bytes:
+    return _checked(await facade.outbox.test(ask.path["name"], ask.caller))
+
+
+def _checked(answer: tuple[int, bytes]) -> bytes:
+    """Return the body of an answer.
+
+    :raises RequestError: for an error
+    """
+    code, body = answer
+    if code != 200:
+        raise RequestError(code, msgspec.json.decode(body, type=Error).error)
+    return body
+
+
 def _page(facade: Facade, template: str) -> Callable[[Ask], Coroutine[Any, Any, bytes]]:
     async def handle(ask: Ask) -> bytes:
         query = urlencode(ask.query).encode()
-        code, body = await facade.outbox.fetch(template.format(**ask.path), query, ask.caller)
-        if code != 200:
-            raise RequestError(code, msgspec.json.decode(body, type=Error).error)
-        return body
+        return _checked(await facade.outbox.fetch(template.format(**ask.path), query, ask.caller))
 
     return handle

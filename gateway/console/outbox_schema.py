@@ -45,6 +45,26 @@ class DeliveryDetails(Delivery, frozen=True):
     attempts: list[Attempt]
 
 
+class Endpoint(Struct, frozen=True):
+    """A webhook endpoint of the settings; the figures are up to 10 s old."""
+
+    name: str
+    pending: Annotated[int, Meta(description="Messages that wait for it.")]
+    oldest_seconds: Annotated[float, Meta(description="The age of the oldest of them.")]
+
+
+class Endpoints(Struct, frozen=True):
+    """The endpoints, by name."""
+
+    endpoints: list[Endpoint]
+
+
+class RequestedTest(Struct, frozen=True):
+    """The endpoint that gets a WEBHOOK_TEST within seconds; the message is in the list of deliveries then."""
+
+    endpoint: str
+
+
 class Deliveries(Struct, frozen=True):
     """A page of messages, the newest first."""
 

@@ -332,6 +332,23 @@ class StreamsAnswer(Struct, frozen=True):
     missing_workers: int
 
 
+class UserStreamBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """For which user a test stream is opened; of one flag, or of all flags without ``key``."""
+
+    sdk: str
+    key: str | None = None
+    user: Attributes | None = None
+
+
+class SeenValue(Struct, frozen=True):
+    """What a user gets, and what decided it."""
+
+    value: Value
+    variation_id: str = field(name="variationId")
+    decided_by: str
+    error: str | None
+
+
 class ConfigUse(Struct, frozen=True):
     """A config that came into use."""
 

@@ -64,6 +64,9 @@ class DeliveryAdmin(Protocol):
     def retry(self, message_id: str) -> Deferred[tuple[int, tuple[str, ...]] | None]:
         """Make deliveries due; return their number, and why others of that id are not due; None for an unknown id."""
 
+    def test(self, endpoint: str) -> Deferred[bool]:
+        """Have a test message sent to an endpoint; False for an unknown one."""
+
 
 class OutboxPages:
     """Answers requests to these pages; ``admin`` returns None while no outbox is open."""
@@ -85,6 +88,23 @@ class OutboxPages:
         if admin is None:
             return succeed(None)
         return maybeDeferred(admin.deliveries_of_change, number).addErrback(_unreadable)
+
+    def test(self, endpoint: str, caller: Caller) -> Deferred[Answer]:
+        """Have a test message sent to an endpoint; the Deferred never fails."""
+        return maybeDeferred(self._test, endpoint, caller).addErrback(_error_answer)
+
+    def _test(self, endpoint: str, caller: Caller) -> Deferred[Answer]:
+        admin = self._admin()
+        if admin is None:
+            raise RequestError(404, NO_OUTBOX)
+
+        def requested(known: bool) -> Answer:  # noqa: FBT001 - called by the Deferred
+            if not known:
+                return 404, error_body(f"the settings have no webhook {endpoint[:100]!r}")
+            _log.info("a test is sent to endpoint {endpoint}, by {by}", endpoint=endpoint, by=caller.described)
+            return 200, msgspec.json.encode({"endpoint": endpoint})
+
+        return admin.test(endpoint).addCallback(requested)
 
     def answer(self, request: Request, caller: Caller) -> Deferred[Answer] | None:
         """Return a Deferred that never fails, or None for the path of another page.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -128,6 +128,14 @@ class WebhookAdmin:
             return result.count, result.refused
 
         return retried.addCallback(done)
+
+    def test(self, endpoint: str) -> Deferred[bool]:
+        """Have a WEBHOOK_TEST sent to an endpoint, within a second or so; False for one that the settings lack."""
+        if endpoint not in self.names:
+            return succeed(False)
+        return self._store.run(lambda connection: queries.add_request(connection, "test", endpoint)).addCallback(
+            lambda _: True
+        )
 
     def _run(self, query: Callable[[Connection], T]) -> Deferred[T]:
         if self._queries >= QUERIES:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import re
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +25,7 @@ from selenium.webdriver.support.ui import Select
 from browser import open_browser
 from eventually import eventually
 from gateway.testing.receiver import Receiver
+from gateway.text import hash_password
 from gateway_process import GatewayProcess
 from outside_tools import missing
 from shop import FRENCH, GERMAN, shop
@@ -32,6 +36,12 @@ VIEWS = ["now", "changes", "explain", "impact", "streams", "deliveries", "config
 SIZES = {"desktop": (1280, 900), "telephone": (390, 844)}
 SCHEMES = ("light", "dark")
 LISTENERS = 20  # streams of events that may be open
+PASSWORDS = {"olga": "operates the gateway", "vera": "views the gateway"}
+
+
+def login(name: str) -> dict[str, str]:
+    """Return the header that a browser sends after its dialog."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{name}:{PASSWORDS[name]}'.encode()).decode()}"}
 
 
 class Scene:
@@ -59,9 +69,15 @@ class Scene:
         found = re.findall(r"change (\d+)", self.text)
         return found[0] if found else ""
 
-    def open(self, view: str) -> None:
-        """Load the page at a view."""
+    def log_in(self, headers: dict[str, str]) -> None:
+        """Add these headers to all requests of the browser."""
+        self.browser.execute_cdp_cmd("Network.enable", {})
+        self.browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": headers})
+
+    def open(self, view: str, user: str = "olga") -> None:
+        """Load the page at a view, as a user."""
         self.browser.get("about:blank")
+        self.log_in(login(user))
         self.browser.get(f"{self.gateway.diag}/#/{view}")
         eventually(lambda: self.browser.find_element(By.TAG_NAME, "h1").text.lower() == view.partition("?")[0])
 
@@ -108,7 +124,7 @@ class Scene:
         field = self.browser.find_element(
             By.XPATH, f"//label[contains(., '{label}')]//*[self::input or self::textarea]"
         )
-        field.clear()
+        field.send_keys(Keys.CONTROL, "a")
         field.send_keys(text)
 
 
@@ -125,6 +141,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             "http": {"sse": {"drain_window": 0}},
             "upstream": {"guard": {"max_removed_percent": 50}},
             "webhooks": [{"name": "ops", "url": receiver.url, "allow_private": True}],
+            "diag": {
+                "users": {name: hash_password(password, name.encode() * 4) for name, password in PASSWORDS.items()},
+                "operators": ["olga"],
+            },
         }
         gateway = GatewayProcess(settings, home)
         gateway.start()
@@ -225,8 +245,18 @@ def test_a_failed_delivery_is_sent_again(scene: Scene) -> None:
     scene.shows("No message fits.")
 
 
+def test_a_test_message_is_sent(scene: Scene) -> None:
+    """Each endpoint has a button; the message is in the list soon."""
+    scene.receiver.status = 204
+    scene.open("deliveries")
+    scene.shows("ops", "nothing waits")
+    scene.button("Send a test").click()
+    scene.shows("A test is on its way to ops.", "WEBHOOK_TEST")
+
+
 def test_explain_equals_the_command_line(scene: Scene) -> None:
-    """The page shows the lines of the API, which are those of ``flaggateway explain``; two users are compared."""
+    """The page shows the lines that ``flaggateway explain`` prints; two users are compared, and a link repeats it."""
+    scene.serve("explained")
     scene.open("explain")
     scene.fill("Flag", "banner")
     scene.fill("User (attributes", json.dumps(GERMAN))
@@ -234,32 +264,97 @@ def test_explain_equals_the_command_line(scene: Scene) -> None:
     scene.button("Explain").click()
     scene.shows("The first decision that differs")
     trees = scene.browser.find_elements(By.CSS_SELECTOR, "pre.tree")
-    url = f"{scene.gateway.diag}/api/v1/explain"
-    wanted = []
-    for user in (GERMAN, FRENCH):
-        body = json.dumps({"sdk": "shop", "key": "banner", "user": user}).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
-            wanted.append(json.load(answer)["explained"][0]["text"])
-    assert wanted == [tree.get_property("textContent").rstrip("\n") for tree in trees]
-    assert wanted[0] != wanted[1]
+    command = [str(Path(sys.executable).with_name("flaggateway")), "explain", "--config-json", str(scene.config)]
+    printed = [
+        subprocess.run(
+            [*command, "--user", json.dumps(user), "banner"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout.rstrip("\n")
+        for user in (GERMAN, FRENCH)
+    ]
+    assert printed == [tree.get_property("textContent").rstrip("\n") for tree in trees]
+    assert printed[0] != printed[1]
+    link = str(scene.link("Link to this form").get_attribute("href"))
+    address, _, form = link.partition("#")
+    assert ("anna" in address, "anna" in form) == (False, True)
+    scene.browser.get("about:blank")
+    scene.browser.get(link)
+    eventually(lambda: scene.browser.find_elements(By.TAG_NAME, "textarea"))
+    fields = scene.browser.find_elements(By.TAG_NAME, "textarea")
+    assert [GERMAN, FRENCH] == [json.loads(str(each.get_property("value"))) for each in fields]
 
 
-def test_impact_predicts_who_would_see_another_value(scene: Scene, streams: Streams) -> None:
-    """A German with an open stream is counted, and gets the predicted value when the candidate is published."""
+def test_two_moments_are_compared(scene: Scene) -> None:
+    """The same user with the live config and with the one before, which the history has."""
+    scene.serve("past")
+    scene.serve("present")
+    status, body = scene.gateway.get("/api/v1/changes?limit=2", headers=login("vera"), diag=True)
+    assert 200 == status
+    (_, past) = json.loads(body)["changes"]
+    scene.open("explain")
+    scene.fill("Flag", "banner")
+    scene.fill("User (attributes", json.dumps(GERMAN))
+    scene.fill("Other moment", str(past["id"]))
+    scene.button("Explain").click()
+    scene.shows('"present"', '"past"', "The first decision that differs")
+
+
+def test_impact_predicts_who_would_see_another_value(scene: Scene, streams: Streams, tmp_path: Path) -> None:
+    """A German with an open stream is counted, and gets the predicted value when the file is published."""
     scene.serve("known")
     german, french = (streams.open(scene.gateway.port, stream_path("shop", user)) for user in (GERMAN, FRENCH))
     streams.read_until(lambda: "known" in str(german.payloads[-1:]) and bool(french.payloads))
     scene.open("streams")
     scene.shows("2 open streams", "all flags")
     scene.open("impact")
+    candidate = tmp_path / "candidate.json"
+    candidate.write_text(json.dumps(shop("candidate")), "utf-8")
+    scene.browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(candidate))
     field = scene.browser.find_element(By.TAG_NAME, "textarea")
-    field.send_keys(json.dumps(shop("candidate")))
+    eventually(lambda: "candidate" in str(field.get_property("value")))
     scene.button("Predict").click()
     scene.shows("1 flag would change", "1 of 2 users would see something else", '"known"', '"candidate"')
     heard = len(french.payloads)
     scene.publish(shop("candidate"))
     streams.read_until(lambda: "candidate" in str(german.payloads[-1]))
     assert heard == len(french.payloads)
+
+
+def test_a_test_stream_shows_why_a_value_changed(scene: Scene) -> None:
+    """The values at first, then each change for this user with what decided it; another user's change is none."""
+    scene.serve("streamed")
+    scene.open("streams")
+    scene.fill("User (attributes", json.dumps(FRENCH))
+    scene.button("Open the stream").click()
+    scene.shows("3 flags of config", "Close the stream")
+    scene.serve("for Germans")
+    scene.shows("nothing changed for this user")
+    config = shop("for Germans")
+    config["f"]["banner"]["v"]["s"] = "for all others"
+    scene.publish(config)
+    scene.shows('banner: "elsewhere" decided by default value', '"for all others" decided by default value')
+    scene.button("Close the stream").click()
+    scene.shows("Open the stream")
+
+
+def test_one_flag_is_edited_in_place(scene: Scene) -> None:
+    """The definition in use is there to be edited; the edit is shown as a difference, and nothing is published."""
+    scene.serve("in use")
+    scene.open("impact")
+    Select(scene.browser.find_elements(By.TAG_NAME, "select")[1]).select_by_visible_text("one flag")
+    field = scene.browser.find_element(By.TAG_NAME, "textarea")
+
+    def offered() -> bool:
+        scene.fill("Flag", "banner")
+        return "in use" in str(field.get_property("value"))
+
+    eventually(offered)  # the config is being loaded
+    fill = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', { bubbles: true }))"
+    edited = str(field.get_property("value")).replace("in use", "edited")
+    scene.browser.execute_script(fill, field, edited)
+    scene.shows("Your edit", '"s": "in use"', '"s": "edited"')
+    scene.button("Predict").click()
+    scene.shows("1 flag would change")
+    assert "in use" == answer(scene.gateway)
 
 
 def test_the_last_hour_is_plotted(scene: Scene) -> None:
@@ -292,6 +387,75 @@ def test_a_held_config_is_rejected(scene: Scene) -> None:
     scene.button("Reject").click()
     scene.shows("No config is held")
     scene.publish(shop("last"))
+
+
+def test_a_held_config_is_accepted(scene: Scene) -> None:
+    """Clients get it at once."""
+    scene.serve("kept")
+    scene.open("configs")
+    scene.publish(shop("accepted") | {"f": {"banner": shop("accepted")["f"]["banner"]}})
+    scene.shows("SDK shop: a config is held", "2 of 3 flags would vanish")
+    assert "kept" == answer(scene.gateway)
+    scene.button("Accept").click()
+    scene.shows("No config is held")
+    eventually(lambda: answer(scene.gateway) == "accepted")
+    scene.shows("accepted")
+
+
+def test_a_viewer_sees_all_and_changes_nothing(scene: Scene) -> None:
+    """Each button of an action is off and gives the reason; what only reads works."""
+    scene.serve("first")
+    scene.serve("second")
+    scene.publish({"f": {}})
+    scene.open("configs", "vera")
+    scene.shows("vera (view)", "a config is held", "Serve it", "operators may act")
+    for text in ("Accept", "Reject", "Serve it"):
+        assert not scene.button(text).is_enabled()
+        assert "diag.operators" in scene.button(text).get_attribute("title")
+    scene.button("Compare with live").click()
+    scene.shows("From")
+    scene.open("deliveries", "vera")
+    scene.shows("FLAG_UPDATED")
+    assert not scene.button("Send all failed again").is_enabled()
+    scene.link("FLAG_UPDATED").click()
+    scene.shows("Body", '"type": "FLAG_UPDATED"')
+    assert not scene.button("Send again").is_enabled()
+    scene.open("impact", "vera")
+    scene.shows("for operators")
+    refused = scene.browser.execute_async_script(
+        "fetch('api/v1/configs/shop/accept', { method: 'POST' }).then((answer) => arguments[0](answer.status))"
+    )
+    assert 403 == refused
+    scene.open("configs", "olga")
+    scene.shows("olga (operate)")
+    scene.button("Reject").click()
+    scene.shows("No config is held")
+    scene.publish(shop("third"))
+
+
+def test_a_login_that_is_no_longer_valid_is_explained(scene: Scene) -> None:
+    """The page asks nothing by itself then, since the browser would open its dialog each time; a button does."""
+    scene.serve("valid")
+    scene.open("now", "vera")
+    scene.shows("vera (view)", "Live")
+    # Headless Chromium waits for its dialog for ever, so the answer of a cancelled one is made here.
+    refusing = """
+        window.asked = 0;
+        window.fetch = async () => { window.asked += 1; return new Response('{"error": "log in"}', { status: 401 }); };
+    """
+    scene.browser.execute_script(refusing)
+    scene.publish(shop("unseen"))
+    scene.shows("Log in")
+    asked = scene.browser.execute_script("return window.asked")
+    known = re.findall(r"serves config (\w+)", scene.text)
+    scene.publish(shop("unseen, too"))
+    eventually(lambda: re.findall(r"serves config (\w+)", scene.text) != known)
+    longer_than_the_least_pause = "setTimeout(arguments[0], 1500)"
+    scene.browser.execute_async_script(longer_than_the_least_pause)
+    assert asked == scene.browser.execute_script("return window.asked")
+    scene.button("Log in").click()
+    eventually(lambda: scene.browser.execute_script("return window.asked") is None)
+    scene.shows("vera (view)", "Live", "All is well")
 
 
 def test_an_earlier_config_is_served_and_released(scene: Scene) -> None:
@@ -333,7 +497,7 @@ def test_a_page_without_events_still_shows_the_state(scene: Scene) -> None:
     """While all streams of events are taken the page asks now and then, and is live again when one is free."""
     scene.browser.get("about:blank")
     taken: list[Any] = []
-    events = f"{scene.gateway.diag}/api/v1/events"
+    events = urllib.request.Request(f"{scene.gateway.diag}/api/v1/events", headers=login("olga"))
 
     def take() -> bool:
         with suppress(urllib.error.HTTPError):  # the page before has just been closed

@@ -27,6 +27,7 @@ from selenium.webdriver.support.ui import Select
 from browser import open_browser
 from cdn_stand_in import CdnStandIn
 from eventually import eventually
+from gateway.text import hash_password
 from gateway_process import GatewayProcess
 from receiver import Receiver
 from streams import Streams, stream_path
@@ -40,7 +41,8 @@ KEYS = {
 }
 INTRANET = ("adminTools", "darkMode", "supportChat", "apiRateLimit")
 SUBSCRIBED = {"audit": ["FLAG_CREATED", "FLAG_UPDATED", "FLAG_DELETED", "USER_FLAGS_UPDATED"]}
-HEADERS = {"Authorization": "Bearer screenshots"}
+USER, PASSWORD = "anna", "shows the console"
+HEADERS = {"Authorization": f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"}
 HOOK = {"X-Auth": "let-me-in"}
 WIDTH = 1280
 TALLEST = 1_250  # pixels of an image
@@ -104,7 +106,7 @@ class Demo:
             "workers": 2,
             "sdks": sdks,
             "http": {"webhook": {"auth_headers": HOOK}, "sse": {"drain_window": 0}},
-            "diag": {"auth_headers": HEADERS},
+            "diag": {"users": {USER: hash_password(PASSWORD, b"screenshots.salt")}, "operators": [USER]},
             "upstream": {"guard": {"max_removed_percent": 30}},
             "webhooks": [
                 {"name": name, "url": receiver.url, "format": formats.get(name, "envelope"), "users": [ZOE]}
@@ -131,6 +133,12 @@ class Demo:
                 config["f"][key] = definition
         self.publish(sdk, author, note)
 
+    def shipping(self, price: float) -> dict[str, Any]:
+        """Return the flag ``freeShippingFrom`` with another price in Europe, which zoe gets."""
+        definition: dict[str, Any] = copy.deepcopy(self.configs["shop"]["f"]["freeShippingFrom"])
+        definition["r"][0]["s"]["v"]["d"] = price
+        return {"freeShippingFrom": definition}
+
     def publish(self, sdk: str, author: str, note: str) -> None:
         """Serve the config, and announce it."""
         self.cdns[sdk].set(self.configs[sdk])
@@ -154,11 +162,8 @@ class Demo:
 
     def play(self, seconds: float) -> None:
         """Make the changes, over some time; the last config is held."""
-        flags = self.configs["shop"]["f"]
-        shipping = copy.deepcopy(flags["freeShippingFrom"])
-        shipping["r"][0]["s"]["v"]["d"] = 29.0
         steps = (
-            ("shop", "Jane Doe", "Free shipping from 29 in Europe", {"freeShippingFrom": shipping}),
+            ("shop", "Jane Doe", "Free shipping from 29 in Europe", self.shipping(29)),
             ("app", "Ben Ito", "", {"darkMode": {"t": 0, "v": {"b": True}, "i": "5c01"}}),
             (
                 "shop",
@@ -224,7 +229,13 @@ class Camera:
         self.browser.execute_script(fill, self.find("textarea"), edited)
         self.find("button.main").click()
         yield self._open("impact", "section[aria-labelledby=connected] table", stay=True)
-        yield self._open("streams", "table")
+        self._open("streams", "table")
+        Select(self.find("select")).select_by_visible_text("shop")
+        self.find("button.main").click()
+        self._open("streams", "dl.log", stay=True)
+        self.demo.change("shop", "Jane Doe", "A trial", **self.demo.shipping(25))
+        yield self._open("streams", ".log .fresh", stay=True)
+        self.demo.change("shop", "Jane Doe", "The trial is over", **self.demo.shipping(29))
         yield self._open("deliveries", "table")
         failed = self.demo.get("/deliveries?state=failed")["deliveries"][0]["id"]
         yield self._open(f"deliveries/{failed}", "table", name="delivery")

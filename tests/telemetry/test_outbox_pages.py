@@ -7,7 +7,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from gateway.settings import Diag, Settings
 from gateway.telemetry import Metrics, Readiness, Status, make_diagnostics_site
-from gateway.telemetry.outbox_pages import LIMIT
+from gateway.telemetry.caller import LOCAL
+from gateway.telemetry.outbox_pages import LIMIT, OutboxPages
 from memory_port import MemoryPort
 
 ELSEWHERE = "set diag.users or diag.auth_headers to read deliveries, changes and held configs from other machines"
@@ -37,6 +38,10 @@ class FakeAdmin:
     def retry(self, message_id):
         self.asked.append(("retry", message_id))
         return self.retried()
+
+    def test(self, endpoint):
+        self.asked.append(("test", endpoint))
+        return succeed(endpoint == "ops")
 
 
 class Port(MemoryPort):
@@ -280,3 +285,14 @@ def test_a_page_of_another_site_changes_nothing_by_the_credentials_of_a_browser(
     assert code == port.ask("/deliveries/a/retry", "POST", headers=SECRET | headers)[0]
     assert (code == 200) == bool(port.admin.asked)
     assert 200 == port.ask("/deliveries", headers=SECRET | headers)[0]
+
+
+def test_a_test_message_needs_a_known_endpoint_and_an_outbox():
+    """An unknown name is 404, as is a gateway without an outbox; a broken one is 503."""
+    admin = FakeAdmin()
+    answers = [OutboxPages(lambda: admin).test(name, LOCAL).result for name in ("ops", "other")]
+    assert [200, 404] == [code for code, _ in answers]
+    assert b"'other'" in answers[1][1]
+    assert 404 == OutboxPages(lambda: None).test("ops", LOCAL).result[0]
+    admin.test = lambda _: fail(sqlite3.OperationalError("disk I/O error"))
+    assert 503 == OutboxPages(lambda: admin).test("ops", LOCAL).result[0]

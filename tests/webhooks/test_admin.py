@@ -240,3 +240,12 @@ def test_a_list_stays_fast_and_bounded_with_very_many_messages(tmp_path: Path) -
     assert ("id-5", True) == (found.id, steps[0] < 5)
     assert msgspec.json.encode(found.sequence) == b"5"
     store.connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_test_is_requested_of_an_endpoint_of_the_settings(scene: Scene) -> None:
+    """The request is on disk, where the maintenance of the outbox takes it; another endpoint gets none."""
+    scene.admin.names = ["ops"]
+    assert [True, False] == [await scene.admin.test("ops"), await scene.admin.test("other")]
+    taken = queries.take_requests(scene.store.connection)
+    assert [("test", "ops")] == [(each.action, each.argument) for each in taken]

@@ -10,6 +10,10 @@ export class ApiError extends Error {
   }
 }
 
+// Whether the last answer was 401, because the dialog of the browser was cancelled. Nothing is asked by itself then: each
+// request would open the dialog again.
+let loggedOut = false;
+
 async function ask(path, options) {
   let answer;
   try {
@@ -18,11 +22,30 @@ async function ask(path, options) {
     throw new ApiError(0, "The gateway does not answer. It may be stopped, or the connection is lost.");
   }
   const body = await answer.json().catch(() => ({}));
+  loggedOut = answer.status === 401;
   if (!answer.ok) throw new ApiError(answer.status, body.error || `The gateway answered ${answer.status}.`);
   return body;
 }
 
 export const get = (path) => ask(path);
+
+// Sends `body` and calls `heard` with the kind and the data of each event of the answer, until it ends or `signal` aborts.
+export async function stream(path, body, heard, signal) {
+  const answer = await fetch(new URL(path, document.baseURI), { method: "POST", signal, headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body) });
+  if (!answer.ok) throw new ApiError(answer.status, (await answer.json().catch(() => ({}))).error || `The gateway answered ${answer.status}.`);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s, 2)));
+      if (fields.event) heard(fields.event, JSON.parse(fields.data));
+    }
+  }
+}
 
 // `body` is a value, or the text of a JSON document.
 export const post = (path, body) => ask(path, body === undefined ? { method: "POST" } : { method: "POST",
@@ -58,7 +81,7 @@ export function useLive(path, kinds) {
     };
     const run = async () => {
       timer = 0;
-      if (document.hidden) return;
+      if (document.hidden || loggedOut) return;
       if (busy) return soon();
       busy = true;
       last = performance.now();

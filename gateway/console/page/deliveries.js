@@ -2,7 +2,7 @@
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { get, post, useLive } from "./api.js";
-import { Act, Ago, Card, Clock, Failure, Field, Json, State, Table, ViewOnly, count, number, short, size } from "./parts.js";
+import { Act, Ago, Card, Clock, Failure, Field, Json, State, Table, ViewOnly, count, duration, number, short, size } from "./parts.js";
 
 const EVENTS = ["delivery", "config", "change"];
 const SHOWN = 100;
@@ -38,10 +38,32 @@ function List({ access }) {
         <//><datalist id="endpoints">${endpoints.map((name) => html`<option key=${name} value=${name}></option>`)}</datalist>
       <${RetryAll} access=${access} endpoint=${filter.endpoint} after=${load} /></form>
     <${ViewOnly} access=${access} />
+    <${Endpoints} access=${access} after=${load} />
     <${Failure} error=${error} />
     ${data && html`<div class="card"><${Table} name="Deliveries" rows=${data.deliveries} rowKey=${(each) => `${each.id} ${each.endpoint}`}
       columns=${columns} empty="No message fits." /></div>`}
     ${data?.next && html`<p class="quiet">The newest ${SHOWN} are shown; GET /api/v1/deliveries has all of them.</p>`}`;
+}
+
+// Each endpoint with what waits for it, and a button that sends a test.
+function Endpoints({ access, after }) {
+  const { data } = useLive("api/v1/endpoints", ["delivery", "point"]);
+  const [text, setText] = useState("");
+  const test = async (name) => {
+    try {
+      await post(`api/v1/endpoints/${encodeURIComponent(name)}/test`);
+      setText(`A test is on its way to ${name}.`);
+    } catch (failure) {
+      setText(failure.message);
+    }
+    after();
+  };
+  if (!data?.endpoints.length) return null;
+  return html`<div class="endpoints">${data.endpoints.map((each) => html`<div class="card endpoint" key=${each.name}>
+      <strong>${each.name}</strong> <span class="quiet small">${each.pending === 0 ? "nothing waits"
+        : `${number(each.pending)} wait, the oldest for ${duration(each.oldest_seconds)}`}</span>
+      <${Act} access=${access} kind="small" onClick=${() => test(each.name)}>Send a test<//></div>`)}
+    <p role="status" class="quiet small">${text}</p></div>`;
 }
 
 const About = ({ message }) => html`<code>${message.subject}</code>${

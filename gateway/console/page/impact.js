@@ -10,7 +10,7 @@ const WHOLE = "a whole config JSON";
 const ONE = "one flag";
 
 export function Impact({ overview }) {
-  const [form, setForm] = useState({ sdk: "", kind: WHOLE, key: "", text: "" });
+  const [form, setForm] = useState({ sdk: "", kind: WHOLE, key: "", text: "", reveal: false });
   const [result, setResult] = useState(null);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -24,7 +24,7 @@ export function Impact({ overview }) {
     event.preventDefault();
     setBusy(true);
     try {
-      setResult(await post("api/v1/impact", candidate({ ...form, sdk })));
+      setResult(await post(`api/v1/impact${form.reveal ? "?reveal=1" : ""}`, candidate({ ...form, sdk })));
       setError(null);
     } catch (failure) {
       setResult(null);
@@ -61,7 +61,10 @@ export function Impact({ overview }) {
         <textarea class=${dropping ? "dropping" : null} value=${form.text} onInput=${set("text")} spellcheck=${false} onDrop=${drop}
           onDragOver=${(event) => { event.preventDefault(); setDropping(true); }} onDragLeave=${() => setDropping(false)} /><//>
         ${one && html`<${Edit} before=${live?.f?.[form.key.trim()]} text=${form.text} />`}</div>
-      <button type="submit" class="main" disabled=${busy}>${busy ? "Predicting" : "Predict"}</button>
+      <div class="actions"><button type="submit" class="main" disabled=${busy}>${busy ? "Predicting" : "Predict"}</button>
+        <label class="check"><input type="checkbox" checked=${form.reveal} disabled=${overview?.access.role === "view"}
+          onChange=${(event) => setForm({ ...form, reveal: event.target.checked })} /> Reveal the users of examples${
+            overview?.access.role === "view" && " (for operators)"}</label></div>
     </form>
     <${Failure} error=${error} />
     ${result && html`<${Result} result=${result} />`}`;

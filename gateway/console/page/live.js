@@ -13,7 +13,7 @@ const watchers = new Set(); // called with each state of the connection
 let source = null;
 let silence = 0; // timers
 let retry = 0;
-let state = "opening";
+let state = "none";
 
 function become(next) {
   if (next === state) return;
@@ -36,6 +36,7 @@ function close() {
 
 function open() {
   close();
+  if (state === "none") become("opening");
   source = new EventSource(new URL("api/v1/events", document.baseURI));
   source.onopen = awake;
   source.onerror = () => {
@@ -55,6 +56,7 @@ function open() {
 
 // A browser opens only six connections to a gateway, over HTTP/1.1: pages in the background must not hold one each.
 document.addEventListener("visibilitychange", () => {
+  if (state === "none") return;
   if (!document.hidden) open();
   else {
     close();
@@ -62,7 +64,8 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-export const start = open;
+// Opens the stream, once; the page does so when the gateway has answered, so that a login comes first.
+export const start = () => source ?? open();
 
 // Calls `listener` with the kind and the data of each event; returns a function that ends this.
 export function listen(listener) {
@@ -78,7 +81,7 @@ export function watch(watcher) {
 
 export const isLive = () => state === "live";
 
-// The state of the connection: opening, live or lost.
+// The state of the connection: none before the start, opening, live or lost.
 export function useConnection() {
   const [shown, setShown] = useState(state);
   useEffect(() => watch(setShown), []);

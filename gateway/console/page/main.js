@@ -42,9 +42,12 @@ function Console() {
       main.current.focus();
     };
     addEventListener("hashchange", moved);
-    start();
     return () => removeEventListener("hashchange", moved);
   }, []);
+  const answered = overview.data !== null;
+  useEffect(() => {
+    if (answered) start();
+  }, [answered]);
   useEffect(() => {
     document.title = `${title} · flaggateway`;
   }, [title]);
@@ -64,11 +67,12 @@ function Console() {
         ? "What is shown is the last that it sent; this page goes on by itself when it is back."
         : "It may be stopped, or the connection is lost; this page goes on by itself when it is back."}</p>`}
       <${Failure} error=${overview.error} />
+      ${overview.error?.status === 401 && html`<p><button type="button" class="main" onClick=${() => location.reload()}>Log in</button></p>`}
       <${View} overview=${overview.data} reload=${overview.load} parameters=${at.parameters} rest=${at.rest} />
     </main>`;
 }
 
-const WORDS = { opening: "Connecting", live: "Live", lost: "Not live, asking every 4 s" };
+const WORDS = { none: "Connecting", opening: "Connecting", live: "Live", lost: "Not live, asking every 4 s" };
 
 // Whether events arrive, with a beat per event, and who is logged in.
 function Connection({ away, access }) {

@@ -62,8 +62,7 @@ export const Clock = ({ at }) => html`<time dateTime=${moment(at).toISOString()}
 
 export function Failure({ error }) {
   if (!error) return null;
-  const hint = error.status === 401 || error.status === 403 ? " See “Access” in the documentation of the console." : "";
-  return html`<p class="failure" role="alert">${error.message}${hint}</p>`;
+  return html`<p class="failure" role="alert">${error.message}</p>`;
 }
 
 // A state in words; the color only repeats it.

@@ -2,18 +2,20 @@
 
 import { html } from "./vendor/preact-htm.js";
 import { useLive } from "./api.js";
+import { TestStream } from "./test_stream.js";
 import { Card, Failure, State, Table, Tiles, count, duration, number } from "./parts.js";
 
 const EVENTS = ["streams"];
 
-export function Streams() {
+export function Streams({ overview }) {
   const { data, error } = useLive("api/v1/streams", EVENTS);
   return html`<${Failure} error=${error} />
     ${data && html`<${Tiles} tiles=${tiles(data)} />
       ${data.missing_workers > 0 && html`<p class="failure">${count(data.missing_workers, "worker")} did not answer; their streams are missing.</p>`}
       <${Card} id="open" title=${count(data.open, "open stream")}>
         <${Table} name="Streams" rows=${shares(data.streams)} empty="No stream is open. Clients appear here as soon as they connect." columns=${COLUMNS}
-          rowKey=${(each) => [each.sdk, each.flag, each.mode, each.worker].join(" ")} /><//>`}`;
+          rowKey=${(each) => [each.sdk, each.flag, each.mode, each.worker].join(" ")} /><//>`}
+    <${TestStream} overview=${overview} />`;
 }
 
 // Adds how large each row is beside the largest one.
