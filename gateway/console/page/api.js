@@ -1,7 +1,7 @@
 // Requests to the gateway that served this page. Paths are relative, so that a proxy may add a prefix.
 
 import { useCallback, useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { isLive, listen, watch } from "./live.js";
+import { answered, isLive, isLoggedOut, listen, watch } from "./live.js";
 
 export class ApiError extends Error {
   constructor(status, text) {
@@ -9,10 +9,6 @@ export class ApiError extends Error {
     this.status = status;
   }
 }
-
-// Whether the last answer was 401, because the dialog of the browser was cancelled. Nothing is asked by itself then: each
-// request would open the dialog again.
-let loggedOut = false;
 
 async function ask(path, options) {
   let answer;
@@ -22,7 +18,7 @@ async function ask(path, options) {
     throw new ApiError(0, "The gateway does not answer. It may be stopped, or the connection is lost.");
   }
   const body = await answer.json().catch(() => ({}));
-  loggedOut = answer.status === 401;
+  answered(answer.status);
   if (!answer.ok) throw new ApiError(answer.status, body.error || `The gateway answered ${answer.status}.`);
   return body;
 }
@@ -81,7 +77,7 @@ export function useLive(path, kinds) {
     };
     const run = async () => {
       timer = 0;
-      if (document.hidden || loggedOut) return;
+      if (document.hidden || isLoggedOut()) return;
       if (busy) return soon();
       busy = true;
       last = performance.now();

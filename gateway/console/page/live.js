@@ -10,6 +10,7 @@ const RETRY = 3_000; // milliseconds until the next trial, after an answer that 
 const listeners = new Set(); // called with the kind and the data of each event
 const watchers = new Set(); // called with each state of the connection
 
+let over = false; // whether the login is
 let source = null;
 let silence = 0; // timers
 let retry = 0;
@@ -43,7 +44,7 @@ function open() {
     become("lost");
     clearTimeout(silence);
     // The browser tries again by itself after a broken connection, but not after an answer such as 503.
-    if (source?.readyState === EventSource.CLOSED) retry = setTimeout(open, RETRY);
+    if (source?.readyState === EventSource.CLOSED) retry = setTimeout(again, RETRY);
   };
   for (const kind of KINDS) {
     source.addEventListener(kind, (event) => {
@@ -52,6 +53,11 @@ function open() {
       for (const listener of [...listeners]) listener(kind, data);
     });
   }
+}
+
+function again() {
+  if (over) retry = setTimeout(again, RETRY);
+  else open();
 }
 
 // A browser opens only six connections to a gateway, over HTTP/1.1: pages in the background must not hold one each.
@@ -66,6 +72,14 @@ document.addEventListener("visibilitychange", () => {
 
 // Opens the stream, once; the page does so when the gateway has answered, so that a login comes first.
 export const start = () => source ?? open();
+
+// Notes the status of an answer. After 401 nothing is asked without a click: each request would open the dialog of the browser,
+// which was cancelled.
+export function answered(status) {
+  over = status === 401;
+}
+
+export const isLoggedOut = () => over;
 
 // Calls `listener` with the kind and the data of each event; returns a function that ends this.
 export function listen(listener) {

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { listen } from "./live.js";
 import { Plots } from "./plots.js";
-import { Ago, Card, Clock, Command, Empty, Loading, State, Table, count, duration, number, short } from "./parts.js";
+import { Ago, Card, Clock, Command, Empty, Loading, Reached, State, Table, count, duration, number, short } from "./parts.js";
 
 const KEPT = 8; // events
 
@@ -64,7 +64,7 @@ const WORKER_COLUMNS = [
 const events = new Map();
 const TEXTS = {
   config: (data) => html`<strong>${data.sdk}</strong> serves config <code>${data.config.slice(0, 8)}</code> with ${count(data.flags, "flag")}`,
-  push: (data) => html`<strong>${data.sdk}</strong> reached its last client in ${short(data.seconds)}`,
+  push: (data) => html`<strong>${data.sdk}</strong>: <${Reached} reach=${data.reach} />`,
   held: (data) => data.reason === null ? html`<strong>${data.sdk}</strong> holds no config any more`
     : html`<strong>${data.sdk}</strong> holds a config: ${data.reason}`,
   delivery: (data) => html`a message to <strong>${data.endpoint}</strong>: ${data.outcome}, ${short(data.seconds)}`,

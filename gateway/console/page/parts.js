@@ -112,6 +112,17 @@ export function Table({ columns, rows, name, empty, rowKey, chosen = () => false
     </tbody></table></div>`;
 }
 
+// Which streams a change reached, in one sentence.
+export function Reached({ reach }) {
+  if (reach === null) return html`<span class="quiet">Reach not measured: an earlier run of the gateway</span>`;
+  if (reach.open_streams === 0) return html`<span class="quiet">No stream was open</span>`;
+  const paced = reach.paced_streams > 0 ? `, ${number(reach.paced_streams)} more paced` : "";
+  const ended = reach.processes >= reach.expected_processes;
+  return html`Reached <strong>${number(reach.streams)}</strong> of ${count(reach.open_streams, "open stream")}${paced}${
+    reach.streams > 0 && html`, the last in <strong>${short(reach.last_seconds)}</strong>`}${
+    reach.replaced ? html` <span class="quiet">until a newer config came</span>` : !ended && html` <span class="quiet">so far</span>`}`;
+}
+
 export const Json = ({ value }) => html`<pre tabIndex="0">${typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre>`;
 
 // A value of a flag; null is a flag that does not exist or fails.
