@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from gateway_process import GatewayProcess
-from outside_tools import find_tool
+from outside_tools import find_tool, missing
 
 settings.register_profile(
     "default",
@@ -124,3 +124,14 @@ def gateway_process(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     finally:
         for process in running:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Any]:
+    """A ``PostgresServer`` for all tests of this process; each uses a schema of its own."""
+    try:
+        from postgres_server import PostgresServer
+    except ImportError as error:
+        missing(f"{error}: the extra `test` installs it")
+    with PostgresServer() as server:
+        yield server

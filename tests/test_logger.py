@@ -23,6 +23,7 @@ from gateway.logger import COMPONENTS, component_logger
 from gateway.serving import Server
 from gateway.serving.push_loop import PushLoop
 from gateway.serving.tails import Tails
+from gateway.storage.postgres import PostgresStore
 from gateway.telemetry import logs
 from gateway.telemetry.config_pages import ConfigPages
 from gateway.telemetry.health_warnings import HealthWarnings
@@ -49,6 +50,7 @@ from gateway.web.server.epoll import ConnectionEpoll
 from gateway.web.server.fast_http import FastHttp
 from gateway.web.server.request_log import with_request_log
 from gateway.web.server.write_batch import PlainWriter
+from gateway.webhooks.cluster import Cluster
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_health import EndpointHealth
 from gateway.webhooks.delivery.endpoint_queue import EndpointQueue
@@ -75,6 +77,8 @@ LOGGED_AS = [
     (Logins, "diag"),
     (OutboxPages, "diag"),
     (raise_file_limit, "diag"),
+    (Cluster, "gateway"),
+    (PostgresStore, "gateway"),
     (Courier, "gateway"),
     (EndpointHealth, "gateway"),
     (EndpointQueue, "gateway"),

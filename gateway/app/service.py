@@ -107,10 +107,11 @@ class Gateway(Service):
             hostname=host,
             metrics=self._metrics.deliveries,
             on_change=self._history.history.note_change,
+            confirm=lambda sdk_id: self._registry.confirm(sdk_id),  # noqa: PLW0108 - the registry is made below
         )
         self._exporter = ExportPipeline(reactor, time.time, self._rng, host, self._metrics.evaluations)
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
-        self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter)
+        self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter, settings.outbox, host)
         self._warnings = HealthWarnings(reactor, self._problems, self._problems_changed, self._logged_problems)
         self._cache = self._config_cache()
         self._registry = Registry(

@@ -1,6 +1,7 @@
 """``flaggateway deliveries``: list, show, retry, test and purge webhook messages.
 
-The commands read and write the outbox file directly.  A running gateway reads their requests once a second.
+The commands read and write the outbox directly: the file, or the database of ``outbox.url``.  A running gateway reads
+their requests once a second.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from gateway.cli import delivery_views as views
+from gateway.cli.move_outbox import move
 from gateway.cli.options import settings_options
 from gateway.cli.outbox_file import OutboxFile, in_transaction, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.storage import MessageState, SqliteConnection
+    from gateway.storage import CommandConnection, MessageState
     from gateway.webhooks.store import DeliveryDetails
 
 _STATES = ("pending", "delivered", "failed", "skipped")  # ``MessageState``, whose import takes longer than ``--help``
@@ -29,7 +31,7 @@ TEST_SECONDS = 15.0  # wait for a test message; an attempt may take 10 s
 _POLL_SECONDS = 0.1
 
 
-@click.group(short_help="List, show, retry, test and purge webhook messages.")
+@click.group(short_help="List, show, retry, test, purge and move webhook messages.")
 @settings_options
 @click.option(
     "--database", type=click.Path(dir_okay=False, path_type=Path), help="Outbox file; by default that of the settings."
@@ -44,6 +46,7 @@ def deliveries(context: click.Context, database: Path | None) -> None:
     context.obj = OutboxFile(database)
 
 
+deliveries.add_command(move)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
@@ -181,7 +184,7 @@ def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _await_test(connection: SqliteConnection, name: str, last: int) -> DeliveryDetails | None:
+def _await_test(connection: CommandConnection, name: str, last: int) -> DeliveryDetails | None:
     """Return the test message made after row ``last`` once an attempt has ended; None if that takes too long."""
     from threading import Event
 
@@ -224,7 +227,7 @@ def purge(file: OutboxFile, before: float, *, as_json: bool) -> None:
     _done(count, "deleted", as_json=as_json)
 
 
-def _in_steps(connection: SqliteConnection, step: Callable[[], int], work: tuple[str, int], *, shown: bool) -> int:
+def _in_steps(connection: CommandConnection, step: Callable[[], int], work: tuple[str, int], *, shown: bool) -> int:
     """Run ``step`` in short transactions until it returns 0, and return the sum; a running gateway waits briefly."""
     done = 0
     with views.progress(*work, shown=shown) as advance:

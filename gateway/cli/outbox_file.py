@@ -16,8 +16,8 @@ from gateway.cli.options import settings_sources
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gateway.settings import Settings
-    from gateway.storage import SqliteConnection
+    from gateway.settings import Outbox, Settings
+    from gateway.storage import CommandConnection, SqliteConnection
 
 BUSY_SECONDS = 10.0  # wait of a command for a transaction of the gateway
 UNIT_FILE = Path("/var/lib/flaggateway/outbox.sqlite3")  # in the StateDirectory of the systemd unit
@@ -47,6 +47,13 @@ class OutboxFile:
         if self.database is not None and settings_sources().config is None:
             return None
         return [endpoint.name for endpoint in self.settings("webhooks").webhooks]
+
+    def shared(self) -> Outbox | None:
+        """Return the settings of the outbox if it is on PostgreSQL."""
+        if self.database is not None:
+            return None
+        outbox = self.settings("outbox").outbox
+        return outbox if outbox.url else None
 
     def path(self) -> Path:
         """Return the path of an existing file.
@@ -81,14 +88,28 @@ def _exists(path: Path) -> bool:
 
 
 @contextmanager
-def opened(file: OutboxFile) -> Iterator[SqliteConnection]:
+def opened(file: OutboxFile) -> Iterator[CommandConnection]:
     """Open the outbox as its owner; the process keeps that user.  The caller begins transactions: ``in_transaction``.
 
     :raises click.ClickException: if it cannot be opened, or has another schema.
     """
-    path = file.path()
-    become_owner(path)
+    if shared := file.shared():
+        with _opened_shared(shared) as connection:
+            yield connection
+        return
+    with opened_file(file.path()) as connection:
+        yield connection
+
+
+@contextmanager
+def opened_file(path: Path) -> Iterator[SqliteConnection]:
+    """Open the outbox file as its owner; the process keeps that user.
+
+    :raises click.ClickException: if it cannot be opened, or has another schema.
+    """
     from gateway.storage import SqliteConnection
+
+    become_owner(path)
 
     try:
         file_connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS, factory=SqliteConnection)
@@ -103,6 +124,18 @@ def opened(file: OutboxFile) -> Iterator[SqliteConnection]:
             else "; run the command as root or as the owner of the file"
         )
         raise click.ClickException(f"{path}: {error}{hint}") from None
+
+
+@contextmanager
+def _opened_shared(outbox: Outbox) -> Iterator[CommandConnection]:
+    from gateway.storage import OutboxUnusable, StoreError, connect_shared
+
+    try:
+        # Not through a pooler, which does not keep the settings of a session.
+        with closing(connect_shared(outbox.listen_url or outbox.url, outbox.schema)) as connection:
+            yield connection
+    except (OutboxUnusable, StoreError) as error:
+        raise click.ClickException(f"the outbox on PostgreSQL: {error}") from None
 
 
 def _check(connection: SqliteConnection, path: Path) -> None:
@@ -135,9 +168,9 @@ def become_owner(path: Path) -> None:
         os.setegid(group)
 
 
-def in_transaction(connection: SqliteConnection, work: Callable[[], Any]) -> Any:
+def in_transaction(connection: CommandConnection, work: Callable[[], Any]) -> Any:
     """Run ``work`` in a transaction; waits up to ``BUSY_SECONDS`` for a transaction of the gateway."""
-    connection.execute("BEGIN IMMEDIATE")
+    connection.begin()
     try:
         result = work()
         connection.commit()

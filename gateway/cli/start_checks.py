@@ -128,7 +128,10 @@ def _port_error(port: int, bind: str) -> OSError | None:
 def _outbox(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     from gateway.storage import APPLICATION_ID, SCHEMA_VERSION, outbox_path
 
-    if not settings.webhooks and not settings.exporter.spools:
+    needs_file = settings.exporter.spools or (settings.webhooks and not settings.outbox.url)
+    if settings.webhooks and settings.outbox.url:
+        yield from _shared_outbox(settings.outbox.url)
+    if not needs_file:
         return
     path = outbox_path(settings.outbox.path, environ, Path.home())
     refusal = _write_refusal(path)
@@ -148,6 +151,15 @@ def _outbox(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[st
         yield "outbox.path", f"{path} is the database of another program"
     elif version > SCHEMA_VERSION:
         yield "outbox.path", f"{path} was written by a newer gateway (schema {version}, supported: {SCHEMA_VERSION})"
+
+
+def _shared_outbox(url: str) -> Iterator[tuple[str, str]]:
+    from gateway.storage import OutboxUnusable, check_shared
+
+    try:
+        check_shared(url)
+    except OutboxUnusable as error:
+        yield "outbox.url", str(error).removeprefix("outbox.url: ")
 
 
 def _exporter_file(settings: Settings) -> Iterator[tuple[str, str]]:

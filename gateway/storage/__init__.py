@@ -1,6 +1,7 @@
-"""SQLite files: the one that webhooks and the exporter share, with its writer thread, and that of the history.
+"""Databases: the SQLite file of webhooks and exporter, the PostgreSQL outbox of several nodes, the history's file.
 
     webhooks, export ──► Store.run(work) ──► Database: one transaction for all waiting work ──► outbox.sqlite3
+                                    └► PostgresStore: the same, in a thread of its own ──► PostgreSQL
     history ──► open_file ──► history.sqlite3
 
 Schema upgrades, lock files and default paths work alike.  The tables belong to the rooms that use them, except the
@@ -18,7 +19,19 @@ from gateway.storage.database import (
 from gateway.storage.lock_file import LockFile, LockTaken
 from gateway.storage.migrations import APPLICATION_ID, HISTORY, SCHEMA_VERSION, IncompatibleDatabase
 from gateway.storage.paths import config_cache_path, history_path, outbox_path
-from gateway.storage.store import STORE_ERRORS, Connection, MessageState, OutboxStore, Store, StoreError
+from gateway.storage.shared import check_shared, connect_shared, open_shared
+from gateway.storage.store import (
+    STORE_ERRORS,
+    CommandConnection,
+    Connection,
+    LeaseLost,
+    MessageState,
+    OutboxStore,
+    SharedStore,
+    Store,
+    StoreError,
+)
+from gateway.storage.transfer import NotEmpty, copy_outbox, rows_to_copy
 
 __all__ = (
     "APPLICATION_ID",
@@ -26,20 +39,29 @@ __all__ = (
     "HISTORY",
     "SCHEMA_VERSION",
     "STORE_ERRORS",
+    "CommandConnection",
     "Connection",
     "Database",
     "IncompatibleDatabase",
+    "LeaseLost",
     "LockFile",
     "LockTaken",
     "MessageState",
+    "NotEmpty",
     "OutboxStore",
     "OutboxUnusable",
+    "SharedStore",
     "SqliteConnection",
     "Store",
     "StoreError",
+    "check_shared",
     "config_cache_path",
+    "connect_shared",
+    "copy_outbox",
     "count_drop",
     "history_path",
     "open_file",
+    "open_shared",
     "outbox_path",
+    "rows_to_copy",
 )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
-    from gateway.storage.store import Connection, Work
+    from gateway.storage.store import Connection, Store, Work
 
 T = TypeVar("T")
 
@@ -60,12 +60,21 @@ class SqliteConnection(sqlite3.Connection):
         (spooled,) = self.execute("SELECT bytes FROM spooled").fetchone()
         return int(max(0, (pages - free) * size - spooled))
 
+    def announce(self) -> None:
+        """See ``Connection``: there is no other node."""
+
+    def begin(self) -> None:
+        """Begin a transaction with the write lock; waits for that of another process."""
+        self.execute("BEGIN IMMEDIATE")
+
 
 class Database:
     """The file at ``path``.  Call ``open`` before ``run``, and no ``run`` once ``close`` has fired.
 
     ``reactor`` also provides ``IReactorThreads``.
     """
+
+    shared: None = None  # see ``OutboxStore``
 
     def __init__(self, reactor: IReactorTime, path: Path) -> None:
         self.path = path
@@ -104,6 +113,11 @@ class Database:
             timeout=BUSY_SECONDS,
         )
         self._pool.start()
+
+    @property
+    def recording(self) -> Store:
+        """See ``OutboxStore``."""
+        return self
 
     def run(self, work: Work[T]) -> Deferred[T]:
         """See ``Store``."""

@@ -16,6 +16,14 @@ MessageState = Literal["pending", "delivered", "failed", "skipped"]  # in the ta
 class StoreError(Exception):
     """The database refused a transaction or cannot be reached; the text is for the operator."""
 
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code  # SQLSTATE of PostgreSQL; empty without one
+
+
+class LeaseLost(Exception):
+    """Another node delivers to the endpoint, so nothing was written."""
+
 
 STORE_ERRORS: Final = (sqlite3.Error, StoreError)  # nothing of the transaction is written; it may be tried again
 
@@ -54,6 +62,22 @@ class Connection(Protocol):
         Evaluations are not counted: an export receiver that fails must not stop changes from being delivered.
         """
 
+    def announce(self) -> None:
+        """Wake the other nodes once the transaction is committed: there are new messages."""
+
+
+class CommandConnection(Connection, Protocol):
+    """The connection of a command, which is outside transactions unless it begins one."""
+
+    def begin(self) -> None:
+        """Begin a transaction that writes."""
+
+    def commit(self) -> None:
+        """End it."""
+
+    def rollback(self) -> None:
+        """Undo it."""
+
 
 Work = Callable[[Connection], T]
 
@@ -72,8 +96,40 @@ class Store(Protocol):
         """
 
 
+class SharedStore(Protocol):
+    """What several nodes with one database have in common."""
+
+    @property
+    def node(self) -> str:
+        """The name of this process, which no other one has."""
+
+    @property
+    def ttl(self) -> float:
+        """Seconds after which a lease that is not renewed is free."""
+
+    def wall(self) -> float:
+        """Return the time of the database in Unix seconds: the clocks of the nodes may differ."""
+
+    def set_wall(self, now: float, asked: float) -> None:
+        """Take note that the database's time was ``now`` a little after ``asked``, a moment of the reactor's clock."""
+
+    def listen(self, look: Callable[[], None]) -> None:
+        """Call ``look`` in the reactor's thread when another node has added messages, or may have."""
+
+
 class OutboxStore(Store, Protocol):
     """A store that holds the outbox."""
+
+    @property
+    def recording(self) -> Store:
+        """Runs the transactions that add or delete messages: of all nodes, one at a time."""
+
+    @property
+    def shared(self) -> SharedStore | None:
+        """None for a database of this process alone."""
+
+    def close(self) -> Deferred[Any]:
+        """Finish the work of earlier calls, as far as the database answers; then the Deferred fires."""
 
     def read(self, query: Work[T], seconds: float, stopped: Callable[[], bool]) -> T:
         """Return the result of ``query``, all statements of which see the same state; blocks, in any thread.

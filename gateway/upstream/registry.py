@@ -115,6 +115,11 @@ class Registry:
         """Return the SDK with that id."""
         return self._sdks.get(sdk_id)
 
+    def confirm(self, sdk_id: str) -> Deferred[bool]:
+        """Fetch the config of an SDK once more; fires with whether that succeeded, false for an unknown SDK."""
+        sdk = self._sdks.get(sdk_id)
+        return succeed(False) if sdk is None else sdk.refresh().addCallback(lambda done: done.error is None)
+
     def by_key(self, key: str) -> Sdk | None:
         """Return the SDK with that key: never for the empty key, and the first of several with the same key."""
         return self._keys.get(key)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
+    from gateway.webhooks.cluster import Cluster
     from gateway.webhooks.composer import Composer
     from gateway.webhooks.delivery.courier import Courier
     from gateway.webhooks.metrics import WebhookMetrics
@@ -43,6 +44,7 @@ class Maintenance:
     courier: Courier
     composer: Composer
     metrics: WebhookMetrics
+    cluster: Cluster | None = None  # the nodes that share the outbox, of which one does what is done for all
     _ahead: float = field(init=False)  # of the wall clock before the monotonic one, at the last look
     _loops: list[Repeating] = field(factory=list, init=False)
 
@@ -50,7 +52,7 @@ class Maintenance:
         """Start; each task runs for the first time after its pause."""
         self._ahead = self.wall() - self.clock.seconds()
         tasks = (
-            (CLOCK_SECONDS, self.follow_clock),
+            *([(CLOCK_SECONDS, self.follow_clock)] if self.cluster is None else []),  # else it is the database's clock
             (REQUEST_SECONDS, self.handle_requests),
             (PURGE_SECONDS, self.purge),
             (MEASURE_SECONDS, self.measure),
@@ -67,12 +69,14 @@ class Maintenance:
 
     async def handle_requests(self) -> None:
         """Send requested tests, and wake the endpoints if there was any request."""
+        if not self._upkeep:
+            return
         requests = await self.outbox.take_requests()
         for request in requests:
             if request.action == "test":
                 await self._add_test(request.argument)
             self.courier.wake_all()
-        if requests:
+        if requests and (self.cluster is None or self.cluster.agreed):
             # A retry request may have made messages for an endpoint due that the settings no longer have.
             await self.outbox.skip_orphans(self._names())
 
@@ -89,7 +93,7 @@ class Maintenance:
 
     async def purge(self) -> None:
         """Delete what is older than ``outbox.keep``."""
-        while await self.outbox.purge(self.composer.settings.outbox.keep):
+        while self._upkeep and await self.outbox.purge(self.composer.settings.outbox.keep):
             pass
 
     async def measure(self) -> None:
@@ -100,6 +104,10 @@ class Maintenance:
             self.metrics.waiting(name, depth.pending if depth else 0, max(now - depth.oldest, 0.0) if depth else 0.0)
         for (name, reason), total in stats.drops.items():
             self.metrics.dropped(name, reason, total)
+
+    @property
+    def _upkeep(self) -> bool:
+        return self.cluster is None or self.cluster.upkeep
 
     def _names(self) -> Collection[str]:
         return [endpoint.name for endpoint in self.composer.settings.webhooks]

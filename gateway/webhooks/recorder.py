@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 
 from gateway.deferreds import Timer, fire_within, supervise
 from gateway.flags import difference
@@ -38,6 +39,8 @@ _log = component_logger("gateway")
 RECORD_SECONDS: Final = 0.25  # for which a change waits for the disk before it is published anyway
 RETRY_SECONDS: Final = 1.0  # between two tries of a database that is full or locked
 BATCH: Final = 50  # changes in one transaction: bounds how long the result of an attempt waits to be recorded
+ROUNDS: Final = 3  # in which a config is confirmed while other nodes go on recording
+CONFIRM_AGAIN: Final = 5.0  # seconds until a config is fetched again to confirm it, after a fetch that failed
 WAITING_LIMIT: Final = 2000  # changes that wait for a slow disk; beyond it the changes of one SDK become one
 
 
@@ -51,6 +54,7 @@ class _Entry:
     notes: str
     at: float
     recorded: list[Deferred[None]] = field(eq=False)
+    rounds: int = 0  # how often another node was faster
 
 
 @frozen
@@ -62,18 +66,25 @@ class _Written:
     refused: int | None  # messages for which the outbox has no room; None without any message
     omitted: Mapping[str, int]  # identifiers beyond the limit of a rule, per endpoint
     changes: Sequence[tuple[str, Snapshot, int]] = ()  # SDK, new config, number
+    versions: Mapping[str, int] = field(factory=dict)  # of the configs that are recorded now
+    behind: Sequence[_Entry] = ()  # not recorded, since another node has recorded something else
 
 
 class Recorder:
-    """The only writer of changes.
+    """The only writer of changes, or one of several that share a database.
+
+    Then ``confirm`` is given.  A config is recorded by compare-and-set: only over the version that this node saw last.
+    If another node has recorded something else meanwhile, ``confirm`` fetches the SDK's config again; what is still the
+    newest one after that is recorded over the other node's.
 
     ``on_messages`` is called with the endpoints that got new messages, ``on_change`` with the SDK, the new config and
     the number of each recorded change.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one per part
         self, clock: IReactorTime, wall: Callable[[], float], store: Store, composer: Composer, metrics: WebhookMetrics,
         on_messages: Callable[[Collection[str]], None], on_change: Callable[[str, Snapshot, int], None],
+        confirm: Callable[[str], Deferred[bool]] | None = None,
     ) -> None:  # fmt: skip
         self._clock = clock
         self._wall = wall
@@ -82,12 +93,16 @@ class Recorder:
         self._metrics = metrics
         self._on_messages = on_messages
         self._on_change = on_change
+        self._confirm = confirm
+        self._versions: dict[str, int] = {}  # the last ones that this node has recorded, or found recorded
+        self._newest: dict[str, Snapshot] = {}  # the latest of ``record``, to drop what is confirmed too late
         self._waiting: list[_Entry] = []
         self._configs: dict[str, Snapshot] = {}  # the last recorded ones
         self._busy = False  # a transaction runs, or the recorder has stopped
         self._singly = 0  # so many of the waiting entries get a transaction of their own
         self._retry = Timer(clock)  # active while the database refuses
         self._idle: list[Deferred[None]] = []
+        self._stopped = False
         self.database_error = ""  # why nothing can be recorded; empty while it can
         self.full = False  # whether the latest messages were refused because of ``outbox.max_bytes``
         metrics.recording(True)
@@ -99,6 +114,7 @@ class Recorder:
         become one.
         """
         recorded: Deferred[None] = Deferred()
+        self._newest[sdk_id] = new
         self._waiting.append(_Entry(sdk_id, new, author, notes, self._wall(), [recorded]))
         if len(self._waiting) > WAITING_LIMIT:
             self._waiting = _merged(self._waiting)
@@ -140,7 +156,7 @@ class Recorder:
         self._fire_idle()
         await idle
         self._retry.cancel()
-        self._busy = True
+        self._busy = self._stopped = True
 
     def _write_next(self) -> None:
         if self._busy or self._retry.active or not self._waiting:
@@ -172,6 +188,10 @@ class Recorder:
             self.database_error = ""
             self._metrics.recording(True)
         self._configs.update(written.configs)
+        self._versions.update(written.versions)
+        for entry in written.behind:
+            self._configs.pop(entry.sdk_id, None)  # read again, from the other node's record
+            supervise(self._record_again(entry), _log, "recording SDK {sdk_id} again failed", sdk_id=entry.sdk_id)
         self._note_room(written.refused)
         for name, count in written.omitted.items():
             _log.warn("endpoint {endpoint}: {count} identifiers of long rules are skipped", endpoint=name, count=count)
@@ -184,6 +204,25 @@ class Recorder:
                 recorded.callback(None)
         self._write_next()
         self._fire_idle()
+
+    async def _confirm_newest(self, entry: _Entry) -> bool:
+        """Return whether the config of ``entry`` is still the newest one after another fetch."""
+        assert self._confirm is not None
+        while self._newest.get(entry.sdk_id) is entry.new and not self._stopped:
+            if await self._confirm(entry.sdk_id):
+                return self._newest.get(entry.sdk_id) is entry.new and not self._stopped
+            await deferLater(self._clock, CONFIRM_AGAIN)
+        return False
+
+    def _record_again(self, entry: _Entry) -> Deferred[None]:
+        async def again() -> None:
+            if entry.rounds >= ROUNDS:
+                _log.warn("SDK {sdk_id}: other nodes record faster, this config is not recorded", sdk_id=entry.sdk_id)
+            elif await self._confirm_newest(entry):
+                self._waiting.append(evolve(entry, rounds=entry.rounds + 1, recorded=[]))
+                self._write_next()
+
+        return Deferred.fromCoroutine(again())
 
     def _note_room(self, refused: int | None) -> None:
         if refused is None:
@@ -222,13 +261,28 @@ class Recorder:
         refused: int | None = None
         omitted: dict[str, int] = {}
         changes: list[tuple[str, Snapshot, int]] = []
+        versions: dict[str, int] = {}
+        behind: list[_Entry] = []
         for entry in entries:
             sdk_id = entry.sdk_id
+            if self._confirm is not None:
+                version, etag = history.recorded_version(connection, sdk_id)
+                ours = versions.get(sdk_id, self._versions.get(sdk_id, 0))
+                versions[sdk_id] = version
+                if version and etag == entry.new.etag:
+                    configs[sdk_id] = entry.new
+                    continue  # another node has recorded it
+                if version != ours:
+                    configs.pop(sdk_id, None)
+                    behind.append(entry)
+                    continue
             old = configs.get(sdk_id) or self._configs.get(sdk_id) or history.last_config(connection, sdk_id)
             configs[sdk_id] = entry.new
             if old is not None and old.body == entry.new.body and old.etag == entry.new.etag:
                 continue  # unchanged, as after a restart
             history.save_config(connection, sdk_id, entry.new, entry.at)
+            if self._confirm is not None:
+                versions[sdk_id] = history.count_version(connection, sdk_id)
             large = entry.new.large or (old is not None and old.large)
             with young_collections_only() if large else nullcontext():
                 number, composed = self._write_change(connection, entry, old, messages=messages)
@@ -243,7 +297,7 @@ class Recorder:
                 room = message_table.make_room(connection, self._composer.settings.outbox.max_bytes)
                 refused = (refused or 0) + (0 if room else len(found))
                 endpoints.update(dict.fromkeys(message_table.add_messages(connection, found, number, room=room)))
-        return _Written(configs, endpoints, refused, omitted, changes)
+        return _Written(configs, endpoints, refused, omitted, changes, versions, behind)
 
     def _write_change(
         self, connection: Connection, entry: _Entry, old: Snapshot | None, *, messages: bool

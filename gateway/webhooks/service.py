@@ -7,11 +7,14 @@ record ──► Recorder ──► database ──► Courier ──► receive
 from __future__ import annotations
 
 import shlex
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import msgspec
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
+from gateway import __version__
 from gateway.deferreds import supervise
 from gateway.http_client import MakeSender, make_sender
 from gateway.logger import component_logger
@@ -19,6 +22,7 @@ from gateway.storage import STORE_ERRORS
 from gateway.text import ProblemText, iso
 from gateway.webhooks.admin import WebhookAdmin
 from gateway.webhooks.attribution import Attribution
+from gateway.webhooks.cluster import Cluster
 from gateway.webhooks.composer import Composer
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_health import FAILING_LONG
@@ -45,10 +49,11 @@ class Webhooks:
     """Records changes and delivers messages about them, from the first ``configure`` with a database on.
 
     ``wall`` returns Unix seconds; ``on_change`` is called with the SDK id, the new config and the number of a change
-    once it is recorded, usually before the config is published.
+    once it is recorded, usually before the config is published.  ``confirm`` fetches the config of an SDK once more and
+    fires with whether that succeeded; it is called when another node has recorded a config that this one has not seen.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, one per part
         self,
         reactor: Reactor,
         settings: Settings,
@@ -59,6 +64,7 @@ class Webhooks:
         metrics: WebhookMetrics,
         sender: MakeSender = make_sender,
         on_change: Callable[[str, Snapshot, int], None] = lambda _sdk_id, _new, _number: None,
+        confirm: Callable[[str], Deferred[bool]] = lambda _sdk_id: succeed(True),
     ) -> None:
         self._reactor = reactor
         self._wall = wall
@@ -66,6 +72,7 @@ class Webhooks:
         self._metrics = metrics
         self._sender = sender
         self._on_change = on_change
+        self._confirm = confirm
         self._composer = Composer(settings, hostname)
         self._latest: dict[str, Snapshot] = {}  # by SDK; recorded when a reload opens the database
         self._attribution = Attribution()
@@ -123,7 +130,8 @@ class Webhooks:
             return []
         found: list[str] = []
         recorder, courier = self._running.recorder, self._running.courier
-        error = recorder.database_error or courier.database_error
+        cluster = self._running.cluster
+        error = recorder.database_error or courier.database_error or ("" if cluster is None else cluster.error)
         if error:
             found.append(ProblemText(f"the outbox cannot be written: {error}", "flaggateway check"))
         if recorder.full:
@@ -131,6 +139,7 @@ class Webhooks:
             found.append(ProblemText(text, "flaggateway deliveries list --state pending"))
         for name, why in courier.unusable.items():
             found.append(ProblemText(f"endpoint {name} cannot be called: {why}", "flaggateway check"))
+        found += [] if cluster is None else cluster.problems()
         now = self._wall()
         for name, since in courier.failing().items():
             if not 0 <= now - since <= FAILING_LONG:  # a clock that was set back must not hide it
@@ -147,16 +156,24 @@ class Webhooks:
         if running is None:
             return
         running.maintenance.stop()
+        if running.cluster is not None:
+            running.cluster.drain()
         await running.recorder.stop()
         self._running = None
         running.admin.stop()
         await running.courier.stop()
+        if running.cluster is not None:
+            await running.cluster.leave()
 
     async def _apply(self, running: _Running, settings: Settings) -> None:
         names = [endpoint.name for endpoint in settings.webhooks]
         running.admin.names = names
         running.courier.configure([EndpointPolicy(each, self._composer, self._rng) for each in settings.webhooks])
         self._metrics.endpoints(names)
+        if running.cluster is not None:
+            # Nodes with other settings may run, whose messages this one must not judge yet: see ``_agreed``.
+            running.cluster.configure(names, _digest(settings))
+            return
         try:
             await running.outbox.follow_clock_of_last_run()
             running.courier.restore_failing(await running.outbox.failing())
@@ -170,19 +187,63 @@ class Webhooks:
             _log.warn("{count} messages for endpoints that were removed are skipped", count=skipped)
         running.courier.wake(changed)
 
+    async def _agreed(self) -> None:
+        """Do what depends on the settings of all nodes."""
+        running, settings = self._running, self._composer.settings
+        if running is None:
+            return
+        skipped = await running.outbox.skip_orphans([endpoint.name for endpoint in settings.webhooks])
+        await running.recorder.record_sdks(tuple(settings.sdks))
+        if skipped:
+            _log.warn("{count} messages for endpoints that were removed are skipped", count=skipped)
+
     def _start(self, database: OutboxStore) -> _Running:
-        outbox = Outbox(database, self._wall)
-        courier = Courier(self._reactor, self._wall, outbox, self._metrics, self._sender)
+        shared, cluster = database.shared, None
+        if shared is None:
+            wall = self._wall
+            outbox = Outbox(database, wall)
+            courier = Courier(self._reactor, wall, outbox, self._metrics, self._sender)
+        else:
+            wall = shared.wall
+            cluster = Cluster(
+                self._reactor,
+                database,
+                shared,
+                lambda: Deferred.fromCoroutine(self._agreed()),
+                self._composer.hostname,
+                __version__,
+            )
+            outbox = Outbox(database, wall, recording=database.recording, fence=cluster.fence)
+            courier = Courier(self._reactor, wall, outbox, self._metrics, self._sender, cluster.may_send)
+            courier.assign(())
+            cluster.courier, cluster.outbox = courier, outbox
         recorder = Recorder(
-            self._reactor, self._wall, database, self._composer, self._metrics, courier.wake, self._on_change
+            self._reactor,
+            wall,
+            database.recording,
+            self._composer,
+            self._metrics,
+            courier.wake,
+            self._on_change,
+            None if shared is None else self._confirm,
         )
         for sdk_id, snapshot in self._latest.items():
             recorder.record(sdk_id, snapshot, None, "")
-        admin = WebhookAdmin(self._reactor, database, self._wall, courier.wake_all)
+        admin = WebhookAdmin(self._reactor, database, wall, courier.wake_all)
         admin.start()
-        maintenance = Maintenance(self._reactor, self._wall, self._rng, outbox, courier, self._composer, self._metrics)
+        maintenance = Maintenance(
+            self._reactor, wall, self._rng, outbox, courier, self._composer, self._metrics, cluster
+        )
         maintenance.start()
-        return _Running(outbox, courier, recorder, admin, maintenance)
+        if cluster is not None:
+            cluster.start()
+        return _Running(outbox, courier, recorder, admin, maintenance, cluster)
+
+
+def _digest(settings: Settings) -> str:
+    """Return a digest of what decides which messages are skipped, and which SDKs are new."""
+    names = [sorted(endpoint.name for endpoint in settings.webhooks), sorted(settings.sdks)]
+    return sha256(msgspec.json.encode(names)).hexdigest()[:16]
 
 
 @frozen
@@ -194,3 +255,4 @@ class _Running:
     recorder: Recorder
     admin: WebhookAdmin
     maintenance: Maintenance
+    cluster: Cluster | None

@@ -15,7 +15,7 @@ from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
 from gateway.webhooks.formats import Message
 from gateway.webhooks.store.outbox import Outbox
-from outbox_memory import DirectStore, FakeSender, WebhookCounts
+from outbox_memory import DirectStore, FakeSender, WebhookCounts, new_store
 
 START = 1_700_000_000.0
 FINE, BROKEN = Attempt(204, "", 0.0), Attempt(503, "", 0.0)
@@ -35,7 +35,7 @@ class Scene:
     def __init__(self, *endpoints: Endpoint, store: DirectStore | None = None, start: float = START) -> None:
         self.clock = Clock()
         self.clock.advance(start)
-        self.store = store or DirectStore()
+        self.store = store or new_store()
         self.outbox = Outbox(self.store, self.clock.seconds)
         self.metrics = WebhookCounts()
         self.senders = {endpoint.url: FakeSender() for endpoint in endpoints}

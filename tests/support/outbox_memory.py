@@ -28,6 +28,8 @@ class DirectStore:
         prepare(self.connection)
         migrate(self.connection)
         self.runs = 0
+        self.recording = self
+        self.shared = None
 
     def run(self, work: Callable[[sqlite3.Connection], Any]) -> Deferred[Any]:
         """See ``Store``."""
@@ -47,6 +49,14 @@ class DirectStore:
     def states(self) -> dict[str, int]:
         """Return how many messages are in each state."""
         return dict(self.rows("SELECT state, count(*) FROM messages GROUP BY state"))
+
+
+engine: list[Callable[[], Any]] = [DirectStore]  # the last one makes the stores of scenes: see ``on_each_store``
+
+
+def new_store() -> Any:
+    """Return an empty store of the engine that the running test is for."""
+    return engine[-1]()
 
 
 @define

@@ -12,7 +12,7 @@ from gateway.settings import Endpoint, Outbox, Sdk, Settings
 from gateway.webhooks.composer import Composer
 from gateway.webhooks.formats import Author
 from gateway.webhooks.recorder import Recorder
-from outbox_memory import DirectStore, WebhookCounts
+from outbox_memory import DirectStore, WebhookCounts, new_store
 
 
 def config(*on: str, off: tuple[str, ...] = (), etag: str = "") -> Snapshot:
@@ -31,7 +31,7 @@ class RecorderScene:
     def __init__(self, *formats: str, store: DirectStore | None = None) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        self.store = store or DirectStore()
+        self.store = store or new_store()
         webhooks = [Endpoint(name=each, url="http://127.0.0.1/", format=each) for each in formats or ("envelope",)]
         self.composer = Composer(Settings(sdks={"one": Sdk(key="k")}, webhooks=webhooks), "host")
         self.woken: list[str] = []

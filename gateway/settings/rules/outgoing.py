@@ -37,6 +37,7 @@ OWN_HEADERS: Final = frozenset(
         "webhook-signature",
     }
 )
+_SCHEMA: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 NAME_LIMIT: Final = 128  # characters of an endpoint's name, which is also a metric label
 # The padding may be missing; it is added when a message is signed.
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2,4}=*)")
@@ -52,11 +53,25 @@ def outgoing_errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
             yield Finding((*path, "name"), f"webhooks: the name '{endpoint.name}' is used by another endpoint")
         seen.add(endpoint.name)
     yield from _exporter(settings.exporter, exists)
+    yield from _outbox(settings)
     delivery = settings.delivery
     yield from check_networks(("delivery", "allowed_networks"), delivery.allowed_networks)
     yield from check_networks(("delivery", "denied_networks"), delivery.denied_networks)
     if delivery.source_address is not None and not is_address(delivery.source_address):
         yield Finding(("delivery", "source_address"), "not an IP address", allowed="an IP address of this machine")
+
+
+def _outbox(settings: Settings) -> Iterator[Finding]:
+    """Yield errors of the shared outbox; without the URLs, which may contain passwords."""
+    outbox, allowed = settings.outbox, "postgresql://USER:PASSWORD@HOST/DATABASE"
+    for name, url in (("url", outbox.url), ("listen_url", outbox.listen_url)):
+        if url and not url.startswith(("postgresql://", "postgres://")):
+            yield Finding(("outbox", name), "not the URL of a PostgreSQL database", allowed=allowed)
+    if outbox.listen_url and not outbox.url:
+        yield Finding(("outbox", "listen_url"), "has no effect without outbox.url")
+    if not _SCHEMA.fullmatch(outbox.schema):
+        allowed = "lower-case letters, digits and _, a letter first, at most 40 characters"
+        yield Finding(("outbox", "schema"), "not a name of a schema", allowed=allowed)
 
 
 def _endpoint(path: Path, endpoint: Endpoint, settings: Settings, exists: Exists) -> Iterator[Finding]:

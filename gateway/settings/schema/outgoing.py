@@ -121,6 +121,28 @@ class Outbox(Section, frozen=True):
     """The database of messages."""
 
     path: Annotated[str, option("Database file; empty means the state directory.", restart=True)] = ""
+    url: Annotated[
+        str,
+        option(
+            "PostgreSQL database that several gateways share in place of the file, which then holds only evaluations.",
+            hidden="url",
+            restart=True,
+            example="postgresql://flaggateway:secret@db.example.com/flaggateway?sslmode=verify-full",
+        ),
+    ] = ""
+    listen_url: Annotated[
+        str,
+        option(
+            "The same database without the connection pooler of `url`, for notifications between gateways; set it "
+            "if `url` is that of PgBouncer.",
+            hidden="url",
+            restart=True,
+        ),
+    ] = ""
+    schema: Annotated[
+        str,
+        option("Schema of the tables in that database; gateways with the same one work together.", restart=True),
+    ] = "flaggateway"
     keep: Annotated[float, option("Seconds that finished messages are kept.", ge=0)] = 604800
     max_bytes: Annotated[
         int,

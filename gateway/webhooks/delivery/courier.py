@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from twisted.internet.defer import Deferred, succeed
+
 from gateway.deferreds import call_each, settle_all
 from gateway.http_client import MakeSender, TrustError, make_sender
 from gateway.logger import component_logger
@@ -11,8 +13,6 @@ from gateway.webhooks.delivery.endpoint_queue import EndpointQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-
-    from twisted.internet.defer import Deferred
 
     from gateway.http_client import Reactor
     from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
@@ -29,13 +29,16 @@ class Courier:
 
     def __init__(
         self, reactor: Reactor, wall: Callable[[], float], outbox: Outbox, metrics: WebhookMetrics,
-        sender: MakeSender = make_sender,
+        sender: MakeSender = make_sender, may_send: Callable[[str], bool] = lambda _endpoint: True,
     ) -> None:  # fmt: skip
         self._reactor = reactor
         self._wall = wall
         self._outbox = outbox
         self._metrics = metrics
         self._make_sender = sender
+        self._may_send = may_send
+        self._policies: Sequence[EndpointPolicy] = ()
+        self._assigned: Collection[str] | None = None  # endpoints of this node; None: all
         self._queues: dict[str, EndpointQueue] = {}
         self.unusable: dict[str, str] = {}  # endpoints that cannot be called with their settings, and why
 
@@ -45,6 +48,21 @@ class Courier:
         Attempts in flight end under the old settings, also those to endpoints that are gone.  An endpoint whose route
         is unchanged keeps its connections.
         """
+        self._policies = policies
+        self._configure()
+
+    def assign(self, names: Collection[str]) -> Deferred[None]:
+        """Deliver only to these of the endpoints from now on, for others another node does.
+
+        Fires when nothing is in flight to those that were given up, after ``GRACE`` seconds at the latest.
+        """
+        if self._assigned is not None and set(names) == set(self._assigned):
+            return succeed(None)
+        self._assigned = frozenset(names)
+        return self._configure()
+
+    def _configure(self) -> Deferred[None]:
+        policies = [each for each in self._policies if self._assigned is None or each.endpoint.name in self._assigned]
         before, self._queues, self.unusable = self._queues, {}, {}
         for policy in policies:
             name = policy.endpoint.name
@@ -53,9 +71,7 @@ class Courier:
             except (TrustError, ValueError) as error:
                 self.unusable[name] = str(error)
                 _log.error("endpoint {endpoint} cannot be called: {reason}", endpoint=name, reason=str(error))
-        for name, queue in before.items():
-            if name not in self._queues:
-                queue.stop(GRACE)
+        return settle_all([queue.stop(GRACE) for name, queue in before.items() if name not in self._queues])
 
     def _configured(self, queue: EndpointQueue | None, policy: EndpointPolicy) -> EndpointQueue:
         if queue is not None:
@@ -63,7 +79,9 @@ class Courier:
             queue.replace(policy, None if same else self._make_sender(self._reactor, policy.route))
             return queue
         sender = self._make_sender(self._reactor, policy.route)
-        queue = EndpointQueue(self._reactor, self._wall, self._outbox, policy, sender, self._metrics, self.wake)
+        queue = EndpointQueue(
+            self._reactor, self._wall, self._outbox, policy, sender, self._metrics, self.wake, self._may_send
+        )
         queue.wake()
         return queue
 

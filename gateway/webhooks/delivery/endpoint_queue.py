@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 
 from gateway.deferreds import Timer, settle_all
 from gateway.logger import component_logger
-from gateway.storage import STORE_ERRORS
+from gateway.storage import STORE_ERRORS, LeaseLost
 from gateway.webhooks.delivery.endpoint_health import EndpointHealth
 from gateway.webhooks.delivery.recovery import Recovery
 
@@ -68,17 +68,22 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
 
 
 class EndpointQueue:
-    """The messages of one endpoint; ``on_messages`` is called with the endpoints that got notices of a failure."""
+    """The messages of one endpoint; ``on_messages`` is called with the endpoints that got notices of a failure.
 
-    def __init__(
+    While ``may_send`` returns false no attempt begins; the caller wakes the queue when it returns true again.
+    """
+
+    def __init__(  # noqa: PLR0917 - one per part; the courier is the only caller
         self, clock: IReactorTime, wall: Callable[[], float], outbox: Outbox, policy: EndpointPolicy, sender: Sender,
         metrics: WebhookMetrics, on_messages: Callable[[Collection[str]], None],
+        may_send: Callable[[str], bool] = lambda _endpoint: True,
     ) -> None:  # fmt: skip
         self._clock = clock
         self._wall = wall
         self._outbox = outbox
         self._sender = sender
         self._on_messages = on_messages
+        self._may_send = may_send
         self._state = State.IDLE
         self._window: deque[QueuedMessage] = deque()
         self._in_flight: dict[int, tuple[Sender, Deferred[None]]] = {}  # by row
@@ -91,7 +96,7 @@ class EndpointQueue:
 
     def wake(self) -> None:
         """Read due messages; may be called at any time and any number of times."""
-        if self.policy.in_order and self._held:
+        if (self.policy.in_order and self._held) or not self._may_send(self.health.name):
             return  # reads again when nothing is held
         before, after = self._state, self._move(Event.WOKEN)
         if before is not after and after is State.LOADING:
@@ -164,6 +169,10 @@ class EndpointQueue:
         return None
 
     def _start_attempts(self) -> None:
+        if self._window and not self._may_send(self.health.name):
+            # Another node may deliver these messages by now, so they are read again before they are sent.
+            self._held.difference_update(each.row for each in self._window)
+            self._window.clear()
         while self._window and len(self._in_flight) < self.policy.endpoint.concurrency:
             queued = self._window.popleft()
             attempt = Deferred.fromCoroutine(self._send(queued, self.policy, self._sender))
@@ -204,6 +213,9 @@ class EndpointQueue:
         while self._state is not State.CUT:
             try:
                 await write()
+            except LeaseLost:
+                _log.debug("endpoint {endpoint}: another node delivers now", endpoint=self.health.name)
+                return
             except STORE_ERRORS as error:
                 self.health.database_result(error)
                 await deferLater(self._clock, WRITE_AGAIN)

@@ -36,6 +36,18 @@ def save_config(connection: Connection, sdk_id: str, snapshot: Snapshot, at: flo
     )
 
 
+def recorded_version(connection: Connection, sdk_id: str) -> tuple[int, str]:
+    """Return version and ETag of the last recorded config of an SDK that several nodes record; 0 and "" without one."""
+    row = connection.execute("SELECT version, etag FROM configs WHERE sdk_id = ?", (sdk_id,)).fetchone()
+    return (0, "") if row is None else (int(row[0]), row[1])
+
+
+def count_version(connection: Connection, sdk_id: str) -> int:
+    """Return the version of the config that was just saved."""
+    query = "UPDATE configs SET version = version + 1 WHERE sdk_id = ? RETURNING version"
+    return int(connection.execute(query, (sdk_id,)).fetchone()[0])
+
+
 def count_transition(connection: Connection, sdk_id: str, old_etag: str, new_etag: str) -> int:
     """Return how often this transition was recorded, this time included."""
     row = connection.execute(

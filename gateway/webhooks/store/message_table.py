@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
@@ -10,13 +12,14 @@ from gateway.storage import count_drop
 from gateway.webhooks.formats import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from gateway.http_client import Attempt
     from gateway.storage import Connection
     from gateway.webhooks.formats import Skipped
 
 PURGE_STEP: Final = 1000  # rows deleted in one transaction: bounds how long a change waits for a purge
+PAIRS: Final = 100  # looked up by one statement; SQLite takes some hundred parameters in any build
 ATTEMPTS_KEPT: Final = 50  # per message; a retry schedule of three days has about 20
 
 _COLUMNS: Final = (
@@ -56,52 +59,73 @@ def add_messages(
 
     Without ``room`` the messages are dropped and counted.  Returns the endpoints that got new messages.
     """
-    endpoints: dict[str, None] = {}
-    for message in messages:
-        if not room:
+    if not room:
+        for message in messages:
             count_drop(connection, message.endpoint, "refused: the outbox is full", 1)
-        elif not _exists(connection, message.endpoint, message.id):
-            _insert(connection, message, change_id, "pending", "")
-            endpoints[message.endpoint] = None
-    return list(endpoints)
+        return []
+    wanted = {(message.endpoint, message.id): message for message in reversed(list(messages))}
+    known = _known(connection, list(wanted))
+    fresh = [message for key, message in reversed(wanted.items()) if key not in known]
+    endpoints = list(dict.fromkeys(message.endpoint for message in fresh))
+    if fresh:
+        counts = Counter(message.endpoint for message in fresh)
+        following = {name: _last_sequence(connection, name, counts[name]) - counts[name] for name in endpoints}
+        rows = []
+        for each in fresh:
+            following[each.endpoint] += 1
+            rows.append(_row(each, following[each.endpoint], change_id, "pending", ""))
+        connection.executemany(_INSERT, rows)
+        connection.announce()
+    return endpoints
+
+
+def _known(connection: Connection, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return which pairs of endpoint and id the table has."""
+    found: set[tuple[str, str]] = set()
+    for start in range(0, len(keys), PAIRS):
+        some = keys[start : start + PAIRS]
+        pairs = ", ".join(["(?, ?)"] * len(some))
+        query = (  # a sub-query per pair, for which SQLite uses the index; a list of pairs makes it read the table
+            f"WITH wanted (endpoint, id) AS (VALUES {pairs}) SELECT endpoint, id FROM wanted WHERE EXISTS"  # noqa: S608 - only marks
+            " (SELECT 1 FROM messages WHERE messages.endpoint = wanted.endpoint AND messages.id = wanted.id)"
+        )
+        found.update((endpoint, number) for endpoint, number in connection.execute(query, [*chain(*some)]))
+    return found
 
 
 def add_skipped(connection: Connection, skipped: Iterable[Skipped], change_id: int | None) -> None:
     """Record messages that are not sent, as finished; they take no sequence number."""
     for entry in skipped:
-        if _exists(connection, entry.endpoint, entry.id):
+        if _known(connection, [(entry.endpoint, entry.id)]):
             continue
         about = (entry.id, entry.endpoint, entry.format, entry.type, entry.subject)
         message = Message(*about, b"", entry.created, sdk_id=entry.sdk_id)
         reason = entry.reason if entry.count == 1 else f"{entry.reason} ({entry.count} messages)"
-        _insert(connection, message, change_id, "skipped", reason)
+        connection.execute(_INSERT, _row(message, 0, change_id, "skipped", reason))
 
 
-def _exists(connection: Connection, endpoint: str, message_id: str) -> bool:
-    query = "SELECT 1 FROM messages WHERE endpoint = ? AND id = ?"
-    return connection.execute(query, (endpoint, message_id)).fetchone() is not None
+_INSERT: Final = (
+    "INSERT INTO messages (id, endpoint, sequence, format, type, subject, body, created, change_id, sdk_id,"
+    " old_etag, new_etag, state, reason, due, finished)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
-def _insert(connection: Connection, message: Message, change_id: int | None, state: str, reason: str) -> None:
-    sequence = _next_sequence(connection, message.endpoint) if state == "pending" else 0
+def _row(message: Message, sequence: int, change_id: int | None, state: str, reason: str) -> tuple[object, ...]:
     finished = None if state == "pending" else message.created
-    connection.execute(
-        "INSERT INTO messages (id, endpoint, sequence, format, type, subject, body, created, change_id, sdk_id,"
-        " old_etag, new_etag, state, reason, due, finished)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            message.id, message.endpoint, sequence, message.format, message.type, message.subject, message.body,
-            message.created, change_id, message.sdk_id, message.old_etag, message.new_etag, state, reason,
-            message.created, finished,
-        ),
+    return (
+        message.id, message.endpoint, sequence, message.format, message.type, message.subject, message.body,
+        message.created, change_id, message.sdk_id, message.old_etag, message.new_etag, state, reason,
+        message.created, finished,
     )  # fmt: skip
 
 
-def _next_sequence(connection: Connection, endpoint: str) -> int:
+def _last_sequence(connection: Connection, endpoint: str, more: int) -> int:
+    """Return the sequence of the last of ``more`` new messages of an endpoint."""
     row = connection.execute(
-        "INSERT INTO endpoints (name, sequence) VALUES (?, 1)"
-        " ON CONFLICT (name) DO UPDATE SET sequence = endpoints.sequence + 1 RETURNING sequence",
-        (endpoint,),
+        "INSERT INTO endpoints (name, sequence) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET sequence = endpoints.sequence + excluded.sequence RETURNING sequence",
+        (endpoint, more),
     ).fetchone()
     return int(row[0])
 

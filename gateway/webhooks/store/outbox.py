@@ -33,12 +33,23 @@ class Due:
 class Outbox:
     """Each method is one transaction, on disk when its Deferred fires; ``wall`` returns Unix seconds.
 
-    A Deferred fails with one of ``STORE_ERRORS`` if nothing was written.
+    A Deferred fails with one of ``STORE_ERRORS`` if nothing was written.  ``recording`` runs what adds or deletes
+    messages.  ``fence`` returns the check that this node delivers to an endpoint; the transactions of its attempts
+    begin with it, and fail with ``LeaseLost``.
     """
 
-    def __init__(self, store: Store, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wall: Callable[[], float],
+        *,
+        recording: Store | None = None,
+        fence: Callable[[str], Callable[[Connection], None]] = lambda _endpoint: lambda _connection: None,
+    ) -> None:
         self._store = store
+        self._recording = recording or store
         self._wall = wall
+        self._fence = fence
 
     def due(
         self, endpoint: str, held: Collection[int], limit: int, *, in_order: bool, early: EarlyRetries | None, free: int
@@ -67,8 +78,10 @@ class Outbox:
 
     def delivered(self, queued: QueuedMessage, attempt: Attempt, at: float) -> Deferred[None]:
         """Record the attempt that began at ``at``, and that the message was delivered."""
+        check = self._fence(queued.message.endpoint)
 
         def work(connection: Connection) -> None:
+            check(connection)
             message_table.add_attempt(connection, queued, attempt, at)
             message_table.finish(connection, queued.row, "delivered", "", at + attempt.duration)
 
@@ -78,8 +91,10 @@ class Outbox:
         self, queued: QueuedMessage, attempt: Attempt, at: float, due: float, not_before: float
     ) -> Deferred[None]:
         """Record a failed attempt and when the next one is due; see ``message_table.postpone``."""
+        check = self._fence(queued.message.endpoint)
 
         def work(connection: Connection) -> None:
+            check(connection)
             message_table.add_attempt(connection, queued, attempt, at)
             message_table.postpone(connection, queued.row, due, not_before)
 
@@ -89,17 +104,19 @@ class Outbox:
         self, queued: QueuedMessage, attempt: Attempt, at: float, notices: Collection[Message]
     ) -> Deferred[None]:
         """Record the last attempt of a message that is given up, and add ``notices`` of that to other endpoints."""
+        check = self._fence(queued.message.endpoint)
 
         def work(connection: Connection) -> None:
+            check(connection)
             message_table.add_attempt(connection, queued, attempt, at)
             message_table.finish(connection, queued.row, "failed", attempt.text, at + attempt.duration)
             message_table.add_messages(connection, notices, None, room=True)
 
-        return self._store.run(work)
+        return self._recording.run(work)
 
     def add(self, messages: Collection[Message]) -> Deferred[list[str]]:
         """Add messages that belong to no change; fires with the names of the endpoints that got new messages."""
-        return self._store.run(lambda connection: message_table.add_messages(connection, messages, None, room=True))
+        return self._recording.run(lambda connection: message_table.add_messages(connection, messages, None, room=True))
 
     def skip_orphans(self, names: Collection[str]) -> Deferred[int]:
         """Mark pending messages for endpoints other than ``names`` as skipped; fires with how many."""
@@ -114,7 +131,7 @@ class Outbox:
             messages = message_table.purge(connection, before, reason="purged: older than outbox.keep")
             return messages + message_table.purge_changes(connection, before)
 
-        return self._store.run(work)
+        return self._recording.run(work)
 
     def shift(self, seconds: float) -> Deferred[None]:
         """Move the times of what waits, after the system clock was set by ``seconds``; see ``message_table.shift``."""

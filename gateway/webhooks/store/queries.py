@@ -141,8 +141,8 @@ def list_changes(
     rows = connection.execute(
         "SELECT id, sdk_id, old_etag, new_etag, round, at, author, notes,"  # noqa: S608 - our own names
         " CASE WHEN length(CAST(detail AS BLOB)) <= ? THEN detail END, length(CAST(detail AS BLOB))"
-        f" FROM changes WHERE at >= ?{wanted} ORDER BY id DESC",
-        (CHANGE_LIMIT, since, *given),
+        f" FROM changes WHERE at >= ?{wanted} ORDER BY id DESC LIMIT ?",  # PostgreSQL's driver reads all rows at once
+        (CHANGE_LIMIT, since, *given, min(limit, LIST_LIMIT) + 1),
     )
     found: list[ChangeRecord] = []
     size = 0
@@ -247,6 +247,7 @@ def _make_due(connection: Connection, rows: list[int], now: float) -> None:
     )
     if rows:
         add_request(connection, "look")
+        connection.announce()
 
 
 def add_request(connection: Connection, action: str, argument: str = "") -> None:

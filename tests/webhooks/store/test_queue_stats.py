@@ -6,12 +6,12 @@ from courier_scene import BROKEN, FINE, START, Scene, endpoint, message
 from gateway.storage import count_drop
 from gateway.webhooks.store import message_table, queue_stats
 from gateway.webhooks.store.queue_stats import QueueDepth
-from outbox_memory import DirectStore
+from outbox_memory import new_store
 
 
 def test_stats_hold_queues_and_drops_per_endpoint() -> None:
     """Reasons with the same label are added up, unknown ones are left out."""
-    store = DirectStore()
+    store = new_store()
     messages = [message("ops", 1), message("ops", 2, START + 50), message("chat", 1, START + 70)]
     message_table.add_messages(store.connection, messages, None, room=True)
     message_table.add_messages(store.connection, [message("ops", 9)], None, room=False)
