@@ -165,6 +165,7 @@ class Listener:
 
 def send_head(request: BoundedRequest, producer: object) -> None:
     """Set the headers of a stream of events, and have ``producer``, an ``IPushProducer``, paused while it is full."""
+    request.endless = True
     headers = request.responseHeaders
     headers.setRawHeaders(b"Content-Type", [b"text/event-stream"])
     headers.setRawHeaders(b"Cache-Control", [b"no-cache, no-transform"])

@@ -94,6 +94,13 @@ class BoundedConnection(Http1Connection):
         self._aborted = True
         self.transport.abortConnection()
 
+    def readConnectionLost(self) -> None:
+        """End a stream of events of a client that closes: its answer has no end, so nothing else would."""
+        if any(isinstance(each, BoundedRequest) and each.endless for each in self.requests):
+            self.abort()
+        else:
+            super().readConnectionLost()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Stop counting the connection."""
         self._end_deadline()
@@ -114,11 +121,13 @@ class BoundedRequest(Request):
     ``body_limit`` is None for a body that is not used; one beyond ``BODY_LIMIT`` closes the connection.
     Otherwise the bytes beyond ``body_limit`` are dropped, and ``too_large`` is true.
     ``caller`` is set when the caller has to be known before the body is read.
+    ``endless`` is whether the answer has no end, so that the connection ends when the client sends nothing more.
     """
 
     channel: BoundedConnection
     body_limit: int | None = None
     too_large = False
+    endless = False
     caller: Caller | Deferred[Caller] | None = None
     _received = 0
     _paused = False
