@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from OpenSSL.crypto import X509
 
 __all__ = (
+    "DaemonThreads",
     "ExtraTrustRoot",
     "Http1Connection",
     "ParseError",  # of an HTTP client: the answer is not HTTP

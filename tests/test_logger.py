@@ -42,7 +42,11 @@ from gateway.upstream.file_cache import FileCache
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.inotify import open_watch
 from gateway.upstream.registry import Registry
+from gateway.upstream.reporter import report_fetch
 from gateway.upstream.sdk import Sdk
+from gateway.upstream.shared.redis_cache import RedisCache
+from gateway.upstream.shared.source import SharedSource
+from gateway.upstream.shared.watcher import Watcher
 from gateway.web.answers.hook import hook
 from gateway.web.context import OpenStreams
 from gateway.web.errors import shield
@@ -118,9 +122,13 @@ LOGGED_AS = [
     (Checker, "sdks"),
     (FileCache, "sdks"),
     (KeptConfig, "sdks"),
+    (RedisCache, "sdks"),
     (Registry, "sdks"),
     (Sdk, "sdks"),
+    (SharedSource, "sdks"),
+    (Watcher, "sdks"),
     (foresee, "sdks"),
+    (report_fetch, "sdks"),
     (FetchFailures, "sdks"),
     (FetchQueue, "sdks"),
 ]

@@ -27,6 +27,7 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
 from gateway.app.api import build_console
+from gateway.app.caches import file_cache, shared_cache
 from gateway.app.config_history import ConfigHistory
 from gateway.app.foresight import foresee
 from gateway.app.reload import Reload
@@ -38,7 +39,7 @@ from gateway.export import ExporterUnusable, ExportPipeline
 from gateway.http_client import TrustError
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
-from gateway.storage import OutboxUnusable, config_cache_path, outbox_path
+from gateway.storage import OutboxUnusable, outbox_path
 from gateway.telemetry import (
     HealthWarnings,
     LagMonitor,
@@ -57,7 +58,7 @@ from gateway.telemetry import (
     raise_file_limit,
     reopen_log_file,
 )
-from gateway.upstream import FileCache, Registry, Sdk
+from gateway.upstream import Registry, Sdk
 from gateway.web.server import TlsError
 from gateway.webhooks import Alert, Webhooks
 
@@ -113,7 +114,8 @@ class Gateway(Service):
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
         self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter, settings.outbox, host)
         self._warnings = HealthWarnings(reactor, self._problems, self._problems_changed, self._logged_problems)
-        self._cache = self._config_cache()
+        self._cache = file_cache(settings, reactor, self._cache_threads, time.time)
+        self._shared = shared_cache(settings, reactor, host)
         self._registry = Registry(
             reactor,
             settings,
@@ -133,6 +135,7 @@ class Gateway(Service):
             environ=os.environ,
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
             cache=self._cache,
+            shared=self._shared,
         )
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
@@ -192,6 +195,8 @@ class Gateway(Service):
             self._threads.start()
             self._cache_threads.start()
             self._history.start(settings)
+            if self._shared is not None:
+                self._shared.start()
             self._registry.start()
             # In the reactor turn in which the fetches start, so that the result of each one is recorded.
             self._database.configure(settings, database, trust)
@@ -249,6 +254,8 @@ class Gateway(Service):
             await maybeDeferred(self._diagnostics_port.stopListening)
         self._threads.stop()
         self._cache_threads.stop()
+        if self._shared is not None:
+            self._shared.stop()
         self._history.end_thread()
         self._notifier.stop_watchdog()
         _report("shutdown complete")
@@ -257,14 +264,6 @@ class Gateway(Service):
     async def _unless_cut(self, step: Deferred[Any]) -> None:
         """Wait until ``step`` has ended; after a second stop signal for at most ``CUT_SECONDS``."""
         await DeferredList([settle_all([step]), self._cut_over], fireOnOneCallback=True)
-
-    def _config_cache(self) -> FileCache | None:
-        """Return the cache of the last good configs; None where it is switched off, or has no directory."""
-        settings, reactor = self._settings.cache.file, self._reactor
-        path = config_cache_path(settings.path, os.environ, Path.home()) if settings.enabled else None
-        if path is None:
-            return None
-        return FileCache(path, lambda work: deferToThreadPool(reactor, self._cache_threads, work), time.time)
 
     def _make_server(self, settings: Settings) -> Server:
         """Return what serves: this process, unless the settings ask for several."""
@@ -388,8 +387,9 @@ class Gateway(Service):
 
     def _sdk_began(self, sdk: Sdk) -> None:
         """Show an SDK that is new, or whose key, source or mode is, on the status page, and serve it."""
-        offline = bool(sdk.plan.path)
-        self._status.add(sdk.id, sdk.key, "offline" if offline else "online", "file" if offline else "remote")
+        plan = sdk.plan
+        source_type = "file" if plan.path else "cache" if plan.follows else "remote"
+        self._status.add(sdk.id, sdk.key, "online" if source_type == "remote" else "offline", source_type)
         self._metrics.sdk_added(sdk.id, lambda: self._status.is_healthy(sdk.id))
         self._server.add_sdk(sdk)
 

@@ -202,11 +202,16 @@ def effective(settings: Settings) -> Settings:
 
 
 def _effective_sdk(sdk: Sdk, settings: Settings) -> Sdk:
-    enabled = settings.offline.enabled if sdk.offline.enabled is None else sdk.offline.enabled
+    offline = sdk.offline
+    if offline.enabled is None:
+        follows = settings.offline.enabled
+        offline = msgspec.structs.replace(offline, enabled=follows, use_cache=follows)
+        if follows:
+            offline = msgspec.structs.replace(offline, cache_poll_interval=settings.offline.cache_poll_interval)
     return msgspec.structs.replace(
         sdk,
         poll_interval=sdk.poll_interval if sdk.poll_interval > 0 else POLL_INTERVAL,
-        offline=msgspec.structs.replace(sdk.offline, enabled=enabled),
+        offline=offline,
     )
 
 

@@ -14,6 +14,7 @@ from gateway.upstream.guard import Audience
 from gateway.upstream.outcome import Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
+from gateway.upstream.shared import RedisCache
 
 __all__ = (
     "Audience",
@@ -21,6 +22,7 @@ __all__ = (
     "FileCache",
     "HeldConfig",
     "KeptPin",
+    "RedisCache",
     "Refreshed",
     "Registry",
     "Sdk",

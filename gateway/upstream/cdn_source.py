@@ -157,6 +157,10 @@ class CdnSource:
         wait = delay(self._every, self._failures, self._context.rng.random())
         self._poll.start(wait, self._wake)
 
+    def adopt(self, etag: str) -> None:
+        """Make the next fetch conditional on the config of this ETag, which the SDK has from elsewhere."""
+        self._etag = etag
+
     async def fetch(self) -> Outcome:
         """See ``Source``; takes at most ``upstream.timeout`` seconds, redirects included."""
         self._poll.cancel()

@@ -39,6 +39,7 @@ class Kind(Enum):
     CONFIG = "config"
     FILE = "file"
     KEY = "key"
+    CACHE = "cache"
     STOPPED = "stopped"
 
 
@@ -47,10 +48,12 @@ class Fetched:
     """A complete body; ``etag`` is the upstream's verbatim, or ``etag_of`` the body.
 
     A byte order mark is removed: the body is served to SDKs, several of which cannot read it.
+    ``accepted`` is true for a config that another node of the cluster has checked, and uses.
     """
 
     body: bytes = field(converter=without_bom)
     etag: str
+    accepted: bool = False
 
 
 @frozen

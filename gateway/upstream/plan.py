@@ -38,6 +38,11 @@ class Plan:
         return self.settings.offline.local.file_path if self.settings.offline.enabled else ""
 
     @property
+    def follows(self) -> bool:
+        """Whether the config comes from the shared cache alone."""
+        return bool(self.settings.offline.enabled) and self.settings.offline.use_cache and not self.path
+
+    @property
     def refused(self) -> bool:
         """Whether the key has no valid form, so that nothing may be fetched; a local file allows any key."""
         return not self.path and not valid_key(self.key, custom_base=bool(self.settings.base_url))
@@ -49,6 +54,8 @@ class Plan:
             local = self.settings.offline.local
             return ("file", self.path, local.polling, local.poll_interval)
         settings = self.settings
+        if self.follows:
+            return ("cache", settings.offline.cache_poll_interval)
         return ("cdn", settings.base_url, settings.data_governance, interval(settings.poll_interval))
 
 

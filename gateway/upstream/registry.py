@@ -18,7 +18,8 @@ from gateway.upstream.cdn_source import CdnSource, Network, open_network
 from gateway.upstream.file_source import FileSource
 from gateway.upstream.plan import Plan, plans
 from gateway.upstream.sdk import Admit, Foresee, Load, OnChange, OnCredit, OnHeld, ReadPin, Sdk
-from gateway.upstream.source import InThread, Source, SourceContext
+from gateway.upstream.shared import SharedSource
+from gateway.upstream.source import ConditionalSource, InThread, Source, SourceContext
 
 if TYPE_CHECKING:
     from random import Random
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.upstream.config_cache import ConfigCache
     from gateway.upstream.reporter import Reporter
+    from gateway.upstream.shared import SharedCache
 
 _log = component_logger("sdks")
 
@@ -43,7 +45,8 @@ def make_source(plan: Plan, context: SourceContext, network: Network) -> Source:
 class Registry:
     """The SDKs.  All methods and callbacks belong to the reactor thread.
 
-    ``environ`` may name forward proxies; ``in_thread`` runs file reads; ``cache`` keeps the last good configs.
+    ``environ`` may name forward proxies; ``in_thread`` runs file reads; ``cache`` keeps the last good configs, and
+    ``shared`` is the cache that other gateways use too.
     ``admit`` is called with (sdk, new Snapshot), which is published once its Deferred has fired;
     ``on_change`` with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
     ``on_added`` with an Sdk before its source starts, and again when it changes between CDN and file;
@@ -80,6 +83,7 @@ class Registry:
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
         cache: ConfigCache | None = None,
+        shared: SharedCache | None = None,
         load: Load = flags.load,
         source: MakeSource = make_source,
     ) -> None:
@@ -99,6 +103,7 @@ class Registry:
         self._environ = environ if environ is not None else {}
         self._context = SourceContext(reactor, rng, in_thread)
         self._cache = cache
+        self._shared = shared
         self._load = load
         self._make_source = source
         self._network: Network | None = None
@@ -126,7 +131,7 @@ class Registry:
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem of the configs and of the cache; its text is stable while it lasts."""
-        found = [] if self._cache is None else self._cache.problems()
+        found = [problem for cache in (self._cache, self._shared) if cache is not None for problem in cache.problems()]
         for sdk in self._sdks.values():
             found += sdk.guard.problems()
         return found
@@ -255,7 +260,13 @@ class Registry:
 
     def _source(self, plan: Plan) -> Source | None:
         assert self._network is not None
-        return None if plan.refused else self._make_source(plan, self._context, self._network)
+        if plan.refused:
+            return None
+        own = None if plan.follows else self._make_source(plan, self._context, self._network)
+        if self._shared is None or plan.path:
+            return own
+        upstream = own if isinstance(own, ConditionalSource) else None
+        return SharedSource(self._context, plan, self._shared, upstream, self._settings.upstream.max_bytes)
 
     def _open(self, settings: Settings) -> Network:
         def warn(where: str, why: str) -> None:

@@ -1,6 +1,17 @@
 """What the SDKs report of their fetches."""
 
-from typing import Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.logger import component_logger
+from gateway.upstream.outcome import Failed, Fetched, Kind
+
+if TYPE_CHECKING:
+    from gateway.upstream.outcome import Outcome
+    from gateway.upstream.source import Source
+
+_log = component_logger("sdks")
 
 
 class Reporter(Protocol):
@@ -20,3 +31,23 @@ class Reporter(Protocol):
 
     def stale(self, sdk_id: str, fetched_at: float | None) -> None:
         """Show that an SDK serves the cached config of that fetch, in Unix seconds; None when a fetch has succeeded."""
+
+
+def report_fetch(
+    reporter: Reporter, sdk_id: str, source: Source, outcome: Outcome, seconds: float, *, changed: bool
+) -> None:
+    """Add a status record of a fetch, count it, and log it at the level ``debug``."""
+    if isinstance(outcome, Failed):
+        usual = source.unparsable if outcome.kind is Kind.CONFIG else source.unreadable
+        # ConfigCat Proxy's text comes first, for what reads its beginning.
+        message = f"{outcome.record or usual}: {outcome.cause} ({source.place})"
+        ok, kind = False, outcome.kind.value
+    else:
+        # An upstream that sent a body "fetched" it, changed or not; a file with equal bytes was not modified.
+        fetched = changed or (isinstance(outcome, Fetched) and source.remote)
+        ok, message = True, source.fetched if fetched else source.not_modified
+        kind = "changed" if changed and isinstance(outcome, Fetched) else "not_modified"
+    reporter.record(sdk_id, ok, message)
+    reporter.fetched(sdk_id, kind, seconds)
+    taken = round(seconds * 1000)
+    _log.debug("SDK {sdk_id}: {ended}, in {milliseconds} ms", sdk_id=sdk_id, ended=message, milliseconds=taken)

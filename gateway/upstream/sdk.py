@@ -22,8 +22,11 @@ from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
 from gateway.upstream.config_guard import ConfigGuard, HeldConfig, KeptPin
 from gateway.upstream.fetch_failures import FetchFailures
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
-from gateway.upstream.guard import Audience
+from gateway.upstream.guard import Audience, Limits
 from gateway.upstream.outcome import KEY_INVALID, Failed, Fetched, Kind, Outcome, Refreshed
+from gateway.upstream.reporter import report_fetch
+from gateway.upstream.sharing import agree
+from gateway.upstream.source import SharingSource
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -41,6 +44,7 @@ OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]
 OnCredit = Callable[[str, bytes], Callable[[], None]]
 OnHeld = Callable[["Sdk"], None]
 Admit = Callable[["Sdk", Snapshot], Deferred[None]]
+NO_LIMITS = Limits(100, 100)  # for a config that the guard of another node, or its operator, has accepted
 AppliedBy = Literal["remote", "file", "cache", "accepted", "served", "released"]
 ReadPin = Callable[["Sdk"], Deferred[KeptPin | None]]
 Foresee = Callable[["Sdk", Snapshot], Deferred[Audience | None]]
@@ -119,6 +123,8 @@ class Sdk:
         """
         if self.plan.refused:
             return succeed(Refreshed("config fetch failed: the SDK key is invalid"))
+        if isinstance(self._source, SharingSource):
+            self._source.demand()
         if not credit:
             return self._fetches.request(limited=limited)
         end = self._on_credit(self.id, credit)
@@ -203,12 +209,14 @@ class Sdk:
         if self._read_pin is not None:
             read_pin = self._read_pin
             reads.append(lambda: read_pin(self).addCallback(self._restore_pin))
+
+        def serve_cached(entry: Entry | None) -> Deferred[None]:
+            return Deferred.fromCoroutine(self._serve_cached(entry))
+
+        if isinstance(source, SharingSource):  # before the own disk, which may be behind
+            reads.append(lambda: source.cached().addCallback(serve_cached))
         if self._kept is not None and source.remote:
             kept = self._kept
-
-            def serve_cached(entry: Entry | None) -> Deferred[None]:
-                return Deferred.fromCoroutine(self._serve_cached(entry))
-
             reads.append(lambda: kept.read(max_bytes).addCallback(serve_cached))
         self._read_in_turn(reads)
 
@@ -272,6 +280,12 @@ class Sdk:
         outcome, changed = await self._compile(outcome)
         if source is not self._source:
             return GIVEN_UP
+        if isinstance(source, SharingSource):
+
+            def newest() -> Snapshot | None:
+                return self._newest if self.guard.confirmed and source is self._source else None
+
+            outcome, changed = await agree(source, outcome, began_at, newest, self._compile, changed=changed)
         source.settled(outcome)  # first, so that the next poll is due whatever happens below
         self._report(source, outcome, self._clock.seconds() - began, changed=changed)
         if changed:
@@ -294,7 +308,8 @@ class Sdk:
         if self._newest is not None and self._newest.body == outcome.body:
             self.guard.clear()
             return outcome, False
-        source, limits = self._source, self.plan.limits
+        source = self._source
+        limits = NO_LIMITS if outcome.accepted else self.plan.limits
         checked = await self._checker.weighed(outcome.body, outcome.etag, limits, lambda: source is self._source)
         if checked is None or isinstance(checked, Failed):
             return checked or outcome, False
@@ -424,20 +439,7 @@ class Sdk:
         _fire(loaded)
 
     def _report(self, source: Source, outcome: Outcome, seconds: float, *, changed: bool) -> None:
-        if isinstance(outcome, Failed):
-            usual = source.unparsable if outcome.kind is Kind.CONFIG else source.unreadable
-            # ConfigCat Proxy's text comes first, for what reads its beginning.
-            message = f"{outcome.record or usual}: {outcome.cause} ({source.place})"
-            ok, kind = False, outcome.kind.value
-        else:
-            # An upstream that sent a body "fetched" it, changed or not; a file with equal bytes was not modified.
-            fetched = changed or (isinstance(outcome, Fetched) and source.remote)
-            ok, message = True, source.fetched if fetched else source.not_modified
-            kind = "changed" if changed and isinstance(outcome, Fetched) else "not_modified"
-        self._reporter.record(self.id, ok, message)
-        self._reporter.fetched(self.id, kind, seconds)
-        taken = round(seconds * 1000)
-        _log.debug("SDK {sdk_id}: {ended}, in {milliseconds} ms", sdk_id=self.id, ended=message, milliseconds=taken)
+        report_fetch(self._reporter, self.id, source, outcome, seconds, changed=changed)
         if isinstance(outcome, Failed):
             self.failures.failed(source.place, outcome)
         else:

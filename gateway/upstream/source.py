@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gateway.http_client import Reactor
+    from gateway.upstream.config_cache import Entry
 
 Wake = Callable[[], None]
 Confirm = Callable[[], None]
@@ -56,3 +57,30 @@ class Source(Protocol):
 
     def settled(self, outcome: Outcome) -> None:
         """Plan the next fetch; called after each fetch, with ``Failed`` for a body that is no config."""
+
+
+@runtime_checkable
+class ConditionalSource(Source, Protocol):
+    """A source whose fetches say which config is there already."""
+
+    def adopt(self, etag: str) -> None:
+        """Make the next fetch conditional on the config of this ETag, which the SDK has from elsewhere."""
+
+
+@runtime_checkable
+class SharingSource(Source, Protocol):
+    """A source that several gateways have in common: what one of them stores, the others deliver."""
+
+    def cached(self) -> Deferred[Entry | None]:
+        """Return the config to serve before the first fetch; the Deferred never fails."""
+
+    def demand(self) -> None:
+        """Have the next fetch return what the upstream has now."""
+
+    async def share(self, body: bytes, etag: str, tag: str, began: float) -> bool:
+        """Store a config that is about to be published, or that a fetch has confirmed, for the others.
+
+        Return false if another node has stored a config meanwhile: the caller fetches again and publishes the result.
+        Takes two seconds at most, since a cache that fails must not hold the config up.  ``began`` is when the fetch
+        began, in Unix seconds.
+        """

@@ -228,7 +228,7 @@ def test_warnings_about_unknown_names_are_limited():
     [
         ("grpc: {port: 50052, log: {level: info}}", "grpc"),
         ("grpc: {enabled: true}", "grpc"),
-        ("cache: {redis: {enabled: true, password: p}}", "cache.redis"),
+        ("cache: {dynamodb: {enabled: true, table: t}}", "cache.dynamodb"),
         ("diag: {metrics: {otlp: {enabled: true}}}", "diag.metrics.otlp"),
         ("diag: {traces: {enabled: true, otlp: {enabled: true}}}", "diag.traces"),
         ("diag: {service_name: x}", "diag.service_name"),
@@ -270,11 +270,6 @@ def test_an_unsupported_feature_that_is_off_gives_no_warning(text):
     ("text", "path"),
     [
         ("profile: {key: p, secret: s}", "profile.key"),
-        ("offline: {enabled: true}\ncache: {redis: {enabled: true}}", "offline.enabled"),
-        (
-            "cache: {redis: {enabled: true}}\nsdks: {b: {key: k, offline: {enabled: true, use_cache: true}}}",
-            "sdks.b.offline.use_cache",
-        ),
     ],
 )
 def test_an_unsupported_config_source_is_an_error(text, path):

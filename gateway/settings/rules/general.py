@@ -33,6 +33,9 @@ _CERTIFICATES: Final = "certificates: [{cert: <file>, key: <file>}]"
 _PLAIN_ID: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]+")  # unreserved in RFC 3986; . and .. are removed
 # Clients get it as it is: nothing in it may be secret or end a JSON text.
 _PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?")
+_REDIS_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
+_NODE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NODE_NAMES: Final = "up to 64 letters, digits, dots, dashes and underscores"
 _NETWORK: Final = "networks such as 192.0.2.0/24 or 2001:db8::/32"
 
 
@@ -142,8 +145,7 @@ def _offline(sdk_id: str, sdk: Sdk, settings: Settings, exists: Exists) -> Itera
 
 
 def _has_cache(settings: Settings) -> bool:
-    cache = settings.cache
-    return cache.redis.enabled or cache.mongodb.enabled or cache.dynamodb.enabled
+    return settings.cache.redis.enabled
 
 
 def _tls(tls: Tls, exists: Exists) -> Iterator[Finding]:
@@ -224,12 +226,32 @@ def _unsupported(settings: Settings) -> Iterator[Finding]:
     yield from _otlp(("diag", "metrics", "otlp"), settings.diag.metrics.otlp)
     yield from _otlp(("diag", "traces", "otlp"), settings.diag.traces.otlp)
     cache = settings.cache
-    if cache.redis.enabled and not cache.redis.addresses:
-        yield Finding(("cache", "redis", "addresses"), "redis: at least 1 server address required")
+    yield from _redis(settings)
     if cache.mongodb.enabled and not cache.mongodb.url:
         yield Finding(("cache", "mongodb", "url"), "mongodb: invalid connection uri")
     if settings.offline.enabled and not _has_cache(settings):
         yield Finding(("offline", "enabled"), "offline: global offline mode enabled, but no cache is configured")
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    redis, path = settings.cache.redis, ("cache", "redis")
+    if not redis.enabled:
+        return
+    if not redis.addresses:
+        yield Finding((*path, "addresses"), "redis: at least 1 server address required")
+    for index, address in enumerate(redis.addresses):
+        if not _REDIS_ADDRESS.fullmatch(address):
+            text = "redis: not a host and a port"
+            yield Finding((*path, "addresses", index), text, shortened(address), "host:port")
+    if redis.user and not redis.password:
+        yield Finding((*path, "password"), "redis: a user needs a password")
+    if redis.tls.enabled and redis.tls.server_name and len(redis.addresses) > 1 and not redis.sentinel.name:
+        text = "redis: the servers of a cluster have several names"
+        yield Finding((*path, "tls", "server_name"), text, allowed="leave it out")
+    if not _NODE_NAME.fullmatch(settings.cluster.name):
+        yield Finding(("cluster", "name"), "cluster: not a name", shortened(settings.cluster.name), _NODE_NAMES)
+    if settings.cluster.node and not _NODE_NAME.fullmatch(settings.cluster.node):
+        yield Finding(("cluster", "node"), "cluster: not a name", shortened(settings.cluster.node), _NODE_NAMES)
 
 
 def _profile(settings: Settings) -> Iterator[Finding]:

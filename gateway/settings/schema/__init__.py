@@ -1,6 +1,7 @@
 """The declaration of every option, as structs: one module per part, all of them below ``Settings``."""
 
 from gateway.settings.schema.base import BasicAuth, Certificate, Level, Log, Section, Tls
+from gateway.settings.schema.cache import Redis
 from gateway.settings.schema.diag import Diag, Metrics, OnByDefault, Otlp
 from gateway.settings.schema.http import Api, CdnProxy, Cors, Http, Ofrep, OtherAttributes, Sse, Webhook
 from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, History, Outbox
@@ -28,6 +29,7 @@ __all__ = (
     "OtherAttributes",
     "Otlp",
     "Outbox",
+    "Redis",
     "Sdk",
     "Section",
     "Settings",

@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from gateway.settings.schema.base import ATTRIBUTE_ERROR, Attributes, RootLog, Section, Tls
+from gateway.settings.schema.cache import Cache, Cluster, GlobalOffline
 from gateway.settings.schema.diag import Diag
 from gateway.settings.schema.http import Http
 from gateway.settings.schema.impact import Impact
 from gateway.settings.schema.option import option
 from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, History, Outbox, Project
 from gateway.settings.schema.sdk import HttpProxy, Sdk, Upstream
-from gateway.settings.schema.unsupported import Cache, GlobalOffline, Grpc, Profile
+from gateway.settings.schema.unsupported import Grpc, Profile
 
 
 class Settings(Section, frozen=True):
@@ -85,6 +86,9 @@ class Settings(Section, frozen=True):
     profile: Annotated[
         Profile, option("SDKs from a proxy profile of the dashboard.", restart=True, unsupported="warn")
     ] = Profile()
-    offline: Annotated[
-        GlobalOffline, option("Serving every SDK from the cache, without requests to upstreams.", unsupported="warn")
-    ] = GlobalOffline()
+    cluster: Annotated[Cluster, option("Gateways that share a cache.", restart=True, not_in_configcat_proxy=True)] = (
+        Cluster()
+    )
+    offline: Annotated[GlobalOffline, option("Serving every SDK from the cache, without requests to upstreams.")] = (
+        GlobalOffline()
+    )

@@ -25,15 +25,14 @@ class SdkOffline(Section, frozen=True):
         bool | None,
         option("Serve from a file or a cache without requests to the upstream; defaults to `offline.enabled`."),
     ] = None
-    use_cache: Annotated[
-        bool, option("Serve the config of the shared cache.", unsupported="error", supported_values=(False,))
-    ] = False
+    use_cache: Annotated[bool, option("Serve the config of the shared cache, without requests to the upstream.")] = (
+        False
+    )
     cache_poll_interval: Annotated[
         float,
         option(
-            "Seconds between reads of the cache.",
+            "Seconds between reads of the cache; changes that are reported arrive at once.",
             ge=SHORT_INTERVAL,
-            unsupported="warn",
             error="sdk-{id}: cache poll interval must be greater than 1 seconds",
         ),
     ] = 5

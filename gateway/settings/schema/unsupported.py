@@ -2,11 +2,8 @@
 
 from typing import Annotated
 
-from msgspec import field
-
-from gateway.settings.schema.base import SHORT_INTERVAL, Log, Section, Tls
+from gateway.settings.schema.base import Log, Section, Tls
 from gateway.settings.schema.option import option
-from gateway.settings.schema.sdk import CacheFile
 
 
 class KeepAlive(Section, frozen=True):
@@ -32,19 +29,6 @@ class Grpc(Section, frozen=True):
     log: Annotated[Log, option("Log of the gRPC server.")] = Log()
 
 
-class Redis(Section, frozen=True):
-    """A Redis server or cluster."""
-
-    enabled: Annotated[bool, option("Whether this cache is used.")] = False
-    addresses: Annotated[list[str], option("Host and port of each server; several form a cluster.")] = field(
-        default_factory=lambda: ["localhost:6379"]
-    )
-    db: Annotated[int, option("Number of the database; not used with a cluster.", ge=0)] = 0
-    user: Annotated[str, option("User name.")] = ""
-    password: Annotated[str, option("Password.", hidden="all")] = ""
-    tls: Annotated[Tls, option("TLS of the connections to the server.")] = Tls()
-
-
 class MongoDb(Section, frozen=True):
     """A MongoDB collection."""
 
@@ -61,22 +45,6 @@ class DynamoDb(Section, frozen=True):
     enabled: Annotated[bool, option("Whether this cache is used.")] = False
     url: Annotated[str, option("Endpoint to use instead of that of the region.", hidden="userinfo")] = ""
     table: Annotated[str, option("Name of the table, which must exist.")] = "configcat_proxy_cache"
-
-
-class Cache(Section, frozen=True):
-    """Caches of config JSON; those that several gateways share are not supported yet."""
-
-    file: Annotated[
-        CacheFile,
-        option(
-            "The last good configs on disk; not used by SDKs that read a local file.",
-            restart=True,
-            not_in_configcat_proxy=True,
-        ),
-    ] = CacheFile()
-    redis: Annotated[Redis, option("Redis.", restart=True, unsupported="warn")] = Redis()
-    mongodb: Annotated[MongoDb, option("MongoDB.", restart=True, unsupported="warn")] = MongoDb()
-    dynamodb: Annotated[DynamoDb, option("DynamoDB.", restart=True, unsupported="warn")] = DynamoDb()
 
 
 class ProfileSdks(Section, frozen=True):
@@ -109,25 +77,3 @@ class Profile(Section, frozen=True):
     ] = 300
     log: Annotated[Log, option("Log of the profile.")] = Log()
     sdks: Annotated[ProfileSdks, option("Options of the SDKs of the profile.")] = ProfileSdks()
-
-
-class GlobalOffline(Section, frozen=True):
-    """Serving every SDK from the cache."""
-
-    enabled: Annotated[
-        bool,
-        option(
-            "Serve every SDK without its own `offline.enabled` from the cache.",
-            unsupported="error",
-            supported_values=(False,),
-        ),
-    ] = False
-    cache_poll_interval: Annotated[
-        float,
-        option(
-            "Seconds between reads of the cache.",
-            ge=SHORT_INTERVAL,
-            error="offline: cache poll interval must be greater than 1 seconds",
-        ),
-    ] = 5
-    log: Annotated[Log, option("Log of the offline source.")] = Log()

@@ -239,17 +239,6 @@ def test_old_tls_versions_give_a_warning():
                 "profile: webhook signature validity check must be greater than 5 seconds",
             },
         ),
-        (
-            "sdks: {a: {key: k, offline: {enabled: true, use_cache: true, local: {file_path: /f}}}}",
-            {
-                "sdk-a: can't use both local file and cache for offline mode",
-                "sdk-a: offline mode enabled with cache, but no cache is configured",
-            },
-        ),
-        (
-            "sdks: {a: {key: k}}\noffline: {enabled: true}",
-            {"offline: global offline mode enabled, but no cache is configured"},
-        ),
     ],
 )
 def test_unsupported_features_are_validated(text, texts):
@@ -257,6 +246,58 @@ def test_unsupported_features_are_validated(text, texts):
     found = {problem.text for problem in load(text, {}).problems}
     assert texts == {words for words in found if "not supported" not in words}
     assert texts < found
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        (
+            sdk("offline: {enabled: true, use_cache: true, local: {file_path: /f}}"),
+            {
+                "sdk-a: can't use both local file and cache for offline mode",
+                "sdk-a: offline mode enabled with cache, but no cache is configured",
+            },
+        ),
+        (ONE + "offline: {enabled: true}", {"offline: global offline mode enabled, but no cache is configured"}),
+        (
+            ONE + "offline: {enabled: true}\ncache: {mongodb: {enabled: true, url: 'mongodb://h'}}",
+            {"offline: global offline mode enabled, but no cache is configured"},
+        ),
+        (ONE + "cache: {redis: {enabled: true, addresses: []}}", {"redis: at least 1 server address required"}),
+        (ONE + "cache: {redis: {enabled: true, addresses: ['redis://h']}}", {"redis: not a host and a port"}),
+        (ONE + "cache: {redis: {enabled: true, user: u}}", {"redis: a user needs a password"}),
+        (ONE + "cache: {redis: {enabled: true}}\ncluster: {name: 'a b'}", {"cluster: not a name"}),
+        (ONE + "cache: {redis: {enabled: true}}\ncluster: {node: 'a{b}'}", {"cluster: not a name"}),
+        (
+            ONE + "cache: {redis: {enabled: true, addresses: [a, b], tls: {enabled: true, server_name: n}}}",
+            {"redis: the servers of a cluster have several names"},
+        ),
+    ],
+)
+def test_caches_are_validated(text, texts):
+    """The errors of ConfigCat Proxy have its texts."""
+    assert texts == {problem.text for problem in problems(text)}
+
+
+@pytest.mark.parametrize("address", ["h", "h:1", "10.0.0.1:6379", "[::1]:6379", "[::1]"])
+def test_addresses_of_redis(address):
+    """A port, and the brackets of an IPv6 address, are as in URLs."""
+    assert not problems(ONE + f"cache: {{redis: {{enabled: true, addresses: ['{address}']}}}}")
+
+
+def test_global_offline_makes_followers_of_sdks_without_a_setting_of_their_own():
+    """One that has a local file, or is online, stays as it is."""
+    text = (
+        f"sdks: {{a: {{key: {KEY}}}, b: {{key: {KEY}, offline: {{enabled: false}}}}, "
+        f"c: {{key: {KEY}, offline: {{enabled: true, local: {{file_path: /f}}}}}}}}\n"
+        "cache: {redis: {enabled: true}}\noffline: {enabled: true, cache_poll_interval: 7}"
+    )
+    settings = load(text, {}).settings
+    assert settings is not None
+    offline = {sdk_id: sdk.offline for sdk_id, sdk in settings.sdks.items()}
+    assert (True, True, 7) == (offline["a"].enabled, offline["a"].use_cache, offline["a"].cache_poll_interval)
+    assert (False, False) == (offline["b"].enabled, offline["b"].use_cache)
+    assert (True, False) == (offline["c"].enabled, offline["c"].use_cache)
 
 
 PUBLIC = "sdks: {one: {key: configcat-sdk-1/0123456789abcdefghijkl/lkjihgfedcba9876543210}}\nhttp: {public_url: '%s'}"

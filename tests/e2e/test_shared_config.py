@@ -1,0 +1,276 @@
+"""Three gateways with one Redis: changes reach all of them at once, and Redis may go away, hang, or come back empty."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdn_stand_in import SDK_KEY, CdnStandIn
+from eventually import eventually
+from gateway.upstream.config_cache import cache_key, unpack
+from gateway_process import GatewayProcess
+from redis_server import RedisServer, redis_server
+from shop import GERMAN, shop
+from streams import Streams, stream_path
+
+EVAL = json.dumps({"key": "banner", "user": GERMAN}).encode()
+ENTRY = cache_key(SDK_KEY)
+WAIT = 60.0  # seconds; what is awaited takes about one on an idle machine
+POLL_SECONDS = 3  # of every node that cannot use Redis
+
+
+class Fleet:
+    """Gateways that share a Redis, behind one CDN."""
+
+    def __init__(self, home: Path, redis: RedisServer, cdn: CdnStandIn) -> None:
+        self.redis = redis
+        self.cdn = cdn
+        self.nodes: list[GatewayProcess] = []
+        self._home = home
+
+    def settings(self, name: str, **more: Any) -> dict[str, Any]:
+        return {
+            "sdks": {"shop": {"key": SDK_KEY, "base_url": self.cdn.url, "poll_interval": POLL_SECONDS}},
+            "http": {"sse": {"drain_window": 0}},
+            "cache": {"redis": {"enabled": True, "addresses": [self.redis.address]}, "file": {"enabled": False}},
+            "cluster": {"node": name},
+        } | more
+
+    def add(self, name: str, **more: Any) -> GatewayProcess:
+        home = self._home / name
+        home.mkdir(parents=True)
+        node = GatewayProcess(self.settings(name, **more), home)
+        self.nodes.append(node)
+        node.start()
+        return node
+
+    def publish(self, banner: str, at: GatewayProcess) -> None:
+        """Change the config, and have one node fetch it."""
+        self.cdn.set(shop(banner))
+        code, body = at.post("/api/shop/refresh")
+        assert 200 == code, body
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+
+def banner(node: GatewayProcess) -> str:
+    code, body = node.post("/api/shop/eval", EVAL)
+    return str(json.loads(body)["value"]) if code == 200 else str(code)
+
+
+def status(node: GatewayProcess) -> dict[str, Any]:
+    with urllib.request.urlopen(node.diag + "/status", timeout=15) as answer:
+        return json.load(answer)
+
+
+def problems(node: GatewayProcess) -> str:
+    return " ".join(status(node)["gateway"]["problems"])
+
+
+def all_have(fleet: Fleet, value: str) -> None:
+    """Wait until every node serves this value."""
+    eventually(lambda: {value} == {banner(node) for node in fleet.nodes}, limit=WAIT)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    """One Redis for this file; a test that kills or stops it brings it back."""
+    with redis_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def fleet(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Three gateways."""
+    with CdnStandIn(shop("before")) as cdn:
+        made = Fleet(tmp_path_factory.mktemp("fleet"), server, cdn)
+        try:
+            for name in "abc":
+                made.add(name)
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture(autouse=True)
+def usable(fleet: Fleet) -> None:
+    """Begin each test with a Redis that all nodes use."""
+    eventually(fleet.redis.answers, limit=WAIT)
+    eventually(lambda: not any("Redis" in problems(node) for node in fleet.nodes), limit=WAIT)
+
+
+@pytest.fixture
+def streams() -> Iterator[Streams]:
+    with contextlib.closing(Streams()) as group:
+        yield group
+
+
+def test_a_change_at_one_node_is_at_the_clients_of_another(fleet, streams):
+    """Without waiting for a poll: a client of each node gets each of ten changes, in order."""
+    fleet.publish("start", fleet.nodes[0])
+    all_have(fleet, "start")
+    clients = [streams.open(node.port, stream_path("shop", GERMAN, "banner")) for node in fleet.nodes]
+    streams.read_until(lambda: all(client.payloads for client in clients), WAIT)
+    names = [f"change {number}" for number in range(10)]
+    for index, name in enumerate(names):
+        fleet.publish(name, fleet.nodes[index % 3])
+        streams.read_until(lambda: all(name == client.payloads[-1]["value"] for client in clients), WAIT)  # noqa: B023
+    for client in clients:
+        assert ["start", *names] == [payload["value"] for payload in client.payloads]
+
+
+def test_the_entry_is_the_official_one(fleet):
+    """ConfigCat SDKs and ConfigCat Proxies share it."""
+    fleet.publish("official", fleet.nodes[1])
+    all_have(fleet, "official")
+    with fleet.redis.client() as client:
+        entry = unpack(client.get(ENTRY))
+    assert (fleet.cdn.etag, json.dumps(shop("official")).encode()) == (entry.etag, entry.body)
+
+
+def test_an_entry_of_another_program_is_noticed(fleet):
+    """A ConfigCat Proxy writes it without a message to us."""
+    fleet.publish("ours", fleet.nodes[0])
+    all_have(fleet, "ours")
+    with fleet.redis.client() as client:
+        seconds, microseconds = client.time()
+        at = seconds * 1000 + microseconds // 1000
+        body = json.dumps(shop("theirs"))
+        fleet.cdn.set(shop("theirs"))
+        client.set(ENTRY, f"{at}\n{fleet.cdn.etag}\n{body}")
+    all_have(fleet, "theirs")
+
+
+def test_redis_that_hangs_stops_nothing(fleet):
+    """Evaluations are answered, and each node polls for itself."""
+    fleet.publish("before the hang", fleet.nodes[0])
+    all_have(fleet, "before the hang")
+    fleet.redis.hang()
+    try:
+        fleet.publish("during the hang", fleet.nodes[0])
+        assert "during the hang" == banner(fleet.nodes[0])
+        all_have(fleet, "during the hang")
+        eventually(lambda: all("Redis" in problems(node) for node in fleet.nodes), limit=WAIT)
+    finally:
+        fleet.redis.resume()
+    eventually(lambda: not any("Redis" in problems(node) for node in fleet.nodes), limit=WAIT)
+    fleet.publish("after the hang", fleet.nodes[2])
+    all_have(fleet, "after the hang")
+
+
+def test_redis_that_comes_back_empty_is_filled_again(fleet):
+    """What the nodes serve is stored, and no node goes back."""
+    fleet.publish("before the loss", fleet.nodes[0])
+    all_have(fleet, "before the loss")
+    fleet.redis.kill()
+    try:
+        fleet.publish("during the loss", fleet.nodes[1])
+        assert "during the loss" == banner(fleet.nodes[1])
+        all_have(fleet, "during the loss")
+    finally:
+        fleet.redis.start()
+
+    def filled() -> bool:
+        with fleet.redis.client() as client:
+            stored = client.get(ENTRY)
+        return stored is not None and unpack(stored).body == json.dumps(shop("during the loss")).encode()
+
+    eventually(filled, limit=WAIT)
+    fleet.publish("after the loss", fleet.nodes[2])
+    all_have(fleet, "after the loss")
+
+
+def test_when_the_poller_is_killed_another_node_polls(fleet):
+    """Nobody calls a hook, so a poll has to find the change."""
+    key = f"flaggateway:{{{ENTRY}}}:poller"
+    fleet.publish("before the kill", fleet.nodes[0])
+    all_have(fleet, "before the kill")
+    with fleet.redis.client() as client:
+        eventually(lambda: client.get(key), limit=WAIT)
+        poller = client.get(key).decode()
+        node = next(each for each in fleet.nodes if each.settings["cluster"]["node"] == poller)
+        node.kill()
+        try:
+            fleet.cdn.set(shop("after the kill"))
+            others = [each for each in fleet.nodes if each is not node]
+            eventually(lambda: {"after the kill"} == {banner(each) for each in others}, limit=WAIT)
+            assert poller != client.get(key).decode()
+        finally:
+            node.start()
+
+
+def test_a_start_without_upstream_is_served_from_redis(fleet):
+    """A node without a disk of its own serves what the others have stored, as a follower and as a node that polls."""
+    fleet.publish("kept", fleet.nodes[0])
+    all_have(fleet, "kept")
+    fleet.cdn.down = True
+    try:
+        fleet.nodes[1].stop(signal.SIGKILL)
+        fleet.nodes[1].start()
+        assert "kept" == banner(fleet.nodes[1])
+    finally:
+        fleet.cdn.down = False
+
+
+def test_a_node_that_was_stopped_for_seconds_catches_up(fleet):
+    """It has missed a change, and a ``SIGSTOP`` is what a virtual machine that is moved looks like."""
+    fleet.publish("before the stop", fleet.nodes[0])
+    all_have(fleet, "before the stop")
+    os.kill(fleet.nodes[2].pid, signal.SIGSTOP)
+    try:
+        fleet.publish("during the stop", fleet.nodes[0])
+    finally:
+        os.kill(fleet.nodes[2].pid, signal.SIGCONT)
+    all_have(fleet, "during the stop")
+
+
+def test_redis_is_no_condition_of_the_start(fleet, tmp_path):
+    """A gateway starts without it, and uses it once it is there."""
+    redis = RedisServer()
+    lonely = Fleet(tmp_path, redis, fleet.cdn)
+    try:
+        node = lonely.add("z")
+        fleet.publish("alone", node)
+        assert "alone" == banner(node)
+        assert redis.address in problems(node)
+        redis.start()
+        eventually(lambda: "Redis" not in problems(node), limit=WAIT)
+
+        def filled() -> bool:
+            with redis.client() as client:
+                return client.get(ENTRY) is not None
+
+        eventually(filled, limit=WAIT)
+    finally:
+        lonely.close()
+        redis.close()
+
+
+def test_a_follower_serves_the_cache_without_requests(fleet, tmp_path):
+    """``offline.enabled`` makes every SDK a follower, as in ConfigCat Proxy; status and records are its own."""
+    fleet.publish("followed", fleet.nodes[0])
+    all_have(fleet, "followed")
+    offline = {"enabled": True, "cache_poll_interval": 1}
+    sdks = {"shop": {"key": SDK_KEY, "base_url": "http://127.0.0.1:9"}}
+    followers = Fleet(tmp_path, fleet.redis, fleet.cdn)
+    try:
+        node = followers.add("f", offline=offline, sdks=sdks)
+        assert "followed" == banner(node)
+        shown = status(node)["sdks"]["shop"]
+        assert ("offline", "cache") == (shown["mode"], shown["source"]["type"])
+        assert "[ok] reload from cache succeeded" in shown["source"]["records"][0]
+        fleet.publish("followed again", fleet.nodes[0])
+        eventually(lambda: "followed again" == banner(node), limit=WAIT)
+        assert 200 == node.post("/api/shop/refresh")[0]
+    finally:
+        followers.close()

@@ -1,0 +1,330 @@
+"""Several nodes with one cache: real registries and scripts on a real Redis, in an order that the test decides."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.settings import Redis
+from gateway.upstream.config_cache import Entry, cache_key, pack, unpack
+from gateway.upstream.outcome import etag_of
+from gateway.upstream.shared.redis_client import RedisClient
+from redis_server import redis_server
+from shared_nodes import KEY, Cdn, Node, config
+
+ENTRY = cache_key(KEY)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One Redis for all tests of this file."""
+    with redis_server() as running:
+        yield running
+
+
+@pytest.fixture
+def redis(server):
+    """An empty Redis."""
+    with server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def client(server, redis):
+    """What the nodes run scripts with."""
+    made = RedisClient(Redis(addresses=[server.address]))
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def scene(client, redis):
+    """A CDN and a way to start nodes, which end with the test."""
+    cdn, nodes = Cdn(), []
+
+    def start(name, **sdk):
+        nodes.append(Node(name, client, cdn, **sdk))
+        return nodes[-1]
+
+    yield cdn, start
+    for node in nodes:
+        node.stop()
+
+
+def foreign(redis, number, at):
+    """Write an entry as another program does."""
+    redis.set(ENTRY, pack(Entry(at, etag_of(config(number)), config(number))))
+
+
+def now_of(redis):
+    seconds, microseconds = redis.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+def test_the_entry_is_the_official_one(scene, redis):
+    """ConfigCat SDKs and ConfigCat Proxies read it: fetch time, ETag and body, without an expiry."""
+    _, start = scene
+    start("a")
+    entry = unpack(redis.get(ENTRY))
+    assert (etag_of(config(0)), config(0)) == (entry.etag, entry.body)
+    assert 0 <= now_of(redis) - entry.fetched_at
+    assert -1 == redis.ttl(ENTRY)
+
+
+def test_one_node_polls_and_the_others_follow(scene):
+    """A fleet sends one conditional request per interval."""
+    cdn, start = scene
+    nodes = [start("a"), start("b"), start("c")]
+    assert [True, False, False] == [node.source.polls for node in nodes]
+    before = cdn.fetches
+    cdn.number = 1
+    for node in nodes:
+        node.clock.pump([1.0] * 62)
+    assert [1, 1, 1] == [node.number for node in nodes]
+    assert 1 == cdn.fetches - before
+
+
+def test_a_refresh_at_any_node_reaches_the_others(scene):
+    """Whichever node a balancer gives the hook to, it fetches itself."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    cdn.number = 1
+    b.sdk.refresh()
+    a.hear()
+    assert (1, 1) == (a.number, b.number)
+
+
+def test_a_stale_writer_is_refused_and_adopts(scene, redis):
+    """A node that fetched before another one, and stores after it, publishes what is stored."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    cdn.number = 2
+    a.sdk.refresh()
+    stale = Entry(1, etag_of(config(1)), config(1))
+    refused = b.cache.put(ENTRY, b.source.have, 0, stale, "tag").result
+    assert "Refused" == type(refused).__name__
+    b.hear()
+    assert 2 == b.number
+    assert config(2) == unpack(redis.get(ENTRY)).body
+
+
+def test_an_empty_cache_gets_what_the_nodes_serve(scene, redis):
+    """A Redis that restarted without its data needs no fetch, which may be impossible at that time."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    cdn.number = 1
+    a.sdk.refresh()
+    b.hear()
+    cdn.down = True
+    redis.flushall()
+    b.hear()
+    assert config(1) == unpack(redis.get(ENTRY)).body
+    version = int(redis.hget(f"test:{{{ENTRY}}}", "v"))
+    assert version > 1
+    assert (1, 1) == (a.number, b.number)
+
+
+def test_a_start_without_upstream_serves_the_cache(scene):
+    """What another node has stored is enough for an answer."""
+    cdn, start = scene
+    a = start("a")
+    a.stop()
+    cdn.down = True
+    b = start("b")
+    assert 0 == b.number
+    assert b.sdk.snapshot is not None
+
+
+def test_the_poller_that_cannot_reach_the_upstream_lets_another_one_poll(scene):
+    """A node whose own network is broken must not keep the fleet from the upstream."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    assert a.source.polls
+    cdn.down = True
+    a.clock.advance(70)
+    cdn.down = False
+    b.clock.advance(5)
+    assert b.source.polls
+    a.clock.advance(5)
+    assert not a.source.polls
+
+
+def test_another_programs_entry_is_adopted(scene, redis):
+    """A ConfigCat Proxy or SDK that shares the cache is noticed."""
+    _, start = scene
+    a, b = start("a"), start("b")
+    foreign(redis, 7, now_of(redis) + 1)
+    a.hear()
+    b.hear()
+    assert (7, 7) == (a.number, b.number)
+
+
+def test_another_programs_older_entry_is_replaced(scene, redis):
+    """SDKs take any entry with another ETag, also an older one, so it must not stay."""
+    cdn, start = scene
+    cdn.number = 3
+    a, b = start("a"), start("b")
+    foreign(redis, 2, 1_000)
+    a.hear()
+    b.hear()
+    assert (3, 3) == (a.number, b.number)
+    assert config(3) == unpack(redis.get(ENTRY)).body
+
+
+def test_an_entry_of_the_future_is_reported_and_counts_as_now(scene, redis):
+    """A writer whose clock is ahead would keep ConfigCat Proxies from newer configs."""
+    cdn, start = scene
+    a = start("a")
+    foreign(redis, 7, now_of(redis) + 3_600_000)
+    a.hear()
+    assert 7 == a.number
+    assert 3_500 < a.source.ahead < 3_700
+    cdn.number = 8
+    a.sdk.refresh()
+    assert 8 == a.number
+    assert unpack(redis.get(ENTRY)).fetched_at <= now_of(redis)
+
+
+@pytest.mark.parametrize("value", [b"garbage", b"", b"1\n\n{}", b"12345678901234567890\netag\n{}"])
+def test_a_damaged_entry_is_replaced(scene, redis, value):
+    """The last good config stays in use, and the cache gets it again."""
+    _, start = scene
+    a = start("a")
+    redis.set(ENTRY, value)
+    a.hear()
+    assert 0 == a.number
+    assert config(0) == unpack(redis.get(ENTRY)).body
+
+
+def test_a_bad_config_of_another_program_does_not_stop_the_node(scene, redis):
+    """It is no reason to forget the good one, and the upstream replaces it."""
+    cdn, start = scene
+    a = start("a")
+    redis.set(ENTRY, pack(Entry(now_of(redis), '"bad"', b"{")))
+    a.hear()
+    assert 0 == a.number
+    cdn.number = 1
+    a.sdk.refresh()
+    assert 1 == a.number
+    assert config(1) == unpack(redis.get(ENTRY)).body
+
+
+def test_a_clock_that_is_ahead_writes_no_future_time(scene, redis):
+    """Entries are dated by Redis' own clock at the latest."""
+    cdn, start = scene
+    a = start("a")
+    a.jump = 4_000_000_000.0
+    cdn.number = 1
+    a.sdk.refresh()
+    assert unpack(redis.get(ENTRY)).fetched_at <= now_of(redis)
+
+
+def test_a_node_that_was_cut_off_returns_without_going_back(scene, redis):
+    """It has fetched a config that the cache does not have yet, and asks the upstream which one is later."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    b.cache.cut = True
+    b.hear()
+    cdn.number = 1
+    b.sdk.refresh()
+    assert (0, 1) == (a.number, b.number)
+    b.cache.cut = False
+    b.hear()
+    a.hear()
+    assert (1, 1) == (a.number, b.number)
+    assert [0, 1] == b.served
+
+
+def test_a_follower_needs_no_upstream(scene, redis):
+    """As ConfigCat Proxy with ``use_cache``: it reads what a leader stores."""
+    cdn, start = scene
+    leader = start("a")
+    follower = start("b", offline={"enabled": True, "use_cache": True})
+    assert 0 == follower.number
+    before = cdn.fetches
+    follower.sdk.refresh()
+    assert before == cdn.fetches
+    cdn.number = 1
+    leader.sdk.refresh()
+    follower.clock.advance(5)
+    assert 1 == follower.number
+
+
+def test_a_follower_without_an_entry_reports_that(scene):
+    """The record begins with ConfigCat Proxy's text."""
+    _, start = scene
+    follower = start("b", offline={"enabled": True, "use_cache": True})
+    outcome = []
+    follower.sdk.refresh().addCallback(outcome.append)
+    assert "the shared cache has no config of this SDK" in outcome[0].error
+
+
+NODES = st.integers(0, 2)
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["tick", "minute", "hear", "refresh", "cut", "mend", "crash"]), NODES),
+        st.tuples(st.just("jump"), NODES, st.floats(-1e6, 1e6)),
+        st.tuples(st.sampled_from(["publish", "flush", "lease ends", "upstream down", "upstream up", "old entry"])),
+    ),
+    max_size=40,
+)
+
+
+@given(actions=ACTIONS)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_all_nodes_end_at_the_upstreams_config_and_none_goes_back(client, redis, actions):
+    """Whatever happens in between, and in which order."""
+    redis.flushall()
+    cdn = Cdn()
+    nodes = [Node(name, client, cdn) for name in "abc"]
+    runs = []
+
+    def act(what, number=0, value=0.0):
+        node = nodes[number]
+        if what == "tick":
+            node.clock.advance(5)
+        elif what == "minute":
+            node.clock.pump([5.0] * 14)
+        elif what == "hear":
+            node.hear()
+        elif what == "refresh":
+            node.sdk.refresh()
+        elif what in {"cut", "mend"}:
+            node.cache.cut = what == "cut"
+        elif what == "crash":
+            runs.append(node.served)
+            node.cache.cut = True  # so that the lease is not given up
+            node.stop()
+            nodes[number] = Node(node.cache.node, client, cdn)
+        elif what == "jump":
+            node.jump += value
+        elif what == "publish":
+            cdn.number += 1
+        elif what == "flush":
+            redis.flushall()
+        elif what == "lease ends":
+            redis.delete(f"test:{{{ENTRY}}}:poller")
+        elif what == "old entry":
+            foreign(redis, 0, 1_000)
+        else:
+            cdn.down = what == "upstream down"
+
+    try:
+        for action in actions:
+            act(*action)
+        cdn.down = False
+        for node in nodes:
+            node.cache.cut = False
+        redis.delete(f"test:{{{ENTRY}}}:poller")
+        for _ in range(3):
+            for node in nodes:
+                node.clock.pump([5.0] * 14)
+        assert [cdn.number] * 3 == [node.number for node in nodes]
+        assert config(cdn.number) == unpack(redis.get(ENTRY)).body
+        for served in (*runs, *(node.served for node in nodes)):
+            assert sorted(served) == served
+    finally:
+        for node in nodes:
+            node.stop()
