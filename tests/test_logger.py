@@ -44,6 +44,7 @@ from gateway.upstream.inotify import open_watch
 from gateway.upstream.registry import Registry
 from gateway.upstream.reporter import report_fetch
 from gateway.upstream.sdk import Sdk
+from gateway.upstream.shared.cluster_view import ClusterView
 from gateway.upstream.shared.redis_cache import RedisCache
 from gateway.upstream.shared.source import SharedSource
 from gateway.upstream.shared.watcher import Watcher
@@ -122,6 +123,7 @@ LOGGED_AS = [
     (Checker, "sdks"),
     (FileCache, "sdks"),
     (KeptConfig, "sdks"),
+    (ClusterView, "sdks"),
     (RedisCache, "sdks"),
     (Registry, "sdks"),
     (Sdk, "sdks"),

@@ -1,22 +1,34 @@
-"""The config caches that the settings ask for."""
+"""The config caches that the settings name, and the cluster of gateways that share one."""
 
 from __future__ import annotations
 
+import json
 import os
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
+from gateway.clocks import wall_clock
+from gateway.settings import masked
 from gateway.storage import config_cache_path
-from gateway.upstream import FileCache, RedisCache
+from gateway.upstream import ClusterView, FileCache, RedisCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.python.threadpool import ThreadPool
 
+    from gateway.serving import Server
     from gateway.settings import Settings
+    from gateway.telemetry import Metrics, ProcessStatus, Status
+    from gateway.upstream import Registry
+
+# Command and what ConfigCat Proxy calls it in the records of its cache.
+_RECORDED: Final = {"look": "read", "put": "write", "touch": "write"}
+_COMPARED: Final = ("sdks", "default_user_attributes", "upstream", "webhooks", "project", "offline")
 
 
 def file_cache(settings: Settings, reactor: Any, threads: ThreadPool, wall: Callable[[], float]) -> FileCache | None:
@@ -28,9 +40,80 @@ def file_cache(settings: Settings, reactor: Any, threads: ThreadPool, wall: Call
     return FileCache(path, lambda work: deferToThreadPool(reactor, threads, work), wall)
 
 
-def shared_cache(settings: Settings, reactor: Any, host: str) -> RedisCache | None:
-    """Return the cache that several gateways share, which is not started yet; None where none is configured."""
-    if not settings.cache.redis.enabled:
-        return None
-    cluster = settings.cluster
-    return RedisCache(reactor, settings.cache.redis, name=cluster.name, node=cluster.node or host)
+class SharedConfigs:
+    """The cache that several gateways share, and what they know of each other; ``cache`` is None without one."""
+
+    def __init__(self, reactor: Any, settings: Settings, host: str, metrics: Metrics, status: Status) -> None:
+        self.cache: RedisCache | None = None
+        self._view: ClusterView | None = None
+        self._reactor = reactor
+        self._metrics = metrics.shared_cache
+        self._status = status
+        if settings.cache.redis.enabled:
+            cluster = settings.cluster
+            node = cluster.node or host
+            redis = settings.cache.redis
+            self.cache = RedisCache(reactor, redis, name=cluster.name, node=node, counted=self._counted)
+
+    def adopted(self, sdk_id: str, lag: float) -> None:
+        """Note that a config that another node has stored is used."""
+        self._metrics.adopted(sdk_id, lag)
+
+    def start(self) -> None:
+        """Connect, in the background."""
+        if self.cache is not None:
+            self.cache.start()
+
+    def show(self, registry: Registry, server: Server, process: ProcessStatus, changed: Callable[[], None]) -> None:
+        """Report this node to the others, and show them; ``changed`` is called when problems may have changed."""
+        if self.cache is None:
+            return
+
+        def met(count: int) -> None:
+            self._metrics.nodes(count)
+            changed()
+
+        def own() -> dict[str, Any]:
+            return {
+                "version": process.version,
+                "started": process.started,
+                "workers": len(server.workers()) or 1,
+                "streams": server.stream_count,
+                "draining": not server.serving,
+                "settings": _digest(registry.settings),
+                "sdks": {
+                    sdk_id: {"v": source.have.version, "polls": source.polls}
+                    for sdk_id, source in registry.sharing.items()
+                    if source.have is not None
+                },
+            }
+
+        self._view = ClusterView(self._reactor, self.cache, own, wall_clock(self._reactor), met)
+        self._status.cluster = self._view.document
+        self._view.start()
+
+    def leave(self) -> Deferred[None]:
+        """Take this node out of the cluster; fires within a second."""
+        return succeed(None) if self._view is None else self._view.stop()
+
+    def stop(self) -> None:
+        """Close the connections."""
+        if self.cache is not None:
+            self.cache.stop()
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each problem of the cluster; those of the cache itself are the registry's."""
+        return [] if self._view is None else self._view.problems()
+
+    def _counted(self, operation: str, outcome: str) -> None:
+        self._metrics.operation(operation, outcome)
+        if operation in _RECORDED:
+            ok = outcome != "failed"
+            self._status.cache_record(ok, f"cache {_RECORDED[operation]} {'succeeded' if ok else 'failed'}")
+
+
+def _digest(settings: Settings) -> str:
+    """Return a text that differs for settings whose difference would make nodes answer differently."""
+    shown = masked(settings)
+    text = json.dumps({name: shown[name] for name in _COMPARED}, sort_keys=True, default=str)
+    return sha256(text.encode()).hexdigest()[:12]

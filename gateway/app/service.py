@@ -27,7 +27,7 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway import __version__
 from gateway.app.api import build_console
-from gateway.app.caches import file_cache, shared_cache
+from gateway.app.caches import SharedConfigs, file_cache
 from gateway.app.config_history import ConfigHistory
 from gateway.app.foresight import foresee
 from gateway.app.reload import Reload
@@ -115,7 +115,7 @@ class Gateway(Service):
         self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter, settings.outbox, host)
         self._warnings = HealthWarnings(reactor, self._problems, self._problems_changed, self._logged_problems)
         self._cache = file_cache(settings, reactor, self._cache_threads, time.time)
-        self._shared = shared_cache(settings, reactor, host)
+        self._shared = SharedConfigs(reactor, settings, host, self._metrics, self._status)
         self._registry = Registry(
             reactor,
             settings,
@@ -135,7 +135,8 @@ class Gateway(Service):
             environ=os.environ,
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
             cache=self._cache,
-            shared=self._shared,
+            shared=self._shared.cache,
+            on_adopted=self._shared.adopted,
         )
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
@@ -195,8 +196,7 @@ class Gateway(Service):
             self._threads.start()
             self._cache_threads.start()
             self._history.start(settings)
-            if self._shared is not None:
-                self._shared.start()
+            self._shared.start()
             self._registry.start()
             # In the reactor turn in which the fetches start, so that the result of each one is recorded.
             self._database.configure(settings, database, trust)
@@ -206,6 +206,7 @@ class Gateway(Service):
             raise SystemExit(1) from None
         self._server.start()
         self._lag.start()
+        self._shared.show(self._registry, self._server, self._process_status, self._warnings.check)
         self._warnings.start()
         self._console.start()
         self._notifier.start_watchdog(self._reactor)
@@ -244,6 +245,7 @@ class Gateway(Service):
         self._notifier.stopping("draining")
         # Clients, then what feeds them, then what records: the last answers' evaluations are kept, and sent.
         await self._server.drain(lambda: self._drain_cut)
+        await self._unless_cut(self._shared.leave())
         await self._unless_cut(self._registry.stop())
         await self._unless_cut(self._database.stop())
         await self._unless_cut(self._history.stop())
@@ -254,8 +256,7 @@ class Gateway(Service):
             await maybeDeferred(self._diagnostics_port.stopListening)
         self._threads.stop()
         self._cache_threads.stop()
-        if self._shared is not None:
-            self._shared.stop()
+        self._shared.stop()
         self._history.end_thread()
         self._notifier.stop_watchdog()
         _report("shutdown complete")
@@ -338,7 +339,7 @@ class Gateway(Service):
         return [SdkState(sdk.id, sdk.loading, sdk.snapshot is not None) for sdk in self._registry.sdks]
 
     def _problems(self) -> list[str]:
-        parts = (self._registry, self._exporter, self._webhooks, self._history.history, self._server)
+        parts = (self._registry, self._shared, self._exporter, self._webhooks, self._history.history, self._server)
         return [problem for part in parts for problem in part.problems()]
 
     def _logged_problems(self) -> list[str]:

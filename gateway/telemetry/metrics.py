@@ -19,6 +19,7 @@ from twisted.copyright import version as twisted_version
 from gateway.telemetry.exporter_metrics import EvaluationMetrics
 from gateway.telemetry.history_metrics import ConfigHistoryMetrics
 from gateway.telemetry.series import Counter, Gauge, Histogram, HistogramSeries, SeriesCollector
+from gateway.telemetry.shared_cache_metrics import SharedCacheMetrics
 from gateway.telemetry.webhook_metrics import OTHER, DeliveryMetrics
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Metrics:
         self.deliveries = DeliveryMetrics(now)
         self.evaluations = EvaluationMetrics()
         self.history = ConfigHistoryMetrics()
+        self.shared_cache = SharedCacheMetrics()
         self._start_at_zero()
         self.registry = self._register()
 
@@ -165,6 +167,7 @@ class Metrics:
                     self._held, self._pinned, self._up, self._refused, self._dropped, self._push_seconds, self._lag,
                     *self._settings.families, self._dropped_lines, self._info,
                     *self.deliveries.families, *self.evaluations.families, *self.history.families,
+                    *self.shared_cache.families,
                 )
             )
         )  # fmt: skip
@@ -265,6 +268,7 @@ class Metrics:
             self._flag_count, self._failing_flags, self._held, self._pinned, self._up, self._push_seconds,
         ):  # fmt: skip
             family.drop(sdk)
+        self.shared_cache.sdk_removed(sdk)
         self._leaving.add(sdk)
         self._leave(sdk)
 

@@ -149,6 +149,8 @@ class Status:
         self._sdks: dict[str, _Sdk] = {}
         self._root: Health = "initializing"
         self._problems: tuple[str, ...] = ()
+        self._cache_records: deque[_Record] = deque(maxlen=RECORD_LIMIT)
+        self.cluster: Callable[[], dict[str, Any]] | None = None  # the part ``gateway.cluster``, with a shared cache
 
     @property
     def root(self) -> Health:
@@ -239,11 +241,24 @@ class Status:
         document: dict[str, Any] = {
             "status": self.root,
             "sdks": {sdk_id: sdk.describe(self._now()) for sdk_id, sdk in self._sdks.items()},
-            "cache": {"status": "n/a", "records": None},
+            "cache": self._cache(),
         }
         if self._process is not None:
             document["gateway"] = {**self._process.describe(self._now()), "problems": list(self._problems)}
+            document["gateway"] |= {} if self.cluster is None else {"cluster": self.cluster()}
         return document
+
+    def cache_record(self, ok: bool, message: str) -> None:  # noqa: FBT001 - one of two columns
+        """Add the result of a command for the shared cache, which has no influence on the health of the whole."""
+        self._cache_records.append(_Record(self._now(), ok, message))
+
+    def _cache(self) -> dict[str, Any]:
+        if self.cluster is None:
+            return {"status": "n/a", "records": None}
+        health = _health("healthy", [record.ok for record in self._cache_records])
+        if not self._cache_records:
+            health = "initializing"
+        return {"status": health, "records": [str(record) for record in self._cache_records] or None}
 
     def _update_root(self) -> None:
         """Set the health of the whole; also when SDKs are added and removed, unlike ConfigCat Proxy."""

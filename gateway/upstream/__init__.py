@@ -14,11 +14,12 @@ from gateway.upstream.guard import Audience
 from gateway.upstream.outcome import Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
-from gateway.upstream.shared import RedisCache
+from gateway.upstream.shared import ClusterView, RedisCache
 
 __all__ = (
     "Audience",
     "CheckedConfig",
+    "ClusterView",
     "FileCache",
     "HeldConfig",
     "KeptPin",

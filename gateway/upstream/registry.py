@@ -59,6 +59,7 @@ class Registry:
     ``read_pin`` with an Sdk at its start, it returns the config that an earlier run has pinned;
     ``foresee`` with (sdk, new Snapshot), it returns the effect on the connected users, None if that is not known,
     within some seconds; it is called only where the settings limit that effect;
+    ``on_adopted`` with an SDK id and a time: so many seconds ago another node has stored the config that is used now;
     ``on_problem`` after a fetch that changed what ``fetch_problems`` returns.
     """
 
@@ -80,6 +81,7 @@ class Registry:
         read_pin: ReadPin | None = None,
         foresee: Foresee | None = None,
         on_problem: Callable[[], None] = lambda: None,
+        on_adopted: Callable[[str, float], None] = lambda _sdk_id, _lag: None,
         environ: Mapping[str, str] | None = None,
         in_thread: InThread = maybeDeferred,
         cache: ConfigCache | None = None,
@@ -99,11 +101,13 @@ class Registry:
         self._read_pin = read_pin
         self._foresee = foresee
         self._on_problem = on_problem
+        self._on_adopted = on_adopted
         self._reporter = reporter
         self._environ = environ if environ is not None else {}
         self._context = SourceContext(reactor, rng, in_thread)
         self._cache = cache
         self._shared = shared
+        self._sharing: dict[str, SharedSource] = {}
         self._load = load
         self._make_source = source
         self._network: Network | None = None
@@ -115,6 +119,16 @@ class Registry:
     def sdks(self) -> Sequence[Sdk]:
         """Every SDK, in the order of the settings."""
         return tuple(self._sdks.values())
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    @property
+    def sharing(self) -> Mapping[str, SharedSource]:
+        """The source of each SDK that uses the shared cache, by SDK id."""
+        return {sdk_id: source for sdk_id, source in self._sharing.items() if sdk_id in self._sdks}
 
     def by_id(self, sdk_id: str) -> Sdk | None:
         """Return the SDK with that id."""
@@ -134,6 +148,13 @@ class Registry:
         found = [problem for cache in (self._cache, self._shared) if cache is not None for problem in cache.problems()]
         for sdk in self._sdks.values():
             found += sdk.guard.problems()
+        for sdk_id, source in self.sharing.items():
+            if source.ahead:
+                text = (
+                    f"SDK {sdk_id}: another program has dated its config in the shared cache in the future, which "
+                    "stops the updates of ConfigCat Proxies; correct the clock of that program"
+                )
+                found.append(ProblemText(text, "curl -s {diag}/status"))
         return found
 
     def fetch_problems(self) -> list[str]:
@@ -260,13 +281,17 @@ class Registry:
 
     def _source(self, plan: Plan) -> Source | None:
         assert self._network is not None
+        self._sharing.pop(plan.id, None)
         if plan.refused:
             return None
         own = None if plan.follows else self._make_source(plan, self._context, self._network)
         if self._shared is None or plan.path:
             return own
         upstream = own if isinstance(own, ConditionalSource) else None
-        return SharedSource(self._context, plan, self._shared, upstream, self._settings.upstream.max_bytes)
+        limit = self._settings.upstream.max_bytes
+        source = SharedSource(self._context, plan, self._shared, upstream, limit, adopted=self._on_adopted)
+        self._sharing[plan.id] = source
+        return source
 
     def _open(self, settings: Settings) -> Network:
         def warn(where: str, why: str) -> None:

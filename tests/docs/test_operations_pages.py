@@ -52,6 +52,9 @@ def test_the_page_lists_exactly_the_labels_that_are_used():
     metrics.deliveries.waiting("ops", 1, 0.1)
     metrics.deliveries.dropped("ops", "refused", 1)
     metrics.deliveries.recording(True)
+    metrics.shared_cache.operation("look", "ok")
+    metrics.shared_cache.nodes(1)
+    metrics.shared_cache.adopted("a", 0.1)
     used = {
         family.name + SUFFIXES.get(family.type, ""): {label for sample in family.samples for label in sample.labels}
         - {"le"}

@@ -138,6 +138,33 @@ def test_the_entry_is_the_official_one(fleet):
     assert (fleet.cdn.etag, json.dumps(shop("official")).encode()) == (entry.etag, entry.body)
 
 
+def test_each_node_shows_the_cluster(fleet):
+    """Which nodes there are, what they serve, and which of them polls, on the status page and in the console's API."""
+    fleet.publish("shown", fleet.nodes[0])
+    all_have(fleet, "shown")
+
+    def sdks(node: GatewayProcess) -> list[dict[str, Any]]:
+        return [each["sdks"]["shop"] for each in status(node)["gateway"]["cluster"]["nodes"]]
+
+    def complete(node: GatewayProcess) -> bool:
+        shown = sdks(node)
+        return (
+            3 == len(shown) and 1 == len({sdk["version"] for sdk in shown}) and 1 == sum(sdk["polls"] for sdk in shown)
+        )
+
+    for node in fleet.nodes:
+        eventually(lambda: complete(node), lambda: str(sdks(node)), limit=WAIT)  # noqa: B023
+    shown = status(fleet.nodes[0])
+    assert [] == shown["gateway"]["problems"]
+    assert ["a", "b", "c"] == [node["node"] for node in shown["gateway"]["cluster"]["nodes"]]
+    assert "healthy" == shown["cache"]["status"]
+    assert any("[ok] cache" in record for record in shown["cache"]["records"])
+    with urllib.request.urlopen(fleet.nodes[0].diag + "/api/v1/overview", timeout=15) as answer:
+        assert ["a", "b", "c"] == [node["node"] for node in json.load(answer)["cluster"]["nodes"]]
+    code, page = fleet.nodes[0].get("/metrics", diag=True)
+    assert (200, True) == (code, b"flaggateway_cluster_nodes 3.0" in page)
+
+
 def test_an_entry_of_another_program_is_noticed(fleet):
     """A ConfigCat Proxy writes it without a message to us."""
     fleet.publish("ours", fleet.nodes[0])

@@ -82,8 +82,7 @@ def exchange(settings: Redis) -> tuple[DirectCache, RedisClient]:
     assert ((b"{2}", '"2"'), ("tag1", "tag2")) == ((reading.found.entry.body, reading.found.place.etag), reading.tags)
     assert reading.mine
     cache.give_up_lease(ENTRY)
-    now, nodes = cache.meet('{"version": "1"}', 15.0).result
-    assert {"a": '{"version": "1"}'} == {node: report for node, (at, report) in nodes.items() if at <= now}
+    assert {"a": '{"version": "1"}'} == cache.meet('{"version": "1"}', 15.0).result.reports
     return cache, client
 
 
@@ -252,10 +251,11 @@ def test_a_replica_that_was_a_primary_is_left(listen):
     with redis_server() as server:
         settings = Redis(addresses=[server.address])
         cache, client = exchange(settings)
+        base = cache.look(ENTRY, None, lease=False, max_bytes=1024).result.place
         with server.client() as admin:
             admin.execute_command("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(RedisFailed, match="it is a replica"):
-            cache.put(ENTRY, None, 9, Entry(9, '"9"', b"{9}"), "tag9")
+            cache.put(ENTRY, base, 9, Entry(9, '"9"', b"{9}"), "tag9")
         assert client._client is None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
@@ -24,7 +25,7 @@ from gateway.upstream.shared.redis_client import RedisClient, RedisFailed, Scrip
 from gateway.upstream.shared.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.settings import Redis
     from gateway.upstream.config_cache import Entry
@@ -50,6 +51,14 @@ class Operations(Protocol):
 
     def __call__(self, operation: str, outcome: str) -> None:
         """Count one ``look``, ``put``, ``touch``, ``lease`` or ``meet``, ``ok``, ``refused`` or ``failed``."""
+
+
+@frozen
+class Meeting:
+    """The reports of the nodes, by node, and the one that this node's name had before."""
+
+    reports: Mapping[str, str]
+    before: str
 
 
 class RedisCache:
@@ -135,19 +144,17 @@ class RedisCache:
             lambda _: None
         )
 
-    def meet(self, report: str, valid: float) -> Deferred[tuple[int, dict[str, tuple[int, str]]] | Unavailable]:
-        """Store the report of this node, and return the cache's time and the time and report of each node, by node.
+    def meet(self, report: str, valid: float) -> Deferred[Meeting | Unavailable]:
+        """Store the report of this node, and return those of all nodes.
 
-        An empty report takes this node out.  One that is older than ``valid`` seconds is dropped.  Times are in
-        milliseconds of the cache's clock.
+        An empty report takes this node out.  One that is older than ``valid`` seconds is dropped.
         """
 
-        def read(answer: list[bytes]) -> tuple[int, dict[str, tuple[int, str]]]:
-            nodes = {}
-            for node, value in zip(answer[1::2], answer[2::2], strict=True):
-                at, _, text = value.partition(b"\n")
-                nodes[node.decode("utf-8", "replace")] = (int(at), text.decode("utf-8", "replace"))
-            return int(answer[0]), nodes
+        def read(answer: list[bytes]) -> Meeting:
+            reports = {}
+            for node, value in zip(answer[2::2], answer[3::2], strict=True):
+                reports[node.decode("utf-8", "replace")] = value.partition(b"\n")[2].decode("utf-8", "replace")
+            return Meeting(reports, answer[1].partition(b"\n")[2].decode("utf-8", "replace"))
 
         arguments = (self.node, report, int(valid * 1000))
         return self._run("meet", _MEET, (f"{self._name}:nodes",), arguments, read)

@@ -6,6 +6,7 @@ without Redis never does.
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import suppress
 from hashlib import sha1
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 COMMAND_SECONDS: Final = 1.0  # for which a connection, and the answer to a command, is awaited
 CONNECTION_SECONDS: Final = 600.0  # after which idle connections are opened again, so that a new address is found
 DEFAULT_PORT: Final = 6379
+_DENIED: Final = re.compile(r"NOPERM|can't run this command|can't access")
 _VERSIONS: Final = {
     "1.0": ssl.TLSVersion.TLSv1,
     "1.1": ssl.TLSVersion.TLSv1_1,
@@ -127,6 +129,8 @@ class RedisClient:
         )
         if isinstance(error.__cause__ or error.__context__, ssl.SSLError):
             return "the TLS handshake failed"
+        if isinstance(error, known.ResponseError) and _DENIED.search(str(error)):  # from inside a script
+            return "the user may not run a command that is needed"
         for kind, words in reasons:
             if isinstance(error, kind):
                 return words

@@ -142,15 +142,16 @@ return 0
 
 MEET: Final = """
 -- KEYS nodes (hash: node -> ms of its last report, line feed, report)   ARGV node, report ('': leave), ms of validity
--- -> now, then node, report, node, report ...
+-- -> now, the report of this name before, then node, report, node, report ...
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local before = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])
 else
   redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now) .. '\\n' .. ARGV[2])
 end
-local all, found = redis.call('HGETALL', KEYS[1]), {string.format('%.0f', now)}
+local all, found = redis.call('HGETALL', KEYS[1]), {string.format('%.0f', now), before}
 for i = 1, #all, 2 do
   local at = tonumber(string.match(all[i + 1], '^(%d+)\\n') or '0')
   if now - at > tonumber(ARGV[3]) then

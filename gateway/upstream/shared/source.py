@@ -52,7 +52,7 @@ class SharedSource:
         upstream: ConditionalSource | None,
         max_bytes: int,
         *,
-        adopted: Callable[[str, Place, float], None] = lambda _sdk_id, _place, _lag: None,
+        adopted: Callable[[str, float], None] = lambda _sdk_id, _lag: None,
     ) -> None:
         self.remote = True
         self.place = "the shared cache"
@@ -251,8 +251,9 @@ class SharedSource:
 
     def _take(self, found: Found) -> None:
         """Note that the SDK got a config of the cache; the next poll is conditional on it."""
+        if self.have is not None and found.accepted:
+            self._adopted(self._plan.id, found.lag)
         self.have, self._loose = found.place, False
-        self._adopted(self._plan.id, found.place, found.lag)
         if self._upstream is not None:
             self._upstream.adopt(found.entry.etag)
 
