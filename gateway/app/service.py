@@ -358,6 +358,9 @@ class Gateway(Service):
     def _config_changed(self, sdk: Sdk, old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
+            shared = self._registry.sharing.get(sdk.id)
+            if old is None and shared is not None and shared.tags:
+                self._server.know_configs(sdk.id, shared.tags)
             self._console.config_applied(sdk.id, old, new)
             self._server.publish(sdk.id, new)
             self._history.keep(sdk, new, self._webhooks.credit(sdk.id))

@@ -39,7 +39,7 @@ from gateway.web.server import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
@@ -86,6 +86,9 @@ class Server(Protocol):
 
     def restart_streams(self, sdk: upstream.Sdk) -> None:
         """End the streams of an SDK: its clients reconnect, and get its new default attributes."""
+
+    def know_configs(self, sdk_id: str, tags: Sequence[str]) -> None:
+        """Take clients that come with one of these tags, oldest first, for such with an earlier config."""
 
     def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:
         """Do the part of ``publish`` that takes long for a large config, in slices; the Deferred never fails."""
@@ -255,6 +258,12 @@ class LocalServer:
         """End the SDK's streams and replace its hub."""
         self.push_loop.remove(sdk.id)
         self.push_loop.add(sdk.id, sdk.snapshot)
+
+    def know_configs(self, sdk_id: str, tags: Sequence[str]) -> None:
+        """See ``Server``."""
+        hub = self.push_loop.hubs.get(sdk_id)
+        if hub is not None:
+            hub.known_configs.add(*tags)
 
     def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:
         """Compute the changes of a large config, in slices."""

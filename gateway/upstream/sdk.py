@@ -44,7 +44,7 @@ OnChange = Callable[["Sdk", Snapshot | None, Snapshot], None]
 OnCredit = Callable[[str, bytes], Callable[[], None]]
 OnHeld = Callable[["Sdk"], None]
 Admit = Callable[["Sdk", Snapshot], Deferred[None]]
-NO_LIMITS = Limits(100, 100)  # for a config that the guard of another node, or its operator, has accepted
+NO_LIMITS = Limits(100, 100)  # for a config that another node has accepted
 AppliedBy = Literal["remote", "file", "cache", "accepted", "served", "released"]
 ReadPin = Callable[["Sdk"], Deferred[KeptPin | None]]
 Foresee = Callable[["Sdk", Snapshot], Deferred[Audience | None]]
@@ -215,8 +215,7 @@ class Sdk:
 
         if isinstance(source, SharingSource):  # before the own disk, which may be behind
             reads.append(lambda: source.cached().addCallback(serve_cached))
-        if self._kept is not None and source.remote:
-            kept = self._kept
+        if (kept := self._kept) is not None and source.remote:
             reads.append(lambda: kept.read(max_bytes).addCallback(serve_cached))
         self._read_in_turn(reads)
 
@@ -308,8 +307,7 @@ class Sdk:
         if self._newest is not None and self._newest.body == outcome.body:
             self.guard.clear()
             return outcome, False
-        source = self._source
-        limits = NO_LIMITS if outcome.accepted else self.plan.limits
+        source, limits = self._source, NO_LIMITS if outcome.accepted else self.plan.limits
         checked = await self._checker.weighed(outcome.body, outcome.etag, limits, lambda: source is self._source)
         if checked is None or isinstance(checked, Failed):
             return checked or outcome, False

@@ -33,7 +33,7 @@ from gateway.workers.stream_counts import ServiceStreams
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -88,6 +88,7 @@ class Leader:
         self._pool = WorkerPool(reactor, self, count, environ)
         metrics.registry.register(WorkerMetrics(self._pool))
         self._sdks: dict[str, Sdk] = {}
+        self._earlier: dict[str, tuple[str, ...]] = {}  # tags of configs before the first one of this run
         self._streams = ServiceStreams()
         self._forecasts: Gatherer[Forecast] = Gatherer(reactor, FORECAST_SECONDS + COMPILE_SECONDS)
         self._groups: Gatherer[list[StreamGroup]] = Gatherer(reactor, COUNT_SECONDS)
@@ -127,7 +128,7 @@ class Leader:
         if self._sdks.get(sdk.id) is sdk:
             return
         self._sdks[sdk.id] = sdk
-        for message in _messages_of(sdk):
+        for message in self._messages_of(sdk):
             self._pool.broadcast(message)
         if sdk.loading:
             sdk.when_loaded().addCallback(lambda _: self._first_fetch_ended(sdk))
@@ -135,6 +136,7 @@ class Leader:
     def remove_sdk(self, sdk_id: str) -> None:
         """Stop serving an SDK."""
         del self._sdks[sdk_id]
+        self._earlier.pop(sdk_id, None)
         self._pool.broadcast(protocol.RemoveSdk(sdk_id))
 
     def restart_streams(self, sdk: Sdk) -> None:
@@ -144,6 +146,11 @@ class Leader:
     def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:  # noqa: ARG002 - the workers do this
         """Do nothing: each worker compares the configs itself."""
         return succeed(None)
+
+    def know_configs(self, sdk_id: str, tags: Sequence[str]) -> None:
+        """Have the workers know these tags, also workers that start later."""
+        self._earlier[sdk_id] = tuple(tags)
+        self._pool.broadcast(protocol.EarlierConfigs(sdk_id, tuple(tags)))
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Send a config to the workers."""
@@ -273,7 +280,7 @@ class Leader:
         yield protocol.Initialize(worker.number, self._started)
         yield protocol.ApplySettings(self._settings)
         for sdk in self._sdks.values():
-            yield from _messages_of(sdk)
+            yield from self._messages_of(sdk)
         yield from (message for message, _ in self._tails.values())
         yield self._streams_of_others(worker)
         if self._settings.http.status.enabled:
@@ -384,6 +391,16 @@ class Leader:
     def _encoded_status(self) -> protocol.StatusDocument:
         return protocol.StatusDocument(msgspec.json.encode(self._status_document()))
 
+    def _messages_of(self, sdk: Sdk) -> Iterator[protocol.ToWorker]:
+        """Yield the messages by which a worker gets the state of an SDK."""
+        yield _add_message(sdk)
+        if sdk.id in self._earlier:
+            yield protocol.EarlierConfigs(sdk.id, self._earlier[sdk.id])
+        if sdk.snapshot is not None:
+            yield protocol.PublishConfig(sdk.id, sdk.snapshot.etag, sdk.snapshot.body)
+        if not sdk.loading:
+            yield protocol.FirstFetchEnded(sdk.id)
+
     async def _workers_ended(self, seconds: float, cut_short: Callable[[], bool]) -> None:
         """Wait until all workers have ended, ``cut_short()`` is true or ``seconds`` have passed."""
         until = self._reactor.seconds() + seconds
@@ -393,12 +410,3 @@ class Leader:
 
 def _add_message(sdk: Sdk) -> protocol.AddSdk:
     return protocol.AddSdk(sdk.id, sdk.key, dict(sdk.defaults))
-
-
-def _messages_of(sdk: Sdk) -> Iterator[protocol.ToWorker]:
-    """Yield the messages by which a worker gets the state of an SDK."""
-    yield _add_message(sdk)
-    if sdk.snapshot is not None:
-        yield protocol.PublishConfig(sdk.id, sdk.snapshot.etag, sdk.snapshot.body)
-    if not sdk.loading:
-        yield protocol.FirstFetchEnded(sdk.id)

@@ -52,6 +52,13 @@ class PublishConfig(Message, frozen=True):
     body: bytes
 
 
+class EarlierConfigs(Message, frozen=True):
+    """Know these tags of an SDK, oldest first: clients may come with them from an earlier run, or another node."""
+
+    sdk_id: str
+    tags: tuple[str, ...]
+
+
 class FirstFetchEnded(Message, frozen=True):
     """The first fetch of an SDK has ended, with a config or without, or its cached config is in use."""
 
@@ -270,7 +277,7 @@ class MetricsReport(Message, frozen=True):
 
 
 Reply = RefreshResult | CallIdResult | EvaluationsStored
-SdkMessage = AddSdk | PublishConfig | FirstFetchEnded | RemoveSdk
+SdkMessage = AddSdk | PublishConfig | EarlierConfigs | FirstFetchEnded | RemoveSdk
 ToWorker = (
     Initialize
     | ApplySettings

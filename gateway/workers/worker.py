@@ -88,6 +88,8 @@ class Worker:
                 self._add_sdk(message)
             case protocol.PublishConfig():
                 self._intake.publish(message)
+            case protocol.EarlierConfigs(sdk_id, tags):
+                self._server.know_configs(sdk_id, tags)
             case protocol.FirstFetchEnded(sdk_id):
                 self._first_fetch_ended(sdk_id)
             case protocol.RemoveSdk(sdk_id):

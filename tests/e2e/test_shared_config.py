@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import signal
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
 from gateway.upstream.config_cache import cache_key, unpack
-from gateway_process import GatewayProcess
+from gateway_process import GatewayProcess, pause
 from redis_server import RedisServer, redis_server
 from shop import GERMAN, shop
 from streams import Streams, stream_path
@@ -163,6 +165,50 @@ def test_each_node_shows_the_cluster(fleet):
         assert ["a", "b", "c"] == [node["node"] for node in json.load(answer)["cluster"]["nodes"]]
     code, page = fleet.nodes[0].get("/metrics", diag=True)
     assert (200, True) == (code, b"flaggateway_cluster_nodes 3.0" in page)
+
+
+def hop(fleet: Fleet, streams: Streams, seconds: float) -> list[int]:
+    """Have a client go from node to node, with its last id, while the config changes; return its values."""
+    values: list[int] = []
+    last, rng = "", Random(7)
+    path = stream_path("shop", GERMAN, "banner")
+    until, number = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        number += 1
+        fleet.publish(f"value {number}", rng.choice(fleet.nodes))
+        for _ in range(3):
+            headers = f"Last-Event-ID: {last}\r\n" if last else ""
+            stream = streams.open(rng.choice(fleet.nodes).port, path, headers=headers)
+            streams.read_until(lambda: stream.payloads, WAIT)  # noqa: B023
+            values += [int(payload["value"].split()[1]) for payload in stream.payloads]
+            last = stream.ids[-1]
+            streams.forget(stream)
+    return values
+
+
+@pytest.mark.parametrize("seconds", [2, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_client_that_goes_from_node_to_node_never_goes_back(fleet, streams, seconds):
+    """It is shown each value at most as often as it connects, and never an older one after a newer one."""
+    fleet.publish("value 0", fleet.nodes[0])
+    all_have(fleet, "value 0")
+    values = hop(fleet, streams, seconds)
+    assert len(values) > 3
+    assert sorted(values) == values
+
+
+@pytest.mark.slow
+def test_idle_nodes_send_few_commands(fleet):
+    """At most two a second, node and SDK, those inside of scripts included."""
+
+    def count() -> int:
+        with fleet.redis.client() as client:
+            return sum(each["calls"] for each in client.info("commandstats").values())
+
+    before, began = count(), time.monotonic()
+    pause(30)
+    per_second = (count() - before) / (time.monotonic() - began)
+    print(f"{per_second / len(fleet.nodes):.2f} commands per second and node")
+    assert per_second <= 2 * len(fleet.nodes)
 
 
 def test_an_entry_of_another_program_is_noticed(fleet):

@@ -37,6 +37,7 @@ class Stream:
         self.status: int | None = None
         self.payloads: list[Any] = []
         self.arrivals: list[float] = []
+        self.ids: list[str] = []  # of the events that have one
         self.comments = 0
         self.ended = False
 
@@ -65,6 +66,8 @@ class Stream:
             if line.startswith(b"data: "):
                 self.payloads.append(json.loads(line.removeprefix(b"data: ")))
                 self.arrivals.append(now)
+            elif line.startswith(b"id: "):
+                self.ids.append(line.removeprefix(b"id: ").decode())
             elif line.startswith(b":"):
                 self.comments += 1
 
@@ -87,6 +90,13 @@ class Streams:
         self.all.append(stream)
         self._selector.register(stream.socket, selectors.EVENT_READ, stream)
         return stream
+
+    def forget(self, stream: Stream) -> None:
+        """Close a stream before the others."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(stream.socket)
+        stream.close()
+        self.all.remove(stream)
 
     def read_until(self, done: Any, seconds: float = 15.0) -> None:
         """Read until ``done()``; fail after ``seconds``."""

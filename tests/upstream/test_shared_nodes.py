@@ -261,6 +261,18 @@ def test_a_follower_without_an_entry_reports_that(scene):
     assert "the shared cache has no config of this SDK" in outcome[0].error
 
 
+def test_an_idle_node_sends_few_commands(scene, monkeypatch):
+    """A look every four seconds, which also renews the lease, and a renewed date for each poll that confirms."""
+    _, start = scene
+    nodes = [start("a"), start("b")]
+    sent = []
+    run = RedisClient.run
+    monkeypatch.setattr(RedisClient, "run", lambda *arguments: sent.append(1) or run(*arguments))
+    for node in nodes:
+        node.clock.pump([1.0] * 120)
+    assert len(sent) <= 0.3 * 120 * len(nodes)
+
+
 NODES = st.integers(0, 2)
 ACTIONS = st.lists(
     st.one_of(

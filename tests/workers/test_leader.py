@@ -195,6 +195,26 @@ def test_a_config_is_sent_to_each_worker_once_and_to_replacements_when_they_star
     assert 1 == len(logged_errors.flush())
 
 
+def test_the_tags_of_earlier_configs_reach_workers_and_their_replacements(
+    scene: Scene, leader: Leader, registry: FakeRegistry, logged_errors: Any
+) -> None:
+    """Their clients come with them after a restart; a worker knows the SDK first, and then its tags."""
+    first = kinds(scene.received(0))
+    leader.know_configs("shop", ["t1", "t2"])
+    expected = protocol.EarlierConfigs("shop", ("t1", "t2"))
+    assert [expected] == scene.received(0)
+    scene.end(0)
+    scene.advance(0.1)
+    again = scene.received(2)
+    assert [*first[:3], "EarlierConfigs", *first[3:]] == kinds(again)
+    assert expected == again[3]
+    leader.remove_sdk("shop")
+    scene.received(2)
+    leader.add_sdk(registry.sdk)
+    assert "EarlierConfigs" not in kinds(scene.received(2))
+    assert 1 == len(logged_errors.flush())
+
+
 def test_it_serves_once_all_have_been_listening_and_while_one_is(
     scene: Scene, leader: Leader, logged_errors: Any
 ) -> None:

@@ -31,6 +31,7 @@ TO_WORKER = [
     protocol.Initialize(1, SETTINGS),
     protocol.ApplySettings(SETTINGS),
     protocol.AddSdk("a", "key", {"s": "x", "n": 1.5, "l": ("a", "b")}),
+    protocol.EarlierConfigs("a", ("t1", "t2")),
     protocol.PublishConfig("a", 'W/"1"', b"\x00{}\xff"),
     protocol.FirstFetchEnded("a"),
     protocol.RemoveSdk("a"),

@@ -150,7 +150,12 @@ class SharedSource:
             return self._take_news()
         if not (demanded or due or self.polls or self.have is None or not self._reached):
             return self._as_cache(NotModified())
-        return await self._ask_upstream(interruptible=not demanded)
+        looked = self._look() if demanded and self._reached else succeed(None)
+        outcome = await self._ask_upstream(interruptible=not demanded)
+        await fire_within(self._clock, looked, PATIENCE)
+        if self._news is not None and not isinstance(outcome, Fetched):
+            return self._take_news()
+        return self._as_upstream(outcome)
 
     def settled(self, outcome: Outcome) -> None:
         """See ``Source``."""
@@ -231,6 +236,15 @@ class SharedSource:
         self.unreadable, self.unparsable = CACHE_UNREADABLE, CACHE_UNPARSABLE
         return outcome
 
+    def _as_upstream(self, outcome: Outcome) -> Outcome:
+        """Have the SDK report what the upstream did."""
+        upstream = self._upstream
+        assert upstream is not None
+        self.place = upstream.place
+        self.fetched, self.not_modified = upstream.fetched, upstream.not_modified
+        self.unreadable, self.unparsable = upstream.unreadable, upstream.unparsable
+        return outcome
+
     async def _ask_upstream(self, *, interruptible: bool) -> Outcome:
         """Fetch from the upstream; a change that another node has stored meanwhile ends that."""
         upstream = self._upstream
@@ -242,11 +256,6 @@ class SharedSource:
             outcome = await work
         finally:
             self._interrupt = _nothing
-        if interruptible and self._news is not None and not isinstance(outcome, Fetched):
-            return self._take_news()
-        self.place = upstream.place
-        self.fetched, self.not_modified = upstream.fetched, upstream.not_modified
-        self.unreadable, self.unparsable = upstream.unreadable, upstream.unparsable
         return outcome
 
     def _take(self, found: Found) -> None:

@@ -1,6 +1,7 @@
 """Waiting briefly for a config that a client already has from another process of the service, or from another node.
 
-A client therefore never gets an old value after a new one.
+A config that is unknown here is a reason to fetch.  A client therefore never gets an old value after a new one, and one
+that comes with an older config after a restart waits for no more than that fetch.
 """
 
 from __future__ import annotations
@@ -15,27 +16,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.streams import KnownConfigs
+    from gateway.upstream import Refreshed
     from gateway.web.context import Context
     from gateway.web.ports import Sdk
     from gateway.web.values import AnyReply, EventualReply
 
-WAIT_SECONDS = 1.0  # processes of one gateway differ by milliseconds, nodes behind one webhook by less than this
+WAIT_SECONDS = 1.0  # for which a fetch is awaited: processes of one gateway differ by milliseconds, nodes by a fetch
 WAITING_LIMIT = 1_000  # answers that wait at one time, some 2 KB each; further ones are given at once
 
 
 def wait_for_config(context: Context, sdk: Sdk, name: str, answer: Callable[[], EventualReply]) -> EventualReply:
-    """Return ``answer()``; if this process never had the config ``name``, only when it comes, or after a second.
+    """Return ``answer()``, at once unless this process never had the config ``name``.
 
-    ``name`` is a tag or an ETag; an empty one is not waited for.
+    Then it fetches, and returns once that config is there, the fetch has ended well, or a second is over.
+    ``name`` is a tag or an ETag; an empty one is not waited for.  All who wait share one fetch a second.
     """
     hub = context.hubs.get(sdk.id) if name else None
     if hub is None or hub.snapshot is None or name in hub.known_configs or context.state.waiting >= WAITING_LIMIT:
         return answer()
-    return _when_known(context, hub.known_configs, name, answer)
+    return _when_known(context, sdk, hub.known_configs, name, answer)
 
 
 async def _when_known(
-    context: Context, known_configs: KnownConfigs, name: str, answer: Callable[[], EventualReply]
+    context: Context, sdk: Sdk, known_configs: KnownConfigs, name: str, answer: Callable[[], EventualReply]
 ) -> AnyReply:
     done: Deferred[None] = Deferred()
 
@@ -43,9 +46,14 @@ async def _when_known(
         if not done.called:
             done.callback(None)
 
+    def fetched(result: Refreshed) -> None:
+        if result.error is None:  # whatever the client has, the upstream has nothing newer than this process
+            end()
+
     forget = known_configs.wait_for(name, end)
     done.addTimeout(WAIT_SECONDS, context.clock, lambda _result, _seconds: None)
     context.state.waiting += 1
+    sdk.refresh(limited=True).addCallback(fetched)
     try:
         await done
     finally:

@@ -108,6 +108,7 @@ def test_plain_resumes_quietly_only_when_requested(site: MemorySite) -> None:
 def test_a_config_that_is_not_here_yet_is_waited_for(site: MemorySite) -> None:
     """A client with a newer config from elsewhere is answered when that arrives, never from an older one."""
     newer = MemorySite(config(False))
+    site.sdk.instant = False
     last = events(opened(newer, "?mode=delta").received())[0]["id"]
     connection = opened(site, "?mode=delta", Last_Event_ID=last)
     assert b"" == connection.received()
@@ -116,8 +117,31 @@ def test_a_config_that_is_not_here_yet_is_waited_for(site: MemorySite) -> None:
     assert 0 == site.site.routes.dispatcher.context.state.waiting
 
 
+def test_an_unknown_config_is_fetched(site: MemorySite) -> None:
+    """The client may have it from another node; all such clients share one fetch a second."""
+    opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    assert [True] == site.sdk.refreshes
+
+
+def test_an_unknown_config_that_the_upstream_does_not_have_is_not_waited_for(site: MemorySite) -> None:
+    """After a restart most clients come with an earlier config than the current one."""
+    connection = opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    assert ["id", "data"] == list(events(connection.received())[0])
+    assert 0 == site.site.routes.dispatcher.context.state.waiting
+
+
+def test_a_fetch_that_fails_does_not_end_the_waiting(site: MemorySite) -> None:
+    """The config may still come from elsewhere."""
+    site.sdk.error = "the connection failed"
+    connection = opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    assert b"" == connection.received()
+    site.clock.advance(1.1)
+    assert ["id", "data"] == list(events(connection.received())[0])
+
+
 def test_waiting_ends_after_a_second(site: MemorySite) -> None:
-    """A tag that never arrives delays the reply by one second."""
+    """A tag that never arrives delays the reply by one second, if the upstream takes as long."""
+    site.sdk.instant = False
     connection = opened(site, "", Last_Event_ID=UNKNOWN_ID)
     site.clock.advance(0.9)
     assert b"" == connection.received()
@@ -142,6 +166,7 @@ def test_the_number_of_waiting_answers_is_bounded(site: MemorySite) -> None:
 
 def test_a_client_that_hangs_up_while_it_waits_leaves_nothing(site: MemorySite) -> None:
     """A client that hangs up while its answer waits is not counted, and nothing fails later."""
+    site.sdk.instant = False
     connection = opened(site, "", Last_Event_ID=UNKNOWN_ID)
     connection.hang_up()
     site.clock.advance(1.1)
