@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -259,6 +260,68 @@ def test_a_follower_without_an_entry_reports_that(scene):
     outcome = []
     follower.sdk.refresh().addCallback(outcome.append)
     assert "the shared cache has no config of this SDK" in outcome[0].error
+
+
+def many(count, removed=0):
+    """A config of ``count`` flags without the first ``removed``."""
+    flags = {f"flag{number}": {"t": 1, "v": {"s": "0"}} for number in range(removed, count)}
+    return msgspec.json.encode({"f": flags | {"flag": {"t": 1, "v": {"s": str(removed)}}}})
+
+
+def test_a_config_that_one_guard_holds_is_not_stored_and_once_accepted_serves_all(scene, redis, monkeypatch):
+    """An operator accepts it at one node; at the others it is not held again."""
+    cdn, start = scene
+    monkeypatch.setattr("shared_nodes.config", lambda number: many(20, number))
+    a, b = (start(name, guard={"max_removed_percent": 50}) for name in "ab")
+    cdn.number = 15
+    a.sdk.refresh()
+    assert a.sdk.guard.held is not None
+    b.hear()
+    assert (0, 0) == (a.number, b.number)
+    assert many(20) == unpack(redis.get(ENTRY)).body
+    a.sdk.accept()
+    b.hear()
+    assert (15, 15) == (a.number, b.number)
+    assert b.sdk.guard.held is None
+
+
+def test_a_config_of_another_program_can_be_held(scene, redis, monkeypatch):
+    """No guard has seen it."""
+    _, start = scene
+    monkeypatch.setattr("shared_nodes.config", lambda number: many(20, number))
+    a = start("a", guard={"max_removed_percent": 50})
+    redis.set(ENTRY, pack(Entry(now_of(redis) + 1, '"theirs"', many(20, 15))))
+    a.hear()
+    assert 0 == a.number
+    assert a.sdk.guard.held is not None
+
+
+def test_a_config_beyond_the_limit_is_not_taken(scene, redis):
+    """``upstream.max_bytes`` holds for the cache too; the upstream's config replaces it."""
+    _, start = scene
+    a = start("a")
+    a.source._max_bytes = 100
+    redis.set(ENTRY, pack(Entry(now_of(redis) + 1, '"large"', b"{" + b" " * 1000 + b"}")))
+    a.hear()
+    assert 0 == a.number
+    assert "the config JSON is larger than upstream.max_bytes" == a.source._damaged
+    a.clock.pump([1.0] * 62)
+    assert config(0) == unpack(redis.get(ENTRY)).body
+
+
+def test_a_single_node_retries_a_failing_upstream_as_without_a_cache(scene):
+    """It gives the lease up after each failure, and no other node takes it."""
+    cdn, start = scene
+    a = start("a")
+    cdn.down = True
+    a.clock.pump([1.0] * 62)
+    before = cdn.fetches
+    a.clock.pump([1.0] * 62)
+    assert cdn.fetches > before
+    cdn.down, cdn.number = False, 1
+    a.clock.pump([1.0] * 62)
+    assert 1 == a.number
+    assert a.source.polls
 
 
 def test_an_idle_node_sends_few_commands(scene, monkeypatch):

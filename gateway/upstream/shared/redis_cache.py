@@ -35,7 +35,6 @@ _log = component_logger("sdks")
 THREADS: Final = 2
 LEASE_SECONDS: Final = 10.0  # after which another node polls in place of one that ended or lost Redis
 PAUSE_SECONDS: Final = 1.0  # between two commands that try whether Redis answers again
-CUT_OFF_SECONDS: Final = 2.0  # without a connection, after which clients may know of configs that this node does not
 DEAD_SECONDS: Final = 10.0  # without a sign of life of the watcher, after which it is a problem
 _LOOK: Final = Script.of(scripts.LOOK)
 _PUT: Final = Script.of(scripts.PUT)
@@ -92,12 +91,6 @@ class RedisCache:
         if self._watcher is not None and self._client is not None:
             self._watcher.stop()
             self._reactor.callInThread(self._client.drop)
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether other nodes may have had changes that this one has not heard of."""
-        watcher = self._watcher
-        return watcher is None or (not watcher.state.connected and monotonic() - watcher.state.since > CUT_OFF_SECONDS)
 
     def look(
         self, key: str, have: Place | None, *, lease: bool, max_bytes: int, tags: bool = False

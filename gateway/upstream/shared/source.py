@@ -97,6 +97,7 @@ class SharedSource:
         self._undecided: Place | None = None  # of the cache, when the upstream could not be asked about it
         self._abstain_until = float("-inf")
         self._touched_at = float("-inf")
+        self._confirmed_at = 0  # ``fetched_at`` of the entry when that was noted
 
     # --- Source
 
@@ -267,8 +268,8 @@ class SharedSource:
             self._upstream.adopt(found.entry.etag)
 
     def _poll_due(self) -> None:
-        """Poll, if this node is the one that does."""
-        if self.polls or not self._reached:
+        """Poll, if this node is the one that does, or none does."""
+        if self.polls or not self._reached or not self.poller:
             self._due = True
             self._wake()
         elif self._upstream is not None:
@@ -282,7 +283,7 @@ class SharedSource:
             self.have = None if self.have is None else Place(max(own, self._seen.version), self.have.etag, 0)
         self._undecided = self._seen
         if self.polls and self._reached:
-            self.polls = False
+            self.polls, self.poller = False, ""
             self._abstain_until = self._clock.seconds() + ABSTAIN_SECONDS
             self._cache.give_up_lease(self._key)
 
@@ -357,7 +358,8 @@ class SharedSource:
             self._wake()
         elif self._due:
             self._wake()
-        elif self._sound and not self.polls and self.have is not None:
+        elif self._sound and not self.polls and self.have is not None and self.have.fetched_at > self._confirmed_at:
+            self._confirmed_at = self.have.fetched_at  # another node's poll has confirmed it
             self._confirm()
 
     def _compare(self, reading: Reading) -> None:
