@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import msgspec
-from twisted.internet.defer import succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 
 from gateway.settings import Redis, Settings
@@ -53,6 +53,8 @@ class Upstream:
         self._etag = self._offered = ""
         self._timer = None
         self._wake = None
+        self.slow = False  # answers are held back until ``deliver``
+        self._held = []
 
     def start(self, wake, confirm) -> None:
         self._wake = wake
@@ -68,9 +70,24 @@ class Upstream:
 
     async def fetch(self):
         outcome = self._cdn.answer(self._etag)
+        if self.slow:
+            held = Deferred()
+            self._held.append(held)
+            try:
+                await held
+            except CancelledError:
+                return Failed(Kind.STOPPED, "the fetch was given up")
         if isinstance(outcome, Fetched):
             self._offered = outcome.etag
         return outcome
+
+    def deliver(self) -> None:
+        """Let the answers arrive that were held back, and all later ones at once."""
+        self.slow = False
+        held, self._held = self._held, []
+        for each in held:
+            if not each.called:
+                each.callback(None)
 
     def settled(self, outcome) -> None:
         if isinstance(outcome, Fetched):
@@ -121,9 +138,13 @@ class Node:
             reporter=Silent(),
             on_change=lambda _sdk, _old, new: self.served.append(int(new.evaluate("flag", None).value)),
             shared=self.cache,
-            source=lambda _plan, _context, _network: Upstream(self.clock, cdn),
+            source=lambda _plan, _context, _network: self._upstream(cdn),
         )
         self.registry.start()
+
+    def _upstream(self, cdn: Cdn) -> Upstream:
+        self.upstream = Upstream(self.clock, cdn)
+        return self.upstream
 
     @property
     def sdk(self):

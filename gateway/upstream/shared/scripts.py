@@ -69,7 +69,7 @@ if etag == ARGV[4] and own > v then          -- an older hash came back, as afte
   redis.call('HSET', KEYS[2], 'v', v)
 end
 if known ~= etag then
-  if time > t then
+  if time >= t then
     v, t, at, by = math.max(v, own) + 1, time, now, ''
     redis.call('HSET', KEYS[2], 'v', v, 'etag', etag, 't', text(t), 'at', text(at), 'by', '')
   else

@@ -83,6 +83,7 @@ class SharedSource:
         self._reading: Deferred[Reading | Unavailable] | None = None
         self._read_again = False
         self._seen: Place | None = None  # what the cache had when it was last read or written
+        self._base: Place | None = None  # ``_seen`` when the fetch began whose config is to be stored
         self._sound = False  # the cache has the config of ``_seen``, rather than one that is older
         self._news: Found | None = None  # to be fetched
         self._taken: Found | None = None  # by the fetch that is running
@@ -195,7 +196,7 @@ class SharedSource:
         own = 0 if self.have is None else self.have.version
         self.have, self._loose = Place(own, etag, entry.fetched_at), True
         ended: list[Stored | Refused | Unavailable] = []
-        put = self._put(entry, tag).addCallback(ended.append)
+        put = self._put(entry, tag, self._base).addCallback(ended.append)
         await fire_within(self._clock, put, PATIENCE)
         if not ended or not isinstance(ended[0], Refused):
             return True
@@ -204,8 +205,7 @@ class SharedSource:
         if self._rounds > ROUNDS:
             self._rounds = 0
             return True
-        if self._news is None:
-            self._due = True
+        self._due = True  # after the config of the other node, if there is one
         return False
 
     # --- fetching
@@ -250,6 +250,7 @@ class SharedSource:
         """Fetch from the upstream; a change that another node has stored meanwhile ends that."""
         upstream = self._upstream
         assert upstream is not None
+        self._base = self._seen
         work = Deferred.fromCoroutine(upstream.fetch())
         if interruptible:
             self._interrupt = work.cancel
@@ -388,9 +389,9 @@ class SharedSource:
         if self._current is not None and self._upstream is not None:
             entry, tag = self._current
             if self.have is not None and self.have.etag == entry.etag:
-                self._put(entry, tag)
+                self._put(entry, tag, self._seen)
 
-    def _put(self, entry: Entry, tag: str) -> Deferred[Stored | Refused | Unavailable]:
+    def _put(self, entry: Entry, tag: str, base: Place | None) -> Deferred[Stored | Refused | Unavailable]:
         own = 0 if self.have is None else self.have.version
 
         def ended(result: Stored | Refused | Unavailable) -> Stored | Refused | Unavailable:
@@ -403,7 +404,7 @@ class SharedSource:
                 self._cache_changed()
             return result
 
-        return self._cache.put(self._key, self._seen, own, entry, tag).addCallback(ended)
+        return self._cache.put(self._key, base, own, entry, tag).addCallback(ended)
 
     def _touch(self, etag: str) -> None:
         now = self._clock.seconds()
