@@ -96,6 +96,7 @@ class FetchQueue:
         self._served = self._waiting + self._held  # a fetch that begins now is new enough for limited callers, too
         self._waiting, self._held, self._due = [], [], False
         self._timer.cancel()
+        self._current = Deferred()  # so that a wake from inside of ``run`` begins no second fetch beside this one
         current = self._current = self._run()
         current.addErrback(_given_up).addCallback(self._ended)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 
 from gateway.upstream.fetch_queue import WAITING_LIMIT, FetchQueue
@@ -173,3 +173,20 @@ def test_an_unexpected_error_is_logged_and_answered(runs, logged_errors):
     again = runs.queue.request()
     runs.end()
     assert "2" == error_of(again)
+
+
+def test_a_wake_from_inside_of_a_fetch_that_ends_at_once_begins_the_next_one_after_it():
+    """A fetch that needs no network ends in the same turn; two must never run at the same time."""
+    running, log = [], []
+
+    def run() -> Deferred:
+        running.append(1)
+        log.append(len(running))
+        if len(log) < 3:
+            queue.wake()
+        running.pop()
+        return succeed(Refreshed())
+
+    queue = FetchQueue(Clock(), run)
+    queue.wake()
+    assert [1, 1, 1] == log

@@ -191,10 +191,12 @@ class SharedSource:
         if self._sound and self._seen is not None and self._seen.etag == etag:
             self._rounds = 0
             self.have, self._loose = self._seen, False
+            self._drop_old_news()
             self._touch(etag)
             return True
         own = 0 if self.have is None else self.have.version
         self.have, self._loose = Place(own, etag, entry.fetched_at), True
+        self._news = None  # if there still is any, the put is refused
         ended: list[Stored | Refused | Unavailable] = []
         put = self._put(entry, tag, self._base).addCallback(ended.append)
         await fire_within(self._clock, put, PATIENCE)
@@ -400,11 +402,17 @@ class SharedSource:
                 self._touched_at = self._clock.seconds()
                 if self.have is not None and self.have.etag == entry.etag:
                     self.have, self._loose = result.place, False
+                    self._drop_old_news()
             elif isinstance(result, Refused):
                 self._cache_changed()
             return result
 
         return self._cache.put(self._key, base, own, entry, tag).addCallback(ended)
+
+    def _drop_old_news(self) -> None:
+        """Forget a config of the cache that was waiting to be fetched, if this node has got a later one meanwhile."""
+        if self._news is not None and self.have is not None and self._news.place.version <= self.have.version:
+            self._news = None
 
     def _touch(self, etag: str) -> None:
         now = self._clock.seconds()
