@@ -119,7 +119,7 @@ class ClusterView:
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
-        found = []
+        found: list[str] = []
         now = self._clock.seconds()
         for (node, what), (since, shown) in self._since.items():
             if what == _SETTINGS:

@@ -200,7 +200,7 @@ def _with_name(base: Any, name: str) -> Any:
 
     class Named(base):  # type: ignore[misc]  # a class that is known at run time only
         def _wrap_socket_with_ssl(self, sock: Any) -> Any:
-            host: str = self.host
+            host: str = getattr(self, "host")  # noqa: B009 - unknown to the type checker
             self.host = name
             try:
                 return super()._wrap_socket_with_ssl(sock)
