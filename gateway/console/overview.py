@@ -5,16 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from gateway.console.cluster import describe_cluster
 from gateway.console.configs import pinned_config
 from gateway.console.schema import (
     Access,
-    Cluster,
-    ClusterNode,
     ConfigInUse,
     FailingFlag,
     Fetch,
     Held,
-    NodeSdk,
     Overview,
     Problem,
     SdkOverview,
@@ -52,19 +50,8 @@ def overview(facade: Facade, caller: Caller) -> Overview:
             WorkerOverview(each.number, each.pid, each.listening, each.responding, each.streams, each.uptime)
             for each in facade.server.workers()
         ],
-        cluster=_cluster(facade),
+        cluster=None if facade.status.cluster is None else describe_cluster(facade.status.cluster()),
     )
-
-
-def _cluster(facade: Facade) -> Cluster | None:
-    if facade.status.cluster is None:
-        return None
-    shown = facade.status.cluster()
-    nodes = [
-        ClusterNode(**(node | {"sdks": [NodeSdk(id=sdk_id, **sdk) for sdk_id, sdk in node["sdks"].items()]}))
-        for node in shown["nodes"]
-    ]
-    return Cluster(shown["node"], nodes)
 
 
 def _summary(facade: Facade, problems: list[Problem], not_ready: str | None) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct, field
 
+from gateway.console.cluster import Cluster
 from gateway.flags import Difference, Explanation
 
 Health = Literal["initializing", "healthy", "degraded", "down"]
@@ -105,35 +106,6 @@ class Access(Struct, frozen=True):
 
     user: Annotated[str | None, Meta(description="Name of `diag.users`; null for a caller without a login.")]
     role: Literal["view", "operate"]
-
-
-class NodeSdk(Struct, frozen=True):
-    """The config of one SDK that a node serves."""
-
-    id: str
-    version: Annotated[int, Meta(description="The higher one is the later config.")]
-    polls: Annotated[bool, Meta(description="Whether this node polls the upstream.")]
-    behind_since: Annotated[str | None, Meta(description="Since when another node has a later config.")]
-
-
-class ClusterNode(Struct, frozen=True):
-    """A gateway that shares the config cache, as it has reported itself within the last 15 seconds."""
-
-    node: str
-    version: str
-    started: str
-    workers: int
-    streams: int
-    draining: bool
-    settings: Annotated[str, Meta(description="Digest of the settings that all nodes should have in common.")]
-    sdks: list[NodeSdk]
-
-
-class Cluster(Struct, frozen=True):
-    """The gateways that share a config cache; no nodes while it cannot be used."""
-
-    node: Annotated[str, Meta(description="The name of this gateway.")]
-    nodes: list[ClusterNode]
 
 
 class Overview(Struct, frozen=True):
