@@ -264,3 +264,17 @@ def test_unavailable_has_a_reason():
     cache = RedisCache(None, Redis(), name="test", node="a")
     assert Unavailable("it does not answer") == cache.look(ENTRY, None, lease=False, max_bytes=1).result
     assert Tls() == Redis().tls
+
+
+def test_a_server_that_answers_again_is_no_problem_whatever_failed_before():
+    """A kind of command that failed may not be needed again for days; what a server refuses stays a problem."""
+    cache = RedisCache(None, Redis(), name="test", node="a")
+    cache._note("put", Unavailable("no answer within 1 s"))
+    assert "no answer within 1 s" in cache.problems()[0]
+    cache._note("look", None)
+    assert [] == cache.problems()
+    cache._note("put", Unavailable("its memory is full", refused=True))
+    cache._note("look", None)
+    assert "its memory is full" in cache.problems()[0]
+    cache._note("put", None)
+    assert [] == cache.problems()

@@ -64,9 +64,13 @@ class Reading:
 
 @frozen
 class Unavailable:
-    """The cache did not answer; ``reason`` is a few words without a secret."""
+    """The cache did not do it; ``reason`` is a few words without a secret.
+
+    ``refused`` is true if it has answered, so that other commands may succeed.
+    """
 
     reason: str
+    refused: bool = False
 
 
 @frozen

@@ -77,7 +77,7 @@ class RedisCache:
         self._watcher: Watcher | None = None
         self._watched: dict[str, list[Callable[[], None]]] = {}
         self._failed_at = float("-inf")  # monotonic; read and written by all threads
-        self._troubles: dict[str, str] = {}  # why the last command of a kind failed
+        self._troubles: dict[str, Unavailable] = {}  # the last failure of a kind of command
 
     def start(self) -> None:
         """Start the threads and connect; returns at once, whether Redis can be reached or not."""
@@ -172,7 +172,7 @@ class RedisCache:
         place = ", ".join(self._settings.addresses)
         watcher = self._watcher
         if self._troubles:
-            reason = next(iter(self._troubles.values()))
+            reason = next(iter(self._troubles.values())).reason
             effect = "this node polls for itself, and hears of changes by its own polls only"
             text = f"the config cache on Redis ({place}) cannot be used: {reason}; {effect}"
             found.append(ProblemText(text, log_command("Redis")))
@@ -200,16 +200,16 @@ class RedisCache:
                 result = read(client.run(script, keys, arguments))
             except RedisFailed as error:
                 self._failed_at = float("-inf") if error.refused else monotonic()
-                return Unavailable(str(error))
+                return Unavailable(str(error), refused=error.refused)
             except (ValueError, TypeError, IndexError):
                 return Unavailable("it answers in an unknown way")
             self._failed_at = float("-inf")
             return result
 
         def ended(result: T | Unavailable) -> T | Unavailable:
-            reason = result.reason if isinstance(result, Unavailable) else ""
-            self._counted(operation, "failed" if reason else "refused" if isinstance(result, Refused) else "ok")
-            self._note(operation, reason)
+            trouble = result if isinstance(result, Unavailable) else None
+            self._counted(operation, "failed" if trouble else "refused" if isinstance(result, Refused) else "ok")
+            self._note(operation, trouble)
             return result
 
         def failed(failure: Any) -> Unavailable:
@@ -223,17 +223,18 @@ class RedisCache:
         """Return whether a command may be sent: while Redis does not answer, one each ``PAUSE_SECONDS``."""
         return monotonic() - self._failed_at >= PAUSE_SECONDS
 
-    def _note(self, operation: str, trouble: str) -> None:
-        """Log when Redis stops to answer commands of a kind, or answers again."""
+    def _note(self, operation: str, trouble: Unavailable | None) -> None:
+        """Log when Redis does not answer any more, or refuses commands of a kind, and when that is over."""
         before = bool(self._troubles)
-        if trouble:
+        if trouble is not None:
             self._troubles[operation] = trouble
-        else:
-            self._troubles.pop(operation, None)
-        if trouble and not before:
+        else:  # it answers, so only what it refuses is left
+            refused = {each: found for each, found in self._troubles.items() if found.refused}
+            self._troubles = {each: found for each, found in refused.items() if each != operation}
+        if trouble is not None and not before:
             _log.warn(
                 "Redis, the shared config cache, cannot be used: {reason}; this node polls for itself meanwhile",
-                reason=trouble,
+                reason=trouble.reason,
             )
         elif before and not self._troubles:
             _log.warn("Redis, the shared config cache, can be used again")
