@@ -31,7 +31,7 @@ from shop import FRENCH, GERMAN, shop
 from streams import Stream, Streams, stream_path
 
 AXE = Path(__file__).resolve().parent / "node_modules/axe-core/axe.min.js"
-VIEWS = ["now", "changes", "explain", "impact", "streams", "deliveries", "configs"]
+VIEWS = ["now", "changes", "explain", "impact", "streams", "deliveries", "clients", "configs"]
 SIZES = {"desktop": (1280, 900), "telephone": (390, 844)}
 SCHEMES = ("light", "dark")
 LISTENERS = 20  # streams of events that may be open
@@ -118,10 +118,11 @@ class Scene:
         """Return the first button with this text."""
         return self.browser.find_element(By.XPATH, f"//button[contains(., '{text}')]")
 
-    def fill(self, label: str, text: str) -> None:
-        """Replace the text of the field with this label."""
+    def fill(self, label: str, text: str, section: str = "") -> None:
+        """Replace the text of the field with this label; in the section with this label, if it has one."""
+        within = f"//section[@aria-labelledby='{section}']" if section else ""
         field = self.browser.find_element(
-            By.XPATH, f"//label[contains(., '{label}')]//*[self::input or self::textarea]"
+            By.XPATH, f"{within}//label[contains(., '{label}')]//*[self::input or self::textarea]"
         )
         field.send_keys(Keys.CONTROL, "a")
         field.send_keys(text)
@@ -326,17 +327,41 @@ def test_a_test_stream_shows_why_a_value_changed(scene: Scene) -> None:
     """The values at first, then each change for this user with what decided it; another user's change is none."""
     scene.serve("streamed")
     scene.open("streams")
-    scene.fill("User (attributes", json.dumps(FRENCH))
+    scene.fill("User (attributes", json.dumps(FRENCH), "test-stream")
     scene.button("Open the stream").click()
-    scene.shows("3 flags of config", "Close the stream")
+    scene.shows("3 flags of config")
     scene.serve("for Germans")
     scene.shows("nothing changed for this user")
     config = shop("for Germans")
     config["f"]["banner"]["v"]["s"] = "for all others"
     scene.publish(config)
     scene.shows('banner: "elsewhere" decided by default value', '"for all others" decided by default value')
-    scene.button("Close the stream").click()
+    scene.button("Close").click()
     scene.shows("Open the stream")
+
+
+def test_a_user_is_followed(scene: Scene, streams: Streams) -> None:
+    """What the open streams of the user are sent, with what decided it, and a link to the change."""
+    scene.serve("followed")
+    german, french = (streams.open(scene.gateway.port, stream_path("shop", user)) for user in (GERMAN, FRENCH))
+    streams.read_until(lambda: german.payloads and french.payloads)
+    scene.open("streams")
+    scene.fill("User (attributes", json.dumps({"Identifier": "anna"}), "tail")
+    scene.button("Follow").click()
+    scene.shows("1 open stream has these attributes")
+    scene.publish(shop("sent"))
+    scene.shows('banner: "followed"', '"sent"', "by rule 1", "1 stream of all flags")
+    scene.link("Change ").click()
+    scene.shows("Streams reached")
+
+
+def test_clients_are_listed(scene: Scene) -> None:
+    """With their SDK, and the flags that they name although no config has them."""
+    headers = {"User-Agent": "till/7", "X-ConfigCat-UserAgent": "ConfigCat-Go/9.1.0"}
+    body = json.dumps({"key": "baner"}).encode()
+    assert 400 == scene.gateway.post("/api/shop/eval", body, headers=headers)[0]
+    scene.open("clients")
+    scene.shows("till/7", "ConfigCat-Go/9.1.0", "/api/{sdkId}/eval", "baner of shop", "Flags that no request has named")
 
 
 def test_one_flag_is_edited_in_place(scene: Scene) -> None:

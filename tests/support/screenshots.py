@@ -43,6 +43,13 @@ INTRANET = ("adminTools", "darkMode", "supportChat", "apiRateLimit")
 SUBSCRIBED = {"audit": ["FLAG_CREATED", "FLAG_UPDATED", "FLAG_DELETED", "USER_FLAGS_UPDATED"]}
 USER, PASSWORD = "anna", "shows the console"
 HEADERS = {"Authorization": f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"}
+KEYS_ASKED = (*["freeShippingFrom"] * 9, *["newCheckout"] * 3, "saleBaner")  # no config has the last one
+AGENTS = (
+    {"User-Agent": "shop-web/4.2", "X-ConfigCat-UserAgent": "ConfigCat-JS/a-9.3.1"},
+    {"User-Agent": "okhttp/4.12", "X-ConfigCat-UserAgent": "ConfigCat-Droid/a-10.4.0"},
+    {"User-Agent": "CFNetwork/1568", "X-ConfigCat-UserAgent": "ConfigCat-Swift/a-11.1.0"},
+    {"User-Agent": "checkout-service/2025.11"},
+)
 HOOK = {"X-Auth": "let-me-in"}
 WIDTH = 1280
 TALLEST = 1_250  # pixels of an image
@@ -118,8 +125,13 @@ class Demo:
     def _evaluate(self) -> None:
         rates = random.Random(7)
         for number in itertools.count():
-            body = json.dumps({"user": user(number % 400)}).encode()
-            self.gateway.post(f"/api/{('shop', 'app')[number % 2]}/eval-all", body)
+            asked: dict[str, Any] = {"user": user(number % 400)}
+            path = f"/api/{('shop', 'app')[number % 2]}/eval-all"
+            if number % 3:
+                path = path.removesuffix("-all")
+                asked["key"] = KEYS_ASKED[number % len(KEYS_ASKED)]
+            agent = AGENTS[number % len(AGENTS)]
+            self.gateway.post(path, json.dumps(asked).encode(), headers=agent)
             if self._over.wait(rates.uniform(0.01, 0.08)):
                 return
 
@@ -231,15 +243,18 @@ class Camera:
         self.find("button.main").click()
         yield self._open("impact", "section[aria-labelledby=connected] table", stay=True)
         self._open("streams", "table")
-        Select(self.find("select")).select_by_visible_text("shop")
-        self.find("button.main").click()
-        self._open("streams", "dl.log", stay=True)
+        for stream in ("tail", "test-stream"):
+            card = f"section[aria-labelledby={stream}]"
+            Select(self.find(f"{card} select")).select_by_visible_text("shop")
+            self.find(f"{card} button.main").click()
+            self._open("streams", f"{card} dl.log", stay=True)
         self.demo.change("shop", "Jane Doe", "A trial", **self.demo.shipping(25))
-        yield self._open("streams", ".log .fresh", stay=True)
+        yield self._open("streams", "section[aria-labelledby=tail] .fresh", stay=True)
         self.demo.change("shop", "Jane Doe", "The trial is over", **self.demo.shipping(29))
         yield self._open("deliveries", "table")
         failed = self.demo.get("/deliveries?state=failed")["deliveries"][0]["id"]
         yield self._open(f"deliveries/{failed}", "table", name="delivery")
+        yield self._open("clients", "table")
         yield self._open("configs", "section table")
 
     def find(self, selector: str) -> Any:
@@ -261,6 +276,7 @@ class Camera:
         height = int(self.browser.execute_script("return document.body.scrollHeight"))
         height = max(500, min(height, TALLEST))
         self._size(width, height)
+        self.browser.execute_script("scrollTo(0, 0)")
         self.demo.live(0.3)
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         for quality in (QUALITY, 70, 55, 40):
@@ -279,6 +295,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--target", type=Path, default=ROOT / "docs/console", help="folder of the images")
     parser.add_argument("--seconds", type=float, default=75.0, help="how long the demo runs before, for the plots")
     parser.add_argument("--width", type=int, default=WIDTH)
+    parser.add_argument("--view", help="take only the images of this view")
     options = parser.parse_args(arguments)
     options.target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home, ExitStack() as stack:
@@ -291,6 +308,8 @@ def main(arguments: list[str] | None = None) -> None:
         for scheme in ("light", "dark"):
             camera.set(scheme, options.width)
             for name in camera.views():
+                if options.view not in {None, name.partition("/")[0]}:
+                    continue
                 path = camera.save(f"{name.partition('/')[0]}-{scheme}", options.width)
                 print(f"{path}  {path.stat().st_size / 1024:.0f} KiB", flush=True)
 

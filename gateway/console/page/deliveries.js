@@ -24,7 +24,7 @@ function List({ access }) {
   const endpoints = [...new Set((data?.deliveries ?? []).map((each) => each.endpoint))];
   const columns = [
     ["Message", (each) => html`<a href=${href(each.id)}>${each.type}</a>`],
-    ["About", (each) => html`<${About} message=${each} />`],
+    ["About", (each) => html`<${About} message=${each} />`, "keep"],
     ["Endpoint", (each) => each.endpoint],
     ["State", (each) => html`<${State} kind=${each.state}>${each.state}<//>${each.reason && html` <span class="quiet">${each.reason}</span>`}`],
     ["Attempts", (each) => number(each.tries), "number"],

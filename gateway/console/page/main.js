@@ -5,6 +5,7 @@ import { useLive } from "./api.js";
 import { listen, start, useConnection } from "./live.js";
 import { Failure } from "./parts.js";
 import { Changes } from "./changes.js";
+import { Clients } from "./clients.js";
 import { Configs } from "./configs.js";
 import { Deliveries } from "./deliveries.js";
 import { Explain } from "./explain.js";
@@ -19,6 +20,7 @@ const VIEWS = {
   impact: ["Impact", "Who would see what else, before a config is published.", Impact],
   streams: ["Streams", "Who is connected, and what they are being sent.", Streams],
   deliveries: ["Deliveries", "Messages to webhook endpoints, and what became of them.", Deliveries],
+  clients: ["Clients", "Which programs send requests, and which flags they name.", Clients],
   configs: ["Configs", "What is held, what is served, and what was served before.", Configs],
 };
 

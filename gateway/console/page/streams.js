@@ -2,7 +2,7 @@
 
 import { html } from "./vendor/preact-htm.js";
 import { useLive } from "./api.js";
-import { TestStream } from "./test_stream.js";
+import { Tail, TestStream } from "./user_stream.js";
 import { Card, Failure, State, Table, Tiles, count, duration, number } from "./parts.js";
 
 const EVENTS = ["streams"];
@@ -15,7 +15,7 @@ export function Streams({ overview }) {
       <${Card} id="open" title=${count(data.open, "open stream")}>
         <${Table} name="Streams" rows=${shares(data.streams)} empty="No stream is open. Clients appear here as soon as they connect." columns=${COLUMNS}
           rowKey=${(each) => [each.sdk, each.flag, each.mode, each.worker].join(" ")} /><//>`}
-    <${TestStream} overview=${overview} />`;
+    <div class="row"><${Tail} overview=${overview} /><${TestStream} overview=${overview} /></div>`;
 }
 
 // Adds how large each row is beside the largest one.
