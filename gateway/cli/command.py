@@ -3,14 +3,19 @@
 import click
 
 from gateway import __version__
+from gateway.cli.changes import changes
 from gateway.cli.check import check
 from gateway.cli.configs import configs
 from gateway.cli.deliveries import deliveries
 from gateway.cli.explain import explain
+from gateway.cli.impact import impact
+from gateway.cli.init import init
 from gateway.cli.options import settings_options
 from gateway.cli.password import password
 from gateway.cli.run import run
 from gateway.cli.schema import schema
+from gateway.cli.status import status
+from gateway.cli.streams import streams
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,5 +28,7 @@ def main() -> None:
     """
 
 
-for _command in (run, check, schema, explain, deliveries, configs, password):
+for _command in (
+    run, init, check, schema, password, status, changes, streams, impact, explain, deliveries, configs,
+):  # fmt: skip
     main.add_command(_command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -11,10 +10,11 @@ import click
 
 from gateway.cli.diagnostics_port import NotReached
 from gateway.cli.options import settings_options
+from gateway.cli.output import print_columns, short_time
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from gateway.cli.diagnostics_port import DiagnosticsPort
 
@@ -54,7 +54,7 @@ def list_(port: DiagnosticsPort, sdk: str | None, limit: int, *, as_json: bool) 
     print_columns([_HEADINGS, *(_row(each, pinned=each["config"] == marked) for each in found)])
     if pinned is not None:
         waiting = f"; {pinned['waiting']} of the upstream waits" if pinned["waiting"] else ""
-        click.echo(f"{pinned['config']} is pinned since {_time(pinned['since'])}{waiting}")
+        click.echo(f"{pinned['config']} is pinned since {short_time(pinned['since'])}{waiting}")
 
 
 @click.command(short_help="Print a config JSON.")
@@ -186,17 +186,6 @@ def _difference(port: DiagnosticsPort, sdk: str, first: str, second: str) -> dic
 def _row(each: Mapping[str, Any], *, pinned: bool) -> tuple[str, ...]:
     notes = " ".join((each["notes"] or "").split())
     return (
-        _time(each["at"]), each["config"] + (" (pinned)" if pinned else ""), str(each["flags"]), str(each["bytes"]),
-        each["source"], str(each["change"] or ""), printable(each["author"] or ""), printable(notes[:_NOTES]),
+        short_time(each["at"]), each["config"] + (" (pinned)" if pinned else ""), str(each["flags"]),
+        str(each["bytes"]), each["source"], str(each["change"] or ""), each["author"] or "", notes[:_NOTES],
     )  # fmt: skip
-
-
-def _time(text: str) -> str:
-    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def print_columns(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows of texts as a table."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -8,28 +8,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gateway.cli.config_history import add_history_commands, print_columns
-from gateway.cli.diagnostics_port import PASSWORD, DiagnosticsPort
+from gateway.cli.config_history import add_history_commands
+from gateway.cli.diagnostics_port import gateway_options
 from gateway.cli.options import settings_options
+from gateway.cli.output import print_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gateway.cli.diagnostics_port import DiagnosticsPort
 
 _HEADINGS: Final = ("SDK", "SINCE", "ADDED", "REMOVED", "CHANGED", "FAILING", "REASON")
 
 
 @click.group(short_help="List, compare and serve earlier configs; accept and reject held ones.")
-@settings_options
-@click.option("--url", help="Base URL of the diagnostics port; by default that of the settings.")
-@click.option("--user", help=f"User of diag.users; the password comes from {PASSWORD} or a prompt.")
+@gateway_options("--user")
 @click.pass_context
-def configs(context: click.Context, url: str | None, user: str | None) -> None:
+def configs(context: click.Context, port: DiagnosticsPort) -> None:
     """List, compare and serve earlier configs, and decide about configs that are held.
 
     A config is held if it would remove or break too many flags: the last good one is served until it is accepted, or
     the upstream has a good one.
     """
-    context.obj = DiagnosticsPort(url, user)
+    context.obj = port
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

@@ -6,16 +6,16 @@ import base64
 import json
 import os
 import sys
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 from attrs import define
 
-from gateway.cli.options import settings_sources
+from gateway.cli.options import Command, settings_options, settings_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 TIMEOUT: Final = 10.0  # seconds for an answer
 ANSWER_LIMIT: Final = 80 * 1024 * 1024  # bytes; an answer may contain a config of ``upstream.max_bytes``
@@ -50,8 +50,10 @@ class DiagnosticsPort:
         pair = f"{self.user}:{password}".encode("utf-8", "surrogateescape")
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
-    def request(self, path: str, method: str = "GET", body: object = None) -> dict[str, Any]:
-        """Return the answer; ``body`` is sent as JSON.
+    def request(
+        self, path: str, method: str = "GET", body: object = None, *, timeout: float = TIMEOUT
+    ) -> dict[str, Any]:
+        """Return the answer, which may take ``timeout`` seconds; ``body`` is sent as JSON.
 
         :raises NotReached: if there is none
         :raises click.ClickException: if it is an error
@@ -64,12 +66,12 @@ class DiagnosticsPort:
         try:
             request = urllib.request.Request(base + path, data, {**headers, **self.login}, method=method)  # noqa: S310 - see _target
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(request, timeout=TIMEOUT) as answer:
+            with opener.open(request, timeout=timeout) as answer:
                 found: dict[str, Any] = json.loads(answer.read(ANSWER_LIMIT))
         except urllib.error.HTTPError as error:
             with error:
                 text = _error_text(error.read(ANSWER_LIMIT)) or f"answered {error.code}"
-                text += f"; name one with --user, and set {PASSWORD}" if error.code == 401 and not self.user else ""
+                text += f"; name one with --login, and set {PASSWORD}" if error.code == 401 and not self.user else ""
             raise click.ClickException(f"{base}: {text}") from None
         except OSError as error:
             reason = getattr(error, "reason", error)
@@ -90,6 +92,44 @@ class DiagnosticsPort:
         bind = settings.diag.bind
         host = _EVERYWHERE.get(bind) or (f"[{bind}]" if ":" in bind else bind)
         return (self.url or f"http://{host}:{settings.diag.port}").rstrip("/"), settings.diag.auth_headers
+
+
+def gateway_options(*names: str) -> Callable[[Command], Command]:
+    """Add ``--url``, ``--login`` and the options of the settings; the command gets ``port``, a ``DiagnosticsPort``.
+
+    ``names`` are other names of ``--login``.
+    """
+
+    def decorate(command: Command) -> Command:
+        @settings_options
+        @click.option("--url", help="Base URL of the diagnostics port; by default that of the settings.")
+        @click.option(
+            "--login",
+            *names,
+            "login",
+            metavar="NAME",
+            help=f"A user of diag.users; the password is in the variable {PASSWORD}, or typed.",
+        )
+        @wraps(command)
+        def with_port(*args: Any, url: str | None, login: str | None, **options: Any) -> Any:
+            return command(*args, port=DiagnosticsPort(url, login), **options)
+
+        return cast("Command", with_port)
+
+    return decorate
+
+
+def choose_sdk(port: DiagnosticsPort, given: str | None) -> str:
+    """Return the SDK that is meant.
+
+    :raises click.ClickException: if none is named, and the gateway does not have exactly one
+    """
+    if given is not None:
+        return given
+    ids = [str(sdk["id"]) for sdk in port.request("/api/v1/overview")["sdks"]]
+    if len(ids) != 1:
+        raise click.ClickException(f"name the SDK with --sdk{': ' if ids else ''}{', '.join(ids)}")
+    return ids[0]
 
 
 def _error_text(body: bytes) -> str:

@@ -11,23 +11,31 @@ from gateway import __version__
 from gateway.cli import main
 from gateway.settings import documents, json_schema
 
+COMMANDS = ["changes", "check", "explain", "impact", "init", "run", "schema", "status", "streams"]
+
 
 def test_help_names_every_command(runner):
     """Each command has a line that is not cut off."""
     text = runner.invoke(main, ["--help"]).stdout
     for line in (
+        "changes     List the changes of configs, or show one.",
         "check       Validate the settings and print the effective ones.",
         "deliveries  List, show, retry, test and purge webhook messages.",
         "explain     Explain why a user gets a flag's value.",
+        "impact      Show what a candidate config would change for users.",
+        "init        Write a commented settings file to start from.",
+        "password    Print the hash of a password for diag.users.",
         "run         Run the gateway in the foreground.",
         "schema      Print the JSON Schema of the settings file.",
+        "status      Show the health of a running gateway.",
+        "streams     Count the open streams by SDK, flag, mode and worker.",
     ):
         assert line in text
 
 
-@pytest.mark.parametrize("command", ["run", "check", "schema", "explain"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help(runner, command):
-    """Every command explains itself, and shows no hidden option."""
+    """Every command has its usage, and shows no hidden option."""
     result = runner.invoke(main, [command, "--help"])
     assert (0, True, False) == (result.exit_code, "Usage:" in result.stdout, "write-docs" in result.stdout)
 

@@ -91,8 +91,8 @@ def test_a_gateway_that_does_not_run_is_status_1(run):
 def test_a_user_logs_in_with_the_password_of_the_environment(run, monkeypatch):
     """It is never an argument; without the variable and a terminal the command says what is missing."""
     monkeypatch.delenv("FLAGGATEWAY_PASSWORD", raising=False)
-    result = run("--user", "anna", "held")
+    result = run("--login", "anna", "held")
     assert (1, True) == (result.exit_code, "set FLAGGATEWAY_PASSWORD to the password of anna" in result.output)
     monkeypatch.setenv("FLAGGATEWAY_PASSWORD", "Grüße")
-    assert 0 == run("--user", "anna", "held").exit_code
+    assert 0 == run("--login", "anna", "held").exit_code
     assert [login("anna", "Grüße")["Authorization"]] == Handler.logins[-1:]

@@ -46,10 +46,10 @@ def test_a_user_is_optional(explain):
     [
         (["theFlg"], 1, "has no flag 'theFlg'; did you mean 'theFlag'?"),
         (["qqq"], 1, "has no flag 'qqq'\n"),
-        (["--user", "{", "theFlag"], 2, "--user: not valid JSON at column 2"),
-        (["--user", "[" * 100_000, "theFlag"], 2, "--user: not valid JSON"),
-        (["--user", '{"a": {}}', "theFlag"], 2, "--user: 'a' has an invalid type"),
-        (["--user", "7", "theFlag"], 2, "--user: "),
+        (["--user", "{", "theFlag"], 1, "--user: not valid JSON at column 2"),
+        (["--user", "[" * 100_000, "theFlag"], 1, "--user: not valid JSON"),
+        (["--user", '{"a": {}}', "theFlag"], 1, "--user: 'a' has an invalid type"),
+        (["--user", "7", "theFlag"], 1, "--user: "),
     ],
 )
 def test_wrong_input_gets_one_line(explain, arguments, status, words):
@@ -68,3 +68,21 @@ def test_a_file_that_is_no_config_json_is_named(runner, tmp_path):
     assert (1, 1) == (missing.exit_code, broken.exit_code)
     assert f"Could not open file '{file}': No such file or directory" in missing.stderr
     assert f"{file} is not a usable config JSON: " in broken.stderr
+
+
+def test_default_attributes_of_named_settings_are_used(explain, tmp_path):
+    """With ``-c`` those of the SDK and of all SDKs, as a gateway with these settings would; attributes win."""
+    settings = tmp_path / "flaggateway.yml"
+    sdk = f"key: configcat-sdk-1/{'a' * 22}/{'b' * 22}, default_user_attributes: {{Country: DE}}"
+    settings.write_text(f"sdks: {{one: {{{sdk}}}}}\ndefault_user_attributes: {{Country: FR}}\n")
+    given = ("-c", str(settings), "--json", "theFlag")
+    assert True is json.loads(explain(*given).stdout)["value"]
+    assert False is json.loads(explain(*given, "--user", '{"Country": "FR"}').stdout)["value"]
+    wrong = explain(*given, "--sdk", "two")
+    assert (1, True) == (wrong.exit_code, "name the SDK with --sdk: one" in wrong.stderr)
+
+
+def test_moments_need_a_gateway(explain):
+    """A file has one moment."""
+    result = explain("--at", "2026-05-01", "theFlag")
+    assert (1, True) == (result.exit_code, "need a running gateway" in result.stderr)
