@@ -6,7 +6,9 @@ import base64
 import json
 import os
 import sys
+from contextlib import contextmanager
 from functools import cached_property, wraps
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
@@ -15,9 +17,12 @@ from attrs import define
 from gateway.cli.options import Command, settings_options, settings_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from http.client import HTTPResponse
 
 TIMEOUT: Final = 10.0  # seconds for an answer
+SILENCE: Final = 60.0  # seconds without a byte of a stream; the gateway sends one every 15
+EVENT_LIMIT: Final = 16 * 1024 * 1024  # bytes of a line of a stream
 ANSWER_LIMIT: Final = 80 * 1024 * 1024  # bytes; an answer may contain a config of ``upstream.max_bytes``
 PASSWORD: Final = "FLAGGATEWAY_PASSWORD"  # noqa: S105 - the name of a variable; an argument would be visible to others
 _EVERYWHERE: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
@@ -58,6 +63,34 @@ class DiagnosticsPort:
         :raises NotReached: if there is none
         :raises click.ClickException: if it is an error
         """
+        with self._opened(path, method, body, timeout) as (base, answer):
+            try:
+                found: dict[str, Any] = json.loads(answer.read(ANSWER_LIMIT))
+            except ValueError:
+                raise click.ClickException(f"{base} is not the diagnostics port of a flaggateway") from None
+        return found
+
+    def events(self, path: str, method: str = "GET", body: object = None) -> Iterator[tuple[str, Any]]:
+        """Yield the name and the decoded data of each server-sent event, until the gateway ends the stream.
+
+        :raises NotReached: if there is no gateway, and when the connection is lost
+        :raises click.ClickException: if the answer is an error
+        """
+        with self._opened(path, method, body, SILENCE) as (_, answer):
+            name, data = "message", b""
+            while line := answer.readline(EVENT_LIMIT):
+                field, _, value = line.rstrip(b"\r\n").partition(b":")
+                if field == b"event":
+                    name = value.strip().decode()
+                elif field == b"data":
+                    data += value.removeprefix(b" ")
+                elif not line.strip() and data:
+                    yield name, json.loads(data)
+                    name, data = "message", b""
+
+    @contextmanager
+    def _opened(self, path: str, method: str, body: object, timeout: float) -> Iterator[tuple[str, HTTPResponse]]:
+        """Send a request; give the base URL and the answer, whose status is 200."""
         import urllib.error
         import urllib.request
 
@@ -67,18 +100,17 @@ class DiagnosticsPort:
             request = urllib.request.Request(base + path, data, {**headers, **self.login}, method=method)  # noqa: S310 - see _target
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             with opener.open(request, timeout=timeout) as answer:
-                found: dict[str, Any] = json.loads(answer.read(ANSWER_LIMIT))
+                yield base, answer
         except urllib.error.HTTPError as error:
             with error:
                 text = _error_text(error.read(ANSWER_LIMIT)) or f"answered {error.code}"
                 text += f"; name one with --login, and set {PASSWORD}" if error.code == 401 and not self.user else ""
             raise click.ClickException(f"{base}: {text}") from None
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise NotReached(f"{base}: {reason}; is the gateway running? --url names its port") from None
         except ValueError:
             raise click.ClickException(f"{base} is not the diagnostics port of a flaggateway") from None
-        return found
 
     def _target(self) -> tuple[str, Mapping[str, str]]:
         """Return the base URL and the headers to send; settings that cannot be used are no problem with ``--url``."""

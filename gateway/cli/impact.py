@@ -42,7 +42,8 @@ def impact(
     """Show what the config JSON in FILE (- for standard input) would change, for whom, before it is published.
 
     The users are those connected now; while none is, those who were evaluated recently.  With --max-percent the exit
-    status is 2 if more of them would see something else, and 1 if there are no users to judge by.
+    status is 2 if more of them would see something else, and 1 if there are no users to judge by,
+    or a worker has not answered.
     """
     content = _json(candidate)
     body: dict[str, Any] = {"sdk": choose_sdk(port, sdk)}
@@ -54,18 +55,17 @@ def impact(
         print_json(found)
     else:
         _print(found)
-    if found["missing_workers"]:
-        click.echo(f"{found['missing_workers']} workers have not answered; their users are missing", err=True)
+    missing = found["missing_workers"]
+    if missing:
+        click.echo(f"{missing} workers have not answered; their users are missing", err=True)
     if max_percent is None:
         return
-    if share is None:
-        raise click.ClickException(
-            "no user is connected, and none was evaluated recently: whether the candidate stays below --max-percent is"
-            " unknown"
-        )
-    if share > max_percent:
+    if share is not None and share > max_percent:
         click.echo(f"{share:.1f} % of the {who} users are above the limit of {max_percent:g} %", err=True)
         stop_at_finding()
+    if share is None or missing:
+        users = "some users are missing" if missing else "no user is connected, and none was evaluated recently"
+        raise click.ClickException(f"{users}: whether the candidate stays below --max-percent is unknown")
 
 
 def _json(file: IO[bytes]) -> Any:

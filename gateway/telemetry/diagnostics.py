@@ -90,7 +90,7 @@ class DiagnosticsRoot(Resource):
         self._outbox_pages = outbox_pages
         self._config_pages = config_pages
         self._config_age = config_age
-        self._open: set[Request] = set()  # whose answers are not complete
+        self._open: set[BoundedRequest] = set()  # whose answers are not complete
         self.open_pages: Mapping[bytes, PageMaker] = {}
         self.guarded_pages: Mapping[bytes, PageMaker] = {}
 
@@ -123,7 +123,7 @@ class DiagnosticsRoot(Resource):
         for request in list(self._open):
             kinds = request.responseHeaders.getRawHeaders("Content-Type", ())
             if any(kind.startswith(EVENTS) for kind in kinds):
-                request.loseConnection()
+                request.channel.abort()  # at once: a client that does not read would stay otherwise
 
     def render(self, request: Request) -> bytes | int:
         """Set status and headers and return the body, or return ``NOT_DONE_YET``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from gateway.console.routes import Ask, Parameter, Route
 from gateway.settings import Diag, Settings
 from gateway.telemetry import Metrics, Readiness, RequestError, Status, make_diagnostics_site
 from memory_port import MemoryPort
+from passwords import cheap_hash, login
 
 SECRET = {"Authorization": "Bearer s"}
 LIMIT = 40 * 1024  # above the limit of other pages
@@ -29,7 +31,8 @@ class Wish(msgspec.Struct):
 class Port(MemoryPort):
     """The diagnostics port with some routes; ``asks`` are the requests that reached one."""
 
-    def __init__(self, auth: dict[str, str] | None = None) -> None:
+    def __init__(self, auth: dict[str, str] | None = None, users: dict[str, str] | None = None) -> None:
+        self.verifications: list[tuple[Callable[[], bool], Deferred[bool]]] = []
         self.asks: list[Ask] = []
         self.result: Any = {"fine": True}
         routes = (
@@ -42,10 +45,21 @@ class Port(MemoryPort):
             status,
             Metrics(lambda: 0.0, "test"),
             Readiness(list, status),
-            Settings(diag=Diag(auth_headers=auth or {})),
+            Settings(diag=Diag(auth_headers=auth or {}, users=users or {}, operators=list(users or ()))),
             self.clock,
             api=ConsoleApi(routes, b"{}"),
+            in_thread=self._in_thread,
         )
+
+    def _in_thread(self, work: Callable[[], bool]) -> Deferred[bool]:
+        done: Deferred[bool] = Deferred()
+        self.verifications.append((work, done))
+        return done
+
+    def verify(self) -> None:
+        """Do what waits for a thread."""
+        for work, done in self.verifications:
+            done.callback(work())
 
     def handle(self, ask: Ask) -> Any:
         """Note the request."""
@@ -191,6 +205,44 @@ def test_a_body_has_more_time_if_it_may_be_large() -> None:
     port.clock.advance(30)
     protocol.dataReceived(b'{"flag":"banner"}')
     assert 1 == len(port.asks)
+
+
+@pytest.mark.parametrize(("password", "code"), [("right horse", b"200"), ("wrong horse", b"401")])
+def test_a_large_body_waits_for_the_login(password: str, code: bytes) -> None:
+    """Nothing more is read from the connection until the password is verified; a stranger's body is not kept."""
+    port = Port(users={"anna": cheap_hash("right horse")})
+    body = b'{"flag":"' + b"x" * 30_000 + b'"}'
+    protocol = port.site.buildProtocol(None)
+    wire = StringTransport(peerAddress=protocol_address())
+    protocol.makeConnection(wire)
+    fields = login("anna", password) | {"Host": "localhost", "Content-Length": str(len(body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    protocol.dataReceived(f"POST /api/v1/things/a HTTP/1.1\r\n{lines}\r\n".encode() + body[:20_000])
+    assert ("paused", 1) == (wire.producerState, len(port.verifications))
+    port.verify()
+    assert "producing" == wire.producerState
+    protocol.dataReceived(body[20_000:])
+    assert (code, 1) == (wire.value().split()[1], len(port.verifications))
+    assert (code == b"200") == bool(port.asks)
+
+
+def test_a_stranger_who_sends_on_is_cut_off() -> None:
+    """What arrives while the password is verified is bounded, whatever the connection delivers."""
+    port = Port(users={"anna": cheap_hash("right horse")})
+    body = b"x" * 200_000
+    _, wire = port.send("/api/v1/things/a", "POST", headers=login("anna", "wrong horse"), body=body)
+    assert (True, b"") == (wire.disconnecting, wire.value())
+    port.verify()
+    assert [] == port.asks
+
+
+def test_a_client_that_leaves_during_its_login_is_not_answered() -> None:
+    """Its request reaches no route."""
+    port = Port(users={"anna": cheap_hash("right horse")})
+    protocol, wire = port.send("/api/v1/things", headers=login("anna", "right horse"))
+    protocol.connectionLost()
+    port.verify()
+    assert ([], b"") == (port.asks, wire.value())
 
 
 def protocol_address() -> Any:

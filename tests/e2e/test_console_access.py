@@ -7,10 +7,14 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.by import By
 
+from browser import open_browser
 from eventually import eventually
 from gateway_process import GatewayProcess
 from passwords import cheap_hash, login
@@ -210,8 +214,9 @@ def test_a_reload_applies_at_once(scene: Scene) -> None:
         stream.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
         assert stream.recv(15).startswith(b"HTTP/1.1 200 OK")
         scene.use(users={"vera": USERS["vera"], "nina": cheap_hash("a new password")}, operators=["vera"])
-        while stream.recv(1 << 16):
-            pass  # until the gateway closes it
+        with suppress(ConnectionError):
+            while stream.recv(1 << 16):
+                pass  # until the gateway closes it
     assert 401 == scene.ask("/api/v1/overview", OSKAR)[0]
     assert "operate" == scene.ask("/api/v1/overview", VERA)[1]["access"]["role"]
     nina = login("nina", "a new password")
@@ -260,6 +265,21 @@ def test_a_large_first_request_is_read_after_its_login(scene: Scene) -> None:
     code, answer, _ = scene.ask("/api/v1/impact", VERA, "POST", candidate)
     assert (200, 1000) == (code, len(answer["added"]))
     assert 401 == scene.ask("/api/v1/impact", login("vera", "wrong password"), "POST", candidate)[0]
+
+
+def test_a_browser_logs_in_by_its_own_dialog(scene: Scene, tmp_path: Path) -> None:
+    """The page, what it loads and its events come with the login."""
+    browser = open_browser(tmp_path / "chromium")
+    try:
+        port = scene.gateway.diag_port
+        for name, host in (("vera:battery%20staple", "127.0.0.1"), ("oskar:right%20horse", "localhost")):
+            browser.get(f"http://{name}@{host}:{port}/status")  # stands for the dialog, which no test can type into
+            browser.get(f"http://{host}:{port}/")
+            eventually(lambda: "All is well" in browser.find_element(By.TAG_NAME, "body").text)
+            question = "fetch('/api/v1/overview').then(a => a.json()).then(a => arguments[0](a.access))"
+            assert name.partition(":")[0] == browser.execute_async_script(question)["user"]
+    finally:
+        browser.quit()
 
 
 def test_no_password_is_shown(scene: Scene) -> None:
