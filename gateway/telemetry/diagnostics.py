@@ -264,7 +264,7 @@ def make_diagnostics_site(  # noqa: PLR0913 - one per part
         guarded[b"/metrics"] = lambda: (200, METRICS, metrics.render())
     threads = ThreadPool(0, AT_ONCE, name="logins")
     reactor = cast("IReactorFromThreads", clock)  # except in tests, which pass ``in_thread``
-    callers = Callers(Logins(clock, in_thread or partial(deferToThreadPool, reactor, threads)))
+    callers = Callers(Logins(clock, in_thread or partial(deferToThreadPool, reactor, threads), metrics.logins))
     root = DiagnosticsRoot(callers, OutboxPages(admin), ConfigPages(configs), lambda: status.oldest_stale_age, api)
     root.open_pages = {b"/livez": lambda: (200, TEXT, b"ok\n"), b"/readyz": lambda: _ready(readiness)}
     site = DiagnosticsSite(root, callers, guarded, clock, threads)

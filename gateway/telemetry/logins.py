@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
 
+    from gateway.telemetry.login_metrics import LoginMetrics
+
     InThread = Callable[[Callable[[], bool]], Deferred[bool]]
 
 _log = component_logger("diag")
@@ -46,8 +48,9 @@ FAILED: Final = Caller(denial=Denial(503, "the password cannot be verified now; 
 class Logins:
     """Verifies passwords; all methods belong to the reactor thread, and ``in_thread`` calls a function in another."""
 
-    def __init__(self, clock: IReactorTime, in_thread: InThread) -> None:
+    def __init__(self, clock: IReactorTime, in_thread: InThread, metrics: LoginMetrics) -> None:
         self._in_thread = in_thread
+        self._metrics = metrics
         self._users: dict[str, PasswordHash] = {}
         self._operators: frozenset[str] = frozenset()
         self._secret = secrets.token_bytes(32)  # of this process: keys of the cache are useless elsewhere
@@ -68,6 +71,8 @@ class Logins:
         self._verified.clear()
         self._users = {normalize("NFC", name): read_password_hash(text) for name, text in users.items()}
         self._operators = frozenset(normalize("NFC", name) for name in operators)
+        if users:
+            self._metrics.start()
 
     def check(self, name: str, password: str, network: str) -> Caller | Deferred[Caller]:
         """Return the caller, at once for a login that was verified before; the Deferred never fails."""
@@ -85,6 +90,7 @@ class Logins:
             return answer
         # What is not verified counts as wrong until it is: many at once would be unbounded otherwise.
         if len(self._pending) >= WAITING or not self._budget.take(network):
+            self._metrics.count("limited")
             return TOO_MANY
         self._pending[key] = [answer]
         self._verify(key, name, password, network)
@@ -108,8 +114,10 @@ class Logins:
                 caller = Caller("operate" if name in self._operators else "view", name, proven=True)
                 self._remember(key, caller)
                 self._budget.give_back(network)
+                self._metrics.count("verified")
             else:
                 self._budget.note_failure(network)
+                self._metrics.count("wrong")
             answer(caller)
 
         def failed(failure: Failure) -> None:

@@ -18,6 +18,7 @@ from twisted.copyright import version as twisted_version
 
 from gateway.telemetry.exporter_metrics import EvaluationMetrics
 from gateway.telemetry.history_metrics import ConfigHistoryMetrics
+from gateway.telemetry.login_metrics import LoginMetrics
 from gateway.telemetry.series import Counter, Gauge, Histogram, HistogramSeries, SeriesCollector
 from gateway.telemetry.shared_cache_metrics import SharedCacheMetrics
 from gateway.telemetry.webhook_metrics import OTHER, DeliveryMetrics
@@ -146,6 +147,7 @@ class Metrics:
         self.evaluations = EvaluationMetrics()
         self.history = ConfigHistoryMetrics()
         self.shared_cache = SharedCacheMetrics()
+        self.logins = LoginMetrics()
         self._start_at_zero()
         self.registry = self._register()
 
@@ -168,6 +170,7 @@ class Metrics:
                     *self._settings.families, self._dropped_lines, self._info,
                     *self.deliveries.families, *self.evaluations.families, *self.history.families,
                     *self.shared_cache.families,
+                    *self.logins.families,
                 )
             )
         )  # fmt: skip

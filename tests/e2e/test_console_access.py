@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -140,6 +141,10 @@ def test_wrong_logins_are_refused_and_then_limited(scene: Scene) -> None:
     assert [200, 200] == [scene.ask("/status", VERA)[0], scene.ask("/api/v1/overview", VERA)[0]]
     assert 200 == scene.gateway.post("/api/shop/eval", json.dumps({"key": "banner", "user": GERMAN}).encode())[0]
     assert "wrong logins to the diagnostics port" in scene.gateway.logs()
+    metrics = scene.ask("/metrics", VERA)[1].decode()
+    for outcome in ("verified", "wrong", "limited"):
+        (line,) = re.findall(f'flaggateway_diag_logins_total{{outcome="{outcome}"}} (.+)', metrics)
+        assert float(line) > 0
 
 
 def test_a_viewer_sees_everything_and_does_nothing(scene: Scene) -> None:

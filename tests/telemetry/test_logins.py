@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from gateway.telemetry import Caller
+from gateway.telemetry.login_metrics import LoginMetrics
 from gateway.telemetry.logins import AT_ONCE, BURST, FAILED, TOO_MANY, VERIFIED, WAITING, WRONG, Logins
 from passwords import cheap_hash
 
@@ -44,7 +45,8 @@ class Door:
     def __init__(self) -> None:
         self.clock = Clock()
         self.thread = Thread()
-        self.logins = Logins(self.clock, self.thread)
+        self.metrics = LoginMetrics()
+        self.logins = Logins(self.clock, self.thread, self.metrics)
         self.logins.reconfigure(USERS, ["anna"])
 
     def enter(self, name: str, password: str, network: str = "192.0.2.1") -> Caller:
@@ -163,7 +165,7 @@ def test_a_reload_forgets_earlier_logins(door: Door) -> None:
 def test_the_memory_of_logins_is_bounded(door: Door) -> None:
     """The least recently used login is verified again."""
     users = {f"user{number}": USERS["anna"] for number in range(VERIFIED + 1)}
-    door.logins = Logins(door.clock, lambda _: _fired(True))
+    door.logins = Logins(door.clock, lambda _: _fired(True), door.metrics)
     door.logins.reconfigure(users, [])
     for name in users:
         assert name == door.enter(name, "right horse").user
