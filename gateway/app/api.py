@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gateway.telemetry import DeliveryAdmin, HealthWarnings, Metrics, ProcessStatus, Readiness, Status
     from gateway.upstream import Registry
 
+# The times that the API gives are cut to milliseconds: such a time means all of it.
+MILLISECOND = 0.001
 _CHANGE = re.compile(r"[0-9]{1,9}")  # seconds since 1970 have ten digits
 ALL_ADDRESSES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - of the settings, for which a loopback address is shown
 
@@ -76,7 +78,7 @@ async def config_at(history: History, sdk_id: str, at: str) -> Snapshot:
     try:
         if _CHANGE.fullmatch(at):
             return await history.snapshot_of_change(sdk_id, int(at))
-        return await history.snapshot_at(sdk_id, _moment(at))
+        return await history.snapshot_at(sdk_id, _moment(at) + MILLISECOND)
     except NotKept as error:
         raise RequestError(400, str(error)) from None
     except HistoryUnavailable as error:
