@@ -16,6 +16,12 @@ FINDING: Final = 2  # exit status: the answer is there, and it is one that a scr
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
+class WrongUse(click.UsageError):
+    """A wrong option or argument of a ``ScriptCommand``."""
+
+    exit_code = 1
+
+
 class ScriptCommand(click.Command):
     """A command whose status 2 is a finding: a wrong option or argument is status 1, as every other error."""
 
@@ -24,16 +30,14 @@ class ScriptCommand(click.Command):
         try:
             return super().parse_args(context, args)
         except click.UsageError as error:
-            error.exit_code = 1
-            raise
+            raise WrongUse(error.format_message(), error.ctx) from None
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(context)
         except click.UsageError as error:
-            error.exit_code = 1
-            raise
+            raise WrongUse(error.format_message(), error.ctx) from None
 
 
 def stop_at_finding() -> NoReturn:
