@@ -16,6 +16,7 @@ from gateway.cli.run import run
 from gateway.cli.schema import schema
 from gateway.cli.status import status
 from gateway.cli.streams import streams
+from gateway.cli.tail import tail
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,6 +30,6 @@ def main() -> None:
 
 
 for _command in (
-    run, init, check, schema, password, status, changes, streams, impact, explain, deliveries, configs,
+    run, init, check, schema, password, status, changes, streams, tail, impact, explain, deliveries, configs,
 ):  # fmt: skip
     main.add_command(_command)

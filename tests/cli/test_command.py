@@ -11,7 +11,7 @@ from gateway import __version__
 from gateway.cli import main
 from gateway.settings import documents, json_schema
 
-COMMANDS = ["changes", "check", "explain", "impact", "init", "run", "schema", "status", "streams"]
+COMMANDS = ["changes", "check", "explain", "impact", "init", "run", "schema", "status", "streams", "tail"]
 
 
 def test_help_names_every_command(runner):
@@ -29,6 +29,7 @@ def test_help_names_every_command(runner):
         "schema      Print the JSON Schema of the settings file.",
         "status      Show the health of a running gateway.",
         "streams     Count the open streams by SDK, flag, mode and worker.",
+        "tail        Show what one user is sent, live, and why.",
     ):
         assert line in text
 

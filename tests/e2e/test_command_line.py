@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +21,7 @@ from shop import FRENCH, GERMAN, shop
 from streams import Streams, stream_path
 
 PASSWORD = "right horse"
+COMMANDS = [("status",), ("streams",), ("changes",), ("tail", "anna"), ("impact", "-"), ("explain", "banner")]
 
 
 class Scene:
@@ -211,7 +214,30 @@ def test_explain_uses_the_live_config_and_default_attributes(scene: Scene) -> No
     assert (1, True) == (unknown.exit_code, "did you mean 'banner'" in unknown.stderr)
 
 
-@pytest.mark.parametrize("command", [("status",), ("streams",), ("changes",), ("impact", "-"), ("explain", "banner")])
+def test_tail_shows_what_a_user_is_sent(scene: Scene) -> None:
+    """The values of a new stream, then each change with what decided and its number; ``--count`` ends the command."""
+    command = [str(Path(sys.executable).with_name("flaggateway")), "tail", "--url", scene.gateway.diag]
+    words = ["--login", "vera", "--count", "1", "anna"]
+    with subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(" open streams\n")
+        with closing(Streams()) as streams:
+            for user in (GERMAN, FRENCH):
+                streams.open(scene.gateway.port, stream_path("shop", user, "banner"))
+            lines = [process.stdout.readline() for _ in range(2)]
+            assert lines[0].endswith(", to 1 plain streams of banner\n")
+            assert lines[1].startswith('  banner: "before" (rule 1: ')
+            scene.serve(shop("tailed"))
+            rest, errors = process.communicate(timeout=60)
+    assert (0, "") == (process.returncode, errors)
+    newest = scene.json("changes", "--limit", "1")[0]
+    assert f" change {newest['id']}, config {newest['config']}, to 1 plain streams of banner\n" in rest
+    assert '\n  banner: "before" -> "tailed" (rule 1: ' in rest
+    wrong = scene.run("tail", "{")
+    assert (1, True) == (wrong.exit_code, "not valid JSON" in wrong.stderr)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_no_gateway_is_status_1_with_what_to_do(scene: Scene, command: tuple[str, ...]) -> None:
     """The sentence names the address and the option."""
     url = f"http://127.0.0.1:{unused_port(scene.gateway.port, scene.gateway.diag_port)}"
