@@ -39,7 +39,7 @@ def impact(
     reveal: bool,
     as_json: bool,
 ) -> None:
-    """Show what the config JSON in FILE (- for standard input) would change, and for which users, before it is published.
+    """Show what the config JSON in FILE (- for standard input) would change for which users, before it is published.
 
     The users are those connected now; while none is, those who were evaluated recently.  With --max-percent the exit
     status is 2 if more of them would see something else, and 1 if there are no users to judge by,

@@ -13,16 +13,13 @@ class LoginMetrics:
 
     def __init__(self) -> None:
         self._logins = Counter("flaggateway_diag_logins", "Logins to the diagnostics port.", ("outcome",))
+        for outcome in OUTCOMES:
+            self._logins.add((outcome,), 0)
 
     @property
     def families(self) -> tuple[Family, ...]:
         """The metrics for the registry."""
         return (self._logins,)
-
-    def start(self) -> None:
-        """Have a series for each outcome: there are users."""
-        for outcome in OUTCOMES:
-            self._logins.add((outcome,), 0)
 
     def count(self, outcome: Outcome) -> None:
         """Count a login."""

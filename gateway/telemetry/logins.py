@@ -71,8 +71,6 @@ class Logins:
         self._verified.clear()
         self._users = {normalize("NFC", name): read_password_hash(text) for name, text in users.items()}
         self._operators = frozenset(normalize("NFC", name) for name in operators)
-        if users:
-            self._metrics.start()
 
     def check(self, name: str, password: str, network: str) -> Caller | Deferred[Caller]:
         """Return the caller, at once for a login that was verified before; the Deferred never fails."""
