@@ -1,14 +1,14 @@
 """Which clients send requests, and which flags they name: a sample of the requests, and exact sets of flags.
 
 answers ── armed? ──► take ──► user agents, the latest seen            (a timer arms it again)
-single flags ──► asked, unknown ──► sets of keys
+single flags ──► named, unknown ──► sets of keys
 
 A request costs one look at ``armed``, at most 100 a second are taken, and an idle process has no timer.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from gateway.telemetry import SeenAgent, SeenClients, UnknownFlag
@@ -25,7 +25,7 @@ AGENTS: Final = 200  # the one that was not seen for the longest time is dropped
 AGENT_CHARACTERS: Final = 200
 UNKNOWN_FLAGS: Final = 500  # as for agents; clients can name anything
 KEY_CHARACTERS: Final = 255  # of an unknown flag; ConfigCat's own limit
-ASKED_FLAGS: Final = 50_000  # per SDK; configs that rename flags all the time must not grow the memory
+ASKED_FLAGS: Final = 50_000  # per SDK, then it begins again: flags that come and go must not grow the memory
 
 
 class ClientLog:
@@ -37,11 +37,15 @@ class ClientLog:
         self._wall = wall
         self._agents: OrderedDict[tuple[bytes, bytes], SeenAgent] = OrderedDict()  # the latest seen last
         self._unknown: OrderedDict[tuple[str, str], UnknownFlag] = OrderedDict()
-        self._asked: dict[str, set[str]] = {}
+        self.named: defaultdict[str, set[str]] = defaultdict(set)
+        """By SDK the flags that requests named and the config had; answers add to it, which costs less than a call."""
 
     def take(self, call: Call) -> None:
         """Take a request, and pause."""
         self.armed = False
+        for keys in self.named.values():
+            if len(keys) > ASKED_FLAGS:
+                keys.clear()
         self._clock.callLater(PAUSE_SECONDS, self._arm)
         key = call.header(b"user-agent")[:AGENT_CHARACTERS], call.header(b"x-configcat-useragent")[:AGENT_CHARACTERS]
         seen = self._agents.get(key)
@@ -53,14 +57,6 @@ class ClientLog:
         seen.taken += 1
         seen.last = self._wall()
         self._agents.move_to_end(key)
-
-    def asked(self, sdk_id: str, key: str) -> None:
-        """Note that a request named a flag which the config has."""
-        keys = self._asked.get(sdk_id)
-        if keys is None:
-            keys = self._asked[sdk_id] = set()
-        if len(keys) < ASKED_FLAGS:
-            keys.add(key)
 
     def unknown(self, sdk_id: str, key: str) -> None:
         """Note that a request named a flag which the config does not have."""
@@ -76,7 +72,7 @@ class ClientLog:
 
     def seen(self) -> SeenClients:
         """Return what was seen, the latest last."""
-        asked = {sdk_id: [_encodable(key) for key in keys] for sdk_id, keys in self._asked.items()}
+        asked = {sdk_id: [_encodable(key) for key in keys] for sdk_id, keys in self.named.items()}
         return SeenClients(list(self._agents.values()), list(self._unknown.values()), asked)
 
     def _arm(self) -> None:

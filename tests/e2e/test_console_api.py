@@ -257,7 +257,7 @@ def test_the_impact_of_a_flag_is_what_then_happens(console: Console) -> None:
             (each["identifier"], each["attributes"].get("Country")) for each in connected["examples"]
         }
         assert {"Country"} == {name for each in connected["examples"] for name in each["attributes"]}
-        assert 1 <= by_flag["sample"]["total"] <= 4
+        assert 1 <= by_flag["sample"]["total"] <= 5  # one user is of another test
         assert 0 == by_flag["missing_workers"]
         console.publish(after)
         streams.read_until(lambda: sum(len(stream.payloads) == 2 for stream in opened) == 6, 60)

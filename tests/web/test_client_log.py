@@ -52,11 +52,15 @@ def test_flags_are_bounded() -> None:
         log.unknown("shop", str(number))
     log.unknown("shop", "7")
     log.unknown("shop", "\ud800" + "x" * 1000)
-    for number in range(ASKED_FLAGS + 1):
-        log.asked("shop", str(number))
+    log.named["shop"].update(map(str, range(ASKED_FLAGS)))
     seen = log.seen()
     assert (UNKNOWN_FLAGS, "2", ("7", 2)) == (
         len(seen.unknown), seen.unknown[0].key, (seen.unknown[-2].key, seen.unknown[-2].requests),
     )  # fmt: skip
     assert seen.unknown[-1].key.startswith("?xx")
     assert ASKED_FLAGS == len(seen.asked["shop"])
+    log.take(call("curl/8"))
+    assert ASKED_FLAGS == len(log.named["shop"])
+    log.named["shop"].add("one more")
+    log.take(call("curl/8"))
+    assert {"shop": []} == log.seen().asked

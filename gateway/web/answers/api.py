@@ -115,7 +115,7 @@ def _flag_reply(
     except KeyError:
         context.clients.unknown(sdk.id, key)
         return text(400, flag_not_found(key))
-    context.clients.asked(sdk.id, key)
+    context.clients.named[sdk.id].add(key)
     if context.sample.armed:
         context.sample.take(sdk.id, user)
     if context.on_evaluated is not None:

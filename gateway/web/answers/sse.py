@@ -174,10 +174,12 @@ def _open(
             return stream_error(NO_KEY)
         # An EventSource waits for the flag: it may be created later, or was deleted while the client reconnected.
         if flag is not None and snapshot is not None:
-            exists = flag in snapshot.flags
-            (context.clients.asked if exists else context.clients.unknown)(sdk.id, flag)
-            if not exists and not is_event_source(call):
-                return stream_error(text(400, flag_not_found(flag)))
+            if flag in snapshot.flags:
+                context.clients.named[sdk.id].add(flag)
+            else:
+                context.clients.unknown(sdk.id, flag)
+                if not is_event_source(call):
+                    return stream_error(text(400, flag_not_found(flag)))
         return open_stream(context, call, sdk, flag, effective_user(request, sdk.defaults), options)
 
     if sdk.snapshot is None and is_event_source(call):
