@@ -11,6 +11,7 @@ connects again.
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import closing
 from threading import Event, Thread
@@ -23,6 +24,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from gateway.logger import component_logger
+from gateway.storage.database import SWITCH_SECONDS
 from gateway.storage.store import StoreError
 from gateway.storage.transaction_queue import TransactionQueue
 
@@ -80,7 +82,8 @@ class PostgresStore:
         return self._recording
 
     def open(self) -> None:
-        """Start the threads; they connect at the first transaction."""
+        """Start the threads, which connect at the first transaction; lowers the switch interval of the process."""
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
         self._delivery.start()
         self._recording.start()
 

@@ -97,6 +97,11 @@ class OutboxNodes:
         query = "SELECT name, node FROM leases WHERE name LIKE 'endpoint:%' AND until > clock_timestamp()"
         return {name.removeprefix("endpoint:"): node for name, node in self.rows(query)}
 
+    def live(self) -> list[str]:
+        """Return the nodes that have renewed their leases within three seconds."""
+        query = "SELECT node FROM nodes WHERE seen > clock_timestamp() - make_interval(secs => 3)"
+        return [node for (node,) in self.rows(query)]
+
     def wait_for_leases(self, nodes: int | None = None) -> None:
         """Wait until every endpoint has a node, and each of ``nodes`` (all) nodes an endpoint."""
         wanted = min(len(self.nodes) if nodes is None else nodes, len(self.receivers))

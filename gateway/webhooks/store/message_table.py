@@ -12,7 +12,7 @@ from gateway.storage import count_drop
 from gateway.webhooks.formats import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gateway.http_client import Attempt
     from gateway.storage import Connection
@@ -68,8 +68,7 @@ def add_messages(
     fresh = [message for key, message in reversed(wanted.items()) if key not in known]
     endpoints = list(dict.fromkeys(message.endpoint for message in fresh))
     if fresh:
-        counts = Counter(message.endpoint for message in fresh)
-        following = {name: _last_sequence(connection, name, counts[name]) - counts[name] for name in endpoints}
+        following = _take_sequences(connection, Counter(message.endpoint for message in fresh))
         rows = []
         for each in fresh:
             following[each.endpoint] += 1
@@ -120,14 +119,14 @@ def _row(message: Message, sequence: int, change_id: int | None, state: str, rea
     )  # fmt: skip
 
 
-def _last_sequence(connection: Connection, endpoint: str, more: int) -> int:
-    """Return the sequence of the last of ``more`` new messages of an endpoint."""
-    row = connection.execute(
-        "INSERT INTO endpoints (name, sequence) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET sequence = endpoints.sequence + excluded.sequence RETURNING sequence",
-        (endpoint, more),
-    ).fetchone()
-    return int(row[0])
+def _take_sequences(connection: Connection, counts: Mapping[str, int]) -> dict[str, int]:
+    """Take so many sequence numbers of each endpoint; return the number before the first of them."""
+    rows = connection.execute(
+        f"INSERT INTO endpoints (name, sequence) VALUES {', '.join(['(?, ?)'] * len(counts))}"  # noqa: S608 - only marks
+        " ON CONFLICT (name) DO UPDATE SET sequence = endpoints.sequence + excluded.sequence RETURNING name, sequence",
+        [*chain(*counts.items())],
+    )
+    return {name: sequence - counts[name] for name, sequence in rows.fetchall()}
 
 
 def due_messages(
