@@ -124,7 +124,7 @@ function Message({ id, access }) {
 // The bodies differ where the endpoints have different formats.
 function Bodies({ deliveries }) {
   const different = deliveries.filter((each, at) => deliveries.findIndex((one) => one.body === each.body) === at);
-  return different.map((each) => html`<${Card} key=${each.endpoint} id=${`body-${each.endpoint}`} title="Body"
+  return different.map((each) => html`<${Card} key=${each.endpoint} id=${`body-${each.endpoint}`} title=${`Body to ${each.endpoint}`}
       end=${html`<span class="quiet small">${each.format}, ${size(each.body_length)}</span>`}>
     ${each.body === null ? html`<p class="quiet">Bodies contain user data, so they are shown only to callers with a login or with
         diag.auth_headers.</p>` : html`<${Json} value=${pretty(each.body)} />`}<//>`);

@@ -78,10 +78,11 @@ function Result({ result }) {
   const other = compared && result.other_config !== result.config;
   return html`${compared && html`<${Part} difference=${compared.difference} />`}
     <div class="row"><${Side} id="result" one=${one} config=${result.config} />
-      ${compared && html`<${Side} id="other" one=${compared.other} config=${other ? result.other_config : result.config} />`}</div>`;
+      ${compared && html`<${Side} id="other" one=${compared.other} note="compared" config=${other ? result.other_config : result.config} />`}</div>`;
 }
 
-const Side = ({ id, one, config }) => html`<${Card} id=${id} title=${one.key} end=${html`<span class="quiet small">config <code>${config.slice(0, 8)}</code></span>`}>
+// The titles differ, because they are also the names of the sections.
+const Side = ({ id, one, config, note }) => html`<${Card} id=${id} title=${html`${one.key}${note && html` <span class="quiet small">${note}</span>`}`} end=${html`<span class="quiet small">config <code>${config.slice(0, 8)}</code></span>`}>
   <p class="summary">${one.error === null
     ? html`<span class="value">${JSON.stringify(one.value)}</span> <span class="quiet small">decided by ${one.decided_by}</span>`
     : html`No value: ${one.error}`}</p>

@@ -52,6 +52,7 @@ function Console() {
   }, [answered]);
   useEffect(() => {
     document.title = `${title} · flaggateway`;
+    document.querySelector("nav a[aria-current]").scrollIntoView({ block: "nearest", inline: "center" }); // in a narrow window
   }, [title]);
   const held = (overview.data?.sdks ?? []).filter((sdk) => sdk.held).length;
   return html`
