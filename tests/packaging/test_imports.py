@@ -45,6 +45,16 @@ def test_a_pure_room_imports_no_network(room):
     assert "" == ended.stderr.strip()
 
 
+def test_a_gateway_without_redis_does_not_import_its_client():
+    """It takes a quarter of a second and 8 MB, which only a shared cache is worth."""
+    program = (
+        "import sys, gateway.app.service; from gateway.settings import load; from gateway.upstream import RedisCache; "
+        "redis = load('sdks: {a: {key: k}}', {}).readable.cache.redis; RedisCache(None, redis, name='n', node='a'); "
+        "sys.exit('redis' in sys.modules)"
+    )
+    assert 0 == subprocess.run([sys.executable, "-c", program], cwd="/", check=False).returncode
+
+
 def test_the_plugin_module_imports_only_the_service_maker():
     """Every twistd on the host loads this module, so it imports one name of Twisted and nothing of ours."""
     tree = ast.parse((ROOT / "twisted" / "plugins" / "flaggateway.py").read_text("utf-8"))
