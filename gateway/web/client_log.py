@@ -29,10 +29,10 @@ ASKED_FLAGS: Final = 50_000  # per SDK, then it begins again: flags that come an
 
 
 class ClientLog:
-    """Takes requests; ``wall`` returns Unix seconds."""
+    """Takes requests, unless ``sampling`` is False; ``wall`` returns Unix seconds."""
 
-    def __init__(self, clock: IReactorTime, wall: Callable[[], float]) -> None:
-        self.armed = True  # whether the next request is taken
+    def __init__(self, clock: IReactorTime, wall: Callable[[], float], *, sampling: bool = True) -> None:
+        self.armed = sampling  # whether the next request is taken
         self._clock = clock
         self._wall = wall
         self._agents: OrderedDict[tuple[bytes, bytes], SeenAgent] = OrderedDict()  # the latest seen last

@@ -137,7 +137,7 @@ class Context:
     other_attributes: OtherAttributes = "convert"  # of OFREP contexts
     sample: UserSample = field(default=Factory(lambda self: UserSample(self.clock), takes_self=True))
     clients: ClientLog = field(
-        default=Factory(lambda self: ClientLog(self.clock, wall_clock(self.clock)), takes_self=True)
+        default=Factory(lambda self: ClientLog(self.clock, wall_clock(self.clock), sampling=False), takes_self=True)
     )
     state: WebState = field(factory=WebState)
     encodings: ConfigEncodings = field(factory=ConfigEncodings)

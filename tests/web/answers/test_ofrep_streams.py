@@ -237,6 +237,7 @@ def test_a_browser_waits_on_an_open_stream_for_the_first_config(site: MemorySite
 
 def test_the_named_config_is_waited_for(site: MemorySite) -> None:
     """The reply waits for the config that ``flagConfigEtag`` names, one second at most."""
+    site.sdk.instant = False
     newer = load(json.dumps(config("FR")).encode(), '"FR"')
     request = f"POST {BULK}?flagConfigEtag=%22FR%22 HTTP/1.1\r\nHost: g\r\nX-ConfigCat-SdkId: sdk1\r\nContent-Length: "
     body = json.dumps({"context": {"Country": "FR"}})
