@@ -62,10 +62,16 @@ def _summary(facade: Facade, problems: list[Problem], not_ready: str | None) -> 
         return f"Not ready: {not_ready}."
     if problems:
         more = f", and {_count(len(problems) - 1, 'more problem')}" if len(problems) > 1 else ""
-        return f"Serving {serving}, but {problems[0].text}{more}."
+        return f"Serving {serving}, but {_without_command(problems[0])}{more}."
     if facade.status.root != "healthy":
         return f"Serving {serving}; the health is {facade.status.root}."
     return f"All is well: serving {serving}."
+
+
+def _without_command(problem: Problem) -> str:
+    """Return the text of a problem without the part that names its command, which is shown beside it."""
+    start, _, last = problem.text.rpartition("; ")
+    return start if start and problem.command and last.endswith(problem.command) else problem.text
 
 
 def _count(number: int, what: str) -> str:

@@ -14,6 +14,7 @@ from gateway.flags.definition import (
     parse_flag,
 )
 from gateway.flags.encoding import encode_number
+from gateway.text import iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from gateway.flags.segment import Segment
 
 VALUES_SHOWN: Final = 10  # comparison values of a condition; the rest is counted
+DATES: Final = frozenset({"BEFORE", "AFTER"})  # comparators whose values are Unix seconds
+EARLIEST, LATEST = 0, 253_402_300_799  # what is shown as a date: the years 1970 to 9999
 
 
 class ConditionWords(NamedTuple):
@@ -62,6 +65,8 @@ def _user_words(condition: UserCondition) -> ConditionWords:
     if comparator is None:
         return ConditionWords(f"{condition.attribute} comparator", str(condition.comparator))
     operand = read_operand(condition, comparator)
+    if comparator.words in DATES and isinstance(operand, (int, float)) and EARLIEST <= operand <= LATEST:
+        return ConditionWords(f"{condition.attribute} {comparator.words.lower()}", iso(operand))
     return ConditionWords(
         f"{condition.attribute} {comparator.words.lower()}", _operand(operand, hashed=comparator.hashed)
     )

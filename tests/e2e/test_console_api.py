@@ -328,7 +328,7 @@ def test_a_change_has_words_definitions_and_reach(console: Console) -> None:
         events.answer.close()
         eventually(lambda: console.api.get("/changes?limit=1")["changes"][0]["config"] == tag)
         (change,) = console.api.get("/changes?sdk=shop&limit=1")["changes"]
-        assert [("banner", "updated", "rule 1 before → reaching")] == [
+        assert [("banner", "updated", "rule 1: before → reaching")] == [
             (each["key"], each["act"], each["text"]) for each in change["flags"]
         ]
         assert (1, "file", None) == (change["flag_count"], change["source"], change["record"])

@@ -147,7 +147,7 @@ def test_an_earlier_config_is_served_until_it_is_released(scene: Callable[..., A
         ]
         good = listed[1]["config"]
         (changed,) = configs(gateway, "diff", good[:8], "--json")["flags"]
-        assert ("banner", "updated", "rule 1 second → broken") == (changed["key"], changed["act"], changed["text"])
+        assert ("banner", "updated", "rule 1: second → broken") == (changed["key"], changed["act"], changed["text"])
         assert "second" in json.dumps(configs(gateway, "show", good))
         served = configs(gateway, "serve", good[:6], "--json")
         assert (good, True) == (served["config"], served["stored"])

@@ -116,7 +116,7 @@ def _rule_change(was: _Rule, now: _Rule) -> str:
     name = f"rule {now.number}"
     if was.conditions == now.conditions:
         # What serves the same, by its words, differs in something that has none, such as the id of the variation.
-        return f"{name} {was.serves} → {now.serves}" if was.serves != now.serves else f"{name}: its definition changed"
+        return f"{name}: {was.serves} → {now.serves}" if was.serves != now.serves else f"{name}: its definition changed"
     text = f"{name}: {_condition_change(was, now)}"
     return text if was.serves == now.serves else f"{text}; it serves {was.serves} → {now.serves}"
 

@@ -38,7 +38,7 @@ ADULTS = where(False, when("Age", 15, d=18), in_segment(0))
             [COUNTRIES],
             "rule 1 removed: if Age >= 18 and the user is in segment home, it served false",
         ),
-        ([COUNTRIES], [where(False, *COUNTRIES["c"])], "rule 1 true → false"),
+        ([COUNTRIES], [where(False, *COUNTRIES["c"])], "rule 1: true → false"),
         (
             [COUNTRIES],
             [where(False, when("Country", 1, l=["DE", "FR"]))],
@@ -68,6 +68,11 @@ ADULTS = where(False, when("Age", 15, d=18), in_segment(0))
             [where(True, {"u": {"a": "X", "c": 99}})],
             [where(True, {})],
             "rule 1: X comparator 99 → a malformed condition",
+        ),
+        (
+            [where(True, when("Born", 18, d=1_700_000_000.5))],
+            [where(True, when("Born", 18, d=1e300))],
+            "rule 1: Born before 2023-11-14T22:13:20.500Z → 1e+300",
         ),
         ([{"c": 7}], [{"c": 8}], "rule 1: its definition changed"),
         ([COUNTRIES], [COUNTRIES | {"s": {"v": {"b": True}, "i": "other"}}], "rule 1: its definition changed"),
