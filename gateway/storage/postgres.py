@@ -61,11 +61,11 @@ class PostgresStore:
         self, reactor: IReactorTime, url: str, *, listen_url: str = "", schema: str = "flaggateway", name: str = "node"
     ) -> None:
         self.node = f"{name}-{uuid4().hex[:8]}"
-        self._reactor: Any = reactor
+        self.reactor: Any = reactor
         self._url = url
         self._listen_url = listen_url or url
         self._pooled = bool(listen_url)
-        self._schema = schema
+        self.schema = schema
         self._ahead = time.time() - reactor.seconds()  # noqa: TID251 - until the database's clock is known
         self._delivery = _Channel(self, lock=False)
         self._recording = _Channel(self, lock=True)
@@ -97,15 +97,15 @@ class PostgresStore:
 
         del seconds, stopped
         with closing(self.connect("reader")) as raw:
-            return postgres.in_transaction(raw, self._schema, query, lock=False, read=True)
+            return postgres.in_transaction(raw, self.schema, query, lock=False, read=True)
 
     def wall(self) -> float:
         """See ``SharedStore``."""
-        return float(self._reactor.seconds() + self._ahead)
+        return float(self.reactor.seconds() + self._ahead)
 
     def set_wall(self, now: float, asked: float) -> None:
         """See ``SharedStore``."""
-        self._ahead = now - (asked + self._reactor.seconds()) / 2
+        self._ahead = now - (asked + self.reactor.seconds()) / 2
 
     def listen(self, look: Callable[[], None]) -> None:
         """See ``SharedStore``."""
@@ -125,7 +125,7 @@ class PostgresStore:
 
         raw = postgres.connect(self._url, pooled=self._pooled, name=f"flaggateway {role} {self.node}"[:63])
         try:
-            postgres.migrate(raw, self._schema)
+            postgres.migrate(raw, self.schema)
         except BaseException:
             raw.close()
             raise
@@ -141,7 +141,7 @@ class PostgresStore:
                 raw = postgres.connect(self._listen_url, pooled=False, name=f"flaggateway listener {self.node}"[:63])
                 with closing(raw):
                     raw.execute(f"LISTEN {postgres.CHANNEL}", prepare=False)
-                    self._reactor.callFromThread(look)
+                    self.reactor.callFromThread(look)
                     tries = 0
                     self._take_notifications(raw, look)
             except Exception as error:  # noqa: BLE001 - the thread must not end; each node also looks once a second
@@ -153,8 +153,8 @@ class PostgresStore:
         probed = time.monotonic()
         while not self._over.is_set():
             for news in raw.notifies(timeout=1.0, stop_after=1):
-                if news.payload == self._schema and not self._over.is_set():
-                    self._reactor.callFromThread(look)
+                if news.payload == self.schema and not self._over.is_set():
+                    self.reactor.callFromThread(look)
             if time.monotonic() - probed > PROBE_SECONDS:
                 raw.execute("SELECT 1", prepare=False)
                 probed = time.monotonic()
@@ -166,7 +166,7 @@ class _Channel:
     def __init__(self, store: PostgresStore, *, lock: bool) -> None:
         self._store = store
         self._lock = lock
-        self._reactor = store._reactor  # noqa: SLF001 - a part of the store
+        self._reactor = store.reactor
         self._pool = ThreadPool(0, 1, name="outbox-recording" if lock else "outbox-delivery")
         self._queue = TransactionQueue(self._reactor, self._transact)
         self._raw: Psycopg[Any] | None = None
@@ -238,7 +238,7 @@ class _Channel:
         try:
             return postgres.in_transaction(
                 self._raw,
-                self._store._schema,  # noqa: SLF001 - a part of the store
+                self._store.schema,
                 lambda connection: [work(connection) for work in works],
                 lock=self._lock,
                 patient=patient,

@@ -35,7 +35,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 FETCH_GOOD = ("changed", "not_modified")
 FETCH_FAILED = (
     "timeout", "connect", "tls", "proxy", "protocol", "status", "truncated", "too_large",
-    "encoding", "redirect", "config", "file", "key", "stopped",
+    "encoding", "redirect", "config", "file", "key", "cache", "stopped",
 )  # fmt: skip
 OUTCOMES = FETCH_GOOD + FETCH_FAILED
 REFUSALS = ("connections", "address", "files")

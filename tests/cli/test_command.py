@@ -20,7 +20,7 @@ def test_help_names_every_command(runner):
     for line in (
         "changes     List the changes of configs, or show one.",
         "check       Validate the settings and print the effective ones.",
-        "deliveries  List, show, retry, test and purge webhook messages.",
+        "deliveries  List, show, retry, test, purge and move webhook messages.",
         "explain     Explain why a user gets a flag's value.",
         "impact      Show what a candidate config would change for users.",
         "init        Write a commented settings file to start from.",

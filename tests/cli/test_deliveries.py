@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from gateway.cli.deliveries import deliveries
 from gateway.http_client import Attempt
 from gateway.storage import MessageState
+from gateway.storage.database import SqliteConnection
 from gateway.webhooks.formats import Message
 from gateway.webhooks.store import message_table
 from outbox_memory import DirectStore
@@ -181,7 +182,7 @@ def test_a_test_shows_its_first_attempt(database: Path, answer: str, status: int
     over = Event()
 
     def gateway() -> None:
-        connection = sqlite3.connect(database, isolation_level=None, timeout=10)
+        connection = sqlite3.connect(database, isolation_level=None, timeout=10, factory=SqliteConnection)
         while not over.wait(0.05):
             if connection.execute("DELETE FROM wakes WHERE act = 'test'").rowcount:
                 test = Message("the-test", "ops", "envelope", "WEBHOOK_TEST", "ops", b"{}", 1_700_000_100.0)

@@ -127,7 +127,7 @@ async def test_other_nodes_are_woken_by_what_is_committed(store: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_only_one_transaction_that_adds_messages_runs_at_a_time(store: Any, postgres_server: Any) -> None:
     """Of all nodes; deliveries wait for none of them."""
-    held = connect_shared(postgres_server.url(), store._schema)
+    held = connect_shared(postgres_server.url(), store.schema)
     await store.run(lambda _: None)
     held.begin()
     waiting = ensureDeferred(_result(store.recording.run(lambda _: "recorded")))
@@ -176,11 +176,11 @@ async def test_tables_of_a_newer_gateway_are_refused_only_where_they_cannot_be_r
     from twisted.internet import reactor  # noqa: TID251 - real threads
 
     await store.run(lambda connection: connection.execute("UPDATE about SET schema = 7"))
-    other = open_shared(reactor, store._url, listen_url="", schema=store._schema, name="n")
+    other = open_shared(reactor, store._url, listen_url="", schema=store.schema, name="n")
     assert [] == await drops(other)
     await other.close()
     await store.run(lambda connection: connection.execute("UPDATE about SET readable_from = 7"))
-    other = open_shared(reactor, store._url, listen_url="", schema=store._schema, name="n")
+    other = open_shared(reactor, store._url, listen_url="", schema=store.schema, name="n")
     with pytest.raises(StoreError, match="upgraded by a newer gateway"):
         await drops(other)
     await other.close()
