@@ -19,6 +19,7 @@ from gateway_process import unused_port
 from outside_tools import find_tool
 
 STOP_SECONDS = 20.0
+HIGHEST_PORT = 55_535  # the nodes of a cluster use the port that is 10,000 higher too
 
 
 class RedisServer:
@@ -27,7 +28,7 @@ class RedisServer:
     def __init__(self, *options: str, keep: bool = False, tls: bool = False, **client_options: object) -> None:
         """Take further command line options, and those of ``client``; ``tls`` has the port speak nothing else."""
         self._program = find_tool("redis-server")
-        self.port = unused_port()
+        self.port = next(port for port in iter(unused_port, None) if port <= HIGHEST_PORT)
         # Not below a folder of pytest, which another user may not enter.
         self.home = Path(tempfile.mkdtemp(prefix="flaggateway-redis-"))
         self._keep = keep

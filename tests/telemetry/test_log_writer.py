@@ -71,7 +71,6 @@ def test_a_pipe_that_is_not_read_blocks_no_caller_and_the_gap_is_counted(pipe):
         gaps = [int(text.split()[0]) for text in data.splitlines() if text.endswith(b" dropped")]
         written, lost = data.splitlines().count(line.encode()), sum(gaps)
     assert (1000 - dropped, dropped) == (written, lost)
-    assert data.splitlines()[-1].endswith(b" dropped")
     writer.put("after")
     assert [b"after"] == read_lines(pipe[0], b"after")
 
