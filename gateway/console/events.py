@@ -1,4 +1,4 @@
-"""``GET /api/v1/events``: what just happened, as server-sent events; also the frame of other live streams.
+"""``GET /api/v1/events``: what just happened, as server-sent events.
 
     parts ──► Feed.publish(kind, key, data) ──► latest state per kind and key ──► at most 10 a second ──► browser
 
@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import deferLater
-from zope.interface import implementer
 
+from gateway.console.event_stream import EventStream
 from gateway.deferreds import Timer
 from gateway.text import iso
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from gateway.telemetry import BoundedRequest
 
 TICK: Final = 0.1  # seconds between two events of a stream
-HEARTBEAT: Final = 15.0  # seconds without an event, after which a comment is sent: proxies end silent connections
 RETRY: Final = 2_000  # milliseconds until a browser reconnects
 STATES: Final = 1_000  # kinds and keys; the oldest is dropped
 LISTENERS: Final = 20  # streams at a time, of the 100 connections of the port
@@ -100,75 +98,41 @@ class Feed:
         self._listeners.discard(listener)
 
 
-@implementer(IPushProducer)
-class Listener:
+class Listener(EventStream):
     """One stream of events: one event per tick, none while the connection is full."""
 
     def __init__(self, clock: IReactorTime, feed: Feed, request: BoundedRequest, number: int) -> None:
+        super().__init__(clock, request)
         self._feed = feed
-        self._request = request
         self._number = number  # of the last event that was sent
-        self._paused = False
         self._tick = Timer(clock)
-        self._heartbeat = Timer(clock)
 
     def start(self) -> None:
         """Send the head and what is new."""
-        send_head(self._request, self)
-        self._request.write(b"retry: %d\n" % RETRY)
+        self.begin(b"retry: %d\n" % RETRY)
         self._send()
 
     def wake(self) -> None:
         """Send what is new in the next tick."""
-        if not self._paused and not self._tick.active:
+        if not self.paused and not self._tick.active:
             self._tick.start(TICK, self._send)
-
-    def finish(self) -> None:
-        """End the stream."""
-        self._request.unregisterProducer()
-        self._request.finish()
 
     def stop(self) -> None:
         """Send nothing more: the connection is closed."""
-        self._paused = True
+        super().stop()
         self._tick.cancel()
-        self._heartbeat.cancel()
 
     def pauseProducing(self) -> None:
         """Wait: the connection is full."""
-        self._paused = True
+        super().pauseProducing()
         self._tick.cancel()
 
-    def resumeProducing(self) -> None:
-        """Go on with the latest states."""
-        self._paused = False
+    def _go_on(self) -> None:
         self.wake()
-
-    def stopProducing(self) -> None:
-        """Send nothing more."""
-        self.stop()
 
     def _send(self) -> None:
         found = self._feed.after(self._number)
         if found is not None:
             self._number, frame = found
-            self._request.write(frame)
+            self.write(frame)
             self.wake()
-        if found is not None or not self._heartbeat.active:
-            self._heartbeat.start(HEARTBEAT, self._beat)
-
-    def _beat(self) -> None:
-        self._heartbeat.start(HEARTBEAT, self._beat)
-        if not self._paused:
-            self._request.write(b":\n")
-
-
-def send_head(request: BoundedRequest, producer: object) -> None:
-    """Set the headers of a stream of events, and have ``producer``, an ``IPushProducer``, paused while it is full."""
-    request.endless = True
-    headers = request.responseHeaders
-    headers.setRawHeaders(b"Content-Type", [b"text/event-stream"])
-    headers.setRawHeaders(b"Cache-Control", [b"no-cache, no-transform"])
-    headers.setRawHeaders(b"X-Accel-Buffering", [b"no"])
-    headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
-    request.registerProducer(producer, True)

@@ -11,10 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
 
-from gateway.console.events import HEARTBEAT, send_head
+from gateway.console.event_stream import EventStream, event_frame
 from gateway.console.explaining import find_sdk
 from gateway.console.schema import Served
 from gateway.console.tail_schema import TailBody, TailedFlag, TailMessage
@@ -73,27 +71,22 @@ class TailRoute:
         stream.stop()
 
 
-@implementer(IPushProducer)
-class TailStream:
+class TailStream(EventStream):
     """One tail of a client."""
 
     def __init__(self, facade: Facade, request: BoundedRequest) -> None:
+        super().__init__(facade.clock, request)
         self._facade = facade
-        self._request = request
         self._waiting: deque[tuple[float, TailEvent]] = deque()  # with the times until which they wait for a number
         self._missed = 0
         self._streams = 0  # that match, in the processes which have counted
-        self._paused = False
         self._next = Timer(facade.clock)
-        self._heartbeat = Timer(facade.clock)
         self._end: Callable[[], None] = lambda: None
 
     def start(self, end: Callable[[], None]) -> None:
         """Send the head; ``end`` ends the tail in all processes."""
         self._end = end
-        send_head(self._request, self)
-        self._request.write(b":\n")
-        self._heartbeat.start(HEARTBEAT, self._beat)
+        self.begin()
 
     def add(self, event: TailEvent) -> None:
         """Send an event once its change has a number, or soon."""
@@ -101,40 +94,21 @@ class TailStream:
             self._missed += 1 + event.missed
             return
         self._waiting.append((self._facade.clock.seconds() + NUMBER_SECONDS, event))
-        self._wake()
-
-    def finish(self) -> None:
-        """End the stream."""
-        self._request.unregisterProducer()
-        self._request.finish()
+        self._go_on()
 
     def stop(self) -> None:
         """Send nothing more: the connection is closed."""
-        self._paused = True
+        super().stop()
         self._next.cancel()
-        self._heartbeat.cancel()
         self._end()
         self._waiting.clear()
 
-    def pauseProducing(self) -> None:
-        """Wait: the connection is full."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """Go on."""
-        self._paused = False
-        self._wake()
-
-    def stopProducing(self) -> None:
-        """Send nothing more."""
-        self.stop()
-
-    def _wake(self) -> None:
+    def _go_on(self) -> None:
         if not self._next.active:
             self._next.start(0, self._send)
 
     def _send(self) -> None:
-        while self._waiting and not self._paused:
+        while self._waiting and not self.paused:
             until, event = self._waiting[0]
             number = None
             if event.kind == "changes" and self._facade.history.on:
@@ -143,9 +117,9 @@ class TailStream:
                     self._next.start(LOOK_SECONDS, self._send)
                     return
             self._waiting.popleft()
-            self._write(event, number)
+            self._send_event(event, number)
 
-    def _write(self, event: TailEvent, number: int | None) -> None:
+    def _send_event(self, event: TailEvent, number: int | None) -> None:
         missed, self._missed = self._missed + event.missed, 0
         if event.kind == "open":
             self._streams += event.streams
@@ -164,13 +138,7 @@ class TailStream:
             more=event.more,
             missed=missed,
         )
-        self._request.write(b"event: %b\ndata: %b\n\n" % (event.kind.encode(), msgspec.json.encode(message)))
-        self._heartbeat.start(HEARTBEAT, self._beat)
-
-    def _beat(self) -> None:
-        self._heartbeat.start(HEARTBEAT, self._beat)
-        if not self._paused:
-            self._request.write(b":\n")
+        self.write(event_frame(event.kind, msgspec.json.encode(message)))
 
 
 def _served(encoded: bytes | None) -> Any:

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
 
 from gateway import flags
-from gateway.console.events import HEARTBEAT, send_head
+from gateway.console.event_stream import EventStream, event_frame
 from gateway.console.schema import SeenValue
-from gateway.deferreds import Timer
 from gateway.flags import difference_in_steps
 from gateway.logger import component_logger
 from gateway.slices import in_slices, in_turns
@@ -53,10 +50,10 @@ class UserStreams:
 
     def open(self, request: BoundedRequest, sdk_id: str, key: str | None, user: User | None, now: Snapshot) -> None:
         """Send to ``request`` what a user gets of flag ``key``, or of all flags, from the config ``now`` on."""
-        stream = UserStream(self._clock, self._wall, sdk_id, key, user, now)
+        stream = UserStream(self._clock, self._wall, request, sdk_id, key, user, now)
         self._open.add(stream)
         request.notifyFinish().addBoth(lambda _: self._closed(stream))
-        stream.start(request)
+        stream.start()
 
     def config_applied(self, sdk_id: str, snapshot: Snapshot) -> None:
         """Send what a config changes to the streams of its SDK."""
@@ -74,19 +71,20 @@ class UserStreams:
         self._open.discard(stream)
 
 
-@implementer(IPushProducer)
-class UserStream:
+class UserStream(EventStream):
     """One stream; a client that does not read gets the difference to the newest config when it reads again."""
 
     def __init__(
         self,
         clock: IReactorTime,
         wall: Callable[[], float],
+        request: BoundedRequest,
         sdk_id: str,
         key: str | None,
         user: User | None,
         now: Snapshot,
     ) -> None:
+        super().__init__(clock, request)
         self.sdk_id = sdk_id
         self._clock = clock
         self._wall = wall
@@ -94,17 +92,12 @@ class UserStream:
         self._user = user
         self._shown: Snapshot | None = None  # the config that the client has
         self._newest = now
-        self._request: BoundedRequest
         self._work: Deferred[None] | None = None
-        self._paused = False
         self._ended = False
-        self._heartbeat = Timer(clock)
 
-    def start(self, request: BoundedRequest) -> None:
+    def start(self) -> None:
         """Send the head and the values of the config in use."""
-        self._request = request
-        send_head(request, self)
-        self._beat()
+        self.begin()
         self._go_on()
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -112,33 +105,15 @@ class UserStream:
         self._newest = snapshot
         self._go_on()
 
-    def finish(self) -> None:
-        """End the stream."""
-        self._request.unregisterProducer()
-        self._request.finish()
-
     def stop(self) -> None:
         """Send nothing more: the connection is closed."""
+        super().stop()
         self._ended = True
-        self._heartbeat.cancel()
         if self._work is not None:
             self._work.cancel()
 
-    def pauseProducing(self) -> None:
-        """Wait: the connection is full."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """Go on with the newest config."""
-        self._paused = False
-        self._go_on()
-
-    def stopProducing(self) -> None:
-        """Send nothing more."""
-        self.stop()
-
     def _go_on(self) -> None:
-        if self._paused or self._ended or self._work is not None or self._shown is self._newest:
+        if self.paused or self._ended or self._work is not None or self._shown is self._newest:
             return
         self._work = work = Deferred.fromCoroutine(self._send())
         work.addErrback(_failed).addBoth(self._done)
@@ -154,14 +129,14 @@ class UserStream:
         if before is None:
             keys: Sequence[str] = after.keys if self._key is None else [self._key]
             values = await in_turns(clock, self._values(after, keys[:FLAGS]))
-            self._write("opened", sdk=self.sdk_id, config=after.tag, flags=len(keys), values=values)
+            self._send_event("opened", sdk=self.sdk_id, config=after.tag, flags=len(keys), values=values)
             return
         touched = (await in_slices(clock, difference_in_steps(before, after))).affected
         keys = [key for key in touched if self._key in {None, key}]
         changed = await in_turns(clock, self._changes(before, after, keys))
         for key, old, new in changed[:FLAGS]:
-            self._write("changed", config=after.tag, key=key, before=old, after=new)
-        self._write("config", config=after.tag, changed=len(changed))
+            self._send_event("changed", config=after.tag, key=key, before=old, after=new)
+        self._send_event("config", config=after.tag, changed=len(changed))
 
     def _values(self, snapshot: Snapshot, keys: Sequence[str]) -> Generator[None, None, dict[str, SeenValue | None]]:
         found = {}
@@ -179,17 +154,9 @@ class UserStream:
             yield
         return found
 
-    def _write(self, kind: str, **data: Any) -> None:
-        if self._ended:
-            return
-        payload = msgspec.json.encode({"at": iso(self._wall()), **data})
-        self._request.write(b"event: %b\ndata: %b\n\n" % (kind.encode(), payload))
-        self._heartbeat.start(HEARTBEAT, self._beat)
-
-    def _beat(self) -> None:
-        self._heartbeat.start(HEARTBEAT, self._beat)
-        if not self._paused:
-            self._request.write(b":\n")
+    def _send_event(self, kind: str, **data: Any) -> None:
+        if not self._ended:
+            self.write(event_frame(kind, msgspec.json.encode({"at": iso(self._wall()), **data})))
 
 
 def _seen(snapshot: Snapshot, key: str, user: User | None) -> SeenValue | None:

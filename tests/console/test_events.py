@@ -7,48 +7,13 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from gateway.console.events import HEARTBEAT, STATES, TICK, Feed
+from gateway.console.event_stream import HEARTBEAT
+from gateway.console.events import STATES, TICK, Feed
+from stream_request import StreamRequest
 
 
-class Headers:
-    """Header fields of a request or of its answer."""
-
-    def __init__(self, fields: dict[bytes, list[bytes]] | None = None) -> None:
-        self.fields = fields or {}
-
-    def getRawHeaders(self, name: bytes) -> list[bytes] | None:
-        return self.fields.get(name)
-
-    def setRawHeaders(self, name: bytes, values: list[bytes]) -> None:
-        self.fields[name] = values
-
-
-class Request:
-    """A request that keeps what is written."""
-
-    def __init__(self, last: str = "") -> None:
-        from twisted.internet.defer import Deferred
-
-        self.requestHeaders = Headers({b"last-event-id": [last.encode()]} if last else {})
-        self.responseHeaders = Headers()
-        self.wire = b""
-        self.ended: Any = Deferred()
-        self.producer: Any = None
-
-    def notifyFinish(self) -> Any:
-        return self.ended
-
-    def registerProducer(self, producer: Any, _streaming: bool) -> None:
-        self.producer = producer
-
-    def unregisterProducer(self) -> None:
-        self.producer = None
-
-    def write(self, data: bytes) -> None:
-        self.wire += data
-
-    def finish(self) -> None:
-        self.ended.callback(None)
+class Request(StreamRequest):
+    """A request of a client that notes the id of the last event."""
 
     def events(self) -> list[tuple[str, Any]]:
         """Return kind and data of each event, and forget them."""

@@ -7,44 +7,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from gateway.console.events import HEARTBEAT
+from gateway.console.event_stream import HEARTBEAT
 from gateway.console.open_streams import open_user_stream
 from gateway.console.schema import UserStreamBody
 from gateway.console.user_streams import FLAGS, MOST, UserStreams
 from gateway.flags import Snapshot, attributes_from_json, effective_user, load
 from gateway.telemetry import RequestError
 from shop import FRENCH, GERMAN, shop
-
-
-class Request:
-    """A request that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.responseHeaders = self
-        self.wire = b""
-        self.ended: Deferred[None] = Deferred()
-        self.producer: Any = None
-
-    def setRawHeaders(self, _name: bytes, _values: list[bytes]) -> None:
-        pass
-
-    def notifyFinish(self) -> Deferred[None]:
-        return self.ended
-
-    def registerProducer(self, producer: Any, _streaming: bool) -> None:
-        self.producer = producer
-
-    def unregisterProducer(self) -> None:
-        self.producer = None
-
-    def write(self, data: bytes) -> None:
-        self.wire += data
-
-    def finish(self) -> None:
-        self.ended.callback(None)
+from stream_request import StreamRequest
 
 
 class Scene:
@@ -53,7 +25,7 @@ class Scene:
     def __init__(self, user: dict[str, Any], key: str | None = None, config: dict[str, Any] | None = None) -> None:
         self.clock = Clock()
         self.streams = UserStreams(self.clock, self.clock.seconds)
-        self.request = Request()
+        self.request = StreamRequest()
         self.number = 0
         now = self.load(config or shop("first"))
         read = effective_user(attributes_from_json(user), {})
@@ -168,7 +140,7 @@ def test_what_cannot_be_streamed_is_refused(body: UserStreamBody, code: int) -> 
 def test_the_number_of_streams_is_bounded() -> None:
     """One that ends makes room."""
     scene = Scene(GERMAN)
-    requests = [Request() for _ in range(MOST - 1)]
+    requests = [StreamRequest() for _ in range(MOST - 1)]
     for request in requests:
         open_user_stream(facade(scene), UserStreamBody("shop"))(cast("Any", request))
     with pytest.raises(RequestError) as refused:
