@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gateway.console.change_schema import ChangeDetails, ChangedFlag, ChangeList, ChangeSummary, EndpointDeliveries
 from gateway.console.configs import kept, read_number
@@ -49,6 +49,11 @@ class _Words:
     segments: list[str]
     salt_changed: bool
     preferences_changed: bool
+
+    def listed(self) -> _Words:
+        """Return as much as a list shows."""
+        flags = [FlagText(each.key, each.act, _cut(each.text, TEXT_LISTED)) for each in self.flags[:FLAGS_LISTED]]
+        return evolve(self, flags=flags)
 
 
 class ChangeRoutes:
@@ -143,10 +148,13 @@ def _words_of(old: Snapshot, new: Snapshot, limit: int, characters: int) -> _Wor
     for each in describe_flags(old, new, changes):
         if len(flags) >= limit:
             break
-        text = each.text if len(each.text) <= characters else each.text[: characters - 1] + "…"
-        flags.append(FlagText(each.key, each.act, text))
+        flags.append(FlagText(each.key, each.act, _cut(each.text, characters)))
     segments = list(changes.segments[:SEGMENTS_SHOWN])
     return _Words(flags, count, segments, changes.salt_changed, changes.preferences_changed)
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def _listed_words(old: Snapshot, new: Snapshot) -> _Words:
@@ -162,7 +170,7 @@ def _details(old: Snapshot, new: Snapshot) -> tuple[_Words, list[ChangedFlag]]:
         size += sum(len(flag.source) for flag in (before, after) if flag is not None)
         shown = [None if flag is None or size > DEFINITION_BYTES else flag.definition for flag in (before, after)]
         definitions.append(ChangedFlag(each.key, each.act, each.text, *shown))
-    return _listed_words(old, new), definitions
+    return whole.listed(), definitions
 
 
 def _deliveries(each: dict[str, Any]) -> EndpointDeliveries:

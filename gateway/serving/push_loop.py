@@ -152,8 +152,8 @@ class PushLoop:
     def record_exposures(self, recorder: ExposureRecorder | None) -> None:
         """Report what the events of all streams show to ``recorder`` from now on."""
         self._exposures = recorder
-        for sdk_id, hub in self.hubs.items():
-            hub.exposures = self._observer(sdk_id)
+        for sdk_id in self.hubs:
+            self._set_observer(sdk_id)
 
     def observe(self, sdk_id: str, observer: Observer) -> None:
         """Report the events of the streams of an SDK to ``observer`` too, also after its hub was replaced."""
