@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from gateway.cli.options import settings_options, settings_sources
+from gateway.cli.output import print_json
 from gateway.cli.start_checks import start_problems, start_warnings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def check(*, as_json: bool, strict: bool) -> None:
         warnings = (*loaded.warnings, *start_warnings(loaded.settings, sources.environ()))
         loaded = attrs.evolve(loaded, problems=problems, warnings=warnings)
     if as_json:
-        click.echo(json.dumps(_plain(loaded), indent=2, ensure_ascii=False))
+        print_json(_plain(loaded))
     else:
         _print(loaded)
     if loaded.problems or (strict and loaded.warnings):

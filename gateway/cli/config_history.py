@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -10,7 +9,7 @@ import click
 
 from gateway.cli.diagnostics_port import NotReached
 from gateway.cli.options import settings_options
-from gateway.cli.output import print_columns, short_time
+from gateway.cli.output import json_option, print_columns, print_json, short_time
 from gateway.text import printable
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ _HEADINGS: Final = ("IN USE FROM", "CONFIG", "FLAGS", "BYTES", "HOW", "CHANGE", 
 _NOTES: Final = 60  # characters of the notes in a table
 _PAGE: Final = 200  # entries of one request
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _sdk_option = click.option("--sdk", metavar="SDK", help="SDK id; not needed if the settings have one SDK.")
 
 
@@ -35,7 +33,7 @@ def add_history_commands(group: click.Group) -> None:
 @click.command("list", short_help="List the configs that were in use.")
 @_sdk_option
 @click.option("--limit", type=click.IntRange(1, 10000), default=50, show_default=True, help="Maximum number.")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def list_(port: DiagnosticsPort, sdk: str | None, limit: int, *, as_json: bool) -> None:
@@ -45,7 +43,7 @@ def list_(port: DiagnosticsPort, sdk: str | None, limit: int, *, as_json: bool) 
     """
     found, pinned = _listed(port, _sdk(sdk), limit)
     if as_json:
-        click.echo(json.dumps({"configs": found, "pinned": pinned}, indent=2, ensure_ascii=False))
+        print_json({"configs": found, "pinned": pinned})
         return
     if not found:
         click.echo("the history has no config of this SDK", err=True)
@@ -66,21 +64,21 @@ def list_(port: DiagnosticsPort, sdk: str | None, limit: int, *, as_json: bool) 
 def show(port: DiagnosticsPort, config_id: str, sdk: str | None, *, info: bool) -> None:
     """Print the config JSON with this ID, or with an ID that begins so."""
     found = _config(port, _sdk(sdk), config_id)
-    click.echo(json.dumps(found["use"] if info else found["config"], indent=2, ensure_ascii=False))
+    print_json(found["use"] if info else found["config"])
 
 
 @click.command(short_help="Show what changed between two configs.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="[B]", default="live", required=False)
 @_sdk_option
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def diff(port: DiagnosticsPort, first: str, second: str, sdk: str | None, *, as_json: bool) -> None:
     """Show per flag what changed from the config A to B; B is by default the one in use."""
     found = _difference(port, _sdk(sdk), first, second)
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
         return
     lines = [f"{each['act']} {each['key']}: {each['text']}" for each in found["flags"]]
     lines += [f"segment {name} changed" for name in found["segments"]]
@@ -95,7 +93,7 @@ def diff(port: DiagnosticsPort, first: str, second: str, sdk: str | None, *, as_
 @click.command(short_help="Serve an earlier config until it is released.")
 @click.argument("config_id", metavar="ID")
 @_sdk_option
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def serve(port: DiagnosticsPort, config_id: str, sdk: str | None, *, as_json: bool) -> None:
@@ -111,7 +109,7 @@ def serve(port: DiagnosticsPort, config_id: str, sdk: str | None, *, as_json: bo
 
 @click.command(short_help="End the serving of an earlier config.")
 @_sdk_option
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def release(port: DiagnosticsPort, sdk: str | None, *, as_json: bool) -> None:
@@ -122,7 +120,10 @@ def release(port: DiagnosticsPort, sdk: str | None, *, as_json: bool) -> None:
 
 
 def _print_pin(done: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(done, indent=2) if as_json else text)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(text)
     if not done["stored"]:
         click.echo("this could not be stored: a restart before it is would not know it", err=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,7 @@ import click
 from gateway.cli.config_history import add_history_commands
 from gateway.cli.diagnostics_port import gateway_options
 from gateway.cli.options import settings_options
-from gateway.cli.output import print_columns
+from gateway.cli.output import json_option, print_columns, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,18 +32,15 @@ def configs(context: click.Context, port: DiagnosticsPort) -> None:
     context.obj = port
 
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-
-
 @configs.command(short_help="List the held configs.")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def held(port: DiagnosticsPort, *, as_json: bool) -> None:
     """List the held configs: how many flags each would add, remove and change, and how many of its flags fail."""
     found = port.request("/configs")["held"]
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     elif found:
         print_columns([_HEADINGS, *map(_row, found)])
     else:
@@ -53,7 +49,7 @@ def held(port: DiagnosticsPort, *, as_json: bool) -> None:
 
 @configs.command(short_help="Use the held config of an SDK.")
 @click.argument("sdk", metavar="SDK")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def accept(port: DiagnosticsPort, sdk: str, *, as_json: bool) -> None:
@@ -63,7 +59,7 @@ def accept(port: DiagnosticsPort, sdk: str, *, as_json: bool) -> None:
 
 @configs.command(short_help="Drop the held config of an SDK.")
 @click.argument("sdk", metavar="SDK")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def reject(port: DiagnosticsPort, sdk: str, *, as_json: bool) -> None:
@@ -79,7 +75,7 @@ def _decide(port: DiagnosticsPort, sdk: str, act: str, *, as_json: bool) -> None
 
     decided = port.request(f"/configs/{quote(sdk, safe='')}/{act}", "POST")[f"{act}ed"]
     if as_json:
-        click.echo(json.dumps(decided, indent=2, ensure_ascii=False))
+        print_json(decided)
     else:
         click.echo(f"{act}ed the held config of SDK {sdk}: {decided['reason']}")
 

@@ -18,6 +18,7 @@ from gateway.cli import delivery_views as views
 from gateway.cli.move_outbox import move
 from gateway.cli.options import settings_options
 from gateway.cli.outbox_file import OutboxFile, in_transaction, opened
+from gateway.cli.output import json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,6 @@ def deliveries(context: click.Context, database: Path | None) -> None:
 
 
 deliveries.add_command(move)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def _date(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
@@ -65,7 +65,7 @@ def _date(_: click.Context, __: click.Parameter, value: str | None) -> float | N
 @click.option("--state", type=click.Choice(_STATES), help="Only messages in this state.")
 @click.option("--since", callback=_date, metavar="DATE", help="Only messages created since then.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number.")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def list_(
@@ -94,7 +94,7 @@ def list_(
 
 @deliveries.command(short_help="Show one message and its attempts.")
 @click.argument("message_id", metavar="ID")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def show(file: OutboxFile, message_id: str, *, as_json: bool) -> None:
@@ -120,7 +120,7 @@ def show(file: OutboxFile, message_id: str, *, as_json: bool) -> None:
 @deliveries.command(short_help="Send failed or skipped messages again.")
 @click.argument("message_id", metavar="ID", required=False)
 @click.option("--failed", is_flag=True, help="Every failed message.")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def retry(file: OutboxFile, message_id: str | None, *, failed: bool, as_json: bool) -> None:
@@ -155,7 +155,7 @@ def retry(file: OutboxFile, message_id: str | None, *, failed: bool, as_json: bo
 @deliveries.command(short_help="Send a test message to an endpoint.")
 @click.argument("name")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the first attempt.")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def test(file: OutboxFile, name: str, *, no_wait: bool, as_json: bool) -> None:
@@ -207,7 +207,7 @@ def _await_test(connection: CommandConnection, name: str, last: int) -> Delivery
 
 @deliveries.command(short_help="Delete finished messages.")
 @click.option("--before", callback=_date, required=True, metavar="DATE", help="Finished before this date.")
-@_json_option
+@json_option
 @settings_options
 @click.pass_obj
 def purge(file: OutboxFile, before: float, *, as_json: bool) -> None:

@@ -1,9 +1,10 @@
 """``flaggateway schema``: print the JSON Schema of the settings file, for editors."""
 
-import json
 from pathlib import Path
 
 import click
+
+from gateway.cli.output import print_json
 
 
 @click.command(short_help="Print the JSON Schema of the settings file.")
@@ -20,7 +21,7 @@ def schema(root: Path | None) -> None:
     from gateway.settings import documents, json_schema
 
     if root is None:
-        click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        print_json(json_schema())
         return
     for name, text in {**documents(), FILE: openapi_document()}.items():
         file = root / name
