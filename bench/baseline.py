@@ -81,7 +81,7 @@ def ofrep(request: Any, key: str) -> bytes:
 @app.route("/ofrep/v1/evaluate/flags", methods=["POST"])
 def ofrep_all(request: Any) -> bytes:
     request.setHeader("Content-Type", "application/json")
-    return b'{"flags":[' + config.evaluate_all(User(read(request.content.read()).context)).ofrep() + b"]}"
+    return config.evaluate_all(User(read(request.content.read()).context)).ofrep()
 
 
 @app.route("/configuration-files/<path:name>")

@@ -164,8 +164,9 @@ class SharedResults:
         return template
 
     def make_ofrep(self) -> list[bytes]:
-        """Make and return the template of OFREP's items."""
+        """Make and return the template of the beginning of a bulk reply: its list of flags, still open."""
         template = self.ofrep = self.partition.template([result.ofrep for result in self.results])
+        template[0] = b'{"flags":[' + template[0]
         return template
 
 
@@ -190,11 +191,12 @@ class Evaluation:
             parts[1::2] = [result.entry for result in personal]
         return b"".join(parts)
 
-    def ofrep(self) -> bytes:
-        """Return OFREP's items of all flags, in the order of ``keys``, with commas between them."""
+    def ofrep(self, end: bytes = b"]}") -> bytes:
+        """Return OFREP's bulk reply, all flags in the order of ``keys``; ``end`` closes the list and the object."""
         shared = self._shared
         parts = (shared.ofrep or shared.make_ofrep()).copy()
         parts[1::2] = [result.ofrep for result in self._personal or self._decoded()]
+        parts.append(end)
         return b"".join(parts)
 
     def results(self) -> Sequence[Result]:

@@ -1,6 +1,6 @@
 """Encrypted texts for the addresses of streams: only a gateway with the same secrets can read or make one.
 
-    text = base64url(nonce | AES-256-GCM(content) | tag)          nonce = HMAC-SHA256(content), first 12 bytes
+    text = base64url(nonce | AES-256-GCM(content) | tag)          nonce = BLAKE2b(content), keyed, 12 bytes
     content = 0 | bytes   or   1 | raw DEFLATE of the bytes
 
 The nonce depends on the content alone (a synthetic nonce, as in RFC 5297), so that equal contents have equal texts in
@@ -13,7 +13,7 @@ from __future__ import annotations
 import binascii
 import hmac
 import zlib
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -48,23 +48,23 @@ class Seal:
     """Seals contents with one key."""
 
     _cipher: AESGCM = field(repr=False)
-    _nonces: hmac.HMAC = field(repr=False)  # copied for each content, which is faster than a new one
+    _nonces: blake2b = field(repr=False)  # copied for each content, a third of the time of an HMAC
 
     @classmethod
     def from_secrets(cls, domain: bytes, secrets: Iterable[bytes]) -> Seal:
         """Return the seal of these ``secrets``, whose order counts; texts of other domains are not its own."""
         root = sha256(domain + joined(secrets)).digest()
         cipher = AESGCM(hmac.digest(root, b"encryption", "sha256"))
-        return cls(cipher, hmac.new(hmac.digest(root, b"nonce", "sha256"), digestmod=sha256))
+        return cls(cipher, blake2b(digest_size=NONCE_BYTES, key=hmac.digest(root, b"nonce", "sha256")))
 
     def close(self, content: bytes) -> bytes:
         """Return the text of ``content``, of ``CONTENT_LIMIT`` bytes at most: ``open`` refuses longer ones."""
         marked = _AS_IT_IS + content
         if len(content) >= DEFLATE_FROM:
             marked = min(marked, _DEFLATED + zlib.compress(content, wbits=_RAW), key=len)
-        proof = self._nonces.copy()
-        proof.update(content)
-        nonce = proof.digest()[:NONCE_BYTES]
+        keyed = self._nonces.copy()
+        keyed.update(content)
+        nonce = keyed.digest()
         return _base64(nonce + self._cipher.encrypt(nonce, marked, None))
 
     def open(self, text: str) -> bytes:

@@ -73,7 +73,7 @@ def check(snapshot: Snapshot, users: list[User | None]) -> None:
             evaluation = snapshot.evaluate_all(user, remember=remember)
             assert b"{%b}" % b",".join(result.entry for result in expected) == evaluation.json()
             assert sum(result.fingerprint for result in expected) % 2**64 == evaluation.fingerprint()
-            assert b",".join(result.ofrep for result in expected) == evaluation.ofrep()
+            assert b'{"flags":[%b]}' % b",".join(result.ofrep for result in expected) == evaluation.ofrep()
             assert sum(result.ofrep_fingerprint for result in expected) == evaluation.ofrep_fingerprint()
             assert set(expected) == set(evaluation.results())
             assert len(expected) == len(evaluation.results())
@@ -171,7 +171,7 @@ def test_what_is_carried_is_what_a_fresh_start_would_say(steps: list[Any], crowd
                 evaluation = carried.evaluate_all(user, remember=remember)
                 assert b"{%b}" % b",".join(result.entry for result in expected) == evaluation.json()
                 assert sum(result.fingerprint for result in expected) % 2**64 == evaluation.fingerprint()
-                assert b",".join(result.ofrep for result in expected) == evaluation.ofrep()
+                assert b'{"flags":[%b]}' % b",".join(result.ofrep for result in expected) == evaluation.ofrep()
                 assert sum(result.ofrep_fingerprint for result in expected) == evaluation.ofrep_fingerprint()
                 assert sorted(result.json for result in expected) == sorted(
                     result.json for result in evaluation.results()

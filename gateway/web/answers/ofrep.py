@@ -148,7 +148,7 @@ def _bulk_reply(
     end = b"]}"
     if stream_path is not None:
         end = EVENT_STREAMS % (b'"origin":"%b",' % origin if origin else b"", stream_path, INACTIVITY_SECONDS)
-    return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), b'{"flags":[%b%b' % (evaluation.ofrep(), end))
+    return Reply(200, (*JSON_HEADERS, (b"Etag", etag)), evaluation.ofrep(end))
 
 
 def _stream_path(context: Context, call: Call, sdk: Sdk, user: User | None) -> bytes | None:
