@@ -69,6 +69,10 @@ def _scale(low: float, high: float, start: float, end: float, *, log: bool) -> t
     return ticks, {"low": low, "high": high, "start": start, "end": end, "log": float(log)}
 
 
+def _positive(line: Sequence[Point]) -> Sequence[Point]:
+    return [point for point in line if min(point) > 0]
+
+
 def _place(value: float, axis: Mapping[str, float]) -> float:
     low, high = axis["low"], axis["high"]
     if axis["log"]:
@@ -87,8 +91,11 @@ def lines(
 ) -> str:
     """Return a plot with a line per group (solid, then dashed) and server; ``log`` makes both axes logarithmic.
 
+    A logarithmic plot leaves out what is not above zero, as a server that answered nothing in its time.
     ``colours`` replaces the servers by other lines, six at most.
     """
+    if log:
+        series = {name: {kind: _positive(line) for kind, line in group.items()} for name, group in series.items()}
     points = [point for group in series.values() for line in group.values() for point in line]
     if not points:
         return _document(title, 60, [])
