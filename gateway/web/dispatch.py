@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from gateway.web.auth import parse_networks
 from gateway.web.compress import gzipped, wants_gzip
 from gateway.web.context import Context, StreamLimits
-from gateway.web.policy import Policy, api_policy, public_policy, stream_policy, webhook_policy
+from gateway.web.policy import Policy, api_policy, public_policy, script_policy, stream_policy, webhook_policy
 from gateway.web.public_url import PublicUrl
 from gateway.web.routes import ROUTES, Group, Route
 from gateway.web.stream_token import StreamTokens
@@ -125,6 +125,7 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
         "api": _api_policy(http),
         "ofrep": _ofrep_policy(http),
         "sse": stream_policy(http.sse),
+        "client": script_policy(http.sse),
     }
     routes = tuple(
         BoundRoute(route, policy, context, policy.preflight(route.methods[0]))
@@ -145,6 +146,7 @@ def _policies(http: Http, webhook: Policy) -> dict[Group, Policy]:
         policies[Group.OFREP] = _ofrep_policy(http)
     if http.sse.enabled:
         policies[Group.SSE] = stream_policy(http.sse)
+        policies[Group.CLIENT] = script_policy(http.sse)
         if http.ofrep.enabled:
             policies[Group.OFREP_STREAM] = stream_policy(http.ofrep)
     if http.webhook.enabled:

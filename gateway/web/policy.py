@@ -123,6 +123,11 @@ def stream_policy(section: Sse | Ofrep) -> Policy:
     return _with_cors(section.cors, section.headers, (LAST_EVENT_ID,), HeaderAuth())
 
 
+def script_policy(section: Sse) -> Policy:
+    """Return the policy of the client for browsers: a page can import it before it has any secret."""
+    return _with_cors(section.cors, section.headers, (), HeaderAuth())
+
+
 def webhook_policy(http: Http) -> Policy:
     """Return the policy of the inbound webhook: networks, headers and Basic, without CORS and custom headers."""
     return Policy(

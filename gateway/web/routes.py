@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from gateway.web.answers import api, config_file, hook, ofrep, sse, status, stream_urls
+from gateway.web.answers import api, client_file, config_file, hook, ofrep, sse, status, stream_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ class Group(Enum):
     OFREP = "ofrep"
     OFREP_STREAM = "ofrep streams"
     SSE = "sse"
+    CLIENT = "client for browsers"
     HOOK = "webhook"
     HOOK_TEST = "webhook test"
     STATUS = "status"
@@ -81,6 +82,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/sse/streams/k", Group.SSE, POST, stream_urls.create),
     Route("/sse/{sdkId}/streams", Group.SSE, POST, stream_urls.create),
     Route("/sse/{sdkId}/streams/{token}", Group.SSE, GET, stream_urls.stream),
+    Route("/client.js", Group.CLIENT, GET, client_file.newest, gzip=True),
+    Route("/client/{file}", Group.CLIENT, GET, client_file.named, gzip=True),
     Route("/hook", Group.HOOK, GET_OR_POST, hook.hook),
     Route("/hook/{sdkId}", Group.HOOK, GET_OR_POST, hook.hook),
     Route("/hook-test", Group.HOOK_TEST, GET_OR_POST, hook.hook_test),
