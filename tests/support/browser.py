@@ -44,8 +44,9 @@ class Origin(ThreadedServer):
 
         class Handler(QuietHandler):
             def do_GET(self) -> None:
-                kind, body = pages.get(self.path, ("text/plain", b""))
-                self.send_response(200 if self.path in pages else 404)
+                path = self.path.partition("?")[0]
+                kind, body = pages.get(path, ("text/plain", b""))
+                self.send_response(200 if path in pages else 404)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

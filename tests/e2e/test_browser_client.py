@@ -1,0 +1,162 @@
+"""The client for browsers in Chromium, in pages of another origin than the gateway's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+
+from browser import Origin, open_browser
+from client_page import SLOW, Tabs, open_streams, page_origin, streams_begun
+from eventually import eventually
+from gateway_process import GatewayProcess
+from shop import FRENCH, GERMAN, shop
+
+
+class Shop:
+    """A gateway whose config is a file that a test edits."""
+
+    def __init__(self, home: Path) -> None:
+        self._config = home / "config.json"
+        self.show("before")
+        sdk = {"key": "any", "offline": {"enabled": True, "local": {"file_path": str(self._config)}}}
+        self.gateway = GatewayProcess({"sdks": {"shop": sdk}, "http": {"sse": {"drain_window": 0}}}, home)
+
+    def show(self, banner: str) -> None:
+        """Write the config whose banner for German users is this text."""
+        fresh = self._config.with_suffix(".new")
+        fresh.write_text(json.dumps(shop(banner)), "utf-8")
+        fresh.replace(self._config)
+
+    def begin(self) -> None:
+        """Serve the first config."""
+        self.show("before")
+        body = json.dumps({"key": "banner", "user": GERMAN}).encode()
+        eventually(lambda: b'"before"' in self.gateway.post("/api/shop/eval", body)[1], limit=SLOW)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Return a running gateway."""
+    scene = Shop(tmp_path_factory.mktemp("shop"))
+    try:
+        scene.gateway.start()
+        yield scene
+    finally:
+        scene.gateway.kill()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Return one headless Chromium for the module's tests."""
+    browser = open_browser(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    """Return the origin of the page."""
+    with page_origin() as pages:
+        yield pages
+
+
+@pytest.fixture
+def store(running: Shop, chromium: Chrome, origin: Origin) -> Iterator[tuple[Shop, Tabs]]:
+    """Return the gateway with its first config, and a browser without tabs and stored values."""
+    running.begin()
+    tabs = Tabs(chromium, origin, running.gateway)
+    tabs.close_all()
+    eventually(lambda: open_streams(running.gateway) == 0, limit=SLOW)
+    yield running, tabs
+    tabs.close_all()
+
+
+def test_tabs_share_a_stream(store: tuple[Shop, Tabs]) -> None:
+    """Three tabs have one stream; when the tab that reads it is closed, another goes on from its last event."""
+    scene, tabs = store
+    before = streams_begun(scene.gateway)
+    opened = [tabs.open() for _ in range(3)]
+    for tab in opened:
+        tabs.expect_last(tab, "before")
+    assert (1, 1) == (open_streams(scene.gateway), streams_begun(scene.gateway) - before)
+    scene.show("after")
+    for tab in opened:
+        tabs.expect_last(tab, "after")
+    tabs.close(opened[0])
+    eventually(lambda: streams_begun(scene.gateway) == before + 2, limit=SLOW)
+    scene.show("later")
+    for tab in opened[1:]:
+        tabs.expect_last(tab, "later")
+    assert 1 == open_streams(scene.gateway)
+    assert [] == tabs.read(opened[1], "window.errors")
+
+
+def test_users_do_not_share_a_stream(store: tuple[Shop, Tabs]) -> None:
+    """Two tabs of different users have a stream each, and each sees its own values; attributes may be any text."""
+    scene, tabs = store
+    german = tabs.open(user={"Identifier": "李", "Country": "Germany"})
+    french = tabs.open(user=FRENCH)
+    tabs.expect(german, "before")
+    tabs.expect(french, "elsewhere")
+    assert 2 == open_streams(scene.gateway)
+    scene.show("after")
+    tabs.expect(german, "before", "after")
+    tabs.expect(french, "elsewhere")
+
+
+def test_the_next_page_has_the_last_values_at_once(store: tuple[Shop, Tabs]) -> None:
+    """After a reload the stored value is there first, stale, and the gateway confirms it without sending it."""
+    _, tabs = store
+    tab = tabs.open()
+    tabs.expect(tab, "before")
+    tabs.browser.refresh()
+    tabs.expect(tab, ["before"], "before")
+    stored = tabs.read(tab, "JSON.stringify(localStorage)")
+    assert "before" in stored
+    assert "anna" not in stored
+
+
+def test_a_page_comes_back_from_the_back_forward_cache(store: tuple[Shop, Tabs]) -> None:
+    """Its stream ends when it is left; when it is restored, it sees what has changed meanwhile."""
+    scene, tabs = store
+    tab = tabs.open()
+    tabs.expect(tab, "before")
+    tabs.browser.execute_script("location.href = '/other'")
+    eventually(lambda: open_streams(scene.gateway) == 0, limit=SLOW)
+    scene.show("after")
+    tabs.browser.back()
+    tabs.expect_last(tab, "after")
+    assert tabs.read(tab, "[window.restored, window.seen]") == [True, ["before", "after"]]
+
+
+def test_a_page_of_another_origin_reads_the_reason_of_an_error(store: tuple[Shop, Tabs]) -> None:
+    """An unknown SDK, an unknown flag and refused attributes have a code and the gateway's text."""
+    _, tabs = store
+    unknown = tabs.open(sdk="nothing")
+    refused = tabs.open(user={"Admin": True})
+    for tab, code in ((unknown, "sdk"), (refused, "request")):
+        eventually(lambda tab=tab: tabs.read(tab, "window.errors"), limit=SLOW)
+        assert code == tabs.read(tab, "window.errors[0][0]")
+        assert tabs.read(tab, "window.errors[0][1]").startswith(("404 ", "400 "))
+    known = tabs.open()
+    tabs.expect(known, "before")
+    assert 7 == tabs.read(known, "window.flags.value('no-flag', 7)")
+    eventually(lambda: tabs.read(known, "window.errors.length"), limit=SLOW)
+    assert [["flag", "no-flag: no such flag"]] == tabs.read(known, "window.errors")
+
+
+def test_a_page_finds_a_gateway_that_was_restarted(store: tuple[Shop, Tabs]) -> None:
+    """After a restart with another config the page has the new value, and reports nothing."""
+    scene, tabs = store
+    tab = tabs.open()
+    tabs.expect(tab, "before")
+    scene.show("after")
+    tabs.expect(tab, "before", "after")
+    scene.gateway.stop()
+    scene.show("later")
+    scene.gateway.restart()
+    tabs.expect(tab, "before", "after", "later")
