@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
 
 from browser import Origin, open_browser
-from client_page import SLOW, Tabs, open_streams, page_origin, streams_begun
+from client_page import SLOW, ShopGateway, Tabs, open_streams, page_origin, streams_begun
 from eventually import eventually
-from gateway_process import GatewayProcess
-from shop import FRENCH, GERMAN, shop
-
-
-class Shop:
-    """A gateway whose config is a file that a test edits."""
-
-    def __init__(self, home: Path) -> None:
-        self._config = home / "config.json"
-        self.show("before")
-        sdk = {"key": "any", "offline": {"enabled": True, "local": {"file_path": str(self._config)}}}
-        self.gateway = GatewayProcess({"sdks": {"shop": sdk}, "http": {"sse": {"drain_window": 0}}}, home)
-
-    def show(self, banner: str) -> None:
-        """Write the config whose banner for German users is this text."""
-        fresh = self._config.with_suffix(".new")
-        fresh.write_text(json.dumps(shop(banner)), "utf-8")
-        fresh.replace(self._config)
-
-    def begin(self) -> None:
-        """Serve the first config."""
-        self.show("before")
-        body = json.dumps({"key": "banner", "user": GERMAN}).encode()
-        eventually(lambda: b'"before"' in self.gateway.post("/api/shop/eval", body)[1], limit=SLOW)
+from shop import FRENCH
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopGateway]:
     """Return a running gateway."""
-    scene = Shop(tmp_path_factory.mktemp("shop"))
+    scene = ShopGateway(tmp_path_factory.mktemp("shop"))
     try:
         scene.gateway.start()
         yield scene
@@ -65,7 +40,7 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def store(running: Shop, chromium: Chrome, origin: Origin) -> Iterator[tuple[Shop, Tabs]]:
+def store(running: ShopGateway, chromium: Chrome, origin: Origin) -> Iterator[tuple[ShopGateway, Tabs]]:
     """Return the gateway with its first config, and a browser without tabs and stored values."""
     running.begin()
     tabs = Tabs(chromium, origin, running.gateway)
@@ -75,7 +50,7 @@ def store(running: Shop, chromium: Chrome, origin: Origin) -> Iterator[tuple[Sho
     tabs.close_all()
 
 
-def test_tabs_share_a_stream(store: tuple[Shop, Tabs]) -> None:
+def test_tabs_share_a_stream(store: tuple[ShopGateway, Tabs]) -> None:
     """Three tabs have one stream; when the tab that reads it is closed, another goes on from its last event."""
     scene, tabs = store
     before = streams_begun(scene.gateway)
@@ -95,7 +70,7 @@ def test_tabs_share_a_stream(store: tuple[Shop, Tabs]) -> None:
     assert [] == tabs.read(opened[1], "window.errors")
 
 
-def test_users_do_not_share_a_stream(store: tuple[Shop, Tabs]) -> None:
+def test_users_do_not_share_a_stream(store: tuple[ShopGateway, Tabs]) -> None:
     """Two tabs of different users have a stream each, and each sees its own values; attributes may be any text."""
     scene, tabs = store
     german = tabs.open(user={"Identifier": "李", "Country": "Germany"})
@@ -108,7 +83,7 @@ def test_users_do_not_share_a_stream(store: tuple[Shop, Tabs]) -> None:
     tabs.expect(french, "elsewhere")
 
 
-def test_the_next_page_has_the_last_values_at_once(store: tuple[Shop, Tabs]) -> None:
+def test_the_next_page_has_the_last_values_at_once(store: tuple[ShopGateway, Tabs]) -> None:
     """After a reload the stored value is there first, stale, and the gateway confirms it without sending it."""
     _, tabs = store
     tab = tabs.open()
@@ -120,7 +95,7 @@ def test_the_next_page_has_the_last_values_at_once(store: tuple[Shop, Tabs]) -> 
     assert "anna" not in stored
 
 
-def test_a_page_comes_back_from_the_back_forward_cache(store: tuple[Shop, Tabs]) -> None:
+def test_a_page_comes_back_from_the_back_forward_cache(store: tuple[ShopGateway, Tabs]) -> None:
     """Its stream ends when it is left; when it is restored, it sees what has changed meanwhile."""
     scene, tabs = store
     tab = tabs.open()
@@ -133,7 +108,7 @@ def test_a_page_comes_back_from_the_back_forward_cache(store: tuple[Shop, Tabs])
     assert tabs.read(tab, "[window.restored, window.seen]") == [True, ["before", "after"]]
 
 
-def test_a_page_of_another_origin_reads_the_reason_of_an_error(store: tuple[Shop, Tabs]) -> None:
+def test_a_page_of_another_origin_reads_the_reason_of_an_error(store: tuple[ShopGateway, Tabs]) -> None:
     """An unknown SDK, an unknown flag and refused attributes have a code and the gateway's text."""
     _, tabs = store
     unknown = tabs.open(sdk="nothing")
@@ -149,7 +124,7 @@ def test_a_page_of_another_origin_reads_the_reason_of_an_error(store: tuple[Shop
     assert [["flag", "no-flag: no such flag"]] == tabs.read(known, "window.errors")
 
 
-def test_a_page_finds_a_gateway_that_was_restarted(store: tuple[Shop, Tabs]) -> None:
+def test_a_page_finds_a_gateway_that_was_restarted(store: tuple[ShopGateway, Tabs]) -> None:
     """After a restart with another config the page has the new value, and reports nothing."""
     scene, tabs = store
     tab = tabs.open()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from browser import Origin
 from eventually import eventually
 from gateway_process import GatewayProcess
-from shop import GERMAN
+from shop import GERMAN, shop
 
 SLOW = 60.0  # seconds; what is awaited takes two on an idle machine
 
@@ -23,7 +24,9 @@ addEventListener("pageshow", (event) => { window.restored = event.persisted; });
 try {
   const { connect } = await import(query.get("gateway") + "/client.js");
   window.open = (options) => {
-    const { name, ...others } = options;
+    const { name, skew, ...others } = options;
+    const now = Date.now;
+    if (skew) Date.now = () => now() + skew;
     if (name) others.token = async () => (await fetch("/token/" + name)).text();
     const onError = ({ code, message }) => window.errors.push([code, message]);
     window.flags = connect(query.get("gateway"), { sdk: "shop", onError, ...others });
@@ -34,6 +37,33 @@ try {
   window.errors.push(["page", String(error)]);
 }
 </script>"""
+
+
+class ShopGateway:
+    """A gateway whose config is a file that a test edits."""
+
+    def __init__(self, home: Path, *, env: dict[str, str] | None = None, **settings: Any) -> None:
+        self._config = home / "config.json"
+        self.show("before")
+        sdk = {"key": "any", "offline": {"enabled": True, "local": {"file_path": str(self._config)}}}
+        http = {"sse": {"drain_window": 0} | settings.pop("sse", {})}
+        self.gateway = GatewayProcess({"sdks": {"shop": sdk}, "http": http} | settings, home, env=env)
+
+    def show(self, banner: str) -> None:
+        """Write the config whose banner for German users is this text."""
+        fresh = self._config.with_suffix(".new")
+        fresh.write_text(json.dumps(shop(banner)), "utf-8")
+        fresh.replace(self._config)
+
+    def serves(self, banner: str) -> bool:
+        """Whether a German user has this banner."""
+        body = json.dumps({"key": "banner", "user": GERMAN}).encode()
+        return f'"{banner}"'.encode() in self.gateway.post("/api/shop/eval", body)[1]
+
+    def begin(self) -> None:
+        """Serve the first config."""
+        self.show("before")
+        eventually(lambda: self.serves("before"), limit=SLOW)
 
 
 def page_origin() -> Origin:
@@ -47,13 +77,13 @@ class Tabs:
     def __init__(self, browser: Any, origin: Origin, gateway: GatewayProcess) -> None:
         self.browser = browser
         self._origin = origin
-        self._gateway = gateway
+        self.gateway_url = gateway.url
         self._first = browser.current_window_handle
 
     def url(self, **options: Any) -> str:
         """Return the address of the page with these options of the client."""
         given = {"user": GERMAN} | options
-        return f"{self._origin.url}/?{urlencode({'gateway': self._gateway.url, 'options': json.dumps(given)})}"
+        return f"{self._origin.url}/?{urlencode({'gateway': self.gateway_url, 'options': json.dumps(given)})}"
 
     def open(self, **options: Any) -> str:
         """Open the page in a new tab; return the tab."""

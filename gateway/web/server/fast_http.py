@@ -1,7 +1,8 @@
 """The fast path: HTTP/1.1 on a bare protocol, for simple requests.
 
     bytes ──► head found ──► RoutedHead ──► answer ──► bytes            streams ──► FastStream
-                  └── anything unusual: the Klein path takes over the connection, from these bytes on
+                  ├── the preface of HTTP/2: ``Http2Connection`` takes over the connection
+                  └── anything unusual: the Klein path does, from these bytes on
 
 A simple request has one head, one ``Host``, a ``Content-Length`` or no body, and a route of the table.  Whatever is
 malformed, too long, old or rare is judged by ``BoundedHttp1`` alone, so that no request is read in two ways.
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 _log = component_logger("http")
 
 SWEEP_SECONDS = 1.0  # between two looks for connections that are idle or late
+PREFACE = b"PRI * HTTP/2.0\r\n\r\n"  # of a client that knows that the port speaks HTTP/2 (RFC 9113, 3.3 and 3.4)
 PIPELINE_LIMIT = 64 * 1024  # bytes of later requests that are held while one waits; beyond it reading stops
 
 
@@ -207,14 +209,17 @@ class FastHttp(Protocol):
             end = data.find(b"\r\n\r\n", start) + 4
             if end == 3:  # not found: -1 + 4
                 rest = data[start:]
-                if may_be_simple(rest):
+                if may_be_simple(rest) or (self._may_switch(start) and PREFACE.startswith(rest)):
                     self._hold_part(rest, 0, HEAD_DEADLINE, now)
                 else:
                     self._hand_over(rest)
                 return
             head = matcher.match(data[start:end])
             if head is None:
-                self._hand_over(data[start:])
+                if self._may_switch(start) and data.startswith(PREFACE):
+                    self._hand_over_to(Http2Connection(factory), data)
+                else:
+                    self._hand_over(data[start:])
                 return
             stop = end + head.length
             if size < stop:
@@ -227,6 +232,10 @@ class FastHttp(Protocol):
                 if start < size and self._state is not GONE:
                     self._hold(data[start:])
                 return
+
+    def _may_switch(self, start: int) -> bool:
+        """Whether a client may begin HTTP/2 at ``start`` of what it sent: TLS negotiates that before any byte."""
+        return start == 0 and not self.factory.writer.has_handshake
 
     def _answer(self, head: RoutedHead, body: bytes, began: float) -> bool:
         """Answer one request; return whether the next one can be answered now."""

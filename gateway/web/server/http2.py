@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 @implementer(IPushProducer)
 class Http2Connection(Protocol):
-    """One connection of a client, after TLS has negotiated HTTP/2."""
+    """One connection of a client, after TLS has negotiated HTTP/2, or the client has begun it without TLS."""
 
-    transport: Any  # a TLS connection
+    transport: Any  # a TLS connection, or a TCP one
 
     def __init__(self, factory: Server) -> None:
         self._factory = factory
