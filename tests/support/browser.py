@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from selenium.webdriver import Chrome, ChromeOptions
@@ -39,13 +39,15 @@ def open_browser(profile: Path, *flags: str) -> Chrome:
 class Origin(ThreadedServer):
     """A web server of its own origin that serves these pages; use it as a context manager."""
 
-    def __init__(self, pages: Mapping[str, tuple[str, bytes]]) -> None:
-        """Take path → (content type, body)."""
+    def __init__(self, pages: Mapping[str, tuple[str, bytes | Callable[[], bytes]]]) -> None:
+        """Take path → (content type, body, or a function that returns it)."""
 
         class Handler(QuietHandler):
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 kind, body = pages.get(path, ("text/plain", b""))
+                if callable(body):
+                    body = body()
                 self.send_response(200 if path in pages else 404)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))

@@ -51,8 +51,12 @@ class ShopGateway:
 
     def show(self, banner: str) -> None:
         """Write the config whose banner for German users is this text."""
+        self.write(shop(banner))
+
+    def write(self, config: dict[str, Any]) -> None:
+        """Write a config."""
         fresh = self._config.with_suffix(".new")
-        fresh.write_text(json.dumps(shop(banner)), "utf-8")
+        fresh.write_text(json.dumps(config), "utf-8")
         fresh.replace(self._config)
 
     def serves(self, banner: str) -> bool:
