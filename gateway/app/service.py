@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -29,6 +28,7 @@ from gateway import __version__
 from gateway.app.api import build_console
 from gateway.app.caches import SharedConfigs, file_cache
 from gateway.app.config_history import ConfigHistory
+from gateway.app.fetch_reporter import FetchReporter
 from gateway.app.foresight import foresee
 from gateway.app.reload import Reload
 from gateway.app.shared_database import SharedDatabase
@@ -131,7 +131,7 @@ class Gateway(Service):
             foresee=lambda sdk, new: foresee(reactor, self._server, sdk.id, new),
             on_problem=self._warnings.check,
             rng=self._rng,
-            reporter=_FetchReporter(self._status, self._metrics),
+            reporter=FetchReporter(self._status, self._metrics),
             environ=os.environ,
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
             cache=self._cache,
@@ -406,27 +406,6 @@ class Gateway(Service):
     def _end_streams(self, sdk: Sdk) -> None:
         """Let the clients of ``sdk`` come back: they were opened with other default attributes."""
         self._server.restart_streams(sdk)
-
-
-@frozen
-class _FetchReporter:
-    """The upstream's ``Reporter``: fetches are shown on the status page and counted."""
-
-    status: Status
-    metrics: Metrics
-
-    def record(self, sdk_id: str, ok: bool, message: str) -> None:  # noqa: FBT001 - the Protocol's signature
-        self.status.record(sdk_id, ok, message)
-
-    def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
-        self.metrics.fetched(sdk_id, outcome, seconds)
-
-    def confirmed(self, sdk_id: str) -> None:
-        self.metrics.config_confirmed(sdk_id)
-
-    def stale(self, sdk_id: str, fetched_at: float | None) -> None:
-        self.status.stale(sdk_id, fetched_at)
-        self.metrics.config_stale(sdk_id, fetched_at)
 
 
 def _alert(

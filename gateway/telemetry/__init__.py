@@ -7,12 +7,13 @@ from gateway.telemetry.bounded_http import BODY_LIMIT, BoundedRequest
 from gateway.telemetry.caller import LOCAL, Caller, Role
 from gateway.telemetry.diagnostics import Api, DiagnosticsSite, make_diagnostics_site
 from gateway.telemetry.health_warnings import HealthWarnings
+from gateway.telemetry.http_metrics import REQUEST_BUCKETS
 from gateway.telemetry.lag import LagMonitor
 from gateway.telemetry.log_levels import LogLevels
 from gateway.telemetry.log_writer import LogWriter
 from gateway.telemetry.logfile import log_file_path, open_log_file, reopen_log_file
 from gateway.telemetry.logs import dropped_line, log_observer
-from gateway.telemetry.metrics import REQUEST_BUCKETS, Metrics
+from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.operator_access import RequestError, error_body, read_moment, read_parameters, refusal
 from gateway.telemetry.outbox_pages import DeliveryAdmin, OutboxPages
 from gateway.telemetry.readiness import Readiness, SdkState

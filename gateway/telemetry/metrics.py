@@ -18,20 +18,20 @@ from twisted.copyright import version as twisted_version
 
 from gateway.telemetry.exporter_metrics import EvaluationMetrics
 from gateway.telemetry.history_metrics import ConfigHistoryMetrics
+from gateway.telemetry.http_metrics import AnswerMetrics, FetchRequestMetrics
 from gateway.telemetry.login_metrics import LoginMetrics
-from gateway.telemetry.series import Counter, Gauge, Histogram, HistogramSeries, SeriesCollector
+from gateway.telemetry.series import Counter, Family, Gauge, Histogram
 from gateway.telemetry.shared_cache_metrics import SharedCacheMetrics
 from gateway.telemetry.webhook_metrics import OTHER, DeliveryMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from prometheus_client.metrics_core import Metric
 
 ALL_FLAGS = "[ALL]"  # the label of a stream of all flags, as in ConfigCat Proxy
-NO_ROUTE = "[NONE]"  # the label of a request that no route matched
 FLAG_LIMIT = 1000  # flags with series of their own per SDK; each costs two series, some 500 bytes of a scrape
-ROUTE_LIMIT = 100  # patterns; the route table has some thirty
 LABEL_LIMIT = 255  # characters of a flag's label; ConfigCat's own limit for a key
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 FETCH_GOOD = ("changed", "not_modified")
 FETCH_FAILED = (
     "timeout", "connect", "tls", "proxy", "protocol", "status", "truncated", "too_large",
@@ -41,9 +41,7 @@ OUTCOMES = FETCH_GOOD + FETCH_FAILED
 REFUSALS = ("connections", "address", "files")
 DROPS = ("stalled",)
 
-# Upper bounds in seconds.
-# The first are those of ConfigCat Proxy, for its dashboards; the others cover the timeouts of what they measure.
-REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+# Upper bounds in seconds, which cover the timeouts of what they measure.
 FETCH_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 PUSH_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -88,21 +86,15 @@ class Metrics:
         self._flags: dict[str, dict[str | None, str]] = {}
         self._open: dict[str, int] = {}  # streams per SDK
         self._leaving: set[str] = set()  # removed SDKs whose last streams are closing
-        self._routes: set[str] = set()
-        self._answers: dict[tuple[str, str, int], tuple[tuple[str, str, str], HistogramSeries]] = {}
+        self._answers = AnswerMetrics()
+        self._known_answers = self._answers.known
+        self._fetch_requests = FetchRequestMetrics()
         stream_labels = ("sdk", "type", "flag")
         self._connections = Gauge(
             "configcat_stream_connections", "Open event streams of one flag, or of all flags.", stream_labels
         )
         self._messages = Counter(
             "configcat_stream_msg_sent", "Events written to streams, heartbeats not included.", stream_labels
-        )
-        self._requests = Counter("flaggateway_http_requests", "Requests answered.", ("route", "method", "status"))
-        self._request_seconds = Histogram(
-            "flaggateway_http_request_duration_seconds",
-            "Time from a complete request to its answer.",
-            ("route",),
-            REQUEST_BUCKETS,
         )
         self._fetches = Counter("flaggateway_fetches", "Fetches of config JSON that ended.", ("sdk", "outcome"))
         self._fetch_seconds = Histogram(
@@ -149,7 +141,10 @@ class Metrics:
         self.shared_cache = SharedCacheMetrics()
         self.logins = LoginMetrics()
         self._start_at_zero()
-        self.registry = self._register()
+        self._families = self._all()
+        self.registry = CollectorRegistry()  # for metrics that are measured at each scrape
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
 
     def _start_at_zero(self) -> None:
         for reason in REFUSALS:
@@ -159,25 +154,15 @@ class Metrics:
         self._lag.series(())
         self._dropped_lines.add((), 0)
 
-    def _register(self) -> CollectorRegistry:
-        registry = CollectorRegistry()
-        registry.register(
-            SeriesCollector(
-                (
-                    self._connections, self._messages, self._requests, self._request_seconds, self._fetches,
-                    self._fetch_seconds, self._changes, self._ages, self._stale, self._flag_count, self._failing_flags,
-                    self._held, self._pinned, self._up, self._refused, self._dropped, self._push_seconds, self._lag,
-                    *self._settings.families, self._dropped_lines, self._info,
-                    *self.deliveries.families, *self.evaluations.families, *self.history.families,
-                    *self.shared_cache.families,
-                    *self.logins.families,
-                )
-            )
+    def _all(self) -> tuple[Family, ...]:
+        return (
+            self._connections, self._messages, *self._answers.families, self._fetches, self._fetch_seconds,
+            self._changes, self._ages, self._stale, self._flag_count, self._failing_flags, self._held, self._pinned,
+            self._up, self._refused, self._dropped, self._push_seconds, self._lag, *self._settings.families,
+            self._dropped_lines, self._info, *self.deliveries.families, *self.evaluations.families,
+            *self.history.families, *self.shared_cache.families, *self.logins.families,
+            *self._fetch_requests.families,
         )  # fmt: skip
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
-        return registry
 
     def stream_opened(self, sdk: str, flag: str | None) -> None:
         """Count a stream that was opened; ``flag`` is None for all flags, else a key that the config has."""
@@ -224,6 +209,11 @@ class Metrics:
             self.config_confirmed(sdk)
         if outcome in FETCH_GOOD or not self._stale.has((sdk,)):
             self._stale.set((sdk,), 0)
+
+    def config_requested(self, sdk: str, status: int | None, seconds: float) -> None:
+        """Count one request to a CDN and the time to its status, None if there is none; those of removed SDKs not."""
+        if self._up.has((sdk,)):
+            self._fetch_requests.requested(sdk, status, seconds)
 
     def sdk_added(self, sdk: str, is_healthy: Callable[[], bool]) -> None:
         """Show from now on whether an SDK is healthy; ``is_healthy`` is called at each scrape."""
@@ -272,6 +262,7 @@ class Metrics:
         ):  # fmt: skip
             family.drop(sdk)
         self.shared_cache.sdk_removed(sdk)
+        self._fetch_requests.sdk_removed(sdk)
         self._leaving.add(sdk)
         self._leave(sdk)
 
@@ -284,24 +275,18 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answer; ``route`` is a pattern of the route table, empty if none matched."""
-        known = self._answers.get((route, method, status))
-        if known is None:
-            known = self._add_answer(route, method, status)
-        labels, series = known
-        self._requests.add(labels)
+        series = self._known_answers.get((route, method, status))
+        if series is None:
+            series = self._answers.series(route, method, status)
         series.observe(seconds)
 
     def answers(self) -> list[tuple[str, str, int, int]]:
         """Return route, method, status and number of the answers so far; a route is ``[NONE]`` where none matched."""
-        return [
-            (route, method, int(status), count) for (route, method, status), count in self._requests.values().items()
-        ]
+        return self._answers.answers()
 
     def answered_elsewhere(self, route: str, method: str, status: int, buckets: Sequence[int], seconds: float) -> None:
         """Add the answers of a worker: numbers per bucket of ``REQUEST_BUCKETS``, and the sum of their seconds."""
-        known = self._answers.get((route, method, status)) or self._add_answer(route, method, status)
-        labels, series = known
-        self._requests.add(labels, sum(buckets))
+        series = self._known_answers.get((route, method, status)) or self._answers.series(route, method, status)
         series.add(buckets, seconds)
 
     def started(self, at: float) -> None:
@@ -333,7 +318,7 @@ class Metrics:
     @property
     def requests_total(self) -> int:
         """The number of requests answered so far."""
-        return self._requests.total()
+        return self._answers.total()
 
     def log_lines_dropped(self, count: int) -> None:
         """Count log lines that were dropped."""
@@ -346,7 +331,12 @@ class Metrics:
     def render(self) -> bytes:
         """Return all series in Prometheus' text format 0.0.4."""
         self.log_lines_dropped(self._take_dropped_lines())
-        return generate_latest(self.registry)
+        return "".join(family.text() for family in self._families).encode() + generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics with their current values."""
+        yield from (family.family() for family in self._families)
+        yield from self.registry.collect()
 
     def _flag_label(self, sdk: str, flag: str | None) -> str:
         """Return the label of a flag: the same one while the SDK is configured."""
@@ -358,18 +348,6 @@ class Metrics:
             # JSON can contain a lone surrogate, with which the page could not be encoded.
             label = labels[flag] = flag.encode("utf-8", "replace").decode()
         return label
-
-    def _add_answer(self, route: str, method: str, status: int) -> tuple[tuple[str, str, str], HistogramSeries]:
-        """Return the series of an answer; keep them if every part of the key is from a closed set."""
-        if route not in self._routes and len(self._routes) >= ROUTE_LIMIT:
-            route = OTHER
-        self._routes.add(route)
-        code = str(status) if 100 <= status <= 599 else OTHER
-        name = route or NO_ROUTE
-        series = (name, _one_of(METHODS, method), code), self._request_seconds.series((name,))
-        if series[0] == (route, method, code):
-            self._answers[(route, method, status)] = series
-        return series
 
 
 def _one_of(closed: tuple[str, ...], value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.telemetry.series import Counter, Family, Gauge, Histogram
+from gateway.telemetry.series import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -41,7 +41,7 @@ class DeliveryMetrics:
         self._recording = Gauge("flaggateway_outbox_recording", "Whether the outbox can be written.", ())
 
     @property
-    def families(self) -> tuple[Family, ...]:
+    def families(self) -> tuple[Counter | Gauge | Histogram, ...]:
         """The metrics for the registry."""
         return (
             self._attempts, self._seconds, self._failed, self._pending, self._ages, self._dropped, self._recording,

@@ -47,6 +47,7 @@ from gateway.upstream.polling import delay, interval
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from hyperlink import EncodedURL
     from twisted.python.failure import Failure
     from twisted.web.iweb import IResponse
 
@@ -206,7 +207,7 @@ class CdnSource:
         for _ in range(REDIRECT_LIMIT + 1):
             self.place = self._place(url)
             wire, credentials = wire_form(url)
-            response = await self._agent.send("GET", wire, self._headers(credentials))
+            response = await self._send(wire, credentials)
             location = response.headers.getRawHeaders(b"location", [b""])[0]
             if response.code not in _MOVED or not location:
                 return await self._answer(response)
@@ -215,6 +216,16 @@ class CdnSource:
             if not url.startswith(("http://", "https://")):
                 return Failed(Kind.REDIRECT, "the upstream redirects to something that is no http or https URL")
         return Failed(Kind.REDIRECT, f"the upstream redirected more than {REDIRECT_LIMIT} times")
+
+    async def _send(self, wire: EncodedURL, credentials: str) -> IResponse:
+        status, seconds = None, self._context.reactor.seconds
+        began = seconds()
+        try:
+            response = await self._agent.send("GET", wire, self._headers(credentials))
+            status = response.code
+        finally:
+            self._context.requested(self._sdk_id, status, seconds() - began)
+        return response
 
     def _place(self, url: str) -> str:
         """Return host and port of ``url``, and of the proxy on the way there; never its path, which has the SDK key."""

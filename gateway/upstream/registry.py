@@ -104,7 +104,7 @@ class Registry:
         self._on_adopted = on_adopted
         self._reporter = reporter
         self._environ = environ if environ is not None else {}
-        self._context = SourceContext(reactor, rng, in_thread)
+        self._context = SourceContext(reactor, rng, in_thread, reporter.requested)
         self._cache = cache
         self._shared = shared
         self._sharing: dict[str, SharedSource] = {}

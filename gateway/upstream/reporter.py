@@ -26,6 +26,9 @@ class Reporter(Protocol):
     def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
         """Count one fetch; ``outcome`` is ``changed``, ``not_modified`` or the value of a ``Kind``."""
 
+    def requested(self, sdk_id: str, status: int | None, seconds: float) -> None:
+        """Count one request of a fetch, which may have several, by the status of its answer; None if there is none."""
+
     def confirmed(self, sdk_id: str) -> None:
         """Note that the source still has the config of its last fetch, without another fetch."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Wake = Callable[[], None]
 Confirm = Callable[[], None]
+Requested = Callable[[str, int | None, float], None]
 InThread = Callable[[Callable[[], Outcome]], Deferred[Outcome]]
 
 
@@ -26,11 +27,13 @@ class SourceContext:
     """What every source gets.
 
     ``in_thread`` runs a blocking read and returns its result in the reactor thread.
+    ``requested`` is called with an SDK id, the status of an answer or None, and the seconds until it came.
     """
 
     reactor: Reactor
     rng: Random
     in_thread: InThread
+    requested: Requested
 
 
 class Source(Protocol):

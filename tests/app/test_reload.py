@@ -49,7 +49,7 @@ class Scene:
             rng=rng,
             source=self._source,
             environ={},
-            reporter=SimpleNamespace(),
+            reporter=SimpleNamespace(requested=lambda *_: None),
         )
         self.registry.start()
         self.server = LocalServer(

@@ -22,7 +22,7 @@ SUFFIXES = {"counter": "_total"}
 
 def registered():
     """Names as they are scraped, with their types."""
-    families = Metrics(lambda: 0.0, "1").registry.collect()
+    families = Metrics(lambda: 0.0, "1").collect()
     return {family.name + SUFFIXES.get(family.type, ""): family.type for family in families}
 
 
@@ -48,6 +48,7 @@ def test_the_page_lists_exactly_the_labels_that_are_used():
     metrics.config_applied("a")
     metrics.flags_in_use("a", 3, 1)
     metrics.answered("/x", "GET", 200, 0.1)
+    metrics.config_requested("a", 200, 0.1)
     metrics.deliveries.endpoints(["ops"])
     metrics.deliveries.waiting("ops", 1, 0.1)
     metrics.deliveries.dropped("ops", "refused", 1)
@@ -58,7 +59,7 @@ def test_the_page_lists_exactly_the_labels_that_are_used():
     used = {
         family.name + SUFFIXES.get(family.type, ""): {label for sample in family.samples for label in sample.labels}
         - {"le"}
-        for family in metrics.registry.collect()
+        for family in metrics.collect()
     }
     rows = table_rows((ROOT / "docs/metrics.md").read_text("utf-8"))
     documented = {

@@ -1,19 +1,18 @@
 """Metrics: right numbers, closed labels, bounded memory, and a hot path that is cheap."""
 
+import re
 import timeit
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry import Metrics
-from gateway.telemetry.metrics import (
-    FLAG_LIMIT,
-    OUTCOMES,
-    REQUEST_BUCKETS,
-    ROUTE_LIMIT,
-)
+from gateway.telemetry.http_metrics import REQUEST_BUCKETS, ROUTE_LIMIT
+from gateway.telemetry.metrics import FLAG_LIMIT, OUTCOMES
 
 
 class Now:
@@ -156,6 +155,59 @@ def test_answers_are_counted_with_route_method_and_status(metrics):
     assert len(REQUEST_BUCKETS) + 1 == len([s for s in samples(metrics) if s[0] == f"{name}_bucket"])
 
 
+def test_answers_have_the_names_of_the_proxy_too(metrics):
+    """The series and labels that ConfigCat Proxy's dashboard reads; the others are sums of them."""
+    metrics.answered("/api/{sdkId}/eval", "POST", 200, 0.3)
+    metrics.answered_elsewhere("/api/{sdkId}/eval", "POST", 200, [2, *[0] * len(REQUEST_BUCKETS)], 0.004)
+    metrics.answered("/api/{sdkId}/eval", "POST", 400, 0.001)
+    name = "configcat_http_server_request_duration_seconds"
+    labels = {"http_route": "/api/{sdkId}/eval", "http_request_method": "POST", "http_response_status_code": "200"}
+    assert (3, pytest.approx(0.304)) == (
+        value(metrics, f"{name}_count", **labels),
+        value(metrics, f"{name}_sum", **labels),
+    )
+    assert 2 == value(metrics, f"{name}_bucket", **labels, le="0.005")
+    assert 4 == value(metrics, "flaggateway_http_request_duration_seconds_count", route="/api/{sdkId}/eval")
+    assert (4, {("POST", 200, 3), ("POST", 400, 1)}) == (
+        metrics.requests_total,
+        {answer[1:] for answer in metrics.answers()},
+    )
+
+
+def test_requests_to_the_cdn_are_counted_by_status_while_the_sdk_is_configured(metrics):
+    """Those without an answer have an empty status; after the SDK was removed, a late one brings no series back."""
+    name = "configcat_http_client_request_duration_seconds"
+    metrics.sdk_added("a", lambda: True)
+    for status in (200, 304, 304, None, 9999):
+        metrics.config_requested("a", status, 0.01)
+    labels = {"configcat_sdk_id": "a", "configcat_source": "sdk", "http_request_method": "GET"}
+    expected = {"200": 1, "304": 2, "": 1, "[OTHER]": 1}
+    assert expected == {
+        status: value(metrics, f"{name}_count", **labels, http_response_status_code=status) for status in expected
+    }
+    metrics.sdk_removed("a")
+    metrics.config_requested("a", 200, 0.01)
+    assert set() == labels_of(metrics, f"{name}_count", "configcat_sdk_id")
+
+
+def test_the_text_is_that_of_the_client_library(metrics):
+    """Every family: names, types, helps, labels in order, escapes and values, as ``generate_latest`` writes them."""
+    metrics.sdk_added("a", lambda: True)
+    metrics.stream_opened("a", 'quote " backslash \\ line\n')
+    metrics.frames_sent("a", 'quote " backslash \\ line\n', 12_345_678)
+    metrics.answered("/x", "GET", 200, 0.1)
+    metrics.config_requested("a", None, 0.1)
+    metrics.loop_lag(1e-7)
+    for family in metrics._families:
+        registry = SimpleNamespace(collect=lambda family=family: [family.family()])
+        library = re.sub(r'\{(?:(.*),)?(le="[^"]*")(?:,(.*))?\}', _le_last, generate_latest(registry).decode())
+        assert library == family.text()
+
+
+def _le_last(found):
+    return "{" + ",".join(part for part in (found[1], found[3], found[2]) if part) + "}"
+
+
 def test_odd_methods_statuses_and_routes_share_series(metrics):
     """Values that a client chooses never become labels, and are not kept."""
     for n in range(2000):
@@ -169,7 +221,7 @@ def test_odd_methods_statuses_and_routes_share_series(metrics):
     assert 1 == value(metrics, total, route="/x", method="GET", status="[OTHER]")
     assert 1 == value(metrics, total, route="[NONE]", method="GET", status="404")
     assert len(labels_of(metrics, total, "route")) <= ROUTE_LIMIT + 1
-    assert len(metrics._answers) <= ROUTE_LIMIT + 2
+    assert len(metrics._known_answers) <= ROUTE_LIMIT + 2
 
 
 def test_fetches_are_counted_by_outcome_from_a_closed_set(metrics):

@@ -49,6 +49,8 @@ class Remembering:
     def fetched(self, sdk_id: str, outcome: str, seconds: float) -> None:
         self.measured.append((sdk_id, outcome, seconds))
 
+    def requested(self, sdk_id: str, status: int | None, seconds: float) -> None: ...
+
     def confirmed(self, sdk_id: str) -> None:
         self.confirmations.append(sdk_id)
 

@@ -29,13 +29,16 @@ def config(value):
 
 class Remembering:
     def __init__(self):
-        self.messages, self.outcomes = [], []
+        self.messages, self.outcomes, self.requests = [], [], []
 
     def record(self, sdk_id, ok, message):
         self.messages.append(message)
 
     def fetched(self, sdk_id, outcome, seconds):
         self.outcomes.append(outcome)
+
+    def requested(self, sdk_id, status, seconds):
+        self.requests.append((sdk_id, status, seconds >= 0))
 
 
 class Upstream:
@@ -116,6 +119,7 @@ async def test_fetch_and_not_modified(upstream):
     expected = {"user-agent": agent, "x-configcat-useragent": agent, "accept-encoding": "gzip"}
     assert expected == {name: upstream.cdn.seen[0].get(name) for name in expected}
     assert ["config fetched", "config not modified", "config not modified"] == upstream.reporter.messages
+    assert [("one", 200, True), ("one", 304, True), ("one", 304, True)] == upstream.reporter.requests
     upstream.cdn.body, upstream.cdn.etag = config("blue"), '"2"'
     assert (await upstream.refresh()).changed
     assert (["red", "blue"], '"2"') == (upstream.changes, sdk.snapshot.etag)
@@ -348,6 +352,7 @@ async def test_http_redirects_end_somewhere(upstream):
     upstream.cdn.mode, upstream.cdn.location = "moved", PATH
     await upstream.open()
     assert (11, ["redirect"]) == (upstream.cdn.count, upstream.reporter.outcomes)
+    assert 11 == len(upstream.reporter.requests)
     upstream.cdn.location = "file:///etc/passwd"
     await upstream.refresh()
     assert (12, ["redirect", "redirect"]) == (upstream.cdn.count, upstream.reporter.outcomes)

@@ -101,6 +101,8 @@ class Remembering:
     def record(self, sdk_id, ok, message):
         self.messages.append(message)
 
+    def requested(self, sdk_id, status, seconds): ...
+
     def fetched(self, sdk_id, outcome, seconds):
         self.outcomes.append(outcome)
 
