@@ -8,6 +8,7 @@ from gateway.cli.check import check
 from gateway.cli.configs import configs
 from gateway.cli.deliveries import deliveries
 from gateway.cli.explain import explain
+from gateway.cli.healthcheck import healthcheck
 from gateway.cli.impact import impact
 from gateway.cli.init import init
 from gateway.cli.options import settings_options
@@ -30,6 +31,7 @@ def main() -> None:
 
 
 for _command in (
-    run, init, check, schema, password, status, changes, streams, tail, impact, explain, deliveries, configs,
+    run, init, check, healthcheck, schema, password, status, changes, streams, tail, impact, explain, deliveries,
+    configs,
 ):  # fmt: skip
     main.add_command(_command)

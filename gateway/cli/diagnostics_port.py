@@ -121,6 +121,8 @@ class DiagnosticsPort:
             if self.url is None:
                 raise click.ClickException("the settings cannot be used, see: flaggateway check; or use --url")
             return self.url.rstrip("/"), {}
+        if self.url is None and not settings.diag.enabled:
+            raise click.ClickException("diag.enabled is false, so there is no diagnostics port")
         bind = settings.diag.bind
         host = _EVERYWHERE.get(bind) or (f"[{bind}]" if ":" in bind else bind)
         return (self.url or f"http://{host}:{settings.diag.port}").rstrip("/"), settings.diag.auth_headers
@@ -166,6 +168,7 @@ def choose_sdk(port: DiagnosticsPort, given: str | None) -> str:
 
 def _error_text(body: bytes) -> str:
     try:
-        return str(json.loads(body)["error"])
+        document = json.loads(body)
+        return str(document["error"] if "error" in document else document["reason"])  # /readyz has a reason
     except (ValueError, KeyError, TypeError):
         return ""

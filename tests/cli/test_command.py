@@ -11,25 +11,38 @@ from gateway import __version__
 from gateway.cli import main
 from gateway.settings import documents, json_schema
 
-COMMANDS = ["changes", "check", "explain", "impact", "init", "run", "schema", "status", "streams", "tail"]
+COMMANDS = [
+    "changes",
+    "check",
+    "explain",
+    "healthcheck",
+    "impact",
+    "init",
+    "run",
+    "schema",
+    "status",
+    "streams",
+    "tail",
+]
 
 
 def test_help_names_every_command(runner):
     """Each command has a line that is not cut off."""
     text = runner.invoke(main, ["--help"]).stdout
     for line in (
-        "changes     List the changes of configs, or show one.",
-        "check       Validate the settings and print the effective ones.",
-        "deliveries  List, show, retry, test, purge and move webhook messages.",
-        "explain     Explain why a user gets a flag's value.",
-        "impact      Show what a candidate config would change for users.",
-        "init        Write a commented settings file to start from.",
-        "password    Print the hash of a password for diag.users.",
-        "run         Run the gateway in the foreground.",
-        "schema      Print the JSON Schema of the settings file.",
-        "status      Show the health of a running gateway.",
-        "streams     Count the open streams by SDK, flag, mode and worker.",
-        "tail        Show what one user is sent, live, and why.",
+        "changes      List the changes of configs, or show one.",
+        "check        Validate the settings and print the effective ones.",
+        "deliveries   List, show, retry, test, purge and move webhook messages.",
+        "explain      Explain why a user gets a flag's value.",
+        "healthcheck  Test whether a running gateway is ready for traffic.",
+        "impact       Show what a candidate config would change for users.",
+        "init         Write a commented settings file to start from.",
+        "password     Print the hash of a password for diag.users.",
+        "run          Run the gateway in the foreground.",
+        "schema       Print the JSON Schema of the settings file.",
+        "status       Show the health of a running gateway.",
+        "streams      Count the open streams by SDK, flag, mode and worker.",
+        "tail         Show what one user is sent, live, and why.",
     ):
         assert line in text
 
