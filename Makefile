@@ -51,7 +51,7 @@ test: setup lint types imports unit asyncio
 	@echo "== all checks passed"
 
 setup: .venv/installed
-	@etc/setup/debian chromium node curl nginx postgresql redis
+	@etc/setup/debian chromium node curl nginx postgresql redis prometheus
 	@$(MAKE) --no-print-directory $(E2E)/node_modules/installed
 
 .venv/installed: setup.cfg pyproject.toml
