@@ -1,8 +1,9 @@
-"""Functions of text that every room may use: timestamps, hosts, JSON, printable text, problems, masked secrets, hashes.
+"""Functions of text that every room may use: timestamps, hosts, codings, JSON, printable text, masked secrets, hashes.
 
 A leaf of the import graph: pure, and without imports of other rooms.
 """
 
+from gateway.text.accept_encoding import WantedCodings, read_accept_encoding
 from gateway.text.host import is_host
 from gateway.text.json_encoding import canonical_json, json_digest, json_string, without_bom
 from gateway.text.password_hash import (
@@ -24,6 +25,7 @@ __all__ = (
     "PasswordHash",
     "ProblemText",
     "UnknownHash",
+    "WantedCodings",
     "canonical_json",
     "hash_password",
     "is_host",
@@ -33,6 +35,7 @@ __all__ = (
     "log_command",
     "milliseconds",
     "printable",
+    "read_accept_encoding",
     "read_password_hash",
     "redact",
     "replace_unprintable",

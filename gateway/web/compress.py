@@ -1,22 +1,21 @@
 """Compression: of each reply for small bodies, once per Snapshot for the config file.
 
-The coding is the one with the highest weight in ``Accept-Encoding`` (RFC 9110, 12.5.3).  Of equal weights brotli comes
-before gzip, and both before no coding; brotli is for the config file, and only for clients that name it.  A client that
-refuses everything, no coding included, gets an answer without coding.
+Brotli is for the config file.  A client that refuses everything, no coding included, gets an answer without coding.
 """
 
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import brotli
 from attrs import define, field
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
+
+from gateway.text import WantedCodings, read_accept_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
 
 GZIP_LEVEL = 6  # gzip's default, which ConfigCat Proxy uses
 BROTLI_QUALITY = 5  # about as fast as gzip's default and a tenth smaller; a config is encoded once per change
-WEIGHT = re.compile(rb"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")  # RFC 9110, 12.4.2
 PIECE = 64 * 1024  # bytes of a config file compressed per turn of the reactor: 1 to 3 ms
-CODINGS_LIMIT = 32  # codings of a request that are read; there are about ten registered ones
 CACHED_LENGTH = 256  # bytes of a field whose result is cached; browsers send some 30
 CACHE_SIZE = 256
 
@@ -40,14 +37,7 @@ GZIP_HEADERS: HeaderLines = ((b"Content-Encoding", b"gzip"), VARY)
 BROTLI_HEADERS: HeaderLines = ((b"Content-Encoding", b"br"), VARY)
 
 
-class Wanted(NamedTuple):
-    """The codings that a client prefers to none; brotli only where it also prefers it to gzip."""
-
-    gzip: bool
-    brotli: bool
-
-
-NOTHING = Wanted(gzip=False, brotli=False)
+NOTHING = WantedCodings(gzip=False, brotli=False)
 
 
 def wants_gzip(call: Call) -> bool:
@@ -60,33 +50,15 @@ def wants_brotli(call: Call) -> bool:
     return _wanted(call).brotli
 
 
-def _wanted(call: Call) -> Wanted:
+def _wanted(call: Call) -> WantedCodings:
     fields = call.headers.get(b"accept-encoding")
     if not fields:
         return NOTHING
     field = fields[0] if len(fields) == 1 else b",".join(fields)
-    return _read_cached(field) if len(field) <= CACHED_LENGTH else read_wanted(field)
+    return _read_cached(field) if len(field) <= CACHED_LENGTH else read_accept_encoding(field)
 
 
-def read_wanted(field: bytes) -> Wanted:
-    """Return what the value of ``Accept-Encoding`` wants; a coding with a malformed weight counts as not listed."""
-    weights: dict[bytes, float] = {}
-    for element in field.lower().split(b",", CODINGS_LIMIT)[:CODINGS_LIMIT]:
-        coding, semicolon, weight = (part.strip(b" \t") for part in element.partition(b";"))
-        found = WEIGHT.fullmatch(weight) if semicolon else None
-        if found is not None or not semicolon:
-            weights[coding] = float(found[1]) if found is not None else 1.0
-    others = weights.get(b"*")
-    plain = weights.get(b"identity", 0.0)
-    refuses_plain = weights.get(b"identity", others) == 0
-    brotli = weights.get(b"br", 0.0)
-    # To a client that only refuses to get none, gzip is the coding that all can read.
-    unlisted = others if others is not None else float(refuses_plain)
-    gzipped = weights.get(b"gzip", weights.get(b"x-gzip", unlisted))  # RFC 9110, 8.4.1.3
-    return Wanted(gzip=gzipped > 0 and gzipped >= plain, brotli=brotli > 0 and brotli >= max(plain, gzipped))
-
-
-_read_cached = lru_cache(CACHE_SIZE)(read_wanted)
+_read_cached = lru_cache(CACHE_SIZE)(read_accept_encoding)
 
 
 def gzipped(reply: Reply) -> Reply:

@@ -44,7 +44,7 @@ def test_the_page_is_at_the_root_for_a_browser_only() -> None:
     assert body is not None
     assert b"console/main.js" in body
     assert "text/html; charset=utf-8" == request.header("content-type")
-    assert "Accept" == request.header("vary")
+    assert "Accept, Accept-Encoding" == request.header("vary")
     assert PageFiles().render(PageRequest("/", b"*/*")) is None
     assert PageFiles().render(PageRequest("/")) is None
     assert PageFiles().render(PageRequest("/", HTML, b"POST")) is None
@@ -108,10 +108,58 @@ def test_files_of_others_are_as_published() -> None:
     assert {"preact-htm.js"} <= set(found)
 
 
+def sent(path: Path, coding: bytes) -> tuple[PageRequest, bytes]:
+    """Return the request for a file of the page with this ``Accept-Encoding``, and the body of its answer."""
+    index = path.name == "index.html"
+    request = PageRequest("/" if index else f"/console/{path.relative_to(PAGE)}", HTML if index else b"")
+    request.requestHeaders.setRawHeaders(b"accept-encoding", [coding])
+    body = PageFiles().render(request)
+    assert body is not None
+    assert str(len(body)) == request.header("content-length")
+    return request, body
+
+
+SENT = [path for path in PAGE.rglob("*") if path.suffix in {".html", ".js", ".css", ".svg"}]
+
+
 def test_the_page_is_small() -> None:
     """A console is opened in emergencies, over slow connections too; the requirement is about 60 KiB."""
-    sent = [path for path in PAGE.rglob("*") if path.suffix in {".html", ".js", ".css", ".svg"}]
-    assert sum(len(gzip.compress(path.read_bytes())) for path in sent) < 64 * 1024
+    assert sum(len(sent(path, b"gzip, deflate, br")[1]) for path in SENT) < 64 * 1024
+
+
+@pytest.mark.parametrize("path", SENT, ids=lambda path: path.name)
+def test_a_file_is_compressed_for_clients_that_accept_it(path: Path) -> None:
+    """Both forms are the same file, with validators of their own; where compression gains nothing there is one."""
+    plain, body = sent(path, b"gzip;q=0")
+    coded, packed = sent(path, b"br;q=0.5, gzip")
+    assert "" == plain.header("content-encoding")
+    if coded.header("content-encoding"):
+        assert ("gzip", body) == (coded.header("content-encoding"), gzip.decompress(packed))
+        assert len(packed) < len(body)
+        assert plain.header("etag") != coded.header("etag")
+    else:
+        assert (body, plain.header("etag")) == (packed, coded.header("etag"))
+        assert len(body) < 200
+    assert {"Accept-Encoding"} == {request.header("vary").removeprefix("Accept, ") for request in (plain, coded)}
+    again = PageRequest(plain.path.decode(), HTML)
+    again.requestHeaders.setRawHeaders(b"accept-encoding", [b"gzip"])
+    again.wanted = coded.header("etag").encode()
+    assert (b"", "") == (PageFiles().render(again), again.header("content-encoding"))
+
+
+@pytest.mark.parametrize("path", [path for path in SENT if path.suffix in {".js", ".css"}], ids=lambda path: path.name)
+def test_files_are_sent_without_comments_and_indentation(path: Path) -> None:
+    """With the same lines at the same numbers; files of others are sent as published."""
+    body = sent(path, b"")[1].decode()
+    source = path.read_text("utf-8")
+    if path.parent.name == "vendor":
+        assert source == body
+        return
+    lines = list(zip(source.split("\n"), body.split("\n"), strict=True))
+    assert [] == [pair for pair in lines if pair[1] not in {pair[0].strip(), ""}]
+    dropped = [line.strip() for line, left in lines if line.strip() and not left]
+    assert [] == [line for line in dropped if not line.startswith("// ")]
+    assert path.suffix == ".css" or dropped
 
 
 def test_each_view_has_screenshots() -> None:
