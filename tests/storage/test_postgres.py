@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -168,6 +170,98 @@ async def test_a_server_that_is_away_fails_the_transaction_alone(postgres_server
             await each
         assert "geheim" not in str(failed.value)
     await made.close()
+
+
+HOST = "db.example.com"  # of the certificate; addresses are not looked up, since the URL has ``hostaddr``
+
+
+@pytest.fixture(scope="module")
+def authorities(postgres_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """The file of the authority that has signed the server's certificate, and that of another one."""
+    folder = tmp_path_factory.mktemp("authorities")
+    made = {name: trustme.CA() for name in ("right", "wrong")}
+    files = {name: folder / f"{name}.pem" for name in made}
+    for name, authority in made.items():
+        authority.cert_pem.write_to_path(str(files[name]))
+    certificate = made["right"].issue_cert(HOST)
+    postgres_server.serve_tls(
+        b"".join(each.bytes() for each in certificate.cert_chain_pems), certificate.private_key_pem.bytes()
+    )
+    try:
+        yield files
+    finally:
+        postgres_server.end_tls()
+
+
+@pytest.mark.parametrize(
+    ("authority", "host", "reason"),
+    [
+        ("right", HOST, ""),
+        ("wrong", HOST, "certificate verify failed"),
+        (
+            "right",
+            "other.example.com",
+            f'server certificate for "{HOST}".* does not match host name "other.example.com"',
+        ),
+        ("missing", HOST, "root certificate file .* does not exist"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_certificate_of_the_server_is_checked(
+    postgres_server: Any, authorities: dict[str, Path], authority: str, host: str, reason: str
+) -> None:
+    """Both connections and the one that listens are encrypted; a fault is named, without the password."""
+    from twisted.internet import reactor  # noqa: TID251 - real threads
+
+    file = authorities.get(authority, Path("/nowhere/ca.pem"))
+    options = f"hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={file}"
+    url = f"postgresql://tester:geheim@{host}:{postgres_server.port}/postgres?{options}"
+    made = open_shared(reactor, url, listen_url="", schema=postgres_server.new_schema(), name="n")
+    query = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    for channel in (made, made.recording):
+        if not reason:
+            ((encrypted, version),) = await channel.run(lambda connection: connection.execute(query).fetchall())
+            assert (True, "TLSv1.") == (encrypted, version[:6])
+            continue
+        with pytest.raises(StoreError, match=reason) as failed:
+            await channel.run(lambda _: None)
+        assert "geheim" not in str(failed.value)
+    if not reason:
+        woken: Deferred[None] = Deferred()
+        made.listen(lambda: None if woken.called else woken.callback(None))
+        await woken.addTimeout(60, reactor)
+        listening = "SELECT ssl FROM pg_stat_ssl NATURAL JOIN pg_stat_activity WHERE application_name LIKE ?"
+        found = await made.run(
+            lambda connection: connection.execute(listening, (f"%listener {made.node}%",)).fetchall()
+        )
+        assert [(True,)] == found
+    await made.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pooler_in_transaction_mode_may_be_in_front(postgres_server: Any) -> None:
+    """Transactions go through it, notifications past it, by ``outbox.listen_url``."""
+    from twisted.internet import reactor  # noqa: TID251 - real threads
+
+    from postgres_server import PgBouncer
+
+    schema = postgres_server.new_schema()
+    with PgBouncer(postgres_server) as pooler:
+        stores = [
+            open_shared(reactor, pooler.url, listen_url=postgres_server.url(), schema=schema, name=name)
+            for name in "ab"
+        ]
+        for number, each in enumerate(stores * 3):  # on either of the pooler's two connections
+            await each.recording.run(lambda connection, number=number: count_drop(connection, "ops", "r", number))
+        assert [("r", 15)] == await drops(stores[0])
+        heard: list[Deferred[None]] = [Deferred(), Deferred()]
+        stores[1].listen(lambda: heard.pop(0).callback(None) if heard else None)
+        connected, announced = heard
+        await connected.addTimeout(60, reactor)
+        await stores[0].recording.run(lambda connection: connection.announce())
+        await announced.addTimeout(60, reactor)
+        for each in stores:
+            await each.close()
 
 
 @pytest_twisted.ensureDeferred

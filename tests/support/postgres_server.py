@@ -130,6 +130,25 @@ class PostgresServer:
             cursor = connection.execute(query)
             return cursor.fetchall() if cursor.description else []
 
+    def serve_tls(self, certificate: bytes, key: bytes) -> None:
+        """Encrypt connections whose client wants it from now on, with a certificate and its key in PEM."""
+        for name, text in (("server.crt", certificate), ("server.key", key)):
+            path = self.home / "data" / name
+            path.write_bytes(text)
+            path.chmod(0o600)
+            if self.user:
+                os.chown(path, self.user["user"], self.user["group"])
+        self._set_ssl("on")
+
+    def end_tls(self) -> None:
+        """Have new connections unencrypted again."""
+        self._set_ssl("off")
+
+    def _set_ssl(self, wanted: str) -> None:
+        self.execute(f"ALTER SYSTEM SET ssl = {wanted}")
+        self.execute("SELECT pg_reload_conf()")
+        eventually(lambda: self.execute("SHOW ssl") == [(wanted,)])
+
     def new_schema(self) -> str:
         """Return a name for a schema that no other test uses."""
         return f"t{os.getpid()}_{next(_names)}"
