@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.serving import Server
     from gateway.settings import Settings
     from gateway.telemetry import Metrics, ProcessStatus, Status
-    from gateway.upstream import Registry
+    from gateway.upstream import Registry, Sdk
 
 # Command and what ConfigCat Proxy calls it in the records of its cache.
 _RECORDED: Final = {"look": "read", "put": "write", "touch": "write"}
@@ -49,6 +49,7 @@ class SharedConfigs:
         self._reactor = reactor
         self._metrics = metrics.shared_cache
         self._status = status
+        self._lags: dict[str, float] = {}  # of the last config of each SDK that came from another node
         if settings.cache.redis.enabled:
             cluster = settings.cluster
             node = cluster.node or host
@@ -56,7 +57,8 @@ class SharedConfigs:
             self.cache = RedisCache(reactor, redis, name=cluster.name, node=node, counted=self._counted)
 
     def adopted(self, sdk_id: str, lag: float) -> None:
-        """Note that a config that another node has stored is used."""
+        """Note that a config that another node has stored is used, ``lag`` seconds later."""
+        self._lags[sdk_id] = lag
         self._metrics.adopted(sdk_id, lag)
 
     def start(self) -> None:
@@ -82,7 +84,8 @@ class SharedConfigs:
                 "draining": not server.serving,
                 "settings": _digest(registry.settings),
                 "sdks": {
-                    sdk_id: {"v": source.have.version, "polls": source.polls}
+                    sdk_id: {"v": source.have.version, "polls": source.polls, "lag": self._lags.get(sdk_id)}
+                    | _config(registry.by_id(sdk_id))
                     for sdk_id, source in registry.sharing.items()
                     if source.have is not None
                 },
@@ -110,6 +113,12 @@ class SharedConfigs:
         if operation in _RECORDED:
             ok = outcome != "failed"
             self._status.cache_record(ok, f"cache {_RECORDED[operation]} {'succeeded' if ok else 'failed'}")
+
+
+def _config(sdk: Sdk | None) -> dict[str, Any]:
+    """Return which config an SDK serves, and since when."""
+    current = None if sdk is None else sdk.guard.current
+    return {} if current is None else {"tag": current.snapshot.tag, "since": current.at}
 
 
 def _digest(settings: Settings) -> str:

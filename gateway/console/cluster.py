@@ -11,6 +11,12 @@ class NodeSdk(Struct, frozen=True):
     id: str
     version: Annotated[int, Meta(description="The higher one is the later config.")]
     polls: Annotated[bool, Meta(description="Whether this node polls the upstream.")]
+    config: Annotated[str, Meta(description="Tag of the config; empty if the node is of an earlier version.")]
+    since: Annotated[str | None, Meta(description="Since when the node serves it, by its own clock.")]
+    lag_seconds: Annotated[
+        float | None,
+        Meta(description="How long after another node its last config from there was in use; null before the first."),
+    ]
     behind_since: Annotated[str | None, Meta(description="Since when another node has a later config.")]
 
 

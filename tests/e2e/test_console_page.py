@@ -22,6 +22,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from browser import open_browser
+from console_page import AXE, SIZES, ConsolePage
 from eventually import eventually
 from gateway.testing.receiver import Receiver
 from gateway.text import hash_password
@@ -30,9 +31,7 @@ from outside_tools import missing
 from shop import FRENCH, GERMAN, shop
 from streams import Stream, Streams, stream_path
 
-AXE = Path(__file__).resolve().parent / "node_modules/axe-core/axe.min.js"
 VIEWS = ["now", "changes", "explain", "impact", "streams", "deliveries", "clients", "configs"]
-SIZES = {"desktop": (1280, 900), "telephone": (390, 844)}
 SCHEMES = ("light", "dark")
 LISTENERS = 20  # streams of events that may be open
 PASSWORDS = {"olga": "operates the gateway", "vera": "views the gateway"}
@@ -43,13 +42,13 @@ def login(name: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'{name}:{PASSWORDS[name]}'.encode()).decode()}"}
 
 
-class Scene:
+class Scene(ConsolePage):
     """A gateway with a file source and one endpoint, and a browser on its console."""
 
     def __init__(self, gateway: GatewayProcess, config: Path, browser: Chrome, receiver: Receiver) -> None:
+        super().__init__(browser)
         self.gateway = gateway
         self.config = config
-        self.browser = browser
         self.receiver = receiver
 
     def publish(self, config: dict[str, Any]) -> None:
@@ -79,53 +78,6 @@ class Scene:
         self.log_in(login(user))
         self.browser.get(f"{self.gateway.diag}/#/{view}")
         eventually(lambda: self.browser.find_element(By.TAG_NAME, "h1").text.lower() == view.partition("?")[0])
-
-    @property
-    def text(self) -> str:
-        """The text of the page."""
-        return str(self.browser.find_element(By.TAG_NAME, "body").text)
-
-    def shows(self, *texts: str) -> None:
-        """Wait until the page has these texts."""
-        eventually(
-            lambda: all(text in self.text for text in texts), lambda: f"wanted {texts}, the page has:\n{self.text}"
-        )
-
-    def look(self, size: str, scheme: str) -> None:
-        """Choose the size of the window and the color scheme."""
-        width, height = SIZES[size]
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-    def faults(self) -> list[Any]:
-        """Return what axe-core finds, and the width of a page that is wider than the window."""
-        self.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text("utf-8")})
-        found = self.browser.execute_async_script("axe.run().then((result) => arguments[0](result.violations))")
-        width, wanted = self.browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
-        return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] + [width] * (width > wanted)
-
-    def severe(self) -> list[Any]:
-        """Return the errors in the log of the browser, violations of the policy among them; they are shown once."""
-        return [each for each in self.browser.get_log("browser") if each["level"] == "SEVERE"]
-
-    def link(self, text: str) -> Any:
-        """Return the first link with this text."""
-        return self.browser.find_element(By.XPATH, f"//a[contains(., '{text}')]")
-
-    def button(self, text: str) -> Any:
-        """Return the first button with this text."""
-        return self.browser.find_element(By.XPATH, f"//button[contains(., '{text}')]")
-
-    def fill(self, label: str, text: str, section: str = "") -> None:
-        """Replace the text of the field with this label; in the section with this label, if it has one."""
-        within = f"//section[@aria-labelledby='{section}']" if section else ""
-        field = self.browser.find_element(
-            By.XPATH, f"{within}//label[contains(., '{label}')]//*[self::input or self::textarea]"
-        )
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(text)
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,13 @@ class Member:
     def __init__(self, client, clock, name):
         self.settings = "s"
         self.shop = 1
+        self.more = {"tag": "0123456789abcdef", "since": 1_000.0, "lag": None}
         self.counts = []
         self.cache = DirectCache(client, name)
         self.view = ClusterView(clock, self.cache, self.report, lambda: 1_000_000.0, self.counts.append)
 
     def report(self):
-        sdks = {"shop": {"v": self.shop, "polls": self.cache.node == "a"}}
+        sdks = {"shop": {"v": self.shop, "polls": self.cache.node == "a"} | self.more}
         whole = {"version": "1", "started": 1.0, "workers": 1, "streams": 7, "draining": False}
         return whole | {"settings": self.settings, "sdks": sdks}
 
@@ -66,6 +67,23 @@ def test_each_node_sees_all(cluster):
     assert [7, 7] == [node["streams"] for node in shown["nodes"]]
     assert [] == a.view.problems()
     assert 2 == a.counts[-1]
+
+
+def test_each_node_shows_config_age_and_lag(cluster):
+    """A node of an earlier version does not report them."""
+    clock, a, b = cluster
+    a.more["lag"] = 0.0123456
+    b.more = {}
+    clock.advance(5)
+    clock.advance(5)
+    first, other = (node["sdks"]["shop"] for node in a.view.document()["nodes"])
+    assert ("0123456789abcdef", "1970-01-01T00:16:40", 0.012) == (
+        first["config"],
+        first["since"][:19],
+        first["lag_seconds"],
+    )
+    assert ("", None, None) == (other["config"], other["since"], other["lag_seconds"])
+    assert [1, 1] == [first["version"], other["version"]]
 
 
 def test_a_node_that_leaves_is_gone_at_once(cluster):

@@ -1,13 +1,14 @@
-// Now: the health in one sentence, the problems with what to type next, each SDK, each worker, what just happened.
+// Now: the health in one sentence, the problems with what to type next, each SDK, node and worker, what just happened.
 
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
+import { Cluster } from "./cluster.js";
 import { listen } from "./live.js";
 import { Plots } from "./plots.js";
 import { Ago, Card, Clock, Command, Empty, Loading, Reached, State, Table, count, duration, number, short } from "./parts.js";
 
 const KEPT = 8; // events
 
-export function Now({ overview }) {
+export function Now({ overview, reload }) {
   if (!overview) return html`<${Loading} />`;
   const health = overview.ready ? overview.health : "down";
   const only = overview.problems.length === 1 ? overview.problems[0] : null; // the sentence has its text
@@ -24,6 +25,7 @@ export function Now({ overview }) {
     <${Card} id="sdks" title="SDKs">
       <${Table} name="SDKs" rows=${overview.sdks} rowKey=${(sdk) => sdk.id} columns=${SDK_COLUMNS} empty="The settings have no SDK." />
     <//>
+    <${Cluster} cluster=${overview.cluster} reload=${reload} />
     <div class="row"><${JustNow} />
     ${overview.workers.length > 0 && html`<${Card} id="workers" title="Workers">
       <${Table} name="Workers" rows=${overview.workers} rowKey=${(worker) => worker.number} columns=${WORKER_COLUMNS} />

@@ -37,8 +37,23 @@ TEXT_LIMIT: Final = 64  # characters of a text of another node
 
 
 @frozen
+class SdkReport:
+    """The config of one SDK that a node serves.
+
+    ``since`` is in Unix seconds by the clock of that node.  ``lag`` is the time in seconds, by the cache's clock, from
+    when another node had stored a config to when this one used it, for the last such config; None before the first.
+    """
+
+    version: int
+    polls: bool  # whether the node polls the upstream
+    tag: str  # empty in the report of an earlier version of the gateway
+    since: float | None
+    lag: float | None
+
+
+@frozen
 class NodeReport:
-    """What a node reports of itself; ``versions`` are those of the configs that it serves, by SDK."""
+    """What a node reports of itself; ``sdks`` has what it serves, by SDK."""
 
     node: str
     boot: str
@@ -48,8 +63,7 @@ class NodeReport:
     streams: int
     draining: bool
     settings: str
-    versions: Mapping[str, int]
-    polls: tuple[str, ...]
+    sdks: Mapping[str, SdkReport]
 
 
 class ClusterView:
@@ -105,11 +119,14 @@ class ClusterView:
                     "settings": node.settings,
                     "sdks": {
                         sdk_id: {
-                            "version": version,
-                            "polls": sdk_id in node.polls,
+                            "version": sdk.version,
+                            "polls": sdk.polls,
+                            "config": sdk.tag,
+                            "since": None if sdk.since is None else iso(sdk.since),
+                            "lag_seconds": sdk.lag,
                             "behind_since": self._since.get((node.node, sdk_id), (0.0, None))[1],
                         }
-                        for sdk_id, version in node.versions.items()
+                        for sdk_id, sdk in node.sdks.items()
                     },
                 }
                 for node in self.nodes
@@ -137,8 +154,8 @@ class ClusterView:
     def _newest(self) -> dict[str, int]:
         newest: dict[str, int] = {}
         for node in self.nodes:
-            for sdk_id, version in node.versions.items():
-                newest[sdk_id] = max(version, newest.get(sdk_id, 0))
+            for sdk_id, sdk in node.sdks.items():
+                newest[sdk_id] = max(sdk.version, newest.get(sdk_id, 0))
         return newest
 
     def _meet(self) -> Deferred[None]:
@@ -162,8 +179,8 @@ class ClusterView:
         seen = {
             (node.node, sdk_id)
             for node in self.nodes
-            for sdk_id, version in node.versions.items()
-            if version < newest[sdk_id]
+            for sdk_id, sdk in node.sdks.items()
+            if sdk.version < newest[sdk_id]
         }
         if len({node.settings for node in self.nodes}) > 1:
             seen.add((", ".join(node.node for node in self.nodes[:5]), _SETTINGS))
@@ -190,8 +207,18 @@ def _report(node: str, text: str) -> NodeReport | None:
             int(fields["streams"]),
             bool(fields["draining"]),
             str(fields["settings"])[:TEXT_LIMIT],
-            {str(sdk_id): int(sdk["v"]) for sdk_id, sdk in fields["sdks"].items()},
-            tuple(str(sdk_id) for sdk_id, sdk in fields["sdks"].items() if sdk["polls"]),
+            {str(sdk_id): _sdk_report(sdk) for sdk_id, sdk in fields["sdks"].items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _sdk_report(fields: dict[str, Any]) -> SdkReport:
+    since, lag = fields.get("since"), fields.get("lag")
+    return SdkReport(
+        int(fields["v"]),
+        bool(fields["polls"]),
+        str(fields.get("tag", ""))[:TEXT_LIMIT],
+        None if since is None else float(since),
+        None if lag is None else round(float(lag), 3),
+    )
