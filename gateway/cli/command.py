@@ -3,13 +3,16 @@
 import click
 
 from gateway import __version__
+from gateway.cli.bundled_files import files
 from gateway.cli.changes import changes
 from gateway.cli.check import check
+from gateway.cli.compare import compare
 from gateway.cli.configs import configs
 from gateway.cli.deliveries import deliveries
 from gateway.cli.explain import explain
 from gateway.cli.healthcheck import healthcheck
 from gateway.cli.impact import impact
+from gateway.cli.import_settings import import_settings
 from gateway.cli.init import init
 from gateway.cli.options import settings_options
 from gateway.cli.password import password
@@ -31,7 +34,7 @@ def main() -> None:
 
 
 for _command in (
-    run, init, check, healthcheck, schema, password, status, changes, streams, tail, impact, explain, deliveries,
-    configs,
+    run, init, import_settings, compare, check, healthcheck, schema, password, status, changes, streams, tail, impact,
+    explain, deliveries, configs, files,
 ):  # fmt: skip
     main.add_command(_command)

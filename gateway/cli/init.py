@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from gateway.cli.output import ScriptCommand
+from gateway.cli.output import ScriptCommand, write_private
 
 
 @click.command(cls=ScriptCommand, short_help="Write a commented settings file to start from.")
@@ -24,13 +23,6 @@ def init(file: Path, *, force: bool) -> None:
     if str(file) == "-":
         click.echo(text, nl=False)
         return
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    try:
-        with open(os.open(file, flags, 0o600), "w", encoding="utf-8") as opened:  # noqa: PTH123 - a descriptor
-            opened.write(text)
-    except FileExistsError:
-        raise click.ClickException(f"{file} exists; choose another name, or replace it with --force") from None
-    except OSError as error:
-        raise click.FileError(str(file), error.strerror or type(error).__name__) from None
+    write_private(file, text, force=force)
     click.echo(f"wrote {file}; put your SDK key into it, then:", err=True)
     click.echo(f"  flaggateway check -c {file}\n  flaggateway run -c {file}", err=True)

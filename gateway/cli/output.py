@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -10,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 FINDING: Final = 2  # exit status: the answer is there, and it is one that a script should stop at
 
@@ -71,3 +73,18 @@ def duration(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def write_private(file: Path, text: str, *, force: bool) -> None:
+    """Write a file that only its owner can read.
+
+    :raises click.ClickException: if it exists and ``force`` is false, or cannot be written
+    """
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with open(os.open(file, flags, 0o600), "w", encoding="utf-8") as opened:  # noqa: PTH123 - a descriptor
+            opened.write(text)
+    except FileExistsError:
+        raise click.ClickException(f"{file} exists; choose another name, or replace it with --force") from None
+    except OSError as error:
+        raise click.FileError(str(file), error.strerror or type(error).__name__) from None

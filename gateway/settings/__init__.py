@@ -8,6 +8,7 @@ documentation follow from that.
 """
 
 from gateway.settings.changes import restart_needed
+from gateway.settings.fields import options as option_table
 from gateway.settings.files import SettingsFile, find_file
 from gateway.settings.json_schema import json_schema
 from gateway.settings.loading import Loaded, load
@@ -40,6 +41,7 @@ from gateway.settings.schema import (
     Tls,
     Upstream,
 )
+from gateway.settings.sdk_ids import collisions as id_collisions
 from gateway.settings.sdk_ids import mask_sdk_key, valid_key
 
 __all__ = (
@@ -72,10 +74,12 @@ __all__ = (
     "Upstream",
     "documents",
     "find_file",
+    "id_collisions",
     "json_schema",
     "load",
     "mask_sdk_key",
     "masked",
+    "option_table",
     "restart_needed",
     "valid_key",
 )

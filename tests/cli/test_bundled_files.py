@@ -1,0 +1,62 @@
+"""``flaggateway files``: what comes with the package beside the code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli.bundled_files import DESCRIPTIONS
+from gateway.cli.command import main
+from tracked import ROOT, tracked_files
+
+LINKS = ROOT / "gateway/cli/files"
+
+
+def test_all_files_are_listed_with_a_description(runner: CliRunner) -> None:
+    """One per line; a description belongs to a file that exists."""
+    lines = runner.invoke(main, ["files"]).stdout.splitlines()
+    names = [line.split()[0] for line in lines]
+    assert sorted(path.name for path in LINKS.iterdir()) == names
+    assert set(DESCRIPTIONS) <= set(names)
+    assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
+
+
+def test_each_is_a_link_to_the_file_of_the_project() -> None:
+    """So that there is one version of each, and all schemas, units and dashboards are there."""
+    targets = {path.resolve() for path in LINKS.iterdir()}
+    assert all(path.is_symlink() and path.resolve().is_file() for path in LINKS.iterdir())
+    places = ("docs/schemas/", "etc/grafana/", "etc/prometheus/", "etc/systemd/", "etc/flaggateway.yml")
+    assert [] == [str(name) for name in tracked_files() if str(name).startswith(places) if ROOT / name not in targets]
+
+
+def test_one_file_is_printed(runner: CliRunner) -> None:
+    """For a pipe or an editor."""
+    result = runner.invoke(main, ["files", "settings.schema.json"])
+    assert "flaggateway settings" == json.loads(result.stdout)["title"]
+
+
+def test_files_are_written_to_a_folder(runner: CliRunner, tmp_path: Path) -> None:
+    """All of them, or those that are named; an existing file is replaced on request only."""
+    target = tmp_path / "made"
+    assert 0 == runner.invoke(main, ["files", "-o", str(target)]).exit_code
+    assert {path.name for path in LINKS.iterdir()} == {path.name for path in target.iterdir()}
+    (target / "flaggateway.service").write_text("mine")
+    command = ["files", "flaggateway.service", "-o", str(target)]
+    refused = runner.invoke(main, command)
+    assert (1, True) == (refused.exit_code, "exists; choose another folder" in refused.stderr)
+    assert 0 == runner.invoke(main, [*command, "--force"]).exit_code
+    assert (ROOT / "etc/systemd/flaggateway.service").read_text() == (target / "flaggateway.service").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["other.txt"], "no file is called other.txt"), (["-o", "FILE/below"], "Not a directory")],
+)
+def test_what_cannot_be_done(runner: CliRunner, tmp_path: Path, arguments: list[str], words: str) -> None:
+    """Status 1 and the reason."""
+    (tmp_path / "FILE").touch()
+    result = runner.invoke(main, ["files", *(word.replace("FILE", str(tmp_path / "FILE")) for word in arguments)])
+    assert (1, True) == (result.exit_code, words in result.stderr), result.stderr
