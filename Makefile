@@ -27,6 +27,9 @@ help:
 	@echo "                  docs/benchmarks/scale.md"
 	@echo "make soak         test streams under churn, faults and kills for MINUTES=10"
 	@echo "make screenshots  take the screenshots of docs/console.md from a demo gateway (about three minutes)"
+	@echo "make docs         build the documentation site into build/site"
+	@echo "make dist         build wheel, sdist, image context, chart, SBOM and checksums of this commit into dist"
+	@echo "make release VERSION=0.3.0  set the version, collect the changelog, and keep databases for the test of upgrades"
 	@echo "make format       format the sources with ruff"
 	@echo "make clean        delete environments, builds and caches of the other commands"
 
@@ -111,8 +114,29 @@ screenshots: .venv/installed
 	@etc/setup/debian chromium
 	@PYTHONPATH=tests/support $(BIN)/python -m screenshots
 
+# --- releases and documentation -------------------------------------------------------------------------------------
+
+.PHONY: dist release docs
+DIST ?= dist
+dist: .venv/installed
+	@$(BIN)/python etc/release/dist.py $(DIST)
+
+# Then: commit, tag the commit v$(VERSION), and make dist.
+release: .venv/installed
+	@test -n "$(VERSION)" || { echo "name the version: make release VERSION=0.3.0" >&2; exit 1; }
+	@PYTHONPATH=tests/support $(BIN)/python -m released_data $(VERSION) HEAD
+	@sed -i 's/^__version__ = .*/__version__ = "$(VERSION)"/' gateway/__init__.py
+	@if [ -f charts/flaggateway/Chart.yaml ]; then \
+		sed -i -E 's/^(version|appVersion): .*/\1: "$(VERSION)"/' charts/flaggateway/Chart.yaml; \
+	fi
+	@$(BIN)/towncrier build --yes --version $(VERSION)
+
+docs: .venv/installed
+	@$(BIN)/python -m sphinx --nitpicky --fail-on-warning --keep-going --jobs 2 --quiet docs build/site
+	@echo "build/site/index.html"
+
 clean:
-	rm -rf .run .venv build *.egg-info $(E2E)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .run .venv build dist *.egg-info $(E2E)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # --- measurements ---------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 DESCRIPTIONS: Final = {
     "flaggateway.yml": "every option with its default, commented out",
     "flaggateway.service": "unit for systemd",
+    "grafana-dashboard.json": "dashboard for Grafana",
+    "prometheus-rules.yml": "alert rules for Prometheus",
     "demo-config.json": "config JSON with 30 flags",
     "settings.schema.json": "JSON Schema of the settings file",
     "ofrep.schema.json": "JSON Schema of OFREP's answers",
