@@ -44,6 +44,7 @@ def makeService(options: Options) -> Gateway:
 
     from gateway.app.service import Gateway
     from gateway.garbage import collect_rarely
+    from gateway.identity import IdentityError
     from gateway.telemetry import log_file_path
     from gateway.twisted_private import resolve_in_daemon_threads, use_monotonic_timers
 
@@ -57,6 +58,10 @@ def makeService(options: Options) -> Gateway:
             print(f"flaggateway: {problem}", file=sys.stderr)
         print("flaggateway: not started; `flaggateway check` shows the same in colour", file=sys.stderr)
         raise SystemExit(1)
-    gateway = Gateway(reactor, file, loaded, log_file_path(getattr(options, "parent", None)))
+    try:
+        gateway = Gateway(reactor, file, loaded, log_file_path(getattr(options, "parent", None)))
+    except IdentityError as error:
+        print(f"flaggateway: not started: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     reactor.callWhenRunning(collect_rarely)
     return gateway

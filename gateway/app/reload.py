@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.app.shared_database import SharedDatabase
     from gateway.history import History
+    from gateway.identity import KeyFetcher
     from gateway.serving import Server
     from gateway.settings import Settings, SettingsFile
     from gateway.telemetry import DiagnosticsSite, Metrics, ProcessStatus, SystemdNotifier
@@ -37,6 +38,7 @@ class Reload:
     server: Server
     database: SharedDatabase
     history: History
+    issuer_keys: KeyFetcher
     diagnostics: DiagnosticsSite
     levels: LogLevels
     metrics: Metrics
@@ -79,6 +81,7 @@ class Reload:
         try:
             apply_to_server = self.server.check(settings)
             network = self.registry.check(settings)
+            issuers = self.issuer_keys.check(settings)
             database, trust = self.database.check(settings)  # last: a database that it opens has to be used
         except (ExporterUnusable, OutboxUnusable, TlsError, TrustError, ValueError) as error:
             return [str(error)]
@@ -86,6 +89,7 @@ class Reload:
         # Before the registry, so that the first changes of a new SDK are delivered by the new settings.
         self.database.configure(settings, database, trust)
         self.registry.reconfigure(settings, network)
+        self.issuer_keys.configure(issuers)
         self.history.configure(settings)
         self.diagnostics.reconfigure(settings)
         self.levels.replace(LogLevels.from_settings(settings))

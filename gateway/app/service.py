@@ -37,6 +37,7 @@ from gateway.clocks import wall_clock
 from gateway.deferreds import settle_all
 from gateway.export import ExporterUnusable, ExportPipeline
 from gateway.http_client import TrustError
+from gateway.identity import IssuerKeys, KeyFetcher
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen, listen_error_text
 from gateway.storage import OutboxUnusable, outbox_path
@@ -59,6 +60,7 @@ from gateway.telemetry import (
     reopen_log_file,
 )
 from gateway.upstream import Registry, Sdk
+from gateway.web import WebState
 from gateway.web.server import TlsError
 from gateway.webhooks import Alert, Webhooks
 
@@ -138,6 +140,12 @@ class Gateway(Service):
             shared=self._shared.cache,
             on_adopted=self._shared.adopted,
         )
+        self._issuer_keys = KeyFetcher(
+            reactor,
+            os.environ,
+            use=lambda url, body: self._server.use_issuer_keys(url, body),  # noqa: PLW0108 - it is made below
+            on_problem=self._warnings.check,
+        )
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
         self._console = self._make_console(settings)
@@ -190,6 +198,7 @@ class Gateway(Service):
             )
         raise_file_limit(settings.http.sse.max_connections)
         try:
+            issuers = self._issuer_keys.check(settings)
             database, trust = self._database.check(settings)
             self._server.open()
             self._open_diagnostics(settings)
@@ -198,6 +207,7 @@ class Gateway(Service):
             self._history.start(settings)
             self._shared.start()
             self._registry.start()
+            self._issuer_keys.configure(issuers)
             # In the reactor turn in which the fetches start, so that the result of each one is recorded.
             self._database.configure(settings, database, trust)
         except (CannotListenError, ExporterUnusable, OutboxUnusable, TlsError, TrustError) as error:
@@ -247,6 +257,7 @@ class Gateway(Service):
         await self._server.drain(lambda: self._drain_cut)
         await self._unless_cut(self._shared.leave())
         await self._unless_cut(self._registry.stop())
+        await self._unless_cut(self._issuer_keys.stop())
         await self._unless_cut(self._database.stop())
         await self._unless_cut(self._history.stop())
         self._server.stop()
@@ -281,6 +292,7 @@ class Gateway(Service):
                 metrics=self._metrics,
                 status_document=self._status.document,
                 keep=self._exporter.write,
+                refresh_keys=self._issuer_keys.refresh,
             )
         return LocalServer(
             self._reactor,
@@ -290,6 +302,7 @@ class Gateway(Service):
             status_document=self._status.document,
             rng=self._rng,
             keep=self._exporter.write,
+            state=WebState(issuers=IssuerKeys(self._issuer_keys.refresh)),
         )
 
     def _make_console(self, settings: Settings) -> Console:
@@ -320,6 +333,7 @@ class Gateway(Service):
             server=self._server,
             database=self._database,
             history=self._history.history,
+            issuer_keys=self._issuer_keys,
             diagnostics=self._diagnostics,
             levels=self._levels,
             metrics=self._metrics,
@@ -340,7 +354,7 @@ class Gateway(Service):
 
     def _problems(self) -> list[str]:
         parts = (self._registry, self._shared, self._exporter, self._webhooks, self._history.history, self._server)
-        return [problem for part in parts for problem in part.problems()]
+        return [problem for part in (*parts, self._issuer_keys) for problem in part.problems()]
 
     def _logged_problems(self) -> list[str]:
         """Return the problems that are in the log already."""

@@ -30,6 +30,7 @@ def start_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[P
 
     for option, reason in (
         *_certificates(settings),
+        *_token_keys(settings),
         *([] if _runs(settings) else _ports(settings)),
         *_outbox(settings, environ),
         *_exporter_file(settings),
@@ -74,7 +75,11 @@ def _certificates(settings: Settings) -> Iterator[tuple[str, str]]:
     from gateway.http_client import TrustError, load_trust
     from gateway.web.server import TlsError, build_context
 
-    ca_files = {"upstream.ca_file": settings.upstream.ca_file, "exporter.ca_file": settings.exporter.ca_file}
+    ca_files = {
+        "upstream.ca_file": settings.upstream.ca_file,
+        "exporter.ca_file": settings.exporter.ca_file,
+        "identity.ca_file": settings.identity.ca_file,
+    }
     for option, path in ca_files.items():
         try:
             load_trust(path, option)
@@ -84,6 +89,15 @@ def _certificates(settings: Settings) -> Iterator[tuple[str, str]]:
         if settings.http.enabled and settings.tls.enabled:
             build_context(settings.tls)
     except TlsError as error:
+        yield "", str(error)
+
+
+def _token_keys(settings: Settings) -> Iterator[tuple[str, str]]:
+    from gateway.identity import IdentityError, IssuerKeys, open_verifier
+
+    try:
+        open_verifier(settings.identity, IssuerKeys())
+    except IdentityError as error:
         yield "", str(error)
 
 

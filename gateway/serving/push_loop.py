@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
+from gateway.clocks import wall_clock
 from gateway.deferreds import Timer, call_each, supervise
 from gateway.logger import component_logger
 from gateway.slices import LARGE_BYTES, compile_in_slices
 from gateway.streams import (
+    EXPIRED,
+    ExpiryWheel,
     ExposureRecorder,
     HeartbeatWheel,
     Hub,
@@ -34,10 +38,11 @@ if TYPE_CHECKING:
 
 _log = component_logger("http.sse")
 
-DropReason = Literal["stalled"]
+DropReason = Literal["stalled", "expired"]
 
 SLICE_SECONDS = 0.002  # of a push per reactor turn: a request waits no longer for it; a turn costs some 30 µs
 PACED_TICK_SECONDS = 0.005  # least time between two pushes to paced cohorts: groups of them share a timer
+EXPIRED_AT_ONCE = 100  # streams that a turn ends whose tokens have ended: 3 ms
 DRAIN_TICK_SECONDS = 0.05  # between two groups of streams that a drain ends, so that clients do not return at once
 
 
@@ -68,6 +73,8 @@ class PushLoop:
         self._rng = rng
         self._metrics = metrics
         self._wheel = self._new_wheel(sse)
+        self._wall = wall_clock(clock)
+        self._expiries = ExpiryWheel()
         self._exposures: ExposureRecorder | None = None
         self._observers: dict[str, list[Observer]] = {}  # by SDK, besides the recorder
         self.on_reached: Callable[[Reach], None] = lambda _reach: None
@@ -102,6 +109,7 @@ class PushLoop:
             rng=self._rng,
             metrics=self._metrics,
             on_write_error=self._drop_faulty,
+            expiries=self._expiries,
         )
         hub.exposures = self._observer(sdk_id)
 
@@ -274,6 +282,24 @@ class PushLoop:
     def _turn_wheel(self) -> None:
         self._wheel_timer.start(self._wheel.tick, self._turn_wheel)
         self._wheel.turn(self._clock.seconds())
+        if self._expiries:
+            self._expire()
+
+    def _expire(self) -> None:
+        """End the streams whose tokens have ended, some per turn of the reactor."""
+        due = self._expiries.take(self._wall(), EXPIRED_AT_ONCE)
+        self._writer.hold()
+        try:
+            call_each([partial(self._end_expired, each) for each in due], _log, "the end of a stream")
+        finally:
+            self._writer.release()
+        if len(due) == EXPIRED_AT_ONCE:
+            self._clock.callLater(0, self._expire)
+
+    def _end_expired(self, subscriber: Subscriber) -> None:
+        self._metrics.stream_dropped("expired")
+        subscriber.outlet.write(EXPIRED)
+        subscriber.outlet.finish()
 
     def _drop_stalled(self, subscriber: Subscriber) -> None:
         self._metrics.stream_dropped("stalled")

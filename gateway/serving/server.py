@@ -105,6 +105,12 @@ class Server(Protocol):
         :raises ValueError: when the routes cannot be built
         """
 
+    def use_issuer_keys(self, url: str, body: bytes) -> None:
+        """Check tokens by the key set that was fetched from ``url`` from now on.
+
+        :raises ValueError: when it is not a usable key set; the previous one stays.
+        """
+
     def log_to(self, path: str) -> None:
         """Write the log of the server's own processes, if it has any, to this file from now on."""
 
@@ -157,6 +163,7 @@ class LocalServer:
     """Serves in this process, on the port that ``open`` opens or ``adopt_port`` is given.
 
     :param keep: stores evaluations; its Deferred fires once they are stored and never fails.
+    :raises IdentityError: when a key that tokens are checked with cannot be used.
     """
 
     def __init__(
@@ -186,13 +193,14 @@ class LocalServer:
         self._tails = Tails(reactor, self.push_loop)
         self._sample = UserSample(reactor, settings.impact.sample_users)
         self._clients = ClientLog(reactor, wall_clock(reactor))
+        self._state = WebState() if state is None else state
         context = Context(
             registry,
             self.push_loop.hubs,
             reactor,
             status_document,
             collector=self._collector,
-            state=WebState() if state is None else state,
+            state=self._state,
             room_for_stream=room_for_stream,
             sample=self._sample,
             clients=self._clients,
@@ -291,6 +299,10 @@ class LocalServer:
             self._sample.resize(settings.impact.sample_users)
 
         return apply
+
+    def use_issuer_keys(self, url: str, body: bytes) -> None:
+        """See ``Server``."""
+        self._state.issuers.use(url, body)
 
     def log_to(self, path: str) -> None:
         """Do nothing: there is no other process."""

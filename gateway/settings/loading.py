@@ -22,6 +22,7 @@ from gateway.settings.rules.access import access_errors
 from gateway.settings.rules.cors import cors_errors
 from gateway.settings.rules.general import Exists, Finding, errors, warnings
 from gateway.settings.rules.headers import header_errors, header_warnings
+from gateway.settings.rules.identity import identity_errors, identity_warnings
 from gateway.settings.rules.outgoing import outgoing_errors, outgoing_warnings
 from gateway.settings.schema import Level, Log, Sdk, Section, Settings
 from gateway.text import replace_unprintable
@@ -80,13 +81,15 @@ def load(
         cors_errors(written),
         header_errors(written),
         access_errors(written),
+        identity_errors(written, exists),
         outgoing_errors(written, exists),
     )
     for finding in chain.from_iterable(rules):
         _report(finding, reader)
+    doubts = (warnings, header_warnings, identity_warnings, outgoing_warnings)
     doubtful = [
         reader.sources.get(finding.path, Source()).problem(finding.path, finding.text)
-        for finding in (*warnings(written), *header_warnings(written), *outgoing_warnings(written))
+        for finding in chain.from_iterable(check(written) for check in doubts)
     ]
     trimmed = [at.problem(path, "the value has white space around it, which is ignored") for path, at in reader.trimmed]
     found = (*_unsupported(reader), *_unknown(reader), *trimmed, *doubtful)

@@ -6,6 +6,7 @@ Pure: time and randomness are arguments; bytes leave through the outlet.
 """
 
 from gateway.streams.cohort import Cohort, Mode, Outlet, Subscriber
+from gateway.streams.expiry import EXPIRED, ExpiryWheel
 from gateway.streams.groups import StreamGroup, count_groups
 from gateway.streams.heartbeat import HeartbeatWheel
 from gateway.streams.hub import Hub, HubMetrics
@@ -18,10 +19,12 @@ from gateway.streams.sse import parse_event_id
 from gateway.streams.tail import Criteria, Observer, Observers, Tail, TailedFlag, TailEvent
 
 __all__ = (
+    "EXPIRED",
     "Cohort",
     "Counts",
     "Criteria",
     "Example",
+    "ExpiryWheel",
     "ExposureRecorder",
     "Forecast",
     "Forecasts",

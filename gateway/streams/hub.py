@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.flags import reach
 from gateway.streams.cohort import Cohort, CohortIndex, Mode, Outlet, Subscriber
+from gateway.streams.expiry import ExpiryWheel
 from gateway.streams.impact import TURNED_OFF, UNCHANGED, VALUE_CHANGED, impact_in_steps, impact_of
 from gateway.streams.known_configs import KnownConfigs
 from gateway.streams.modes import DEFAULT_OPTIONS, DeltaEvents, Events, OfrepEvents, PlainEvents, StreamOptions
@@ -58,6 +59,7 @@ class Hub:
     :param now: returns the time in seconds; OFREP events show it as seconds since 1970.
     :param rng: jitter of ``retry`` times and of OFREP events.
     :param on_write_error: called if writing to a subscriber raises; the others are served. None: ``work`` raises.
+    :param expiries: gets the streams that end at a time of their own; its owner ends them.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Hub:
         rng: random.Random,
         metrics: HubMetrics,
         on_write_error: Callable[[Subscriber, Exception], None] | None = None,
+        expiries: ExpiryWheel | None = None,
     ) -> None:
         self.sdk_id = sdk_id
         self.snapshot = snapshot
@@ -79,6 +82,7 @@ class Hub:
         self.reached = Counts(0, 0, 0)  # by pushes so far
         self._on_write_error = on_write_error
         self.wheel = wheel
+        self._expiries = ExpiryWheel() if expiries is None else expiries
         self._rng = rng
         self._metrics = metrics
         self._index = CohortIndex()
@@ -113,6 +117,8 @@ class Hub:
         subscriber = Subscriber(self, cohort, outlet)
         cohort.members.append(subscriber)
         self.wheel.add(subscriber)
+        if options.ends:
+            self._expiries.add(subscriber, options.ends)
         self._metrics.stream_opened(self.sdk_id, self._index.label(cohort))
         milliseconds = int(self._rng.uniform(*RETRY_MILLISECONDS))  # ``randint`` takes three times as long
         if self.snapshot is None:
@@ -230,6 +236,7 @@ class Hub:
         cohort = subscriber.cohort
         cohort.members.remove(subscriber)
         self.wheel.discard(subscriber)
+        self._expiries.discard(subscriber)
         self._metrics.stream_closed(self.sdk_id, self._index.label(cohort))
         if self._kept_tags.pop(subscriber, None) is not None:
             self._release()

@@ -34,6 +34,7 @@ First = tuple[str, bytes, bool]  # the same of a new stream, and whether the fra
 class StreamOptions(Struct, frozen=True):
     """What a client requests of its stream.
 
+    It ends at ``ends``, Unix seconds; 0: not by itself.
     ``last_digest`` is from the last event id that it received, empty without one; with ``quiet`` it wants no data
     if that digest is current.
     """
@@ -41,6 +42,7 @@ class StreamOptions(Struct, frozen=True):
     mode: Mode = "plain"
     last_digest: str = ""
     quiet: bool = False
+    ends: float = 0.0
 
 
 DEFAULT_OPTIONS = StreamOptions()

@@ -39,7 +39,7 @@ FETCH_FAILED = (
 )  # fmt: skip
 OUTCOMES = FETCH_GOOD + FETCH_FAILED
 REFUSALS = ("connections", "address", "files")
-DROPS = ("stalled",)
+DROPS = ("stalled", "expired")
 
 # Upper bounds in seconds, which cover the timeouts of what they measure.
 FETCH_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, define, field, frozen
 
 from gateway.clocks import wall_clock
+from gateway.identity import IssuerKeys
 from gateway.logger import component_logger
 from gateway.web.client_log import ClientLog
 from gateway.web.compress import ConfigEncodings
@@ -97,10 +99,17 @@ class OpenStreams:
 
 @define
 class WebState:
-    """What outlives a reload of the settings; a worker brings its own ``call_ids`` and ``streams``."""
+    """What outlives a reload of the settings; a worker brings its own ``call_ids``, ``streams`` and ``issuers``.
+
+    ``own_secret`` seals the stream URLs of signed users where ``http.sse.url_secret`` is empty; all processes of one
+    gateway have the same.
+    """
 
     call_ids: CallIds = field(factory=RecentCallIds)
     streams: OpenStreams = field(factory=OpenStreams)
+    issuers: IssuerKeys = field(factory=IssuerKeys)
+    own_secret: bytes = field(factory=lambda: os.urandom(32), repr=False)
+    waiting_for_keys: int = 0  # answers that wait for the key set of an issuer
     waiting: int = 0  # answers that wait for a config which the client has and this process has not
 
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from gateway.identity import open_verifier
 from gateway.web.auth import parse_networks
 from gateway.web.compress import gzipped, wants_gzip
 from gateway.web.context import Context, StreamLimits
 from gateway.web.policy import Policy, api_policy, public_policy, script_policy, stream_policy, webhook_policy
 from gateway.web.public_url import PublicUrl
 from gateway.web.routes import ROUTES, Group, Route
+from gateway.web.signed_users import CookieOrigins, SignedUsers
 from gateway.web.stream_token import StreamTokens
 from gateway.web.stream_url import StreamUrls
 from gateway.web.values import Reply, StreamReply
@@ -24,7 +26,7 @@ from gateway.web.values import Reply, StreamReply
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.settings import Http, Settings
+    from gateway.settings import Api, Http, Settings, Sse
     from gateway.web.values import AnyReply, Call, EventualReply, HeaderLines, PendingReply
 
 NOT_FOR_SDKS = frozenset({"hook", "hook-test", "status"})  # first segments of paths that no script needs
@@ -98,13 +100,20 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
 
     What ``Context`` derives from settings is filled in here.
 
+    :raises IdentityError: when a key that tokens are checked with cannot be used.
     :raises ValueError: for what validation has excluded: an origin pattern that is not RE2, a text that is no network.
     """
     http, exporter = settings.http, settings.exporter
     collector = context.collector if exporter.on else None
     webhook = webhook_policy(http)
     ofrep_streams = http.ofrep.enabled and http.sse.enabled
-    tokens = StreamTokens.from_settings(http.ofrep.auth_headers, http.sse.url_secret) if ofrep_streams else None
+    signed = _signed_users(settings, context)
+    secret, signed_secret = http.sse.url_secret, http.sse.url_secret.encode() or context.state.own_secret
+    tokens = None
+    if ofrep_streams:
+        of_signed = signed_secret if Group.OFREP in signed else None
+        tokens = StreamTokens.from_settings(http.ofrep.auth_headers, secret, of_signed)
+    urls = StreamUrls.from_settings(secret, http.sse.url_lifetime, signed_secret if Group.SSE in signed else None)
     context = evolve(
         context,
         sdks=settings.sdks,
@@ -115,7 +124,7 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
         on_evaluated=None if collector is None else collector.record,
         on_all_evaluated=None if collector is None or not exporter.bulk else collector.record_all,
         stream_tokens=tokens,
-        stream_urls=StreamUrls.from_settings(http.sse.url_secret, http.sse.url_lifetime),
+        stream_urls=urls,
         public_url=PublicUrl.from_settings(http.public_url, http.max_stream_url, parse_networks(http.trusted_proxies)),
         other_attributes=http.ofrep.other_attributes,
     )
@@ -128,11 +137,32 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
         "client": script_policy(http.sse),
     }
     routes = tuple(
-        BoundRoute(route, policy, context, policy.preflight(route.methods[0]))
+        BoundRoute(_proved(route, signed), policy, context, policy.preflight(route.methods[0]))
         for route in ROUTES
         if (policy := policies.get(route.group)) is not None
     )
     return Dispatcher(routes, context, sections)
+
+
+def _signed_users(settings: Settings, context: Context) -> dict[Group, SignedUsers]:
+    """Return what verifies the users of each group of routes where they are signed."""
+    http = settings.http
+    sections: dict[Group, Api | Sse] = {Group.API: http.api, Group.OFREP: http.ofrep, Group.SSE: http.sse}
+    verifier = open_verifier(settings.identity, context.state.issuers)
+    if verifier is None:
+        return {}
+    issuers, url = context.state.issuers, http.public_url
+    return {
+        group: SignedUsers(verifier, issuers, CookieOrigins.from_settings(section.cors, url), group is Group.SSE)
+        for group, section in sections.items()
+        if section.users == "signed"
+    }
+
+
+def _proved(route: Route, signed: Mapping[Group, SignedUsers]) -> Route:
+    """Return the route, with an answer that requires a token if it names a user who has to be proved."""
+    users = signed.get(route.group) if route.names_user else None
+    return route if users is None else evolve(route, answer=users.require(route.answer))
 
 
 def _policies(http: Http, webhook: Policy) -> dict[Group, Policy]:

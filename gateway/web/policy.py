@@ -36,6 +36,8 @@ SET_BY_ANSWERS = frozenset(b"Content-Encoding Content-Type Etag X-Content-Type-O
 # Headers that answers set for caches and proxies in between; an operator's header of the same name wins.
 FOR_PROXIES = frozenset(b"Cache-Control X-Accel-Buffering".split())
 
+AUTHORIZATION = "Authorization"  # of the user, where users are signed
+CHALLENGE = "WWW-Authenticate"  # its value has the reason of a refusal
 ALLOW_ORIGIN = b"Access-Control-Allow-Origin"
 EXPOSE_HEADERS = b"Access-Control-Expose-Headers"
 VARY_ORIGIN = (b"Vary", b"Origin")
@@ -109,7 +111,7 @@ class Policy:
 
 def api_policy(section: Api, sdk_headers: tuple[str, ...]) -> Policy:
     """Return the policy of the evaluation API or OFREP; browsers may send ``sdk_headers``, which name an SDK."""
-    allowed = (*section.auth_headers, *sdk_headers)
+    allowed = (*section.auth_headers, *sdk_headers, *_token_header(section))
     return _with_cors(section.cors, section.headers, allowed, HeaderAuth.from_settings(section.auth_headers))
 
 
@@ -120,7 +122,11 @@ def public_policy(section: CdnProxy) -> Policy:
 
 def stream_policy(section: Sse | Ofrep) -> Policy:
     """Return the policy of event streams, which have no authentication; the paths of OFREP streams hold a token."""
-    return _with_cors(section.cors, section.headers, (LAST_EVENT_ID,), HeaderAuth())
+    return _with_cors(section.cors, section.headers, (LAST_EVENT_ID, *_token_header(section)), HeaderAuth())
+
+
+def _token_header(section: Api | Sse) -> tuple[str, ...]:
+    return (AUTHORIZATION,) if section.users == "signed" else ()
 
 
 def script_policy(section: Sse) -> Policy:
@@ -141,7 +147,8 @@ def webhook_policy(http: Http) -> Policy:
 def _with_cors(cors: Cors, headers: dict[str, str], request_headers: tuple[str, ...], auth: HeaderAuth) -> Policy:
     custom = _lines(headers)
     names = {name for name, _ in custom}
-    lines: HeaderLines = ((EXPOSE_HEADERS, exposed_headers(tuple(headers))),)
+    exposed = (*headers, CHALLENGE) if AUTHORIZATION in request_headers else tuple(headers)
+    lines: HeaderLines = ((EXPOSE_HEADERS, exposed_headers(exposed)),)
     if cors.allow_credentials:
         lines += ((ALLOW_CREDENTIALS, b"true"),)
     return Policy(

@@ -44,6 +44,7 @@ class Route:
     methods: tuple[str, ...]
     answer: Answer
     gzip: bool = False
+    names_user: bool = False  # whether the request names the user, who may have to be proved
 
     @property
     def allow(self) -> bytes:
@@ -59,28 +60,28 @@ GET_OR_POST = ("GET", "POST")
 ROUTES: tuple[Route, ...] = (
     Route("/configuration-files", Group.CDN, GET, config_file.config_file, gzip=True),
     Route("/configuration-files/{path...}", Group.CDN, GET, config_file.config_file, gzip=True),
-    Route("/api/eval", Group.API, POST, api.evaluate, gzip=True),
-    Route("/api/{sdkId}/eval", Group.API, POST, api.evaluate, gzip=True),
-    Route("/api/eval-all", Group.API, POST, api.evaluate_all, gzip=True),
-    Route("/api/{sdkId}/eval-all", Group.API, POST, api.evaluate_all, gzip=True),
+    Route("/api/eval", Group.API, POST, api.evaluate, gzip=True, names_user=True),
+    Route("/api/{sdkId}/eval", Group.API, POST, api.evaluate, gzip=True, names_user=True),
+    Route("/api/eval-all", Group.API, POST, api.evaluate_all, gzip=True, names_user=True),
+    Route("/api/{sdkId}/eval-all", Group.API, POST, api.evaluate_all, gzip=True, names_user=True),
     Route("/api/keys", Group.API, GET, api.keys, gzip=True),
     Route("/api/{sdkId}/keys", Group.API, GET, api.keys, gzip=True),
     Route("/api/refresh", Group.API, POST, api.refresh),
     Route("/api/{sdkId}/refresh", Group.API, POST, api.refresh),
     Route("/api/icanhascoffee", Group.API, GET, api.coffee),
-    Route("/ofrep/v1/evaluate/flags", Group.OFREP, POST, ofrep.evaluate_all, gzip=True),
-    Route("/ofrep/v1/evaluate/flags/{key}", Group.OFREP, POST, ofrep.evaluate, gzip=True),
+    Route("/ofrep/v1/evaluate/flags", Group.OFREP, POST, ofrep.evaluate_all, gzip=True, names_user=True),
+    Route("/ofrep/v1/evaluate/flags/{key}", Group.OFREP, POST, ofrep.evaluate, gzip=True, names_user=True),
     Route("/ofrep/v1/streams/{sdkId}/{token}", Group.OFREP_STREAM, GET, ofrep.stream),
-    Route("/sse/eval/k", Group.SSE, GET, sse.stream_one),
-    Route("/sse/eval/k/{data...}", Group.SSE, GET, sse.stream_one),
-    Route("/sse/eval-all/k", Group.SSE, GET, sse.stream_all),
-    Route("/sse/eval-all/k/{data...}", Group.SSE, GET, sse.stream_all),
-    Route("/sse/{sdkId}/eval", Group.SSE, GET, sse.stream_one),
-    Route("/sse/{sdkId}/eval/{data...}", Group.SSE, GET, sse.stream_one),
-    Route("/sse/{sdkId}/eval-all", Group.SSE, GET, sse.stream_all),
-    Route("/sse/{sdkId}/eval-all/{data...}", Group.SSE, GET, sse.stream_all),
-    Route("/sse/streams/k", Group.SSE, POST, stream_urls.create),
-    Route("/sse/{sdkId}/streams", Group.SSE, POST, stream_urls.create),
+    Route("/sse/eval/k", Group.SSE, GET, sse.stream_one, names_user=True),
+    Route("/sse/eval/k/{data...}", Group.SSE, GET, sse.stream_one, names_user=True),
+    Route("/sse/eval-all/k", Group.SSE, GET, sse.stream_all, names_user=True),
+    Route("/sse/eval-all/k/{data...}", Group.SSE, GET, sse.stream_all, names_user=True),
+    Route("/sse/{sdkId}/eval", Group.SSE, GET, sse.stream_one, names_user=True),
+    Route("/sse/{sdkId}/eval/{data...}", Group.SSE, GET, sse.stream_one, names_user=True),
+    Route("/sse/{sdkId}/eval-all", Group.SSE, GET, sse.stream_all, names_user=True),
+    Route("/sse/{sdkId}/eval-all/{data...}", Group.SSE, GET, sse.stream_all, names_user=True),
+    Route("/sse/streams/k", Group.SSE, POST, stream_urls.create, names_user=True),
+    Route("/sse/{sdkId}/streams", Group.SSE, POST, stream_urls.create, names_user=True),
     Route("/sse/{sdkId}/streams/{token}", Group.SSE, GET, stream_urls.stream),
     Route("/client.js", Group.CLIENT, GET, client_file.newest, gzip=True),
     Route("/client/{file}", Group.CLIENT, GET, client_file.named, gzip=True),

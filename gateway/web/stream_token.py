@@ -1,11 +1,12 @@
 """Tokens for OFREP event streams: a browser's ``EventSource`` sends no headers, so its path holds the user.
 
-    token = seal(effective context as JSON)
+    token = seal(effective context as JSON; of a verified user [context, end of the stream])
 
 The seal's key is derived from the SDK (its key, id and default attributes), ``http.sse.url_secret`` and the headers
 that OFREP's own routes require.  A token is therefore equal in every process and after every restart, was given only to
 a client that had the headers, and becomes invalid when one of these changes.  It does not expire: the validators of
-bulk answers contain it, and a web provider keeps it as long as its page is open.
+bulk answers contain it, and a web provider keeps it as long as its page is open.  That of a verified user ends with
+the user's own token, and has a key of its own, see ``stream_url``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 PATH = "/ofrep/v1/streams/"
 DOMAIN = b"flaggateway/ofrep-stream/2"
+SIGNED_DOMAIN = b"flaggateway/signed-ofrep-stream/1"
 
 
 @define
@@ -33,28 +35,43 @@ class StreamTokens:
     """Issues and checks tokens under one state of the settings."""
 
     _seals: SdkSeals = field(repr=False)
+    _signed: bool = False
 
     @classmethod
-    def from_settings(cls, auth_headers: Mapping[str, str], url_secret: str = "") -> StreamTokens:
-        """Return the tokens of clients that send the ``auth_headers``."""
+    def from_settings(
+        cls, auth_headers: Mapping[str, str], url_secret: str = "", signed_secret: bytes | None = None
+    ) -> StreamTokens:
+        """Return the tokens of clients that send the ``auth_headers``.
+
+        Where users are signed, ``signed_secret`` is used instead of the ``url_secret``.
+        """
         lines = sorted((name.lower(), value) for name, value in auth_headers.items())
         headers = joined(part.encode() for line in lines for part in line)
+        if signed_secret is not None:
+            return cls(SdkSeals(SIGNED_DOMAIN, (headers, signed_secret), of_defaults=True), signed=True)
         return cls(SdkSeals(DOMAIN, (headers, url_secret.encode()), of_defaults=True))
 
-    def stream_path(self, sdk: Sdk, user: User | None) -> bytes | None:
-        """Return the path of the stream for ``user``, an effective context; None for one that is too large."""
+    def stream_path(self, sdk: Sdk, user: User | None, ends: float = 0.0) -> bytes | None:
+        """Return the path of the stream for ``user``, an effective context; None for one that is too large.
+
+        The stream of a verified user ends at ``ends``, Unix seconds.
+        """
         content = context_bytes(user)
+        if self._signed:
+            content = b"[%b,%b]" % (content, msgspec.json.encode(ends))
         if len(content) > CONTENT_LIMIT:
             return None
         return f"{PATH}{quote(sdk.id, safe='')}/".encode() + self._seals.of(sdk).close(content)
 
-    def user(self, sdk: Sdk, token: str) -> User | None:
-        """Return the effective context in ``token``.
+    def user(self, sdk: Sdk, token: str) -> tuple[User | None, float]:
+        """Return the effective context in ``token``, and when its stream ends, in Unix seconds; 0: not by itself.
 
         :raises ValueError: when the token was not issued for this SDK under these settings.
         """
-        value = msgspec.json.decode(self._seals.of(sdk).open(token))
+        value, ends = msgspec.json.decode(self._seals.of(sdk).open(token)), 0.0
+        if self._signed:
+            value, ends = value
         try:
-            return None if value is None else User(attributes_from_json(value))
+            return None if value is None else User(attributes_from_json(value)), ends
         except InvalidAttribute as error:
             raise ValueError(str(error)) from None

@@ -1,10 +1,13 @@
 """Short URLs of streams: ``/sse/{sdkId}/streams/{token}``, which ``POST /sse/{sdkId}/streams`` issues.
 
-    token = seal(expiry, 8 bytes | [key, user] as JSON)
+    token = seal(expiry, 8 bytes | [key, user] as JSON; of a verified user [key, user, end of the stream])
 
 The seal's key is derived from the SDK (its key and id) and ``http.sse.url_secret``: any process and any node with the
 same settings opens the URL, and nothing is stored.  The user is the request's; default attributes are added when the
 stream opens, as those of ``/sse/{sdkId}/eval/{data}``.
+
+Where users are signed, URLs have a key of their own: one that was issued for a user that nothing had proved is not
+valid there.  Its secret is never the SDK key alone, with which anybody could make a URL.
 """
 
 from __future__ import annotations
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
     from gateway.web.ports import Sdk
 
 DOMAIN = b"flaggateway/stream-url/1"
+SIGNED_DOMAIN = b"flaggateway/signed-stream-url/1"
 EXPIRY_BYTES = 8
+
+_Open = tuple[str | None, dict[str, object] | None]
+_Signed = tuple[str | None, dict[str, object] | None, float]
 
 
 class Expired(Exception):
@@ -35,10 +42,14 @@ class Expired(Exception):
 
 @frozen
 class Target:
-    """What the stream of a URL contains: one flag, or all (``key`` is None), for ``user`` (None when absent)."""
+    """What the stream of a URL contains: one flag, or all (``key`` is None), for ``user`` (None when absent).
+
+    The stream ends at ``ends``, Unix seconds; 0: not by itself.
+    """
 
     key: str | None
     user: Mapping[str, Attribute] | None
+    ends: float = 0.0
 
 
 @define
@@ -47,18 +58,32 @@ class StreamUrls:
 
     _seals: SdkSeals = field(repr=False)
     _lifetime: float  # seconds
+    _signed: bool = False
 
     @classmethod
-    def from_settings(cls, url_secret: str = "", lifetime: float = 86_400) -> StreamUrls:
-        """Return the URLs that the options ``http.sse.url_secret`` and ``http.sse.url_lifetime`` describe."""
+    def from_settings(
+        cls, url_secret: str = "", lifetime: float = 86_400, signed_secret: bytes | None = None
+    ) -> StreamUrls:
+        """Return the URLs that the options ``http.sse.url_secret`` and ``http.sse.url_lifetime`` describe.
+
+        Where users are signed, ``signed_secret`` is used instead.
+        """
+        if signed_secret is not None:
+            return cls(SdkSeals(SIGNED_DOMAIN, (signed_secret,)), lifetime, signed=True)
         return cls(SdkSeals(DOMAIN, (url_secret.encode(),)), lifetime)
 
     def issue(self, sdk: Sdk, target: Target, now: float) -> tuple[bytes, int] | None:
-        """Return the path for ``target``, and when it expires, in Unix seconds as ``now``; None if it is too large."""
-        content = msgspec.json.encode((target.key, target.user))
+        """Return the path for ``target``, and when it expires, in Unix seconds as ``now``; None if it is too large.
+
+        It expires no later than its stream ends.
+        """
+        fields = (target.key, target.user, target.ends) if self._signed else (target.key, target.user)
+        content = msgspec.json.encode(fields)
         if len(content) + EXPIRY_BYTES > CONTENT_LIMIT:
             return None
         expiry = math.ceil(now + self._lifetime)
+        if target.ends:
+            expiry = min(expiry, math.floor(target.ends))
         token = self._seals.of(sdk).close(expiry.to_bytes(EXPIRY_BYTES, "big") + content)
         return b"/sse/%b/streams/%b" % (quote(sdk.id, safe="").encode(), token), expiry
 
@@ -71,8 +96,8 @@ class StreamUrls:
         content = self._seals.of(sdk).open(token)
         if now >= int.from_bytes(content[:EXPIRY_BYTES], "big"):
             raise Expired
-        key, user = msgspec.json.decode(content[EXPIRY_BYTES:], type=tuple[str | None, dict[str, object] | None])
+        key, user, *end = msgspec.json.decode(content[EXPIRY_BYTES:], type=_Signed if self._signed else _Open)
         try:
-            return Target(key, None if user is None else attributes_from_json(user))
+            return Target(key, None if user is None else attributes_from_json(user), *end)
         except InvalidAttribute as error:
             raise ValueError(str(error)) from None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gateway.flags import User
+    from gateway.identity import Identity
     from gateway.web.ports import Sdk
 
 HeaderLines = tuple[tuple[bytes, bytes], ...]
@@ -32,6 +33,7 @@ class Call(Struct, frozen=True):
     ``path`` is the raw, still escaped path; ``parameters`` are the parts of it that the pattern names, percent-decoded.
     ``headers`` maps lower-case names to their values in the order received.
     ``peer`` is the address of the other end of the connection, without a port.
+    ``identity`` is who the user is, on routes that verify it; None where a request names its user.
     """
 
     method: str
@@ -41,6 +43,7 @@ class Call(Struct, frozen=True):
     headers: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict)
     body: bytes = b""
     peer: str = ""
+    identity: Identity | None = None
 
     def header(self, name: bytes) -> bytes:
         """Return the first value of the header ``name`` (lower case); empty when it is absent."""

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 
 from gateway.clocks import wall_clock
 from gateway.deferreds import Repeating
+from gateway.identity import IssuerKeys, with_file_contents
 from gateway.logger import component_logger
 from gateway.serving import FORECAST_SECONDS, FORESEE_SECONDS
 from gateway.streams import Criteria, Forecast, Forecasts, Reach, StreamGroup, TailEvent
@@ -63,9 +64,12 @@ class Leader:
     """``gateway.serving.Server`` by worker processes; all methods must be called in the reactor thread.
 
     ``keep`` stores what workers evaluated; its Deferred never fails, and a worker may send more once it has fired.
+    ``refresh_keys`` fetches the key sets of issuers again, see ``IssuerKeys``.
+
+    :raises IdentityError: when a key file cannot be read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each neighbour
         self,
         reactor: ILeaderReactor,
         registry: Registry,
@@ -76,11 +80,16 @@ class Leader:
         metrics: Metrics,
         status_document: Callable[[], Mapping[str, object]],
         keep: Callable[[Parcel], Deferred[None]],
+        refresh_keys: Callable[[], Deferred[None]] = lambda: succeed(None),
     ) -> None:
         self._reactor = reactor
         self._registry = registry
-        self._started = settings  # for ports and other options that need a restart
-        self._settings = settings
+        # For ports and other options that need a restart; the workers read no key files, which may have changed.
+        self._started = _with_keys(settings)
+        self._settings = self._started
+        self._own_secret = os.urandom(32)
+        self._refresh_keys = refresh_keys
+        self._issuers = IssuerKeys()
         self._count = count
         self._metrics = metrics
         self._status_document = status_document
@@ -160,8 +169,14 @@ class Leader:
         """Read the certificates and build the routes, as the workers will; see ``Server``."""
         if self._started.tls.enabled:
             build_context(settings.tls)
+        settings = _with_keys(settings)
         build_dispatcher(Context(self._registry, {}, self._reactor, dict), settings)
         return lambda: self._apply(settings)
+
+    def use_issuer_keys(self, url: str, body: bytes) -> None:
+        """Have the workers use a key set, also workers that start later; see ``Server``."""
+        self._issuers.use(url, body)
+        self._pool.broadcast(protocol.IssuerKeySet(url, body))
 
     def log_to(self, path: str) -> None:
         """Have the workers write log lines to ``path``; workers that start later inherit it."""
@@ -277,8 +292,9 @@ class Leader:
 
         The pool sends them in one turn of the reactor, so no change falls between them and the next broadcast.
         """
-        yield protocol.Initialize(worker.number, self._started)
+        yield protocol.Initialize(worker.number, self._started, self._own_secret)
         yield protocol.ApplySettings(self._settings)
+        yield from (protocol.IssuerKeySet(url, body) for url, body in self._issuers.bodies.items())
         for sdk in self._sdks.values():
             yield from self._messages_of(sdk)
         yield from (message for message, _ in self._tails.values())
@@ -287,7 +303,7 @@ class Leader:
             yield self._encoded_status()
         yield protocol.Listen()
 
-    def on_message(self, worker: WorkerProcess, message: protocol.ToLeader) -> None:  # noqa: C901 - one case per kind
+    def on_message(self, worker: WorkerProcess, message: protocol.ToLeader) -> None:  # noqa: C901, PLR0912 - one case per kind
         """Handle a message of a worker."""
         match message:
             case protocol.MetricsReport():
@@ -308,6 +324,9 @@ class Leader:
                 self._send_streams(worker, message.addresses)
             case protocol.Refresh():
                 self._refresh(worker, message)
+            case protocol.RefreshKeys(request_id):
+                refreshed = protocol.KeysRefreshed(request_id)
+                self._refresh_keys().addCallback(lambda _: worker.link.send(refreshed))
             case protocol.CheckCallId(request_id, sdk_id, call_id, until):
                 seen = self._call_ids.seen(sdk_id, call_id, until, self._wall())
                 worker.link.send(protocol.CallIdResult(request_id, seen))
@@ -406,6 +425,14 @@ class Leader:
         until = self._reactor.seconds() + seconds
         while self._pool.workers and self._reactor.seconds() < until and not cut_short():
             await deferLater(self._reactor, POLL_SECONDS, lambda: None)
+
+
+def _with_keys(settings: Settings) -> Settings:
+    """Return the settings with the content of key files.
+
+    :raises IdentityError: when one cannot be read.
+    """
+    return msgspec.structs.replace(settings, identity=with_file_contents(settings.identity))
 
 
 def _add_message(sdk: Sdk) -> protocol.AddSdk:

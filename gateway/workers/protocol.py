@@ -24,10 +24,14 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Initialize(Message, frozen=True):
-    """The first message to a worker: its number (from 1), and the settings with which the gateway was started."""
+    """The first message to a worker: its number (from 1), and the settings with which the gateway was started.
+
+    ``own_secret`` is the same for all workers of this start.
+    """
 
     number: int
     settings: Settings
+    own_secret: bytes
 
 
 class ApplySettings(Message, frozen=True):
@@ -90,6 +94,19 @@ class OtherStreams(Message, frozen=True):
     total: int
     addresses: dict[str, int]
     complete: bool = False
+
+
+class IssuerKeySet(Message, frozen=True):
+    """Check tokens by the key set that was fetched from ``url``."""
+
+    url: str
+    body: bytes
+
+
+class KeysRefreshed(Message, frozen=True):
+    """The reply to ``RefreshKeys``; key sets that have changed were sent before."""
+
+    request_id: int
 
 
 class StatusDocument(Message, frozen=True):
@@ -195,6 +212,12 @@ class Refresh(Message, frozen=True):
     credit: bytes = b""
 
 
+class RefreshKeys(Message, frozen=True):
+    """Request to fetch the key sets of issuers, since a token names an unknown key."""
+
+    request_id: int
+
+
 class CheckCallId(Message, frozen=True):
     """Request to accept a signed hook call; its id may be used once until ``until``, Unix seconds."""
 
@@ -276,7 +299,7 @@ class MetricsReport(Message, frozen=True):
     dropped_lines: int  # of the log
 
 
-Reply = RefreshResult | CallIdResult | EvaluationsStored
+Reply = RefreshResult | CallIdResult | EvaluationsStored | KeysRefreshed
 SdkMessage = AddSdk | PublishConfig | EarlierConfigs | FirstFetchEnded | RemoveSdk
 ToWorker = (
     Initialize
@@ -285,6 +308,7 @@ ToWorker = (
     | Listen
     | ReopenLog
     | OtherStreams
+    | IssuerKeySet
     | StatusDocument
     | Reply
     | RequestForecast
@@ -295,7 +319,7 @@ ToWorker = (
     | Drain
     | Echo
 )
-Request = Refresh | CheckCallId | StoreEvaluations
+Request = Refresh | RefreshKeys | CheckCallId | StoreEvaluations
 ToLeader = (
     Listening
     | StartFailed

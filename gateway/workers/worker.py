@@ -22,6 +22,7 @@ from twisted.logger import globalLogBeginner
 
 from gateway.deferreds import Repeating, supervise
 from gateway.garbage import collect_rarely
+from gateway.identity import IssuerKeys
 from gateway.logger import component_logger
 from gateway.serving import LocalServer, listen_error_text
 from gateway.telemetry import LagMonitor, LogLevels, LogWriter, dropped_line, log_observer, reopen_log_file
@@ -97,8 +98,15 @@ class Worker:
                 self._server.remove_sdk(sdk_id)
             case protocol.Listen():
                 self._listen_when_ready()
-            case protocol.RefreshResult() | protocol.CallIdResult() | protocol.EvaluationsStored():
+            case (
+                protocol.RefreshResult()
+                | protocol.CallIdResult()
+                | protocol.EvaluationsStored()
+                | protocol.KeysRefreshed()
+            ):
                 self._replied(message)
+            case protocol.IssuerKeySet(url, body):
+                self._server.use_issuer_keys(url, body)
             case protocol.OtherStreams():
                 self._streams.set_others(message)
             case protocol.StatusDocument(document):
@@ -140,7 +148,7 @@ class Worker:
             status_document=lambda: self._status,
             rng=random.Random(),  # noqa: S311 - for jitter, not for secrets
             keep=lambda parcel: self.request(lambda number: protocol.StoreEvaluations(number, parcel)),
-            state=WebState(SharedCallIds(self), self._streams),
+            state=WebState(SharedCallIds(self), self._streams, IssuerKeys(self._refresh_keys), message.own_secret),
         )
         self._server.report_reach(lambda reach: self.link.send(protocol.Reached(reach)))
         self._intake = ConfigIntake(self._reactor, self._registry, self._server.prepare, self._server.publish)
@@ -255,6 +263,9 @@ class Worker:
             return Refreshed(found.error, found.changed)
 
         return Deferred.fromCoroutine(result())
+
+    def _refresh_keys(self) -> Deferred[None]:
+        return self.request(protocol.RefreshKeys).addCallback(lambda _: None)
 
     def request(self, make_request: Callable[[int], protocol.Request]) -> Deferred[Any]:
         """Send the request that ``make_request`` returns for an id; return a Deferred of the reply.

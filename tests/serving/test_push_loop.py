@@ -15,6 +15,7 @@ from gateway.settings import Sse
 from gateway.streams import StreamOptions
 from gateway.streams.sse import HEARTBEAT
 from gateway.telemetry import Metrics
+from gateway.web.server import PlainWriter
 
 
 class Client:
@@ -265,3 +266,63 @@ def test_a_drain_uses_one_timer_per_stream_at_most(clock: Clock, window: float, 
     for _ in range(3):
         clock.advance(window / 3)
     assert [pytest.approx(last)] == sorted(time for client in clients for time in client.times)[-1:]
+
+
+class Reader(Client):
+    """An outlet that keeps what it is sent."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.sent = b""
+
+    def write(self, data: bytes) -> None:
+        """Keep the data of a stream that is open."""
+        assert not self.ended
+        self.sent += data
+
+
+def test_streams_end_with_their_tokens(clock: Clock) -> None:
+    """Each gets an event first, and keeps its last event id; the others stay open, and no timer is left for them."""
+    dropped: list[str] = []
+    metrics = Metrics(lambda: 0.0, "test")
+    metrics.stream_dropped = dropped.append  # type: ignore[method-assign]
+    push_loop = PushLoop(clock, random.Random(1), metrics, Sse())
+    push_loop.add("shop", config(True))
+    push_loop.start()
+    hub = push_loop.hubs["shop"]
+    lasting, *ending = (Reader(clock) for _ in range(4))
+    hub.subscribe(None, None, lasting)
+    for client, mode in zip(ending, ("plain", "delta", "ofrep"), strict=True):
+        hub.subscribe(None, User({"Identifier": mode}), client, StreamOptions(mode, ends=10.0))
+    left = hub.subscribe(None, None, Reader(clock), StreamOptions(ends=10.0))
+    left.close()
+    run(clock, 9.9)
+    assert not any(client.ended for client in ending)
+    for _ in range(4):
+        clock.advance(0.25)
+    for client in ending:
+        assert client.ended
+        assert client.sent.endswith(b'event: expired\ndata: {"type":"expired"}\n\n')
+    assert (False, ["expired"] * 3) == (lasting.ended, dropped)
+
+
+def test_many_streams_that_end_together_are_ended_in_several_turns(clock: Clock) -> None:
+    """A turn ends 100, so that requests are answered in between."""
+    clients = [Reader(clock) for _ in range(250)]
+    ended: list[int] = []
+
+    class Writer(PlainWriter):
+        """Notes at the end of each turn how many streams have ended."""
+
+        def release(self) -> None:
+            super().release()
+            ended.append(sum(client.ended for client in clients))
+
+    push_loop = PushLoop(clock, random.Random(1), Metrics(lambda: 0.0, "test"), Sse(), Writer())
+    push_loop.add("shop", config(True))
+    push_loop.start()
+    for client in clients:
+        push_loop.hubs["shop"].subscribe(None, None, client, StreamOptions(ends=1.0))
+    for _ in range(4):
+        clock.advance(0.25)
+    assert [100, 200, 250] == [count for count in ended if count]

@@ -73,7 +73,7 @@ def header_warnings(settings: Settings) -> Iterator[Finding]:
     if not http.enabled or not guarded:
         return
     for name, section in sections.items():
-        if section.enabled and not section.auth_headers:
+        if section.enabled and not section.auth_headers and section.users == "open":
             text = f"empty, so that its routes answer every client, although {guarded[0]} needs headers"
             yield Finding((*name.split("."), "auth_headers"), text)
     yield from _open_routes(http, guarded[0])
@@ -81,7 +81,7 @@ def header_warnings(settings: Settings) -> Iterator[Finding]:
 
 def _open_routes(http: Http, guarded: str) -> Iterator[Finding]:
     routes = (
-        ("sse", http.sse.enabled, "event streams send values", "/sse/"),
+        ("sse", http.sse.enabled and http.sse.users == "open", "event streams send values", "/sse/"),
         ("cdn_proxy", http.cdn_proxy.enabled, "the config JSON with all rules is sent", "/configuration-files/"),
     )
     for name, enabled, what, place in routes:

@@ -4,6 +4,7 @@ from gateway.settings.schema.base import BasicAuth, Certificate, Level, Log, Sec
 from gateway.settings.schema.cache import Redis
 from gateway.settings.schema.diag import Diag, Metrics, OnByDefault, Otlp
 from gateway.settings.schema.http import Api, CdnProxy, Cors, Http, Ofrep, OtherAttributes, Sse, Webhook
+from gateway.settings.schema.identity import Identity, IdentityKey
 from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, History, Outbox
 from gateway.settings.schema.root import Settings
 from gateway.settings.schema.sdk import Guard, Sdk, Upstream
@@ -21,6 +22,8 @@ __all__ = (
     "Guard",
     "History",
     "Http",
+    "Identity",
+    "IdentityKey",
     "Level",
     "Log",
     "Metrics",

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from gateway.settings.schema.base import BasicAuth, Log, Section
+from gateway.settings.schema.identity import Users
 from gateway.settings.schema.option import option
 
 OtherAttributes = Literal["convert", "ignore", "reject"]
@@ -17,6 +18,14 @@ ResponseHeaders = Annotated[
 AuthHeaders = Annotated[
     dict[str, str],
     option("Headers and values that a request must have.", hidden="all", example="{X-API-KEY: change-me}"),
+]
+SignedUsers = Annotated[
+    Users,
+    option(
+        "`open`: a request names its user. `signed`: a token proves the user, see `identity`; requests without a valid"
+        " token get 401.",
+        not_in_configcat_proxy=True,
+    ),
 ]
 
 
@@ -66,6 +75,7 @@ class Api(Section, frozen=True):
     enabled: Annotated[bool, option("Whether these routes exist.")] = True
     headers: ResponseHeaders = {}
     auth_headers: AuthHeaders = {}
+    users: SignedUsers = "open"
     cors: Annotated[Cors, option("Cross-origin rules.")] = Cors()
 
 
@@ -97,6 +107,7 @@ class Sse(Section, frozen=True):
 
     enabled: Annotated[bool, option("Whether these routes exist.")] = True
     headers: ResponseHeaders = {}
+    users: SignedUsers = "open"
     cors: Annotated[Cors, option("Cross-origin rules.")] = Cors()
     log: Annotated[Log, option("Log of the event streams.")] = Log()
     heart_beat_interval: Annotated[

@@ -12,6 +12,7 @@ from gateway.settings.schema.base import ATTRIBUTE_ERROR, Attributes, RootLog, S
 from gateway.settings.schema.cache import Cache, Cluster, GlobalOffline
 from gateway.settings.schema.diag import Diag
 from gateway.settings.schema.http import Http
+from gateway.settings.schema.identity import Identity
 from gateway.settings.schema.impact import Impact
 from gateway.settings.schema.option import option
 from gateway.settings.schema.outgoing import Delivery, Endpoint, Exporter, History, Outbox, Project
@@ -40,6 +41,10 @@ class Settings(Section, frozen=True):
         ),
     ] = {}
     http: Annotated[Http, option("The main HTTP server.")] = Http()
+    identity: Annotated[
+        Identity,
+        option("Tokens that prove who a user is; for routes with `users: signed`.", not_in_configcat_proxy=True),
+    ] = Identity()
     http_proxy: Annotated[HttpProxy, option("Forward proxy for requests to upstreams.")] = HttpProxy()
     upstream: Annotated[Upstream, option("How the gateway fetches config JSON.", not_in_configcat_proxy=True)] = (
         Upstream()

@@ -41,6 +41,8 @@ def evaluate(context: Context, call: Call) -> EventualReply:
         key, user = read_eval(call.body)
     except InvalidJson as error:
         return _invalid_body(error)
+    if call.identity is not None:
+        user = call.identity.attributes_with(user)
     sdk = _find_sdk(context, call)
     if isinstance(sdk, Reply):
         return sdk
@@ -55,6 +57,8 @@ def evaluate_all(context: Context, call: Call) -> EventualReply:
         user = read_eval_all(call.body)
     except InvalidJson as error:
         return _invalid_body(error)
+    if call.identity is not None:
+        user = call.identity.attributes_with(user)
     sdk = _find_sdk(context, call)
     if isinstance(sdk, Reply):
         return sdk

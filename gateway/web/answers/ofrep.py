@@ -11,6 +11,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from gateway.clocks import wall_clock
 from gateway.flags import effective_user
 from gateway.streams import StreamOptions
 from gateway.web.answers.api import flag_not_found
@@ -52,7 +53,7 @@ def evaluate(context: Context, call: Call) -> EventualReply:
     """Reply with one flag's value, reason and variant."""
     key = call.parameters["key"]
     try:
-        user = _read_user(context, call.body)
+        user = _read_user(context, call)
     except InvalidJson as error:
         return _error(400, "INVALID_CONTEXT", f"failed to parse JSON body: {error}", key)
     sdk = _find_sdk(context, call, key)
@@ -66,7 +67,7 @@ def evaluate(context: Context, call: Call) -> EventualReply:
 def evaluate_all(context: Context, call: Call) -> EventualReply:
     """Reply with all flags, or 304 when ``If-None-Match`` is the validator of this reply."""
     try:
-        user = _read_user(context, call.body)
+        user = _read_user(context, call)
     except InvalidJson as error:
         return _error(400, "INVALID_CONTEXT", f"failed to parse JSON body: {error}")
     sdk = _find_sdk(context, call)
@@ -86,11 +87,13 @@ def stream(context: Context, call: Call) -> EventualReply:
     if sdk is None or context.stream_tokens is None:
         return stream_error(NOT_VALID)
     try:
-        user = context.stream_tokens.user(sdk, call.parameters["token"])
+        user, ends = context.stream_tokens.user(sdk, call.parameters["token"])
     except ValueError:
         return stream_error(NOT_VALID)
+    if 0 < ends <= wall_clock(context.clock)():
+        return stream_error(NOT_VALID)
     tag, digest = last_event(call, read_query(call))
-    options = StreamOptions("ofrep", digest)
+    options = StreamOptions("ofrep", digest, ends=ends)
 
     def answer() -> EventualReply:
         if sdk.snapshot is None and is_event_source(call):
@@ -156,19 +159,28 @@ def _stream_path(context: Context, call: Call, sdk: Sdk, user: User | None) -> b
     if context.stream_tokens is None:
         return None
     public_url = context.public_url
-    own_path = context.stream_tokens.stream_path(sdk, user)
+    own_path = context.stream_tokens.stream_path(sdk, user, 0.0 if call.identity is None else call.identity.ends)
     if own_path is None:
         return None
     path = public_url.prefix_of(call) + own_path
     return path if public_url.fits(path) else None
 
 
-def _read_user(context: Context, body: bytes) -> dict[str, Attribute] | None:
-    if not body:
-        return None
-    user = read_context(body, context.other_attributes)
+def _read_user(context: Context, call: Call) -> dict[str, Attribute] | None:
+    user = read_context(call.body, context.other_attributes) if call.body else None
+    if call.identity is not None:
+        return _verified(dict(call.identity.attributes_with(user)))
     if user is not None and "targetingKey" in user:
         user["Identifier"] = user["targetingKey"]
+    return user
+
+
+def _verified(user: dict[str, Attribute]) -> dict[str, Attribute]:
+    """Return a verified user whose targeting key is the identifier, so that flags may target either."""
+    if "Identifier" in user:
+        user["targetingKey"] = user["Identifier"]
+    else:
+        user.pop("targetingKey", None)
     return user
 
 

@@ -145,19 +145,30 @@ def _stream(context: Context, call: Call, *, single: bool) -> EventualReply:
     sdk = find_sdk(context, call, data.sdk_key)
     if isinstance(sdk, Reply):
         return stream_error(sdk)
-    return stream_values(context, call, sdk, data.key if single else None, data.user)
+    flag, identity = data.key if single else None, call.identity
+    if identity is not None:
+        return stream_values(context, call, sdk, flag, identity.attributes_with(data.user), identity.ends)
+    return stream_values(context, call, sdk, flag, data.user)
 
 
 def stream_values(
-    context: Context, call: Call, sdk: Sdk, flag: str | None, user: Mapping[str, Attribute] | None
+    context: Context,
+    call: Call,
+    sdk: Sdk,
+    flag: str | None,
+    user: Mapping[str, Attribute] | None,
+    ends: float = 0.0,
 ) -> EventualReply:
-    """Open the stream of one flag, or of all (None), in the mode that the query names, for the request's ``user``."""
+    """Open the stream of one flag, or of all (None), in the mode that the query names, for the request's ``user``.
+
+    It ends at ``ends``, Unix seconds, unless that is 0.
+    """
     query = read_query(call)
     mode = _read_mode(query)
     if isinstance(mode, Reply):
         return stream_error(mode)
     tag, digest = last_event(call, query)
-    options = StreamOptions(mode, digest, "resume" in query)
+    options = StreamOptions(mode, digest, "resume" in query, ends)
     return wait_for_config(context, sdk, tag, lambda: _open(context, call, sdk, flag, user, options))
 
 

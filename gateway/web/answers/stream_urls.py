@@ -36,6 +36,9 @@ def create(context: Context, call: Call) -> Reply:
         user = read_attributes(found["user"]) if "user" in found else None
     except InvalidJson as error:
         return text(400, f"failed to parse JSON body: {error}")
+    identity = call.identity
+    if identity is not None:
+        user = dict(identity.attributes_with(user))
     key = found.get("key")
     if key == "":
         return NO_KEY
@@ -43,7 +46,7 @@ def create(context: Context, call: Call) -> Reply:
     if isinstance(sdk, Reply):
         return sdk
     public_url = context.public_url
-    target = Target(key if isinstance(key, str) else None, user)
+    target = Target(key if isinstance(key, str) else None, user, 0.0 if identity is None else identity.ends)
     issued = context.stream_urls.issue(sdk, target, wall_clock(context.clock)())
     path = b"" if issued is None else public_url.prefix_of(call) + issued[0]
     if issued is None or not public_url.fits(path):
@@ -65,4 +68,4 @@ def stream(context: Context, call: Call) -> EventualReply:
         return EXPIRED
     except ValueError:
         return NOT_VALID
-    return stream_values(context, call, sdk, target.key, target.user)
+    return stream_values(context, call, sdk, target.key, target.user, target.ends)
