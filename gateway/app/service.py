@@ -140,12 +140,7 @@ class Gateway(Service):
             shared=self._shared.cache,
             on_adopted=self._shared.adopted,
         )
-        self._issuer_keys = KeyFetcher(
-            reactor,
-            os.environ,
-            use=lambda url, body: self._server.use_issuer_keys(url, body),  # noqa: PLW0108 - it is made below
-            on_problem=self._warnings.check,
-        )
+        self._issuer_keys = self._make_key_fetcher()
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
         self._console = self._make_console(settings)
@@ -276,6 +271,12 @@ class Gateway(Service):
     async def _unless_cut(self, step: Deferred[Any]) -> None:
         """Wait until ``step`` has ended; after a second stop signal for at most ``CUT_SECONDS``."""
         await DeferredList([settle_all([step]), self._cut_over], fireOnOneCallback=True)
+
+    def _make_key_fetcher(self) -> KeyFetcher:
+        def use(url: str, body: bytes) -> None:
+            self._server.use_issuer_keys(url, body)
+
+        return KeyFetcher(self._reactor, os.environ, use=use, on_problem=self._warnings.check)
 
     def _make_server(self, settings: Settings) -> Server:
         """Return what serves: this process, unless the settings ask for several."""

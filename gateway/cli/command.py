@@ -14,6 +14,7 @@ from gateway.cli.healthcheck import healthcheck
 from gateway.cli.impact import impact
 from gateway.cli.import_settings import import_settings
 from gateway.cli.init import init
+from gateway.cli.key import key
 from gateway.cli.options import settings_options
 from gateway.cli.password import password
 from gateway.cli.run import run
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 for _command in (
-    run, init, import_settings, compare, check, healthcheck, schema, password, status, changes, streams, tail, impact,
-    explain, deliveries, configs, files,
+    run, init, import_settings, compare, check, healthcheck, schema, password, key, status, changes, streams, tail,
+    impact, explain, deliveries, configs, files,
 ):  # fmt: skip
     main.add_command(_command)

@@ -41,6 +41,15 @@ class UnaskedFlags(Struct, frozen=True):
     count: int
 
 
+class KeyUse(Struct, frozen=True):
+    """A key in `http.auth.keys` that was used since the start."""
+
+    caller: Annotated[str, Meta(description="The name of the key.")]
+    second: Annotated[bool, Meta(description="Whether it is the one of `second_hash`.")]
+    requests: int
+    last_used: str
+
+
 class ClientsAnswer(Struct, frozen=True):
     """The clients, since the start of the processes."""
 
@@ -48,6 +57,7 @@ class ClientsAnswer(Struct, frozen=True):
     routes: Annotated[list[RouteUse], Meta(description="The routes with the most requests first.")]
     unknown_flags: Annotated[list[UnknownFlag], Meta(description="The latest seen first, at most 500.")]
     unasked_flags: list[UnaskedFlags]
+    keys: Annotated[list[KeyUse], Meta(description="The latest used first.")]
     all_flags_requests: Annotated[
         int,
         Meta(description="Requests for all flags or a whole config, which name none."),

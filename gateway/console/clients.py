@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from gateway.console.client_schema import Agent, ClientsAnswer, RouteUse, UnaskedFlags, UnknownFlag
+from gateway.console.client_schema import Agent, ClientsAnswer, KeyUse, RouteUse, UnaskedFlags, UnknownFlag
 from gateway.text import iso, printable
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ async def clients(facade: Facade) -> ClientsAnswer:
         routes=_routes(answers),
         unknown_flags=_unknown(parts),
         unasked_flags=_unasked(facade, parts),
+        keys=_keys(parts),
         all_flags_requests=sum(count for route, _, _, count in answers if _shows_all_flags(route)),
         missing_workers=missing,
     )
@@ -54,6 +55,17 @@ def _unknown(parts: Sequence[SeenClients]) -> list[UnknownFlag]:
         last[key] = max(last.get(key, 0.0), each.last)
     latest = sorted(last, key=lambda key: -last[key])[:UNKNOWN_SHOWN]
     return [UnknownFlag(key[0], printable(key[1]), count[key], iso(last[key])) for key in latest]
+
+
+def _keys(parts: Sequence[SeenClients]) -> list[KeyUse]:
+    requests: Counter[tuple[str, int]] = Counter()
+    last: dict[tuple[str, int], float] = {}
+    for each in (each for part in parts for each in part.keys):
+        key = each.caller, each.number
+        requests[key] += each.requests
+        last[key] = max(last.get(key, 0.0), each.last)
+    latest = sorted(last, key=lambda key: -last[key])
+    return [KeyUse(printable(key[0]), key[1] == 1, requests[key], iso(last[key])) for key in latest]
 
 
 def _unasked(facade: Facade, parts: Sequence[SeenClients]) -> list[UnaskedFlags]:

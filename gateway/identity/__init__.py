@@ -7,7 +7,7 @@
 Signatures, keys and claims are checked by ``joserfc``, which is imported only where the settings name a key.
 """
 
-from gateway.identity.identity import Identity, InvalidToken, UnknownKey
+from gateway.identity.identity import Identity, InvalidToken, TokenVerifier, UnknownKey
 from gateway.identity.issuer_keys import IssuerKeys
 from gateway.identity.key_fetcher import KeyFetcher
 from gateway.identity.opening import IdentityError, open_verifier, with_file_contents
@@ -18,6 +18,7 @@ __all__ = (
     "InvalidToken",
     "IssuerKeys",
     "KeyFetcher",
+    "TokenVerifier",
     "UnknownKey",
     "open_verifier",
     "with_file_contents",

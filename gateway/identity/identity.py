@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -32,3 +32,18 @@ class Identity(Struct, frozen=True):
         if not self.open_attributes or not sent:
             return self.attributes
         return {name: value for name, value in sent.items() if name in self.open_attributes} | self.attributes
+
+
+class TokenVerifier(Protocol):
+    """Verifies tokens; see ``gateway.identity.verifier.Verifier``, whose library is not imported for this type."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a key set has never been fetched, so that a token of its issuer is refused for the time being."""
+
+    def verify(self, token: bytes, now: float) -> Identity:
+        """Return the user that ``token`` proves at ``now``, Unix seconds.
+
+        :raises UnknownKey: when it may have been signed with a key that the issuer has and this process has not.
+        :raises InvalidToken: when it is not valid.
+        """

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 REFRESH_SECONDS: Final = 900.0  # between two fetches: how long a key that the issuer withdrew is accepted at most
-UNKNOWN_SECONDS: Final = 60.0  # between two fetches for unknown keys, which anybody can name, and after a failure
+UNKNOWN_SECONDS: Final = 60.0  # between two fetches for unknown keys, which any client can name, and after a failure
 FIRST_SECONDS: Final = 10.0  # between two fetches while there has never been a key set
 FETCH_SECONDS: Final = 10.0  # for one fetch
 BODY_LIMIT: Final = 256 * 1024  # bytes; real key sets have less than 20 KiB

@@ -88,7 +88,7 @@ class Verifier:
         return any(self._issuers.keys(url, only) is None for url, only in self._urls.items())
 
     def verify(self, token: bytes, now: float) -> Identity:
-        """Return whom ``token`` proves at ``now``, Unix seconds.
+        """Return the user that ``token`` proves at ``now``, Unix seconds.
 
         :raises UnknownKey: when it may have been signed with a key that the issuer has and this process has not.
         :raises InvalidToken: when it is not valid.

@@ -19,6 +19,8 @@ from gateway.settings.rules.outgoing import OWN_HEADERS
 from gateway.settings.schema import (
     Api,
     BasicAuth,
+    CallerAuth,
+    CallerKey,
     CdnProxy,
     Certificate,
     Cors,
@@ -50,6 +52,8 @@ __all__ = (
     "OWN_HEADERS",
     "Api",
     "BasicAuth",
+    "CallerAuth",
+    "CallerKey",
     "CdnProxy",
     "Certificate",
     "Cors",

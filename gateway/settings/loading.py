@@ -19,6 +19,7 @@ from gateway.settings.parsing.settings_reader import SettingsReader, Source
 from gateway.settings.parsing.yaml_text import read_yaml
 from gateway.settings.problems import Problem, shortened
 from gateway.settings.rules.access import access_errors
+from gateway.settings.rules.callers import caller_errors, caller_warnings
 from gateway.settings.rules.cors import cors_errors
 from gateway.settings.rules.general import Exists, Finding, errors, warnings
 from gateway.settings.rules.headers import header_errors, header_warnings
@@ -82,11 +83,12 @@ def load(
         header_errors(written),
         access_errors(written),
         identity_errors(written, exists),
+        caller_errors(written),
         outgoing_errors(written, exists),
     )
     for finding in chain.from_iterable(rules):
         _report(finding, reader)
-    doubts = (warnings, header_warnings, identity_warnings, outgoing_warnings)
+    doubts = (warnings, header_warnings, identity_warnings, caller_warnings, outgoing_warnings)
     doubtful = [
         reader.sources.get(finding.path, Source()).problem(finding.path, finding.text)
         for finding in chain.from_iterable(check(written) for check in doubts)

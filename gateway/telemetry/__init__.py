@@ -18,7 +18,7 @@ from gateway.telemetry.operator_access import RequestError, error_body, read_mom
 from gateway.telemetry.outbox_pages import DeliveryAdmin, OutboxPages
 from gateway.telemetry.readiness import Readiness, SdkState
 from gateway.telemetry.rlimits import raise_file_limit
-from gateway.telemetry.seen_clients import SeenAgent, SeenClients, UnknownFlag
+from gateway.telemetry.seen_clients import SeenAgent, SeenClients, SeenKey, UnknownFlag
 from gateway.telemetry.status import ProcessStatus, SdkStatus, Status, WorkerState
 from gateway.telemetry.systemd import SystemdNotifier
 
@@ -45,6 +45,7 @@ __all__ = (
     "SdkStatus",
     "SeenAgent",
     "SeenClients",
+    "SeenKey",
     "Status",
     "SystemdNotifier",
     "UnknownFlag",

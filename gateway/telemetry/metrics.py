@@ -38,7 +38,7 @@ FETCH_FAILED = (
     "encoding", "redirect", "config", "file", "key", "cache", "stopped",
 )  # fmt: skip
 OUTCOMES = FETCH_GOOD + FETCH_FAILED
-REFUSALS = ("connections", "address", "files")
+REFUSALS = ("connections", "address", "files", "key")
 DROPS = ("stalled", "expired")
 
 # Upper bounds in seconds, which cover the timeouts of what they measure.

@@ -21,9 +21,19 @@ class UnknownFlag(msgspec.Struct, array_like=True):
     last: float
 
 
+class SeenKey(msgspec.Struct, array_like=True):
+    """A key of a caller: ``number`` 0 is its first, 1 the second; how many requests, and when the last."""
+
+    caller: str
+    number: int
+    requests: int
+    last: float
+
+
 class SeenClients(msgspec.Struct, array_like=True):
     """What one process has seen since its start; ``asked`` has the flags that were named, by SDK."""
 
     agents: list[SeenAgent]
     unknown: list[UnknownFlag]
     asked: dict[str, list[str]]
+    keys: list[SeenKey] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Final
 
-from gateway.telemetry import SeenAgent, SeenClients, UnknownFlag
+from gateway.telemetry import SeenAgent, SeenClients, SeenKey, UnknownFlag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,7 @@ class ClientLog:
         self._clock = clock
         self._wall = wall
         self._agents: OrderedDict[tuple[bytes, bytes], SeenAgent] = OrderedDict()  # the latest seen last
+        self._keys: dict[tuple[str, int], SeenKey] = {}  # of all callers since the start: as many as in the settings
         self._unknown: OrderedDict[tuple[str, str], UnknownFlag] = OrderedDict()
         self.named: defaultdict[str, set[str]] = defaultdict(set)
         """By SDK the flags that requests named and the config had; answers add to it, which costs less than a call."""
@@ -58,6 +59,14 @@ class ClientLog:
         seen.last = self._wall()
         self._agents.move_to_end(key)
 
+    def key_used(self, caller: str, number: int) -> None:
+        """Note that a caller has used its key; ``number`` 1 is its second one."""
+        use = self._keys.get((caller, number))
+        if use is None:
+            use = self._keys[caller, number] = SeenKey(caller, number, 0, 0.0)
+        use.requests += 1
+        use.last = self._wall()
+
     def unknown(self, sdk_id: str, key: str) -> None:
         """Note that a request named a flag which the config does not have."""
         name = sdk_id, key[:KEY_CHARACTERS]
@@ -73,7 +82,7 @@ class ClientLog:
     def seen(self) -> SeenClients:
         """Return what was seen, the latest last."""
         asked = {sdk_id: [_encodable(key) for key in keys] for sdk_id, keys in self.named.items()}
-        return SeenClients(list(self._agents.values()), list(self._unknown.values()), asked)
+        return SeenClients(list(self._agents.values()), list(self._unknown.values()), asked, list(self._keys.values()))
 
     def _arm(self) -> None:
         self.armed = True

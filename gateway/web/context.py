@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, define, field, frozen
@@ -10,6 +11,7 @@ from attrs import Factory, define, field, frozen
 from gateway.clocks import wall_clock
 from gateway.identity import IssuerKeys
 from gateway.logger import component_logger
+from gateway.web.callers import CallerState
 from gateway.web.client_log import ClientLog
 from gateway.web.compress import ConfigEncodings
 from gateway.web.public_url import PublicUrl
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     from gateway.settings import Sdk as SdkSettings
     from gateway.streams import Hub
     from gateway.web.auth import Network
+    from gateway.web.callers import Caller
     from gateway.web.ports import RefusalReason, Registry
     from gateway.web.stream_token import StreamTokens
+    from gateway.web.values import Call, Reply
 
 _log = component_logger("http.sse")  # the level of streams applies, not that of requests
 
@@ -109,8 +113,19 @@ class WebState:
     streams: OpenStreams = field(factory=OpenStreams)
     issuers: IssuerKeys = field(factory=IssuerKeys)
     own_secret: bytes = field(factory=lambda: os.urandom(32), repr=False)
+    callers: defaultdict[str, CallerState] = field(factory=lambda: defaultdict(CallerState))  # by name, with keys
     waiting_for_keys: int = 0  # answers that wait for the key set of an issuer
     waiting: int = 0  # answers that wait for a config which the client has and this process has not
+
+
+class Callers(Protocol):
+    """The callers with keys, for stream URLs, which name one."""
+
+    def context_of(self, name: str) -> Context | None:
+        """Return the context of the caller ``name``; None for one that has no key any more."""
+
+    def admit(self, name: str, group: str, call: Call) -> Reply | None:
+        """Count a request of the caller ``name``, and return None; or the refusal."""
 
 
 @frozen
@@ -148,6 +163,8 @@ class Context:
     clients: ClientLog = field(
         default=Factory(lambda self: ClientLog(self.clock, wall_clock(self.clock), sampling=False), takes_self=True)
     )
+    caller: Caller | None = None  # whose key the request has; None where no key is needed
+    callers: Callers | None = None  # None without keys
     state: WebState = field(factory=WebState)
     encodings: ConfigEncodings = field(factory=ConfigEncodings)
     key_lists: dict[str, tuple[object, bytes]] = field(factory=dict)  # SDK id -> snapshot, the answer of /api/keys

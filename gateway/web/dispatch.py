@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from gateway.identity import open_verifier
 from gateway.web.auth import parse_networks
+from gateway.web.caller_keys import HEADER_NAME, NEEDED, CallerKeys
 from gateway.web.compress import gzipped, wants_gzip
 from gateway.web.context import Context, StreamLimits
 from gateway.web.policy import Policy, api_policy, public_policy, script_policy, stream_policy, webhook_policy
@@ -26,7 +27,7 @@ from gateway.web.values import Reply, StreamReply
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.settings import Api, Http, Settings, Sse
+    from gateway.settings import Api, Http, Ofrep, Settings, Sse
     from gateway.web.values import AnyReply, Call, EventualReply, HeaderLines, PendingReply
 
 NOT_FOR_SDKS = frozenset({"hook", "hook-test", "status"})  # first segments of paths that no script needs
@@ -108,36 +109,39 @@ def build_dispatcher(context: Context, settings: Settings) -> Dispatcher:
     webhook = webhook_policy(http)
     ofrep_streams = http.ofrep.enabled and http.sse.enabled
     signed = _signed_users(settings, context)
-    secret, signed_secret = http.sse.url_secret, http.sse.url_secret.encode() or context.state.own_secret
+    keys, own_secret = CallerKeys.from_settings(http.auth, context), context.state.own_secret
     tokens = None
     if ofrep_streams:
-        of_signed = signed_secret if Group.OFREP in signed else None
-        tokens = StreamTokens.from_settings(http.ofrep.auth_headers, secret, of_signed)
-    urls = StreamUrls.from_settings(secret, http.sse.url_lifetime, signed_secret if Group.SSE in signed else None)
+        proof = _proof(http, own_secret, keys, http.ofrep)
+        tokens = StreamTokens.from_settings(http.ofrep.auth_headers, http.sse.url_secret, proof)
+    proof = _proof(http, own_secret, keys, http.sse)
     context = evolve(
         context,
         sdks=settings.sdks,
         webhook_authenticated=webhook.authenticated,
-        refresh_authenticated=bool(http.api.auth_headers),
+        refresh_authenticated=bool(http.api.auth_headers) or (keys is not None and "api" in keys.needed),
         trusted_proxies=parse_networks(http.trusted_proxies),
         limits=StreamLimits(http.sse.max_connections, http.sse.max_connections_per_address),
         on_evaluated=None if collector is None else collector.record,
         on_all_evaluated=None if collector is None or not exporter.bulk else collector.record_all,
         stream_tokens=tokens,
-        stream_urls=urls,
+        stream_urls=StreamUrls.from_settings(http.sse.url_secret, http.sse.url_lifetime, proof),
+        callers=keys,
         public_url=PublicUrl.from_settings(http.public_url, http.max_stream_url, parse_networks(http.trusted_proxies)),
         other_attributes=http.ofrep.other_attributes,
     )
+    if keys is not None:
+        keys.use(context)
     policies = _policies(http, webhook)
     sections = {
-        "configuration-files": public_policy(http.cdn_proxy),
+        "configuration-files": public_policy(http.cdn_proxy, _key_headers(http, "cdn_proxy")),
         "api": _api_policy(http),
         "ofrep": _ofrep_policy(http),
-        "sse": stream_policy(http.sse),
         "client": script_policy(http.sse),
+        "sse": stream_policy(http.sse, _key_headers(http, "sse")),
     }
     routes = tuple(
-        BoundRoute(_proved(route, signed), policy, context, policy.preflight(route.methods[0]))
+        BoundRoute(_proved(route, signed, keys), policy, context, policy.preflight(route.methods[0]))
         for route in ROUTES
         if (policy := policies.get(route.group)) is not None
     )
@@ -159,24 +163,41 @@ def _signed_users(settings: Settings, context: Context) -> dict[Group, SignedUse
     }
 
 
-def _proved(route: Route, signed: Mapping[Group, SignedUsers]) -> Route:
-    """Return the route, with an answer that requires a token if it names a user who has to be proved."""
+def _proof(http: Http, own_secret: bytes, keys: CallerKeys | None, section: Sse | Ofrep) -> tuple[bytes, ...] | None:
+    """Return what seals the stream URLs of a section that needs a token or a key; None for one that needs neither."""
+    signed = section.users == "signed"
+    keyed = keys is not None and ("sse" if section is http.sse else "ofrep") in keys.needed
+    if not signed and not keyed:
+        return None
+    secret = http.sse.url_secret.encode() or own_secret
+    return secret, b"signed" if signed else b"", b"keyed" if keyed else b""
+
+
+def _proved(route: Route, signed: Mapping[Group, SignedUsers], keys: CallerKeys | None) -> Route:
+    """Return the route, with an answer that requires a key or a token, or both, where it needs them.
+
+    The URLs of streams are a proof themselves, which was given for both.
+    """
     users = signed.get(route.group) if route.names_user else None
-    return route if users is None else evolve(route, answer=users.require(route.answer))
+    if users is not None:
+        route = evolve(route, answer=users.require(route.answer))
+    if keys is not None and route.group.value in keys.needed and not route.proves:
+        route = evolve(route, answer=keys.require(route.group.value, route.answer))
+    return route
 
 
 def _policies(http: Http, webhook: Policy) -> dict[Group, Policy]:
     """Return the policy of each enabled group of routes."""
     policies: dict[Group, Policy] = {}
     if http.cdn_proxy.enabled:
-        policies[Group.CDN] = public_policy(http.cdn_proxy)
+        policies[Group.CDN] = public_policy(http.cdn_proxy, _key_headers(http, "cdn_proxy"))
     if http.api.enabled:
         policies[Group.API] = _api_policy(http)
     if http.ofrep.enabled:
         policies[Group.OFREP] = _ofrep_policy(http)
     if http.sse.enabled:
-        policies[Group.SSE] = stream_policy(http.sse)
         policies[Group.CLIENT] = script_policy(http.sse)
+        policies[Group.SSE] = stream_policy(http.sse, _key_headers(http, "sse"))
         if http.ofrep.enabled:
             policies[Group.OFREP_STREAM] = stream_policy(http.ofrep)
     if http.webhook.enabled:
@@ -188,11 +209,16 @@ def _policies(http: Http, webhook: Policy) -> dict[Group, Policy]:
 
 
 def _api_policy(http: Http) -> Policy:
-    return api_policy(http.api, ("X-ConfigCat-SdkKey",))
+    return api_policy(http.api, ("X-ConfigCat-SdkKey", *_key_headers(http, "api")))
 
 
 def _ofrep_policy(http: Http) -> Policy:
-    return api_policy(http.ofrep, ("X-ConfigCat-SdkId", "X-ConfigCat-SdkKey"))
+    return api_policy(http.ofrep, ("X-ConfigCat-SdkId", "X-ConfigCat-SdkKey", *_key_headers(http, "ofrep")))
+
+
+def _key_headers(http: Http, group: str) -> tuple[str, ...]:
+    """Return the header that scripts must be allowed to send, where callers need keys."""
+    return (HEADER_NAME,) if http.auth.keys and group in (http.auth.routes or NEEDED) else ()
 
 
 def _in_section(policy: Policy, call: Call, reply: Reply) -> Reply:

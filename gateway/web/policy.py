@@ -115,14 +115,16 @@ def api_policy(section: Api, sdk_headers: tuple[str, ...]) -> Policy:
     return _with_cors(section.cors, section.headers, allowed, HeaderAuth.from_settings(section.auth_headers))
 
 
-def public_policy(section: CdnProxy) -> Policy:
-    """Return the policy of routes without authentication."""
-    return _with_cors(section.cors, section.headers, (), HeaderAuth())
+def public_policy(section: CdnProxy, key_headers: tuple[str, ...] = ()) -> Policy:
+    """Return the policy of routes without authentication; ``key_headers`` hold the key of a caller, if it needs one."""
+    return _with_cors(section.cors, section.headers, key_headers, HeaderAuth())
 
 
-def stream_policy(section: Sse | Ofrep) -> Policy:
+def stream_policy(section: Sse | Ofrep, key_headers: tuple[str, ...] = ()) -> Policy:
     """Return the policy of event streams, which have no authentication; the paths of OFREP streams hold a token."""
-    return _with_cors(section.cors, section.headers, (LAST_EVENT_ID, *_token_header(section)), HeaderAuth())
+    return _with_cors(
+        section.cors, section.headers, (LAST_EVENT_ID, *_token_header(section), *key_headers), HeaderAuth()
+    )
 
 
 def _token_header(section: Api | Sse) -> tuple[str, ...]:

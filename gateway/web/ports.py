@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gateway.flags import Attribute, Snapshot
     from gateway.upstream import Refreshed
 
-RefusalReason = Literal["connections", "address", "files"]
+RefusalReason = Literal["connections", "address", "files", "key"]
 
 
 class Sdk(Protocol):
@@ -68,4 +68,4 @@ class WebMetrics(Protocol):
         """
 
     def stream_refused(self, reason: RefusalReason) -> None:
-        """Count a stream refused by a limit: that of all ``connections``, or of one ``address``."""
+        """Count a stream refused by a limit: that of all ``connections``, of one ``address`` or ``key``."""

@@ -45,6 +45,7 @@ class Route:
     answer: Answer
     gzip: bool = False
     names_user: bool = False  # whether the request names the user, who may have to be proved
+    proves: bool = False  # whether the path is a proof, which was issued to a caller that had given one
 
     @property
     def allow(self) -> bytes:
@@ -82,9 +83,9 @@ ROUTES: tuple[Route, ...] = (
     Route("/sse/{sdkId}/eval-all/{data...}", Group.SSE, GET, sse.stream_all, names_user=True),
     Route("/sse/streams/k", Group.SSE, POST, stream_urls.create, names_user=True),
     Route("/sse/{sdkId}/streams", Group.SSE, POST, stream_urls.create, names_user=True),
-    Route("/sse/{sdkId}/streams/{token}", Group.SSE, GET, stream_urls.stream),
     Route("/client.js", Group.CLIENT, GET, client_file.newest, gzip=True),
     Route("/client/{file}", Group.CLIENT, GET, client_file.named, gzip=True),
+    Route("/sse/{sdkId}/streams/{token}", Group.SSE, GET, stream_urls.stream, proves=True),
     Route("/hook", Group.HOOK, GET_OR_POST, hook.hook),
     Route("/hook/{sdkId}", Group.HOOK, GET_OR_POST, hook.hook),
     Route("/hook-test", Group.HOOK_TEST, GET_OR_POST, hook.hook_test),

@@ -16,14 +16,13 @@ from msgspec.structs import replace
 
 from gateway.clocks import wall_clock
 from gateway.identity import InvalidToken, UnknownKey
-from gateway.web.answers.sse import OPEN_HEADERS, is_event_source, read_query, stream_error
+from gateway.web.answers.sse import later, read_query, stream_error
 from gateway.web.values import Reply, StreamReply, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.identity import IssuerKeys
-    from gateway.identity.verifier import Verifier
+    from gateway.identity import IssuerKeys, TokenVerifier
     from gateway.settings import Cors
     from gateway.web.context import Context
     from gateway.web.cors import OriginRule
@@ -74,7 +73,7 @@ class CookieOrigins:
 class SignedUsers:
     """What the routes of one section need to verify tokens."""
 
-    verifier: Verifier
+    verifier: TokenVerifier
     issuers: IssuerKeys
     origins: CookieOrigins
     streams: bool  # whether an EventSource may be the client, which cannot send headers
@@ -149,12 +148,9 @@ class SignedUsers:
 
     def _temporary(self, context: Context, call: Call) -> Reply:
         """Return the reply while the issuer's keys have never been fetched: the token may be valid."""
-        if self.streams and is_event_source(call):
-            body = b"retry: %d\n: the keys of the issuer are not there yet\n" % context.stream_retry()
-            return Reply(200, OPEN_HEADERS, body)
         reply = text(503, "the keys of the issuer are not there yet; please check the logs for more details")
         reply = replace(reply, headers=(*reply.headers, RETRY_AFTER))
-        return stream_error(reply) if self.streams else reply
+        return later(context, call, reply, "the keys of the issuer are not there yet") if self.streams else reply
 
 
 def _cookie(call: Call) -> bytes:

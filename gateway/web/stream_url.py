@@ -1,13 +1,13 @@
 """Short URLs of streams: ``/sse/{sdkId}/streams/{token}``, which ``POST /sse/{sdkId}/streams`` issues.
 
-    token = seal(expiry, 8 bytes | [key, user] as JSON; of a verified user [key, user, end of the stream])
+    token = seal(expiry, 8 bytes | [key, user] as JSON; with a proof [key, user, end of the stream, caller])
 
 The seal's key is derived from the SDK (its key and id) and ``http.sse.url_secret``: any process and any node with the
 same settings opens the URL, and nothing is stored.  The user is the request's; default attributes are added when the
 stream opens, as those of ``/sse/{sdkId}/eval/{data}``.
 
-Where users are signed, URLs have a key of their own: one that was issued for a user that nothing had proved is not
-valid there.  Its secret is never the SDK key alone, with which anybody could make a URL.
+Where users are signed or callers need keys, URLs are sealed by a key of their own: one that was issued without a proof
+is not valid there.  Its secret is never the SDK key alone, with which any client could make a URL.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from gateway.web.ports import Sdk
 
 DOMAIN = b"flaggateway/stream-url/1"
-SIGNED_DOMAIN = b"flaggateway/signed-stream-url/1"
+PROVED_DOMAIN = b"flaggateway/proved-stream-url/1"
 EXPIRY_BYTES = 8
 
 _Open = tuple[str | None, dict[str, object] | None]
-_Signed = tuple[str | None, dict[str, object] | None, float]
+_Proved = tuple[str | None, dict[str, object] | None, float, str]
 
 
 class Expired(Exception):
@@ -44,12 +44,13 @@ class Expired(Exception):
 class Target:
     """What the stream of a URL contains: one flag, or all (``key`` is None), for ``user`` (None when absent).
 
-    The stream ends at ``ends``, Unix seconds; 0: not by itself.
+    The stream ends at ``ends``, Unix seconds; 0: not by itself.  ``caller`` is who requested the URL, if it had a key.
     """
 
     key: str | None
     user: Mapping[str, Attribute] | None
     ends: float = 0.0
+    caller: str = ""
 
 
 @define
@@ -58,18 +59,18 @@ class StreamUrls:
 
     _seals: SdkSeals = field(repr=False)
     _lifetime: float  # seconds
-    _signed: bool = False
+    _proved: bool = False
 
     @classmethod
     def from_settings(
-        cls, url_secret: str = "", lifetime: float = 86_400, signed_secret: bytes | None = None
+        cls, url_secret: str = "", lifetime: float = 86_400, proof: tuple[bytes, ...] | None = None
     ) -> StreamUrls:
         """Return the URLs that the options ``http.sse.url_secret`` and ``http.sse.url_lifetime`` describe.
 
-        Where users are signed, ``signed_secret`` is used instead.
+        Where users are signed or callers need keys, ``proof`` is used instead of the secret.
         """
-        if signed_secret is not None:
-            return cls(SdkSeals(SIGNED_DOMAIN, (signed_secret,)), lifetime, signed=True)
+        if proof is not None:
+            return cls(SdkSeals(PROVED_DOMAIN, proof), lifetime, proved=True)
         return cls(SdkSeals(DOMAIN, (url_secret.encode(),)), lifetime)
 
     def issue(self, sdk: Sdk, target: Target, now: float) -> tuple[bytes, int] | None:
@@ -77,8 +78,8 @@ class StreamUrls:
 
         It expires no later than its stream ends.
         """
-        fields = (target.key, target.user, target.ends) if self._signed else (target.key, target.user)
-        content = msgspec.json.encode(fields)
+        proved = (target.key, target.user, target.ends, target.caller)
+        content = msgspec.json.encode(proved if self._proved else proved[:2])
         if len(content) + EXPIRY_BYTES > CONTENT_LIMIT:
             return None
         expiry = math.ceil(now + self._lifetime)
@@ -96,8 +97,8 @@ class StreamUrls:
         content = self._seals.of(sdk).open(token)
         if now >= int.from_bytes(content[:EXPIRY_BYTES], "big"):
             raise Expired
-        key, user, *end = msgspec.json.decode(content[EXPIRY_BYTES:], type=_Signed if self._signed else _Open)
+        key, user, *proof = msgspec.json.decode(content[EXPIRY_BYTES:], type=_Proved if self._proved else _Open)
         try:
-            return Target(key, None if user is None else attributes_from_json(user), *end)
+            return Target(key, None if user is None else attributes_from_json(user), *proof)
         except InvalidAttribute as error:
             raise ValueError(str(error)) from None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.flags import User
     from gateway.identity import Identity
+    from gateway.web.callers import StreamCounter
     from gateway.web.ports import Sdk
 
 HeaderLines = tuple[tuple[bytes, bytes], ...]
@@ -71,6 +72,7 @@ class StreamReply(Struct, frozen=True):
     address: str
     headers: HeaderLines = ()
     options: StreamOptions = PLAIN
+    counter: StreamCounter | None = None  # of a caller with a key; None: that of the process
 
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ import trustme
 from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
 from gateway.testing.threaded import QuietHandler, ThreadedServer
+from gateway.text import hash_caller_key, make_caller_key
 from gateway_process import GatewayProcess
 from http2_client import Http2Client
 from jumping_clock import JumpingClock
@@ -168,12 +169,12 @@ def test_streams_end_with_their_tokens(
             stream.read('"before"')
         bulk = request("POST", OFREP, bearer(sent[0]) | {"X-ConfigCat-SdkId": "shop"}, "{}").rest()
         ofrep = request("GET", json.loads(bulk)["eventStreams"][0]["endpoint"]["requestUri"], {})
-        ofrep.read('"recovered"')
+        ofrep.read('"type":')
         second = stack.enter_context(contextlib.closing(Http2Client(gateway.port, trusting)))
         number = second.request("GET", path, headers={"authorization": f"Bearer {sent[0]}"})
         eventually(lambda: second.read() or b'"before"' in received(second, number))
 
-        # A key that nobody has: the keys were fetched less than a minute ago, so that they are not fetched again.
+        # An unknown key: the keys were fetched less than a minute ago, so that they are not fetched again.
         fetched = issuer.requests
         rejected = request("GET", path, bearer(sent[2]))
         assert (401, fetched) == (rejected.answer.status, issuer.requests)
@@ -208,3 +209,35 @@ def test_streams_end_with_their_tokens(
 
 def received(client: Http2Client, number: int) -> bytes:
     return b"".join(event.data for event in client.of(h2.events.DataReceived) if event.stream_id == number)
+
+
+def test_callers_have_keys(gateway_process: Callable[..., GatewayProcess], upstream: CdnStandIn) -> None:
+    """With two processes: the key is needed in each, a reload replaces it, and its last use is shown for both."""
+    keys = [make_caller_key(bytes([number]) * 32) for number in range(2)]
+    hashes = [hash_caller_key(key.encode()) for key in keys]
+
+    def settings(*keys: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "workers": 2,
+            "sdks": {"shop": {"key": SDK_KEY, "base_url": upstream.url, "poll_interval": 1}},
+            "http": {"sse": {"drain_window": 0}, "auth": {"keys": list(keys)}},
+        }
+
+    gateway = gateway_process(settings({"name": "team", "hash": hashes[0]}))
+
+    def status(key: str | None) -> int:
+        headers = {} if key is None else {"X-Flaggateway-Key": key}
+        return gateway.post("/api/shop/eval", b'{"key":"banner"}', headers=headers)[0]
+
+    # Of 16 connections each of two processes gets some, but in one run of 32,768.
+    assert {401} == {status(key) for key in (None, keys[1]) for _ in range(8)}
+    assert {200} == {status(keys[0]) for _ in range(16)}
+    gateway.reload(settings({"name": "team", "hash": hashes[0], "second_hash": hashes[1]}))
+    eventually(lambda: {200} == {status(key) for key in keys for _ in range(8)}, gateway.logs, limit=60)
+    gateway.reload(settings({"name": "team", "hash": hashes[1]}))
+    eventually(lambda: {401} == {status(keys[0]) for _ in range(16)}, gateway.logs, limit=60)
+    shown = json.loads(gateway.get("/api/v1/clients", diag=True)[1])["keys"]
+    assert {("team", False, True), ("team", True, True)} == {
+        (use["caller"], use["second"], use["requests"] > 7) for use in shown
+    }
+    assert not any(key in gateway.logs() for key in keys)

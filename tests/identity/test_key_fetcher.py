@@ -113,7 +113,7 @@ async def test_a_key_set_is_fetched_at_the_start_and_every_15_minutes(scene: Sce
 
 @pytest_twisted.ensureDeferred
 async def test_an_unknown_key_causes_one_fetch_a_minute(scene: Scene) -> None:
-    """However many tokens name unknown keys, which anybody can send; all wait for the same fetch."""
+    """However many tokens name unknown keys, which any client can send; all wait for the same fetch."""
     scene.configure(scene.url)
     await scene.fetcher.refresh()
     assert 1 == scene.issuer.requests

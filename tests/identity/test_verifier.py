@@ -194,7 +194,7 @@ def test_a_huge_token_is_refused_before_it_is_read():
 
 
 def test_no_text_of_a_token_is_in_a_refusal():
-    """Refusals are shown to clients and may be logged; whom a token names is private."""
+    """Refusals are shown to clients and may be logged; the user of a token is private."""
     checked = verifier(issuer="https://id.example.com")
     for header in ({"alg": "private"}, {"alg": "HS256", "kid": "private"}, {"alg": "HS256", "private": 1}):
         for claims in ({"iss": "private"}, {"sub": ["private"], "iss": "https://id.example.com"}, {"exp": "private"}):

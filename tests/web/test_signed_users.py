@@ -93,7 +93,7 @@ def site() -> MemorySite:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_user_is_that_of_the_token(site: MemorySite, route: str) -> None:
-    """Whom a request names does not matter; default attributes are added as ever."""
+    """The user that a request names does not matter; default attributes are added as ever."""
     answer = evaluated(site, route, bearer(token()))
     if route == "stream url":
         assert 201 == answer.status
@@ -356,7 +356,7 @@ def test_a_request_waits_for_a_new_key() -> None:
 
 
 def test_the_number_of_waiting_requests_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody can name unknown keys."""
+    """Any client can name unknown keys."""
     from twisted.internet.defer import Deferred
 
     monkeypatch.setattr("gateway.web.signed_users.WAITING_LIMIT", 2)

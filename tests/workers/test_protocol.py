@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.export import Parcel
 from gateway.settings import load
 from gateway.streams import Example, Forecast, Prediction, Reach, StreamGroup, TailedFlag, TailEvent, Transition
-from gateway.telemetry import SeenAgent, SeenClients, UnknownFlag
+from gateway.telemetry import SeenAgent, SeenClients, SeenKey, UnknownFlag
 from gateway.workers import protocol
 
 SETTINGS = load(
@@ -28,7 +28,9 @@ SETTINGS = load(
 FLAG = ("shop", None)
 
 TO_WORKER = [
-    protocol.Initialize(1, SETTINGS),
+    protocol.Initialize(1, SETTINGS, b"\x00secret\xff"),
+    protocol.IssuerKeySet("https://id.example.com/jwks.json", b"\x00{}\xff"),
+    protocol.KeysRefreshed(4),
     protocol.ApplySettings(SETTINGS),
     protocol.AddSdk("a", "key", {"s": "x", "n": 1.5, "l": ("a", "b")}),
     protocol.EarlierConfigs("a", ("t1", "t2")),
@@ -60,6 +62,7 @@ TO_LEADER = [
     protocol.StartFailed("port 80 on all addresses cannot be opened: Permission denied"),
     protocol.Refresh(1, "a", True),
     protocol.Refresh(2, "a", False, b'{"changedBy":"Jane"}'),
+    protocol.RefreshKeys(4),
     protocol.CheckCallId(2, "a", b"\xff id", 1.5),
     protocol.OwnStreams(5, {"127.0.0.1": 5}),
     protocol.MetricsReport(
@@ -72,7 +75,12 @@ TO_LEADER = [
     protocol.ForecastResult(6, Forecast(PREDICTION, PREDICTION)),
     protocol.ClientsResult(
         9,
-        SeenClients([SeenAgent("a/1", "b/2", 3, 0.5)], [UnknownFlag("shop", "none", 2, 1.5)], {"shop": ["flag"]}),
+        SeenClients(
+            [SeenAgent("a/1", "b/2", 3, 0.5)],
+            [UnknownFlag("shop", "none", 2, 1.5)],
+            {"shop": ["flag"]},
+            [SeenKey("team", 1, 4, 2.5)],
+        ),
     ),
     protocol.Tailed(
         8, TailEvent("shop", "changes", 2, "tag", None, "plain", [TailedFlag("a", None, b"{}", None, "rule 1")], 1, 2)

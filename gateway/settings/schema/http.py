@@ -6,6 +6,7 @@ from gateway.settings.schema.base import BasicAuth, Log, Section
 from gateway.settings.schema.identity import Users
 from gateway.settings.schema.option import option
 
+RouteGroup = Literal["api", "ofrep", "sse", "cdn_proxy"]
 OtherAttributes = Literal["convert", "ignore", "reject"]
 ResponseHeaders = Annotated[
     dict[str, str],
@@ -177,6 +178,40 @@ class Webhook(Section, frozen=True):
     ] = []
 
 
+class CallerKey(Section, frozen=True):
+    """A key of one caller, such as a team or an application."""
+
+    name: Annotated[str, option("Unique name, shown in the API of the diagnostics port.")] = ""
+    hash: Annotated[str, option("The hash of the key, as `flaggateway key` prints it.", hidden="all")] = ""
+    second_hash: Annotated[
+        str, option("The hash of another key that is accepted too, while one replaces the other.", hidden="all")
+    ] = ""
+    sdks: Annotated[list[str], option("SDK ids that the caller may use; empty means all.")] = []
+    routes: Annotated[list[RouteGroup], option("Groups of routes that the caller may use; empty means all.")] = []
+    rate: Annotated[
+        float, option("Requests a second that the caller may send to one process, on average; 0 means no limit.", ge=0)
+    ] = 0
+    max_streams: Annotated[
+        int, option("Streams that the caller may have open in one process; 0 means no limit.", ge=0)
+    ] = 0
+
+
+class CallerAuth(Section, frozen=True):
+    """Keys of callers, so that several teams can use one gateway."""
+
+    keys: Annotated[
+        list[CallerKey],
+        option(
+            "Keys of callers, up to 100; once there is one, the groups in `routes` need a key.",
+            example="[{name: shop, hash: 'sha256:…', sdks: [shop], routes: [api, ofrep], rate: 100}]",
+        ),
+    ] = []
+    routes: Annotated[
+        list[RouteGroup],
+        option("Groups of routes that need a key if there are keys; empty means api, ofrep and sse."),
+    ] = []
+
+
 class Enabled(Section, frozen=True):
     """A part that is off by default."""
 
@@ -247,6 +282,10 @@ class Http(Section, frozen=True):
             not_in_configcat_proxy=True,
         ),
     ] = 4096
+    auth: Annotated[
+        CallerAuth,
+        option("Keys of callers, so that several teams can use one gateway.", not_in_configcat_proxy=True),
+    ] = CallerAuth()
     log: Annotated[Log, option("Log of the HTTP server.")] = Log()
     status: Annotated[Enabled, option("The status page on the main port as well.")] = Enabled()
     webhook: Annotated[Webhook, option("The route that an upstream calls when a config has changed.")] = Webhook()

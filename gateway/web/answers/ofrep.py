@@ -87,11 +87,16 @@ def stream(context: Context, call: Call) -> EventualReply:
     if sdk is None or context.stream_tokens is None:
         return stream_error(NOT_VALID)
     try:
-        user, ends = context.stream_tokens.user(sdk, call.parameters["token"])
+        user, ends, caller = context.stream_tokens.read(sdk, call.parameters["token"])
     except ValueError:
         return stream_error(NOT_VALID)
     if 0 < ends <= wall_clock(context.clock)():
         return stream_error(NOT_VALID)
+    if caller:
+        own = None if context.callers is None else context.callers.context_of(caller)
+        if own is None or own.registry.by_id(sdk.id) is None:  # the key was removed, or may not use the SDK any more
+            return stream_error(NOT_VALID)
+        context = own
     tag, digest = last_event(call, read_query(call))
     options = StreamOptions("ofrep", digest, ends=ends)
 
@@ -159,7 +164,8 @@ def _stream_path(context: Context, call: Call, sdk: Sdk, user: User | None) -> b
     if context.stream_tokens is None:
         return None
     public_url = context.public_url
-    own_path = context.stream_tokens.stream_path(sdk, user, 0.0 if call.identity is None else call.identity.ends)
+    ends = 0.0 if call.identity is None else call.identity.ends
+    own_path = context.stream_tokens.stream_path(sdk, user, ends, "" if context.caller is None else context.caller.name)
     if own_path is None:
         return None
     path = public_url.prefix_of(call) + own_path

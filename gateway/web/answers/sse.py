@@ -37,14 +37,20 @@ CONTENT_TYPE = (b"Content-Type", b"text/event-stream")
 STREAM_HEADERS: HeaderLines = ((b"Cache-Control", b"no-cache, no-transform"), (b"X-Accel-Buffering", b"no"))
 OPEN_HEADERS: HeaderLines = (CONTENT_TYPE, *STREAM_HEADERS)
 
+
+def _busy(status: int, message: str) -> Reply:
+    reply = text(status, message)
+    return replace(reply, headers=(*reply.headers, (b"Retry-After", b"10")))
+
+
 NO_DATA = text(400, "'data' path parameter must be set")
 BAD_DATA = text(400, "failed to decode incoming 'data'")
 NO_SDK = text(400, "either the 'sdkId' path parameter or the 'sdkKey' data parameter must be set")
 NO_KEY = text(400, "'key' must be set")
 BAD_MODE = text(400, "'mode' must be 'plain' or 'delta'")
 BAD_RESUME = text(400, "'resume' must be 'quiet'")
-TOO_MANY_STREAMS = text(503, "the gateway has reached its limit of open streams")
-RETRY_AFTER = (b"Retry-After", b"10")
+TOO_MANY_STREAMS = _busy(503, "the gateway has reached its limit of open streams")
+CALLER_HAS_ALL = _busy(429, "the caller has reached its limit of open streams")
 QUERY_FIELDS = 100  # a longer query counts as empty
 
 NO_EVENT = parse_event_id("")
@@ -118,18 +124,26 @@ def open_stream(
     if flag is None and snapshot is not None and snapshot.large and not snapshot.is_evaluated(user):
         return when_evaluated(context, snapshot, user, lambda: open_stream(context, call, sdk, flag, user, options))
     address = client_address(call, context.trusted_proxies)
-    reason = _limit_reached(context, address)
+    reason, caller = _limit_reached(context, address), context.caller
     if reason is None:
-        return StreamReply(sdk, flag, user, address, OPEN_HEADERS, options)
+        counter = None if caller is None else caller.counter
+        return StreamReply(sdk, flag, user, address, OPEN_HEADERS, options, counter)
     context.stream_refused(reason)
+    refusal = CALLER_HAS_ALL if reason == "key" else TOO_MANY_STREAMS
+    return later(context, call, refusal, "the limit of open streams is reached")
+
+
+def later(context: Context, call: Call, refusal: Reply, reason: str) -> Reply:
+    """Return the refusal for a reason that will pass: for an EventSource an empty stream, after which it comes back."""
     if not is_event_source(call):
-        return stream_error(replace(TOO_MANY_STREAMS, headers=(*TOO_MANY_STREAMS.headers, RETRY_AFTER)))
-    body = b"retry: %d\n: the limit of open streams is reached\n" % context.stream_retry()
-    return Reply(200, OPEN_HEADERS, body)
+        return stream_error(refusal)
+    return Reply(200, OPEN_HEADERS, b"retry: %d\n: %b\n" % (context.stream_retry(), reason.encode()))
 
 
 def _limit_reached(context: Context, address: str) -> RefusalReason | None:
     """Return the reason that ``WebMetrics.stream_refused`` counts, None when another stream may open."""
+    if context.caller is not None and context.caller.has_all_streams:
+        return "key"
     limits, open_streams = context.limits, context.state.streams
     if limits.total and open_streams.total >= limits.total:
         return "connections"

@@ -46,7 +46,9 @@ def create(context: Context, call: Call) -> Reply:
     if isinstance(sdk, Reply):
         return sdk
     public_url = context.public_url
-    target = Target(key if isinstance(key, str) else None, user, 0.0 if identity is None else identity.ends)
+    ends = 0.0 if identity is None else identity.ends
+    caller = "" if context.caller is None else context.caller.name
+    target = Target(key if isinstance(key, str) else None, user, ends, caller)
     issued = context.stream_urls.issue(sdk, target, wall_clock(context.clock)())
     path = b"" if issued is None else public_url.prefix_of(call) + issued[0]
     if issued is None or not public_url.fits(path):
@@ -68,4 +70,12 @@ def stream(context: Context, call: Call) -> EventualReply:
         return EXPIRED
     except ValueError:
         return NOT_VALID
+    if target.caller:
+        own = None if context.callers is None else context.callers.context_of(target.caller)
+        if context.callers is None or own is None or own.registry.by_id(sdk.id) is None:
+            return NOT_VALID  # the key was removed, or may not use the SDK any more
+        refusal = context.callers.admit(target.caller, "sse", call)
+        if refusal is not None:
+            return refusal
+        context = own
     return stream_values(context, call, sdk, target.key, target.user, target.ends)

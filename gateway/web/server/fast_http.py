@@ -306,7 +306,7 @@ class FastHttp(Protocol):
         now = factory.clock.seconds()
         factory.site.metrics.answered(head.bound.route.pattern, head.method, 200, now - began)
         self._leave()
-        stream = FastStream(self.transport, factory.writer, context.state.streams, reply.address)
+        stream = FastStream(self.transport, factory.writer, reply.counter or context.state.streams, reply.address)
         stream.open(hub, reply, factory.encoder.encode_stream_head(reply.headers, now))
         return False
 

@@ -11,7 +11,7 @@ from gateway.web.server.socket_options import configure_stream
 
 if TYPE_CHECKING:
     from gateway.streams import Hub, Subscriber
-    from gateway.web.context import OpenStreams
+    from gateway.web.callers import StreamCounter
     from gateway.web.server.write_batch import PlainWriter
     from gateway.web.values import StreamReply
 
@@ -25,7 +25,7 @@ class FastStream:
 
     __slots__ = ("_address", "_head", "_received", "_streams", "_subscriber", "_writer", "transport")
 
-    def __init__(self, transport: Any, writer: PlainWriter, streams: OpenStreams, address: str) -> None:
+    def __init__(self, transport: Any, writer: PlainWriter, streams: StreamCounter, address: str) -> None:
         self.transport = transport
         self._writer = writer
         self._streams = streams

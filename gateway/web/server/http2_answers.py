@@ -102,7 +102,8 @@ class Http2Answers:
         if self._connection.is_open(exchange) and not head_only:
             exchange.end_answering(self._factory.site)
             configure_stream(self._connection.transport)
-            exchange.outlet = EventStream(self._connection, exchange, context.state.streams, reply.address)
+            streams = reply.counter or context.state.streams
+            exchange.outlet = EventStream(self._connection, exchange, streams, reply.address)
             exchange.outlet.open(hub, reply)
 
     def _count(self, exchange: Exchange, pattern: str, status: int, now: float) -> None:

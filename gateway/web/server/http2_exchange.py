@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from gateway.streams import Hub
-    from gateway.web.context import OpenStreams
+    from gateway.web.callers import StreamCounter
     from gateway.web.server.http2_heads import Http2HeadEncoder
     from gateway.web.server.route_matcher import RouteMatcher
     from gateway.web.server.site import GatewaySite
@@ -141,7 +141,7 @@ class EventStream(StreamOutlet):
 
     __slots__ = ("_connection", "_exchange")
 
-    def __init__(self, connection: Connection, exchange: Exchange, streams: OpenStreams, address: str) -> None:
+    def __init__(self, connection: Connection, exchange: Exchange, streams: StreamCounter, address: str) -> None:
         super().__init__(streams, address)
         exchange.head = NO_HEAD  # what a stream needs of it is in its subscription
         self._connection = connection

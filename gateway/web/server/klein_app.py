@@ -87,4 +87,4 @@ def _delivered(bound: BoundRoute, request: KleinRequest, answered: AnyReply) -> 
     hub = bound.context.hubs.get(answered.sdk.id)
     if hub is None:  # the SDK was removed between the answer and now
         return request.reply(request.without_route(SDK_NOT_LOADED))
-    return StreamResource(answered, hub, bound.context.state.streams)
+    return StreamResource(answered, hub, answered.counter or bound.context.state.streams)

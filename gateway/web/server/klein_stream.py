@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from gateway.streams import Hub
-    from gateway.web.context import OpenStreams
+    from gateway.web.callers import StreamCounter
     from gateway.web.server.klein_request import KleinRequest
     from gateway.web.values import StreamReply
 
@@ -26,7 +26,7 @@ class StreamResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, reply: StreamReply, hub: Hub, streams: OpenStreams) -> None:
+    def __init__(self, reply: StreamReply, hub: Hub, streams: StreamCounter) -> None:
         super().__init__()
         self._reply = reply
         self._hub = hub
@@ -51,7 +51,7 @@ class StreamResource(Resource):
 class KleinStream(StreamOutlet):
     """The transport's producer."""
 
-    def __init__(self, request: KleinRequest, streams: OpenStreams, address: str) -> None:
+    def __init__(self, request: KleinRequest, streams: StreamCounter, address: str) -> None:
         super().__init__(streams, address)
         self._request: KleinRequest | None = request
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.streams import Hub, Subscriber
-    from gateway.web.context import OpenStreams
+    from gateway.web.callers import StreamCounter
     from gateway.web.values import StreamReply
 
 
@@ -16,7 +16,7 @@ class StreamOutlet(ABC):
 
     __slots__ = ("_address", "_paused", "_streams", "_subscriber")
 
-    def __init__(self, streams: OpenStreams, address: str) -> None:
+    def __init__(self, streams: StreamCounter, address: str) -> None:
         self._streams = streams
         self._address = address
         self._subscriber: Subscriber | None = None
