@@ -10,6 +10,7 @@ from selenium.webdriver import Chrome
 from browser import Origin, open_browser
 from client_page import SLOW, ShopGateway, Tabs, open_streams, page_origin, streams_begun
 from eventually import eventually
+from outside_tools import find_tool, run
 from shop import FRENCH
 
 
@@ -135,3 +136,11 @@ def test_a_page_finds_a_gateway_that_was_restarted(store: tuple[ShopGateway, Tab
     scene.show("later")
     scene.gateway.restart()
     tabs.expect(tab, "before", "after", "later")
+
+
+def test_a_proxy_may_begin_with_http2(running: ShopGateway) -> None:
+    """Without TLS, curl gets the client over HTTP/2 that it begins itself, and over HTTP/1.1 as before."""
+    url = f"{running.gateway.url}/client.js"
+    command = [find_tool("curl"), "--silent", "--noproxy", "*", "--output", "/dev/null", "--write-out"]
+    for option, version in (("--http2-prior-knowledge", "2"), ("--http2", "1.1"), ("--http1.1", "1.1")):
+        assert f"200 {version}" == run(*command, "%{http_code} %{http_version}", option, url)

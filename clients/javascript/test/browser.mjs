@@ -1,11 +1,13 @@
 // What Node lacks of a browser: storage, locks, and events of window and document.
-// Pauses are 200 times as short; deadlines, of 20 seconds and more, only by `speed`, so that no slow machine misses one.
+// Pauses are 200 times as short. Deadlines are as long as in a browser, so that no slow machine misses one, unless a
+// test shortens them by `clock.speed`.
 import { setMaxListeners } from "node:events";
 
-export const clock = { speed: 20 };
+export const clock = { speed: 1 };
+const DEADLINES = new Set([20_000, 70_000]); // milliseconds: to an answer, and without a byte
 const realTimeout = globalThis.setTimeout;
 globalThis.setTimeout = (call, time, ...more) =>
-  realTimeout(call, time / (time < 2e4 ? 200 : clock.speed), ...more).unref();
+  realTimeout(call, time / (DEADLINES.has(time) ? clock.speed : 200), ...more).unref();
 
 const kept = new Map();
 globalThis.localStorage = {

@@ -23,17 +23,16 @@ afterEach(() => {
 
 /** A client of a tab; its errors are in `errors`. */
 const open = (options = {}) => {
-  const client = connect(gateway.url, { sdk: "shop", wait: 1e6, onError: (error) => errors.push(error), ...options });
+  const client = connect(gateway.url, { sdk: "shop", wait: 70_000, onError: (error) => errors.push(error), ...options });
   clients.push(client);
   return client;
 };
 
-/** How much faster deadlines pass during a test. */
+/** Let deadlines pass faster during a test. */
 const atSpeed = (context, speed) => {
-  const before = clock.speed;
   clock.speed = speed;
   context.after(() => {
-    clock.speed = before;
+    clock.speed = 1;
   });
 };
 
@@ -323,8 +322,7 @@ test("a tab that opens later has the values of the leader, and its errors", asyn
   assert.deepEqual(["sdk", "sdk"], errors.map((error) => error.code));
 });
 
-test("of 200 users in one browser none sees another's value", async (context) => {
-  atSpeed(context, 1);
+test("of 200 users in one browser none sees another's value", async () => {
   gateway.open = (stream) => {
     const { user, token } = stream.post;
     const name = user?.Identifier ?? JSON.parse(Buffer.from(token.split(".")[1], "base64url")).sub;

@@ -119,11 +119,12 @@ class BoundedHttp1(Http1Connection):
                 self.refuse(431)
                 return
             self.MAX_LENGTH = max(0, HEADER_LIMIT - self._head_size)
-        elif line and self.persistent:
-            self._request_line = line
-            self._in_head = True
-            self._head_size = 0
-            self.MAX_LENGTH = HEADER_LIMIT
+        elif self.persistent:
+            self._request_line = line  # an empty one too, which may be refused: it has no section
+            if line:
+                self._in_head = True
+                self._head_size = 0
+                self.MAX_LENGTH = HEADER_LIMIT
         super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server_paths import ServerPaths, without_dates
@@ -198,6 +198,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return data
 
 
+@example(b"POST /api/0/eval HTTP/1.1\r\nHost:\r\n\r\n\r\n\r\n", 0)
 @settings(max_examples=250)
 @given(
     st.one_of(mutated(), st.binary(max_size=80), st.lists(REQUESTS, max_size=3).map(b"".join)), st.integers(0, 2**32)
