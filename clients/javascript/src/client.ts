@@ -40,6 +40,8 @@ export interface Options {
   readonly user?: User;
   /** Returns a token that names the user. `refused`: the last one was refused or has expired; get a new one. */
   readonly token?: (refused: boolean) => string | Promise<string>;
+  /** Sent with each request for a stream, such as the key of a caller (`X-Flaggateway-Key`). */
+  readonly headers?: Readonly<Record<string, string>>;
   /** First values, for example from the HTML, and the id of the event that contained them. */
   readonly initial?: { readonly values: Values; readonly id: string };
   /** Is called once for each error, until the values are current again. Default: a warning in the console. */
@@ -282,7 +284,8 @@ export function connect(url: string, options: Options): Flags {
         begin(NOTHING);
         return;
       }
-      const headers: HeadersInit = token ? { Authorization: "Bearer " + token } : {};
+      const headers: Record<string, string> = { ...options.headers };
+      if (token) headers.Authorization = "Bearer " + token;
       token = undefined;
       const answer = await request(base, { method: "POST", body: JSON.stringify({ user }), headers });
       const { status } = answer;
@@ -292,7 +295,8 @@ export function connect(url: string, options: Options): Flags {
       } else if (status === 401 && newToken && !refused) {
         refused = again = true; // most likely the token has expired in the page's cache
       } else {
-        const message = `${status} ${(await answer.text()).slice(0, 200).trim()}`;
+        const reason = answer.headers.get("www-authenticate") ?? (await answer.text());
+        const message = `${status} ${reason.slice(0, 200).trim()}`;
         if (status > 499 || status === 429) throw message;
         fail(status === 404 ? "sdk" : status === 401 || status === 403 ? "token" : "request", message);
       }

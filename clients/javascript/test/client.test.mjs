@@ -75,8 +75,8 @@ test("a listener gets the variation, and nothing after it was stopped", async ()
 
 test("attributes are sent in a body, as UTF-8, and no URL contains them", async () => {
   const user = { Identifier: "李", Tags: ["é", "x"], Age: 7 };
-  await open({ user }).ready;
-  assert.deepEqual(user, gateway.posts[0].user);
+  await open({ user, headers: { "X-Flaggateway-Key": "fgk_shop" } }).ready;
+  assert.deepEqual([user, "fgk_shop"], [gateway.posts[0].user, gateway.posts[0].key]);
   assert.equal("/sse/shop/streams", gateway.posts[0].url);
   assert.deepEqual([{ mode: "delta" }], gateway.opens);
 });
@@ -135,13 +135,14 @@ test("an expired token is renewed, and the stream goes on", async () => {
 });
 
 test("a refused token is replaced once, then reported", async () => {
-  gateway.issue = () => [401, "the token has expired"];
+  const reason = 'Bearer error="invalid_token", error_description="the token has expired"';
+  gateway.issue = () => [401, "Unauthorized", { "WWW-Authenticate": reason }];
   const asked = [];
   const client = open({ token: async (refused) => asked.push(refused) && tokenOf("zoe") });
   assert.equal(false, await client.ready);
   await until(() => asked.length > 3);
   assert.deepEqual([false, true, true], asked.slice(0, 3));
-  assert.deepEqual([{ code: "token", message: "401 the token has expired" }], errors);
+  assert.deepEqual([{ code: "token", message: `401 ${reason}` }], errors);
   gateway.issue = () => [201, {}];
   await until(() => client.value("banner", "") === "before");
 });

@@ -24,12 +24,13 @@ export class Gateway {
     if (request.method === "POST") {
       let body = "";
       for await (const part of request.setEncoding("utf8")) body += part;
-      const post = { sdk, user: JSON.parse(body).user, token: request.headers.authorization, url: request.url };
+      const { authorization: token, "x-flaggateway-key": key } = request.headers;
+      const post = { sdk, user: JSON.parse(body).user, token, key, url: request.url };
       this.posts.push(post);
-      const [status, content] = this.issue(post, this.posts.length);
+      const [status, content, more] = this.issue(post, this.posts.length);
       const number = this.posts.length;
       if (status === 201) content.url = `/sse/${sdk}/streams/${number}`;
-      response.writeHead(status, { "Content-Type": "application/json" });
+      response.writeHead(status, { "Content-Type": "application/json", ...more });
       response.end(typeof content === "string" ? content : JSON.stringify(content));
       return;
     }
