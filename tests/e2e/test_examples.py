@@ -13,7 +13,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from browser import Origin, open_browser
-from client_package import build_examples
+from client_package import build_examples, bundle
 from eventually import eventually
 from gateway_process import GatewayProcess
 from outside_tools import find_tool
@@ -22,6 +22,8 @@ from tracked import ROOT
 EXAMPLES = ROOT / "examples"
 DEMO = (ROOT / "etc" / "demo" / "config.json").read_text("utf-8")
 BEFORE, AFTER = '{"d": 39.0}', '{"d": 29.0}'  # freeShippingFrom for zoe in France
+
+QUESTION = b'{"key":"freeShippingFrom","user":{"Identifier":"zoe","Country":"France"}}'
 
 
 class Demo:
@@ -81,8 +83,7 @@ def limit(browser: Chrome) -> str:
 def watch(browser: Chrome, demo: Demo, url: str) -> None:
     """Open a page; it shows the value, and without another load its change."""
     demo.show(BEFORE)
-    body = b'{"key":"freeShippingFrom","user":{"Identifier":"zoe","Country":"France"}}'
-    eventually(lambda: b'"value":39' in demo.gateway.post("/api/demo/eval", body)[1], limit=60)
+    eventually(lambda: b'"value":39' in demo.gateway.post("/api/demo/eval", QUESTION)[1], limit=60)
     browser.get(url)
     eventually(lambda: limit(browser) == "39", lambda: f"({browser.page_source})", limit=60)
     demo.show(AFTER)
@@ -99,6 +100,19 @@ def test_every_example_is_tested() -> None:
     """No folder is left out."""
     folders = {file.parent.name for file in EXAMPLES.glob("*/*") if file.suffix in {".html", ".mjs"}}
     assert {"openfeature", "react", "vanilla", "vue", "server-rendered"} == folders
+
+
+def test_react_takes_over_the_html_of_a_server(chromium: Chrome, demo: Demo, tmp_path: Path) -> None:
+    """It renders the first values of the HTML, as hydration requires, then those that have come meanwhile."""
+    script = bundle(ROOT / "tests" / "e2e" / "clients" / "hydration.jsx", tmp_path)
+    html = b'<!doctype html><title>hydration</title><div id="root"></div><script src="/page.js"></script>'
+    demo.show(AFTER)
+    eventually(lambda: b'"value":29' in demo.gateway.post("/api/demo/eval", QUESTION)[1], limit=60)
+    with Origin({"/": ("text/html", html), "/page.js": ("text/javascript", script)}) as origin:
+        chromium.get(f"{origin.url}/?{urlencode({'gateway': demo.gateway.url})}")
+        eventually(lambda: limit(chromium) == "29", lambda: f"({chromium.page_source})", limit=60)
+        found = chromium.execute_script("return [window.rendered, window.live, window.problems]")
+    assert ["45none", 29, []] == found
 
 
 def test_a_rendered_page_goes_on_from_its_first_values(chromium: Chrome, demo: Demo) -> None:

@@ -46,6 +46,14 @@ def build_examples(folder: Path) -> Path:
     return out
 
 
+def bundle(entry: Path, folder: Path) -> bytes:
+    """Return a page's script with everything that it imports."""
+    env = os.environ | {"NODE_PATH": f"{install(folder)}:{MODULES}"}
+    options = ["--bundle", "--jsx=automatic", "--log-level=warning", '--define:process.env.NODE_ENV="development"']
+    made = subprocess.run([node_program("esbuild"), entry, *options], env=env, check=True, capture_output=True)
+    return made.stdout
+
+
 def _run_script(package: Path, script: str, out: Path, **more: str) -> None:
     find_tool("node")
     path = f"{node_program('esbuild').parent}:{os.environ['PATH']}"
