@@ -92,6 +92,7 @@ const SILENCE = 7e4; // milliseconds without a byte after which a stream is dead
 const SLEPT = 45e3; // milliseconds without a byte after which a stream is not trusted on waking up
 const LASTED = 1e4; // milliseconds that a stream must last for the next failure to count as the first one
 const LONGEST = 6e4; // milliseconds between two attempts, at most
+const MUTE = 1e4; // milliseconds without an answer of the leading tab after which a visible tab takes its place
 const LARGEST = 32e6; // characters of one line of a stream
 const NOTHING: State = { v: {}, i: "", s: true };
 
@@ -206,6 +207,7 @@ export function connect(url: string, options: Options): Flags {
     let channel: BroadcastChannel | undefined;
     let current: AbortController | undefined;
     let watchdog: ReturnType<typeof setTimeout> | undefined;
+    let mute: ReturnType<typeof setTimeout> | undefined;
     let wake = () => {};
     let leading = false;
     let refused = false; // the last token
@@ -219,6 +221,7 @@ export function connect(url: string, options: Options): Flags {
     const left = new Promise<void>((resolve) =>
       signal.addEventListener("abort", () => {
         clearTimeout(watchdog);
+        clearTimeout(mute);
         channel?.close();
         current?.abort();
         wake();
@@ -383,8 +386,14 @@ export function connect(url: string, options: Options): Flags {
       }
     };
 
+    const greet = () => {
+      channel?.postMessage(0);
+      clearTimeout(mute);
+      mute = setTimeout(steal, MUTE);
+    };
+
     kick = (distrust) => {
-      if (!leading) channel?.postMessage(0);
+      if (!leading) greet();
       else if (distrust || Date.now() - last > SLEPT) {
         again = true;
         failures = 0;
@@ -406,12 +415,25 @@ export function connect(url: string, options: Options): Flags {
       }
     }
     failures = 0;
+    const name = place + hash(own() + who);
+    const hold = () => Promise.race([lead(), left]);
+    const steal = () => {
+      // The browser may have suspended the leading tab without a sign.
+      if (channel && !leading && globalThis.document?.visibilityState !== "hidden") {
+        navigator.locks.request(name, { steal: true }, hold).catch(lose);
+      }
+    };
+    const lose = () => {
+      if (!signal.aborted) {
+        leave();
+        join();
+      }
+    };
     try {
-      const name = place + hash(own() + who);
-      const { locks } = navigator;
       channel = new BroadcastChannel(name);
       channel.onmessage = ({ data }) => {
         if (data && !leading) {
+          clearTimeout(mute);
           token = undefined; // it may have expired when this tab leads
           take(data);
         } else if (!data && leading) {
@@ -419,9 +441,10 @@ export function connect(url: string, options: Options): Flags {
           kick();
         }
       };
-      channel.postMessage(0);
-      await locks.request(name, { signal }, () => Promise.race([lead(), left]));
+      greet();
+      await navigator.locks.request(name, { signal }, hold);
     } catch {
+      if (leading) return lose();
       // No locks, as in a page without TLS: every tab has its own stream.
       channel?.close();
       channel = undefined;

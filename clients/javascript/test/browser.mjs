@@ -16,29 +16,35 @@ globalThis.localStorage = {
   clear: () => kept.clear(),
 };
 
-const held = new Map(); // name -> waiting requests, the first one has the lock
+const held = new Map(); // name -> requests, the first one has the lock
+export const lockNames = () => [...held.keys()].filter((name) => held.get(name).length);
 const locks = {
-  request(name, { signal }, call) {
+  request(name, { signal, steal }, call) {
     return new Promise((resolve, reject) => {
       const queue = held.get(name) ?? [];
       held.set(name, queue);
-      const next = () => {
-        queue.shift();
-        queue[0]?.();
+      const entry = { reject };
+      const remove = () => {
+        const place = queue.indexOf(entry);
+        if (place >= 0) queue.splice(place, 1);
+        if (place === 0) queue[0]?.start();
       };
-      const start = async () => {
-        resolve(await call());
-        next();
+      entry.start = async () => {
+        const result = await call();
+        resolve(result);
+        remove();
       };
-      queue.push(start);
-      signal.addEventListener("abort", () => {
-        const place = queue.indexOf(start);
-        if (place > 0) {
-          queue.splice(place, 1);
+      if (steal) {
+        queue.shift()?.reject(new DOMException("stolen", "AbortError"));
+        queue.unshift(entry);
+      } else queue.push(entry);
+      signal?.addEventListener("abort", () => {
+        if (queue.indexOf(entry) > 0) {
+          remove();
           reject(signal.reason);
         }
       });
-      if (queue.length === 1) queueMicrotask(start);
+      if (queue[0] === entry) queueMicrotask(entry.start);
     });
   },
 };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { clock, fire, settle, until, windowEvents } from "./browser.mjs";
+import { clock, fire, lockNames, settle, until, windowEvents } from "./browser.mjs";
 import { Gateway, shown, tokenOf } from "./gateway.mjs";
 
 const { connect } = await import(process.env.CLIENT ?? "../dist/client.js");
@@ -11,6 +11,7 @@ let errors;
 
 beforeEach(async () => {
   localStorage.clear();
+  document.visibilityState = "visible";
   gateway = await Gateway.start();
   clients = [];
   errors = [];
@@ -321,6 +322,45 @@ test("a tab that opens later has the values of the leader, and its errors", asyn
   const lost = [open({ user: { Identifier: "lost" } }), open({ user: { Identifier: "lost" } })];
   assert.deepEqual([false, false], await Promise.all(lost.map((each) => each.ready)));
   assert.deepEqual(["sdk", "sdk"], errors.map((error) => error.code));
+});
+
+test("a visible tab takes the place of one that does not answer", async () => {
+  const user = { Identifier: "zoe" };
+  const first = open({ user });
+  await first.ready;
+  const [name] = lockNames();
+  first.close();
+  await until(() => !lockNames().length);
+  const suspended = navigator.locks.request(name, {}, () => new Promise(() => {}));
+  document.visibilityState = "hidden";
+  const second = open({ user, storage: false });
+  const third = open({ user, storage: false });
+  await settle();
+  assert.equal(0, gateway.streams.size);
+  document.visibilityState = "visible";
+  fire(document, "visibilitychange");
+  await assert.rejects(suspended, { name: "AbortError" });
+  assert.deepEqual([true, true], await Promise.all([second.ready, third.ready]));
+  await settle();
+  assert.equal(1, gateway.streams.size);
+});
+
+test("a tab that wakes up after another took its place joins the others", async () => {
+  gateway.open = (stream) => (stream.last ? stream.recovered() : stream.put({ banner: "before" }, "1.a"));
+  const client = open();
+  const calls = heard(client);
+  await client.ready;
+  document.visibilityState = "hidden";
+  let release;
+  navigator.locks.request(lockNames()[0], { steal: true }, () => new Promise((resolve) => (release = resolve)));
+  await until(() => gateway.streams.size === 0);
+  await settle();
+  assert.equal(1, gateway.opens.length);
+  release();
+  await until(() => gateway.streams.size === 1);
+  gateway.each((stream) => stream.patch({ banner: "after" }, [], "2.b"));
+  await until(() => calls.includes("after"));
+  assert.deepEqual(["before", "after"], calls);
 });
 
 test("of 200 users in one browser none sees another's value", async () => {
