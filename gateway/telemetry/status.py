@@ -151,6 +151,7 @@ class Status:
         self._problems: tuple[str, ...] = ()
         self._cache_records: deque[_Record] = deque(maxlen=RECORD_LIMIT)
         self.cluster: Callable[[], dict[str, Any]] | None = None  # the part ``gateway.cluster``, with a shared cache
+        self.outbox: Callable[[], dict[str, Any] | None] = lambda: None  # ``gateway.outbox``, with a shared outbox
 
     @property
     def root(self) -> Health:
@@ -246,6 +247,7 @@ class Status:
         if self._process is not None:
             document["gateway"] = {**self._process.describe(self._now()), "problems": list(self._problems)}
             document["gateway"] |= {} if self.cluster is None else {"cluster": self.cluster()}
+            document["gateway"] |= {} if (outbox := self.outbox()) is None else {"outbox": outbox}
         return document
 
     def cache_record(self, ok: bool, message: str) -> None:  # noqa: FBT001 - one of two columns

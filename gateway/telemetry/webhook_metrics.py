@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 OTHER = "[OTHER]"  # the label of a value that is not in its closed set, and of removed endpoints
 ATTEMPT_OUTCOMES = ("delivered", "refused", "timeout", "broken")
 DROP_REASONS = ("refused", "wordless", "purged", "purged_early")
+LEASE_EVENTS = ("taken", "handed_over", "lost")
 ATTEMPT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds; a call may take 10
 
 
@@ -38,13 +39,20 @@ class DeliveryMetrics:
             "flaggateway_deliveries_dropped", "Messages removed from the outbox.", ("endpoint", "reason")
         )
         self._drops: dict[tuple[str, str, str], int] = {}
+        self._leases = Gauge(
+            "flaggateway_outbox_lease", "Whether this gateway delivers to the endpoint.", ("endpoint",)
+        )
+        self._lease_changes = Counter(
+            "flaggateway_outbox_lease_changes", "Leases of endpoints that began or ended here.", ("endpoint", "event")
+        )
         self._recording = Gauge("flaggateway_outbox_recording", "Whether the outbox can be written.", ())
 
     @property
     def families(self) -> tuple[Counter | Gauge | Histogram, ...]:
         """The metrics for the registry."""
         return (
-            self._attempts, self._seconds, self._failed, self._pending, self._ages, self._dropped, self._recording,
+            self._attempts, self._seconds, self._failed, self._pending, self._ages, self._dropped, self._leases,
+            self._lease_changes, self._recording,
         )  # fmt: skip
 
     def queues(self) -> dict[str, tuple[int, float]]:
@@ -87,6 +95,15 @@ class DeliveryMetrics:
         series = (endpoint, name, known)
         self._dropped.add((name, known), max(total - self._drops.get(series, 0), 0))
         self._drops[series] = total
+
+    def delivers(self, endpoint: str, mine: bool) -> None:  # noqa: FBT001 - the Protocol's signature
+        """Set whether this gateway, of those that share the outbox, delivers to an endpoint."""
+        if endpoint in self._names:
+            self._leases.set((endpoint,), int(mine))
+
+    def lease_changed(self, endpoint: str, event: str) -> None:
+        """Count a change of a lease; ``event`` is one of ``LEASE_EVENTS``."""
+        self._lease_changes.add((self._label(endpoint), event if event in LEASE_EVENTS else OTHER))
 
     def recording(self, ok: bool) -> None:  # noqa: FBT001 - the Protocol's signature
         """Set whether the outbox can be written."""

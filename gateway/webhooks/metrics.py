@@ -28,3 +28,9 @@ class WebhookMetrics(Protocol):
 
     def recording(self, ok: bool) -> None:  # noqa: FBT001 - a gauge of 1 or 0
         """Set whether changes can be recorded."""
+
+    def delivers(self, endpoint: str, mine: bool) -> None:  # noqa: FBT001 - a gauge of 1 or 0
+        """Set whether this node delivers to an endpoint; called only where several nodes share the outbox."""
+
+    def lease_changed(self, endpoint: str, event: str) -> None:
+        """Count a lease that this node has ``taken``, ``handed_over`` to another one, or ``lost``."""

@@ -149,6 +149,8 @@ class WebhookCounts:
     failed: Counter[str] = field(factory=Counter)
     queues: dict[str, tuple[int, float]] = field(factory=dict)
     drops: dict[tuple[str, str], int] = field(factory=dict)
+    delivering: dict[str, bool] = field(factory=dict)
+    leases: Counter[tuple[str, str]] = field(factory=Counter)
 
     def endpoints(self, names: Collection[str]) -> None:
         """See ``WebhookMetrics``."""
@@ -168,6 +170,14 @@ class WebhookCounts:
     def dropped(self, endpoint: str, reason: str, total: int) -> None:
         """See ``WebhookMetrics``."""
         self.drops[endpoint, reason] = total
+
+    def delivers(self, endpoint: str, mine: bool) -> None:
+        """See ``WebhookMetrics``."""
+        self.delivering[endpoint] = mine
+
+    def lease_changed(self, endpoint: str, event: str) -> None:
+        """See ``WebhookMetrics``."""
+        self.leases[endpoint, event] += 1
 
     def recording(self, ok: bool) -> None:
         """See ``WebhookMetrics``."""

@@ -25,6 +25,8 @@ GONE_SECONDS: Final = 86400  # after which the row of a node that died is delete
 DEPLOY_SECONDS: Final = 600
 UNWANTED: Final = 3  # lifetimes of a lease after which any node may take it, however many it has
 
+_ENDPOINT: Final = "endpoint:"
+
 # With the seconds that are left of each.
 _LEASES: Final = "SELECT name, node, epoch, extract(epoch from until - clock_timestamp())::float8 FROM leases"
 
@@ -41,6 +43,14 @@ class NodeState(msgspec.Struct, frozen=True):
 
 
 @frozen
+class Holder:
+    """Who delivers to an endpoint: a node, empty while none does, and the number of holders so far."""
+
+    node: str
+    epoch: int
+
+
+@frozen
 class Renewed:
     """The leases after a renewal."""
 
@@ -50,11 +60,13 @@ class Renewed:
     upkeep: bool
     nodes: Mapping[str, NodeState] = field(factory=dict)  # that were seen within the lifetime of a lease
     settings: frozenset[str] = frozenset()  # digests of the nodes that were seen within ``DEPLOY_SECONDS``
+    holders: Mapping[str, Holder] = field(factory=dict)  # of the endpoints of all nodes that were seen
+    upkeep_by: str = ""  # the node that does the upkeep
 
 
 def lease_of(endpoint: str) -> str:
     """Return the name of an endpoint's lease."""
-    return f"endpoint:{endpoint}"
+    return f"{_ENDPOINT}{endpoint}"
 
 
 def renew(connection: Connection, node: str, state: NodeState, ttl: float) -> Renewed:
@@ -91,6 +103,7 @@ def renew(connection: Connection, node: str, state: NodeState, ttl: float) -> Re
                 held.update({} if epoch is None else {name: epoch})
         if UPKEEP not in mine and _take(connection, UPKEEP, node, ttl) is not None:
             mine[UPKEEP] = 0
+    upkeep_by, _, left = leases[UPKEEP]
     return Renewed(
         now,
         held,
@@ -98,7 +111,20 @@ def renew(connection: Connection, node: str, state: NodeState, ttl: float) -> Re
         UPKEEP in mine,
         nodes,
         frozenset(each.settings for each in recent.values()),
+        _holders(leases, nodes.values(), held, node),
+        node if UPKEEP in mine else upkeep_by if left > 0 else "",
     )
+
+
+def _holders(
+    leases: Mapping[str, tuple[str, int, float]], nodes: Collection[NodeState], held: Mapping[str, int], node: str
+) -> dict[str, Holder]:
+    """Return the holder of each endpoint that any of the nodes has."""
+    found: dict[str, Holder] = {}
+    for name in sorted({name for state in nodes for name in state.endpoints}):
+        holder, epoch, left = leases.get(lease_of(name), ("", 0, 0.0))
+        found[name] = Holder(node, held[name]) if name in held else Holder(holder if left > 0 else "", epoch)
+    return found
 
 
 def _nodes(connection: Connection, seconds: float) -> dict[str, NodeState]:
