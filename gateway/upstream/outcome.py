@@ -90,10 +90,12 @@ class Refreshed:
 
     ``error`` is None, or the text that the refresh route answers with.
     ``changed`` is true when this fetch brought a new config, which is already in place and published.
+    ``cut_off`` is true if the fetch failed while changes that other nodes store could not reach this one.
     """
 
     error: str | None = None
     changed: bool = False
+    cut_off: bool = False
 
 
 def etag_of(body: bytes) -> str:

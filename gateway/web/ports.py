@@ -38,6 +38,10 @@ class Sdk(Protocol):
     def loading(self) -> bool:
         """Whether the first fetch has not ended, and no cached config is in use."""
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether changes that other nodes have stored cannot reach this one, as far as this process can know."""
+
     def when_loaded(self) -> Deferred[None]:
         """Return a Deferred that fires when ``loading`` ends, with or without a config; never fails."""
 

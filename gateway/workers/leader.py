@@ -376,7 +376,8 @@ class Leader:
             return
 
         def reply(result: Refreshed) -> None:
-            worker.link.send(protocol.RefreshResult(request.request_id, result.error, result.changed))
+            found = protocol.RefreshResult(request.request_id, result.error, result.changed, result.cut_off)
+            worker.link.send(found)
 
         sdk.refresh(limited=request.limited, credit=request.credit).addCallback(reply)
 

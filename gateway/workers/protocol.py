@@ -121,6 +121,7 @@ class RefreshResult(Message, frozen=True):
     request_id: int
     error: str | None
     changed: bool
+    cut_off: bool = False
 
 
 class CallIdResult(Message, frozen=True):

@@ -25,6 +25,7 @@ class SdkReplica:
         self.defaults = defaults
         self.snapshot: Snapshot | None = None
         self.loading = True
+        self.cut_off = False  # the result of a refresh has it
         self._request_refresh = request_refresh
         self._waiting: list[Deferred[None]] = []
 

@@ -260,7 +260,7 @@ class Worker:
         async def result() -> Refreshed:
             found = await reply
             await self._intake.settled(sdk_id)  # the leader sends a new config before the result
-            return Refreshed(found.error, found.changed)
+            return Refreshed(found.error, found.changed, found.cut_off)
 
         return Deferred.fromCoroutine(result())
 

@@ -28,6 +28,7 @@ NOW = 1_700_000_000.0
 @frozen
 class Refreshed:
     error: str | None = None
+    cut_off: bool = False
 
 
 @define(eq=False)
@@ -41,6 +42,8 @@ class FakeSdk:
     loading: bool = False
     instant: bool = True
     error: str | None = None
+    cut_off: bool = False
+    failed_cut_off: bool = False  # in the result of a fetch
     waiting: list[Deferred[None]] = field(factory=list)
     refreshes: list[bool] = field(factory=list)  # each call's ``limited``
     credits: list[bytes] = field(factory=list)  # each call's
@@ -61,7 +64,7 @@ class FakeSdk:
         self.refreshes.append(limited)
         self.credits.append(credit)
         if self.instant:
-            return succeed(Refreshed(self.error))
+            return succeed(Refreshed(self.error, cut_off=self.failed_cut_off))
         done: Deferred[Refreshed] = Deferred()
         self.pending.append(done)
         return done

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from gateway.web.values import AnyReply, EventualReply
 
 WAIT_SECONDS = 1.0  # for which a fetch is awaited: processes of one gateway differ by milliseconds, nodes by a fetch
+CUT_OFF_SECONDS = 5.0  # the same where changes of other nodes do not arrive: the client has what this node has missed
 WAITING_LIMIT = 1_000  # answers that wait at one time, some 2 KB each; further ones are given at once
 
 
 def wait_for_config(context: Context, sdk: Sdk, name: str, answer: Callable[[], EventualReply]) -> EventualReply:
     """Return ``answer()``, at once unless this process never had the config ``name``.
 
-    Then it fetches, and returns once that config is there, the fetch has ended well, or a second is over.
+    Then it fetches, and returns once that config is there, the fetch has ended well, or a second is over; five of them
+    while the node is cut off from the others.  After that it returns what this process has.
     ``name`` is a tag or an ETag; an empty one is not waited for.  All who wait share one fetch a second.
     """
     hub = context.hubs.get(sdk.id) if name else None
@@ -46,12 +48,16 @@ async def _when_known(
         if not done.called:
             done.callback(None)
 
+    began = context.clock.seconds()
+    late = context.clock.callLater(CUT_OFF_SECONDS if sdk.cut_off else WAIT_SECONDS, end)
+
     def fetched(result: Refreshed) -> None:
         if result.error is None:  # whatever the client has, the upstream has nothing newer than this process
             end()
+        elif result.cut_off and late.active():  # as a worker learns it
+            late.reset(max(began + CUT_OFF_SECONDS - context.clock.seconds(), 0.0))
 
     forget = known_configs.wait_for(name, end)
-    done.addTimeout(WAIT_SECONDS, context.clock, lambda _result, _seconds: None)
     context.state.waiting += 1
     sdk.refresh(limited=True).addCallback(fetched)
     try:
@@ -59,5 +65,7 @@ async def _when_known(
     finally:
         context.state.waiting -= 1
         forget()
+        if late.active():
+            late.cancel()
     outcome = answer()
     return outcome if isinstance(outcome, (Reply, StreamReply)) else await outcome

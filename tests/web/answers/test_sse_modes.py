@@ -150,6 +150,27 @@ def test_waiting_ends_after_a_second(site: MemorySite) -> None:
     assert (0, []) == (site.site.routes.dispatcher.context.state.waiting, site.clock.getDelayedCalls()[:0])
 
 
+@pytest.mark.parametrize("known_at_once", [True, False])
+def test_a_node_that_is_cut_off_waits_longer(site: MemorySite, known_at_once: bool) -> None:
+    """The client has a newer config than this node, which cannot hear of it; a worker learns that by its refresh."""
+    site.sdk.error = "the connection failed"
+    site.sdk.cut_off = known_at_once
+    site.sdk.failed_cut_off = True
+    connection = opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    site.clock.advance(4.9)
+    assert b"" == connection.received()
+    site.clock.advance(0.2)
+    assert ["id", "data"] == list(events(connection.received())[0])
+    assert 0 == site.site.routes.dispatcher.context.state.waiting
+
+
+def test_a_node_that_is_cut_off_waits_no_longer_than_a_fetch_that_succeeds(site: MemorySite) -> None:
+    """The upstream has nothing newer, so an old client does not wait five seconds after a rolling restart."""
+    site.sdk.cut_off = True
+    connection = opened(site, "", Last_Event_ID=UNKNOWN_ID)
+    assert ["id", "data"] == list(events(connection.received())[0])
+
+
 def test_an_older_config_is_not_waited_for(site: MemorySite) -> None:
     """A tag of an earlier config of this process is not waited for."""
     last = events(opened(site).received())[0]["id"]
