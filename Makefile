@@ -99,7 +99,8 @@ asyncio:
 
 nightly: setup
 	@etc/setup/debian firefox
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/flags tests/streams tests/settings
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/flags tests/streams tests/settings \
+		tests/upstream/test_node_model.py
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_webhooks_*.py tests/e2e/test_exporter.py
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/e2e/test_operation.py tests/e2e/test_matrices.py
 	@$(BIN)/pytest --quiet --capture=no -m slow tests
