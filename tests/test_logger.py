@@ -45,6 +45,9 @@ from gateway.upstream.registry import Registry
 from gateway.upstream.reporter import report_fetch
 from gateway.upstream.sdk import Sdk
 from gateway.upstream.shared.cluster_view import ClusterView
+from gateway.upstream.shared.mirrored_cache import MirroredCache
+from gateway.upstream.shared.postgres_cache import PostgresCache
+from gateway.upstream.shared.reader import Reader
 from gateway.upstream.shared.redis_cache import RedisCache
 from gateway.upstream.shared.source import SharedSource
 from gateway.upstream.shared.watcher import Watcher
@@ -124,6 +127,9 @@ LOGGED_AS = [
     (FileCache, "sdks"),
     (KeptConfig, "sdks"),
     (ClusterView, "sdks"),
+    (MirroredCache, "sdks"),
+    (PostgresCache, "sdks"),
+    (Reader, "sdks"),
     (RedisCache, "sdks"),
     (Registry, "sdks"),
     (Sdk, "sdks"),

@@ -6,6 +6,7 @@ import json
 import os
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -14,7 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from gateway.clocks import wall_clock
 from gateway.settings import masked
 from gateway.storage import config_cache_path
-from gateway.upstream import ClusterView, FileCache, RedisCache
+from gateway.upstream import ClusterView, FileCache, MirroredCache, PostgresCache, RedisCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
     from gateway.serving import Server
     from gateway.settings import Settings
+    from gateway.storage import OutboxStore
     from gateway.telemetry import Metrics, ProcessStatus, Status
-    from gateway.upstream import Registry, Sdk
+    from gateway.upstream import Meets, Registry, Sdk, SharedCache
 
 # Command and what ConfigCat Proxy calls it in the records of its cache.
-_RECORDED: Final = {"look": "read", "put": "write", "touch": "write"}
+_RECORDED: Final = {"look": "read", "put": "write", "touch": "write", "mirror": "write"}
+_COPY_EFFECT: Final = "ConfigCat SDKs and ConfigCat Proxies that read it get no changes, clients of this node do"
 _COMPARED: Final = ("sdks", "default_user_attributes", "upstream", "webhooks", "project", "offline")
 
 
@@ -41,38 +44,64 @@ def file_cache(settings: Settings, reactor: Any, threads: ThreadPool, wall: Call
 
 
 class SharedConfigs:
-    """The cache that several gateways share, and what they know of each other; ``cache`` is None without one."""
+    """The cache that several gateways share, and what they know of each other; ``cache`` is None without one.
+
+    One engine decides the order of configs: PostgreSQL where ``outbox.url`` is set, so that changes, messages and
+    configs have one order, else Redis.  With both, Redis gets a copy for ConfigCat SDKs and ConfigCat Proxies.
+    ``followed`` is what SDKs without an upstream read: Redis, if there is one, into which their leaders write.
+    """
 
     def __init__(self, reactor: Any, settings: Settings, host: str, metrics: Metrics, status: Status) -> None:
-        self.cache: RedisCache | None = None
+        self.cache: SharedCache | None = None
+        self.followed: SharedCache | None = None
+        self._meets: Meets | None = None
+        self._redis: RedisCache | None = None
+        self._postgres: PostgresCache | None = None
         self._view: ClusterView | None = None
         self._reactor = reactor
         self._metrics = metrics.shared_cache
         self._status = status
         self._lags: dict[str, float] = {}  # of the last config of each SDK that came from another node
+        self._choose(settings, host)
+
+    def _choose(self, settings: Settings, host: str) -> None:
+        node = settings.cluster.node
+        if settings.outbox.url:
+            # Several gateways of one host have worked with one outbox before it held their configs.
+            name = node or f"{host}-{token_hex(4)}"
+            self.cache = self._meets = self._postgres = PostgresCache(self._reactor, node=name, counted=self._counted)
         if settings.cache.redis.enabled:
-            cluster = settings.cluster
-            node = cluster.node or host
-            redis = settings.cache.redis
-            self.cache = RedisCache(reactor, redis, name=cluster.name, node=node, counted=self._counted)
+            effect = {"effect": _COPY_EFFECT} if self._postgres is not None else {}
+            self._redis = self.followed = RedisCache(
+                self._reactor, settings.cache.redis, name=settings.cluster.name, node=node or host,
+                counted=self._counted, **effect,
+            )  # fmt: skip
+            if self._postgres is None:
+                self.cache = self._meets = self._redis
+            else:
+                self.cache = MirroredCache(self._postgres, self._redis)
 
     def adopted(self, sdk_id: str, lag: float) -> None:
         """Note that a config that another node has stored is used, ``lag`` seconds later."""
         self._lags[sdk_id] = lag
         self._metrics.adopted(sdk_id, lag)
 
-    def start(self) -> None:
-        """Connect, in the background."""
-        if self.cache is not None:
-            self.cache.start()
+    def start(self, database: OutboxStore | None) -> None:
+        """Connect, in the background; ``database`` is that of ``outbox.url``."""
+        if self._redis is not None:
+            self._redis.start()
+        if self._postgres is not None and database is not None and database.shared is not None:
+            self._postgres.start(database.shared)
 
     def show(self, registry: Registry, server: Server, process: ProcessStatus, changed: Callable[[], None]) -> None:
         """Report this node to the others, and show them; ``changed`` is called when problems may have changed."""
-        if self.cache is None:
+        if self._meets is None:
             return
 
         def met(count: int) -> None:
             self._metrics.nodes(count)
+            for sdk_id, source in registry.sharing.items():
+                self._metrics.polls(sdk_id, source.polls)
             changed()
 
         def own() -> dict[str, Any]:
@@ -91,7 +120,7 @@ class SharedConfigs:
                 },
             }
 
-        self._view = ClusterView(self._reactor, self.cache, own, wall_clock(self._reactor), met)
+        self._view = ClusterView(self._reactor, self._meets, own, wall_clock(self._reactor), met)
         self._status.cluster = self._view.document
         self._view.start()
 
@@ -100,9 +129,11 @@ class SharedConfigs:
         return succeed(None) if self._view is None else self._view.stop()
 
     def stop(self) -> None:
-        """Close the connections."""
-        if self.cache is not None:
-            self.cache.stop()
+        """Close the connections to Redis, and use the database no more."""
+        if self._redis is not None:
+            self._redis.stop()
+        if self._postgres is not None:
+            self._postgres.stop()
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem of the cluster; those of the cache itself are the registry's."""

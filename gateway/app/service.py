@@ -110,7 +110,6 @@ class Gateway(Service):
             hostname=host,
             metrics=self._metrics.deliveries,
             on_change=self._history.history.note_change,
-            confirm=lambda sdk_id: self._registry.confirm(sdk_id),  # noqa: PLW0108 - the registry is made below
         )
         self._exporter = ExportPipeline(reactor, time.time, self._rng, host, self._metrics.evaluations)
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
@@ -125,7 +124,7 @@ class Gateway(Service):
             on_change=self._config_changed,
             on_added=self._sdk_began,
             on_removed=self._sdk_ended,
-            on_attributes=self._end_streams,
+            on_attributes=lambda sdk: self._server.restart_streams(sdk),  # noqa: PLW0108 - the server is made below
             on_credit=self._webhooks.attribute,
             on_held=self._config_held,
             on_pinned=self._config_pinned,
@@ -138,9 +137,13 @@ class Gateway(Service):
             in_thread=lambda read: deferToThreadPool(reactor, self._threads, read),
             cache=self._cache,
             shared=self._shared.cache,
+            followed=self._shared.followed,
+            credit_of=self._webhooks.credit_to_share,
             on_adopted=self._shared.adopted,
         )
         self._issuer_keys = self._make_key_fetcher()
+        self._webhooks.order = self._registry
+        self._status.outbox = self._webhooks.leases
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
         self._console = self._make_console(settings)
@@ -200,7 +203,7 @@ class Gateway(Service):
             self._threads.start()
             self._cache_threads.start()
             self._history.start(settings)
-            self._shared.start()
+            self._shared.start(self._database.open_shared())
             self._registry.start()
             self._issuer_keys.configure(issuers)
             # In the reactor turn in which the fetches start, so that the result of each one is recorded.
@@ -253,6 +256,7 @@ class Gateway(Service):
         await self._unless_cut(self._shared.leave())
         await self._unless_cut(self._registry.stop())
         await self._unless_cut(self._issuer_keys.stop())
+        self._shared.stop()
         await self._unless_cut(self._database.stop())
         await self._unless_cut(self._history.stop())
         self._server.stop()
@@ -262,7 +266,6 @@ class Gateway(Service):
             await maybeDeferred(self._diagnostics_port.stopListening)
         self._threads.stop()
         self._cache_threads.stop()
-        self._shared.stop()
         self._history.end_thread()
         self._notifier.stop_watchdog()
         _report("shutdown complete")
@@ -373,14 +376,12 @@ class Gateway(Service):
     def _config_changed(self, sdk: Sdk, old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
-            shared = self._registry.sharing.get(sdk.id)
-            if old is None and shared is not None and shared.tags:
-                self._server.know_configs(sdk.id, shared.tags)
+            if earlier := self._registry.tags_until(sdk.id, new.tag, first=old is None):
+                self._server.know_configs(sdk.id, earlier)
             self._console.config_applied(sdk.id, old, new)
             self._server.publish(sdk.id, new)
-            self._history.keep(sdk, new, self._webhooks.credit(sdk.id))
-        current = sdk.guard.current
-        if current is not None:
+            self._history.keep(sdk, new, self._webhooks.credit(sdk.id, new.etag))
+        if (current := sdk.guard.current) is not None:
             self._metrics.flags_in_use(sdk.id, len(new.keys), len(current.faults))
             if current.degraded:
                 before = None if old is None else old.etag
@@ -417,10 +418,6 @@ class Gateway(Service):
         self._metrics.sdk_removed(sdk.id)
         self._server.remove_sdk(sdk.id)
         self._history.history.forget(sdk.id)
-
-    def _end_streams(self, sdk: Sdk) -> None:
-        """Let the clients of ``sdk`` come back: they were opened with other default attributes."""
-        self._server.restart_streams(sdk)
 
 
 def _alert(

@@ -50,6 +50,7 @@ class SharedDatabase:
         self._name = name
         self._database: Database | None = None
         self._shared: OutboxStore | None = None
+        self._shared_used = False  # webhooks use it
 
     def check(self, settings: Settings) -> tuple[Database | None, Trust | None]:
         """Check the settings and open what they need; the result is for ``configure``.
@@ -63,7 +64,7 @@ class SharedDatabase:
         """
         trust = self._exporter.check(settings)
         url = "" if self._outbox is None else self._outbox.url
-        if url and self._shared is None and settings.webhooks:
+        if url and self._shared is None:
             check_shared(url)
         if self._database is not None or not ((settings.webhooks and not url) or settings.exporter.spools):
             return None, trust
@@ -83,9 +84,17 @@ class SharedDatabase:
         self._exporter.configure(settings, self._database, trust)
         if self._outbox is None or not self._outbox.url:
             return self._webhooks.configure(settings, self._database)
-        if self._shared is None and settings.webhooks:
+        self._shared_used = self._shared_used or bool(settings.webhooks)
+        return self._webhooks.configure(settings, self.open_shared() if self._shared_used else None)
+
+    def open_shared(self) -> OutboxStore | None:
+        """Return the open database at ``outbox.url``, which nodes without webhooks use for configs; None without one.
+
+        ``check`` has accepted the settings.
+        """
+        if self._shared is None and self._outbox is not None and self._outbox.url:
             self._shared = self._open_shared(self._outbox)
-        return self._webhooks.configure(settings, self._shared)
+        return self._shared
 
     def stop(self) -> Deferred[None]:
         """Stop exporter and webhooks, both at once and within some seconds; then close the database."""

@@ -8,6 +8,7 @@ Schema upgrades, lock files and default paths work alike.  The tables belong to 
 count of drops, which webhooks and exporter write.
 """
 
+from gateway.storage import shared_configs
 from gateway.storage.database import (
     DISK_ERRORS,
     Database,
@@ -20,6 +21,7 @@ from gateway.storage.lock_file import LockFile, LockTaken
 from gateway.storage.migrations import APPLICATION_ID, HISTORY, SCHEMA_VERSION, IncompatibleDatabase
 from gateway.storage.paths import config_cache_path, history_path, outbox_path
 from gateway.storage.shared import check_shared, connect_shared, open_shared
+from gateway.storage.shared_configs import Looked
 from gateway.storage.store import (
     STORE_ERRORS,
     CommandConnection,
@@ -46,6 +48,7 @@ __all__ = (
     "LeaseLost",
     "LockFile",
     "LockTaken",
+    "Looked",
     "MessageState",
     "NotEmpty",
     "OutboxStore",
@@ -64,4 +67,5 @@ __all__ = (
     "open_shared",
     "outbox_path",
     "rows_to_copy",
+    "shared_configs",
 )

@@ -1,8 +1,9 @@
-"""The outbox in a PostgreSQL database that several gateways share, over two connections and one that listens.
+"""The outbox in a PostgreSQL database that several gateways share, over three connections and one that listens.
 
     run ──► delivery connection                      read ──► a connection of its own per query
     recording.run ──► recording connection, under the record lock of all nodes
-    NOTIFY of a node that added messages ──► listener thread ──► look
+    configs.run ──► connection of the shared configs, which wait for no message
+    NOTIFY of a node that added messages or a config ──► listener thread ──► look, changed
 
 psycopg is imported by ``postgres_connection``, and that only by calls: it is installed only where it is used.
 The server may be away at any time, also at the start: a transaction then fails with ``StoreError``, and the next one
@@ -25,6 +26,7 @@ from twisted.python.threadpool import ThreadPool
 
 from gateway.logger import component_logger
 from gateway.storage.database import SWITCH_SECONDS
+from gateway.storage.shared_configs import CHANNEL as CONFIGS
 from gateway.storage.store import StoreError
 from gateway.storage.transaction_queue import TransactionQueue
 
@@ -67,9 +69,14 @@ class PostgresStore:
         self._pooled = bool(listen_url)
         self.schema = schema
         self._ahead = time.time() - reactor.seconds()  # noqa: TID251 - until the database's clock is known
-        self._delivery = _Channel(self, lock=False)
-        self._recording = _Channel(self, lock=True)
+        self._delivery = _Channel(self, "delivery")
+        self._recording = _Channel(self, "recording", lock=True)
+        self._configs = _Channel(self, "configs")
         self._over = Event()
+        self._listener: Thread | None = None
+        self._heard_at = time.monotonic()  # when the listener was last connected
+        self._looks: list[Callable[[], None]] = []
+        self._watchers: list[Callable[[str, str], None]] = []
 
     @property
     def shared(self) -> PostgresStore:
@@ -81,11 +88,17 @@ class PostgresStore:
         """See ``OutboxStore``."""
         return self._recording
 
+    @property
+    def configs(self) -> Store:
+        """See ``SharedStore``."""
+        return self._configs
+
     def open(self) -> None:
         """Start the threads, which connect at the first transaction; lowers the switch interval of the process."""
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
         self._delivery.start()
         self._recording.start()
+        self._configs.start()
 
     def run(self, work: Work[T]) -> Deferred[T]:
         """See ``Store``."""
@@ -109,12 +122,22 @@ class PostgresStore:
 
     def listen(self, look: Callable[[], None]) -> None:
         """See ``SharedStore``."""
-        Thread(target=self._listen, args=(look,), name="outbox-listen", daemon=True).start()
+        self._looks.append(look)
+        self._start_listener()
+
+    def watch_configs(self, changed: Callable[[str, str], None]) -> None:
+        """See ``SharedStore``."""
+        self._watchers.append(changed)
+        self._start_listener()
+
+    def deaf_for(self) -> float:
+        """See ``SharedStore``."""
+        return time.monotonic() - self._heard_at
 
     def close(self) -> Deferred[Any]:
         """Finish the work of all earlier calls within ``CLOSE_SECONDS``, end threads and connections, then fire."""
         self._over.set()
-        return DeferredList([self._delivery.close(), self._recording.close()])
+        return DeferredList([self._delivery.close(), self._recording.close(), self._configs.close()])
 
     def connect(self, role: str) -> Psycopg[Any]:
         """Return a new connection to tables of our schema; in any thread.
@@ -131,8 +154,13 @@ class PostgresStore:
             raise
         return raw
 
-    def _listen(self, look: Callable[[], None]) -> None:
-        """Call ``look`` at each notification, and after each interruption, until the store is closed."""
+    def _start_listener(self) -> None:
+        if self._listener is None:
+            self._listener = Thread(target=self._listen, name="outbox-listen", daemon=True)
+            self._listener.start()
+
+    def _listen(self) -> None:
+        """Pass each notification on, and each interruption, until the store is closed."""
         from gateway.storage import postgres_connection as postgres
 
         tries = 0
@@ -140,34 +168,57 @@ class PostgresStore:
             try:
                 raw = postgres.connect(self._listen_url, pooled=False, name=f"flaggateway listener {self.node}"[:63])
                 with closing(raw):
-                    raw.execute(f"LISTEN {postgres.CHANNEL}", prepare=False)
-                    self.reactor.callFromThread(look)
+                    for channel in (postgres.CHANNEL, CONFIGS):
+                        raw.execute(f"LISTEN {channel}", prepare=False)
+                    self._pass_on(self._missed)
                     tries = 0
-                    self._take_notifications(raw, look)
+                    self._take_notifications(raw)
             except Exception as error:  # noqa: BLE001 - the thread must not end; each node also looks once a second
                 _log.debug("listening for new messages of other nodes failed: {reason}", reason=str(error))
             self._over.wait(LISTEN_PAUSES[min(tries, len(LISTEN_PAUSES) - 1)])
             tries += 1
 
-    def _take_notifications(self, raw: Psycopg[Any], look: Callable[[], None]) -> None:
+    def _take_notifications(self, raw: Psycopg[Any]) -> None:
         probed = time.monotonic()
         while not self._over.is_set():
+            self._heard_at = time.monotonic()
             for news in raw.notifies(timeout=1.0, stop_after=1):
-                if news.payload == self.schema and not self._over.is_set():
-                    self.reactor.callFromThread(look)
+                schema, _, rest = news.payload.partition(" ")
+                if schema == self.schema:
+                    self._pass_on(self._heard, rest)
             if time.monotonic() - probed > PROBE_SECONDS:
                 raw.execute("SELECT 1", prepare=False)
                 probed = time.monotonic()
+
+    def _pass_on(self, call: Callable[..., None], *arguments: str) -> None:
+        if not self._over.is_set():
+            self.reactor.callFromThread(call, *arguments)
+
+    def _heard(self, payload: str) -> None:
+        """Pass on that messages were added, or what happened to the configs of a key."""
+        verb, _, key = payload.partition(" ")
+        for look in () if key else self._looks:
+            look()
+        for changed in self._watchers if key else ():
+            changed(verb, key)
+
+    def _missed(self) -> None:
+        """Have everything looked at again after an interruption."""
+        for look in self._looks:
+            look()
+        for changed in self._watchers:
+            changed("changed", "")
 
 
 class _Channel:
     """A ``Store`` over one connection, with a thread of its own."""
 
-    def __init__(self, store: PostgresStore, *, lock: bool) -> None:
+    def __init__(self, store: PostgresStore, role: str, *, lock: bool = False) -> None:
         self._store = store
+        self._role = role
         self._lock = lock
         self._reactor = store.reactor
-        self._pool = ThreadPool(0, 1, name="outbox-recording" if lock else "outbox-delivery")
+        self._pool = ThreadPool(0, 1, name=f"outbox-{role}")
         self._queue = TransactionQueue(self._reactor, self._transact)
         self._raw: Psycopg[Any] | None = None
         self._patient = False
@@ -232,7 +283,7 @@ class _Channel:
         from gateway.storage import postgres_connection as postgres
 
         if self._raw is None or self._raw.closed:
-            self._raw = self._store.connect("recorder" if self._lock else "delivery")
+            self._raw = self._store.connect(self._role)
         patient, self._patient = self._patient, False
         began = time.monotonic()
         try:

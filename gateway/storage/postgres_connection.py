@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-VERSION: Final = 1  # of the newest schema
+VERSION: Final = 2  # of the newest schema
 READABLE_FROM: Final = 1  # the oldest version of a gateway's schema that can work with it
 CONNECT_SECONDS: Final = 3
 # A node that is stopped inside a transaction holds its locks until the server ends its session.  A config so large that
@@ -206,17 +206,23 @@ def migrate(raw: psycopg.Connection[Any], schema: str) -> None:
             key = sql.Literal(f"flaggateway:schema:{schema}")
             raw.execute(sql.SQL("SELECT pg_advisory_xact_lock(hashtextextended({}, 0))").format(key))
             found = _version(raw, schema)
+            name = sql.Identifier(schema)
             if found == 0:
-                file = resources.files("gateway.storage").joinpath("schema", f"postgres-v{VERSION}.sql")
-                script: Any = file.read_text("utf-8")
-                name = sql.Identifier(schema)
                 raw.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
-                raw.execute(sql.SQL("SET LOCAL search_path TO {}").format(name))
-                raw.execute(script, prepare=False)
+            raw.execute(sql.SQL("SET LOCAL search_path TO {}").format(name))
+            if found == 0:
+                raw.execute(_script("postgres-v1.sql"), prepare=False)
                 raw.execute("CREATE TABLE about (schema integer NOT NULL, readable_from integer NOT NULL)")
-                raw.execute("INSERT INTO about VALUES ($1, $2)", (VERSION, READABLE_FROM))
+                raw.execute("INSERT INTO about VALUES (1, 1)")
+            for version in range(max(found, 1) + 1, VERSION + 1):
+                raw.execute(_script(f"upgrade-postgres-to-v{version}.sql"), prepare=False)
+            raw.execute("UPDATE about SET schema = $1, readable_from = $2", (VERSION, READABLE_FROM))
     except psycopg.Error as error:
         raise store_error(error) from None
+
+
+def _script(name: str) -> Any:
+    return resources.files("gateway.storage").joinpath("schema", name).read_text("utf-8")
 
 
 def _version(raw: psycopg.Connection[Any], schema: str) -> int:

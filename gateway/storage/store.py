@@ -113,8 +113,21 @@ class SharedStore(Protocol):
     def set_wall(self, now: float, asked: float) -> None:
         """Take note that the database's time was ``now`` a little after ``asked``, a moment of the reactor's clock."""
 
+    @property
+    def configs(self) -> Store:
+        """Runs the transactions of the configs that the nodes share; they wait for no message."""
+
     def listen(self, look: Callable[[], None]) -> None:
         """Call ``look`` in the reactor's thread when another node has added messages, or may have."""
+
+    def watch_configs(self, changed: Callable[[str, str], None]) -> None:
+        """Call ``changed`` in the reactor's thread with the verb and the key of each ``shared_configs.announce``.
+
+        After an interruption it is called with ``changed`` and "", which stands for all keys.
+        """
+
+    def deaf_for(self) -> float:
+        """Return for how many seconds no notification could arrive; below two while they can."""
 
 
 class OutboxStore(Store, Protocol):

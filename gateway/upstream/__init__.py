@@ -14,7 +14,7 @@ from gateway.upstream.guard import Audience
 from gateway.upstream.outcome import Refreshed
 from gateway.upstream.registry import Registry
 from gateway.upstream.sdk import Sdk
-from gateway.upstream.shared import ClusterView, RedisCache
+from gateway.upstream.shared import ClusterView, Meets, MirroredCache, PostgresCache, RedisCache, SharedCache
 
 __all__ = (
     "Audience",
@@ -23,10 +23,14 @@ __all__ = (
     "FileCache",
     "HeldConfig",
     "KeptPin",
+    "Meets",
+    "MirroredCache",
+    "PostgresCache",
     "RedisCache",
     "Refreshed",
     "Registry",
     "Sdk",
+    "SharedCache",
     "compile_candidate",
     "file_faults",
 )

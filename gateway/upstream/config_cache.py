@@ -19,6 +19,8 @@ from gateway.deferreds import fire_within, supervise
 from gateway.logger import component_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from twisted.internet.interfaces import IReactorTime
 
 _log = component_logger("sdks")
@@ -52,6 +54,17 @@ class Entry:
     fetched_at: int
     etag: str
     body: bytes
+
+
+def read_in_turn(
+    clock: IReactorTime, sdk_id: str, reads: Sequence[Callable[[], Deferred[None]]], then: Callable[[], None]
+) -> None:
+    """Run the ``reads`` of kept configs one after the other, each within ``READ_SECONDS``; call ``then`` at the end."""
+    if not reads:
+        then()
+        return
+    read = supervise(reads[0](), _log, "SDK {sdk_id}: the kept config could not be used", sdk_id=sdk_id)
+    fire_within(clock, read, READ_SECONDS).addCallback(lambda _: read_in_turn(clock, sdk_id, reads[1:], then))
 
 
 def cache_key(sdk_key: str) -> str:

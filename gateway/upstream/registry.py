@@ -46,7 +46,7 @@ class Registry:
     """The SDKs.  All methods and callbacks belong to the reactor thread.
 
     ``environ`` may name forward proxies; ``in_thread`` runs file reads; ``cache`` keeps the last good configs, and
-    ``shared`` is the cache that other gateways use too.
+    ``shared`` is the cache that other gateways use too; SDKs without an upstream read ``followed``, if that is given.
     ``admit`` is called with (sdk, new Snapshot), which is published once its Deferred has fired;
     ``on_change`` with (sdk, old Snapshot or None, new Snapshot) after ``sdk.snapshot`` was set;
     ``on_added`` with an Sdk before its source starts, and again when it changes between CDN and file;
@@ -60,6 +60,7 @@ class Registry:
     ``foresee`` with (sdk, new Snapshot), it returns the effect on the connected users, None if that is not known,
     within some seconds; it is called only where the settings limit that effect;
     ``on_adopted`` with an SDK id and a time: so many seconds ago another node has stored the config that is used now;
+    ``credit_of`` with an SDK id, it returns who causes the fetch that runs, as the body of a hook call;
     ``on_problem`` after a fetch that changed what ``fetch_problems`` returns.
     """
 
@@ -86,6 +87,8 @@ class Registry:
         in_thread: InThread = maybeDeferred,
         cache: ConfigCache | None = None,
         shared: SharedCache | None = None,
+        followed: SharedCache | None = None,
+        credit_of: Callable[[str], str] = lambda _sdk_id: "",
         load: Load = flags.load,
         source: MakeSource = make_source,
     ) -> None:
@@ -107,6 +110,8 @@ class Registry:
         self._context = SourceContext(reactor, rng, in_thread, reporter.requested)
         self._cache = cache
         self._shared = shared
+        self._followed = shared if followed is None else followed
+        self._credit_of = credit_of
         self._sharing: dict[str, SharedSource] = {}
         self._load = load
         self._make_source = source
@@ -138,6 +143,21 @@ class Registry:
         """Fetch the config of an SDK once more; fires with whether that succeeded, false for an unknown SDK."""
         sdk = self._sdks.get(sdk_id)
         return succeed(False) if sdk is None else sdk.refresh().addCallback(lambda done: done.error is None)
+
+    def shared_credit(self, sdk_id: str, etag: str) -> str:
+        """Return who changed a config that another node has stored, as the body of a hook call; empty if unknown."""
+        source = self._sharing.get(sdk_id)
+        return "" if source is None else source.credit(etag)
+
+    def tags_until(self, sdk_id: str, tag: str, *, first: bool) -> Sequence[str]:
+        """Return the tags of earlier configs that other nodes have used; see ``SharedSource.tags_until``."""
+        source = self._sharing.get(sdk_id)
+        return () if source is None else source.tags_until(tag, first=first)
+
+    def placed(self, sdk_id: str, etag: str) -> tuple[str, int] | None:
+        """Return where a config stands in the order of all nodes: key and version; None if it is in no such order."""
+        source = self._sharing.get(sdk_id)
+        return None if source is None or source.cache is not self._shared else source.placed(etag)
 
     def by_key(self, key: str) -> Sdk | None:
         """Return the SDK with that key: never for the empty key, and the first of several with the same key."""
@@ -285,11 +305,12 @@ class Registry:
         if plan.refused:
             return None
         own = None if plan.follows else self._make_source(plan, self._context, self._network)
-        if self._shared is None or plan.path:
-            return own
         upstream = own if isinstance(own, ConditionalSource) else None
-        limit = self._settings.upstream.max_bytes
-        source = SharedSource(self._context, plan, self._shared, upstream, limit, adopted=self._on_adopted)
+        cache = self._followed if upstream is None else self._shared
+        if cache is None or plan.path:
+            return own
+        limit, adopted = self._settings.upstream.max_bytes, self._on_adopted
+        source = SharedSource(self._context, plan, cache, upstream, limit, adopted=adopted, credit_of=self._credit_of)
         self._sharing[plan.id] = source
         return source
 

@@ -6,19 +6,19 @@ config cache, at start ──► compile ──► snapshot, on_change          
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from twisted.internet.defer import Deferred, succeed
 
 from gateway.clocks import wall_clock
-from gateway.deferreds import fire_within, settle_all, supervise
+from gateway.deferreds import settle_all, supervise
 from gateway.flags import Attribute, Snapshot, finish, replaced_flags_in_steps
 from gateway.logger import component_logger
 from gateway.slices import free_in_slices
 from gateway.text import iso
 from gateway.upstream.checking import Checker
-from gateway.upstream.config_cache import READ_SECONDS, KeptConfig
+from gateway.upstream.config_cache import KeptConfig, read_in_turn
 from gateway.upstream.config_guard import ConfigGuard, HeldConfig, KeptPin
 from gateway.upstream.fetch_failures import FetchFailures
 from gateway.upstream.fetch_queue import GIVEN_UP, FetchQueue
@@ -106,6 +106,11 @@ class Sdk:
         """Global and SDK default user attributes, merged."""
         return self.plan.defaults
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether changes that other nodes have stored cannot reach this one."""
+        return isinstance(self._source, SharingSource) and self._source.cut_off()
+
     def when_loaded(self) -> Deferred[None]:
         """Fire when ``loading`` ends; never fails, and cancelling affects no other caller."""
         if not self.loading:
@@ -124,7 +129,7 @@ class Sdk:
         if self.plan.refused:
             return succeed(Refreshed("config fetch failed: the SDK key is invalid"))
         if isinstance(self._source, SharingSource):
-            self._source.demand()
+            self._source.demand(credited=bool(credit))
         if not credit:
             return self._fetches.request(limited=limited)
         end = self._on_credit(self.id, credit)
@@ -217,15 +222,8 @@ class Sdk:
             reads.append(lambda: source.cached().addCallback(serve_cached))
         if (kept := self._kept) is not None and source.remote:
             reads.append(lambda: kept.read(max_bytes).addCallback(serve_cached))
-        self._read_in_turn(reads)
-
-    def _read_in_turn(self, reads: Sequence[Callable[[], Deferred[None]]]) -> None:
-        if not reads:
-            self._fetches.wake()
-            return
-        read = supervise(reads[0](), _log, "SDK {sdk_id}: the kept config could not be used", sdk_id=self.id)
         # The fetch comes last, so that one that fails at once does not end the loading without a config.
-        fire_within(self._clock, read, READ_SECONDS).addCallback(lambda _: self._read_in_turn(reads[1:]))
+        read_in_turn(self._clock, self.id, reads, self._fetches.wake)
 
     def replace(self, source: Source | None) -> Deferred[None]:
         """Change the source; the last good config stays until the new one delivers.
@@ -296,7 +294,7 @@ class Sdk:
             self._on_problem()
         self._end_loading()
         if isinstance(outcome, Failed):
-            return Refreshed(f"config fetch failed: {outcome.reason}")
+            return Refreshed(f"config fetch failed: {outcome.reason}", cut_off=self.cut_off)
         return Refreshed(changed=changed)
 
     async def _compile(self, outcome: Outcome) -> tuple[Outcome, bool]:

@@ -77,8 +77,11 @@ class SharingSource(Source, Protocol):
     def cached(self) -> Deferred[Entry | None]:
         """Return the config to serve before the first fetch; the Deferred never fails."""
 
-    def demand(self) -> None:
-        """Have the next fetch return what the upstream has now."""
+    def demand(self, *, credited: bool) -> None:
+        """Have the next fetch return what the upstream has now; ``credited`` if its caller may name an author."""
+
+    def cut_off(self) -> bool:
+        """Return whether changes that other nodes have stored cannot reach this one."""
 
     async def share(self, body: bytes, etag: str, tag: str, began: float) -> bool:
         """Store a config that is about to be published, or that a fetch has confirmed, for the others.

@@ -7,23 +7,20 @@ record ──► waiting ──► one transaction: change, numbers, messages, l
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
 from gateway.deferreds import Timer, fire_within, supervise
-from gateway.flags import difference
 from gateway.logger import component_logger
-from gateway.slices import young_collections_only
-from gateway.storage import STORE_ERRORS, count_drop
-from gateway.webhooks.formats import Change
+from gateway.storage import STORE_ERRORS
+from gateway.webhooks.change_writer import ChangeWriter, Entry, Written
 from gateway.webhooks.store import history, message_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.storage import Connection, Store
     from gateway.webhooks.composer import Composer
-    from gateway.webhooks.formats import Alert, Author, EndpointMessages
+    from gateway.webhooks.formats import Alert, Author
     from gateway.webhooks.metrics import WebhookMetrics
 
 _log = component_logger("gateway")
@@ -44,38 +41,26 @@ CONFIRM_AGAIN: Final = 5.0  # seconds until a config is fetched again to confirm
 WAITING_LIMIT: Final = 2000  # changes that wait for a slow disk; beyond it the changes of one SDK become one
 
 
-@frozen
-class _Entry:
-    """A change that waits to be recorded."""
+class ConfigOrder(Protocol):
+    """The order in which several nodes use the configs of an SDK."""
 
-    sdk_id: str
-    new: Snapshot
-    author: Author | None
-    notes: str
-    at: float
-    recorded: list[Deferred[None]] = field(eq=False)
-    rounds: int = 0  # how often another node was faster
+    def confirm(self, sdk_id: str) -> Deferred[bool]:
+        """Fetch the config once more; fires with whether that succeeded."""
 
+    def placed(self, sdk_id: str, etag: str) -> tuple[str, int] | None:
+        """Return where the config of this ETag stands: key and version; None if it is in no order."""
 
-@frozen
-class _Written:
-    """The result of one transaction."""
-
-    configs: Mapping[str, Snapshot]
-    endpoints: Collection[str]  # that got new messages
-    refused: int | None  # messages for which the outbox has no room; None without any message
-    omitted: Mapping[str, int]  # identifiers beyond the limit of a rule, per endpoint
-    changes: Sequence[tuple[str, Snapshot, int]] = ()  # SDK, new config, number
-    versions: Mapping[str, int] = field(factory=dict)  # of the configs that are recorded now
-    behind: Sequence[_Entry] = ()  # not recorded, since another node has recorded something else
+    def shared_credit(self, sdk_id: str, etag: str) -> str:
+        """Return who changed the config of this ETag, if another node has stored that: the body of a hook call."""
 
 
 class Recorder:
     """The only writer of changes, or one of several that share a database.
 
-    Then ``confirm`` is given.  A config is recorded by compare-and-set: only over the version that this node saw last.
-    If another node has recorded something else meanwhile, ``confirm`` fetches the SDK's config again; what is still the
-    newest one after that is recorded over the other node's.
+    Then ``order`` is given.  Any node records what has a place in it, each config once and in that order.
+    A config without a place is recorded by compare-and-set: only over the version that this node saw last.  If another
+    node has recorded something else meanwhile, the SDK's config is fetched again; what is still the newest one after
+    that is recorded over the other node's.
 
     ``on_messages`` is called with the endpoints that got new messages, ``on_change`` with the SDK, the new config and
     the number of each recorded change.
@@ -84,7 +69,7 @@ class Recorder:
     def __init__(  # noqa: PLR0917 - one per part
         self, clock: IReactorTime, wall: Callable[[], float], store: Store, composer: Composer, metrics: WebhookMetrics,
         on_messages: Callable[[Collection[str]], None], on_change: Callable[[str, Snapshot, int], None],
-        confirm: Callable[[str], Deferred[bool]] | None = None,
+        order: ConfigOrder | None = None,
     ) -> None:  # fmt: skip
         self._clock = clock
         self._wall = wall
@@ -93,10 +78,10 @@ class Recorder:
         self._metrics = metrics
         self._on_messages = on_messages
         self._on_change = on_change
-        self._confirm = confirm
+        self._order = order
         self._versions: dict[str, int] = {}  # the last ones that this node has recorded, or found recorded
         self._newest: dict[str, Snapshot] = {}  # the latest of ``record``, to drop what is confirmed too late
-        self._waiting: list[_Entry] = []
+        self._waiting: list[Entry] = []
         self._configs: dict[str, Snapshot] = {}  # the last recorded ones
         self._busy = False  # a transaction runs, or the recorder has stopped
         self._singly = 0  # so many of the waiting entries get a transaction of their own
@@ -115,7 +100,8 @@ class Recorder:
         """
         recorded: Deferred[None] = Deferred()
         self._newest[sdk_id] = new
-        self._waiting.append(_Entry(sdk_id, new, author, notes, self._wall(), [recorded]))
+        place = None if self._order is None else self._order.placed(sdk_id, new.etag)
+        self._waiting.append(Entry(sdk_id, new, author, notes, self._wall(), [recorded], place=place))
         if len(self._waiting) > WAITING_LIMIT:
             self._waiting = _merged(self._waiting)
         self._write_next()
@@ -165,11 +151,13 @@ class Recorder:
         count = 1 if self._singly else BATCH
         self._singly = max(self._singly - 1, 0)
         entries, self._waiting = self._waiting[:count], self._waiting[count:]
+        if (order := self._order) is not None:  # a server that was away has given places since
+            entries = [evolve(each, place=each.place or order.placed(each.sdk_id, each.new.etag)) for each in entries]
         written = self._store.run(lambda connection: self._write(connection, entries, messages=True))
         written.addErrback(self._formatting_failed, entries)
         written.addCallbacks(self._written, self._refused, callbackArgs=(entries,), errbackArgs=(entries,))
 
-    def _formatting_failed(self, failure: Failure, entries: list[_Entry]) -> Any:
+    def _formatting_failed(self, failure: Failure, entries: list[Entry]) -> Any:
         """Record configs and changes without messages: otherwise the next start would fail in the same way."""
         if failure.check(*STORE_ERRORS):
             return failure
@@ -177,20 +165,21 @@ class Recorder:
             self._singly = len(entries)
             self._waiting = [*entries, *self._waiting]
             entries.clear()
-            return _Written({}, (), None, {})
+            return Written({}, (), None, {})
         _log.failure("formatting a change failed, no message about it will be delivered", failure=failure)
         return self._store.run(lambda connection: self._write(connection, entries, messages=False))
 
-    def _written(self, written: _Written, entries: list[_Entry]) -> None:
+    def _written(self, written: Written, entries: list[Entry]) -> None:
         self._busy = False
         if self.database_error:
             _log.warn("the outbox can be written again")
             self.database_error = ""
             self._metrics.recording(True)
+        for sdk_id in written.overtaken:
+            self._configs.pop(sdk_id, None)  # read again, from the other node's record
         self._configs.update(written.configs)
         self._versions.update(written.versions)
         for entry in written.behind:
-            self._configs.pop(entry.sdk_id, None)  # read again, from the other node's record
             supervise(self._record_again(entry), _log, "recording SDK {sdk_id} again failed", sdk_id=entry.sdk_id)
         self._note_room(written.refused)
         for name, count in written.omitted.items():
@@ -205,16 +194,16 @@ class Recorder:
         self._write_next()
         self._fire_idle()
 
-    async def _confirm_newest(self, entry: _Entry) -> bool:
+    async def _confirm_newest(self, entry: Entry) -> bool:
         """Return whether the config of ``entry`` is still the newest one after another fetch."""
-        assert self._confirm is not None
+        assert self._order is not None
         while self._newest.get(entry.sdk_id) is entry.new and not self._stopped:
-            if await self._confirm(entry.sdk_id):
+            if await self._order.confirm(entry.sdk_id):
                 return self._newest.get(entry.sdk_id) is entry.new and not self._stopped
             await deferLater(self._clock, CONFIRM_AGAIN)
         return False
 
-    def _record_again(self, entry: _Entry) -> Deferred[None]:
+    def _record_again(self, entry: Entry) -> Deferred[None]:
         async def again() -> None:
             if entry.rounds >= ROUNDS:
                 _log.warn("SDK {sdk_id}: other nodes record faster, this config is not recorded", sdk_id=entry.sdk_id)
@@ -223,6 +212,10 @@ class Recorder:
                 self._write_next()
 
         return Deferred.fromCoroutine(again())
+
+    @property
+    def _shared_versions(self) -> Mapping[str, int] | None:
+        return None if self._order is None else self._versions
 
     def _note_room(self, refused: int | None) -> None:
         if refused is None:
@@ -233,7 +226,7 @@ class Recorder:
             _log.warn("the outbox has room again")
         self.full = bool(refused)
 
-    def _refused(self, failure: Failure, entries: list[_Entry]) -> None:
+    def _refused(self, failure: Failure, entries: list[Entry]) -> None:
         self._busy = False
         reason = failure.getErrorMessage()
         if not self.database_error:
@@ -254,75 +247,17 @@ class Recorder:
             for done in idle:
                 done.callback(None)
 
-    def _write(self, connection: Connection, entries: list[_Entry], *, messages: bool) -> _Written:
-        """In the database's thread; reads ``_configs``, which changes between two calls only."""
-        configs: dict[str, Snapshot] = {}
-        endpoints: dict[str, None] = {}
-        refused: int | None = None
-        omitted: dict[str, int] = {}
-        changes: list[tuple[str, Snapshot, int]] = []
-        versions: dict[str, int] = {}
-        behind: list[_Entry] = []
+    def _write(self, connection: Connection, entries: list[Entry], *, messages: bool) -> Written:
+        """In the database's thread; reads what changes between two calls only."""
+        writer = ChangeWriter(connection, self._composer, self._configs, self._shared_versions, messages=messages)
         for entry in entries:
-            sdk_id = entry.sdk_id
-            if self._confirm is not None:
-                version, etag = history.recorded_version(connection, sdk_id)
-                ours = versions.get(sdk_id, self._versions.get(sdk_id, 0))
-                versions[sdk_id] = version
-                if version and etag == entry.new.etag:
-                    configs[sdk_id] = entry.new
-                    continue  # another node has recorded it
-                if version != ours:
-                    configs.pop(sdk_id, None)
-                    behind.append(entry)
-                    continue
-            old = configs.get(sdk_id) or self._configs.get(sdk_id) or history.last_config(connection, sdk_id)
-            configs[sdk_id] = entry.new
-            if old is not None and old.body == entry.new.body and old.etag == entry.new.etag:
-                continue  # unchanged, as after a restart
-            history.save_config(connection, sdk_id, entry.new, entry.at)
-            if self._confirm is not None:
-                versions[sdk_id] = history.count_version(connection, sdk_id)
-            large = entry.new.large or (old is not None and old.large)
-            with young_collections_only() if large else nullcontext():
-                number, composed = self._write_change(connection, entry, old, messages=messages)
-            if number:
-                changes.append((sdk_id, entry.new, number))
-            for each in composed:
-                if each.omitted:
-                    name = each.messages[0].endpoint
-                    omitted[name] = omitted.get(name, 0) + each.omitted
-            found = [message for each in composed for message in each.messages]
-            if found:
-                room = message_table.make_room(connection, self._composer.settings.outbox.max_bytes)
-                refused = (refused or 0) + (0 if room else len(found))
-                endpoints.update(dict.fromkeys(message_table.add_messages(connection, found, number, room=room)))
-        return _Written(configs, endpoints, refused, omitted, changes, versions, behind)
-
-    def _write_change(
-        self, connection: Connection, entry: _Entry, old: Snapshot | None, *, messages: bool
-    ) -> tuple[int, Sequence[EndpointMessages]]:
-        """Record what changed; return its number and the messages about it."""
-        numbers = self._composer.numbers(connection, entry.at, *((entry.new,) if old is None else (entry.new, old)))
-        numbers.add_flags(entry.sdk_id, entry.new)  # for a first config too: its flags are first seen now
-        changes = None if old is None else difference(old, entry.new)
-        if old is None or not changes:
-            return 0, ()
-        count = history.count_transition(connection, entry.sdk_id, old.etag, entry.new.etag)
-        change = Change(entry.sdk_id, old, entry.new, changes, entry.author, entry.notes, entry.at, count)
-        number = history.add_change(connection, change)
-        if not messages:
-            count_drop(connection, "", "a change could not be put into words", 1)
-            return number, ()
-        composed = self._composer.change(change, numbers)
-        for each in composed:
-            message_table.add_skipped(connection, each.skipped, number)
-        return number, composed
+            writer.write(entry)
+        return writer.written()
 
 
-def _merged(entries: list[_Entry]) -> list[_Entry]:
+def _merged(entries: list[Entry]) -> list[Entry]:
     """Return one entry per SDK, with its newest config, and without an author if several changes became one."""
-    merged: dict[str, _Entry] = {}
+    merged: dict[str, Entry] = {}
     for entry in entries:
         earlier = merged.get(entry.sdk_id)
         if earlier is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import frozen
@@ -27,8 +27,9 @@ from gateway.webhooks.composer import Composer
 from gateway.webhooks.delivery.courier import Courier
 from gateway.webhooks.delivery.endpoint_health import FAILING_LONG
 from gateway.webhooks.delivery.endpoint_policy import EndpointPolicy
+from gateway.webhooks.formats import attribution_body, parse_attribution
 from gateway.webhooks.maintenance import Maintenance
-from gateway.webhooks.recorder import Recorder
+from gateway.webhooks.recorder import ConfigOrder, Recorder
 from gateway.webhooks.store.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from gateway.http_client import Reactor
     from gateway.settings import Settings
     from gateway.storage import OutboxStore
-    from gateway.webhooks.formats import Alert
+    from gateway.webhooks.formats import Alert, Author
     from gateway.webhooks.metrics import WebhookMetrics
 
 _log = component_logger("gateway")
@@ -49,11 +50,10 @@ class Webhooks:
     """Records changes and delivers messages about them, from the first ``configure`` with a database on.
 
     ``wall`` returns Unix seconds; ``on_change`` is called with the SDK id, the new config and the number of a change
-    once it is recorded, usually before the config is published.  ``confirm`` fetches the config of an SDK once more and
-    fires with whether that succeeded; it is called when another node has recorded a config that this one has not seen.
+    once it is recorded, usually before the config is published.
     """
 
-    def __init__(  # noqa: PLR0913 - keywords, one per part
+    def __init__(
         self,
         reactor: Reactor,
         settings: Settings,
@@ -64,7 +64,6 @@ class Webhooks:
         metrics: WebhookMetrics,
         sender: MakeSender = make_sender,
         on_change: Callable[[str, Snapshot, int], None] = lambda _sdk_id, _new, _number: None,
-        confirm: Callable[[str], Deferred[bool]] = lambda _sdk_id: succeed(True),
     ) -> None:
         self._reactor = reactor
         self._wall = wall
@@ -72,7 +71,8 @@ class Webhooks:
         self._metrics = metrics
         self._sender = sender
         self._on_change = on_change
-        self._confirm = confirm
+        self.order: ConfigOrder | None = None
+        """Set it before the first ``configure`` where several nodes may record the same changes."""
         self._composer = Composer(settings, hostname)
         self._latest: dict[str, Snapshot] = {}  # by SDK; recorded when a reload opens the database
         self._attribution = Attribution()
@@ -103,10 +103,14 @@ class Webhooks:
         """Take the author of changes from an authenticated hook's body; see ``Attribution.add``."""
         return self._attribution.add(sdk_id, body)
 
-    def credit(self, sdk_id: str) -> tuple[str, str]:
-        """Return author and notes of a change that is published now; each is empty when unknown."""
-        author, notes = self._attribution.of(sdk_id)
+    def credit(self, sdk_id: str, etag: str) -> tuple[str, str]:
+        """Return author and notes of the config that is published now; each is empty when unknown."""
+        author, notes = self._author_and_notes(sdk_id, etag)
         return "" if author is None else author.display_name, notes
+
+    def credit_to_share(self, sdk_id: str) -> str:
+        """Return author and notes of a change that is fetched now, for other nodes; empty when unknown."""
+        return attribution_body(*self._attribution.of(sdk_id))
 
     def record(self, sdk_id: str, new: Snapshot) -> Deferred[None]:
         """Record that ``new`` is now the config of an SDK; publish it when the Deferred fires.
@@ -117,12 +121,17 @@ class Webhooks:
         self._latest[sdk_id] = new
         if self._running is None:
             return succeed(None)
-        return self._running.recorder.record(sdk_id, new, *self._attribution.of(sdk_id))
+        return self._running.recorder.record(sdk_id, new, *self._author_and_notes(sdk_id, new.etag))
 
     def alert(self, alert: Alert) -> None:
         """Send an alert to the endpoints that subscribe; without a database nothing is sent."""
         if self._running is not None:
             self._running.recorder.alert(alert)
+
+    def leases(self) -> dict[str, Any] | None:
+        """Return which node delivers to which endpoint as a new dict for JSON; None without a shared outbox."""
+        cluster = None if self._running is None else self._running.cluster
+        return None if cluster is None else cluster.document()
 
     def problems(self) -> list[str]:
         """Return a sentence for each problem that an operator should know; its text is stable while it lasts."""
@@ -164,6 +173,11 @@ class Webhooks:
         await running.courier.stop()
         if running.cluster is not None:
             await running.cluster.leave()
+
+    def _author_and_notes(self, sdk_id: str, etag: str) -> tuple[Author | None, str]:
+        """Return what another node has stored with the config, and else what the hooks of this node name."""
+        shared = "" if self.order is None else self.order.shared_credit(sdk_id, etag)
+        return parse_attribution(shared.encode()) if shared else self._attribution.of(sdk_id)
 
     async def _apply(self, running: _Running, settings: Settings) -> None:
         names = [endpoint.name for endpoint in settings.webhooks]
@@ -212,6 +226,7 @@ class Webhooks:
                 lambda: Deferred.fromCoroutine(self._agreed()),
                 self._composer.hostname,
                 __version__,
+                self._metrics,
             )
             outbox = Outbox(database, wall, recording=database.recording, fence=cluster.fence)
             courier = Courier(self._reactor, wall, outbox, self._metrics, self._sender, cluster.may_send)
@@ -225,7 +240,7 @@ class Webhooks:
             self._metrics,
             courier.wake,
             self._on_change,
-            None if shared is None else self._confirm,
+            None if shared is None else self.order,
         )
         for sdk_id, snapshot in self._latest.items():
             recorder.record(sdk_id, snapshot, None, "")

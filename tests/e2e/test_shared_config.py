@@ -26,6 +26,7 @@ from streams import Streams, stream_path
 EVAL = json.dumps({"key": "banner", "user": GERMAN}).encode()
 ENTRY = cache_key(SDK_KEY)
 WAIT = 60.0  # seconds; what is awaited takes about one on an idle machine
+ALLOWED = {"X-Test": "yes"}
 POLL_SECONDS = 3  # of every node that cannot use Redis
 
 
@@ -41,7 +42,7 @@ class Fleet:
     def settings(self, name: str, **more: Any) -> dict[str, Any]:
         return {
             "sdks": {"shop": {"key": SDK_KEY, "base_url": self.cdn.url, "poll_interval": POLL_SECONDS}},
-            "http": {"sse": {"drain_window": 0}},
+            "http": {"sse": {"drain_window": 0}, "webhook": {"auth_headers": ALLOWED}},
             "cache": {"redis": {"enabled": True, "addresses": [self.redis.address]}, "file": {"enabled": False}},
             "cluster": {"node": name},
         } | more
@@ -138,6 +139,27 @@ def test_the_entry_is_the_official_one(fleet):
     with fleet.redis.client() as client:
         entry = unpack(client.get(ENTRY))
     assert (fleet.cdn.etag, json.dumps(shop("official")).encode()) == (entry.etag, entry.body)
+
+
+def test_the_author_that_a_hook_names_at_one_node_is_shown_by_all(fleet):
+    """The other nodes get author and notes with the config, although polls go on beside the hook."""
+    fleet.publish("by nobody", fleet.nodes[0])
+    all_have(fleet, "by nobody")
+
+    def latest(node: GatewayProcess) -> dict[str, Any]:
+        code, page = node.get("/api/v1/changes?sdk=shop&limit=1", diag=True)
+        assert 200 == code, page
+        return next(iter(json.loads(page)["changes"]), {})
+
+    for node, author in zip(fleet.nodes, ("Jane Doe", "John Doe", "Ann Roe"), strict=True):
+        fleet.cdn.set(shop(f"by {author}"))
+        body = json.dumps({"changedBy": author, "changeNotes": f"notes of {author}"}).encode()
+        assert 200 == node.post("/hook/shop", body, headers=ALLOWED)[0]
+        all_have(fleet, f"by {author}")
+        for each in fleet.nodes:
+            wanted = (author, f"notes of {author}")
+            shown = lambda: (latest(each).get("author"), latest(each).get("notes"))  # noqa: B023, E731
+            eventually(lambda: wanted == shown(), lambda: str(shown()), limit=WAIT)  # noqa: B023
 
 
 def test_each_node_shows_the_cluster(fleet):

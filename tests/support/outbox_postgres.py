@@ -11,7 +11,10 @@ from twisted.python.failure import Failure
 from gateway.storage import postgres_connection as postgres
 from postgres_server import PostgresServer
 
-TABLES = "configs, sdks, transitions, changes, numbers, endpoints, messages, attempts, drops, wakes, nodes, leases"
+TABLES = (
+    "configs, sdks, transitions, changes, numbers, endpoints, messages, attempts, drops, wakes, nodes, leases, "
+    "shared_configs, reports"
+)
 
 
 class PostgresDirectStore:
@@ -25,11 +28,15 @@ class PostgresDirectStore:
         self._raw = postgres.connect(server.url(), pooled=False, name="test")
         postgres.migrate(self._raw, schema)
         postgres.stay_in(self._raw, schema)
-        self._raw.execute(f"TRUNCATE {TABLES} RESTART IDENTITY")
-        self._raw.execute("UPDATE held SET bytes = 0")
+        self.empty()
         self.connection = postgres.PostgresConnection(self._raw, schema)
         self.recording = self
         self.runs = 0
+
+    def empty(self) -> None:
+        """Empty the tables."""
+        self._raw.execute(f"TRUNCATE {TABLES} RESTART IDENTITY")
+        self._raw.execute("UPDATE held SET bytes = 0")
 
     def run(self, work: Callable[[Any], Any]) -> Deferred[Any]:
         """See ``Store``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -11,7 +12,7 @@ from twisted.internet.task import Clock
 from gateway.settings import Redis, Settings
 from gateway.upstream import Registry
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, etag_of
-from gateway.upstream.shared import RedisCache
+from gateway.upstream.shared import PostgresCache, RedisCache
 from gateway.upstream.shared.interface import Unavailable
 from gateway.upstream.shared.redis_client import RedisClient
 
@@ -111,6 +112,25 @@ class DirectCache(RedisCache):
         return succeed(read(self._client.run(script, keys, arguments)))
 
 
+class DirectPostgresCache(PostgresCache):
+    """The cache on PostgreSQL without threads, over a ``PostgresDirectStore``; its clock is the node's."""
+
+    def __init__(self, store: Any, node: str) -> None:
+        super().__init__(None, node=node)
+        self._direct = store
+        self.cut = False
+
+    def _run(self, operation, work, read):
+        if self.cut:
+            return succeed(Unavailable("cut off"))
+        found = []
+        self._direct.run(work).addCallback(found.append).addErrback(lambda failure: failure.raiseException())
+        return succeed(read(found[0]))
+
+    def _pass_on(self, _key) -> None:
+        self._heard("changed", "")
+
+
 class Silent:
     """A reporter that keeps nothing."""
 
@@ -124,12 +144,12 @@ class Silent:
 class Node:
     """One gateway: its registry with one SDK, its clocks, its connection to the cache."""
 
-    def __init__(self, name: str, client: RedisClient, cdn: Cdn, **sdk: object) -> None:
+    def __init__(self, cache: Any, cdn: Cdn, *, admit: Any = None, credit: str = "", **sdk: object) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.jump = 0.0
         self.clock.wall = lambda: self.clock.seconds() + self.jump
-        self.cache = DirectCache(client, name)
+        self.cache = cache
         self.served: list[int] = []
         settings = msgspec.convert({"sdks": {"one": {"key": KEY, **sdk}}}, Settings)
         self.registry = Registry(
@@ -139,6 +159,8 @@ class Node:
             reporter=Silent(),
             on_change=lambda _sdk, _old, new: self.served.append(int(new.evaluate("flag", None).value)),
             shared=self.cache,
+            credit_of=lambda _sdk_id: credit,
+            **({} if admit is None else {"admit": admit}),
             source=lambda _plan, _context, _network: self._upstream(cdn),
         )
         self.registry.start()

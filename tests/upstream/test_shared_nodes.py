@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from gateway.flags import load
 from gateway.settings import Redis
 from gateway.upstream.config_cache import Entry, cache_key, pack, unpack
 from gateway.upstream.outcome import etag_of
 from gateway.upstream.shared.redis_client import RedisClient
 from redis_server import redis_server
-from shared_nodes import KEY, Cdn, Node, config
+from shared_nodes import KEY, Cdn, DirectCache, Node, config
 
 ENTRY = cache_key(KEY)
 
@@ -46,7 +45,7 @@ def scene(client, redis):
     cdn, nodes = Cdn(), []
 
     def start(name, **sdk):
-        nodes.append(Node(name, client, cdn, **sdk))
+        nodes.append(Node(DirectCache(client, name), cdn, **sdk))
         return nodes[-1]
 
     yield cdn, start
@@ -369,79 +368,76 @@ def test_a_node_that_was_cut_off_and_is_ahead_does_not_take_what_is_older(scene)
     assert ([0, 1, 2], [0, 2]) == (a.served, b.served)
 
 
-NODES = st.integers(0, 1)  # two nodes: each pair of steps concerns the same one more often than with three
-FREQUENT = st.tuples(st.sampled_from(["publish", "slow", "deliver", "cut", "mend", "hear"]), NODES)
-RARE = st.one_of(
-    st.tuples(st.sampled_from(["refresh", "tick", "minute", "crash"]), NODES),
-    st.tuples(st.just("jump"), NODES, st.floats(-1e6, 1e6)),
-    st.tuples(st.sampled_from(["flush", "lease ends", "upstream down", "upstream up", "old entry"])),
-)
-STEP = st.integers(0, 9).flatmap(lambda chance: RARE if chance == 0 else FREQUENT)
-ACTIONS = st.lists(STEP, min_size=20, max_size=40)
+def test_the_author_that_a_hook_names_is_known_on_all_nodes(scene):
+    """Only the node that got the call has its body; the others get the author with the config."""
+    cdn, start = scene
+    jane = '{"changedBy":"Jane Doe","changeNotes":"sale"}'
+    a, b = start("a", credit=jane), start("b")
+    cdn.number = 1
+    a.sdk.refresh(credit=b"{}")
+    b.hear()
+    assert (1, 1) == (a.number, b.number)
+    assert (jane, "") == (b.registry.shared_credit("one", etag_of(config(1))), b.registry.shared_credit("one", "other"))
+    cdn.number = 2
+    b.sdk.refresh()
+    a.hear()
+    assert "" == a.registry.shared_credit("one", etag_of(config(2)))
 
 
-@given(actions=ACTIONS)
-@settings(
-    deadline=None,
-    max_examples=settings().max_examples // 3,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-def test_all_nodes_end_at_the_upstreams_config_and_none_goes_back(client, redis, actions):
-    """Whatever happens in between, and in which order; "publish" changes the upstream and has one node fetch."""
-    redis.flushall()
-    cdn = Cdn()
-    nodes = [Node(name, client, cdn) for name in "ab"]
-    runs = []
+def test_an_entry_of_another_program_has_no_author(scene, redis):
+    """That of the config before is not its author."""
+    cdn, start = scene
+    a, b = start("a", credit='{"changedBy":"Jane Doe"}'), start("b")
+    cdn.number = 1
+    a.sdk.refresh()
+    foreign(redis, 7, now_of(redis) + 1)
+    b.hear()
+    assert 7 == b.number
+    assert "" == b.registry.shared_credit("one", etag_of(config(7)))
 
-    def act(what, number=0, value=0.0):
-        node = nodes[number]
-        if what == "tick":
-            node.clock.advance(5)
-        elif what == "minute":
-            node.clock.pump([5.0] * 14)
-        elif what == "hear":
-            node.hear()
-        elif what in {"refresh", "publish"}:
-            cdn.number += what == "publish"
-            node.sdk.refresh()
-        elif what in {"cut", "mend"}:
-            node.cache.cut = what == "cut"
-            node.hear()
-        elif what == "slow":
-            node.upstream.slow = True
-        elif what == "deliver":
-            node.upstream.deliver()
-        elif what == "crash":
-            runs.append(node.served)
-            node.cache.cut = True  # so that the lease is not given up
-            node.stop()
-            nodes[number] = Node(node.cache.node, client, cdn)
-        elif what == "jump":
-            node.jump += value
-        elif what == "flush":
-            redis.flushall()
-        elif what == "lease ends":
-            redis.delete(f"test:{{{ENTRY}}}:poller")
-        elif what == "old entry":
-            foreign(redis, 0, 1_000)
-        else:
-            cdn.down = what == "upstream down"
 
-    try:
-        for action in actions:
-            act(*action)
-        cdn.down = False
-        for node in nodes:
-            node.cache.cut = False
-            node.upstream.deliver()
-        redis.delete(f"test:{{{ENTRY}}}:poller")
-        for _ in range(3):
-            for node in nodes:
-                node.clock.pump([5.0] * 14)
-        assert [cdn.number] * 2 == [node.number for node in nodes]
-        assert config(cdn.number) == unpack(redis.get(ENTRY)).body
-        for served in (*runs, *(node.served for node in nodes)):
-            assert sorted(served) == served
-    finally:
-        for node in nodes:
-            node.stop()
+def test_a_poll_waits_for_the_node_that_has_a_caller(scene):
+    """Otherwise the poller finds the change first, and does not know who made it."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    assert a.source.polls
+    a.clock.advance(59)
+    a.cache._pass_announcement(ENTRY)
+    cdn.number = 1
+    before = cdn.fetches
+    a.clock.advance(1)
+    assert (0, before) == (a.number, cdn.fetches)
+    a.clock.advance(1)
+    assert (1, before + 1) == (a.number, cdn.fetches)
+    assert b.number is not None
+
+
+def test_an_announcement_is_sent_for_callers_that_may_name_an_author(scene, monkeypatch):
+    """Not for anonymous refreshes, of which anyone could send many."""
+    _, start = scene
+    sent = []
+    monkeypatch.setattr("shared_nodes.DirectCache.announce", lambda _self, key: sent.append(key))
+    a = start("a")
+    a.sdk.refresh()
+    a.sdk.refresh(limited=True)
+    assert [] == sent
+    a.sdk.refresh(credit=b"{}")
+    assert [ENTRY] == sent
+
+
+def test_tags_of_configs_that_were_missed_are_known_and_later_ones_are_not(scene):
+    """A client that comes with one of them has an earlier config, and need not wait."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    b.cache.cut = True
+    for cdn.number in (1, 2, 3):
+        a.sdk.refresh()
+    tags = [load(config(number), "").tag for number in range(4)]
+    b.cache.cut = False
+    b.hear()
+    assert tags == list(b.registry.tags_until("one", tags[3], first=False))
+    assert () == b.registry.tags_until("one", tags[3], first=False)  # only once
+    b.source._tags = tags
+    assert tags[:2] == list(b.registry.tags_until("one", tags[1], first=False))
+    b.source._tags = tags
+    assert () == b.registry.tags_until("one", "unknown", first=False)

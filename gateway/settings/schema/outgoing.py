@@ -124,7 +124,8 @@ class Outbox(Section, frozen=True):
     url: Annotated[
         str,
         option(
-            "PostgreSQL database that several gateways share in place of the file, which then holds only evaluations.",
+            "PostgreSQL database in which several gateways share messages and configs; the file then holds only "
+            "evaluations.",
             hidden="url",
             restart=True,
             example="postgresql://flaggateway:secret@db.example.com/flaggateway?sslmode=verify-full",

@@ -1,6 +1,6 @@
 """Which nodes share the cache, and which of them serve an older config than others.
 
-    own report ──► Redis, every 5 s ──► reports of all nodes ──► status page, problems
+    own report ──► the cache, every 5 s ──► reports of all nodes ──► status page, problems
 
 Versions are those of the cache, and times are by its clock, so no node's clock matters.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from gateway.upstream.shared.redis_cache import Meeting, RedisCache
+    from gateway.upstream.shared.interface import Meeting, Meets
 
 _log = component_logger("sdks")
 
@@ -75,7 +75,7 @@ class ClusterView:
     def __init__(
         self,
         clock: IReactorTime,
-        cache: RedisCache,
+        cache: Meets,
         own: Callable[[], dict[str, Any]],
         wall: Callable[[], float],
         changed: Callable[[int], None],

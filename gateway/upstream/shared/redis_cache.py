@@ -9,7 +9,7 @@ While Redis does not answer, one command a second tries it and the others fail a
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
@@ -20,62 +20,84 @@ from gateway.text import ProblemText, log_command
 from gateway.twisted_private import DaemonThreads
 from gateway.upstream.config_cache import DamagedEntry, unpack
 from gateway.upstream.shared import scripts
-from gateway.upstream.shared.interface import Found, Place, Reading, Refused, Stored, Unavailable
+from gateway.upstream.shared.interface import (
+    CUT_SECONDS,
+    LEASE_SECONDS,
+    PAUSE_SECONDS,
+    Found,
+    Meeting,
+    Place,
+    Reading,
+    Refused,
+    Stored,
+    Unavailable,
+)
 from gateway.upstream.shared.redis_client import RedisClient, RedisFailed, Script
 from gateway.upstream.shared.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.settings import Redis
     from gateway.upstream.config_cache import Entry
+    from gateway.upstream.shared.interface import Operations
 
 _log = component_logger("sdks")
 
 THREADS: Final = 2
-LEASE_SECONDS: Final = 10.0  # after which another node polls in place of one that ended or lost Redis
-PAUSE_SECONDS: Final = 1.0  # between two commands that try whether Redis answers again
 DEAD_SECONDS: Final = 10.0  # without a sign of life of the watcher, after which it is a problem
 _LOOK: Final = Script.of(scripts.LOOK)
 _PUT: Final = Script.of(scripts.PUT)
 _TOUCH: Final = Script.of(scripts.TOUCH)
 _GIVE_UP: Final = Script.of(scripts.GIVE_UP)
 _MEET: Final = Script.of(scripts.MEET)
+_PEEK: Final = Script.of(scripts.PEEK)
+_MIRROR: Final = Script.of(scripts.MIRROR)
+_ANNOUNCE: Final = Script.of(scripts.ANNOUNCE)
 
 T = TypeVar("T")
 
 
-class Operations(Protocol):
-    """Counts what was done; called in the reactor thread."""
-
-    def __call__(self, operation: str, outcome: str) -> None:
-        """Count one ``look``, ``put``, ``touch``, ``lease`` or ``meet``, ``ok``, ``refused`` or ``failed``."""
-
-
 @frozen
-class Meeting:
-    """The reports of the nodes, by node, and the one that this node's name had before."""
+class Peeked:
+    """What Redis holds for a key: fetch time and ETag of the entry, and version and ETag of what a gateway wrote last.
 
-    reports: Mapping[str, str]
-    before: str
+    ``etag`` is empty without an entry that can be used.
+    """
+
+    fetched_at: int
+    etag: str
+    version: int
+    own_etag: str
 
 
 class RedisCache:
-    """A ``SharedCache``; ``name`` begins the keys of this cluster, ``node`` is this gateway and unique in it."""
+    """A ``SharedCache``; ``name`` begins the keys of this cluster, ``node`` is this gateway and unique in it.
+
+    ``effect`` describes for operators what it means that Redis cannot be used.
+    """
 
     def __init__(
-        self, reactor: Any, settings: Redis, *, name: str, node: str, counted: Operations = lambda _op, _outcome: None
+        self,
+        reactor: Any,
+        settings: Redis,
+        *,
+        name: str,
+        node: str,
+        counted: Operations = lambda _op, _outcome: None,
+        effect: str = "this node polls for itself, and hears of changes by its own polls only",
     ) -> None:
         self.node = node
         self._reactor = reactor
         self._settings = settings
         self._name = name
         self._counted = counted
-        self._channel = f"{name}:changed"
+        self._effect = effect
+        self._channel, self._announcements = f"{name}:changed", f"{name}:refresh"
         self._threads = DaemonThreads(0, THREADS, "config-cache")
         self._client: RedisClient | None = None
         self._watcher: Watcher | None = None
-        self._watched: dict[str, list[Callable[[], None]]] = {}
+        self._watched: dict[str, list[tuple[Callable[[], None], Callable[[], None]]]] = {}
         self._failed_at = float("-inf")  # monotonic; read and written by all threads
         self._troubles: dict[str, Unavailable] = {}  # the last failure of a kind of command
 
@@ -83,7 +105,12 @@ class RedisCache:
         """Start the threads and connect; returns at once, whether Redis can be reached or not."""
         self._client = RedisClient(self._settings)
         self._threads.start()
-        self._watcher = Watcher(self._client, self._channel, lambda: list(self._watched), self._changed)
+        self._watcher = Watcher(
+            self._client,
+            {self._channel: self._changed, self._announcements: self._announced},
+            lambda: list(self._watched),
+            self._changed,
+        )
         self._watcher.start()
 
     def stop(self) -> None:
@@ -106,13 +133,13 @@ class RedisCache:
         return self._run("look", _LOOK, self._keys(key), arguments, read)
 
     def put(
-        self, key: str, base: Place | None, own: int, entry: Entry, tag: str
+        self, key: str, base: Place | None, own: int, entry: Entry, tag: str, credit: str = ""
     ) -> Deferred[Stored | Refused | Unavailable]:
         """See ``SharedCache``."""
         at = Place(0, "", 0) if base is None else base
         arguments = (
             at.version, _bytes(at.etag), own, entry.fetched_at, _bytes(entry.etag), entry.body, tag, self.node,
-            self._channel, key,
+            self._channel, key, credit,
         )  # fmt: skip
 
         def read(answer: list[Any]) -> Stored | Refused:
@@ -130,6 +157,29 @@ class RedisCache:
 
         done = self._run("touch", _TOUCH, self._keys(key)[:2], (_bytes(etag),), read)
         return done.addCallback(lambda result: None if isinstance(result, Unavailable) else result)
+
+    def peek(self, key: str) -> Deferred[Peeked | Unavailable]:
+        """Return what is stored, without any effect on it."""
+
+        def read(answer: list[Any]) -> Peeked:
+            time, etag, version, own_etag = answer
+            return Peeked(int(time or 0), etag.decode("latin-1"), int(version), own_etag.decode("latin-1"))
+
+        return self._run("look", _PEEK, self._keys(key)[:2], (), read)
+
+    def mirror(self, key: str, version: int, entry: Entry, tag: str, credit: str) -> Deferred[int | Unavailable]:
+        """Store a config at a version that was decided elsewhere, unless a later one is stored.
+
+        Return the version that is stored then.
+        """
+        arguments = (
+            version, entry.fetched_at, _bytes(entry.etag), entry.body, tag, self.node, self._channel, key, credit,
+        )  # fmt: skip
+        return self._run("mirror", _MIRROR, self._keys(key)[:2], arguments, lambda answer: int(answer[1]))
+
+    def announce(self, key: str) -> None:
+        """See ``SharedCache``."""
+        self._run("announce", _ANNOUNCE, (key,), (self._announcements,), lambda _: None)
 
     def give_up_lease(self, key: str) -> Deferred[None]:
         """See ``SharedCache``."""
@@ -152,19 +202,27 @@ class RedisCache:
         arguments = (self.node, report, int(valid * 1000))
         return self._run("meet", _MEET, (f"{self._name}:nodes",), arguments, read)
 
-    def watch(self, key: str, changed: Callable[[], None]) -> Callable[[], None]:
+    def watch(
+        self, key: str, changed: Callable[[], None], announced: Callable[[], None] = lambda: None
+    ) -> Callable[[], None]:
         """See ``SharedCache``."""
         calls = self._watched.setdefault(key, [])
-        calls.append(changed)
+        both = (changed, announced)
+        calls.append(both)
         if len(calls) == 1 and self._watcher is not None:
             self._watcher.keys_changed()
 
         def end() -> None:
-            calls.remove(changed)
+            calls.remove(both)
             if not calls and self._watched.get(key) is calls:
                 del self._watched[key]
 
         return end
+
+    def cut_off(self) -> bool:
+        """See ``SharedCache``."""
+        watcher = self._watcher
+        return watcher is not None and not watcher.state.connected and monotonic() - watcher.state.since > CUT_SECONDS
 
     def problems(self) -> list[str]:
         """See ``SharedCache``."""
@@ -173,8 +231,7 @@ class RedisCache:
         watcher = self._watcher
         if self._troubles:
             reason = next(iter(self._troubles.values())).reason
-            effect = "this node polls for itself, and hears of changes by its own polls only"
-            text = f"the config cache on Redis ({place}) cannot be used: {reason}; {effect}"
+            text = f"the config cache on Redis ({place}) cannot be used: {reason}; {self._effect}"
             found.append(ProblemText(text, log_command("Redis")))
         elif watcher is not None and monotonic() - watcher.state.alive_at > DEAD_SECONDS:
             text = "the thread that listens to Redis does not run; changes of other nodes arrive late; restart"
@@ -233,8 +290,9 @@ class RedisCache:
             self._troubles = {each: found for each, found in refused.items() if each != operation}
         if trouble is not None and not before:
             _log.warn(
-                "Redis, the shared config cache, cannot be used: {reason}; this node polls for itself meanwhile",
+                "Redis, the shared config cache, cannot be used: {reason}; {effect}",
                 reason=trouble.reason,
+                effect=self._effect,
             )
         elif before and not self._troubles:
             _log.warn("Redis, the shared config cache, can be used again")
@@ -243,13 +301,21 @@ class RedisCache:
         """Pass a change on; called by the watcher's thread."""
         self._reactor.callFromThread(self._pass_on, key)
 
+    def _announced(self, key: str | None) -> None:
+        """Pass on that another node fetches for a caller; called by the watcher's thread."""
+        self._reactor.callFromThread(self._pass_announcement, key)
+
     def _pass_on(self, key: str | None) -> None:
         if key is None:
             self._failed_at = float("-inf")  # the watcher is connected, so commands may be tried at once
         keys = list(self._watched) if key is None else [key]
         for each in keys:
-            for changed in list(self._watched.get(each, ())):
+            for changed, _ in list(self._watched.get(each, ())):
                 changed()
+
+    def _pass_announcement(self, key: str | None) -> None:
+        for _, announced in list(self._watched.get(key or "", ())):
+            announced()
 
 
 def _bytes(etag: str) -> bytes:
@@ -257,7 +323,7 @@ def _bytes(etag: str) -> bytes:
 
 
 def _reading(answer: list[Any], node: str, max_bytes: int) -> Reading:
-    version, etag, time, accepted, stale, ahead, age, poller, body, tags = answer
+    version, etag, time, accepted, stale, ahead, age, poller, body, tags, credit = answer
     holder = poller.decode("utf-8", "replace")
     lease = {"poller": holder, "mine": holder == node, "tags": tuple(tags.decode("ascii", "replace").split())}
     if version < 0:
@@ -271,5 +337,6 @@ def _reading(answer: list[Any], node: str, max_bytes: int) -> Reading:
             entry = unpack(body)
         except DamagedEntry as error:
             return Reading(place, damage=str(error), **lease)
-        found = Found(place, entry, bool(accepted), max(0, int(age)) / 1000)
+        by = credit.decode("utf-8", "replace")
+        found = Found(place, entry, bool(accepted), max(0, int(age)) / 1000, by)
     return Reading(place, found, stale=bool(stale), ahead=int(ahead) / 1000, **lease)

@@ -2,7 +2,7 @@
 
 Keys of one SDK, all in one slot of a cluster:
     <sha1>                  the entry in the official format, which ConfigCat SDKs and ConfigCat Proxy read and write
-    <name>:{<sha1>}         hash: v version, etag, t fetch time, at stored at (both ms), by node, tag, tags
+    <name>:{<sha1>}         hash: v version, etag, t fetch time, at stored at (both ms), by node, tag, tags, credit
     <name>:{<sha1>}:poller  node that polls, with an expiry
 
 An entry whose ETag is not that of the hash was written by another program.  The first ``LOOK`` that sees it gives it
@@ -40,7 +40,8 @@ LOOK: Final = (
     _PRELUDE
     + """
 -- KEYS entry, hash, poller   ARGV node, lease ms (0: none), own version, own etag, own fetch time, tags wanted
--- -> version (-1: no entry, -2: damaged), etag, time, accepted, stale, ahead ms, age ms, poller, body (''), tags ('')
+-- -> version (-1: no entry, -2: damaged), etag, time, accepted, stale, ahead ms, age ms, poller, body (''), tags (''),
+--    credit
 local now = clock()
 local poller = redis.call('GET', KEYS[3]) or ''
 local lease = tonumber(ARGV[2])
@@ -49,11 +50,11 @@ if lease > 0 and (poller == '' or poller == ARGV[1]) then
   poller = ARGV[1]
 end
 local time, etag = head(KEYS[1])
-local h = redis.call('HMGET', KEYS[2], 'v', 'etag', 't', 'at', 'by')
+local h = redis.call('HMGET', KEYS[2], 'v', 'etag', 't', 'at', 'by', 'credit')
 local tags = ''
 if ARGV[6] == '1' then tags = redis.call('HGET', KEYS[2], 'tags') or '' end
-if time == '' then return {-1, '', '0', 0, 0, '0', '0', poller, '', tags} end
-if time == nil then return {-2, '', '0', 0, 0, '0', '0', poller, '', tags} end
+if time == '' then return {-1, '', '0', 0, 0, '0', '0', poller, '', tags, ''} end
+if time == nil then return {-2, '', '0', 0, 0, '0', '0', poller, '', tags, ''} end
 local v, known, t, at, by = tonumber(h[1] or '0'), h[2] or '', tonumber(h[3] or '0'), tonumber(h[4] or '0'), h[5] or ''
 local own = tonumber(ARGV[3])
 local ahead = 0
@@ -71,7 +72,8 @@ end
 if known ~= etag then
   if time >= t then
     v, t, at, by = math.max(v, own) + 1, time, now, ''
-    redis.call('HSET', KEYS[2], 'v', v, 'etag', etag, 't', text(t), 'at', text(at), 'by', '')
+    redis.call('HSET', KEYS[2], 'v', v, 'etag', etag, 't', text(t), 'at', text(at), 'by', '', 'credit', '')
+    h[6] = ''
   else
     stale = 1
   end
@@ -79,26 +81,30 @@ elseif time > t then
   t = time
 end
 local body = ''
-if stale == 0 and etag ~= ARGV[4] and v > own then body = redis.call('GET', KEYS[1]) end
+if stale == 0 and etag ~= ARGV[4] and v > own then
+  body = redis.call('GET', KEYS[1])
+  tags = redis.call('HGET', KEYS[2], 'tags') or ''
+end
 local accepted = 0
 if by ~= '' then accepted = 1 end
-return {v, etag, text(t), accepted, stale, text(ahead), text(now - at), poller, body, tags}
+return {v, etag, text(t), accepted, stale, text(ahead), text(now - at), poller, body, tags, h[6] or ''}
 """
 )
 
 PUT: Final = (
     _PRELUDE
     + """
--- KEYS entry, hash   ARGV base version, base etag, own version, fetch time, etag, body, tag, node, channel, key
+-- KEYS entry, hash   ARGV base version, base etag, own version, fetch time, etag, body, tag, node, channel, key, credit
 -- -> 1 stored or 0 refused, version, time
 local now = clock()
 local time, etag = head(KEYS[1])
-local h = redis.call('HMGET', KEYS[2], 'v', 'etag')
+local h = redis.call('HMGET', KEYS[2], 'v', 'etag', 'credit')
 local v = tonumber(h[1] or '0')
 local fetched = math.min(tonumber(ARGV[4]), now)
 if etag ~= nil and etag ~= ARGV[5] and (v ~= tonumber(ARGV[1]) or etag ~= ARGV[2]) then return {0, v, '0'} end
 if etag == ARGV[5] and h[2] == etag and v > 0 then           -- another node was faster with the same config
   remember(KEYS[2], ARGV[7])
+  if ARGV[11] ~= '' and (h[3] or '') == '' then redis.call('HSET', KEYS[2], 'credit', ARGV[11]) end
   if tonumber(ARGV[3]) > v then
     v = tonumber(ARGV[3])
     redis.call('HSET', KEYS[2], 'v', v)
@@ -107,7 +113,8 @@ if etag == ARGV[5] and h[2] == etag and v > 0 then           -- another node was
 end
 v = math.max(v, tonumber(ARGV[1]), tonumber(ARGV[3])) + 1
 redis.call('SET', KEYS[1], text(fetched) .. '\\n' .. ARGV[5] .. '\\n' .. ARGV[6])
-redis.call('HSET', KEYS[2], 'v', v, 'etag', ARGV[5], 't', text(fetched), 'at', text(now), 'by', ARGV[8], 'tag', ARGV[7])
+redis.call('HSET', KEYS[2], 'v', v, 'etag', ARGV[5], 't', text(fetched), 'at', text(now), 'by', ARGV[8], 'tag', ARGV[7],
+  'credit', ARGV[11])
 remember(KEYS[2], ARGV[7])
 redis.call('PUBLISH', ARGV[9], ARGV[10])
 return {1, v, text(fetched)}
@@ -133,6 +140,42 @@ if redis.call('HGET', KEYS[2], 'etag') == etag then redis.call('HSET', KEYS[2], 
 return {v, text(now)}
 """
 )
+
+PEEK: Final = (
+    _PRELUDE
+    + """
+-- KEYS entry, hash   -> fetch time and etag of the entry ('': none that can be used), version and etag of the hash
+local time, etag = head(KEYS[1])
+local h = redis.call('HMGET', KEYS[2], 'v', 'etag')
+if etag == nil then return {'', '', tonumber(h[1] or '0'), h[2] or ''} end
+return {text(time), etag, tonumber(h[1] or '0'), h[2] or ''}
+"""
+)
+
+MIRROR: Final = (
+    _PRELUDE
+    + """
+-- KEYS entry, hash   ARGV version, fetch time, etag, body, tag, node, channel, key, credit
+-- -> 1 stored or 0, since a later version is stored; that version
+local now = clock()
+local h = redis.call('HMGET', KEYS[2], 'v', 'etag')
+local v = tonumber(h[1] or '0')
+if v > tonumber(ARGV[1]) then return {0, v} end
+local fetched = math.min(tonumber(ARGV[2]), now)
+redis.call('SET', KEYS[1], text(fetched) .. '\\n' .. ARGV[3] .. '\\n' .. ARGV[4])
+redis.call('HSET', KEYS[2], 'v', ARGV[1], 'etag', ARGV[3], 't', text(fetched), 'at', text(now), 'by', ARGV[6],
+  'tag', ARGV[5], 'credit', ARGV[9])
+remember(KEYS[2], ARGV[5])
+redis.call('PUBLISH', ARGV[7], ARGV[8])
+return {1, ARGV[1]}
+"""
+)
+
+ANNOUNCE: Final = """
+-- KEYS entry   ARGV channel
+redis.call('PUBLISH', ARGV[1], KEYS[1])
+return 0
+"""
 
 GIVE_UP: Final = """
 -- KEYS poller   ARGV node

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred, succeed
 
-from gateway.clocks import wall_clock
-from gateway.deferreds import Timer, fire_within, supervise
+from gateway.deferreds import Timer, fire_within
 from gateway.logger import component_logger
 from gateway.upstream.config_cache import Entry, cache_key
 from gateway.upstream.outcome import Failed, Fetched, Kind, NotModified, Outcome
-from gateway.upstream.shared.interface import Place, Reading, Refused, Stored, Unavailable
+from gateway.upstream.shared.interface import Place, Refused, Stored, Unavailable
+from gateway.upstream.shared.polling_role import PollingRole
+from gateway.upstream.shared.reader import Reader
+from gateway.upstream.shared.standing import Standing, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.upstream.plan import Plan
-    from gateway.upstream.shared.interface import Found, SharedCache
+    from gateway.upstream.shared.interface import Found, Reading, SharedCache
     from gateway.upstream.source import ConditionalSource, Confirm, SourceContext, Wake
 
 _log = component_logger("sdks")
@@ -32,7 +34,6 @@ NET_SECONDS: Final = 4.0  # between two looks without a change; also renews the 
 PATIENCE: Final = 0.25  # seconds for which a new config waits to be stored before it is published
 FIRST_SECONDS: Final = 1.0  # for which the first fetch waits for the cache; one that hangs does not delay a start more
 ROUNDS: Final = 3  # fetches in a row that follow a refused put; then the next poll
-ABSTAIN_SECONDS: Final = 10.0  # after a poll that failed, another node may poll
 TOUCH_SECONDS: Final = 5.0  # between two renewals of the entry's date; an SDK may poll every second
 
 CACHE_RELOADED: Final = "reload from cache succeeded"
@@ -42,7 +43,11 @@ CACHE_UNPARSABLE: Final = "failed to parse JSON from cache"
 
 
 class SharedSource:
-    """A ``Source``; without ``upstream`` it only follows the cache."""
+    """A ``Source``; without ``upstream`` it only follows the cache.
+
+    ``adopted`` is called when a config of another node is used, with the seconds since that has stored it;
+    ``credit_of`` returns who changed a config that this node has fetched, as the body of a hook call.
+    """
 
     def __init__(
         self,
@@ -53,52 +58,80 @@ class SharedSource:
         max_bytes: int,
         *,
         adopted: Callable[[str, float], None] = lambda _sdk_id, _lag: None,
+        credit_of: Callable[[str], str] = lambda _sdk_id: "",
     ) -> None:
+        self.cache = cache
         self.remote = True
-        self.place = "the shared cache"
-        self.fetched, self.not_modified = CACHE_RELOADED, CACHE_NOT_MODIFIED
-        self.unreadable, self.unparsable = CACHE_UNREADABLE, CACHE_UNPARSABLE
-        self.have: Place | None = None  # of the config that the SDK got last
-        self.polls = False  # whether this node polls the upstream
-        self.poller = ""  # the node that does, empty if unknown
-        self.tags: Sequence[str] = ()  # of the configs before the first one of this process, oldest first
+        self._report_as_cache()
         self.ahead = 0.0  # seconds by which another program's entry is dated in the future
+        self._tags: Sequence[str] = ()  # of the latest configs, oldest first, until ``tags_until``
         self._clock = context.reactor
-        self._wall = wall_clock(context.reactor)
         self._rng = context.rng
         self._plan = plan
         self._key = cache_key(plan.key)
-        self._cache = cache
         self._upstream = upstream
         self._max_bytes = max_bytes
         self._adopted = adopted
+        self._credit_of = credit_of
         self._net_seconds = NET_SECONDS if upstream is not None else plan.settings.offline.cache_poll_interval
         self._wake: Wake = _nothing
         self._confirm: Confirm = _nothing
         self._net = Timer(self._clock)
+        self._hold = Timer(self._clock)  # active while a poll waits for another node
         self._unwatch: Callable[[], None] = _nothing
         self._running = False
-        self._reached = False  # the last look succeeded
-        self._looked = False  # one has ended
-        self._reading: Deferred[Reading | Unavailable] | None = None
-        self._read_again = False
-        self._seen: Place | None = None  # what the cache had when it was last read or written
-        self._base: Place | None = None  # ``_seen`` when the fetch began whose config is to be stored
-        self._sound = False  # the cache has the config of ``_seen``, rather than one that is older
+        self._reader = Reader(self._read_cache, self._consider)
+        self._standing = Standing()
+        self._role = PollingRole(may_poll=upstream is not None)
+        self._base: Place | None = None  # what the cache had when the fetch began whose config is to be stored
         self._news: Found | None = None  # to be fetched
         self._taken: Found | None = None  # by the fetch that is running
+        self._credit = ("", "")  # ETag of the latest one that was taken, and who changed it
         self._damaged = ""  # why the entry of the cache cannot be used
-        self._bad: Place | None = None  # a config of the cache that the SDK could not use
-        self._loose = False  # ``have`` came from the upstream and is not stored
         self._current: tuple[Entry, str] | None = None  # the config in use and its tag, once it is accepted
         self._due = False  # the next fetch goes to the upstream
         self._demanded = False  # and a caller waits for it
         self._interrupt: Callable[[], None] = _nothing
         self._rounds = 0
-        self._undecided: Place | None = None  # of the cache, when the upstream could not be asked about it
-        self._abstain_until = float("-inf")
         self._touched_at = float("-inf")
         self._confirmed_at = 0  # ``fetched_at`` of the entry when that was noted
+
+    # --- what the registry shows
+
+    @property
+    def have(self) -> Place | None:
+        """Where the config stands that the SDK got last; None before the first one."""
+        return self._standing.have
+
+    @property
+    def polls(self) -> bool:
+        """Whether this node polls the upstream."""
+        return self._role.polls
+
+    def cut_off(self) -> bool:
+        """Return whether changes of other nodes have not been able to reach this one for some seconds."""
+        return self._running and self.cache.cut_off()
+
+    def credit(self, etag: str) -> str:
+        """Return who changed the config of this ETag, as another node has stored it; empty if that is unknown."""
+        known, who = self._credit
+        return who if known == etag else ""
+
+    def tags_until(self, tag: str, *, first: bool) -> Sequence[str]:
+        """Return tags of earlier configs that were read since the last call, the oldest first, with ``tag`` at the end.
+
+        Clients that come with one of them have an earlier config.  A later one must not be among them, so without
+        ``tag`` there are none; but for the ``first`` config of this process, which is not older than what it has read.
+        """
+        tags, self._tags = self._tags, ()
+        if tag in tags:
+            return tags[: len(tags) - list(reversed(tags)).index(tag)]
+        return tags if first else ()
+
+    def placed(self, etag: str) -> tuple[str, int] | None:
+        """Return key and version of the config of this ETag if it is in use and stored."""
+        version = self._standing.placed(etag)
+        return None if version is None else (self._key, version)
 
     # --- Source
 
@@ -107,7 +140,7 @@ class SharedSource:
         self._wake, self._confirm, self._running = wake, confirm, True
         if self._upstream is not None:
             self._upstream.start(self._poll_due, confirm)
-        self._unwatch = self._cache.watch(self._key, self._cache_changed)
+        self._unwatch = self.cache.watch(self._key, self._cache_changed, self._announced)
         self._start_net()
 
     def stop(self) -> Deferred[None]:
@@ -115,9 +148,11 @@ class SharedSource:
         self._running = False
         self._wake = self._confirm = _nothing
         self._net.cancel()
+        self._hold.cancel()
         self._unwatch()
         self._unwatch = _nothing
-        left = self._cache.give_up_lease(self._key) if self.polls and self._reached else succeed(None)
+        holds_lease = self._role.polls and self._role.reached
+        left = self.cache.give_up_lease(self._key) if holds_lease else succeed(None)
         closed = succeed(None) if self._upstream is None else self._upstream.stop()
         return fire_within(self._clock, left, PATIENCE).addCallback(lambda _: closed)
 
@@ -130,19 +165,24 @@ class SharedSource:
                 return None
             if self.polls:  # the first fetch goes to the upstream, without a condition: the entry may be unusable
                 self._news = None
-                self.have = news.place
+                self._standing.took(news.place)
             return news.entry
 
-        return self._look(tags=True).addCallback(read)
+        return self._reader.read(tags=True).addCallback(read)
 
-    def demand(self) -> None:
-        """Have the next fetch go to the upstream, because a caller waits for what that has now."""
+    def demand(self, *, credited: bool) -> None:
+        """Have the next fetch go to the upstream, because a caller waits for what that has now.
+
+        If it is ``credited``, the other nodes leave the fetch to this one: only here is known who changed the config.
+        """
         self._demanded = True
+        if credited and self._upstream is not None:
+            self.cache.announce(self._key)
 
     async def fetch(self) -> Outcome:
         """See ``Source``."""
-        if not self._looked:
-            await fire_within(self._clock, self._look(tags=True), FIRST_SECONDS)
+        if not self._reader.read_once:
+            await fire_within(self._clock, self._reader.read(tags=True), FIRST_SECONDS)
         demanded, self._demanded = self._demanded, False
         due, self._due = self._due, False
         if self._upstream is None:
@@ -150,14 +190,17 @@ class SharedSource:
         if self._news is not None and not demanded:
             self._due = due
             return self._take_news()
-        if not (demanded or due or self.polls or self.have is None or not self._reached):
-            return self._as_cache(NotModified())
-        looked = self._look() if demanded and self._reached else succeed(None)
-        outcome = await self._ask_upstream(interruptible=not demanded)
+        reached = self._role.reached
+        if not (demanded or due or self.polls or self.have is None or not reached):
+            self._report_as_cache()
+            return NotModified()
+        looked = self._reader.read() if demanded and reached else succeed(None)
+        outcome = await self._ask_upstream(self._upstream, interruptible=not demanded)
         await fire_within(self._clock, looked, PATIENCE)
         if self._news is not None and not isinstance(outcome, Fetched):
             return self._take_news()
-        return self._as_upstream(outcome)
+        self._report_as(self._upstream)
+        return outcome
 
     def settled(self, outcome: Outcome) -> None:
         """See ``Source``."""
@@ -167,12 +210,15 @@ class SharedSource:
         failed = isinstance(outcome, Failed)
         if taken is not None:
             if failed:
-                self._bad, self._due = taken.place, self._upstream is not None
+                self._standing.refused(taken.place)
+                self._due = self._upstream is not None
             else:
                 self._take(taken)
             outcome = NotModified()
         elif failed and self._upstream is not None and self.place == self._upstream.place:
-            self._poll_failed()
+            self._standing.ask_failed()
+            if self._role.poll_failed(self._clock.seconds()):
+                self.cache.give_up_lease(self._key)
         if self._upstream is not None:
             self._upstream.settled(outcome)
         if self._news is not None or self._due:
@@ -188,22 +234,21 @@ class SharedSource:
         self._current = (entry, tag)
         if self._taken is not None or self._upstream is None:
             return True
-        if self._sound and self._seen is not None and self._seen.etag == etag:
+        if self._standing.holds(etag):
             self._rounds = 0
-            self.have, self._loose = self._seen, False
+            self._standing.confirm()
             self._drop_old_news()
             self._touch(etag)
             return True
-        own = 0 if self.have is None else self.have.version
-        self.have, self._loose = Place(own, etag, entry.fetched_at), True
+        self._standing.fetched(etag, entry.fetched_at)
         self._news = None  # if there still is any, the put is refused
         ended: list[Stored | Refused | Unavailable] = []
-        put = self._put(entry, tag, self._base).addCallback(ended.append)
+        put = self._put(entry, tag, self._base, self._credit_of(self._plan.id)).addCallback(ended.append)
         await fire_within(self._clock, put, PATIENCE)
         if not ended or not isinstance(ended[0], Refused):
             return True
         self._rounds += 1
-        await fire_within(self._clock, self._look(), FIRST_SECONDS)
+        await fire_within(self._clock, self._reader.read(), FIRST_SECONDS)
         if self._rounds > ROUNDS:
             self._rounds = 0
             return True
@@ -214,45 +259,22 @@ class SharedSource:
 
     async def _follow(self, *, demanded: bool) -> Outcome:
         """Return what the cache has, of which this node has no other source."""
-        if self._news is None and (demanded or not self._reached or self.have is None):
-            await fire_within(self._clock, self._look(), FIRST_SECONDS)
+        if self._news is None and (demanded or not self._role.reached or self.have is None):
+            await fire_within(self._clock, self._reader.read(), FIRST_SECONDS)
         if self._news is not None:
             return self._take_news()
-        if not self._reached:
-            return self._as_cache(Failed(Kind.CACHE, "the shared cache does not answer"))
+        self._report_as_cache()
+        if not self._role.reached:
+            return Failed(Kind.CACHE, "the shared cache does not answer")
         if self._damaged:
-            return self._as_cache(Failed(Kind.CACHE, self._damaged))
+            return Failed(Kind.CACHE, self._damaged)
         if self.have is None:
-            return self._as_cache(Failed(Kind.CACHE, "the shared cache has no config of this SDK"))
-        return self._as_cache(NotModified())
+            return Failed(Kind.CACHE, "the shared cache has no config of this SDK")
+        return NotModified()
 
-    def _take_news(self) -> Outcome:
-        news, self._news = self._news, None
-        assert news is not None
-        self._taken = news
-        return self._as_cache(Fetched(news.entry.body, news.entry.etag, news.accepted))
-
-    def _as_cache(self, outcome: Outcome) -> Outcome:
-        """Have the SDK report what the cache did."""
-        self.place = "the shared cache"
-        self.fetched, self.not_modified = CACHE_RELOADED, CACHE_NOT_MODIFIED
-        self.unreadable, self.unparsable = CACHE_UNREADABLE, CACHE_UNPARSABLE
-        return outcome
-
-    def _as_upstream(self, outcome: Outcome) -> Outcome:
-        """Have the SDK report what the upstream did."""
-        upstream = self._upstream
-        assert upstream is not None
-        self.place = upstream.place
-        self.fetched, self.not_modified = upstream.fetched, upstream.not_modified
-        self.unreadable, self.unparsable = upstream.unreadable, upstream.unparsable
-        return outcome
-
-    async def _ask_upstream(self, *, interruptible: bool) -> Outcome:
+    async def _ask_upstream(self, upstream: ConditionalSource, *, interruptible: bool) -> Outcome:
         """Fetch from the upstream; a change that another node has stored meanwhile ends that."""
-        upstream = self._upstream
-        assert upstream is not None
-        self._base = self._seen
+        self._base = self._standing.seen
         work = Deferred.fromCoroutine(upstream.fetch())
         if interruptible:
             self._interrupt = work.cancel
@@ -262,33 +284,47 @@ class SharedSource:
             self._interrupt = _nothing
         return outcome
 
+    def _take_news(self) -> Outcome:
+        news, self._news = self._news, None
+        assert news is not None
+        self._taken, self._credit = news, (news.entry.etag, news.credit)
+        self._report_as_cache()
+        return Fetched(news.entry.body, news.entry.etag, news.accepted)
+
     def _take(self, found: Found) -> None:
         """Note that the SDK got a config of the cache; the next poll is conditional on it."""
         if self.have is not None and found.accepted:
             self._adopted(self._plan.id, found.lag)
-        self.have, self._loose = found.place, False
+        self._standing.took(found.place)
         if self._upstream is not None:
             self._upstream.adopt(found.entry.etag)
 
+    def _report_as_cache(self) -> None:
+        """Have the SDK report what the cache did."""
+        self.place = "the shared cache"
+        self.fetched, self.not_modified = CACHE_RELOADED, CACHE_NOT_MODIFIED
+        self.unreadable, self.unparsable = CACHE_UNREADABLE, CACHE_UNPARSABLE
+
+    def _report_as(self, upstream: ConditionalSource) -> None:
+        """Have the SDK report what the upstream did."""
+        self.place = upstream.place
+        self.fetched, self.not_modified = upstream.fetched, upstream.not_modified
+        self.unreadable, self.unparsable = upstream.unreadable, upstream.unparsable
+
+    def _announced(self) -> None:
+        """Leave the next fetch to the node that has a caller."""
+        self._role.hold(self._clock.seconds())
+
     def _poll_due(self) -> None:
         """Poll, if this node is the one that does, or none does."""
-        if self.polls or not self._reached or not self.poller:
+        held = self._role.held_for(self._clock.seconds())
+        if held > 0:
+            self._hold.start(held, self._poll_due)
+        elif self._role.polls_now():
             self._due = True
             self._wake()
         elif self._upstream is not None:
             self._upstream.settled(NotModified())  # which starts the timer of the next poll
-
-    def _poll_failed(self) -> None:
-        """Let another node poll, which may reach the upstream."""
-        if self._loose and self._seen is not None:
-            self._loose = False  # without the upstream, what the cache gets from now on decides
-            own = 0 if self.have is None else self.have.version
-            self.have = None if self.have is None else Place(max(own, self._seen.version), self.have.etag, 0)
-        self._undecided = self._seen
-        if self.polls and self._reached:
-            self.polls, self.poller = False, ""
-            self._abstain_until = self._clock.seconds() + ABSTAIN_SECONDS
-            self._cache.give_up_lease(self._key)
 
     # --- the cache
 
@@ -297,121 +333,76 @@ class SharedSource:
 
     def _net_due(self) -> None:
         self._start_net()
-        if self._upstream is None and not self._reached:
+        if self._upstream is None and not self._role.reached:
             self._wake()  # so that the failure is reported
         else:
             self._cache_changed()
 
     def _cache_changed(self) -> None:
         if self._running:
-            supervise(self._look(), _log, "SDK {sdk_id}: the shared cache could not be read", sdk_id=self._plan.id)
+            self._reader.read()
 
-    def _look(self, *, tags: bool = False) -> Deferred[Reading | Unavailable]:
-        """Read the cache, after a read that is running; the Deferred fires once the result is considered."""
-        if self._reading is not None:
-            self._read_again = True
-            waiting: Deferred[Reading | Unavailable] = Deferred()
-
-            def again(result: Reading | Unavailable) -> Reading | Unavailable:
-                # The read that follows is under way by now; its result is passed on.
-                if self._reading is None:
-                    waiting.callback(result)
-                else:
-                    self._reading.addCallback(_passed_to(waiting))
-                return result
-
-            self._reading.addCallback(again)
-            return waiting
-        wants_lease = self._running and self._upstream is not None and self._clock.seconds() >= self._abstain_until
-        asked = self._cache.look(self._key, self.have, lease=wants_lease, max_bytes=self._max_bytes, tags=tags)
-        done: Deferred[Reading | Unavailable] = Deferred()
-        self._reading = done
-
-        def ended(result: Reading | Unavailable) -> None:
-            self._reading, self._looked = None, True
-            try:
-                self._consider(result)
-            except Exception:  # noqa: BLE001 - an error must not end the following
-                _log.failure("SDK {sdk_id}: a config of the shared cache was not considered", sdk_id=self._plan.id)
-            again, self._read_again = self._read_again, False
-            if again:
-                self._look()
-            done.callback(result)
-
-        asked.addCallback(ended)
-        return done
+    def _read_cache(self, tags: bool) -> Deferred[Reading | Unavailable]:  # noqa: FBT001 - the reader's signature
+        lease = self._running and self._role.wants_lease(self._clock.seconds())
+        return self.cache.look(self._key, self.have, lease=lease, max_bytes=self._max_bytes, tags=tags)
 
     def _consider(self, reading: Reading | Unavailable) -> None:
         """Decide what follows from what the cache has."""
         if isinstance(reading, Unavailable):
-            self._reached, self.polls, self.poller = False, self._upstream is not None, ""
+            self._role.unreachable()
             return
-        first, self._reached = not self._reached, True
-        had_lease, self.polls = self.polls, reading.mine and self._upstream is not None
-        self.poller, self.ahead, self._damaged = reading.poller, reading.ahead, reading.damage
-        self.tags = reading.tags or self.tags
-        self._seen, self._sound = reading.place, reading.place is not None and not reading.stale
+        self.ahead, self._damaged = reading.ahead, reading.damage
+        self._tags = reading.tags or self._tags
+        took_over, step = self._role.read(reading), self._standing.read(reading)
         if not self._running:
             return
-        if self.polls and not had_lease and not first:
-            self._due = True  # the node that polled before is gone
-        self._compare(reading)
+        if took_over:
+            _log.info("SDK {sdk_id}: this node polls the upstream from now on", sdk_id=self._plan.id)
+        if step is Step.TAKE:
+            self._news = reading.found
+        elif step is Step.STORE:
+            self._put_current()
+        if self._upstream is not None and (took_over or reading.doubt or step is Step.ASK):
+            self._due = True
+        if reading.doubt:
+            self._touched_at = float("-inf")
+        self._wake_if_needed()
+
+    def _wake_if_needed(self) -> None:
+        have = self.have
         if self._news is not None:
             self._interrupt()
             self._wake()
         elif self._due:
             self._wake()
-        elif self._sound and not self.polls and self.have is not None and self.have.fetched_at > self._confirmed_at:
-            self._confirmed_at = self.have.fetched_at  # another node's poll has confirmed it
+        elif self._standing.sound and not self.polls and have is not None and have.fetched_at > self._confirmed_at:
+            self._confirmed_at = have.fetched_at  # another node's poll has confirmed it
             self._confirm()
 
-    def _compare(self, reading: Reading) -> None:
-        """Compare what the cache has with what this node has."""
-        place, have = reading.place, self.have
-        if have is None or place is None or reading.stale:
-            if reading.found is not None and have is None and reading.found.place != self._bad:
-                self._news = reading.found
-            elif have is not None and reading.stale and self._loose:
-                self._due = self._upstream is not None
-            elif have is not None:
-                self._put_current()  # the cache is empty, or was overwritten by a program that was behind
-            return
-        if place.etag == have.etag:
-            self.have, self._loose = Place(max(have.version, place.version), have.etag, place.fetched_at), False
-        elif self._loose or place.version == have.version:
-            # Neither is known to be later, so the upstream decides.
-            self._due = self._upstream is not None and place != self._undecided
-        elif place.version > have.version:
-            if reading.found is not None and reading.found.place != self._bad:
-                self._news = reading.found
-        else:
-            self._put_current()  # the cache has lost what it had
-
     def _put_current(self) -> None:
+        """Store the config in use again."""
         if self._current is not None and self._upstream is not None:
             entry, tag = self._current
             if self.have is not None and self.have.etag == entry.etag:
-                self._put(entry, tag, self._seen)
+                self._put(entry, tag, self._standing.seen)
 
-    def _put(self, entry: Entry, tag: str, base: Place | None) -> Deferred[Stored | Refused | Unavailable]:
-        own = 0 if self.have is None else self.have.version
-
+    def _put(
+        self, entry: Entry, tag: str, base: Place | None, credit: str = ""
+    ) -> Deferred[Stored | Refused | Unavailable]:
         def ended(result: Stored | Refused | Unavailable) -> Stored | Refused | Unavailable:
             if isinstance(result, Stored):
-                self._seen, self._sound = result.place, True
                 self._touched_at = self._clock.seconds()
-                if self.have is not None and self.have.etag == entry.etag:
-                    self.have, self._loose = result.place, False
+                if self._standing.stored(result.place):
                     self._drop_old_news()
             elif isinstance(result, Refused):
                 self._cache_changed()
             return result
 
-        return self._cache.put(self._key, base, own, entry, tag).addCallback(ended)
+        return self.cache.put(self._key, base, self._standing.version, entry, tag, credit).addCallback(ended)
 
     def _drop_old_news(self) -> None:
         """Forget a config of the cache that was waiting to be fetched, if this node has got a later one meanwhile."""
-        if self._news is not None and self.have is not None and self._news.place.version <= self.have.version:
+        if self._news is not None and self._news.place.version <= self._standing.version:
             self._news = None
 
     def _touch(self, etag: str) -> None:
@@ -419,15 +410,7 @@ class SharedSource:
         if now - self._touched_at < TOUCH_SECONDS:
             return
         self._touched_at = now
-        self._cache.touch(self._key, etag)
-
-
-def _passed_to(waiting: Deferred[Reading | Unavailable]) -> Callable[[Reading | Unavailable], Reading | Unavailable]:
-    def passed(result: Reading | Unavailable) -> Reading | Unavailable:
-        waiting.callback(result)
-        return result
-
-    return passed
+        self.cache.touch(self._key, etag)
 
 
 def _nothing() -> None:

@@ -19,7 +19,7 @@ from gateway.logger import component_logger
 from gateway.upstream.shared.redis_client import COMMAND_SECONDS, RedisFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway.upstream.shared.redis_client import RedisClient
 
@@ -44,14 +44,21 @@ class WatcherState:
 
 
 class Watcher:
-    """Listens from ``start`` to ``stop``; ``changed`` gets a key, or None if any may have changed, in this thread."""
+    """Listens from ``start`` to ``stop``; ``changed`` gets a key, or None if any may have changed, in this thread.
+
+    ``channels`` has the call for each message of the gateways, which is a key.
+    """
 
     def __init__(
-        self, client: RedisClient, channel: str, keys: Callable[[], list[str]], changed: Callable[[str | None], None]
+        self,
+        client: RedisClient,
+        channels: Mapping[str, Callable[[str | None], None]],
+        keys: Callable[[], list[str]],
+        changed: Callable[[str | None], None],
     ) -> None:
         self.state = WatcherState()
         self._client = client
-        self._channel = channel
+        self._channels = channels
         self._keys = keys
         self._changed = changed
         self._stopped = Event()
@@ -103,8 +110,9 @@ class Watcher:
         try:
             listening.send_command("CLIENT", "ID")
             number = listening.read_response()
-            listening.send_command("SUBSCRIBE", self._channel, INVALIDATIONS)
-            for _ in range(2):
+            channels = (*self._channels, INVALIDATIONS)
+            listening.send_command("SUBSCRIBE", *channels)
+            for _ in channels:
                 listening.read_response()
             tracking = self._track(number)
             self.state.tracking = tracking is not None
@@ -166,7 +174,8 @@ class Watcher:
     def _take(self, message: Any) -> None:
         if not isinstance(message, list) or len(message) != 3 or message[0] != b"message":
             return
-        channel, content = message[1], message[2]
+        channel, content = message[1].decode("utf-8", "replace"), message[2]
         invalidated = content if isinstance(content, list) else [None]  # None: FLUSHALL
-        for key in invalidated if channel == INVALIDATIONS.encode() else [content]:
-            self._changed(None if key is None else bytes(key).decode("ascii", "replace"))
+        call = self._channels.get(channel, self._changed)
+        for key in invalidated if channel == INVALIDATIONS else [content]:
+            call(None if key is None else bytes(key).decode("ascii", "replace"))

@@ -6,7 +6,7 @@ Equal arguments give equal ids and bodies, on every node and after every restart
 """
 
 from gateway.webhooks.formats.alert import Alert, compose_alert
-from gateway.webhooks.formats.change import Author, Change, parse_attribution
+from gateway.webhooks.formats.change import Author, Change, attribution_body, parse_attribution
 from gateway.webhooks.formats.compose import compose, compose_sdk_message, compose_test_message
 from gateway.webhooks.formats.definition import initial_value
 from gateway.webhooks.formats.description import FlagChange, describe_flags
@@ -24,6 +24,7 @@ __all__ = (
     "IntegerIds",
     "Message",
     "Skipped",
+    "attribution_body",
     "compose",
     "compose_alert",
     "compose_failure_message",

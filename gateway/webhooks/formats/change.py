@@ -72,6 +72,15 @@ def parse_attribution(body: bytes) -> tuple[Author | None, str]:
     return author, notes.strip()[:NOTES_LIMIT]
 
 
+def attribution_body(author: Author | None, notes: str) -> str:
+    """Return the body of a hook from which ``parse_attribution`` reads this; empty without both."""
+    if author is None and not notes:
+        return ""
+    name = "" if author is None else " ".join(part for part in (author.first_name, author.last_name) if part)
+    who = "" if author is None else f"{name} <{author.email}>" if name and author.email else name or author.email
+    return msgspec.json.encode({"changedBy": who, "changeNotes": notes[:NOTES_LIMIT]}).decode()
+
+
 def parse_author(text: str) -> Author | None:
     """Return the author from a name, an email address, or ``name <address>``; None when ``text`` is blank."""
     line = _CONTROL.sub(" ", text).strip()[:NAME_LIMIT].strip()

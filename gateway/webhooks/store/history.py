@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from attrs import frozen
 
 from gateway.flags import ConfigError, Snapshot, load
 
@@ -36,16 +37,36 @@ def save_config(connection: Connection, sdk_id: str, snapshot: Snapshot, at: flo
     )
 
 
-def recorded_version(connection: Connection, sdk_id: str) -> tuple[int, str]:
-    """Return version and ETag of the last recorded config of an SDK that several nodes record; 0 and "" without one."""
-    row = connection.execute("SELECT version, etag FROM configs WHERE sdk_id = ?", (sdk_id,)).fetchone()
-    return (0, "") if row is None else (int(row[0]), row[1])
+@frozen
+class Recorded:
+    """The last recorded config of an SDK that several nodes record; all zero or empty without one.
+
+    ``version`` counts the recorded configs.  ``place`` is the version of the shared config with ``key`` up to which
+    all are recorded.
+    """
+
+    version: int = 0
+    etag: str = ""
+    key: str = ""
+    place: int = 0
+
+
+def recorded(connection: Connection, sdk_id: str) -> Recorded:
+    """Return what is recorded of an SDK by any node; on a database that several nodes share."""
+    query = "SELECT version, etag, key, place FROM configs WHERE sdk_id = ?"
+    row = connection.execute(query, (sdk_id,)).fetchone()
+    return Recorded() if row is None else Recorded(int(row[0]), row[1], row[2], int(row[3]))
 
 
 def count_version(connection: Connection, sdk_id: str) -> int:
     """Return the version of the config that was just saved."""
     query = "UPDATE configs SET version = version + 1 WHERE sdk_id = ? RETURNING version"
     return int(connection.execute(query, (sdk_id,)).fetchone()[0])
+
+
+def save_place(connection: Connection, sdk_id: str, key: str, place: int) -> None:
+    """Note that the configs of ``key`` up to the version ``place`` are recorded."""
+    connection.execute("UPDATE configs SET key = ?, place = ? WHERE sdk_id = ?", (key, place, sdk_id))
 
 
 def count_transition(connection: Connection, sdk_id: str, old_etag: str, new_etag: str) -> int:

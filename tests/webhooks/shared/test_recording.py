@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
+from gateway.storage import shared_configs
 from recorder_scene import ON, RecorderScene, config
 
-BLUE, RED = config("blue"), config("red")
+BLUE, RED, GREEN = config("blue"), config("red"), config("green")
+KEY = "0" * 40
 
 
 class Node(RecorderScene):
-    """A recorder that confirms by ``fetched``, the config that its CDN edge serves."""
+    """A recorder that confirms by ``fetched``, the config that its CDN edge serves; ``places`` are by ETag."""
 
     def __init__(self, store: Any) -> None:
         """Begin with nothing known."""
@@ -22,9 +24,14 @@ class Node(RecorderScene):
         self.fetched: Any = None
         self.fetches = 0
         self.works = True
-        self.recorder._confirm = self._confirm
+        self.places: dict[str, tuple[str, int]] = {}
+        self.recorder._order = self
 
-    def _confirm(self, _sdk_id: str) -> Deferred[bool]:
+    def placed(self, _sdk_id: str, etag: str) -> tuple[str, int] | None:
+        """Return where a config stands in the order of all nodes."""
+        return self.places.get(etag)
+
+    def confirm(self, _sdk_id: str) -> Deferred[bool]:
         """Fetch, and record what is new, as the registry does."""
         self.fetches += 1
         if self.works and self.fetched is not self.recorder._newest["one"]:
@@ -45,6 +52,21 @@ def pair(postgres_server: Any, outbox_schema: str) -> Iterator[tuple[Node, Node]
     store = PostgresDirectStore(postgres_server, outbox_schema)
     yield Node(store), Node(store)
     store.close()
+
+
+def store(node: Node, *snapshots: Any, credit: str = "") -> None:
+    """Store configs in the order of all nodes, as the node that fetched them."""
+    for snapshot in snapshots:
+
+        def put(connection: Any, snapshot: Any = snapshot) -> Any:
+            newest = shared_configs.look(connection, KEY, "n", 0.0, (0, ""), tags=False).newest
+            base = (0, "") if newest is None else (newest.version, newest.etag)
+            entry = (1, snapshot.etag, snapshot.body)
+            return shared_configs.put(connection, KEY, base, 0, entry, snapshot.tag, "n", credit)
+
+        stored: list[Any] = []
+        node.store.run(put).addCallback(stored.append)
+        node.places[snapshot.etag] = (KEY, stored[0][0])
 
 
 def etags(node: Node) -> list[tuple[str, str]]:
@@ -123,3 +145,91 @@ def test_an_outbox_that_comes_back_empty_is_filled_again(pair: tuple[Node, Node]
     assert [(RED.etag, 1)] == one.store.rows("SELECT etag, version FROM configs")
     one.see(ON)
     assert (RED.etag, ON.etag) == etags(one)[-1]
+
+
+def test_configs_with_a_place_are_recorded_in_their_order(pair: tuple[Node, Node]) -> None:
+    """A node that has seen the later one only records the earlier one as well, with its author, and nothing twice."""
+    one, other = pair
+    store(one, ON)
+    one.see(ON)
+    store(one, BLUE, credit='{"changedBy":"Jane","changeNotes":"sale"}')
+    other.places = {}
+    store(other, RED)
+    other.see(RED)
+    one.see(BLUE)
+    one.places |= other.places
+    one.see(RED)
+    assert [(ON.etag, BLUE.etag), (BLUE.etag, RED.etag)] == etags(one)
+    authors = one.store.rows("SELECT author LIKE '%Jane%', notes FROM changes ORDER BY id")
+    assert [(True, "sale"), (None, "")] == authors
+    assert (0, 0) == (one.fetches, other.fetches)
+    assert [(KEY, 3)] == one.store.rows("SELECT key, place FROM configs")
+
+
+def test_an_earlier_place_is_never_recorded_over_a_later_one(pair: tuple[Node, Node]) -> None:
+    """A node that was stopped for a while still holds the config that it had: nothing is fetched to find that out."""
+    one, stopped = pair
+    store(one, ON, BLUE, RED)
+    stopped.places = dict(one.places)
+    for snapshot in (ON, BLUE, RED):
+        one.see(snapshot)
+    stopped.see(BLUE)
+    assert [(ON.etag, BLUE.etag), (BLUE.etag, RED.etag)] == etags(one)
+    assert 0 == stopped.fetches
+    store(stopped, ON)
+    stopped.see(ON)
+    assert (RED.etag, ON.etag) == etags(one)[-1]
+
+
+def test_a_place_that_is_given_late_needs_no_record_of_another_node(pair: tuple[Node, Node]) -> None:
+    """After an outage of the server the config is stored first, and recorded with its place by the next try."""
+    one, _ = pair
+    store(one, ON)
+    one.see(ON)
+    one.recorder._busy = True  # as while the server is away
+    one.record(BLUE)
+    store(one, BLUE)
+    one.recorder._busy = False
+    one.recorder._write_next()
+    assert [(ON.etag, BLUE.etag)] == etags(one)
+    assert [(KEY, 2)] == one.store.rows("SELECT key, place FROM configs")
+
+
+def test_what_was_stored_long_ago_is_no_change_of_its_own(pair: tuple[Node, Node]) -> None:
+    """As after a time without webhooks, whose configs were stored and not recorded."""
+    one, _ = pair
+    store(one, ON)
+    one.see(ON)
+    store(one, BLUE)
+    one.store.run(lambda connection: connection.execute("UPDATE shared_configs SET stored = stored - 3600000"))
+    store(one, RED)
+    one.see(RED)
+    assert [(ON.etag, RED.etag)] == etags(one)
+
+
+def test_another_key_begins_an_order_of_its_own(pair: tuple[Node, Node]) -> None:
+    """After a change of the SDK key the version of the old one means nothing."""
+    one, _ = pair
+    store(one, ON, BLUE)
+    one.see(BLUE)
+    one.places = {RED.etag: ("1" * 40, 1)}
+    one.see(RED)
+    assert [(BLUE.etag, RED.etag)] == etags(one)
+    assert [("1" * 40, 1)] == one.store.rows("SELECT key, place FROM configs")
+
+
+def test_two_configs_of_one_transaction_that_another_node_has_overtaken_are_both_confirmed(
+    pair: tuple[Node, Node],
+) -> None:
+    """The second one was recorded as a change of a config that was not the last recorded one."""
+    one, other = pair
+    for node in pair:
+        node.see(ON)
+    one.see(BLUE)
+    other.fetched = GREEN
+    other.recorder._busy = True
+    other.record(RED)
+    other.record(GREEN)
+    other.recorder._busy = False
+    other.recorder._write_next()
+    assert [(ON.etag, BLUE.etag), (BLUE.etag, GREEN.etag)] == etags(one)
