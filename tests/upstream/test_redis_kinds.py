@@ -34,7 +34,9 @@ class Listener:
 
     def __init__(self, client: RedisClient) -> None:
         self.calls: Queue[str | None] = Queue()
-        self.watcher = Watcher(client, "test:changed", lambda: [ENTRY], self.calls.put)
+        self.announced: Queue[str | None] = Queue()
+        channels = {"test:changed": self.calls.put, "test:refresh": self.announced.put}
+        self.watcher = Watcher(client, channels, lambda: [ENTRY], self.calls.put)
         self.watcher.start()
 
     def hears(self, key: str | None) -> bool:
@@ -127,8 +129,10 @@ def test_without_the_right_to_track_messages_of_gateways_still_arrive(listen):
         listener = listen(RedisClient(settings))
         assert listener.hears(None)
         assert not listener.watcher.state.tracking
+        admin.publish("test:refresh", ENTRY)
         admin.publish("test:changed", ENTRY)
         assert listener.hears(ENTRY)
+        assert ENTRY == listener.announced.get(timeout=WAIT)
 
 
 def test_the_listener_survives_a_server_that_is_killed(listen):
@@ -144,8 +148,9 @@ def test_the_listener_survives_a_server_that_is_killed(listen):
         assert listener.hears(None)
 
 
-def test_the_listener_notices_a_server_that_hangs(listen):
+def test_the_listener_notices_a_server_that_hangs(listen, monkeypatch):
     """A connection to it stays open, and nothing arrives."""
+    monkeypatch.setattr("gateway.upstream.shared.watcher.QUIET_SECONDS", 1.0)
     with redis_server() as server:
         listener = listen(RedisClient(Redis(addresses=[server.address])))
         assert listener.hears(None)
@@ -264,6 +269,23 @@ def test_unavailable_has_a_reason():
     cache = RedisCache(None, Redis(), name="test", node="a")
     assert Unavailable("it does not answer") == cache.look(ENTRY, None, lease=False, max_bytes=1).result
     assert Tls() == Redis().tls
+
+
+def test_a_node_is_cut_off_once_there_was_no_answer_for_two_seconds(monkeypatch):
+    """What a server refuses has reached it, and one that answers again ends it at once."""
+    now = [100.0]
+    monkeypatch.setattr("gateway.upstream.shared.redis_cache.monotonic", lambda: now[0])
+    cache = RedisCache(None, Redis(), name="test", node="a")
+    cache._note("put", Unavailable("its memory is full", refused=True))
+    now[0] += 10
+    assert not cache.cut_off()
+    cache._note("look", Unavailable("no answer within 1 s"))
+    assert not cache.cut_off()
+    now[0] += 2.1
+    cache._note("look", Unavailable("no answer within 1 s"))
+    assert cache.cut_off()
+    cache._note("look", None)
+    assert not cache.cut_off()
 
 
 def test_a_server_that_answers_again_is_no_problem_whatever_failed_before():

@@ -100,6 +100,7 @@ class RedisCache:
         self._watched: dict[str, list[tuple[Callable[[], None], Callable[[], None]]]] = {}
         self._failed_at = float("-inf")  # monotonic; read and written by all threads
         self._troubles: dict[str, Unavailable] = {}  # the last failure of a kind of command
+        self._silent_since: float | None = None  # when commands began to get no answer; monotonic
 
     def start(self) -> None:
         """Start the threads and connect; returns at once, whether Redis can be reached or not."""
@@ -221,8 +222,10 @@ class RedisCache:
 
     def cut_off(self) -> bool:
         """See ``SharedCache``."""
-        watcher = self._watcher
-        return watcher is not None and not watcher.state.connected and monotonic() - watcher.state.since > CUT_SECONDS
+        since = self._silent_since
+        if self._watcher is not None and not self._watcher.state.connected:
+            since = self._watcher.state.since if since is None else min(since, self._watcher.state.since)
+        return since is not None and monotonic() - since > CUT_SECONDS
 
     def problems(self) -> list[str]:
         """See ``SharedCache``."""
@@ -283,6 +286,10 @@ class RedisCache:
     def _note(self, operation: str, trouble: Unavailable | None) -> None:
         """Log when Redis does not answer any more, or refuses commands of a kind, and when that is over."""
         before = bool(self._troubles)
+        if trouble is None or trouble.refused:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = monotonic()
         if trouble is not None:
             self._troubles[operation] = trouble
         else:  # it answers, so only what it refuses is left

@@ -188,21 +188,25 @@ MEET: Final = """
 -- -> now, the report of this name before, then node, report, node, report ...
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-local before = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if ARGV[2] == '' then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-else
-  redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now) .. '\\n' .. ARGV[2])
-end
-local all, found = redis.call('HGETALL', KEYS[1]), {string.format('%.0f', now), before}
+local all, found = redis.call('HGETALL', KEYS[1]), {string.format('%.0f', now), ''}
 for i = 1, #all, 2 do
   local at = tonumber(string.match(all[i + 1], '^(%d+)\\n') or '0')
-  if now - at > tonumber(ARGV[3]) then
+  if all[i] == ARGV[1] then
+    found[2] = all[i + 1]
+  elseif now - at > tonumber(ARGV[3]) then
     redis.call('HDEL', KEYS[1], all[i])
   else
     found[#found + 1] = all[i]
     found[#found + 1] = all[i + 1]
   end
+end
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  local own = string.format('%.0f', now) .. '\\n' .. ARGV[2]
+  redis.call('HSET', KEYS[1], ARGV[1], own)
+  found[#found + 1] = ARGV[1]
+  found[#found + 1] = own
 end
 return found
 """

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _log = component_logger("sdks")
 
-NET_SECONDS: Final = 4.0  # between two looks without a change; also renews the lease, well within its validity
+NET_SECONDS: Final = 5.0  # between two looks without a change; also renews the lease, well within its validity
 PATIENCE: Final = 0.25  # seconds for which a new config waits to be stored before it is published
 FIRST_SECONDS: Final = 1.0  # for which the first fetch waits for the cache; one that hangs does not delay a start more
 ROUNDS: Final = 3  # fetches in a row that follow a refused put; then the next poll

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = component_logger("sdks")
 
 INVALIDATIONS: Final = "__redis__:invalidate"
-QUIET_SECONDS: Final = 5.0  # without a message, after which both connections are tested
+QUIET_SECONDS: Final = 10.0  # without a message, after which both connections are tested
 SLICE_SECONDS: Final = 0.5  # for which one wait for a message lasts, so that a stop is noticed
 FIRST_PAUSE: Final = 0.05  # seconds before the second attempt to connect; doubles up to ``LONGEST_PAUSE``
 LONGEST_PAUSE: Final = 2.0
