@@ -52,8 +52,11 @@ def test_the_page_lists_exactly_the_labels_that_are_used():
     metrics.deliveries.endpoints(["ops"])
     metrics.deliveries.waiting("ops", 1, 0.1)
     metrics.deliveries.dropped("ops", "refused", 1)
+    metrics.deliveries.delivers("ops", True)
+    metrics.deliveries.lease_changed("ops", "taken")
     metrics.deliveries.recording(True)
     metrics.shared_cache.operation("look", "ok")
+    metrics.shared_cache.polls("a", True)
     metrics.shared_cache.nodes(1)
     metrics.shared_cache.adopted("a", 0.1)
     used = {
