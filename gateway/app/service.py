@@ -102,15 +102,7 @@ class Gateway(Service):
         self._status = Status(wall_clock(reactor), self._process_status)
         host = socket.gethostname()
         self._history = ConfigHistory(reactor, settings, os.environ, self._metrics.history)
-        self._webhooks = Webhooks(
-            reactor,
-            settings,
-            wall=time.time,
-            rng=self._rng,
-            hostname=host,
-            metrics=self._metrics.deliveries,
-            on_change=self._history.history.note_change,
-        )
+        self._webhooks = self._make_webhooks(settings, host)
         self._exporter = ExportPipeline(reactor, time.time, self._rng, host, self._metrics.evaluations)
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
         self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter, settings.outbox, host)
@@ -142,8 +134,7 @@ class Gateway(Service):
             on_adopted=self._shared.adopted,
         )
         self._issuer_keys = self._make_key_fetcher()
-        self._webhooks.order = self._registry
-        self._status.outbox = self._webhooks.leases
+        self._webhooks.order = self._registry  # which needs the webhooks itself
         self._server = self._make_server(settings)
         self._readiness = Readiness(self._sdk_states, self._status, lambda: self._server.serving)
         self._console = self._make_console(settings)
@@ -280,6 +271,19 @@ class Gateway(Service):
             self._server.use_issuer_keys(url, body)
 
         return KeyFetcher(self._reactor, os.environ, use=use, on_problem=self._warnings.check)
+
+    def _make_webhooks(self, settings: Settings, host: str) -> Webhooks:
+        webhooks = Webhooks(
+            self._reactor,
+            settings,
+            wall=time.time,
+            rng=self._rng,
+            hostname=host,
+            metrics=self._metrics.deliveries,
+            on_change=self._history.history.note_change,
+        )
+        self._status.outbox = webhooks.leases
+        return webhooks
 
     def _make_server(self, settings: Settings) -> Server:
         """Return what serves: this process, unless the settings ask for several."""
