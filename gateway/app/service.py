@@ -86,7 +86,7 @@ class Gateway(Service):
         settings = loaded.settings
         self.setName("flaggateway")
         self._reactor = reactor
-        self._settings_warnings = loaded.warnings
+        self._loaded = loaded
         self._settings = settings
         self._rng = random.Random()  # noqa: S311 - for jitter and the ids of tests; no secret is made of it
         self._diagnostics_port: IListeningPort | None = None  # closed last: a balancer asks it whether we are ready
@@ -179,8 +179,10 @@ class Gateway(Service):
             stop=self._stop,
             reopen_log=self._reopen_log,
         )
-        for warning in self._settings_warnings:
+        for warning in self._loaded.warnings:
             _log.warn("settings: {warning}", warning=str(warning))
+        for note in self._loaded.notes:
+            _report("settings: {note}", note=str(note))
         if settings.cache.file.enabled and self._cache is None:
             _log.warn(
                 "the last good configs are not kept on disk, since this user has no home directory: set cache.file.path"

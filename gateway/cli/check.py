@@ -27,7 +27,8 @@ def check(*, as_json: bool, strict: bool) -> None:
     """Validate the settings and print the effective ones, with secrets masked.
 
     Tries what a start needs: certificates, ports, the outbox, the files that the settings name.  Nothing is started
-    or created.  The exit status is 1 if the gateway would refuse to start.
+    or created.  The exit status is 1 if the gateway would refuse to start.  A note is about what any client may do by
+    default; it ends when the option is set, be it to its default.
     """
     sources = settings_sources()
     loaded = sources.file().read()
@@ -51,6 +52,7 @@ def _plain(loaded: Loaded) -> dict[str, object]:
         "settings": masked(loaded.settings) if loaded.settings else None,
         "problems": [problem.as_dict() for problem in loaded.problems],
         "warnings": [warning.as_dict() for warning in loaded.warnings],
+        "notes": [note.as_dict() for note in loaded.notes],
     }
 
 
@@ -71,6 +73,7 @@ def _print(loaded: Loaded) -> None:
         many = len(loaded.problems)
         console.print(f"{many} {'error' if many == 1 else 'errors'}: the gateway would not start", style="bold red")
     else:
+        _print_findings(console, "# note", "cyan", loaded.notes)
         console.print("# the settings are valid", style="green")
 
 

@@ -21,6 +21,7 @@ from gateway.settings.problems import Problem, shortened
 from gateway.settings.rules.access import access_errors
 from gateway.settings.rules.callers import caller_errors, caller_warnings
 from gateway.settings.rules.cors import cors_errors
+from gateway.settings.rules.exposure import exposure_notes
 from gateway.settings.rules.general import Exists, Finding, errors, warnings
 from gateway.settings.rules.headers import header_errors, header_warnings
 from gateway.settings.rules.identity import identity_errors, identity_warnings
@@ -43,11 +44,15 @@ _S = TypeVar("_S", bound=Section)
 
 @attrs.frozen(kw_only=True)
 class Loaded:
-    """The result of ``load``: settings, or None and every problem; warnings in both cases."""
+    """The result of ``load``: settings, or None and every problem; warnings and notes in both cases.
+
+    A note is about what any client may do by default; an option that is set, be it to its default, has none.
+    """
 
     settings: Settings | None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
     path: str = ""  # of the file that was read; empty without a file
     readable: Settings | None = None  # as set, with defaults for unusable values; None if there was nothing to read
     unusable: tuple[Path, ...] = ()  # options whose value has a wrong form, so that ``readable`` has a default for them
@@ -101,6 +106,11 @@ def load(
         settings=None if problems else settings,
         problems=problems,
         warnings=found,
+        notes=tuple(
+            Source().problem(note.path, note.text, allowed=note.allowed)
+            for note in exposure_notes(written)
+            if note.path not in reader.sources
+        ),
         path=path,
         readable=settings,
         unusable=unusable,

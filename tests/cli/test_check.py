@@ -112,3 +112,14 @@ def test_files_that_cannot_be_used_are_problems_too(check, tmp_path):
     assert "error: tls.certificates: failed to load" in result.stdout
     assert "error: exporter.ca_file holds no certificate in PEM form" in result.stdout
     assert "3 errors: the gateway would not start" in result.stdout
+
+
+def test_what_is_open_by_default_is_noted(check):
+    """Beyond this machine, as comments; a note is no warning, so that ``--strict`` does not fail."""
+    result = check(GOOD, "--strict")
+    assert 0 == result.exit_code
+    assert "\n# note: http.sse.users: event streams are open: any client that reaches this port" in result.stdout
+    assert "\n# note: http.cdn_proxy.cors.allowed_origins: targeting rules are public" in result.stdout
+    noted = ["http.sse.users", "http.cdn_proxy.cors.allowed_origins"]
+    assert noted == [note["path"] for note in json.loads(check(GOOD, "--json").stdout)["notes"]]
+    assert "# note" not in check(GOOD, HTTP_BIND="127.0.0.1").stdout
