@@ -17,6 +17,7 @@ from gateway.app.reload import Reload
 from gateway.app.shared_database import SharedDatabase
 from gateway.export import ExportPipeline
 from gateway.http_client import Route
+from gateway.identity import KeyFetcher
 from gateway.serving import LocalServer
 from gateway.settings import Settings
 from gateway.telemetry import LogLevels, Metrics, ProcessStatus
@@ -93,11 +94,12 @@ class Scene:
         database: Any = SimpleNamespace(check=check_then_interfere, configure=self.database.configure)
         source: Any = SimpleNamespace(read=lambda: SimpleNamespace(settings=settings, problems=(), warnings=()))
         history: Any = SimpleNamespace(configure=lambda _: None)
+        keys = KeyFetcher(self.reactor, {}, use=self.server.use_issuer_keys, on_problem=lambda: None)
         diagnostics: Any = SimpleNamespace(reconfigure=lambda _: None)
         notifier: Any = SimpleNamespace(reloading=lambda: self.notified.append("reloading"), ready=self.notified.append)
         Reload(
-            source, self.started, self.registry, self.server, database, history, diagnostics, LogLevels(), self.metrics,
-            self.status, notifier, lambda: self.checks.append(self.status.problems()), lambda: "serving",
+            source, self.started, self.registry, self.server, database, history, keys, diagnostics, LogLevels(),
+            self.metrics, self.status, notifier, lambda: self.checks.append(self.status.problems()), lambda: "serving",
             self.reactor.seconds,
         )()  # fmt: skip
 
@@ -123,6 +125,29 @@ def test_ca_files_that_vanish_after_the_checks_are_not_read_again(scene: Scene) 
     assert [pem] == [route.trust.pem for route in scene.routes]
     assert routes is not scene.server.site.routes
     assert ["reloading", "serving"] == scene.notified
+
+
+def test_a_key_file_that_cannot_be_used_refuses_the_reload(scene: Scene, logged_errors: Any) -> None:
+    """The routes stay as they are; the reason names the option and the file, not what the file contains."""
+    file = scene.ca.parent / "secret"
+    identity = {"keys": [{"alg": "HS256", "secret_file": str(file)}]}
+    settings = scene.settings(identity=identity, http={"api": {"users": "signed"}})
+    routes = scene.server.site.routes
+    for content, reason in (
+        (None, f"identity.keys[0].secret_file: {file} cannot be used: No such file or directory"),
+        (b"too-short", "identity.keys[0].secret_file: the secret has less than 32 bytes, as HS256 needs"),
+        (b"\xff" * 40, f"identity.keys[0].secret_file: {file} cannot be used: not UTF-8 text"),
+    ):
+        if content is not None:
+            file.write_bytes(content)
+        scene.reload(settings)
+        assert (reason,) == scene.status.reload_errors
+        assert routes is scene.server.site.routes
+    assert 3 == len(logged_errors.flush())
+    file.write_bytes(b"s" * 32)
+    scene.reload(settings)
+    assert () == scene.status.reload_errors
+    assert routes is not scene.server.site.routes
 
 
 @pytest.mark.parametrize("broken", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from twisted.internet.testing import StringTransport
 
 from gateway.export import Parcel
 from gateway.flags import load as load_config
+from gateway.identity import IdentityError
 from gateway.settings import load
 from gateway.telemetry import Metrics
 from gateway.upstream import Refreshed
@@ -20,6 +22,7 @@ from gateway.workers.leader import Leader
 from gateway.workers.link import Splitter, add_length
 from gateway.workers.pool import pause
 from gateway.workers.process import EXIT_TICKS, QUIET_TICKS, SILENCE_TICKS, START_TICKS
+from tokens import SECRET, ec_key, key_set
 
 BODY = b'{"p":{"s":"x"},"f":{"number":{"t":2,"v":{"i":1},"i":"v1"}}}'
 SETTINGS = load("{workers: 2, sdks: {shop: {key: k}}, http: {sse: {max_connections_per_address: 5}}}", {}).settings
@@ -168,12 +171,19 @@ def kinds(messages: list[protocol.ToWorker]) -> list[str]:
 
 
 def test_a_worker_receives_the_state_of_everything_before_it_may_listen(scene: Scene, leader: Leader) -> None:
-    """Its number, the settings, the SDKs and the stream counts; without a config while the leader has none."""
+    """Its number, the settings, the SDKs and the stream counts; without a config while the leader has none.
+
+    All have the same secret, with which stream URLs of signed users are sealed.
+    """
+    secrets = set()
     for number in (1, 2):
         sent = scene.received(number - 1)
         assert ["Initialize", "ApplySettings", "AddSdk", "OtherStreams", "Listen"] == kinds(sent)
-        assert protocol.Initialize(number, SETTINGS) == sent[0]
+        assert isinstance(sent[0], protocol.Initialize)
+        assert (number, SETTINGS) == (sent[0].number, sent[0].settings)
+        secrets.add(sent[0].own_secret)
         assert protocol.AddSdk("shop", "k", {"Country": "DE", "Plans": ("a",)}) == sent[2]
+    assert [32] == [len(secret) for secret in secrets]
     assert ["-P", "-m", "gateway.workers.worker"] == scene.commands[0][1:]
 
 
@@ -213,6 +223,61 @@ def test_the_tags_of_earlier_configs_reach_workers_and_their_replacements(
     leader.add_sdk(registry.sdk)
     assert "EarlierConfigs" not in kinds(scene.received(2))
     assert 1 == len(logged_errors.flush())
+
+
+def test_key_sets_reach_workers_and_their_replacements(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """Once each; a body that is no key set is refused, and reaches none."""
+    first = kinds(scene.received(0))
+    body = key_set(one=ec_key())
+    leader.use_issuer_keys("https://id.example.com/jwks.json", body)
+    with pytest.raises(ValueError, match="Key Set"):
+        leader.use_issuer_keys("https://id.example.com/jwks.json", b"<html>")
+    expected = protocol.IssuerKeySet("https://id.example.com/jwks.json", body)
+    assert [expected] == scene.received(0)
+    scene.end(0)
+    scene.advance(0.1)
+    again = scene.received(2)
+    assert [*first[:2], "IssuerKeySet", *first[2:]] == kinds(again)
+    assert expected == again[2]
+    assert 1 == len(logged_errors.flush())
+
+
+def test_a_worker_that_meets_an_unknown_key_is_answered_once_the_keys_are_fetched(
+    scene: Scene, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key sets that were fetched are sent before."""
+    monkeypatch.setattr("gateway.workers.leader.shared_socket", scene.listener)
+    fetch: Deferred[None] = Deferred()
+    options: Any = {"metrics": Metrics(lambda: 0.0, "test"), "status_document": dict, "keep": scene.keep}
+    leader = Leader(scene, registry, SETTINGS, count=1, environ={}, refresh_keys=lambda: fetch, **options)
+    leader.start()
+    scene.received(0)
+    scene.send(0, protocol.RefreshKeys(7))
+    assert [] == scene.received(0)
+    body = key_set(one=ec_key())
+    leader.use_issuer_keys("https://id.example.com/jwks.json", body)
+    fetch.callback(None)
+    assert [
+        protocol.IssuerKeySet("https://id.example.com/jwks.json", body),
+        protocol.KeysRefreshed(7),
+    ] == scene.received(0)
+
+
+def test_key_files_are_read_by_the_leader_only(scene: Scene, registry: FakeRegistry, tmp_path: Path) -> None:
+    """So that a file which changes later concerns no worker before a reload."""
+    file = tmp_path / "secret"
+    file.write_text(SECRET + "\n")
+    text = f"{{sdks: {{shop: {{key: k}}}}, identity: {{keys: [{{alg: HS256, secret_file: {file}}}]}}}}"
+    options: Any = {"metrics": Metrics(lambda: 0.0, "test"), "status_document": dict, "keep": scene.keep}
+    settings = load(text, {}).settings
+    leader = Leader(scene, registry, settings, count=1, environ={}, **options)
+    assert (SECRET, "") == (leader._started.identity.keys[0].secret, leader._started.identity.keys[0].secret_file)
+    file.write_text("short")
+    with pytest.raises(IdentityError, match="less than 32 bytes"):
+        leader.check(settings)
+    file.unlink()
+    with pytest.raises(IdentityError, match="cannot be used: No such file"):
+        Leader(scene, registry, settings, count=1, environ={}, **options)
 
 
 def test_it_serves_once_all_have_been_listening_and_while_one_is(

@@ -16,6 +16,8 @@ export function Clients() {
       empty="No client has sent a request since the start." rowKey=${(each) => `${each.user_agent} ${each.sdk}`} /><//>
     <${Card} id="routes" title="Requests by route"><${Table} name="Requests by route" rows=${data.routes} columns=${ROUTE_COLUMNS}
       empty="No request since the start." rowKey=${(each) => each.route} /><//>
+    ${data.keys.length > 0 && html`<${Card} id="keys" title="Keys of callers"><${Table} name="Keys of callers" rows=${data.keys} columns=${KEY_COLUMNS}
+      rowKey=${(each) => `${each.caller} ${each.second}`} /><//>`}
     <div class="row"><${Card} id="unknown" title="Flags that do not exist"><${Table} name="Flags that do not exist" rows=${data.unknown_flags} columns=${UNKNOWN_COLUMNS}
       empty="Every request named a flag of its config." rowKey=${(each) => `${each.sdk} ${each.key}`} /><//>
     <${Card} id="unasked" title="Flags that no request has named">
@@ -48,6 +50,13 @@ const AGENT_COLUMNS = [
   ["ConfigCat SDK", (each) => each.sdk],
   ["Sampled requests", (each) => number(each.sampled_requests), "number"],
   ["Last seen", (each) => html`<${Ago} at=${each.last_seen} />`, "number"],
+];
+
+const KEY_COLUMNS = [
+  ["Caller", (each) => each.caller],
+  ["Key", (each) => each.second ? "second" : "first"],
+  ["Requests", (each) => number(each.requests), "number"],
+  ["Last used", (each) => html`<${Ago} at=${each.last_used} />`, "number"],
 ];
 
 const ROUTE_COLUMNS = [

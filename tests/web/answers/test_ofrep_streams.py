@@ -161,12 +161,12 @@ def test_the_cached_key_follows_the_sdk() -> None:
     path = tokens.stream_path(sdk, None)
     assert path is not None
     token = path.decode().rpartition("/")[2]
-    assert tokens.user(sdk, token) is None
+    assert (None, 0.0, "") == tokens.read(sdk, token)
     for change in ({"defaults": {"a": "1"}}, {"key": "other"}):
         for name, value in change.items():
             setattr(sdk, name, value)
         with pytest.raises(ValueError, match="not made under this key"):
-            tokens.user(sdk, token)
+            tokens.read(sdk, token)
 
 
 def test_auth_headers_are_for_the_bulk_route_and_not_for_the_stream() -> None:
