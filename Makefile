@@ -27,6 +27,8 @@ help:
 	@echo "                  docs/benchmarks/scale.md"
 	@echo "make soak         test streams under churn, faults and kills for MINUTES=10"
 	@echo "make screenshots  take the screenshots of docs/console.md from a demo gateway (about three minutes)"
+	@echo "make constraints  renew the exact versions that the image and the Debian package contain"
+	@echo "make chart-golden render the golden files of the Helm chart after a change"
 	@echo "make docs         build the documentation site into build/site"
 	@echo "make dist         build wheel, sdist, image context, chart, SBOM and checksums of this commit into dist"
 	@echo "make release VERSION=0.3.0  set the version, collect the changelog, and keep databases for the test of upgrades"
@@ -98,7 +100,8 @@ asyncio:
 	@$(BIN)/pytest --quiet --reactor=asyncio $$(grep -rl --include='test_*.py' pytest_twisted tests)
 
 nightly: setup
-	@etc/setup/debian firefox
+	@etc/setup/go-tools
+	@etc/setup/debian firefox image
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no --timeout=3600 tests/flags tests/streams tests/settings \
 		tests/upstream/test_node_model.py
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/pytest --quiet --capture=no tests/e2e/test_webhooks_*.py tests/e2e/test_exporter.py
@@ -108,6 +111,17 @@ nightly: setup
 format: .venv/installed
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
+
+# Exact versions for the image and the Debian package.
+.PHONY: constraints chart-golden
+constraints: .venv/installed
+	@$(BIN)/pip install --quiet uv
+	@etc/setup/constraints $(BIN)/uv
+
+# What `helm template` prints, after a change of the chart.
+chart-golden: .venv/installed
+	@etc/setup/go-tools
+	@PYTHONPATH=tests/support $(BIN)/python -m chart_golden
 
 # The images of docs/console.md; tests/support/screenshots.py has the demo that they show.
 .PHONY: screenshots

@@ -23,8 +23,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NAME: Final = "flaggateway"
-# What an image is built from, beside the wheel; those that exist.
-CONTEXT: Final = ("Containerfile", "compose.yaml", "etc")
+# What an image is built from, beside what the Containerfile copies.
+CONTEXT: Final = ("Containerfile", ".containerignore", ".dockerignore")
 CHART: Final = Path("charts") / NAME
 
 
@@ -41,11 +41,9 @@ def main(target: Path) -> None:
         version = version_of(source)
         made = [
             *python_packages(source, target, epoch),
-            archive(target / f"{NAME}-{version}-image-context.tar.gz", context(source, target, version), epoch),
+            archive(target / f"{NAME}-{version}-image-context.tar.gz", context(source), epoch),
         ]
-        if (source / CHART).is_dir():
-            files = {Path(NAME) / path: source / CHART / path for path in below(source / CHART)}
-            made.append(archive(target / f"{NAME}-chart-{version}.tgz", files, epoch))
+        made.append(archive(target / f"{NAME}-chart-{version}.tgz", chart(source), epoch))
         made.append(bill_of_materials(target / f"{NAME}-{version}.cdx.json", source, version))
     sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(made))
     (target / "SHA256SUMS").write_text(sums)
@@ -94,14 +92,24 @@ def below(folder: Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() or path.is_symlink())
 
 
-def context(source: Path, target: Path, version: str) -> dict[Path, Path]:
-    """Return the files of the image context: the wheel and what the Containerfile copies."""
-    files = {Path(wheel.name): wheel for wheel in target.glob(f"{NAME}-{version}-*.whl")}
-    for name in CONTEXT:
+def context(source: Path) -> dict[Path, Path]:
+    """Return the files of the image context: the Containerfile and what it copies."""
+    names = list(CONTEXT)
+    for line in (source / "Containerfile").read_text("utf-8").splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            names += line.split()[1:-1]
+    files = {}
+    for name in names:
         path = source / name
         found = [path.relative_to(source)] if path.is_file() else [Path(name) / each for each in below(path)]
-        files |= {each: source / each for each in found if (source / each).exists()}
+        files |= {each: source / each for each in found}
     return files
+
+
+def chart(source: Path) -> dict[Path, Path]:
+    """Return the files of the Helm chart, without those of its tests."""
+    files = (path for path in below(source / CHART) if path.parts[0] != "golden")
+    return {Path(NAME) / path: source / CHART / path for path in files}
 
 
 def archive(target: Path, files: dict[Path, Path], epoch: int) -> Path:

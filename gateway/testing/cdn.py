@@ -264,14 +264,15 @@ class _FileCdn(FakeCdn):
 def main(arguments: list[str] | None = None) -> None:
     """Serve a file until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m gateway.testing.cdn", description="A fake upstream CDN.")
-    parser.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="TCP port; 0 takes a free one")
     parser.add_argument("--file", type=Path, required=True, help="config JSON, read again for each request")
     parser.add_argument("--mode", choices=get_args(Mode), default="ok", help="how to answer")
     options = parser.parse_args(arguments)
 
     def serve(reactor: Any) -> Deferred[None]:
         site = _QuietSite(_FileCdn(options.file, options.mode))
-        port = reactor.listenTCP(options.port, site, interface="127.0.0.1")
+        port = reactor.listenTCP(options.port, site, interface=options.host)
         print(port.getHost().port)
         sys.stdout.flush()
         return Deferred()

@@ -59,11 +59,17 @@ class Call:
 class Receiver(ThreadedServer):
     """Answers every POST with ``status`` and passes it to ``on_call``; ``calls`` holds the latest, oldest first."""
 
-    def __init__(self, port: int = 0, status: int = 204, on_call: Callable[[Call], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        status: int = 204,
+        on_call: Callable[[Call], None] = lambda _: None,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.calls: list[Call] = []
         self.status = status
         self._on_call = on_call
-        super().__init__(self._handler(), port)
+        super().__init__(self._handler(), port, host)
         self.url = f"http://127.0.0.1:{self.port}/"
 
     def _accept(self, call: Call) -> None:
@@ -103,13 +109,14 @@ def _show(call: Call, secret: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Serve until interrupted, or until the parent process ends."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--secret", default="", help="secret to check signatures with")
     parser.add_argument("--status", type=int, default=204, help="status of each answer")
     parser.add_argument("--parent", type=int, help="exit as soon as this process is not the parent")
     chosen = parser.parse_args(arguments)
     forever = Event()
-    with Receiver(chosen.port, chosen.status, lambda call: _show(call, chosen.secret)) as receiver:
+    with Receiver(chosen.port, chosen.status, lambda call: _show(call, chosen.secret), chosen.host) as receiver:
         print(f"receiving on port {receiver.port}", flush=True)
         while not forever.wait(PARENT_SECONDS):
             if chosen.parent is not None and os.getppid() != chosen.parent:

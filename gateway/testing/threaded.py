@@ -23,10 +23,13 @@ class _Server(ThreadingHTTPServer):
 
 
 class ThreadedServer:
-    """A server on loopback that answers with ``handler`` while its context is open; port 0 takes a free port."""
+    """A server that answers with ``handler`` while its context is open; port 0 takes a free port.
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
-        self._server = _Server(("127.0.0.1", port), handler)
+    It listens on loopback, unless ``host`` names another address.
+    """
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0, host: str = "127.0.0.1") -> None:
+        self._server = _Server((host, port), handler)
         self.port = self._server.server_port
 
     def __enter__(self) -> Self:

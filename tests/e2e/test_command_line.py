@@ -96,6 +96,12 @@ def scene(gateway: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return gateway
 
 
+def test_the_health_check_needs_no_login(gateway: Scene) -> None:
+    """A ready gateway is status 0, although its other pages are for users only."""
+    result = gateway.run("healthcheck")
+    assert (0, "ready\n") == (result.exit_code, result.stdout)
+
+
 def test_status_is_a_summary_and_a_table(scene: Scene) -> None:
     """The summary of the console, and a line per SDK; status 0 for a healthy gateway."""
     eventually(lambda: scene.run("status").exit_code == 0)

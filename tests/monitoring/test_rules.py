@@ -219,6 +219,11 @@ def test_every_alert_leads_to_its_paragraph():
         assert rule["annotations"]["summary"]
 
 
+def test_the_page_has_the_number_of_rules():
+    """docs/deployment.md states how many there are."""
+    assert f"{len(ALERTS)} alert rules" in (ROOT / "docs/deployment.md").read_text("utf-8")
+
+
 def moved(series, job):
     """The same series of another job, so that the cases do not meet."""
     return [{**each, "series": each["series"].replace('job="gw"', f'job="{job}"')} for each in series]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import venv
 
 import pytest
 
-from outside_tools import missing, run
+from outside_tools import find_tool, missing, run
 from tracked import ROOT, tracked_files
 
 
@@ -25,6 +26,16 @@ def wheel(tmp_path_factory):
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source)
     (built,) = target.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="session")
+def debian(tmp_path_factory):
+    """Return the folder of a fresh Debian 12, in the place of the image debian:12-slim; copy it to write into it."""
+    if os.geteuid() != 0:
+        missing("a Debian in a folder can only be made by root", required=False)
+    target = tmp_path_factory.mktemp("debian") / "root"
+    run(find_tool("mmdebstrap"), "--variant=minbase", "bookworm", target)
+    return target
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ def missing(reason: str, *, required: bool = True) -> NoReturn:
 
 def find_tool(name: str) -> str:
     """Return the path of a program; without it the test is skipped loudly, or fails where ``CI`` is set."""
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian has servers, which users do not search
+    # Debian has servers in /usr/sbin, which users do not search; etc/setup/go-tools installs into .run/tools.
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:{Path(__file__).resolve().parents[2] / '.run/tools'}"
     return shutil.which(name, path=path) or missing(
         f"{name} is not installed; `make test` installs it as root or with sudo"
     )
