@@ -1,0 +1,121 @@
+"""The Helm chart with helm: it lints, renders the golden files, refuses what cannot work, and is valid Kubernetes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from chart_golden import CASES, CHART, GOLDEN, render
+from outside_tools import missing
+from tracked import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+OLDEST, NEWEST = "1.25.0", "1.37.0"  # of Kubernetes
+
+
+@pytest.fixture(scope="module")
+def helm(require_tool):
+    return require_tool("helm")
+
+
+def run(*command):
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_chart_lints(helm, case):
+    """No error and no warning, with the values of each golden file."""
+    ended = run(helm, "lint", "--strict", CHART, "--values", GOLDEN / f"{case}.values.yaml")
+    assert 0 == ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_golden_files_are_what_helm_renders(helm, case):
+    """Byte for byte."""
+    assert (GOLDEN / f"{case}.yaml").read_text("utf-8") == render(helm, case)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"redis": {"enabled": True}}, "this chart contains no Redis"),
+        ({"clusterMode": {"enabled": True}}, "set externalRedis.host"),
+        ({"settings": {"webhooks": [{"name": "ops", "url": "https://x.example"}]}}, "each pod would send each change"),
+        (
+            {"replicaCount": 1, "persistence": {"enabled": False}, "settings": {"exporter": {"endpoint_url": "https://x"}}},
+            "a restart would lose",
+        ),
+        (
+            {"autoscaling": {"enabled": True}, "settings": {"exporter": {"endpoint_url": "https://x.example"}}},
+            "pods with volumes of their own are not scaled",
+        ),
+        ({"image": {"repository": "configcat/proxy"}}, "the image is that of ConfigCat Proxy"),
+        ({"replicas": 3}, "replicas"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused(helm, tmp_path, values, message):
+    """With the name of the value, and what to do."""
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    ended = run(helm, "template", "gw", CHART, "--kube-version", NEWEST, "--values", file)
+    assert 1 == ended.returncode
+    assert message in ended.stderr
+
+
+def test_rules_and_dashboard_are_installed(helm, tmp_path):
+    """The files of the project, with the address of the docs in front of each alert's paragraph."""
+    monitoring = {
+        "prometheusRule": {"enabled": True, "runbookBase": "https://docs.example.com/"},
+        "dashboard": {"enabled": True},
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump({"monitoring": monitoring}))
+    ended = run(helm, "template", "gw", CHART, "--kube-version", NEWEST, "--values", file)
+    assert 0 == ended.returncode, ended.stderr
+    found = {each["kind"]: each for each in yaml.safe_load_all(ended.stdout) if each}
+    ours = yaml.safe_load((ROOT / "etc/prometheus/rules.yml").read_text("utf-8"))
+    for group in ours["groups"]:
+        for rule in group["rules"]:
+            rule["annotations"]["runbook_url"] = f"https://docs.example.com/{rule['annotations']['runbook_url']}"
+    assert ours == found["PrometheusRule"]["spec"]
+    dashboard = json.loads(found["ConfigMap"]["data"]["flaggateway.json"])
+    assert json.loads((ROOT / "etc/grafana/flaggateway.json").read_text("utf-8")) == dashboard
+    assert "1" == found["ConfigMap"]["metadata"]["labels"]["grafana_dashboard"]
+
+
+def test_the_notes_name_what_is_missing(helm):
+    """Without SDKs and without a shared cache."""
+    ended = run(helm, "install", "gw", CHART, "--dry-run=client")
+    assert 0 == ended.returncode, ended.stderr
+    assert "No SDK is configured" in ended.stdout
+    assert "Several pods run without a shared config cache" in ended.stdout
+
+
+@pytest.fixture(scope="module")
+def schemas(tmp_path_factory):
+    """The folder of the JSON schemas of Kubernetes, from the package kubernetes-validate, which contains them."""
+    target = tmp_path_factory.mktemp("schemas")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target]
+    if subprocess.run([*pip, "kubernetes-validate==1.37.0"], check=False).returncode != 0:
+        missing("kubernetes-validate cannot be installed; is the package index reachable?")
+    return target
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("case", CASES)
+def test_kubernetes_accepts_every_object(require_tool, schemas, case, version):
+    """kubeconform, strict: no unknown field, no wrong type, in the oldest and a new version of Kubernetes."""
+    kubeconform = require_tool("kubeconform")
+    folder = schemas / "kubernetes_validate/kubernetes-json-schema" / f"v{version}-local-strict"
+    place = f"{folder}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+    ours = "ServiceMonitor,PrometheusRule"  # of Prometheus' operator
+    ended = run(
+        kubeconform, "-strict", "-summary", "-skip", ours, "-schema-location", place, GOLDEN / f"{case}.yaml"
+    )  # fmt: skip
+    assert 0 == ended.returncode, ended.stdout + ended.stderr
+    assert "Valid: 0," not in ended.stdout
