@@ -125,19 +125,6 @@ def test_a_page_of_another_origin_reads_the_reason_of_an_error(store: tuple[Shop
     assert [["flag", "no-flag: no such flag"]] == tabs.read(known, "window.errors")
 
 
-def test_a_page_finds_a_gateway_that_was_restarted(store: tuple[ShopGateway, Tabs]) -> None:
-    """After a restart with another config the page has the new value, and reports nothing."""
-    scene, tabs = store
-    tab = tabs.open()
-    tabs.expect(tab, "before")
-    scene.show("after")
-    tabs.expect(tab, "before", "after")
-    scene.gateway.stop()
-    scene.show("later")
-    scene.gateway.restart()
-    tabs.expect(tab, "before", "after", "later")
-
-
 def test_a_proxy_may_begin_with_http2(running: ShopGateway) -> None:
     """Without TLS, curl gets the client over HTTP/2 that it begins itself, and over HTTP/1.1 as before."""
     url = f"{running.gateway.url}/client.js"
