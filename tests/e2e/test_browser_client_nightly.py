@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from browser import Origin, open_browser
-from client_page import SLOW, ShopGateway, Tabs, open_streams, page_origin, streams_begun
+from client_page import SIGNED, SLOW, Issuer, ShopGateway, Tabs, open_streams, page_origin, streams_begun
 from eventually import eventually
 from firefox import Firefox
 from jumping_clock import JumpingClock
@@ -150,6 +150,29 @@ def test_the_clock_of_the_browser_does_not_matter(scene: Scene, skew: int) -> No
     shop.show("later")
     shop.gateway.restart()
     tabs.expect(tab, "before", "after", "later")
+
+
+def test_a_stream_outlives_its_tokens(opened: Opened, tmp_path: Path) -> None:
+    """Three tokens end: each is replaced, no value is lost or shown twice, and nothing is reported."""
+    clock = JumpingClock(tmp_path / "clock")
+    shop = ShopGateway(tmp_path, env=clock.env, sse={"users": "signed"}, **SIGNED)
+    with Issuer() as issuer:
+        tabs = Tabs(opened[0], issuer, shop.gateway)
+        try:
+            shop.gateway.start()
+            tab = tabs.open(name="anna", user=None)
+            tabs.expect(tab, "before")
+            for number in range(1, 4):
+                issuer.ahead = number * 3600
+                clock.set(issuer.ahead)
+                eventually(lambda number=number: streams_begun(shop.gateway) == 1 + number, limit=SLOW)
+                shop.show(f"after-{number}")
+                tabs.expect_last(tab, f"after-{number}")
+            assert ["before", "after-1", "after-2", "after-3"] == tabs.read(tab, "window.seen")
+            assert [] == tabs.read(tab, "window.errors")
+            tabs.close_all()
+        finally:
+            shop.gateway.kill()
 
 
 def test_a_page_that_is_open_for_days_goes_on(opened: Opened, origin: Origin, tmp_path: Path) -> None:

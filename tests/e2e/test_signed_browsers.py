@@ -5,50 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
 
-from browser import Origin, open_browser
+from browser import open_browser
 from child_lines import ChildLines
 from client_package import VERSION
-from client_page import PAGE, SLOW, ShopGateway, Tabs, streams_begun
+from client_page import SIGNED, SLOW, Issuer, ShopGateway, Tabs, streams_begun
 from eventually import eventually
-from shop import GERMAN, shop
+from jumping_clock import JumpingClock
+from shop import shop
 from tokens import SECRET, user_token
 from tracked import ROOT
 
 HERE = Path(__file__).resolve().parent
-SIGNED: dict[str, Any] = {
-    "identity": {
-        "keys": [{"alg": "HS256", "secret": SECRET}],
-        "leeway": 0,
-        "claims": {"sub": "Identifier", "country": "Country"},
-    }
-}
 USERS = 200
 
 
-class Issuer(Origin):
-    """The origin of the page, which also issues tokens."""
-
-    def __init__(self) -> None:
-        self.lives = 300.0  # seconds
-        self.key = SECRET
-        self.issued = 0
-        pages = {"/": ("text/html", PAGE), "/other": ("text/html", b""), "/token/anna": ("text/plain", self._token)}
-        super().__init__(pages)
-
-    def _token(self) -> bytes:
-        self.issued += 1
-        return user_token("anna", seconds=self.lives, key=self.key, country=GERMAN["Country"]).encode()
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> JumpingClock:
+    """Return the clock of the gateway."""
+    return JumpingClock(tmp_path_factory.mktemp("clock") / "site")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopGateway]:
+def running(tmp_path_factory: pytest.TempPathFactory, clock: JumpingClock) -> Iterator[ShopGateway]:
     """Return a running gateway that believes only tokens."""
-    scene = ShopGateway(tmp_path_factory.mktemp("shop"), sse={"users": "signed"}, **SIGNED)
+    scene = ShopGateway(tmp_path_factory.mktemp("shop"), env=clock.env, sse={"users": "signed"}, **SIGNED)
     try:
         scene.gateway.start()
         yield scene
@@ -75,18 +59,22 @@ def scene(running: ShopGateway, chromium: Chrome) -> Iterator[tuple[ShopGateway,
         tabs.close_all()
 
 
-def test_a_stream_outlives_its_token(scene: tuple[ShopGateway, Tabs, Issuer]) -> None:
+def test_a_stream_outlives_its_token(scene: tuple[ShopGateway, Tabs, Issuer], clock: JumpingClock) -> None:
     """When the token ends, the page gets another one and resumes: no error, no value twice, and changes arrive."""
     shop_gateway, tabs, issuer = scene
-    issuer.lives = 3
     before = streams_begun(shop_gateway.gateway)
     tab = tabs.open(name="anna", user=None)
     tabs.expect(tab, "before")
-    eventually(lambda: streams_begun(shop_gateway.gateway) >= before + 3, limit=SLOW)
-    shop_gateway.show("after")
-    tabs.expect(tab, "before", "after")
-    assert issuer.issued >= 3
-    assert [] == tabs.read(tab, "window.errors")
+    issuer.ahead = 3600
+    clock.set(3600)
+    try:
+        eventually(lambda: streams_begun(shop_gateway.gateway) == before + 2, limit=SLOW)
+        shop_gateway.show("after")
+        tabs.expect(tab, "before", "after")
+        assert 2 == issuer.issued
+        assert [] == tabs.read(tab, "window.errors")
+    finally:
+        clock.set(0)
 
 
 def test_a_refused_token_is_reported(scene: tuple[ShopGateway, Tabs, Issuer]) -> None:

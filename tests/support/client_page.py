@@ -11,6 +11,7 @@ from browser import Origin
 from eventually import eventually
 from gateway_process import GatewayProcess
 from shop import GERMAN, shop
+from tokens import SECRET, user_token
 
 SLOW = 60.0  # seconds; what is awaited takes two on an idle machine
 
@@ -37,6 +38,15 @@ try {
   window.errors.push(["page", String(error)]);
 }
 </script>"""
+
+
+SIGNED: dict[str, Any] = {
+    "identity": {
+        "keys": [{"alg": "HS256", "secret": SECRET}],
+        "leeway": 0,
+        "claims": {"sub": "Identifier", "country": "Country"},
+    }
+}
 
 
 class ShopGateway:
@@ -73,6 +83,21 @@ class ShopGateway:
 def page_origin() -> Origin:
     """Return the origin of the page."""
     return Origin({"/": ("text/html", PAGE), "/other": ("text/html", b"<!doctype html><title>other</title>")})
+
+
+class Issuer(Origin):
+    """The origin of the page, which also issues tokens."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0  # seconds, of the gateway's clock
+        self.key = SECRET
+        self.issued = 0
+        pages = {"/": ("text/html", PAGE), "/other": ("text/html", b""), "/token/anna": ("text/plain", self._token)}
+        super().__init__(pages)
+
+    def _token(self) -> bytes:
+        self.issued += 1
+        return user_token("anna", seconds=self.ahead + 600, key=self.key, country=GERMAN["Country"]).encode()
 
 
 class Tabs:
