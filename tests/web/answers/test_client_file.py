@@ -64,3 +64,12 @@ def test_versions_are_in_order() -> None:
     numbers = [[int(part) for part in version.split(".")] for version in client_files()]
     assert sorted(numbers, reverse=True) == numbers
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in client_files())
+
+
+def test_a_page_can_import_it_before_it_has_any_secret() -> None:
+    """Signed users, keys of callers and the headers of other sections are not required for it."""
+    keys = [{"name": "shop", "hash": "sha256:" + "0" * 64}]
+    settings = {"http": {"auth": {"keys": keys}, "api": {"auth_headers": {"X-Key": "1"}}}}
+    site = MemorySite(CONFIG, settings)
+    assert 401 == site.request("GET", "/sse/sdk1/eval-all").status
+    assert 200 == site.request("GET", "/client.js", ELSEWHERE).status
