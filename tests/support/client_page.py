@@ -106,13 +106,15 @@ class Tabs:
     def __init__(self, browser: Any, origin: Origin, gateway: GatewayProcess) -> None:
         self.browser = browser
         self._origin = origin
-        self.gateway_url = gateway.url
+        self.gateway_url = ""  # of a network in front of the gateway
+        self._gateway = gateway
         self._first = browser.current_window_handle
 
     def url(self, **options: Any) -> str:
         """Return the address of the page with these options of the client."""
         given = {"user": GERMAN} | options
-        return f"{self._origin.url}/?{urlencode({'gateway': self.gateway_url, 'options': json.dumps(given)})}"
+        query = {"gateway": self.gateway_url or self._gateway.url, "options": json.dumps(given)}
+        return f"{self._origin.url}/?{urlencode(query)}"
 
     def open(self, **options: Any) -> str:
         """Open the page in a new tab; return the tab."""
