@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
-export PORT DIAG_PORT
+export PORT DIAG_PORT NODES
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Some build servers forbid it; then every gateway that a test starts compiles its modules again, for a second.
 export PYTHONDONTWRITEBYTECODE :=
@@ -16,6 +16,7 @@ E2E := tests/e2e
 
 help:
 	@echo "make run          start a demo gateway on ports 8050 and 8051 (other ports: make run PORT=9050 DIAG_PORT=9051)"
+	@echo "                  three that work together: make run NODES=3 (needs redis-server and postgresql)"
 	@echo "make test         run linters, type checks, import rules and all tests"
 	@echo "make nightly      run property tests and comparisons with official SDKs with many more examples,"
 	@echo "                  webhook and exporter tests with many more faults"
@@ -46,7 +47,7 @@ run: .run/venv/installed
 	@echo "Setting up .run/venv (about a minute the first time)"
 	@test -x .run/venv/bin/pip || { rm -rf .run/venv && "$(PYTHON)" -m venv .run/venv; }
 	@rm -rf build  # stale modules in build/ would be installed too
-	@.run/venv/bin/pip install --quiet .
+	@.run/venv/bin/pip install --quiet '.[postgres]'  # the extra is for NODES=3
 	@rm -rf build
 	@touch $@
 

@@ -9,12 +9,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from eventually import eventually
 from gateway_process import unused_port
+from postgres_server import binaries
 from tracked import ROOT
 
 pytestmark = pytest.mark.timeout(600)  # seconds; the environment may have to be made first
@@ -25,16 +28,15 @@ DEMO = json.loads((ROOT / "etc" / "demo" / "config.json").read_text("utf-8"))
 class Demo:
     """The demo gateway, run in a directory of its own with an environment that has the wheel."""
 
-    def __init__(self, home, python):
-        """Lay the directory out as `make run` leaves it, and start."""
-        shutil.copytree(ROOT / "etc", home / "etc")
-        (home / ".run").mkdir()
-        (home / ".run" / "venv").symlink_to(python.parent.parent)
+    def __init__(self, home, python, **variables):
+        """Lay the directory out as `make run` leaves it, and start with further environment variables."""
+        lay_out(home, python)
         self.home = home
         self.port = unused_port()
         self.diag_port = unused_port(self.port)
         self.said = home / "said"
         env = os.environ | {"PORT": str(self.port), "DIAG_PORT": str(self.diag_port), "CONFIGCAT_HTTP_ENABLED": "no"}
+        env |= variables
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(["etc/demo/run"], cwd=home, env=env, stdout=said, stderr=said)
 
@@ -61,6 +63,13 @@ class Demo:
         return subprocess.Popen(
             ["sh", "-c", command], cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
+
+
+def lay_out(home, python):
+    """Make the directory as `make run` leaves it."""
+    shutil.copytree(ROOT / "etc", home / "etc")
+    (home / ".run").mkdir()
+    (home / ".run" / "venv").symlink_to(python.parent.parent)
 
 
 def answers(port):
@@ -114,15 +123,121 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path, installed):
     with socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()
-        shutil.copytree(ROOT / "etc", tmp_path / "etc")
-        (tmp_path / ".run").mkdir()
-        (tmp_path / ".run" / "venv").symlink_to(installed.parent.parent)
+        lay_out(tmp_path, installed)
         port = taken.getsockname()[1]
         env = os.environ | {"PORT": str(port), "DIAG_PORT": str(unused_port(port))}
         ended = subprocess.run(["etc/demo/run"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert 1 == ended.returncode
     assert f"Port {port} is already in use" in ended.stderr
     assert "make run PORT=9050" in ended.stderr
+
+
+class NodesDemo(Demo):
+    """The demo with several nodes, in the environment of the tests, which has the driver of PostgreSQL."""
+
+    def __init__(self, home, count):
+        """Start."""
+        super().__init__(home, Path(sys.executable), NODES=str(count))
+
+    def text(self):
+        """Return what was printed so far; fails if the demo has ended."""
+        printed = self.said.read_text("utf-8")
+        assert self.process.poll() is None, printed
+        return printed
+
+    def ports(self):
+        """Return the ports of the gateways, and those of all that was started."""
+        printed = self.said.read_text("utf-8")
+        rows = re.findall(r"^[a-i] +http://localhost:(\d+) +http://localhost:(\d+)/$", printed, re.MULTILINE)
+        servers = re.findall(r"\(port (\d+)\)", printed)
+        received = (self.home / ".run/received.log").read_text("utf-8").split()[3]
+        upstream = (self.home / ".run/cdn.log").read_text("utf-8").split()[0]
+        gateways = [int(port) for port, _ in rows]
+        return gateways, [int(port) for port in (*(each for row in rows for each in row), *servers, received, upstream)]
+
+    def value(self, port):
+        """Return what a node answers to the first printed command."""
+        command = self.commands()[0].replace(str(self.ports()[0][0]), str(port))
+        return json.loads(self.paste(command).communicate(timeout=30)[0])["value"]
+
+
+@pytest.fixture
+def several(tmp_path, require_tool):
+    """Return a function that starts the demo with that many nodes, and waits until they serve."""
+    binaries()
+    for tool in ("curl", "redis-server"):
+        require_tool(tool)
+    started = []
+
+    def start(count):
+        started.append(NodesDemo(tmp_path, count))
+        eventually(lambda: "Ctrl-C here" in started[0].text(), started[0].said.read_text, limit=110)
+        return started[0]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
+def test_several_nodes_are_one_gateway_until_ctrl_c(several):
+    """The printed commands: a change reaches the stream of another node, each message is sent once, a node may die."""
+    demo = several(3)
+    gateways, everything = demo.ports()
+    assert (3, 3, 10) == (len(gateways), len(set(gateways)), len(everything))
+    _, stream, change, deliveries, kill = demo.commands()
+    assert [39, 39, 39] == [demo.value(port) for port in gateways]
+    with demo.paste(f"exec {stream}") as reader:
+        data = (json.loads(line[6:])["value"] for line in reader.stdout if line.startswith("data: "))
+        assert 39 == next(data)
+        demo.paste(change).communicate(timeout=30)
+        assert 29 == next(data)
+        reader.kill()
+    eventually(lambda: [29, 29, 29] == [demo.value(port) for port in gateways], demo.text)
+    eventually(lambda: demo.told(deliveries) >= {"FLAG_UPDATED", "USER_FLAGS_UPDATED"}, demo.text)
+    assert 2 == demo.received.count("signature valid")
+    demo.paste(kill).communicate(timeout=30)
+    eventually(lambda: "Node a has ended with -9" in demo.text(), demo.text)
+    assert [29, 29] == [demo.value(port) for port in gateways[1:]]
+    demo.process.send_signal(signal.SIGINT)
+    assert 0 == demo.process.wait(60)
+    assert "Traceback" not in demo.said.read_text("utf-8")
+    assert [] == [port for port in everything if answers(port)]
+
+
+@pytest.mark.slow
+def test_a_kill_of_the_demo_ends_all_that_it_has_started(several):
+    """Gateways, Redis, PostgreSQL, upstream and receiver."""
+    demo = several(2)
+    _, everything = demo.ports()
+    assert 8 == len(everything)
+    demo.process.kill()
+    demo.process.wait()
+    eventually(lambda: not any(answers(port) for port in everything))
+
+
+def test_without_the_servers_the_packages_are_named(tmp_path):
+    """Before anything starts; only the tools of the shell are on the path."""
+    lay_out(tmp_path, Path(sys.executable))
+    (tmp_path / "bin").mkdir()
+    for tool in ("cp", "dirname"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    port = unused_port()
+    env = {"PATH": str(tmp_path / "bin"), "PORT": str(port), "DIAG_PORT": str(unused_port(port)), "NODES": "3"}
+    ended = subprocess.run(["etc/demo/run"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert 1 == ended.returncode
+    assert re.search(r"^    apt-get install redis-server( postgresql)?$", ended.stderr, re.MULTILINE)
+    assert "\n    make run\n" in ended.stderr
+
+
+@pytest.mark.parametrize("count", ["0", "three", "1000"])
+def test_a_wrong_number_of_nodes_is_refused(tmp_path, count):
+    """With the range that is possible."""
+    lay_out(tmp_path, Path(sys.executable))
+    port = unused_port()
+    env = os.environ | {"PORT": str(port), "DIAG_PORT": str(unused_port(port)), "NODES": count}
+    ended = subprocess.run(["etc/demo/run"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (1, f"NODES={count} is not a number from 1 to 9.\n") == (ended.returncode, ended.stderr)
 
 
 def test_the_demo_config_shows_what_a_config_can_do():
