@@ -60,7 +60,7 @@ Paste these into another terminal, in this directory:
 
    cat .run/received.log
 
-5. Kill the first node; the others go on, and take over what it did within 14 s:
+5. Kill the first node; the others go on, and take over what it did within 15 s:
 
    kill -9 $(cat .run/nodes/a/pid)
 
