@@ -22,6 +22,14 @@ DESCRIPTIONS: Final = {
     "ofrep.schema.json": "JSON Schema of OFREP's answers",
     "exporter.schema.json": "JSON Schema of evaluation batches",
 }
+# Copies of files of the project; a wheel can only contain what is in the package.
+ORIGINALS: Final = {
+    "flaggateway.yml": "etc/flaggateway.yml",
+    "flaggateway.service": "etc/systemd/flaggateway.service",
+    "grafana-dashboard.json": "etc/grafana/flaggateway.json",
+    "prometheus-rules.yml": "etc/prometheus/rules.yml",
+    "demo-config.json": "etc/demo/config.json",
+}
 _MESSAGES: Final = "JSON Schema of webhooks of the format {}"
 
 
@@ -56,6 +64,17 @@ def files(names: tuple[str, ...], output: Path | None, *, force: bool) -> None:
 def describe(name: str) -> str:
     """Return what a file is."""
     return DESCRIPTIONS.get(name) or _MESSAGES.format(name.removesuffix(".schema.json"))
+
+
+def copy_originals(root: Path) -> list[Path]:
+    """Renew the copies in the package from the files of a checkout; return what was written."""
+    target = root / "gateway/cli/files"
+    target.mkdir(parents=True, exist_ok=True)
+    sources = {name: root / path for name, path in ORIGINALS.items()}
+    sources |= {path.name: path for path in sorted((root / "docs/schemas").glob("*.json"))}
+    for name, source in sources.items():
+        (target / name).write_bytes(source.read_bytes())
+    return [target / name for name in sources]
 
 
 def _write(chosen: dict[str, Traversable], output: Path, *, force: bool) -> None:

@@ -17,6 +17,7 @@ from gateway.cli.output import print_json
 )
 def schema(root: Path | None) -> None:
     """Print the JSON Schema of the settings file, with which editors complete and check YAML."""
+    from gateway.cli.bundled_files import copy_originals
     from gateway.console import FILE, openapi_document
     from gateway.settings import documents, json_schema
 
@@ -27,4 +28,6 @@ def schema(root: Path | None) -> None:
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {file}")
+    for file in copy_originals(root):
         click.echo(f"wrote {file}")

@@ -8,28 +8,43 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli.bundled_files import DESCRIPTIONS
+from gateway.cli.bundled_files import DESCRIPTIONS, ORIGINALS, copy_originals
 from gateway.cli.command import main
 from tracked import ROOT, tracked_files
 
-LINKS = ROOT / "gateway/cli/files"
+COPIES = ROOT / "gateway/cli/files"
 
 
 def test_all_files_are_listed_with_a_description(runner: CliRunner) -> None:
     """One per line; a description belongs to a file that exists."""
     lines = runner.invoke(main, ["files"]).stdout.splitlines()
     names = [line.split()[0] for line in lines]
-    assert sorted(path.name for path in LINKS.iterdir()) == names
+    assert sorted(path.name for path in COPIES.iterdir()) == names
     assert set(DESCRIPTIONS) <= set(names)
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
 
 
-def test_each_is_a_link_to_the_file_of_the_project() -> None:
-    """So that there is one version of each, and all schemas, units and dashboards are there."""
-    targets = {path.resolve() for path in LINKS.iterdir()}
-    assert all(path.is_symlink() and path.resolve().is_file() for path in LINKS.iterdir())
-    places = ("docs/schemas/", "etc/grafana/", "etc/prometheus/", "etc/systemd/", "etc/flaggateway.yml")
-    assert [] == [str(name) for name in tracked_files() if str(name).startswith(places) if ROOT / name not in targets]
+def test_each_is_equal_to_the_file_of_the_project() -> None:
+    """`flaggateway schema --write-docs .` renews the copies; schemas, units, dashboards and rules are all there."""
+    originals = {ROOT / path for path in ORIGINALS.values()} | set((ROOT / "docs/schemas").glob("*.json"))
+    copies = {path.read_bytes() for path in COPIES.iterdir()}
+    assert [] == [str(path) for path in originals if path.read_bytes() not in copies]
+    assert len(originals) == len(list(COPIES.iterdir()))
+    assert not any(path.is_symlink() for path in COPIES.iterdir())  # images are built from the package alone
+    places = ("etc/grafana/", "etc/prometheus/", "etc/systemd/", "etc/flaggateway.yml")
+    assert [] == [str(name) for name in tracked_files() if str(name).startswith(places) if ROOT / name not in originals]
+
+
+def test_the_copies_are_renewed(tmp_path: Path) -> None:
+    """From the files of any checkout."""
+    for path in ORIGINALS.values():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    (tmp_path / "docs/schemas").mkdir(parents=True)
+    (tmp_path / "docs/schemas/slack.schema.json").write_text("{}")
+    written = copy_originals(tmp_path)
+    assert {*ORIGINALS, "slack.schema.json"} == {path.name for path in written}
+    assert "etc/prometheus/rules.yml" == (tmp_path / "gateway/cli/files/prometheus-rules.yml").read_text()
 
 
 def test_one_file_is_printed(runner: CliRunner) -> None:
@@ -42,7 +57,7 @@ def test_files_are_written_to_a_folder(runner: CliRunner, tmp_path: Path) -> Non
     """All of them, or those that are named; an existing file is replaced on request only."""
     target = tmp_path / "made"
     assert 0 == runner.invoke(main, ["files", "-o", str(target)]).exit_code
-    assert {path.name for path in LINKS.iterdir()} == {path.name for path in target.iterdir()}
+    assert {path.name for path in COPIES.iterdir()} == {path.name for path in target.iterdir()}
     (target / "flaggateway.service").write_text("mine")
     command = ["files", "flaggateway.service", "-o", str(target)]
     refused = runner.invoke(main, command)
