@@ -109,7 +109,7 @@ def test_health_and_start_are_commands_of_the_gateway():
     assert (["flaggateway"], ["run"]) == (last("ENTRYPOINT").words, last("CMD").words)
 
 
-@pytest.mark.parametrize("name", ["etc/image/finish", "etc/image/slim", "etc/setup/constraints"])
+@pytest.mark.parametrize("name", ["etc/image/finish", "etc/image/slim", "etc/debian/build", "etc/setup/constraints"])
 def test_scripts_can_be_read_by_the_shell(name):
     """``sh -n`` finds no mistake, and each one stops at the first error."""
     import subprocess
