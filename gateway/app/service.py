@@ -384,6 +384,9 @@ class Gateway(Service):
         if self._registry.by_id(sdk.id) is sdk:
             if earlier := self._registry.tags_until(sdk.id, new.tag, first=old is None):
                 self._server.know_configs(sdk.id, earlier)
+            if old is None:
+                known = self._history.history.earlier_tags(sdk.id, new.tag)
+                known.addCallback(lambda tags: self._server.know_configs(sdk.id, tags) if tags else None)
             self._console.config_applied(sdk.id, old, new)
             self._server.publish(sdk.id, new)
             self._history.keep(sdk, new, self._webhooks.credit(sdk.id, new.etag))

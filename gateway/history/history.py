@@ -46,6 +46,7 @@ WAITING_LIMIT: Final = 100  # applications that wait for a slow disk; beyond it 
 READS: Final = 50  # under way or waiting; beyond it a caller gets an error
 CLOCK_JUMP: Final = 2.0  # seconds by which the system clock moves beside the monotonic one before it counts as set
 STEADY_SECONDS: Final = 3600.0  # after the clock was set, for which nothing is deleted because of its age
+KNOWN: Final = 32  # configs whose tags are read at a start, as many as nodes share
 COMPILED: Final = 8  # Snapshots of earlier configs in memory
 COMPILED_BYTES: Final = 4 * 1024 * 1024  # of their JSON; a larger one is in memory alone
 OFF: Final = "the history is off: history.keep is 0, or this user has no home directory and history.path is not set"
@@ -180,6 +181,19 @@ class History:
     def applications(self, sdk_id: str, *, before: int | None = None, limit: int = 100) -> Deferred[Page]:
         """Return a page of what was in use, the newest first; ``before`` is the ``next`` of the page before."""
         return self._read(lambda connection: tables.applications(connection, sdk_id, before, limit))
+
+    def earlier_tags(self, sdk_id: str, tag: str) -> Deferred[list[str]]:
+        """Return the tags of the latest configs up to the one with ``tag``, the oldest first.
+
+        If ``tag`` is not there, all of them came before it.  Without a history that can be read there are none.
+        """
+
+        def tags(page: Page) -> list[str]:
+            found = [each.config_id for each in page.found]
+            return list(reversed(found[found.index(tag) :] if tag in found else found))
+
+        read = self.applications(sdk_id, limit=KNOWN).addCallback(tags)
+        return read.addErrback(lambda _: [])  # a client with an earlier config then waits for a fetch
 
     def config(self, sdk_id: str, config_id: str) -> Deferred[StoredConfig]:
         """Return the config JSON whose id begins with ``config_id``, with its last application."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _log = component_logger("gateway")
 
 COMPILE_SECONDS = 10.0  # of a candidate in a worker, in addition to the time of the forecast
+EARLIER_LIMIT = 64  # tags of earlier configs for workers that start later: those of the history, and of other nodes
 COUNT_SECONDS = 5.0  # for workers to count their streams
 TICK_SECONDS = 1.0  # between two checks of the workers
 STOP_SECONDS = 8.0  # beyond the drain window: a worker waits 5 s for requests in flight; the rest is for a busy host
@@ -97,7 +98,7 @@ class Leader:
         self._pool = WorkerPool(reactor, self, count, environ)
         metrics.registry.register(WorkerMetrics(self._pool))
         self._sdks: dict[str, Sdk] = {}
-        self._earlier: dict[str, tuple[str, ...]] = {}  # tags of configs before the first one of this run
+        self._earlier: dict[str, tuple[str, ...]] = {}  # tags of configs that came before the one in use
         self._streams = ServiceStreams()
         self._forecasts: Gatherer[Forecast] = Gatherer(reactor, FORECAST_SECONDS + COMPILE_SECONDS)
         self._groups: Gatherer[list[StreamGroup]] = Gatherer(reactor, COUNT_SECONDS)
@@ -158,7 +159,8 @@ class Leader:
 
     def know_configs(self, sdk_id: str, tags: Sequence[str]) -> None:
         """Have the workers know these tags, also workers that start later."""
-        self._earlier[sdk_id] = tuple(tags)
+        both = dict.fromkeys((*self._earlier.get(sdk_id, ()), *tags))
+        self._earlier[sdk_id] = tuple(both)[-EARLIER_LIMIT:]
         self._pool.broadcast(protocol.EarlierConfigs(sdk_id, tuple(tags)))
 
     def publish(self, sdk_id: str, snapshot: Snapshot) -> None:

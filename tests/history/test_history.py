@@ -59,6 +59,24 @@ class Gauges:
         self.stored_now = (configs, size)
 
 
+def test_the_tags_of_earlier_configs_are_known_after_a_restart(tmp_path):
+    """Clients that come with one of them need not wait; later configs than the one in use are not among them."""
+    scene = Scene(tmp_path)
+    tags = [config(value).tag for value in "abcd"]
+    for value in "abcd":
+        scene.apply(value, after=1)
+    result(scene.history.stop())
+    scene.open()
+    assert tags == result(scene.history.earlier_tags("shop", tags[3]))
+    assert tags[:2] == result(scene.history.earlier_tags("shop", tags[1]))
+    assert tags == result(scene.history.earlier_tags("shop", "another"))
+    assert [] == result(scene.history.earlier_tags("other", tags[0]))
+    result(scene.history.stop())
+    scene.open(keep=0)
+    assert [] == result(scene.history.earlier_tags("shop", tags[3]))
+    result(scene.history.stop())
+
+
 class Scene:
     """A history in a folder; ``hold`` keeps the thread busy until ``release``."""
 
