@@ -132,12 +132,12 @@ class ChangeWriter:
             except ConfigError:  # of a later gateway; its change is part of the next one
                 continue
             author, notes = parse_attribution(each.credit.encode())
-            self._save(evolve(entry, new=snapshot, author=author, notes=notes, at=each.stored, recorded=[]))
+            place = (key, each.version)
+            self._save(evolve(entry, new=snapshot, author=author, notes=notes, at=each.stored, place=place))
         if entry.author is None and not entry.notes:  # perhaps another node has had the caller
             author, notes = parse_attribution(shared_configs.credit_of(connection, key, version).encode())
             entry = evolve(entry, author=author, notes=notes)
         self._save(entry)
-        history.save_place(connection, sdk_id, key, version)
 
     def _recorded(self, sdk_id: str) -> history.Recorded:
         """Return what is recorded, and note whether another node has done that since this one knew it."""
@@ -154,10 +154,12 @@ class ChangeWriter:
         old = self._configs.get(sdk_id) or known or history.last_config(connection, sdk_id)
         self._configs[sdk_id] = entry.new
         if old is not None and old.body == entry.new.body and old.etag == entry.new.etag:
+            if entry.place is not None and self._known_versions is not None:
+                history.save_place(connection, sdk_id, *entry.place)
             return  # unchanged, as after a restart
         history.save_config(connection, sdk_id, entry.new, entry.at)
         if self._known_versions is not None:
-            self._versions[sdk_id] = history.count_version(connection, sdk_id)
+            self._versions[sdk_id] = history.count_version(connection, sdk_id, entry.place)
         large = entry.new.large or (old is not None and old.large)
         with young_collections_only() if large else nullcontext():
             number, composed = self._write_change(entry, old)

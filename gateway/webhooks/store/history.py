@@ -58,10 +58,11 @@ def recorded(connection: Connection, sdk_id: str) -> Recorded:
     return Recorded() if row is None else Recorded(int(row[0]), row[1], row[2], int(row[3]))
 
 
-def count_version(connection: Connection, sdk_id: str) -> int:
-    """Return the version of the config that was just saved."""
-    query = "UPDATE configs SET version = version + 1 WHERE sdk_id = ? RETURNING version"
-    return int(connection.execute(query, (sdk_id,)).fetchone()[0])
+def count_version(connection: Connection, sdk_id: str, place: tuple[str, int] | None) -> int:
+    """Return the version of the config that was just saved; for ``place`` see ``save_place``."""
+    placed, values = (", key = ?, place = ?", place) if place is not None else ("", ())
+    query = f"UPDATE configs SET version = version + 1{placed} WHERE sdk_id = ? RETURNING version"  # noqa: S608 - our text
+    return int(connection.execute(query, (*values, sdk_id)).fetchone()[0])
 
 
 def save_place(connection: Connection, sdk_id: str, key: str, place: int) -> None:
