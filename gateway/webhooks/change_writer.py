@@ -112,10 +112,14 @@ class ChangeWriter:
         if found.version and found.etag == entry.new.etag:
             self._configs[sdk_id] = entry.new  # another node has recorded it
         elif sdk_id in self._overtaken:
-            self._configs.pop(sdk_id, None)
-            self._behind.setdefault(sdk_id, []).append(entry)
+            self._fall_behind(entry)
         else:
             self._save(entry)
+
+    def _fall_behind(self, entry: Entry) -> None:
+        """Leave a config to another fetch: what another node has recorded may be later."""
+        self._configs.pop(entry.sdk_id, None)
+        self._behind.setdefault(entry.sdk_id, []).append(entry)
 
     def _write_in_order(self, entry: Entry, key: str, version: int) -> None:
         """Record what is stored up to ``version`` and not recorded yet, whichever node has stored it."""
@@ -125,6 +129,9 @@ class ChangeWriter:
         if same and version <= found.place:
             if found.etag == entry.new.etag:
                 self._configs[sdk_id] = entry.new
+            return
+        if not same and sdk_id in self._overtaken and found.version and found.etag != entry.new.etag:
+            self._fall_behind(entry)  # that was recorded in no order, as by a gateway of an earlier version
             return
         for each in shared_configs.unrecorded(connection, key, found.place, version) if same else ():
             try:

@@ -233,3 +233,18 @@ def test_two_configs_of_one_transaction_that_another_node_has_overtaken_are_both
     other.recorder._busy = False
     other.recorder._write_next()
     assert [(ON.etag, BLUE.etag), (BLUE.etag, GREEN.etag)] == etags(one)
+
+
+def test_a_record_of_an_earlier_version_is_not_taken_back_by_a_place(pair: tuple[Node, Node]) -> None:
+    """In a rolling deployment such gateways record without an order, and perhaps a later config than the stored one."""
+    old, new = pair
+    for snapshot in (ON, RED):
+        old.see(snapshot)
+    store(new, BLUE)
+    new.fetched = RED  # what its fetch to confirm brings
+    new.record(BLUE)
+    assert [(ON.etag, RED.etag)] == etags(new)
+    assert 1 == new.fetches
+    store(new, GREEN)
+    new.see(GREEN)
+    assert [(ON.etag, RED.etag), (RED.etag, GREEN.etag)] == etags(new)
