@@ -74,7 +74,10 @@ class Cluster(Section, frozen=True):
     ] = "flaggateway"
     node: Annotated[
         str,
-        option("Name of this gateway in the cluster, different from all others; empty means the host name."),
+        option(
+            "Name of this gateway in the cluster, different from all others; empty means the host name, with a random "
+            "ending where `outbox.url` is set."
+        ),
     ] = ""
 
 
