@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail
 
 from gateway.settings import Endpoint, Sdk, Settings
 from gateway.storage import StoreError
-from gateway.upstream.config_cache import Entry, cache_key, pack
+from gateway.upstream.config_cache import cache_key
 from gateway.upstream.outcome import etag_of
 from gateway.webhooks.composer import Composer
 from gateway.webhooks.recorder import Recorder
@@ -28,7 +28,7 @@ NODES = st.integers(0, len(NAMES) - 1)
 # Answers that are slow while the config changes are what most faults need, so these steps come more often.
 USUAL = ("publish", "publish", "publish", "slow", "slow", "deliver", "deliver", "hear", "hear")
 FAULTS = ("cut", "mend", "stall", "crash", "refresh", "tick", "minute")
-AROUND = ("lose data", "lease ends", "upstream down", "upstream up", "old entry")
+AROUND = ("lose data", "lease ends", "upstream down", "upstream up")
 FREQUENT = st.tuples(st.sampled_from(USUAL), NODES)
 RARE = st.one_of(
     st.tuples(st.sampled_from(FAULTS), NODES),
@@ -149,9 +149,6 @@ class Model:
             self._lose()
         elif what == "lease ends":
             self._end_lease()
-        elif what == "old entry":
-            if self._redis:
-                self._redis.set(ENTRY, pack(Entry(1_000, etag_of(config(0)), config(0))))
         else:
             self.cdn.down = what == "upstream down"
 
@@ -189,7 +186,7 @@ class Model:
             node.cache.cut = False
             node.upstream.deliver()
         self._end_lease()
-        for _ in range(3):
+        for _ in range(3):  # a poll of each node, and what the others hear of it
             for node in self.nodes:
                 node.clock.pump([5.0] * 14)
                 self._check_versions()

@@ -58,7 +58,7 @@ def test_nodes_with_a_redis_end_at_the_upstreams_config_and_none_goes_back(redis
 
 
 @given(steps=STEPS)
-@settings(deadline=None, max_examples=settings().max_examples // 5, suppress_health_check=CHECKS)
+@settings(deadline=None, max_examples=settings().max_examples // 12, suppress_health_check=CHECKS)
 def test_nodes_with_a_postgresql_also_record_each_change_once(postgres: Any, steps: Any) -> None:
     """In the order in which the configs were stored, although nodes crash between storing and recording."""
     Model(**postgres).run(steps)

@@ -441,3 +441,56 @@ def test_tags_of_configs_that_were_missed_are_known_and_later_ones_are_not(scene
     assert tags[:2] == list(b.registry.tags_until("one", tags[1], first=False))
     b.source._tags = tags
     assert () == b.registry.tags_until("one", "unknown", first=False)
+
+
+def test_a_cache_that_was_lost_and_counts_again_makes_no_node_go_back(scene, redis):
+    """A node that was not restarted has a higher version, and an earlier config, than what another one has stored."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    for cdn.number in (1, 2):
+        a.sdk.refresh()
+    redis.flushall()
+    b.cache.cut = True  # it ends without a word
+    b.stop()
+    cdn.number = 3
+    c = start("c")
+    assert (3, 1) == (c.number, c.source.have.version)
+    for node in (a, c, a, c):
+        node.hear()
+    assert ([0, 1, 2, 3], [3]) == (a.served, c.served)
+    assert config(3) == unpack(redis.get(ENTRY)).body
+    assert a.source.have.version == c.source.have.version == 3
+
+
+def test_writes_that_redis_has_lost_are_stored_again_if_the_upstream_confirms_them(scene, redis):
+    """As in a failover; until then no node takes the older config."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    kept, companion = redis.get(ENTRY), redis.hgetall(f"test:{{{ENTRY}}}")
+    cdn.number = 1
+    a.sdk.refresh()
+    b.hear()
+    redis.set(ENTRY, kept)
+    redis.hset(f"test:{{{ENTRY}}}", mapping=companion)
+    cdn.down = True
+    a.hear()
+    b.hear()
+    assert (1, 1) == (a.number, b.number)
+    cdn.down = False
+    for node in (a, b):
+        node.clock.pump([5.0] * 14)
+    assert ([0, 1], [0, 1]) == (a.served, b.served)
+    assert config(1) == unpack(redis.get(ENTRY)).body
+
+
+def test_a_node_that_is_behind_does_not_confirm_the_old_entry_of_another_program(scene, redis):
+    """Its config is the same, so it looks as if the cache had lost what this node has."""
+    cdn, start = scene
+    a, b = start("a"), start("b")
+    cdn.number = 1
+    a.sdk.refresh()
+    foreign(redis, 0, 1_000)
+    b.hear()
+    a.hear()
+    assert ([0, 1], [0, 1]) == (a.served, b.served)
+    assert config(1) == unpack(redis.get(ENTRY)).body

@@ -40,9 +40,11 @@ def standing(version: int = 5, *, loose: bool = False) -> Standing:
         (standing(), reading(place(5), found=False), Step.NOTHING),
         (standing(), reading(place(6)), Step.TAKE),
         (standing(), reading(place(6), found=False), Step.NOTHING),  # it cannot be used
-        (standing(), reading(place(4), found=False), Step.STORE),  # the cache has lost ours
+        (standing(), reading(place(4), found=False), Step.ASK),  # it has lost ours, or everything and has a later one
         (standing(), reading(None), Step.STORE),
         (standing(), reading(place(4), found=False, stale=True), Step.STORE),
+        (standing(), reading(place(5), found=False, stale=True), Step.STORE),
+        (standing(), reading(place(6, "e5"), found=False, stale=True), Step.ASK),  # ours is as old as what overwrote it
         (standing(), reading(place(5, "other"), found=False), Step.ASK),  # of one version two configs
         (standing(loose=True), reading(place(6)), Step.ASK),
         (standing(loose=True), reading(place(5, "mine"), found=False), Step.NOTHING),
@@ -83,6 +85,16 @@ def test_a_version_never_falls() -> None:
     assert (6, 6, True) == (node.version, node.placed("next"), node.holds("next"))
     assert not node.stored(place(7, "of an earlier call"))
     assert 6 == node.version
+
+
+def test_a_config_that_is_confirmed_keeps_the_higher_version() -> None:
+    """The cache was lost, and another node has stored the same config under a low number."""
+    node = standing()
+    node.read(reading(place(2, "next"), found=False))
+    node.fetched("next", 3)
+    assert node.holds("next")
+    node.confirm()
+    assert (5, 5) == (node.version, node.placed("next"))
 
 
 def test_a_node_polls_while_it_has_the_lease_or_none_is_possible() -> None:

@@ -135,9 +135,9 @@ if #digits == #text(now) then
 else
   redis.call('SET', KEYS[1], text(now) .. string.sub(redis.call('GET', KEYS[1]), #digits + 1))
 end
-local v = tonumber(redis.call('HGET', KEYS[2], 'v') or '0')
-if redis.call('HGET', KEYS[2], 'etag') == etag then redis.call('HSET', KEYS[2], 't', text(now)) end
-return {v, text(now)}
+local h = redis.call('HMGET', KEYS[2], 'v', 'etag')
+if h[2] == etag then redis.call('HSET', KEYS[2], 't', text(now)) end
+return {tonumber(h[1] or '0'), text(now)}
 """
 )
 

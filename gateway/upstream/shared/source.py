@@ -34,7 +34,7 @@ NET_SECONDS: Final = 5.0  # between two looks without a change; also renews the 
 PATIENCE: Final = 0.25  # seconds for which a new config waits to be stored before it is published
 FIRST_SECONDS: Final = 1.0  # for which the first fetch waits for the cache; one that hangs does not delay a start more
 ROUNDS: Final = 3  # fetches in a row that follow a refused put; then the next poll
-TOUCH_SECONDS: Final = 5.0  # between two renewals of the entry's date; an SDK may poll every second
+TOUCH_SECONDS: Final = 10.0  # between two renewals of the entry's date, which all nodes hear of
 
 CACHE_RELOADED: Final = "reload from cache succeeded"
 CACHE_NOT_MODIFIED: Final = "config from cache not modified"

@@ -25,7 +25,7 @@ class Step(Enum):
     NOTHING = "nothing"
     TAKE = "take"  # the config of the cache is later
     ASK = "ask"  # neither is known to be later, so the upstream decides
-    STORE = "store"  # the cache has lost what this node has
+    STORE = "store"  # the cache is empty, or another program has overwritten it with an earlier config
 
 
 @define
@@ -55,15 +55,16 @@ class Standing:
         can_take = reading.found is not None and reading.found.place != self._unusable
         if have is None:
             return Step.TAKE if can_take else Step.NOTHING
-        if place is None or reading.stale:  # empty, or overwritten by a program that was behind
-            return Step.ASK if reading.stale and self._loose else Step.STORE
+        if place is None:
+            return Step.STORE
+        if reading.stale:  # overwritten by a program that was behind; perhaps this node is, too
+            return Step.ASK if self._loose or have.version < place.version else Step.STORE
         if place.etag == have.etag:
             self.have, self._loose = Place(max(have.version, place.version), have.etag, place.fetched_at), False
             return Step.NOTHING
-        if self._loose or place.version == have.version:
+        if self._loose or place.version <= have.version:
+            # A lower version is not the earlier config for sure: a cache that was lost counts from the beginning again.
             return Step.NOTHING if place == self._undecided else Step.ASK
-        if place.version < have.version:
-            return Step.STORE
         return Step.TAKE if can_take else Step.NOTHING
 
     def holds(self, etag: str) -> bool:
@@ -71,8 +72,10 @@ class Standing:
         return self.sound and self.seen is not None and self.seen.etag == etag
 
     def confirm(self) -> None:
-        """Note that this node has the config at ``seen``."""
-        self.have, self._loose = self.seen, False
+        """Note that this node has the config at ``seen``; the version does not fall."""
+        if self.seen is not None:
+            self.have = Place(max(self.version, self.seen.version), self.seen.etag, self.seen.fetched_at)
+        self._loose = False
 
     def fetched(self, etag: str, at: int) -> None:
         """Note that the upstream has brought a config, which is about to be stored."""
