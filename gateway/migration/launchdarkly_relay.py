@@ -105,7 +105,7 @@ _RULES: Final[dict[str, Rule]] = {
     "Concurrency": NoEqual(f"{_BURST} `http.sse.max_connections`"),
     "Environment.*.sdkKey": _environment_key,
     **_rules_of("Environment.*", "mobileKey envId", NoEqual(_CREDENTIAL)),
-    "Environment.*.secureMode": NoEqual("a client may send any user; see the security notes in docs/operations.md"),
+    "Environment.*.secureMode": NoEqual("`http.sse.users: signed` needs tokens of your backend, see docs/identity.md"),
     **_rules_of("Environment.*", "prefix tableName", NoEqual(_ENTRIES)),
     "Environment.*.allowedOrigin": _origins,
     "Environment.*.allowedHeader": _allowed_headers,
