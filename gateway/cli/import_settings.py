@@ -29,8 +29,9 @@ def import_settings(neighbour: str, file: Path | None, output: Path | None, *, f
     """Write the settings of another flag gateway as settings of this one.
 
     FILE is options.yml of configcat-proxy, goff-proxy.yaml of goff, a file of variables of unleash-edge (without FILE
-    the variables of this process), or ld-relay.conf of ld-relay; - is standard input.  Each option has the name of
-    the setting that it comes from; settings without an equal are listed at the end, with the reason.
+    the variables of this process), or ld-relay.conf or a file of variables of ld-relay; - is standard input.  Each
+    option has the name of the setting that it comes from; settings without an equal are listed at the end, with the
+    reason.
 
     The exit status is 2 if `flaggateway check` would refuse the result: standard error has the reasons.
     """

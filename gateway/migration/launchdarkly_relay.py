@@ -1,13 +1,13 @@
-"""LaunchDarkly's Relay Proxy: ``ld-relay.conf``."""
+"""LaunchDarkly's Relay Proxy: ``ld-relay.conf``, or a file of its environment variables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from gateway.migration.draft import Note, Path, dotted
-from gateway.migration.neighbour import Always, Neighbour, NoEqual, To
+from gateway.migration.neighbour import Always, Neighbour, NoEqual, To, Tree
 from gateway.migration.redis_url import REDIS, redis_from_url, use_redis
-from gateway.migration.trees import read_git_config
+from gateway.migration.trees import read_git_config, read_variables
 from gateway.migration.values import Unusable, boolean, integer, level, seconds, text, texts, with_login
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ _RULES: Final[dict[str, Rule]] = {
     "Environment.*.allowedHeader": _allowed_headers,
     "Environment.*.logLevel": _environment_level,
     "Environment.*.ttl": NoEqual("config files are revalidated by their ETag"),
-    **_rules_of("Redis", "host port url tls username password clientCertificateFile clientKeyFile", _remember),
+    **_rules_of("Redis", "enabled host port url tls username password clientCertificateFile clientKeyFile", _remember),
     "Redis.caFile": NoEqual("the variable SSL_CERT_FILE names further authorities"),
     **_rules_of("Redis", "localTtl atomicUpsert", Always("values are served from memory, and written by a script")),
     **_rules_of("Redis", "connectTimeout readTimeout", NoEqual("the time limits of Redis are fixed")),
@@ -127,6 +127,84 @@ _RULES: Final[dict[str, Rule]] = {
     "Http.enableCompression": Always("answers are compressed if a client accepts it"),
     **_rules_of("Http", "idleConnTimeout maxIdleConns maxIdleConnsPerHost disableKeepAlives", Always(_CLIENT)),
 }
+
+
+# Environment variables, by the section of the file; those of an environment end with its name.
+_VARIABLES: Final = {
+    "Main": {
+        "STREAM_URI": "streamUri", "BASE_URI": "baseUri", "CLIENT_SIDE_BASE_URI": "clientSideBaseUri",
+        "EXIT_ON_ERROR": "exitOnError", "EXIT_ALWAYS": "exitAlways", "PORT": "port", "INIT_TIMEOUT": "initTimeout",
+        "IGNORE_CONNECTION_ERRORS": "ignoreConnectionErrors", "HEARTBEAT_INTERVAL": "heartbeatInterval",
+        "GRACEFUL_SHUTDOWN_TIMEOUT": "gracefulShutdownTimeout", "TLS_ENABLED": "tlsEnabled", "TLS_CERT": "tlsCert",
+        "MAX_CLIENT_CONNECTION_TIME": "maxClientConnectionTime", "TLS_KEY": "tlsKey", "LOG_LEVEL": "logLevel",
+        "MAX_CLIENT_REQUEST_BODY_SIZE": "maxClientRequestBodySize", "TLS_MIN_VERSION": "tlsMinVersion",
+        "DISCONNECTED_STATUS_TIME": "disconnectedStatusTime", "PING_STREAM_JITTER_TIME": "pingStreamJitterTime",
+        "BIG_SEGMENTS_STALE_AS_DEGRADED": "bigSegmentsStaleAsDegraded",
+        "BIG_SEGMENTS_STALE_THRESHOLD": "bigSegmentsStaleThreshold",
+        "EXPIRED_CREDENTIAL_CLEANUP_INTERVAL": "expiredCredentialCleanupInterval",
+    },
+    "Redis": {
+        "USE_REDIS": "enabled",
+        "REDIS_HOST": "host", "REDIS_PORT": "port", "REDIS_URL": "url", "REDIS_TLS": "tls", "CACHE_TTL": "localTtl",
+        "REDIS_USERNAME": "username", "REDIS_PASSWORD": "password", "REDIS_CA_FILE": "caFile",
+        "REDIS_CLIENT_CERT_FILE": "clientCertificateFile", "REDIS_CLIENT_KEY_FILE": "clientKeyFile",
+        "REDIS_ATOMIC_UPSERT": "atomicUpsert", "REDIS_CONNECT_TIMEOUT": "connectTimeout",
+        "REDIS_READ_TIMEOUT": "readTimeout",
+    },
+    "Proxy": {
+        "PROXY_URL": "url", "PROXY_AUTH_USER": "user", "PROXY_AUTH_PASSWORD": "password",
+        "PROXY_AUTH_DOMAIN": "domain", "PROXY_AUTH_NTLM": "ntlmAuth", "PROXY_CA_CERTS": "caCertFiles",
+    },
+    "Http": {
+        "HTTP_ENABLE_COMPRESSION": "enableCompression", "HTTP_IDLE_CONN_TIMEOUT": "idleConnTimeout",
+        "HTTP_MAX_IDLE_CONNS": "maxIdleConns", "HTTP_MAX_IDLE_CONNS_PER_HOST": "maxIdleConnsPerHost",
+        "HTTP_DISABLE_KEEPALIVE": "disableKeepAlives",
+    },
+    "Prometheus": {"USE_PROMETHEUS": "enabled", "PROMETHEUS_PORT": "port", "PROMETHEUS_PREFIX": "prefix"},
+}  # fmt: skip
+_GROUPS: Final = {
+    "AUTO_CONFIG_": "AutoConfig", "ENV_": "AutoConfig", "FILE_DATA_SOURCE": "OfflineMode", "EVENTS_": "Events",
+    "USE_EVENTS": "Events", "INIT_": "Concurrency", "DYNAMODB_": "DynamoDB", "USE_DYNAMODB": "DynamoDB",
+    "CONSUL_": "Consul", "USE_CONSUL": "Consul", "OTEL_": "OpenTelemetry", "USE_OTLP": "OpenTelemetry",
+}  # fmt: skip
+_OF_ENVIRONMENTS: Final = {
+    "LD_ENV_": "sdkKey", "LD_MOBILE_KEY_": "mobileKey", "LD_CLIENT_SIDE_ID_": "envId", "LD_PREFIX_": "prefix",
+    "LD_SECURE_MODE_": "secureMode", "LD_TABLE_NAME_": "tableName", "LD_ALLOWED_ORIGIN_": "allowedOrigin",
+    "LD_ALLOWED_HEADER_": "allowedHeader", "LD_LOG_LEVEL_": "logLevel", "LD_TTL_": "ttl",
+}  # fmt: skip
+
+
+def read_settings(content: str) -> Tree:
+    """Return ``ld-relay.conf``, or a file of variables in its form: a file without sections consists of variables.
+
+    :raises Unreadable: if it is neither
+    """
+    if any(line.lstrip().startswith("[") for line in content.splitlines()):
+        return read_git_config(content)
+    tree: dict[str, dict[str, object]] = {}
+    for name, value in read_variables(content).items():
+        section, option = _place(name)
+        if section == "Environment":
+            environment, option = option.split("\0")
+            below = tree.setdefault(section, {}).setdefault(environment, {})
+            assert isinstance(below, dict)
+            below[option] = value
+        else:
+            tree.setdefault(section, {})[option] = value
+    if tree.get("Redis", {}).keys() == {"localTtl"}:
+        del tree["Redis"]  # CACHE_TTL is also that of other databases
+    return tree
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return the section and the option of a variable."""
+    for prefix, option in _OF_ENVIRONMENTS.items():
+        if name.startswith(prefix):
+            return "Environment", f"{name.removeprefix(prefix)}\0{option}"
+    for section, names in _VARIABLES.items():
+        if name in names:
+            return section, names[name]
+    return next(((section, name) for prefix, section in _GROUPS.items() if name.startswith(prefix)), ("", name))
 
 
 def _found(draft: Draft, name: str) -> tuple[str, str]:
@@ -149,11 +227,11 @@ def _finish(draft: Draft) -> None:
 
 def _finish_redis(draft: Draft) -> None:
     (url, url_source), (host, source) = _found(draft, "redis.url"), _found(draft, "redis.host")
-    port, port_source = _found(draft, "redis.port")
+    (port, port_source), (enabled, switch) = _found(draft, "redis.port"), _found(draft, "redis.enabled")
     if url:
         redis_from_url(draft, url, url_source)
-    elif host or port:
-        sources = ", ".join(filter(None, (source, port_source)))
+    elif host or port or boolean(enabled):
+        sources = ", ".join(filter(None, (switch, source, port_source)))
         use_redis(draft, [f"{host or 'localhost'}:{port or 6379}"], sources)
     else:
         return
@@ -187,7 +265,7 @@ NEIGHBOUR: Final = Neighbour(
     name="ld-relay",
     title="LaunchDarkly's Relay Proxy",
     file="ld-relay.conf",
-    read=read_git_config,
+    read=read_settings,
     rules=_RULES,
     finish=_finish,
     same_name=str.lower,

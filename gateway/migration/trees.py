@@ -13,6 +13,7 @@ from gateway.migration.neighbour import Tree, Unreadable
 _SECTION: Final = re.compile(r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]\s*(?:[#;].*)?')
 _VARIABLE: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*)\s*(?:=\s*(.*))?")
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:[#;].*)?')
+_ASSIGNMENT: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _ESCAPE: Final = re.compile(r"\\(.)")
 
 
@@ -88,3 +89,24 @@ def _value(written: str | None) -> object:
     if quoted := _QUOTED.fullmatch(written):
         return _ESCAPE.sub(r"\1", quoted[1])
     return re.split(r"\s*[#;]", written, maxsplit=1)[0].strip()
+
+
+def read_variables(text_of_file: str) -> Tree:
+    """Return the variables of a file, as Docker and shells read it.
+
+    :raises Unreadable: if a line has another form
+    """
+    found: dict[str, object] = {}
+    for number, line in enumerate(text_of_file.lstrip("\ufeff").splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        assigned = _ASSIGNMENT.fullmatch(stripped)
+        if assigned is None:
+            raise Unreadable(f"line {number} is not of the form NAME=value")
+        value = assigned[2].strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        if value:
+            found[assigned[1]] = value
+    return found

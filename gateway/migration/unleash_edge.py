@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from gateway.migration.draft import Note, Path, dotted
-from gateway.migration.neighbour import Always, Neighbour, NoEqual, To, Tree, Unreadable
+from gateway.migration.neighbour import Always, Neighbour, NoEqual, To
 from gateway.migration.redis_url import REDIS, redis_from_url, use_redis
+from gateway.migration.trees import read_variables
 from gateway.migration.values import Unusable, boolean, integer, text, texts
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gateway.migration.neighbour import Rule
 
 VENDOR: Final = "Unleash"
-_LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _TOKEN: Final = re.compile(r"(?P<project>[^:\s]+):(?P<environment>[^.:\s]+)\.\S+")
 _PRETRUSTED: Final = re.compile(r"\S+@(?P<environment>[^@\s]+)")
 _ORIGIN_ROUTES: Final = ("api", "sse", "ofrep", "cdn_proxy")
@@ -25,27 +25,6 @@ _UPSTREAM_AUTH: Final = "requests to the CDN need no client certificate or heade
 _BACKSTAGE: Final = "the pages of the diagnostics port can be protected (`diag.users`), not removed one by one"
 _PROMETHEUS: Final = "metrics are read from `/metrics`; a Prometheus agent can write them elsewhere"
 _USAGE: Final = "there is no usage to report to Unleash; `exporter` sends evaluations to an endpoint of your own"
-
-
-def read_variables(text_of_file: str) -> Tree:
-    """Return the variables of a file, as Docker and shells read it.
-
-    :raises Unreadable: if a line has another form
-    """
-    found: dict[str, object] = {}
-    for number, line in enumerate(text_of_file.lstrip("\ufeff").splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        assigned = _LINE.fullmatch(stripped)
-        if assigned is None:
-            raise Unreadable(f"line {number} is not of the form NAME=value")
-        value = assigned[2].strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        if value:
-            found[assigned[1]] = value
-    return found
 
 
 def _tokens(draft: Draft, path: Path, value: object) -> None:

@@ -213,6 +213,32 @@ def test_the_relay_proxy_of_launchdarkly(folder: Path) -> None:
     assert ("relay", "redis-password") == (settings.cache.redis.user, settings.cache.redis.password)
 
 
+def test_variables_of_the_relay_proxy_of_launchdarkly() -> None:
+    """A file without sections consists of its variables; those of an environment end with its name."""
+    text = """
+    PORT=8031
+    LD_ENV_Shop_Production=sdk-1
+    LD_ALLOWED_ORIGIN_Shop_Production=https://a.example.com,https://b.example.com
+    HEARTBEAT_INTERVAL=1m
+    USE_REDIS=1
+    CACHE_TTL=30s
+    USE_EVENTS=1
+    EVENTS_CAPACITY=5
+    HTTP_IDLE_CONN_TIMEOUT=30s
+    """
+    imported_text = convert(NEIGHBOURS["ld-relay"], text).text
+    settings = load(imported_text, {}).settings
+    assert settings is not None
+    assert (8031, ["shop_production"], 60) == (
+        settings.http.port,
+        list(settings.sdks),
+        settings.http.sse.heart_beat_interval,
+    )
+    assert ["https://a.example.com", "https://b.example.com"] == settings.http.api.cors.allowed_origins
+    assert ["localhost:6379"] == settings.cache.redis.addresses
+    assert ("does not document" in imported_text, "sdk-1" in imported_text) == (False, False)
+
+
 def test_the_variables_of_the_process_are_read(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of Unleash Edge without a file: its variables, and no others."""
     monkeypatch.setenv("FEATURES_REFRESH_INTERVAL_SECONDS", "7")
