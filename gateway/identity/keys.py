@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry, validate_compact
 
@@ -60,9 +61,11 @@ def make_key(setting: IdentityKey) -> VerificationKey:
         if setting.secret:
             key: Key = OctKey.import_key(setting.secret)
         else:
-            key = _PUBLIC[algorithm].import_key(setting.public_key)
+            key = _imported(_PUBLIC[algorithm], setting.public_key)
     except (JoseError, ValueError, TypeError, KeyError):
         raise UnusableKey(f"not a public key of {algorithm} in PEM") from None
+    if not setting.secret and key.is_private:
+        raise UnusableKey("a private key, which the issuer alone should have; give the public one")
     return _checked(setting.kid or None, algorithm, key)
 
 
@@ -97,9 +100,17 @@ def _entry(entry: Any) -> VerificationKey | None:
     try:
         # Only what makes the key: other members are of no use here, and a wrong one would make it unusable.
         parts = {name: entry[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in entry}
-        return _checked(kid or None, algorithm, JWKRegistry.import_key(parts))
+        return _checked(kid or None, algorithm, _imported(JWKRegistry, parts))
     except (JoseError, ValueError, TypeError, KeyError):
         return None
+
+
+def _imported(importer: Any, value: object) -> Key:
+    """Import a key without the library's warning about a weak one, which is refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        key: Key = importer.import_key(value)
+    return key
 
 
 def _checked(kid: str | None, algorithm: str, key: Key) -> VerificationKey:

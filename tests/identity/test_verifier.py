@@ -1,15 +1,19 @@
 """Which tokens are accepted, which are refused, and why."""
 
 import json
+import warnings
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from joserfc.jwk import RSAKey
 
-from gateway.identity import Identity, InvalidToken, IssuerKeys, UnknownKey, open_verifier
+from gateway.identity import Identity, IdentityError, InvalidToken, IssuerKeys, UnknownKey, open_verifier
 from gateway.identity.verifier import CACHE_LIMIT, TOKEN_BYTES, Verifier
 from gateway.settings import Identity as Settings
 from gateway.settings import IdentityKey
-from tokens import SECRET, ec_key, ed_key, key_set, public_pem, raw, rsa_key, sign
+from tokens import SECRET, ec_key, ed_key, key_set, public_pem, raw, rsa_key, sign, weak_rsa_pem
 
 NOW = 1_800_000_000.0
 GOOD = {"sub": "zoe", "exp": NOW + 100}
@@ -22,10 +26,13 @@ def hs256(**options: Any) -> IdentityKey:
 
 
 def verifier(*keys: IdentityKey, issuers: IssuerKeys | None = None, **options: Any) -> Verifier:
-    settings = Settings(keys=list(keys) or [hs256()], **{"leeway": 0, **options})
-    made = open_verifier(settings, issuers or IssuerKeys())
+    made_of = Settings(keys=list(keys) or [hs256()], **{"leeway": 0, **options})
+    made = open_verifier(made_of, issuers or IssuerKeys())
     assert made is not None
     return made
+
+
+FIXED = verifier(claims={"sub": "Identifier", "email": "Email"}, open_attributes=["Theme"])
 
 
 def refusal(checked: Verifier, token: bytes, now: float = NOW) -> str:
@@ -272,6 +279,7 @@ def test_a_new_key_set_ends_what_was_verified_with_the_old_one():
         checked.verify(token, NOW)
 
 
+@pytest.mark.filterwarnings("ignore:Key size")
 def test_keys_of_a_set_that_are_not_used():
     """A set may contain keys for other purposes; secrets in it would be public."""
     private = {**RSA.as_dict(private=True), "kid": "private"}
@@ -280,14 +288,17 @@ def test_keys_of_a_set_that_are_not_used():
         {**RSA.as_dict(private=False), "use": "enc", "kid": "enc"},
         {**EC.as_dict(private=False), "key_ops": ["deriveKey"], "kid": "ops"},
         {**RSA.as_dict(private=False), "alg": "RS512", "kid": "rs512"},
-        {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "weak"},
+        {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "no key"},
+        {**RSAKey.import_key(weak_rsa_pem()).as_dict(), "kid": "weak"},
         {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "off the curve"},
         {"kty": "new", "kid": "new"},
         "text",
         None,
     ]
     issuers = IssuerKeys()
-    issuers.use(URL, json.dumps({"keys": [*rest, private]}).encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        issuers.use(URL, json.dumps({"keys": [*rest, private]}).encode())
     found = issuers.keys(URL, None)
     assert found is not None
     assert [key.kid for key in found] == ["private"]
@@ -330,6 +341,58 @@ def test_the_number_of_kept_results_is_bounded(monkeypatch):
         checked.verify(sign({**GOOD, "sub": str(number)}), NOW)
     assert checked.verify(first, NOW) is not kept
     assert CACHE_LIMIT == 10_000
+
+
+@settings(max_examples=100)
+@given(st.one_of(st.binary(max_size=300), st.text(".-_abcXYZ019=", max_size=300).map(str.encode)))
+def test_no_bytes_do_more_than_be_refused(token):
+    assert refusal(FIXED, token) in {"the token is not a signed JWT", "the signature of the token is not valid"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jku", "jwk", "x5c", "cty", "zip", "epk", "p2c"])
+CLAIMS = st.sampled_from(["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "email"])
+
+
+@settings(max_examples=60)
+@given(st.dictionaries(NAMES, JSON, max_size=4), st.dictionaries(CLAIMS, JSON, max_size=5), st.booleans())
+def test_whatever_is_signed_gives_an_identity_or_a_refusal(header, claims, usual):
+    """An issuer may sign anything; no value of a header or a claim causes another error."""
+    token = raw({**header, **({"alg": "HS256"} if usual else {})}, claims, SECRET.encode())
+    try:
+        identity = FIXED.verify(token, NOW)
+    except InvalidToken:
+        return
+    assert NOW < identity.ends
+    assert set(identity.attributes) <= {"Identifier", "Email"}
+    assert isinstance(identity.attributes_with({"Theme": "dark"}), dict)
+
+
+@pytest.mark.parametrize("key", [RSA, EC, ED], ids=["RS256", "ES256", "EdDSA"])
+def test_private_keys_are_not_for_the_gateway(key):
+    """Its holder can sign tokens; an operator who gives it to the gateway has mixed up two files."""
+    alg = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}[key.key_type]
+    private = key.as_pem(private=True).decode()
+    with pytest.raises(IdentityError, match=r"identity.keys\[0\]: a private key, which the issuer alone should have"):
+        verifier(IdentityKey(alg=alg, public_key=private))
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        (IdentityKey(alg="RS256", public_key="-----BEGIN PUBLIC KEY-----"), "not a public key of RS256 in PEM"),
+        (IdentityKey(alg="RS256", public_key=public_pem(EC)), "not a public key of RS256 in PEM"),
+        (IdentityKey(alg="ES256", public_key=public_pem(ec_key("P-384"))), "not a key of ES256"),
+        (IdentityKey(alg="RS256", public_key=weak_rsa_pem()), "an RSA key of less than 2048 bits"),
+    ],
+)
+def test_keys_of_another_kind(setting, reason):
+    with pytest.raises(IdentityError, match=f"identity.keys.0.: {reason}"):
+        verifier(setting)
 
 
 def test_200_identities():

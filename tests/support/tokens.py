@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
@@ -18,8 +20,14 @@ def rsa_key() -> RSAKey:
     return RSAKey.generate_key(2048)
 
 
-def ec_key() -> ECKey:
-    return ECKey.generate_key("P-256")
+def weak_rsa_pem() -> str:
+    """Return the public key of an RSA key that is too short."""
+    public = rsa.generate_private_key(65537, 1024).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def ec_key(curve: Any = "P-256") -> ECKey:
+    return ECKey.generate_key(curve)
 
 
 def ed_key() -> OKPKey:

@@ -64,6 +64,7 @@ def check_headers(path: Path, headers: Mapping[str, str | list[str]] | Mapping[s
 def header_warnings(settings: Settings) -> Iterator[Finding]:
     """Yield response headers without effect, and routes that stay open although others need headers."""
     http = settings.http
+    keyed = set(http.auth.routes or ("api", "ofrep", "sse")) if http.auth.keys else set()
     for name, section in _with_response_headers(http).items():
         for header in section.headers:
             if header.lower() in _SET_IN_RESPONSES:
@@ -73,18 +74,19 @@ def header_warnings(settings: Settings) -> Iterator[Finding]:
     if not http.enabled or not guarded:
         return
     for name, section in sections.items():
-        if section.enabled and not section.auth_headers and section.users == "open":
+        proved = section.users == "signed" or name.removeprefix("http.") in keyed
+        if section.enabled and not section.auth_headers and not proved:
             text = f"empty, so that its routes answer every client, although {guarded[0]} needs headers"
             yield Finding((*name.split("."), "auth_headers"), text)
-    yield from _open_routes(http, guarded[0])
+    yield from _open_routes(http, guarded[0], keyed)
 
 
-def _open_routes(http: Http, guarded: str) -> Iterator[Finding]:
+def _open_routes(http: Http, guarded: str, keyed: set[str]) -> Iterator[Finding]:
     routes = (
         ("sse", http.sse.enabled and http.sse.users == "open", "event streams send values", "/sse/"),
         ("cdn_proxy", http.cdn_proxy.enabled, "the config JSON with all rules is sent", "/configuration-files/"),
     )
     for name, enabled, what, place in routes:
-        if enabled:
+        if enabled and name not in keyed:
             text = f"{what} to every client, although {guarded} needs headers"
             yield Finding(("http", name, "enabled"), f"{text}; turn it off, or protect {place} in a proxy in front")

@@ -34,8 +34,11 @@ def identity_errors(settings: Settings, exists: Exists) -> Iterator[Finding]:
                 yield Finding(("http", section, "auth_headers", name), text, allowed="another header")
     if len(identity.keys) > KEY_LIMIT:
         yield Finding(("identity", "keys"), "too many keys", f"{len(identity.keys)}", f"at most {KEY_LIMIT}")
+    urls = [key.jwks_url for key in identity.keys]
     for index, key in enumerate(identity.keys):
         yield from _key(("identity", "keys", index), key, exists)
+        if key.jwks_url in urls[:index] and key.jwks_url:
+            yield Finding(("identity", "keys", index, "jwks_url"), "another key has this address")
     for index, name in enumerate(identity.open_attributes):
         if name in identity.attributes.values():
             text = "a claim of the token is this attribute, so that a request must not set it"

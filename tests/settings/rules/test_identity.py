@@ -69,6 +69,11 @@ def test_keys_that_cannot_be_used(key: dict[str, str], path: str) -> None:
     assert [f"identity.keys[0]{path}"] == [found for found, _ in problems({"keys": [key]})]
 
 
+def test_two_key_sets_have_two_addresses() -> None:
+    key = {"jwks_url": "https://id.example.com/jwks.json"}
+    assert ["identity.keys[1].jwks_url"] == [path for path, _ in problems({"keys": [key, key | {"alg": "ES256"}]})]
+
+
 def test_signed_users_need_a_key() -> None:
     sections = ["http.api.users", "http.ofrep.users", "http.sse.users"]
     assert sections == [path for path, _ in problems({})]
