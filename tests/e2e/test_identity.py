@@ -19,12 +19,13 @@ from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
 from gateway.testing.threaded import QuietHandler, ThreadedServer
 from gateway.text import hash_caller_key, make_caller_key
-from gateway_process import GatewayProcess
+from gateway_process import GatewayProcess, unused_port
 from http2_client import Http2Client
 from jumping_clock import JumpingClock
 from shop import shop
 from streams import stream_path
 from tokens import SECRET, key_set, rsa_key, user_token
+from worker_processes import sample
 
 PRIVATE = "private-name-of-a-user"
 CLAIMS = {"sub": "Identifier", "country": "Country"}
@@ -197,6 +198,8 @@ def test_streams_end_with_their_tokens(
         assert 410 == request("GET", json.loads(url)["url"], {}).answer.status
         for text in sent:
             request("POST", "/api/shop/eval", bearer(text), '{"key":"banner"}')
+        dropped = "flaggateway_streams_dropped_total"
+        eventually(lambda: sample(gateway, dropped, reason="expired") == len(streams) + 2)  # workers report each second
         pages = [
             gateway.get(page, diag=True)[1].decode()
             for page in ("/status", "/metrics", "/api/v1/clients", "/api/v1/streams")
@@ -212,15 +215,20 @@ def received(client: Http2Client, number: int) -> bytes:
 
 
 def test_callers_have_keys(gateway_process: Callable[..., GatewayProcess], upstream: CdnStandIn) -> None:
-    """With two processes: the key is needed in each, a reload replaces it, and its last use is shown for both."""
+    """With two processes: the key is needed in each, a reload replaces it, and its last use is shown for both.
+
+    What is open to other machines is noted at the start, and an issuer that does not answer is a problem.
+    """
     keys = [make_caller_key(bytes([number]) * 32) for number in range(2)]
     hashes = [hash_caller_key(key.encode()) for key in keys]
+    port = unused_port()
 
     def settings(*keys: dict[str, Any]) -> dict[str, Any]:
         return {
             "workers": 2,
             "sdks": {"shop": {"key": SDK_KEY, "base_url": upstream.url, "poll_interval": 1}},
-            "http": {"sse": {"drain_window": 0}, "auth": {"keys": list(keys)}},
+            "http": {"bind": "0.0.0.0", "sse": {"drain_window": 0}, "auth": {"keys": list(keys)}},
+            "identity": {"keys": [{"jwks_url": f"http://127.0.0.1:{port}/jwks.json"}]},
         }
 
     gateway = gateway_process(settings({"name": "team", "hash": hashes[0]}))
@@ -241,3 +249,6 @@ def test_callers_have_keys(gateway_process: Callable[..., GatewayProcess], upstr
         (use["caller"], use["second"], use["requests"] > 7) for use in shown
     }
     assert not any(key in gateway.logs() for key in keys)
+    assert "settings: http.cdn_proxy.cors.allowed_origins: targeting rules are public" in gateway.logs()
+    problem = "identity: the keys of 127.0.0.1 cannot be fetched, its tokens are refused: the connection failed"
+    eventually(lambda: problem in gateway.get("/status", diag=True)[1].decode(), gateway.logs)
