@@ -203,7 +203,8 @@ class CallerAuth(Section, frozen=True):
         list[CallerKey],
         option(
             "Keys of callers, up to 100; once there is one, the groups in `routes` need a key.",
-            example="[{name: shop, hash: 'sha256:…', sdks: [shop], routes: [api, ofrep], rate: 100}]",
+            example="[{name: shop, routes: [api, ofrep], rate: 100, hash: 'sha256:"
+            "ecf010665bd39478fa6b85962a7261790e679d37831de29ab5307db735a79a55'}]",
         ),
     ] = []
     routes: Annotated[
