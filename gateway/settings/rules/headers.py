@@ -64,7 +64,7 @@ def check_headers(path: Path, headers: Mapping[str, str | list[str]] | Mapping[s
 def header_warnings(settings: Settings) -> Iterator[Finding]:
     """Yield response headers without effect, and routes that stay open although others need headers."""
     http = settings.http
-    keyed = set(http.auth.routes or ("api", "ofrep", "sse")) if http.auth.keys else set()
+    keyed: set[str] = set(http.auth.routes or ("api", "ofrep", "sse")) if http.auth.keys else set()
     for name, section in _with_response_headers(http).items():
         for header in section.headers:
             if header.lower() in _SET_IN_RESPONSES:
