@@ -97,6 +97,9 @@ def delays(fleet, count):
 def hops(fleet, seconds):
     """Return the values that a client is shown that goes from node to node while the config changes."""
     values, last, rng = [], "", Random(7)
+    fleet.publish("value 0", fleet.nodes[0])
+    for node in fleet.nodes:
+        eventually(lambda node=node: b'"value 0"' in node.post("/api/shop/eval", EVAL, headers=ALLOWED)[1], limit=WAIT)
     streams = Streams()
     until, number = time.monotonic() + seconds, 0
     while time.monotonic() < until:

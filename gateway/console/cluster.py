@@ -33,17 +33,27 @@ class ClusterNode(Struct, frozen=True):
     sdks: list[NodeSdk]
 
 
+class Lease(Struct, frozen=True):
+    """Which gateway delivers to a webhook endpoint of a shared outbox."""
+
+    endpoint: str
+    node: Annotated[str | None, Meta(description="Null while none does.")]
+    epoch: Annotated[int, Meta(description="How often a gateway has taken the endpoint so far.")]
+
+
 class Cluster(Struct, frozen=True):
     """The gateways that share a config cache; no nodes while it cannot be used."""
 
     node: Annotated[str, Meta(description="The name of this gateway.")]
     nodes: list[ClusterNode]
+    leases: Annotated[list[Lease], Meta(description="Those of the shared outbox; none without one.")]
 
 
-def describe_cluster(shown: dict[str, Any]) -> Cluster:
-    """Return the part ``gateway.cluster`` of the status page as structs."""
+def describe_cluster(shown: dict[str, Any], outbox: dict[str, Any] | None) -> Cluster:
+    """Return the parts ``gateway.cluster`` and ``gateway.outbox`` of the status page as structs."""
     nodes = [
         ClusterNode(**(node | {"sdks": [NodeSdk(id=sdk_id, **sdk) for sdk_id, sdk in node["sdks"].items()]}))
         for node in shown["nodes"]
     ]
-    return Cluster(shown["node"], nodes)
+    leases = [] if outbox is None else [Lease(name, **each) for name, each in outbox["leases"].items()]
+    return Cluster(shown["node"], nodes, leases)

@@ -50,7 +50,9 @@ def overview(facade: Facade, caller: Caller) -> Overview:
             WorkerOverview(each.number, each.pid, each.listening, each.responding, each.streams, each.uptime)
             for each in facade.server.workers()
         ],
-        cluster=None if facade.status.cluster is None else describe_cluster(facade.status.cluster()),
+        cluster=None
+        if facade.status.cluster is None
+        else describe_cluster(facade.status.cluster(), facade.status.outbox()),
     )
 
 

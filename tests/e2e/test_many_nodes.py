@@ -142,7 +142,7 @@ def updates(scene: Scene, start: int) -> Counter[str]:
 
 
 def test_the_console_shows_the_cluster(scene: Scene, tmp_path: Path) -> None:
-    """Each node with its config and its age, which one polls, and how late changes arrive; light and dark."""
+    """Each node with its config and its age, which one polls, how late changes arrive, who delivers; light and dark."""
     if not AXE.exists():
         missing("the Node packages of tests/e2e are not installed (npm ci)")
     scene.begin("shown")
@@ -159,7 +159,19 @@ def test_the_console_shows_the_cluster(scene: Scene, tmp_path: Path) -> None:
         page = ConsolePage(browser)
         browser.get(f"http://127.0.0.1:{scene.compose.diag_ports[name]}/#/now")
         tag = scene.overview(name)["sdks"][0]["config"]["tag"][:8]
-        page.shows("Cluster", f"3 nodes, this is {name}", *scene.compose.gateways, tag, "polls", "serves")
+        eventually(lambda: scene.overview(name)["cluster"]["leases"], limit=WAIT)
+        (lease,) = scene.overview(name)["cluster"]["leases"]
+        assert ("ops", True) == (lease["endpoint"], bool(lease["node"]))
+        page.shows(
+            "Cluster",
+            f"3 nodes, this is {name}",
+            *scene.compose.gateways,
+            tag,
+            "polls",
+            "serves",
+            "Delivered by",
+            "ops",
+        )
         for size, scheme in (("desktop", "light"), ("telephone", "dark")):
             page.look(size, scheme)
             assert [] == page.faults(), (size, scheme)

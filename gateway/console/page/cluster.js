@@ -18,6 +18,7 @@ export function Cluster({ cluster, reload }) {
   if (!shown) return null;
   return html`<${Card} id="cluster" title="Cluster" end=${html`<span class="quiet small">${count(nodes.length, "node")}, this is ${cluster.node}</span>`}>
     <${Table} name="Nodes" rows=${nodes} rowKey=${(node) => node.node} columns=${COLUMNS} chosen=${(node) => node.node === cluster.node} />
+    ${cluster.leases.length > 0 && html`<${Table} name="Who delivers" rows=${cluster.leases} rowKey=${(lease) => lease.endpoint} columns=${LEASES} />`}
   <//>`;
 }
 
@@ -29,6 +30,12 @@ const COLUMNS = [
   ["Streams", (node) => number(node.streams), "number"],
   ["Version", (node) => node.version],
   ["Running for", (node) => duration((Date.now() - Date.parse(node.started)) / 1000), "number"],
+];
+
+const LEASES = [
+  ["Endpoint", (lease) => html`<strong>${lease.endpoint}</strong>`],
+  ["Delivered by", (lease) => lease.node ?? html`<${State} kind="down">no node<//>`],
+  ["Takeovers", (lease) => number(Math.max(0, lease.epoch - 1)), "number"],
 ];
 
 const lag = (sdks) => sdks.reduce((most, sdk) => sdk.lag_seconds !== null && sdk.lag_seconds >= (most ?? 0) ? sdk.lag_seconds : most, null);
