@@ -1,3 +1,3 @@
 """The flag gateway: config JSON in, evaluated flags and live streams of each user's own values out."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
