@@ -186,6 +186,7 @@ def test_a_test_shows_its_first_attempt(database: Path, answer: str, status: int
         while not over.wait(0.05):
             if connection.execute("DELETE FROM wakes WHERE act = 'test'").rowcount:
                 test = Message("the-test", "ops", "envelope", "WEBHOOK_TEST", "ops", b"{}", 1_700_000_100.0)
+                connection.execute("BEGIN")  # as in the gateway: an attempt and its outcome appear together
                 message_table.add_messages(connection, [test], None, room=True)
                 queued = message_table.due_messages(connection, "ops", 2e9, (), 10)[0][-1]
                 message_table.add_attempt(
@@ -193,6 +194,7 @@ def test_a_test_shows_its_first_attempt(database: Path, answer: str, status: int
                 )
                 if status < 300:
                     message_table.finish(connection, queued.row, "delivered", "", 1_700_000_101.0)
+                connection.execute("COMMIT")
         connection.close()
 
     running = Thread(target=gateway)
