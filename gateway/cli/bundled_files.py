@@ -67,10 +67,10 @@ def describe(name: str) -> str:
 
 
 def copy_originals(root: Path) -> list[Path]:
-    """Renew the copies in the package from the files of a checkout; return what was written."""
+    """Renew the copies in the package from the files of a checkout, as far as they are there; return what was written."""
     target = root / "gateway/cli/files"
     target.mkdir(parents=True, exist_ok=True)
-    sources = {name: root / path for name, path in ORIGINALS.items()}
+    sources = {name: root / path for name, path in ORIGINALS.items() if (root / path).is_file()}
     sources |= {path.name: path for path in sorted((root / "docs/schemas").glob("*.json"))}
     for name, source in sources.items():
         (target / name).write_bytes(source.read_bytes())
