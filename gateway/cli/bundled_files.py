@@ -67,7 +67,7 @@ def describe(name: str) -> str:
 
 
 def copy_originals(root: Path) -> list[Path]:
-    """Renew the copies in the package from the files of a checkout, as far as they are there; return what was written."""
+    """Renew the copies in the package from the files of a checkout that are there; return what was written."""
     target = root / "gateway/cli/files"
     target.mkdir(parents=True, exist_ok=True)
     sources = {name: root / path for name, path in ORIGINALS.items() if (root / path).is_file()}
