@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway.console.client_schema import Agent, ClientsAnswer, KeyUse, RouteUse, UnaskedFlags, UnknownFlag
 from gateway.text import iso, printable
@@ -18,6 +18,8 @@ AGENTS_SHOWN: Final = 200
 UNKNOWN_SHOWN: Final = 500
 UNASKED_SHOWN: Final = 500
 ALL_FLAGS: Final = ("eval-all", "/evaluate/flags", "configuration-files")  # parts of the patterns of such routes
+
+_Key = TypeVar("_Key", bound=tuple[object, ...])
 
 
 async def clients(facade: Facade) -> ClientsAnswer:
@@ -36,36 +38,30 @@ async def clients(facade: Facade) -> ClientsAnswer:
 
 
 def _agents(parts: Sequence[SeenClients]) -> list[Agent]:
-    taken: Counter[tuple[str, str]] = Counter()
-    last: dict[tuple[str, str], float] = {}
-    for each in (each for part in parts for each in part.agents):
-        key = each.user_agent, each.sdk
-        taken[key] += each.taken
-        last[key] = max(last.get(key, 0.0), each.last)
-    latest = sorted(last, key=lambda key: -last[key])[:AGENTS_SHOWN]
-    return [Agent(printable(key[0]), printable(key[1]), taken[key], iso(last[key])) for key in latest]
+    seen = (((each.user_agent, each.sdk), each.taken, each.last) for part in parts for each in part.agents)
+    return [
+        Agent(printable(name), printable(sdk), count, last) for (name, sdk), count, last in _latest(seen, AGENTS_SHOWN)
+    ]
 
 
 def _unknown(parts: Sequence[SeenClients]) -> list[UnknownFlag]:
-    count: Counter[tuple[str, str]] = Counter()
-    last: dict[tuple[str, str], float] = {}
-    for each in (each for part in parts for each in part.unknown):
-        key = each.sdk_id, each.key
-        count[key] += each.requests
-        last[key] = max(last.get(key, 0.0), each.last)
-    latest = sorted(last, key=lambda key: -last[key])[:UNKNOWN_SHOWN]
-    return [UnknownFlag(key[0], printable(key[1]), count[key], iso(last[key])) for key in latest]
+    seen = (((each.sdk_id, each.key), each.requests, each.last) for part in parts for each in part.unknown)
+    return [UnknownFlag(sdk, printable(key), count, last) for (sdk, key), count, last in _latest(seen, UNKNOWN_SHOWN)]
 
 
 def _keys(parts: Sequence[SeenClients]) -> list[KeyUse]:
-    requests: Counter[tuple[str, int]] = Counter()
-    last: dict[tuple[str, int], float] = {}
-    for each in (each for part in parts for each in part.keys):
-        key = each.caller, each.number
-        requests[key] += each.requests
-        last[key] = max(last.get(key, 0.0), each.last)
-    latest = sorted(last, key=lambda key: -last[key])
-    return [KeyUse(printable(key[0]), key[1] == 1, requests[key], iso(last[key])) for key in latest]
+    seen = (((each.caller, each.number), each.requests, each.last) for part in parts for each in part.keys)
+    return [KeyUse(printable(caller), number == 1, count, last) for (caller, number), count, last in _latest(seen)]
+
+
+def _latest(seen: Iterable[tuple[_Key, int, float]], limit: int | None = None) -> list[tuple[_Key, int, str]]:
+    """Return each key of the processes once, with the sum of its counts and its last time, the latest first."""
+    counts: Counter[_Key] = Counter()
+    last: dict[_Key, float] = {}
+    for key, count, at in seen:
+        counts[key] += count
+        last[key] = max(last.get(key, 0.0), at)
+    return [(key, counts[key], iso(last[key])) for key in sorted(last, key=lambda key: -last[key])[:limit]]
 
 
 def _unasked(facade: Facade, parts: Sequence[SeenClients]) -> list[UnaskedFlags]:
