@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,25 @@ def _describe(event: LogEvent) -> str:
     failure = event.get("log_failure")
     text = event.get("log_format") or event.get("format") or ""
     return f"{text}\n{failure.getTraceback() if failure is not None else ''}"
+
+
+REACTOR_THREAD = "PoolThread-twisted.internet.reactor"  # ends with the reactor, after the session
+THREAD_SECONDS = 10.0  # for threads that are about to end
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run for threads that are left, and name them: Python would wait for them at the exit, for ever."""
+    left = [
+        thread
+        for thread in threading.enumerate()
+        if not (thread.daemon or thread is threading.main_thread() or thread.name.startswith(REACTOR_THREAD))
+    ]
+    for thread in left:
+        thread.join(THREAD_SECONDS)
+    names = [thread.name for thread in left if thread.is_alive()]
+    if names:
+        print(f"\nthreads that a test has started still run: {', '.join(names)}", file=sys.stderr)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -105,7 +105,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    # The exporter's database has a thread, which could not report to a reactor in memory and would never end.
+    database = SimpleNamespace(open=lambda: None, run=lambda _: Deferred())
+    monkeypatch.setattr("gateway.app.shared_database.Database", lambda *_: database)
     return Scene(tmp_path)
 
 
