@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from gateway.workers.link import add_length
 from gateway.workers.protocol import encode
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Gatherer(Generic[P]):
         number = self._last
         done: Deferred[Gathered[P]] = Deferred(lambda _: self._forget(number))
         self._rounds[number] = _Round(done, set(workers))
-        data = add_length(encode(make(number)))
+        data = encode(make(number))
         for worker in workers:
             worker.link.send_encoded(data)
         late = self._clock.callLater(self._seconds if seconds is None else seconds, self._finish, number)

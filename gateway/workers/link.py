@@ -25,6 +25,8 @@ _log = component_logger("gateway")
 TO_WORKER_LIMIT = 2**31  # bytes of one message: a config of any size that `upstream.max_bytes` sensibly allows
 TO_LEADER_LIMIT = 16 * 1024 * 1024  # bytes of one message: a report of every flag of many SDKs is below 1 MiB
 
+COPIED = 1024 * 1024  # bytes of a message; to copy one takes 0.2 ms
+
 _LENGTH = Struct(">I")
 
 M = TypeVar("M")
@@ -34,26 +36,21 @@ class MessageTooLong(Exception):
     """A message is longer than the limit of its direction."""
 
 
-def add_length(message: bytes) -> bytes:
-    """Return ``message`` with its length in front."""
-    return _LENGTH.pack(len(message)) + message
-
-
 class Splitter:
-    """Cuts received bytes into messages of at most ``limit`` bytes."""
+    """Cuts received bytes into messages of at most ``limit`` bytes; large ones are not copied again."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes | memoryview]:
         """Return the messages that ``data`` completes, in order.
 
         :raises MessageTooLong: as soon as a length over the limit has been received
         """
         buffer = self._buffer
         buffer += data
-        messages: list[bytes] = []
+        messages: list[bytes | memoryview] = []
         start = 0
         while len(buffer) - start >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(buffer, start)
@@ -62,8 +59,13 @@ class Splitter:
             end = start + _LENGTH.size + length
             if len(buffer) < end:
                 break
-            messages.append(bytes(memoryview(buffer)[start + _LENGTH.size : end]))
-            start = end
+            if length <= COPIED:
+                messages.append(bytes(memoryview(buffer)[start + _LENGTH.size : end]))
+                start = end
+            else:
+                messages.append(memoryview(buffer)[start + _LENGTH.size : end])
+                buffer = self._buffer = bytearray(memoryview(buffer)[end:])
+                start = 0
         del buffer[:start]
         return messages
 
@@ -89,12 +91,12 @@ class Link(Protocol, Generic[M]):
 
         What the other side does not read waits in memory: a worker that hangs is killed after 15 s.
         """
-        self.send_encoded(add_length(encode(message)))
+        self.send_encoded(encode(message))
 
-    def send_encoded(self, data: bytes) -> None:
-        """Send a message that is encoded and has its length in front."""
+    def send_encoded(self, message: bytes) -> None:
+        """Send a message that is encoded."""
         if self.transport is not None:
-            self.transport.write(data)
+            self.transport.writeSequence((_LENGTH.pack(len(message)), message))
 
     def close(self) -> None:
         """Close the link once everything is written."""

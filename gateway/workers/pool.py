@@ -11,7 +11,6 @@ from twisted.internet.error import CannotListenError
 from gateway.deferreds import call_each
 from gateway.logger import component_logger
 from gateway.text import ProblemText, log_command
-from gateway.workers.link import add_length
 from gateway.workers.process import WorkerProcess
 from gateway.workers.protocol import Echo, encode
 
@@ -110,7 +109,7 @@ class WorkerPool:
     def broadcast(self, message: ToWorker) -> None:
         """Send a message, encoded once, to every worker."""
         if self.workers:
-            data = add_length(encode(message))
+            data = encode(message)
             for worker in self.workers.values():
                 worker.link.send_encoded(data)
 

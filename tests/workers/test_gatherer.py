@@ -10,7 +10,6 @@ from twisted.internet.task import Clock
 
 from gateway.workers import protocol
 from gateway.workers.gatherer import Gathered, Gatherer
-from gateway.workers.link import TO_WORKER_LIMIT, Splitter
 
 SECONDS = 30.0
 
@@ -23,8 +22,8 @@ class Worker:
         self.link = self
         self.received: list[Any] = []
 
-    def send_encoded(self, data: bytes) -> None:
-        self.received += [protocol.to_worker.decode(each) for each in Splitter(TO_WORKER_LIMIT).feed(data)]
+    def send_encoded(self, message: bytes) -> None:
+        self.received.append(protocol.to_worker.decode(message))
 
     def reply(self, gatherer: Gatherer[str], part: str | None) -> None:
         """Reply to the last request."""

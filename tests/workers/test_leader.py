@@ -19,7 +19,7 @@ from gateway.telemetry import Metrics
 from gateway.upstream import Refreshed
 from gateway.workers import protocol
 from gateway.workers.leader import Leader
-from gateway.workers.link import Splitter, add_length
+from gateway.workers.link import Splitter
 from gateway.workers.pool import pause
 from gateway.workers.process import EXIT_TICKS, QUIET_TICKS, SILENCE_TICKS, START_TICKS
 from tokens import SECRET, ec_key, key_set
@@ -55,6 +55,11 @@ class Listener:
 
     def close(self) -> None:
         self.calls.append("close")
+
+
+def add_length(message: bytes) -> bytes:
+    """Return what the link sends for a message."""
+    return len(message).to_bytes(4, "big") + message
 
 
 class Scene(Clock):

@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.workers.link import MessageTooLong, Splitter, add_length
+from gateway.workers.link import COPIED, MessageTooLong, Splitter
 
 MESSAGES = st.lists(st.binary(max_size=60), max_size=12)
+
+
+def add_length(message: bytes) -> bytes:
+    """Return what the link sends for a message."""
+    return len(message).to_bytes(4, "big") + message
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -53,3 +58,14 @@ def test_a_large_message_is_joined_from_small_pieces() -> None:
     whole = add_length(body)
     received = [message for at in range(0, len(whole), 65536) for message in splitter.feed(whole[at : at + 65536])]
     assert [body] == received
+
+
+def test_messages_around_a_large_one_are_whole() -> None:
+    """A large message is not copied out of the buffer, which is then left to it."""
+    messages = [b"before", b"a" * (COPIED + 1), b"between", b"b" * (2 * COPIED), b"after"]
+    data = b"".join(add_length(message) for message in messages)
+    for size in (len(data), 65536, 100_001):
+        splitter = Splitter(len(data))
+        received = [message for at in range(0, len(data), size) for message in splitter.feed(data[at : at + size])]
+        assert messages == received
+        assert [False, True, False, True, False] == [isinstance(message, memoryview) for message in received]
