@@ -16,7 +16,17 @@ from gateway.clocks import wall_clock
 from gateway.flags import difference, difference_in_steps, find_failing_flags_in_steps, finish
 from gateway.logger import component_logger
 from gateway.text import ProblemText, iso
-from gateway.upstream.guard import LEAST_FLAGS, Apply, Audience, Flags, Hold, Losses, judge, judge_audience, measure
+from gateway.upstream.guard import (
+    LEAST_FLAGS,
+    Apply,
+    Audience,
+    Flags,
+    Hold,
+    Losses,
+    judge,
+    judge_audience,
+    measure_in_steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -291,7 +301,8 @@ class ConfigGuard:
             _log.failure("SDK {sdk_id}: the flags of the new config could not be checked", sdk_id=self._sdk_id)
         yield
         fresh = {key: why for key, why in found.items() if known.get(key) != why}
-        losses = measure(Flags(() if before is None else before.keys, known), Flags(candidate.keys, found))
+        in_use = Flags({} if before is None else before.flags, known)
+        losses = yield from measure_in_steps(in_use, Flags(candidate.flags, found))
         checked = CheckedConfig(candidate, found, fresh, losses, wall_clock(self._clock)())
         yield
         if before is None or not isinstance(judge(losses, limits), Hold):

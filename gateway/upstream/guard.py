@@ -1,6 +1,6 @@
 """Whether a new config may replace the one in use: from the flags that it would remove or break, and the users (pure).
 
-the config in use, a candidate ──► measure ──► judge ──► Apply, or Hold with the reason
+the config in use, a candidate ──► measure_in_steps ──► judge ──► Apply, or Hold with the reason
 its effect on connected users ──► judge_audience ──► Apply, or Hold with the reason
 """
 
@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from gateway.flags import pieces
 
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    Keys = AbstractSet[str] | Mapping[str, object]
+
+KEYS_PER_STEP: Final = 2048  # counted between two pauses: some 1 ms
 LEAST_FLAGS: Final = 5  # without a limit in the settings, a config of fewer flags is never held
 LEAST_USERS: Final = 20  # of fewer connected users a share has no meaning
 
@@ -31,10 +37,13 @@ class Limits:
 
 @frozen
 class Flags:
-    """The keys of a config, and those of them that fail for at least some users."""
+    """The keys of a config, and those of them that fail for at least some users.
 
-    keys: Collection[str]
-    failing: Collection[str] = ()
+    Both are sets or mappings: no key is there twice, and looking one up takes little time.
+    """
+
+    keys: Keys
+    failing: Keys = frozenset()
 
 
 @frozen
@@ -76,10 +85,19 @@ class Hold:
     reason: str
 
 
-def measure(last_good: Flags, candidate: Flags) -> Losses:
-    """Return the losses of the flags in use; one that fails already is not counted as beginning to fail."""
-    before, after = set(last_good.keys), set(candidate.keys)
-    return Losses(len(before), len(before - after), len((set(candidate.failing) - set(last_good.failing)) & before))
+def measure_in_steps(last_good: Flags, candidate: Flags) -> Generator[None, None, Losses]:
+    """Return a generator that returns the losses of the flags in use.
+
+    A flag that fails already is not counted as beginning to fail.
+    """
+    removed = failing = 0
+    for keys in pieces(last_good.keys, KEYS_PER_STEP):
+        removed += sum([key not in candidate.keys for key in keys])
+        yield
+    for keys in pieces(candidate.failing, KEYS_PER_STEP):
+        failing += sum([key in last_good.keys and key not in last_good.failing for key in keys])
+        yield
+    return Losses(len(last_good.keys), removed, failing)
 
 
 def judge(losses: Losses, limits: Limits) -> Apply | Hold:

@@ -6,11 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.guard import Apply, Audience, Flags, Hold, Limits, judge, judge_audience, measure
+from gateway.flags import finish
+from gateway.upstream.guard import (
+    KEYS_PER_STEP,
+    Apply,
+    Audience,
+    Flags,
+    Hold,
+    Limits,
+    judge,
+    judge_audience,
+    measure_in_steps,
+)
 
 KEYS = st.sets(st.sampled_from("abcdefghijkl"))
 PERCENT = st.none() | st.floats(0, 100)
 LIMITS = st.builds(Limits, PERCENT, PERCENT)
+
+
+def measure(last_good, candidate):
+    return finish(measure_in_steps(last_good, candidate))
 
 
 @st.composite
@@ -22,7 +37,7 @@ def configs(draw):
 
 def flags(count, failing=0):
     keys = [f"flag{number}" for number in range(count)]
-    return Flags(keys, keys[:failing])
+    return Flags(set(keys), set(keys[:failing]))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +46,7 @@ def flags(count, failing=0):
         (flags(0), Limits(), "30 of 30 flags would vanish"),
         (flags(30, 30), Limits(), "30 of 30 flags would fail"),
         (flags(10, 10), Limits(), "20 of 30 flags would vanish and 10 of 30 flags would fail"),
-        (Flags(["new"] * 30), Limits(), "30 of 30 flags would vanish"),
+        (Flags({f"new{number}" for number in range(30)}), Limits(), "30 of 30 flags would vanish"),
         (flags(1), Limits(), None),
         (flags(30, 29), Limits(), None),
         (flags(23), Limits(20), "7 of 30 flags would vanish"),
@@ -89,7 +104,7 @@ def test_an_equal_config_is_applied(config, limits):
 @given(configs(), configs(), LIMITS)
 def test_added_flags_do_not_matter(before, after, limits):
     """Only the flags in use count, not those that are new."""
-    more = Flags([*after.keys, "new1", "new2"], [*after.failing, "new1"])
+    more = Flags(after.keys | {"new1", "new2"}, after.failing | {"new1"})
     assert judge(measure(before, after), limits) == judge(measure(before, more), limits)
 
 
@@ -115,3 +130,10 @@ def test_by_default_only_the_loss_of_all_is_held(before, after):
     """One flag that goes on as before is enough."""
     kept = set(before.keys) & set(after.keys) - (set(after.failing) - set(before.failing))
     assert isinstance(judge(measure(before, after), Limits()), Hold) == (len(before.keys) >= 5 and not kept)
+
+
+def test_the_flags_of_large_configs_are_counted_in_steps():
+    """All of them are looked up, a few per turn of the reactor."""
+    count = 3 * KEYS_PER_STEP
+    steps = measure_in_steps(flags(count), flags(2 * KEYS_PER_STEP, 2 * KEYS_PER_STEP))
+    assert 3 + 2 == sum(1 for _ in steps)
