@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.flags.batch import batch_evaluator, one_after_the_other
 from gateway.flags.result import FINGERPRINT_BYTES, FINGERPRINT_MASK
-from gateway.flags.steps import finish, pieces
+from gateway.flags.steps import CHEAP, finish, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -77,15 +77,22 @@ class Partition:
 
     def template(self, texts: Sequence[bytes]) -> list[bytes]:
         """Join the texts of the shared flags; the items at odd positions are empty, one for each personal flag."""
+        return finish(self.template_in_steps(texts))
+
+    def template_in_steps(self, texts: Sequence[bytes]) -> Generator[None, None, list[bytes]]:
+        """Return a generator that returns what ``template`` returns."""
         bounds = self._layout
         last = len(bounds) - 2
         parts: list[bytes] = []
-        for position in range(last + 1):
-            gap = b",".join(texts[bounds[position] : bounds[position + 1]])
-            before = b"," if position > 0 and (gap or position < last) else b""
-            after = b"," if gap and position < last else b""
-            parts += [before + gap + after, b""]
-        return parts[:-1]
+        for first in range(0, last + 1, CHEAP):
+            for position in range(first, min(first + CHEAP, last + 1)):
+                gap = b",".join(texts[bounds[position] : bounds[position + 1]])
+                before = b"," if position > 0 and (gap or position < last) else b""
+                after = b"," if gap and position < last else b""
+                parts += [before + gap + after, b""]
+            yield
+        parts.pop()
+        return parts
 
     def evaluate_and_store(self, user: User) -> Sequence[Result]:
         """Return the results of the personal flags and store them in ``user.memo``, if they fit.
@@ -124,13 +131,14 @@ def partition_in_steps(
     personal: list[Flag] = []
     shared: list[Flag] = []
     layout: list[int] = []  # the number of shared flags before each personal one
-    for flag in flags:
-        if attributes.isdisjoint(flag.attributes):
-            shared.append(flag)
-        else:
-            layout.append(len(shared))
-            personal.append(flag)
-    yield
+    for some in pieces(flags, CHEAP):
+        for flag in some:
+            if attributes.isdisjoint(flag.attributes):
+                shared.append(flag)
+            else:
+                layout.append(len(shared))
+                personal.append(flag)
+        yield
     if len(personal) <= MEMO_FLAGS:
         return Partition(attributes, personal, shared, layout, [batch_evaluator(personal)], previous)
     batches = []
@@ -158,9 +166,14 @@ class SharedResults:
 
     def make_entries(self) -> list[bytes]:
         """Make and return the template of the JSON object."""
-        template = self.entries = self.partition.template([result.entry for result in self.results])
+        return finish(self.make_entries_in_steps())
+
+    def make_entries_in_steps(self) -> Generator[None, None, list[bytes]]:
+        """Return a generator that does what ``make_entries`` does."""
+        template = yield from self.partition.template_in_steps([result.entry for result in self.results])
         template[0] = b"{" + template[0]
         template[-1] += b"}"
+        self.entries = template
         return template
 
     def make_ofrep(self) -> list[bytes]:
@@ -222,6 +235,27 @@ class Evaluation:
         return list(map(getitem, self._shared.partition.coded, self._codes or b""))
 
 
+class LargeEvaluation(Evaluation):
+    """An evaluation of very many flags, whose fingerprints were summed in steps."""
+
+    __slots__ = ("_fingerprint", "_ofrep_fingerprint")
+
+    def __init__(
+        self, shared: SharedResults, personal: Sequence[Result], fingerprint: int, ofrep_fingerprint: int
+    ) -> None:
+        super().__init__(shared, personal, None)
+        self._fingerprint = fingerprint
+        self._ofrep_fingerprint = ofrep_fingerprint
+
+    def fingerprint(self) -> int:
+        """See ``Evaluation``."""
+        return (self._shared.fingerprint + self._fingerprint) & FINGERPRINT_MASK
+
+    def ofrep_fingerprint(self) -> int:
+        """See ``Evaluation``."""
+        return self._shared.ofrep_fingerprint + self._ofrep_fingerprint
+
+
 class AllFlags:
     """Evaluates all flags of one Snapshot for one user after the other and caches what users share."""
 
@@ -253,7 +287,10 @@ class AllFlags:
         return Evaluation(shared, personal, user.memo if user.memo_token is partition.token else None)
 
     def evaluate_in_steps(self, user: User) -> Generator[None, None, Evaluation]:
-        """Return a generator that evaluates a few flags per step, and returns what ``evaluate`` returns."""
+        """Return a generator that evaluates a few flags per step, and returns what ``evaluate`` returns.
+
+        What makes ``json`` fast is prepared as well.
+        """
         partition = self.partition
         values = (user.present, *map(user.values.get, partition.shared_attributes))
         self._lookups += 1
@@ -273,14 +310,20 @@ class AllFlags:
             room = self.partition is partition and len(self.cache) < self._limit
             if room and _characters(values) <= ENTRY_CHARACTERS:
                 self.cache[values] = shared
+        if shared.entries is None:
+            yield from shared.make_entries_in_steps()
         if len(partition.personal) <= MEMO_FLAGS:
             personal = partition.evaluate_and_store(user)
             return Evaluation(shared, personal, user.memo if user.memo_token is partition.token else None)
         personal = []
+        fingerprint = ofrep_fingerprint = 0
         for batch in partition.batches:
-            personal += batch(user)
+            some = batch(user)
+            personal += some
+            fingerprint += sum([result.fingerprint for result in some])
+            ofrep_fingerprint += sum([result.ofrep_fingerprint for result in some])
             yield
-        return Evaluation(shared, personal, None)
+        return LargeEvaluation(shared, personal, fingerprint, ofrep_fingerprint)
 
     def _miss(self, values: tuple[Attribute | bool | None, ...], user: User) -> SharedResults:
         if _characters(values) > ENTRY_CHARACTERS:

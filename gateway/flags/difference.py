@@ -13,7 +13,7 @@ from gateway.flags.forms import PercentageForm
 from gateway.flags.graph import affected_by_in_steps
 from gateway.flags.percentage import by_bucket
 from gateway.flags.snapshot import Snapshot, changed_positions
-from gateway.flags.steps import CHEAP, finish
+from gateway.flags.steps import CHEAP, finish, pieces
 from gateway.text import canonical_json
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ def difference(old: Snapshot, new: Snapshot) -> ConfigDiff:
 
 def difference_in_steps(old: Snapshot, new: Snapshot) -> Generator[None, None, ConfigDiff]:
     """Return a generator that compares a few flags per step, and returns what ``difference`` returns."""
-    added = new.flags.keys() - old.flags.keys()
-    removed = old.flags.keys() - new.flags.keys()
-    yield
+    added = yield from _keys_without(new, old)
+    removed = yield from _keys_without(old, new)
     salted = old.salt != new.salt
     moved = frozenset(
         index
@@ -69,7 +68,7 @@ def difference_in_steps(old: Snapshot, new: Snapshot) -> Generator[None, None, C
     ordered = []
     for keys in (added, removed, updated, touched | reached):
         yield
-        ordered.append(_sorted(keys))
+        ordered.append((yield from _sorted_in_steps(keys, old, new)))
     yield
     return ConfigDiff(
         added=ordered[0],
@@ -80,6 +79,28 @@ def difference_in_steps(old: Snapshot, new: Snapshot) -> Generator[None, None, C
         salt_changed=salted,
         preferences_changed=canonical_json(dict(old.preferences)) != canonical_json(dict(new.preferences)),
     )
+
+
+def _keys_without(one: Snapshot, other: Snapshot) -> Generator[None, None, set[str]]:
+    """Return the keys of ``one`` that ``other`` does not have."""
+    found: set[str] = set()
+    flags = other.flags
+    for first in range(0, len(one.keys), CHEAP):
+        found.update([key for key in one.keys[first : first + CHEAP] if key not in flags])
+        yield
+    return found
+
+
+def _sorted_in_steps(keys: set[str], old: Snapshot, new: Snapshot) -> Generator[None, None, tuple[str, ...]]:
+    """Return sorted keys of these configs, which have theirs in that order."""
+    if len(keys) <= CHEAP:
+        return _sorted(keys)
+    ordered: list[str] = []
+    for source in (old, new):
+        for piece in pieces(source.keys, CHEAP):
+            ordered += [key for key in piece if key in keys and (source is new or key not in new.flags)]
+            yield
+    return _sorted(ordered)  # of two sorted parts, which are only merged
 
 
 def _updated_keys(

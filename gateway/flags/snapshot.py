@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.flags.segment import Segment
 
 FLAGS_PER_STEP = 16  # compiled between two pauses: some 4 ms
+HASHED_PER_STEP = 4 * 1024 * 1024  # bytes between two pauses: some 4 ms
 LARGE_FLAGS = 1024  # beyond it all flags are evaluated in steps: 1,000 flags take some 4 ms
 EVALUATIONS_KEPT = 8  # of a large config: each takes 8 bytes per flag, and is used within a few turns of the reactor
 TAG_LENGTH = 16  # hex digits of the body's SHA-256; 64 bits distinguish any two configs of one SDK
@@ -58,13 +59,14 @@ class Snapshot:
         self,
         body: bytes,
         etag: str,
+        tag: str,
         config: ConfigJson,
         segments: Sequence[Segment],
         flags: dict[str, Flag],  # in the order of their keys
         previous_partition: Partition | None = None,
     ) -> None:
         self.body: Final = body
-        self.tag: Final = sha256(body, usedforsecurity=False).hexdigest()[:TAG_LENGTH]
+        self.tag: Final = tag
         self.etag: Final = etag or f'W/"{self.tag}"'
         self.preferences: Final[Mapping[str, object]] = MappingProxyType(dict(config.preferences))
         self.salt: Final = _salt(config)
@@ -189,7 +191,16 @@ def load_in_steps(body: bytes, etag: str, previous: Snapshot | None = None) -> G
         flags.update({key: compiled[key] for key in keys})
         yield
     kind = LargeSnapshot if len(flags) > LARGE_FLAGS else Snapshot
-    return kind(body, etag, config, segments, flags, None if previous is None else previous.partition)
+    tag = yield from _tag_in_steps(body)
+    return kind(body, etag, tag, config, segments, flags, None if previous is None else previous.partition)
+
+
+def _tag_in_steps(body: bytes) -> Generator[None, None, str]:
+    digest = sha256(usedforsecurity=False)
+    for position in range(0, len(body), HASHED_PER_STEP):
+        digest.update(memoryview(body)[position : position + HASHED_PER_STEP])
+        yield
+    return digest.hexdigest()[:TAG_LENGTH]
 
 
 def _salt(config: ConfigJson) -> str | Fault:
@@ -213,10 +224,12 @@ def _flags(
     yield
     earlier: Mapping[str, Flag] = {} if previous is None else previous.flags
     changed = {}
-    for number, key in enumerate([key for key in config.flags if key not in kept]):
-        if number % FLAGS_PER_STEP == 0:
-            yield
-        changed[key] = parse_flag(decode_piece(config.flags[key]))
+    for keys in pieces(config.flags, CHEAP):
+        yield
+        for number, key in enumerate([key for key in keys if key not in kept]):
+            if number % FLAGS_PER_STEP == 0:
+                yield
+            changed[key] = parse_flag(decode_piece(config.flags[key]))
     order, circular = yield from compile_order_in_steps(changed)
     flags = dict(kept)
     context = CompileContext(context.salt, context.segments, flags)
@@ -243,7 +256,10 @@ def _unchanged(
     """
     salted = context.salt != previous.salt
     moved = changed_positions(previous.segments, context.segments)
-    touched = {key for key in previous.flags if key not in config.flags}
+    touched: set[str] = set()
+    for keys in pieces(previous.flags, CHEAP):
+        touched.update([key for key in keys if key not in config.flags])
+        yield
     same = {}
     for number, (key, source) in enumerate(config.flags.items(), 1):
         if number % CHEAP == 0:
