@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 from msgspec import Struct
 
-from gateway.flags import fingerprint_of, fingerprint_text
+from gateway.flags import fingerprint_of, fingerprint_text, pieces
 from gateway.streams.impact import REASON_CHANGED, VALUE_CHANGED
 from gateway.streams.sse import DELETED_FLAG, event, recovered
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # OFREP providers ignore unknown types, also those that pay no attention to the names of events.
 OFREP_RECOVERED = b'{"type":"recovered"}'
 
+CHANGES_PER_STEP = 2048  # collected between two pauses: some 2 ms
+
+_Patch = tuple[int, list[bytes], list[bytes]]  # added to the number of the digest; members that changed; keys removed
 Update = tuple[str, bytes]  # the client's digest after the frame, and the frame
 First = tuple[str, bytes, bool]  # the same of a new stream, and whether the frame shows the values
 
@@ -139,6 +142,25 @@ class DeltaEvents(Events):
     """All values in the first event (``put``), then changes only (``patch``)."""
 
     mode = "delta"
+    _ready: tuple[Impact, User | None, _Patch] | None = None  # made in steps, for the next update
+
+    def evaluate_in_steps(
+        self, impact: Impact | None, snapshot: Snapshot, cohort: Cohort
+    ) -> Generator[None, None, object]:
+        """Evaluate what changed, and collect it."""
+        self._ready = None
+        if impact is None:
+            return (yield from snapshot.evaluate_all_in_steps(cohort.user))
+        yield from impact.evaluate_in_steps(cohort.user)
+        change, changed, removed = 0, list[bytes](), list[bytes]()
+        for piece in pieces(impact.changes_for(None, cohort.user), CHANGES_PER_STEP):
+            part = _patch_of(piece)
+            change += part[0]
+            changed += part[1]
+            removed += part[2]
+            yield
+        self._ready = impact, cohort.user, (change, changed, removed)
+        return None
 
     def full(self, snapshot: Snapshot, cohort: Cohort) -> Update:
         """Return a ``put``."""
@@ -155,22 +177,15 @@ class DeltaEvents(Events):
 
     def update(self, impact: Impact, snapshot: Snapshot, cohort: Cohort, digest: str) -> Update:
         """Return a ``patch``."""
-        number = int(digest, 16)
-        changed: list[bytes] = []
-        removed: list[bytes] = []
-        for kind, old, new in impact.changes_for(cohort.key, cohort.user):
-            if kind < VALUE_CHANGED:
-                continue
-            if old is not None:
-                number -= old.fingerprint
-                if new is None:
-                    removed.append(old.entry[: -len(old.json) - 1])
-            if new is not None:
-                number += new.fingerprint
-                changed.append(new.entry)
+        ready = self._ready
+        if ready is not None and cohort.key is None and ready[0] is impact and ready[1] is cohort.user:
+            self._ready = None
+            change, changed, removed = ready[2]
+        else:
+            change, changed, removed = _patch_of(impact.changes_for(cohort.key, cohort.user))
         if not changed and not removed:
             return digest, b""
-        digest = fingerprint_text(number)
+        digest = fingerprint_text(int(digest, 16) + change)
         patch = b'{"changed":{%b},"removed":[%b]}' % (b",".join(changed), b",".join(removed))
         return digest, event(snapshot.tag, digest, patch, b"patch")
 
@@ -184,6 +199,23 @@ class DeltaEvents(Events):
             return fingerprint_text(start), b"{}"
         result = snapshot.evaluate(key, user)
         return fingerprint_text(start + result.fingerprint), b"{%b}" % result.entry
+
+
+def _patch_of(changes: Sequence[FlagChange]) -> _Patch:
+    change = 0
+    changed: list[bytes] = []
+    removed: list[bytes] = []
+    for kind, old, new in changes:
+        if kind < VALUE_CHANGED:
+            continue
+        if old is not None:
+            change -= old.fingerprint
+            if new is None:
+                removed.append(old.entry[: -len(old.json) - 1])
+        if new is not None:
+            change += new.fingerprint
+            changed.append(new.entry)
+    return change, changed, removed
 
 
 class OfrepEvents(Events):

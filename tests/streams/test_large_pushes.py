@@ -7,8 +7,12 @@ import random
 from functools import cache
 from typing import Any
 
+import pytest
+
 from gateway.flags import Snapshot, User, finish, load
-from gateway.streams import HeartbeatWheel, Hub, Mode, StreamOptions, Subscriber
+from gateway.streams import HeartbeatWheel, Hub, Mode, StreamOptions, Subscriber, modes
+from gateway.streams.cohort import DeltaCohort
+from gateway.streams.impact import impact_of
 
 FLAGS = 1_100
 ANNA = User({"Identifier": "anna", "Email": "anna@example.org"})
@@ -148,3 +152,18 @@ def test_what_was_prepared_for_another_config_is_not_used() -> None:
     scene.hub.publish(new)
     scene.work()
     assert json.loads(new.evaluate_all(ANNA).json()) == delta.events[-1]["changed"]
+
+
+def test_a_patch_is_collected_in_steps_for_its_own_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The update has the frame of one without preparation; what was collected for one user is not sent to another."""
+    monkeypatch.setattr(modes, "CHANGES_PER_STEP", 100)
+    old, new = config("one"), config("two")
+    impact = impact_of(old, new)
+    prepared, direct = modes.DeltaEvents("shop"), modes.DeltaEvents("shop")
+    anna, bert = (DeltaCohort(None, user) for user in (ANNA, BERT))
+    assert FLAGS // 100 <= sum(1 for _ in prepared.evaluate_in_steps(impact, new, anna))
+    for cohort in (bert, anna, bert):
+        digest, _ = direct.full(old, cohort)
+        update = prepared.update(impact, new, cohort, digest)
+        assert direct.update(impact, new, cohort, digest) == update
+        assert direct.full(new, cohort)[0] == update[0]
