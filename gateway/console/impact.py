@@ -22,14 +22,14 @@ from gateway.console.schema import (
     Served,
     ValueChange,
 )
-from gateway.flags import PERSONAL_ATTRIBUTES, ConfigError, difference_in_steps, with_flag
+from gateway.flags import PERSONAL_ATTRIBUTES, ConfigError, difference_in_steps, with_flag_in_steps
 from gateway.slices import in_slices, in_turns
 from gateway.streams import merge
 from gateway.telemetry import RequestError
 from gateway.upstream import compile_candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Generator, Sequence
 
     from gateway.console.facade import Facade
     from gateway.flags import ConfigDiff, Snapshot
@@ -68,7 +68,8 @@ class ImpactRoute:
         live = await find_snapshot(facade, sdk, None)
         base = live if body.at is None else await find_snapshot(facade, sdk, body.at)
         try:
-            candidate = await compile_candidate(facade.clock, _candidate(body, live), live)
+            edited = await in_slices(facade.clock, _candidate_in_steps(body, live))
+            candidate = await compile_candidate(facade.clock, edited, live)
         except ConfigError as error:
             raise RequestError(400, f"the candidate cannot be used: {error.reason}") from None
         changes = await in_slices(facade.clock, difference_in_steps(base, candidate))
@@ -94,8 +95,8 @@ class ImpactRoute:
         )
 
 
-def _candidate(body: ImpactBody, live: Snapshot) -> bytes:
-    """Return the config JSON of the candidate."""
+def _candidate_in_steps(body: ImpactBody, live: Snapshot) -> Generator[None, None, bytes]:
+    """Return a generator that returns the config JSON of the candidate."""
     config = bytes(body.config)
     if body.at is not None and config in {b"", NULL} and body.flag is None:
         return live.body
@@ -105,7 +106,7 @@ def _candidate(body: ImpactBody, live: Snapshot) -> bytes:
         return config
     definition = bytes(body.flag.definition)
     try:
-        return with_flag(live.body, body.flag.key, None if definition == NULL else definition)
+        return (yield from with_flag_in_steps(live.body, body.flag.key, None if definition == NULL else definition))
     except (msgspec.MsgspecError, UnicodeError):
         raise RequestError(400, "the flag cannot be put into the live config, send a whole config instead") from None
 

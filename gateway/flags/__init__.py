@@ -9,7 +9,7 @@ Results depend on the arguments alone: no clock, no sockets, no random numbers.
 from gateway.flags.all_flags import PERSONAL_ATTRIBUTES, Evaluation
 from gateway.flags.coercion import number_text
 from gateway.flags.comparison import Difference, first_difference
-from gateway.flags.config_json import ConfigError, with_flag
+from gateway.flags.config_json import ConfigError, with_flag_in_steps
 from gateway.flags.difference import ConfigDiff, difference, difference_in_steps, unchanged_test
 from gateway.flags.encoding import encode_value
 from gateway.flags.explain import explain
@@ -57,5 +57,5 @@ __all__ = (
     "replaced_flags_in_steps",
     "rule_conditions",
     "unchanged_test",
-    "with_flag",
+    "with_flag_in_steps",
 )

@@ -103,19 +103,42 @@ def _root(body: bytes) -> _Root:
     return root
 
 
-def with_flag(body: bytes, key: str, definition: bytes | None) -> bytes:
-    """Return a config JSON with another definition of one flag, or without the flag for None.
+def with_flag_in_steps(
+    body: bytes, key: str, definition: bytes | None, part_bytes: int = PART_BYTES
+) -> Generator[None, None, bytes]:
+    """Return a generator that returns a config JSON with another definition of a flag, or without the flag for None.
 
     Other flags keep their bytes, so that loading it with the config as ``previous`` compiles this flag only.
+
+    :raises msgspec.MsgspecError: from a step, if ``body`` is no config JSON
+    :raises UnicodeError: from a step, if ``key`` cannot be encoded
     """
-    root = msgspec.json.decode(body, type=_Pieces)
-    flags: _Pieces = msgspec.json.decode(root["f"], type=_Pieces) if "f" in root else {}
+    root, flags = yield from _members_in_steps(body, part_bytes)
     if definition is None:
         flags.pop(key, None)
     else:
-        flags[key] = msgspec.Raw(definition)
-    root["f"] = msgspec.Raw(msgspec.json.encode(flags))
+        flags[key] = definition
+    parts = []
+    for piece in pieces(flags.items(), CHEAP):
+        parts.append(b",".join([b"%b:%b" % (msgspec.json.encode(name), raw) for name, raw in piece]))
+        yield
+    root["f"] = msgspec.Raw(b"{%b}" % b",".join(parts))
     return msgspec.json.encode(root)
+
+
+def _members_in_steps(body: bytes, part_bytes: int) -> Generator[None, None, tuple[_Pieces, dict[str, bytes]]]:
+    """Return the members of a config JSON, still encoded, and its flags, which replace the member ``f``."""
+    if len(body) > part_bytes:
+        try:
+            flags, rest = yield from split_flags_in_steps(body, part_bytes)
+            root = msgspec.json.decode(rest, type=_Pieces)
+            if msgspec.json.decode(root["f"], type=_Pieces).keys() == {PLACEHOLDER}:
+                return root, flags
+        except (Unexpected, msgspec.MsgspecError):
+            pass
+    root = msgspec.json.decode(body, type=_Pieces)
+    found: _Pieces = msgspec.json.decode(root["f"], type=_Pieces) if "f" in root else {}
+    return root, {name: bytes(raw) for name, raw in found.items()}
 
 
 def _place(body: bytes, error: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.flags.config_json import ConfigError, split_config_in_steps
+from gateway.flags.config_json import ConfigError, split_config_in_steps, with_flag_in_steps
 from gateway.flags.config_split import PART_BYTES, Unexpected, split_flags_in_steps
 from gateway.flags.steps import finish
 
@@ -112,3 +112,23 @@ def test_what_has_no_flags_is_left_to_the_parser(body: bytes) -> None:
     with pytest.raises(Unexpected):
         finish(split_flags_in_steps(body, 1))
     assert outcome(body, WHOLE) == outcome(body, 1)
+
+
+@pytest.mark.parametrize("definition", [b'{"t":0,"v":{"b":true}}', None])
+@pytest.mark.parametrize("key", ["flag1", "flag100", 'new "flag"'])
+@pytest.mark.parametrize("body", [document(200, "}{"), b'{"f":{},"p":{},"f":{"flag1":{"a":[]}}}', b'{"p":{},"s":[]}'])
+def test_an_edited_flag_is_the_only_difference(body: bytes, key: str, definition: bytes | None) -> None:
+    """Of a config in parts and of one that is parsed as a whole; other flags keep their bytes and the order."""
+    before = finish(split_config_in_steps(body, WHOLE)).flags if b'"f":{' in body else {}
+    expected = {name: raw for name, raw in before.items() if name != key or definition is not None}
+    expected |= {} if definition is None else {key: definition}
+    for size in (50, WHOLE):
+        steps = with_flag_in_steps(body, key, definition, size)
+        edited = finish(split_config_in_steps(finish(steps), WHOLE))
+        assert list(expected.items()) == list(edited.flags.items())
+
+
+def test_an_edit_of_a_large_config_takes_steps() -> None:
+    """The parser gets a part at a time here too."""
+    body = document(6000, "text")
+    assert len(body) // PART_BYTES <= sum(1 for _ in with_flag_in_steps(body, "flag1", None))
