@@ -15,7 +15,7 @@ import random
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -27,6 +27,7 @@ from twisted.python.threadpool import ThreadPool
 from gateway import __version__
 from gateway.app.api import build_console
 from gateway.app.caches import SharedConfigs, file_cache
+from gateway.app.config_alert import config_alert
 from gateway.app.config_history import ConfigHistory
 from gateway.app.fetch_reporter import FetchReporter
 from gateway.app.foresight import foresee
@@ -62,7 +63,7 @@ from gateway.telemetry import (
 from gateway.upstream import Registry, Sdk
 from gateway.web import WebState
 from gateway.web.server import TlsError
-from gateway.webhooks import Alert, Webhooks
+from gateway.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
     from gateway.flags import Snapshot
     from gateway.serving import Server
     from gateway.settings import Loaded, Settings, SettingsFile
-    from gateway.upstream import CheckedConfig
 
 _log = component_logger("gateway")
 
@@ -105,7 +105,9 @@ class Gateway(Service):
         self._webhooks = self._make_webhooks(settings, host)
         self._exporter = ExportPipeline(reactor, time.time, self._rng, host, self._metrics.evaluations)
         path = outbox_path(settings.outbox.path, os.environ, Path.home())
-        self._database = SharedDatabase(reactor, path, self._webhooks, self._exporter, settings.outbox, host)
+        self._database = SharedDatabase(
+            reactor, path, self._webhooks, self._exporter, settings.outbox, settings.cluster.node or host
+        )
         self._warnings = HealthWarnings(reactor, self._problems, self._problems_changed, self._logged_problems)
         self._cache = file_cache(settings, reactor, self._cache_threads, time.time)
         self._shared = SharedConfigs(reactor, settings, host, self._metrics, self._status)
@@ -394,7 +396,7 @@ class Gateway(Service):
             self._metrics.flags_in_use(sdk.id, len(new.keys), len(current.faults))
             if current.degraded:
                 before = None if old is None else old.etag
-                self._webhooks.alert(_alert("CONFIG_DEGRADED", sdk.id, before, current, current.degradation))
+                self._webhooks.alert(config_alert("CONFIG_DEGRADED", sdk.id, before, current, current.degradation))
         self._warnings.check()
 
     def _config_held(self, sdk: Sdk) -> None:
@@ -403,7 +405,7 @@ class Gateway(Service):
         self._metrics.config_held(sdk.id, held is not None)
         self._console.config_held(sdk.id, None if held is None else held.reason)
         if held is not None:
-            self._webhooks.alert(_alert("CONFIG_HELD", sdk.id, held.replaces.etag, held.config, held.reason))
+            self._webhooks.alert(config_alert("CONFIG_HELD", sdk.id, held.replaces.etag, held.config, held.reason))
         self._warnings.check()
 
     def _config_pinned(self, sdk: Sdk) -> None:
@@ -427,15 +429,6 @@ class Gateway(Service):
         self._metrics.sdk_removed(sdk.id)
         self._server.remove_sdk(sdk.id)
         self._history.history.forget(sdk.id)
-
-
-def _alert(
-    kind: Literal["CONFIG_HELD", "CONFIG_DEGRADED"], sdk_id: str, before: str | None, config: CheckedConfig, reason: str
-) -> Alert:
-    """Return the alert that ``config`` is held or degraded, in place of the config ``before``."""
-    snapshot = config.snapshot
-    flags, removed = len(snapshot.keys), config.losses.removed
-    return Alert(kind, sdk_id, before, snapshot.etag, reason, flags, removed, config.faults, config.at)
 
 
 def worker_count(settings: Settings) -> int:
