@@ -384,13 +384,13 @@ class Gateway(Service):
     def _config_changed(self, sdk: Sdk, old: Snapshot | None, new: Snapshot) -> None:
         self._metrics.config_applied(sdk.id)
         if self._registry.by_id(sdk.id) is sdk:
+            self._console.config_applied(sdk.id, old, new)
+            self._server.publish(sdk.id, new)
             if earlier := self._registry.tags_until(sdk.id, new.tag, first=old is None):
                 self._server.know_configs(sdk.id, earlier)
             if old is None:
                 known = self._history.history.earlier_tags(sdk.id, new.tag)
                 known.addCallback(lambda tags: self._server.know_configs(sdk.id, tags) if tags else None)
-            self._console.config_applied(sdk.id, old, new)
-            self._server.publish(sdk.id, new)
             self._history.keep(sdk, new, self._webhooks.credit(sdk.id, new.etag))
         if (current := sdk.guard.current) is not None:
             self._metrics.flags_in_use(sdk.id, len(new.keys), len(current.faults))

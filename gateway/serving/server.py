@@ -88,7 +88,10 @@ class Server(Protocol):
         """End the streams of an SDK: its clients reconnect, and get its new default attributes."""
 
     def know_configs(self, sdk_id: str, tags: Sequence[str]) -> None:
-        """Take clients that come with one of these tags, oldest first, for such with an earlier config."""
+        """Take clients that come with one of these tags, oldest first, for such with an earlier config.
+
+        To be called after ``publish``: clients that wait for one of them are answered with the config in use.
+        """
 
     def prepare(self, sdk_id: str, snapshot: Snapshot) -> Deferred[None]:
         """Do the part of ``publish`` that takes long for a large config, in slices; the Deferred never fails."""

@@ -416,10 +416,10 @@ class Leader:
     def _messages_of(self, sdk: Sdk) -> Iterator[protocol.ToWorker]:
         """Yield the messages by which a worker gets the state of an SDK."""
         yield _add_message(sdk)
-        if sdk.id in self._earlier:
-            yield protocol.EarlierConfigs(sdk.id, self._earlier[sdk.id])
         if sdk.snapshot is not None:
             yield protocol.PublishConfig(sdk.id, sdk.snapshot.etag, sdk.snapshot.body)
+        if sdk.id in self._earlier:
+            yield protocol.EarlierConfigs(sdk.id, self._earlier[sdk.id])
         if not sdk.loading:
             yield protocol.FirstFetchEnded(sdk.id)
 

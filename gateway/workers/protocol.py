@@ -57,7 +57,10 @@ class PublishConfig(Message, frozen=True):
 
 
 class EarlierConfigs(Message, frozen=True):
-    """Know these tags of an SDK, oldest first: clients may come with them from an earlier run, or another node."""
+    """Know these tags of an SDK, oldest first: clients may come with them from an earlier run, or another node.
+
+    It follows the config that they are earlier than.
+    """
 
     sdk_id: str
     tags: tuple[str, ...]

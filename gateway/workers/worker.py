@@ -79,8 +79,8 @@ class Worker:
         """Handle a message.
 
         On return everything is done, except for a drain, a forecast and large configs.  What must not come before the
-        last waits for them: the end of a first fetch, the result of a refresh, the opening of the port, a forecast, and
-        the leader's ``Echo``.
+        last waits for them: the tags of earlier configs, the end of a first fetch, the result of a refresh, the opening
+        of the port, a forecast, and the leader's ``Echo``.
         """
         match message:
             case protocol.Initialize():
@@ -90,7 +90,7 @@ class Worker:
             case protocol.PublishConfig():
                 self._intake.publish(message)
             case protocol.EarlierConfigs(sdk_id, tags):
-                self._server.know_configs(sdk_id, tags)
+                self._intake.settled(sdk_id).addCallback(lambda _: self._server.know_configs(sdk_id, tags))
             case protocol.FirstFetchEnded(sdk_id):
                 self._first_fetch_ended(sdk_id)
             case protocol.RemoveSdk(sdk_id):

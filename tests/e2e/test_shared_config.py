@@ -19,6 +19,7 @@ from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
 from gateway.upstream.config_cache import cache_key, unpack
 from gateway_process import GatewayProcess, pause
+from outbox_nodes import stopped
 from redis_server import RedisServer, redis_server
 from shop import GERMAN, shop
 from streams import Streams, stream_path
@@ -207,6 +208,26 @@ def hop(fleet: Fleet, streams: Streams, seconds: float) -> list[int]:
             last = stream.ids[-1]
             streams.forget(stream)
     return values
+
+
+def test_a_client_that_waits_for_a_config_is_not_shown_the_one_before(fleet, streams):
+    """Also if the node that it comes to has missed that config, and learns of it together with a later one."""
+    path, older = stream_path("shop", GERMAN, "banner"), []
+    ahead, behind, _ = fleet.nodes
+    for number in range(0, 30, 3):
+        fleet.publish(f"value {number}", ahead)
+        all_have(fleet, f"value {number}")
+        with stopped(behind):
+            fleet.publish(f"value {number + 1}", ahead)
+            first = streams.open(ahead.port, path)
+            streams.read_until(lambda: first.payloads, WAIT)  # noqa: B023
+            fleet.publish(f"value {number + 2}", ahead)
+            second = streams.open(behind.port, path, headers=f"Last-Event-ID: {first.ids[0]}\r\n")
+        streams.read_until(lambda: second.payloads, WAIT)  # noqa: B023
+        older += [payload for payload in second.payloads if payload["value"] == f"value {number}"]
+        streams.forget(first)
+        streams.forget(second)
+    assert [] == older
 
 
 @pytest.mark.parametrize("seconds", [2, pytest.param(30, marks=pytest.mark.slow)])

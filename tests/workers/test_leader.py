@@ -213,16 +213,18 @@ def test_a_config_is_sent_to_each_worker_once_and_to_replacements_when_they_star
 def test_the_tags_of_earlier_configs_reach_workers_and_their_replacements(
     scene: Scene, leader: Leader, registry: FakeRegistry, logged_errors: Any
 ) -> None:
-    """Their clients come with them after a restart; a worker knows the SDK first, and then its tags."""
+    """Their clients come with them after a restart; a worker gets the config first that the tags are earlier than."""
     first = kinds(scene.received(0))
+    registry.sdk.snapshot = load_config(BODY, '"e"')
+    leader.publish("shop", registry.sdk.snapshot)
     leader.know_configs("shop", ["t1", "t2"])
     expected = protocol.EarlierConfigs("shop", ("t1", "t2"))
-    assert [expected] == scene.received(0)
+    assert [protocol.PublishConfig("shop", '"e"', BODY), expected] == scene.received(0)
     scene.end(0)
     scene.advance(0.1)
     again = scene.received(2)
-    assert [*first[:3], "EarlierConfigs", *first[3:]] == kinds(again)
-    assert expected == again[3]
+    assert [*first[:3], "PublishConfig", "EarlierConfigs", *first[3:]] == kinds(again)
+    assert expected == again[4]
     leader.remove_sdk("shop")
     scene.received(2)
     leader.add_sdk(registry.sdk)
