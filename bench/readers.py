@@ -111,13 +111,14 @@ class Readers:
                 self._read(0.5)
                 if time.monotonic() - began > TIMEOUT or self.lost:
                     raise RuntimeError(f"{self._frames} of {expected} events arrived, {self.lost} streams were closed")
-            arrivals = [at for number, at in self._arrivals.items() if not of or number in of]
             self.settle(quiet)
+            arrivals = [at for number, at in self._arrivals.items() if not of or number in of]
             return Push(began, arrivals, self._received, self._frames - expected)
 
     def settle(self, quiet: float = QUIET) -> None:
-        """Read until no event has arrived for ``quiet`` seconds."""
-        while self._read(quiet):
+        """Read until no event has arrived for ``quiet`` seconds, and none is there in part."""
+        until = time.monotonic() + TIMEOUT
+        while self._read(quiet) or (self._partial and time.monotonic() < until):
             pass
 
     def stall(self, numbers: Iterable[int]) -> None:
