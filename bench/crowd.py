@@ -1,6 +1,8 @@
-"""A load process with thousands of event streams: python -m bench.crowd PORT ADDRESS
+"""A load process with thousands of event streams: python -m bench.crowd PORT NETWORK
 
-Its connections come from ADDRESS, so that each load process has the ports of an address of its own.
+Its connections come from the addresses NETWORK.1 to NETWORK.4 (127.0.1.1 …), so that each load process has the ports of
+addresses of its own.  The kernel tries every second port of an address first: once these are in use, each ``connect``
+looks at all of them, 14,000, before it finds one.
 It reads commands from stdin and answers each with one line of JSON; ``Crowd.COMMANDS`` lists them.
 
 A stream that ends is opened again after the time that the server's ``retry`` line named, as a browser does it, or at
@@ -10,13 +12,16 @@ once; a stream that is refused or not answered is counted and opened again after
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import re
 import select
 import socket
 import sys
 import time
+from collections import Counter
 from heapq import heappop, heappush
+from itertools import cycle
 from typing import Any
 
 from bench import configs, machine
@@ -25,6 +30,7 @@ from bench.readers import BEAT, END, request
 RARE = 100  # users that a rare rule touches, whatever the number of streams
 RARE_COUNTRY, HUNDREDTH, TENTH = "XR", "XC", configs.MARKED
 WINDOW = 64  # streams of a process that are connecting or wait for their answer, unless ``behave`` sets another number
+ADDRESSES = 4
 BIND_ADDRESS_NO_PORT = 24  # Linux: the port is chosen at ``connect``, where the same one may serve several servers
 FIRST_RETRY = 3.0  # seconds that a browser waits which had no ``retry`` line yet
 IMPATIENT = 1.0  # seconds after which an impatient client that was refused tries again
@@ -46,11 +52,11 @@ def rare_people() -> list[str]:
 class Crowd:
     """The streams of one process; ``run`` serves commands until stdin ends."""
 
-    COMMANDS = ("open", "reset", "status", "arrivals", "behave")
+    COMMANDS = ("open", "reset", "status", "arrivals", "causes", "behave")
 
-    def __init__(self, port: int, address: str) -> None:
+    def __init__(self, port: int, network: str) -> None:
         self._server = ("127.0.0.1", port)
-        self._address = address
+        self._addresses = cycle([f"{network}.{number + 1}" for number in range(ADDRESSES)])
         self._patient = True  # whether a stream that ended waits for its ``retry`` time
         self._window = WINDOW
         self._epoll = select.epoll()
@@ -63,6 +69,7 @@ class Crowd:
         self._waiting: list[tuple[float, int]] = []  # a heap of users to connect, with the time
         self._buffer = bytearray(1 << 18)
         self._arrivals: dict[int, float] = {}  # by user: the time of the last event
+        self._causes: Counter[str] = Counter()
         self._frames = self._received = self._ended = self._refused = 0
 
     # Commands
@@ -78,6 +85,7 @@ class Crowd:
     def reset(self, _: Any) -> bool:
         """Forget what was counted."""
         self._arrivals = {}
+        self._causes.clear()
         self._frames = self._received = self._ended = self._refused = 0
         return True
 
@@ -96,6 +104,10 @@ class Crowd:
     def arrivals(self, _: Any) -> list[float]:
         """Return the time of the last event of each user that had one since ``reset`` (monotonic clock)."""
         return list(self._arrivals.values())
+
+    def causes(self, _: Any) -> dict[str, int]:
+        """Return how often an attempt or a stream has ended since ``reset``, by what ended it."""
+        return dict(self._causes)
 
     def behave(self, how: list[Any]) -> bool:
         """Set whether streams that end wait for their ``retry`` time, and how many may be opened at one time."""
@@ -139,7 +151,7 @@ class Crowd:
     def _connect(self, user_number: int) -> None:
         stream = socket.socket()
         stream.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
-        stream.bind((self._address, 0))
+        stream.bind((next(self._addresses), 0))
         stream.setblocking(False)
         number = stream.fileno()
         self._sockets[number] = stream
@@ -152,18 +164,20 @@ class Crowd:
     def _connected(self, number: int, event: int) -> None:
         self._connecting.discard(number)
         stream = self._sockets[number]
-        if event & (select.EPOLLERR | select.EPOLLHUP) or stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._lost(number)
+        failed = stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed or event & (select.EPOLLERR | select.EPOLLHUP):
+            self._lost(number, f"connect: {errno.errorcode.get(failed, 'closed')}")
             return
         self._epoll.modify(number, select.EPOLLIN)
         try:
             stream.send(request(user(self._users[number])))
-        except OSError:
-            self._lost(number)
+        except OSError as error:
+            self._lost(number, f"request: {errno.errorcode.get(error.errno or 0)}")
 
-    def _lost(self, number: int) -> None:
+    def _lost(self, number: int, cause: str) -> None:
         """Close a stream and queue its user."""
         answered = number in self._answered
+        self._causes[f"stream: {cause}" if answered else cause] += 1
         self._ended += answered
         self._refused += not answered
         self._answered.discard(number)
@@ -179,15 +193,19 @@ class Crowd:
             count = self._sockets[number].recv_into(buffer)
         except BlockingIOError:
             return
-        except OSError:
-            count = 0
+        except OSError as error:
+            self._lost(number, f"reading: {errno.errorcode.get(error.errno or 0)}")
+            return
         if not count:
-            self._lost(number)
+            self._lost(number, "closed")
             return
         self._received += count
         if number not in self._answered:
             if not buffer.startswith(b"HTTP/1.1 200 "):
-                self._lost(number)
+                self._lost(number, bytes(buffer[9:12]).decode("ascii", "replace"))
+                return
+            if buffer.find(b"Content-Length", 0, count) >= 0:  # only ``retry``: a limit is reached
+                self._lost(number, "limit")
                 return
             self._answered.add(number)
             found = RETRY.search(buffer, 0, count)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from bench import machine
@@ -54,11 +55,19 @@ class Fleet(Server):
 
     def all_listen(self) -> bool:
         """Return whether every worker serves clients, by the overview of the diagnostics port."""
+        workers = self._overview()
+        return len(workers) == self._settings["workers"] and all(one["listening"] for one in workers)
+
+    def spread(self) -> list[int]:
+        """Return the number of streams of each worker; nothing if the diagnostics port does not answer."""
+        return [one["streams"] for one in self._overview()]
+
+    def _overview(self) -> list[dict[str, Any]]:
         with contextlib.suppress(OSError, ValueError):
             with urllib.request.urlopen(f"http://127.0.0.1:{self.diag_port}/api/v1/overview", timeout=5) as answer:
-                workers = json.load(answer)["workers"]
-            return len(workers) == self._settings["workers"] and all(one["listening"] for one in workers)
-        return False
+                found: list[dict[str, Any]] = json.load(answer)["workers"]
+            return found
+        return []
 
     def proportional(self) -> int:
         """Return the memory of all processes in bytes, of pages shared with others their part."""
@@ -76,7 +85,7 @@ class Crowds:
         self._port = port
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "bench.crowd", str(port), f"127.0.1.{number + 1}"],
+                [sys.executable, "-m", "bench.crowd", str(port), f"127.0.{number + 1}"],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -170,6 +179,10 @@ class Crowds:
     def arrivals(self) -> list[float]:
         """Return the time of the last event of each user that had one since ``reset``."""
         return [at for found in self._every("arrivals", None) for at in found]
+
+    def causes(self) -> dict[str, int]:
+        """Return how often an attempt or a stream has ended since ``reset``, by what ended it."""
+        return dict(sum(map(Counter, self._every("causes", None)), Counter[str]()))
 
     def _every(self, name: str, argument: Any) -> list[Any]:
         for process in self._processes:

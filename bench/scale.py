@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -32,7 +33,7 @@ from bench.crowds import TIMEOUT, Crowds, Fleet, processes_for, scaled
 from bench.servers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 STEPS = (1_000, 3_000, 10_000, 30_000)
 FLAGS = 100
@@ -112,6 +113,12 @@ class Scale:
             self.steps.append(step)
             self.log(scale_report.line(step))
 
+    def open(self, size: int) -> None:
+        """Open so many streams without measuring changes."""
+        seconds = self.crowds.grow(size)
+        self.crowds.settle()
+        self.log(f"{size:,} streams opened, {size / seconds:,.0f}/s")
+
     def change(self, name: str) -> Callable[[], None]:
         """Return a function that makes the next change of this kind."""
         self._versions[name] += 1
@@ -152,7 +159,8 @@ class Scale:
         self.server.stop()
         self.server.again()
         ready = time.monotonic()
-        self.crowds.reset()  # what was refused while no gateway ran
+        self._note_causes(f"{how}: attempts that ended before the gateway was ready", self.crowds.causes())
+        self.crowds.reset()  # most of it was refused while no gateway ran
         self.crowds.wait(lambda status: status["open"] >= size)
         self.crowds.settle()
         status = self.crowds.status()
@@ -165,9 +173,15 @@ class Scale:
         self.note(
             f"{how}: streams refused or ended after the gateway was ready", f"{status['refused'] + status['ended']:,}"
         )
+        self._note_causes(f"{how}: of these", self.crowds.causes())
+        self.note(f"{how}: streams of each worker", ", ".join(f"{count:,}" for count in self.server.spread()))
         peak = self.server.peak() / 1e6
         self.note(f"{how}: peak of resident memory (before the kill)", f"{peak:,.0f} MB ({steady / 1e6:,.0f} MB)")
         self._prove()
+
+    def _note_causes(self, what: str, causes: Mapping[str, int]) -> None:
+        if causes:
+            self.note(f"{what}, by cause", ", ".join(f"{name} {causes[name]:,}" for name in sorted(causes)))
 
     def rolled(self) -> None:
         """Reload, then kill one worker after the other, while flags are evaluated and changed."""
@@ -183,7 +197,7 @@ class Scale:
             ended = self.crowds.status()["ended"]
             self.note("reload: streams ended", f"{ended:,.0f}")
         name = "each worker killed in turn"
-        times, lost, refused = [], 0.0, 0.0
+        times, lost, refused, causes = [], 0.0, 0.0, Counter[str]()
         with self._probe(name):
             for pid in self.server.workers():
                 self.crowds.reset()
@@ -193,11 +207,14 @@ class Scale:
                 times.append(time.monotonic() - began)
                 status = self.crowds.status()
                 lost, refused = lost + status["ended"], refused + status["refused"]
+                causes.update(self.crowds.causes())
                 time.sleep(2.0)
         self.note(
             f"{name}: all its clients are back after, median and longest", f"{median(times):.1f}, {max(times):.1f} s"
         )
         self.note(f"{name}: streams ended, refused", f"{lost:,.0f}, {refused:,.0f}")
+        self._note_causes(f"{name}: of these", causes)
+        self.note(f"{name}: streams of each worker", ", ".join(f"{count:,}" for count in self.server.spread()))
         self._prove()
 
     def _changing(self, seconds: float, done: Callable[[dict[str, float]], bool]) -> None:
@@ -243,13 +260,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
     parser.add_argument("--streams", type=int, default=100_000, help="number of streams at the end")
     parser.add_argument("--workers", type=int, help="number of workers; by default as many as the file limit needs")
+    parser.add_argument("--load", type=int, help="number of load processes; by default the same")
     parser.add_argument("--only-growth", action="store_true", help="without restarts")
+    parser.add_argument("--only-restarts", action="store_true", help="without memory, changes and growth")
+    parser.add_argument("--log", action="store_true", help="print the log of the gateway at the end")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/scale.md, its plots and scale.json")
     parser.add_argument("--note", help="a sentence about the run for the page")
     options = parser.parse_args()
     limit = machine.raise_limit()
-    count = processes_for(options.streams, limit)
-    workers = options.workers or count
+    needed = processes_for(options.streams, limit)
+    workers, count = options.workers or needed, options.load or needed
     facts = {"date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"), **machine.describe()}
     if options.note:
         facts["note"] = options.note
@@ -258,7 +278,7 @@ def main() -> None:
         server = scaled(Path(folder), config(dict.fromkeys(SIZES, 0)), workers)
         with server, Crowds(server.port, count) as crowds:
             scale = Scale(server, crowds)
-            scale.grow(sizes(options.streams))
+            scale.open(options.streams) if options.only_restarts else scale.grow(sizes(options.streams))
             restarts = [partial(scale.killed, patient=True), scale.rolled, partial(scale.killed, patient=False)]
             try:
                 for restart in [] if options.only_growth else restarts:
@@ -267,9 +287,16 @@ def main() -> None:
                 facts["not all restarts were measured"] = str(error) or "interrupted"
             with contextlib.suppress(RuntimeError, OSError):  # an interrupt ends them, too
                 facts["processor time of the load processes"] = f"{crowds.status()['processor']:.0f} s"
+            if options.log:
+                print((server.home / "log").read_text("utf-8", "replace"), file=sys.stderr)
     facts["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())
-    print(scale_report.page(facts, scale.steps, scale.restarts))
-    if options.write:
+    if options.only_restarts:
+        print(scale_report.restarts_only(facts, scale.restarts))
+    else:
+        print(scale_report.page(facts, scale.steps, scale.restarts))
+    if options.write and options.only_restarts:
+        scale_report.write_restarts(facts, scale.restarts)
+    elif options.write:
         scale_report.write(facts, scale.steps, scale.restarts)
 
 

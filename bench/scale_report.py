@@ -20,6 +20,7 @@ PALETTE = ("#2f7ed8", "#7a5cc4", "#3a9d5d", "#d9a521", "#e07b39", "#c23b3b")
 LINEAR = 1.25  # how much more than in proportion a figure may grow between two sizes, since runs vary
 JUDGED_FROM = 5_000  # streams at a tenth; with fewer, what a process needs at all weighs more than what a stream needs
 RARE_GROWTH = 2.0  # of a change for a fixed number of users, at ten times as many streams
+OTHER_RUN = "Measured in a run of its own (`python -m bench.scale --only-restarts --write`):"
 METHOD = """\
 `make bench-scale` writes this page; do not edit it. [notes.md](notes.md#a-hundred-thousand-streams) explains it.
 
@@ -44,12 +45,17 @@ def line(step: dict[str, Any]) -> str:
     )
 
 
-def page(facts: dict[str, str], steps: Sequence[dict[str, Any]], restarts: Sequence[tuple[str, str]]) -> str:
-    """Return the page."""
+def page(
+    facts: dict[str, str],
+    steps: Sequence[dict[str, Any]],
+    restarts: Sequence[tuple[str, str]],
+    restart_facts: dict[str, str] | None = None,
+) -> str:
+    """Return the page; ``restart_facts`` are of the run that measured the restarts, if it was another one."""
     parts = [
         f"# Scale: {steps[-1]['streams']:,} streams",
         METHOD,
-        "\n".join(f"* {name}: {value}" for name, value in facts.items()),
+        _facts(facts),
         "## Growth",
         _growth(steps),
         "![time of changes](scale-push.svg)",
@@ -58,8 +64,30 @@ def page(facts: dict[str, str], steps: Sequence[dict[str, Any]], restarts: Seque
         _changes(steps[-1]),
     ]
     if restarts:
-        parts += ["## Restarts", markdown(("measured", "figure"), restarts)]
+        parts += ["## Restarts", *([OTHER_RUN, _facts(restart_facts)] if restart_facts else []), _restarts(restarts)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def restarts_only(facts: dict[str, str], restarts: Sequence[tuple[str, str]]) -> str:
+    """Return the part of the page on restarts, with the facts of a run that measured nothing else."""
+    return _facts(facts) + "\n\n" + _restarts(restarts)
+
+
+def write_restarts(facts: dict[str, str], restarts: Sequence[tuple[str, str]]) -> None:
+    """Replace the restarts on the page and in the JSON by those of a run that measured nothing else."""
+    document = json.loads((FOLDER / "scale.json").read_text("utf-8"))
+    document |= {"restarts": restarts, "restart_facts": facts}
+    (FOLDER / "scale.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    text = page(document["facts"], document["steps"], restarts, facts)
+    (FOLDER / "scale.md").write_text(text, "utf-8")
+
+
+def _restarts(restarts: Sequence[tuple[str, str]]) -> str:
+    return markdown(("measured", "figure"), restarts)
+
+
+def _facts(facts: dict[str, str]) -> str:
+    return "\n".join(f"* {name}: {value}" for name, value in facts.items())
 
 
 def write(facts: dict[str, str], steps: Sequence[dict[str, Any]], restarts: Sequence[tuple[str, str]]) -> None:

@@ -1,8 +1,9 @@
 """How many more files this process may open, and for what: each connection is one.
 
-    0 ── files in use ── streams end here ── connections of the main port end here ── limit
-                               └── STREAM_RESERVE ──────────────────────────────────────┘
-                                                          └── CONNECTION_RESERVE ───────┘
+    0 ── files in use ── a worker leaves new clients to others ── no streams ── no connections of the main port ── limit
+                               └── HANDOVER_RESERVE ───────────────────────────────────────────────────────────────┘
+                                                                     └── STREAM_RESERVE ───────────────────────────┘
+                                                                                       └── CONNECTION_RESERVE ─────┘
 
 What is left at the end serves probes on the diagnostics port, upstreams, receivers and the disk.
 """
@@ -13,10 +14,11 @@ import os
 import resource
 from typing import Final
 
+HANDOVER_RESERVE: Final = 16_384  # files above the next one that a worker leaves: connections that come meanwhile
 STREAM_RESERVE: Final = 64  # files that an event stream leaves for everything else
 CONNECTION_RESERVE: Final = 32  # files that a connection of the main port leaves for everything but clients
 MANY: Final = 1_000_000  # files, where there is no limit
-SHARES: Final = {STREAM_RESERVE: 4, CONNECTION_RESERVE: 8}  # of a low limit at most this part: a quarter, an eighth
+SHARES: Final = {HANDOVER_RESERVE: 16, STREAM_RESERVE: 4, CONNECTION_RESERVE: 8}  # of a low limit at most this part
 
 
 class Room:
@@ -40,12 +42,15 @@ class Room:
         return left > 0
 
 
+room_before_handover: Final = Room(HANDOVER_RESERVE)
 room_for_stream: Final = Room(STREAM_RESERVE)
 room_for_connection: Final = Room(CONNECTION_RESERVE)
 
 
-def files_left(reserve: int = 0) -> int:
+def files_left(reserve: int = 0, times: int = 1) -> int:
     """Return how many more files can be opened such that ``reserve`` more could follow; 0 or less if none can.
+
+    With a low limit it is a share of the limit.  ``times`` as many are kept.
 
     The system gives each new file the lowest free number, so all lower numbers are in use.
     """
@@ -57,4 +62,9 @@ def files_left(reserve: int = 0) -> int:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         limit = MANY
-    return limit - min(reserve, limit // SHARES.get(reserve, 1)) - number
+    return limit - times * _kept(reserve, limit) - number
+
+
+def _kept(reserve: int, limit: int) -> int:
+    files = min(reserve, limit // SHARES.get(reserve, 1))
+    return files + _kept(STREAM_RESERVE, limit) if reserve == HANDOVER_RESERVE else files

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from errno import EINVAL
 from functools import partial
 from socket import NI_NUMERICHOST, NI_NUMERICSERV, getnameinfo
 from threading import Thread
@@ -144,7 +145,8 @@ class ClientConnection(Server):
 def accept_clients(port: Any) -> None:
     """Accept up to ``port.numberAccepts`` of the connections that wait at a TCP port of Twisted.
 
-    Does what ``Port.doRead`` does at half the cost.  Errors, which are rare, are left to that.
+    Does what ``Port.doRead`` does at half the cost.  Errors, which are rare, are left to that, but for a socket that
+    another process has shut down: the port is no longer read.
     """
     factory, listening, reactor = port.factory, port.socket, port.reactor
     for _ in range(port.numberAccepts):
@@ -152,8 +154,11 @@ def accept_clients(port: Any) -> None:
             client, address = listening.accept()
         except BlockingIOError:
             return
-        except OSError:
-            Port.doRead(port)  # meets the same error
+        except OSError as error:
+            if error.errno == EINVAL:
+                port.stopReading()
+            else:
+                Port.doRead(port)  # meets the same error
             return
         if len(address) == 4 and address[3]:  # an IPv6 address of one link: its zone is part of its text
             address = (getnameinfo(address, NI_NUMERICHOST | NI_NUMERICSERV)[0], *address[1:])

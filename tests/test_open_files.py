@@ -3,7 +3,7 @@
 import pytest
 
 from gateway import open_files
-from gateway.open_files import STREAM_RESERVE, Room
+from gateway.open_files import HANDOVER_RESERVE, STREAM_RESERVE, Room
 
 
 @pytest.fixture
@@ -30,6 +30,23 @@ def test_clients_are_accepted_up_to_the_reserve_exactly(files):
     assert files.limit - STREAM_RESERVE == files.opened
     files.opened -= 1
     assert room()
+
+
+def test_a_worker_hands_over_before_streams_are_refused(monkeypatch):
+    """At any limit; and with twice as many files left it takes its connections back."""
+    monkeypatch.setattr(open_files.os, "open", lambda *_: 0)
+    monkeypatch.setattr(open_files.os, "close", lambda _: None)
+    kept = {}
+    for limit in (128, 1_024, 20_000, 1_048_576):
+        monkeypatch.setattr(open_files.resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        kept[limit] = [limit - open_files.files_left(reserve) for reserve in (HANDOVER_RESERVE, STREAM_RESERVE)]
+        kept[limit].append(limit - open_files.files_left(HANDOVER_RESERVE, 2))
+    assert {
+        128: [40, 32, 80],
+        1_024: [128, 64, 256],
+        20_000: [1_314, 64, 2_628],
+        1_048_576: [16_448, 64, 32_896],
+    } == kept
 
 
 def test_files_are_rarely_counted_far_from_the_limit(files):

@@ -29,11 +29,13 @@ from gateway.streams import Criteria, ExposureRecorder, Forecasts, Reach, Stream
 from gateway.web import ClientLog, Context, UserSample, WebState
 from gateway.web.server import (
     Certificates,
+    ConnectionEpoll,
     FastHttpFactory,
     PlainWriter,
     TlsWriter,
     build_context,
     configure_listener,
+    connection_epoll,
     separate_epoll,
 )
 
@@ -163,7 +165,7 @@ class Server(Protocol):
 
 
 class LocalServer:
-    """Serves in this process, on the port that ``open`` opens or ``adopt_port`` is given.
+    """Serves in this process, on the port that ``open`` opens or the ports that ``adopt_port`` is given.
 
     :param keep: stores evaluations; its Deferred fires once they are stored and never fails.
     :raises IdentityError: when a key that tokens are checked with cannot be used.
@@ -189,6 +191,7 @@ class LocalServer:
         self._ports: list[IListeningPort] = []
         self._certificates: Certificates | None = None
         self._connections: FastHttpFactory | None = None
+        self._epoll: ConnectionEpoll | None = None
         self._collector = Collector(wall_clock(reactor), rng.random)
         self._forwarder = Forwarder(reactor, self._collector, keep)
         self._writer = TlsWriter() if settings.tls.enabled else PlainWriter()
@@ -230,26 +233,30 @@ class LocalServer:
         scheme = "HTTP" if self._certificates is None else "HTTPS"
         _log.info("{scheme} server listening on port: {port}", scheme=scheme, port=http.port, report=True)
 
-    def factory(self) -> IProtocolFactory:
-        """Return the factory of the main port's connections; raises ``TlsError``."""
+    def factory(self, has_room: Callable[[], bool] = room_for_connection) -> IProtocolFactory:
+        """Return the factory of the main port's connections, which are closed at once while not ``has_room()``.
+
+        :raises TlsError: when the certificates cannot be used
+        """
         self._connections = FastHttpFactory(self.site, self._reactor, self._writer)
         factory: IProtocolFactory = self._connections
         if self._settings.tls.enabled:
             self._certificates = Certificates(self._current.tls)
             factory = TLSMemoryBIOFactory(self._certificates, False, factory, self._reactor)
-        return BoundedFactory(factory, room_for_connection)
+        return BoundedFactory(factory, has_room)
 
     def adopt_port(self, port: IListeningPort) -> None:
         """Serve the connections of an open port of ``factory``, and close it when draining."""
         self._set_socket_options(port)
-        self._ports.append(separate_epoll(port, self._reactor, self._writer))
+        if self._epoll is None:
+            self._epoll = connection_epoll(self._reactor, self._writer)
+        self._ports.append(separate_epoll(port, self._epoll))
 
-    def replace_port(self, port: IListeningPort) -> None:
-        """Serve the connections of ``port`` instead of those of the port that was adopted; open connections stay."""
-        previous, self._ports = self._ports, []
-        self.adopt_port(port)
-        for each in previous:
-            each.stopListening()
+    def release_port(self, port: IListeningPort) -> None:
+        """Accept no more connections of an adopted port; open connections stay, and its socket if it is shared."""
+        if port in self._ports:  # a drain has closed it otherwise
+            self._ports.remove(port)
+            port.stopListening()
 
     def start(self) -> None:
         """Start heartbeats and the forwarding of evaluations."""
@@ -366,8 +373,8 @@ class LocalServer:
             await self._wait(cut_short, http.shutdown_delay)
         for port in _open_ports(self._ports):
             _accept_waiting(port)
-            with suppress(OSError):  # the leader has closed it already
-                port.socket.shutdown(socket.SHUT_RDWR)  # the leader of a worker has the socket open too
+            with suppress(OSError):  # another worker has closed it already
+                port.socket.shutdown(socket.SHUT_RDWR)  # the leader and the other workers have the socket open too
             await maybeDeferred(port.stopListening)
         self._ports.clear()
         self._begin_drain()  # connections of the delay

@@ -95,7 +95,8 @@ class Leader:
         self._metrics = metrics
         self._status_document = status_document
         self._keep = keep
-        self._pool = WorkerPool(reactor, self, count, environ)
+        self._listeners: list[socket.socket] = []
+        self._pool = WorkerPool(reactor, self, count, environ, self._listeners)
         metrics.registry.register(WorkerMetrics(self._pool))
         self._sdks: dict[str, Sdk] = {}
         self._earlier: dict[str, tuple[str, ...]] = {}  # tags of configs that came before the one in use
@@ -124,9 +125,12 @@ class Leader:
         return self._pool.serving and not self._unconfirmed
 
     def open(self) -> None:
-        """Check the certificates and reserve the port; the workers will listen on it."""
+        """Check the certificates, reserve the port and bind a socket for each worker; the workers will listen."""
         self.check(self._started)
-        self._reserved = reserve_port(self._started.http.port, self._started.http.bind)
+        http = self._started.http
+        self._reserved = reserve_port(http.port, http.bind)
+        for _ in range(self._count):
+            self._listeners.append(shared_socket(http.port, http.bind))
 
     def start(self) -> None:
         """Start the workers."""
@@ -280,21 +284,19 @@ class Leader:
         self._ticks.stop()
         if self._reserved is not None:
             self._reserved.close()
-
-    def new_listener(self) -> socket.socket:
-        """Return the socket of a new worker on the main port."""
-        return shared_socket(self._started.http.port, self._started.http.bind)
+        for listener in self._listeners:
+            listener.close()
 
     def new_metrics(self) -> MetricsReceiver:
         """Return the receiver of a new worker's metrics."""
         return MetricsReceiver(self._metrics, lambda sdk_id: self._registry.by_id(sdk_id) is not None)
 
     def initial_messages(self, worker: WorkerProcess) -> Iterator[protocol.ToWorker]:
-        """Yield the state of everything, then the order to listen.
+        """Yield the state of everything, then the order to prepare for clients.
 
         The pool sends them in one turn of the reactor, so no change falls between them and the next broadcast.
         """
-        yield protocol.Initialize(worker.number, self._started, self._own_secret)
+        yield protocol.Initialize(worker.number, self._started, self._own_secret, self._count)
         yield protocol.ApplySettings(self._settings)
         yield from (protocol.IssuerKeySet(url, body) for url, body in self._issuers.bodies.items())
         for sdk in self._sdks.values():
@@ -303,7 +305,7 @@ class Leader:
         yield self._streams_of_others(worker)
         if self._settings.http.status.enabled:
             yield self._encoded_status()
-        yield protocol.Listen()
+        yield protocol.Prepare()
 
     def on_message(self, worker: WorkerProcess, message: protocol.ToLeader) -> None:  # noqa: C901, PLR0912 - one case per kind
         """Handle a message of a worker."""
@@ -335,6 +337,10 @@ class Leader:
             case protocol.StoreEvaluations(request_id, parcel):
                 stored = protocol.EvaluationsStored(request_id)
                 self._keep(parcel).addCallback(lambda _: worker.link.send(stored))
+            case protocol.Ready():
+                self._pool.ready(worker)
+            case protocol.Full(full):
+                self._pool.full(worker, full)
             case protocol.Listening():
                 if self._pool.listening(worker):
                     self._log_listening()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
 
 from gateway.deferreds import call_each
 from gateway.logger import component_logger
@@ -16,7 +15,7 @@ from gateway.workers.protocol import Echo, encode
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from twisted.internet.interfaces import IDelayedCall
 
@@ -29,14 +28,12 @@ _log = component_logger("gateway")
 SHORT_LIFE_SECONDS = 10.0  # a worker that ends within this time is replaced after a growing pause
 FIRST_PAUSE = 0.1  # seconds; each further pause is twice as long
 LONGEST_PAUSE = 10.0  # seconds: a persistent fault costs six starts a minute
+OPEN_TICKS = 30  # seconds for which the port waits for the other workers, once one is ready
 SETTLE_SECONDS = 5.0  # the longest wait for workers to handle what was sent to them
 
 
 class PoolOwner(Protocol):
     """Provides the state that workers start with, and handles their messages."""
-
-    def new_listener(self) -> socket.socket:
-        """Return the socket of a new worker on the main port; raises ``CannotListenError``."""
 
     def new_metrics(self) -> MetricsReceiver:
         """Return the receiver of a new worker's metrics."""
@@ -53,18 +50,26 @@ class PoolOwner(Protocol):
 
 @define
 class WorkerPool:
-    """``count`` workers, numbered from 1, from ``start`` until ``stop_replacing``."""
+    """``count`` workers, numbered from 1, from ``start`` until ``stop_replacing``.
+
+    The port is opened once all workers are ready, so that the first one does not get the clients of all.  The kernel
+    spreads connections over one socket for each number, which stays open while its worker is replaced: those that wait
+    in it are accepted by another worker until then, and none is reset.
+    """
 
     _reactor: IProcessReactor
     _owner: PoolOwner
     _count: int
     _environ: Mapping[str, str]
+    _listeners: Sequence[socket.socket]  # on the main port, of each worker
     workers: dict[int, WorkerProcess] = field(factory=dict)
     complete: bool = False  # whether all workers have been listening at the same time
     ends: int = 0  # workers that ended before ``stop_replacing``
     _short_lives: dict[int, int] = field(factory=dict)  # by number: how many workers in a row ended early
     _restarts: dict[int, IDelayedCall] = field(factory=dict)
     _replacing: bool = True
+    _open: bool = False  # whether workers have been ordered to accept
+    _waited: int = 0  # ticks since the first worker was ready, until then
     _echoes: dict[int, tuple[Deferred[None], set[int]]] = field(factory=dict)  # the workers that have not replied
     _last_echo: int = 0
 
@@ -93,7 +98,9 @@ class WorkerPool:
     def tick(self) -> None:
         """Check the workers; called each second."""
         call_each([worker.tick for worker in self.workers.values()], _log, "the check of a worker")
-        call_each([worker.stop_connections for worker in self._to_close()], _log, "closing the port of a worker")
+        if not self._open:
+            self._waited += any(worker.ready for worker in self.workers.values())
+        self._distribute()
 
     def problems(self) -> list[str]:
         """Return a sentence for each worker that does not answer; its text is stable while that lasts."""
@@ -128,6 +135,16 @@ class WorkerPool:
             self._finish_echo(number)
         return done
 
+    def ready(self, worker: WorkerProcess) -> None:
+        """Note that a worker can accept connections."""
+        worker.ready = True
+        self._distribute()
+
+    def full(self, worker: WorkerProcess, full: bool) -> None:  # noqa: FBT001 - the field of a message
+        """Note whether a worker has few files left."""
+        worker.full = full
+        self._distribute()
+
     def listening(self, worker: WorkerProcess) -> bool:
         """Note that a worker serves; return whether this is the first moment at which all do."""
         worker.listening = True
@@ -136,15 +153,23 @@ class WorkerPool:
         self.complete = True
         return True
 
-    def _to_close(self) -> list[WorkerProcess]:
-        """Return the workers that get connections and do not answer; none while no other worker would answer.
+    def _distribute(self) -> None:
+        """Order each worker that is ready to accept the connections of its socket, and of those that do not serve.
 
-        Where no worker answers, a call that waits is better than one that is refused: the machine may only be busy.
+        Where no worker answers, connections wait: the machine may only be busy.  A full worker accepts none while
+        another one has files left; without such a one, each accepts until its limit is reached.
         """
-        workers = self.workers.values()
-        if not any(worker.listening and not worker.unresponsive for worker in workers):
-            return []
-        return [worker for worker in workers if worker.unresponsive and worker.accepts]
+        if not self._replacing:  # they drain
+            return
+        ready = {worker.number: worker for worker in self.workers.values() if worker.ready}
+        self._open = self._open or len(ready) == self._count or bool(ready and (self.ends or self._waited > OPEN_TICKS))
+        if self._open:
+            answering = {number: worker for number, worker in ready.items() if not worker.unresponsive}
+            numbers = substitutes(self._count, [n for n, worker in answering.items() if not worker.full] or answering)
+            handed = {number for each in numbers.values() for number in each}
+            for number, worker in ready.items():
+                own = () if worker.full and number in handed else (number,)
+                worker.accept((*own, *numbers.get(number, ())))
 
     def _received(self, worker: WorkerProcess, message: ToLeader) -> None:
         if isinstance(message, Echo):
@@ -162,6 +187,7 @@ class WorkerPool:
             short = self._reactor.seconds() - worker.started < SHORT_LIFE_SECONDS
             in_a_row = self._short_lives[worker.number] = self._short_lives.get(worker.number, 0) + 1 if short else 0
             self._restart(worker.number, pause(in_a_row))
+            self._distribute()
 
     def _restart(self, number: int, seconds: float) -> None:
         _log.error("worker {number} has ended; a new one starts in {seconds:g} s", number=number, seconds=seconds)
@@ -170,11 +196,11 @@ class WorkerPool:
     def _launch(self, number: int) -> None:
         self._restarts.pop(number, None)
         try:
-            listener = self._owner.new_listener()
             metrics = self._owner.new_metrics()
-            worker = WorkerProcess(number, self._reactor.seconds(), listener, metrics, self._received, self._ended)
+            started = self._reactor.seconds()
+            worker = WorkerProcess(number, started, self._listeners, metrics, self._received, self._ended)
             worker.launch(self._reactor, self._environ)
-        except (CannotListenError, OSError) as error:
+        except OSError as error:
             _log.error("worker {number} cannot be started: {reason}", number=number, reason=str(error))
             self._restart(number, LONGEST_PAUSE)
             return
@@ -193,6 +219,20 @@ class WorkerPool:
     def _finish_echo(self, number: int) -> None:
         done, _ = self._echoes.pop(number)
         done.callback(None)
+
+
+def substitutes(count: int, answering: Collection[int]) -> dict[int, list[int]]:
+    """Return which of the numbers 1 to ``count`` have no worker that answers, by the one that follows and answers.
+
+    One for each, so that two processes do not wake for one connection.
+    """
+    found: dict[int, list[int]] = {}
+    for number in range(1, count + 1):
+        ring = ((number + step) % count + 1 for step in range(count - 1))
+        substitute = next((each for each in ring if each in answering), None)
+        if number not in answering and substitute is not None:
+            found.setdefault(substitute, []).append(number)
+    return found
 
 
 def pause(short_lives: int) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-import socket
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from socket import socketpair
 from typing import TYPE_CHECKING
 
 from twisted.internet.error import ProcessExitedAlready
@@ -14,12 +14,12 @@ from twisted.internet.interfaces import IReactorProcess, IReactorSocket, IReacto
 from twisted.internet.protocol import ProcessProtocol
 
 from gateway.logger import component_logger
-from gateway.serving import BACKLOG
 from gateway.workers.link import TO_LEADER_LIMIT, Link, connect
-from gateway.workers.protocol import Listen, to_leader
+from gateway.workers.protocol import Accept, to_leader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.python.failure import Failure
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 _log = component_logger("gateway")
 
 LINK_FD = 3  # the descriptor of the worker's end of the socket pair
-LISTENER_FD = 4  # the descriptor of the socket on which the worker listens
+LISTENER_FD = 4  # the descriptor of the first of the sockets on the main port; those of all workers follow
 # Seconds without a message of a worker, which reports every second.  They are ticks of the leader's own timer, so time
 # in which the leader itself did not run does not count.
-QUIET_TICKS = 5  # after which it is reported and gets no more connections: it may only be busy with a large config
+QUIET_TICKS = 5  # after which it is reported and another worker accepts its connections, too: it may only be busy
 SILENCE_TICKS = 15  # after which it is killed: its open connections hang
-START_TICKS = 120  # the same before it listens: a kill would only make a start on a busy host longer
+START_TICKS = 120  # the same before it is ready: a kill would only make a start on a busy host longer
 EXIT_TICKS = 5  # seconds that a process may outlive its link
 # A signal to the process group reaches the workers too, but only the leader acts on it.
 GROUP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
@@ -48,15 +48,15 @@ class WorkerProcess(ProcessProtocol):
     """A worker process; ``number`` (from 1) passes to its replacement, ``started`` is the reactor's time in seconds.
 
     ``on_message`` may be called after the process has ended, but not after ``on_end``, which is called once.
-    ``listener`` is the worker's socket on the main port; both processes have it open, so that the leader can close it
-    to new connections while the worker does not answer.
+    ``listeners`` are the sockets of all workers on the main port: each worker has all of them open, so that connections
+    that wait for one which does not serve can be accepted by another one.
     """
 
     def __init__(
         self,
         number: int,
         started: float,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         metrics: MetricsReceiver,
         on_message: Callable[[WorkerProcess, ToLeader], None],
         on_end: Callable[[WorkerProcess], None],
@@ -64,9 +64,11 @@ class WorkerProcess(ProcessProtocol):
         self.number = number
         self.started = started
         self.metrics = metrics
-        self.listening = False
-        self.accepts = True  # whether the kernel gives it connections once it listens
-        self._listener = listener
+        self.ready = False  # whether it can accept connections
+        self.listening = False  # whether it has begun to
+        self.full = False  # whether it has few files left for more
+        self._listeners = listeners
+        self._accepts: tuple[int, ...] = ()
         self._on_message = on_message
         self._on_end = on_end
         self._silent_ticks = 0
@@ -77,12 +79,11 @@ class WorkerProcess(ProcessProtocol):
     def launch(self, reactor: IProcessReactor, environ: Mapping[str, str]) -> None:
         """Start the process; messages sent over ``link`` from now on wait for it.
 
-        :raises OSError: if the system cannot start it; nothing is left open then, ``listener`` neither
+        :raises OSError: if the system cannot start it
         """
-        ours, theirs = socket.socketpair()
+        ours, theirs = socketpair()
         with ExitStack() as failed, theirs, Path("/dev/null").open("rb") as nothing:
             failed.callback(ours.close)
-            failed.callback(self._listener.close)
             # A signal to the group may arrive before the worker has begun to ignore it.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
             try:
@@ -97,7 +98,7 @@ class WorkerProcess(ProcessProtocol):
                         1: 1,
                         2: 2,
                         LINK_FD: theirs.fileno(),
-                        LISTENER_FD: self._listener.fileno(),
+                        **{LISTENER_FD + place: each.fileno() for place, each in enumerate(self._listeners)},
                     },
                 )
             finally:
@@ -112,26 +113,24 @@ class WorkerProcess(ProcessProtocol):
 
     @property
     def unresponsive(self) -> bool:
-        """Whether a worker that serves has sent nothing for ``QUIET_TICKS``."""
-        return self.listening and self._silent_ticks > QUIET_TICKS
+        """Whether a worker that was ready has sent nothing for ``QUIET_TICKS``."""
+        return self.ready and self._silent_ticks > QUIET_TICKS
 
-    def stop_connections(self) -> None:
-        """Have the kernel give new connections to other workers; those that wait in the kernel are reset.
-
-        The first message of the worker ends it.
-        """
-        self.accepts = False
-        self._listener.shutdown(socket.SHUT_RDWR)
+    def accept(self, numbers: tuple[int, ...]) -> None:
+        """Have it accept the connections of the sockets of the workers with these numbers, and of no others."""
+        if numbers != self._accepts:
+            self._accepts = numbers
+            self.link.send(Accept(numbers))
 
     def tick(self) -> None:
         """Kill a worker that hangs or does not exit; called each second."""
         self._silent_ticks += 1
-        limit = (SILENCE_TICKS if self.listening else START_TICKS) if self._linked else EXIT_TICKS
-        if self.listening and self._silent_ticks == QUIET_TICKS + 1:
+        limit = (SILENCE_TICKS if self.ready else START_TICKS) if self._linked else EXIT_TICKS
+        if self.ready and self._silent_ticks == QUIET_TICKS + 1:
             _log.error(
-                "worker {number} (process {pid}) has not answered for {quiet} s; new connections go to other"
-                " workers if one answers, and calls on open connections wait; it is killed after {kill} s and replaced:"
-                " see whether the process is stopped, swapped out or busy",
+                "worker {number} (process {pid}) has not answered for {quiet} s; another worker accepts its new"
+                " connections if one answers, and calls on open connections wait; it is killed after {kill} s and"
+                " replaced: see whether the process is stopped, swapped out or busy",
                 number=self.number,
                 pid=self.pid,
                 quiet=QUIET_TICKS,
@@ -151,27 +150,16 @@ class WorkerProcess(ProcessProtocol):
     def processEnded(self, _reason: Failure) -> None:
         """Handle that Twisted has reaped the process."""
         self._running = False
-        self._close_listener()
         self._ended()
-
-    def _close_listener(self) -> None:
-        """Close the leader's copy, or the kernel would give it connections that no process accepts."""
-        self.accepts = True  # a late message opens nothing
-        self._listener.close()
 
     def _received(self, message: ToLeader) -> None:
         self._silent_ticks = 0
-        if not self.accepts:
-            self.accepts = True
-            self._listener.listen(BACKLOG)
-            self.link.send(Listen())  # its reactor may have seen that the socket was closed
         self._on_message(self, message)
 
     def _link_lost(self) -> None:
         self._linked = False
         self._silent_ticks = 0
-        self.listening = False
-        self._close_listener()
+        self.ready = self.listening = False
         self._ended()
 
     def _ended(self) -> None:

@@ -1,6 +1,6 @@
 """The messages between leader and workers; each side handles them in the order in which they were sent.
 
-Before ``Listen`` a worker receives the state of every SDK.  Settings, secrets included, are sent as messages only:
+Before ``Prepare`` a worker receives the state of every SDK.  Settings, secrets included, are sent as messages only:
 other processes can read arguments and environment.
 A worker numbers its requests with ``request_id``; the reply repeats the number, and replies come in any order.
 """
@@ -26,12 +26,14 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Initialize(Message, frozen=True):
     """The first message to a worker: its number (from 1), and the settings with which the gateway was started.
 
-    ``own_secret`` is the same for all workers of this start.
+    ``own_secret`` is the same for all workers of this start.  ``count`` is the number of workers, and so of the sockets
+    that the worker has inherited.
     """
 
     number: int
     settings: Settings
     own_secret: bytes
+    count: int
 
 
 class ApplySettings(Message, frozen=True):
@@ -78,8 +80,18 @@ class RemoveSdk(Message, frozen=True):
     sdk_id: str
 
 
-class Listen(Message, frozen=True):
-    """Listen: everything that a new worker needs has been sent; or listen again, after the leader closed the port."""
+class Prepare(Message, frozen=True):
+    """Everything that a new worker needs has been sent; replied to with ``Ready``."""
+
+
+class Accept(Message, frozen=True):
+    """Accept the connections of the sockets of the workers with these numbers, and of no others.
+
+    Besides its own these are of workers that do not serve at the moment, or are full; a full one may get none.
+    The first is replied to with ``Listening``.
+    """
+
+    numbers: tuple[int, ...]
 
 
 class ReopenLog(Message, frozen=True):
@@ -197,6 +209,16 @@ class Echo(Message, frozen=True):
 # From a worker:
 
 
+class Ready(Message, frozen=True):
+    """The worker can accept connections; it waits for ``Accept``."""
+
+
+class Full(Message, frozen=True):
+    """The worker has few files left for new connections, or has enough again."""
+
+    full: bool
+
+
 class Listening(Message, frozen=True):
     """The worker serves clients."""
 
@@ -309,7 +331,8 @@ ToWorker = (
     Initialize
     | ApplySettings
     | SdkMessage
-    | Listen
+    | Prepare
+    | Accept
     | ReopenLog
     | OtherStreams
     | IssuerKeySet
@@ -325,7 +348,9 @@ ToWorker = (
 )
 Request = Refresh | RefreshKeys | CheckCallId | StoreEvaluations
 ToLeader = (
-    Listening
+    Ready
+    | Full
+    | Listening
     | StartFailed
     | Request
     | OwnStreams

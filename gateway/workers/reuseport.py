@@ -3,6 +3,9 @@
 The kernel distributes connections over the sockets of one user that are bound with ``SO_REUSEPORT``; a second gateway
 could join them unnoticed.
 So the leader first binds without that option, and then keeps a bound socket that never listens.
+
+The leader and all workers have each of these sockets open as long as they run: the kernel resets the connections that
+wait in a socket when the last process closes it, and gives new ones to those that are left.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ def reserve_port(port: int, bind: str) -> socket.socket:
 
 
 def shared_socket(port: int, bind: str) -> socket.socket:
-    """Return a socket for one worker, bound to a port that other processes of this user may use; it does not listen.
+    """Return a socket for one worker, bound to a port that other sockets of this user may use; it does not listen.
 
     :raises CannotListenError: as for ``reserve_port``
     """

@@ -24,6 +24,7 @@ from gateway.deferreds import Repeating, supervise
 from gateway.garbage import collect_rarely
 from gateway.identity import IssuerKeys
 from gateway.logger import component_logger
+from gateway.open_files import HANDOVER_RESERVE, files_left, room_before_handover, room_for_connection
 from gateway.serving import LocalServer, listen_error_text
 from gateway.telemetry import LagMonitor, LogLevels, LogWriter, dropped_line, log_observer, reopen_log_file
 from gateway.twisted_private import use_monotonic_timers
@@ -41,24 +42,28 @@ from gateway.workers.reuseport import listen_shared
 from gateway.workers.stream_counts import REPORT_SECONDS, WorkerStreams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from twisted.internet.interfaces import IProtocolFactory
+    from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
     from gateway.settings import Settings
 
 _log = component_logger("gateway")
 
+FREE_AGAIN = 2  # times the files at which a worker is full: from then on it gets its connections again
 METRICS_SECONDS = 1.0  # between two reports: how old the leader's metrics may be
 
 
 class Worker:
     """Serves clients as the leader orders over ``link``."""
 
-    def __init__(self, reactor: Any, listener: socket.socket) -> None:
+    def __init__(self, reactor: Any, inherited: Callable[[int], list[socket.socket]]) -> None:
         self._reactor = reactor
-        self._listener = listener
+        self._inherited = inherited  # returns so many sockets on the main port, of all workers by their number
+        self._sockets: list[socket.socket] = []
+        self._ports: dict[int, IListeningPort] = {}  # on which it accepts, by the number of the worker
         self._factory: IProtocolFactory | None = None
+        self._listening = self._full = False
         self._registry = RegistryReplica(self._refresh)
         self._metrics = MetricsSender()
         self._streams = WorkerStreams(self._report_streams_soon)
@@ -96,8 +101,10 @@ class Worker:
             case protocol.RemoveSdk(sdk_id):
                 self._registry.remove(sdk_id)
                 self._server.remove_sdk(sdk_id)
-            case protocol.Listen():
-                self._listen_when_ready()
+            case protocol.Prepare():
+                self._intake.settled().addCallback(lambda _: self._prepare())
+            case protocol.Accept(numbers):
+                self._accept(numbers)
             case (
                 protocol.RefreshResult()
                 | protocol.CallIdResult()
@@ -138,6 +145,7 @@ class Worker:
 
     def _initialize(self, message: protocol.Initialize) -> None:
         settings = self._started = message.settings
+        self._sockets = self._inherited(message.count)
         self._start_log(message.number, settings)
         self._registry.set_order(settings.sdks)
         self._server = LocalServer(
@@ -153,7 +161,7 @@ class Worker:
         self._server.report_reach(lambda reach: self.link.send(protocol.Reached(reach)))
         self._intake = ConfigIntake(self._reactor, self._registry, self._server.prepare, self._server.publish)
         # From now on: the leader ends a worker that is silent while it compiles the first configs.
-        Repeating(self._reactor, self._report_metrics, _log, "the report to the leader failed").start(METRICS_SECONDS)
+        Repeating(self._reactor, self._report, _log, "the report to the leader failed").start(METRICS_SECONDS)
 
     def _start_log(self, number: int, settings: Settings) -> None:
         self._levels.replace(LogLevels.from_settings(settings))
@@ -163,26 +171,48 @@ class Worker:
         # Standard output and error of this process become log lines: a print to a full pipe would block it.
         globalLogBeginner.beginLoggingTo([log_observer(form, self._levels, self._log_writer.put, number)])
 
-    def _listen_when_ready(self) -> None:
-        """Open the port once the first configs are in use; open it again at once."""
-        ready = self._intake.settled() if self._factory is None else succeed(None)
-        ready.addCallback(lambda _: self._listen())
-
-    def _listen(self) -> None:
-        if self._factory is not None:
-            self._server.replace_port(listen_shared(self._reactor, self._listener, self._factory))
-            return
+    def _prepare(self) -> None:
+        """Prepare everything but the port, once the first configs are in use."""
         try:
-            self._factory = self._server.factory()
-            self._server.adopt_port(listen_shared(self._reactor, self._listener, self._factory))
-        except (CannotListenError, TlsError) as error:
-            reason = listen_error_text(error, self._started) if isinstance(error, CannotListenError) else str(error)
-            self.link.send(protocol.StartFailed(reason))
-            self.link.close()
+            self._factory = self._server.factory(self._has_room)
+        except TlsError as error:
+            self._fail(str(error))
             return
         self._server.start()
         self._lag.start()
-        self.link.send(protocol.Listening())
+        self.link.send(protocol.Ready())
+
+    def _accept(self, numbers: Sequence[int]) -> None:
+        for number in set(self._ports).difference(numbers):
+            self._server.release_port(self._ports.pop(number))
+        try:
+            for number in numbers:
+                if number not in self._ports:
+                    opened = listen_shared(self._reactor, self._sockets[number - 1], self._factory)
+                    self._ports[number] = opened
+                    self._server.adopt_port(opened)
+        except CannotListenError as error:
+            self._fail(listen_error_text(error, self._started))
+            return
+        if not self._listening:
+            self._listening = True
+            self.link.send(protocol.Listening())
+
+    def _has_room(self) -> bool:
+        """Return whether another connection may stay open; when few more can follow, others shall accept them."""
+        if not self._full and not room_before_handover():
+            self._full = True
+            self.link.send(protocol.Full(True))
+        return room_for_connection()
+
+    def _report_room(self) -> None:
+        if self._full and files_left(HANDOVER_RESERVE, FREE_AGAIN) > 0:
+            self._full = False
+            self.link.send(protocol.Full(False))
+
+    def _fail(self, reason: str) -> None:
+        self.link.send(protocol.StartFailed(reason))
+        self.link.close()
 
     def _apply(self, settings: Settings) -> None:
         self._registry.set_order(settings.sdks)
@@ -247,6 +277,10 @@ class Worker:
         await self._server.drain(lambda: False)
         self._report_metrics()
         self.link.close()
+
+    def _report(self) -> None:
+        self._report_metrics()
+        self._report_room()
 
     def _report_metrics(self) -> None:
         self.link.send(self._metrics.report(self._log_writer.take_dropped()))
@@ -313,7 +347,7 @@ def main() -> None:
 
     reactor: Any = default
     use_monotonic_timers(reactor)
-    worker = Worker(reactor, socket.socket(fileno=LISTENER_FD))
+    worker = Worker(reactor, lambda count: [socket.socket(fileno=LISTENER_FD + place) for place in range(count)])
     connect(reactor, end, worker.link)
     collect_rarely()
     reactor.run(installSignalHandlers=False)  # Twisted's handlers would end the worker

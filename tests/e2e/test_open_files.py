@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
+import signal
 import socket
 from collections.abc import Callable
 
@@ -13,8 +15,8 @@ from cdn_stand_in import SDK_KEY, CdnStandIn
 from eventually import eventually
 from gateway_process import GatewayProcess
 from shop import shop
-from streams import stream_path
-from worker_processes import sample
+from streams import Streams, stream_path
+from worker_processes import await_replacement, holder, holders, sample, workers
 
 FILES = 256
 STREAMS = 400
@@ -65,3 +67,41 @@ def test_streams_are_refused_first_and_probes_are_answered(
         again = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
         assert 200 == evaluate(again)
         again.close()
+
+
+def test_no_stream_is_refused_while_another_worker_has_files_left(
+    gateway_process: Callable[..., GatewayProcess],
+) -> None:
+    """The kernel spreads clients evenly: those that return after the end of a worker would exceed the other's limit."""
+    with CdnStandIn(shop("before")) as cdn, contextlib.closing(Streams()) as streams:
+        sse = {"drain_window": 0, "heart_beat_interval": 1}
+        sdk = {"key": SDK_KEY, "base_url": cdn.url}
+        gateway = gateway_process({"workers": 2, "sdks": {"shop": sdk}, "http": {"sse": sse}}, files=FILES)
+
+        def open_until(count: int) -> None:
+            while streams_open() < count:
+                stream = streams.open(gateway.port, stream_path("shop", {"Identifier": str(len(streams.all))}))
+                streams.read_until(lambda stream=stream: stream.payloads or stream.ended or stream.status == 503)
+                assert stream.payloads
+
+        def streams_open() -> int:
+            return sum(not stream.ended for stream in streams.all)
+
+        open_until(200)
+        before = workers(gateway)
+        of = holders([stream.socket for stream in streams.all], before)
+        os.kill(before[0], signal.SIGKILL)
+        streams.read_until(lambda: streams_open() == of.count(before[1]))
+        await_replacement(gateway, before)
+        open_until(300)
+        assert 0 == sample(gateway, "flaggateway_streams_refused_total", reason="files")
+        for stream in streams.all:
+            stream.close()
+
+        def reached() -> bool:
+            with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: g\r\n\r\n")
+                client.recv(1)
+                return holder(client, [before[1]]) is not None
+
+        eventually(reached, gateway.logs)  # it has files again, and gets its connections again

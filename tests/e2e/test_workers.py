@@ -391,6 +391,62 @@ def test_a_stopped_worker_ends_with_its_leader(gateway_process: Start, config: P
         again.bind(("127.0.0.1", gateway.port))
 
 
+def stop(pid: int) -> None:
+    """Stop a process, and return once it accepts no connections."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+
+
+def send_calls(gateway: GatewayProcess, count: int) -> list[socket.socket]:
+    """Send so many calls, each on a connection of its own that ends with the answer."""
+    head = f"POST /api/shop/eval HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(EVAL)}\r\n\r\n"
+    connections = []
+    for _ in range(count):
+        connections.append(socket.create_connection(("127.0.0.1", gateway.port), timeout=60))
+        connections[-1].sendall(head.encode() + EVAL)
+    return connections
+
+
+def statuses(connections: list[socket.socket]) -> list[bytes]:
+    """Return the status of the answer on each connection; empty if there was none."""
+    found = []
+    for connection in connections:
+        answer = b""
+        with connection, contextlib.suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                answer += piece
+        found.append(answer[9:12])
+    return found
+
+
+def test_connections_that_wait_for_a_worker_which_ends_are_answered(gateway_process: Start, config: Path) -> None:
+    """The kernel holds them in a socket that the leader keeps open; the other worker or the replacement accepts them.
+
+    Twice, so that the socket of a replacement is one of them.
+    """
+    gateway = gateway_process(settings(config))
+    for _ in range(2):
+        pids = workers(gateway)
+        stop(pids[0])
+        waiting = send_calls(gateway, 150)
+        os.kill(pids[0], signal.SIGKILL)
+        assert [b"200"] * 150 == statuses(waiting)
+        await_replacement(gateway, pids)
+    assert 2 == sample(gateway, "flaggateway_worker_ends_total")
+
+
+def test_connections_wait_while_all_workers_are_replaced(gateway_process: Start, config: Path) -> None:
+    """The port stays open without a worker; the first replacement answers."""
+    gateway = gateway_process(settings(config))
+    pids = workers(gateway)
+    for pid in pids:
+        stop(pid)
+    waiting = send_calls(gateway, 50)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert [b"200"] * 50 == statuses(waiting)
+
+
 @pytest.mark.slow
 def test_a_stopped_worker_is_shown_and_replaced(gateway_process: Start, config: Path) -> None:
     """After 5 s it is a problem and counted, after 15 s it is killed; then every call is answered."""
@@ -407,12 +463,14 @@ def test_a_stopped_worker_is_shown_and_replaced(gateway_process: Start, config: 
 
 
 def test_a_worker_that_does_not_answer_gets_no_calls_until_it_does(gateway_process: Start, config: Path) -> None:
-    """After 5 s new connections go to the other worker; a worker that goes on serves as before, streams included."""
+    """After 5 s the other worker accepts all connections, also those that wait; one that goes on serves as before."""
     gateway = gateway_process(settings(config))
     pids = workers(gateway)
     visit = Visit(gateway, pids[0])
-    os.kill(pids[0], signal.SIGSTOP)
+    stop(pids[0])
+    waiting = send_calls(gateway, 40)
     eventually(lambda: sample(gateway, "flaggateway_workers_unresponsive") == 1, gateway.logs)
+    assert [b"200"] * 40 == statuses(waiting)
     for _ in range(20):
         assert (200, b'{"value":0,"variationId":"v0"}') == gateway.post("/api/shop/eval", EVAL)
     os.kill(pids[0], signal.SIGCONT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -101,18 +102,12 @@ def await_replacement(gateway: GatewayProcess, before: list[int]) -> int:
     fresh: list[int] = []
 
     def listens() -> bool:
-        fresh[:] = [pid for pid in workers(gateway) if pid not in before and gateway.port in _listening(pid)]
+        overview = json.loads(gateway.get("/api/v1/overview", diag=True)[1])
+        fresh[:] = [one["pid"] for one in overview["workers"] if one["listening"] and one["pid"] not in before]
         return bool(fresh)
 
     eventually(listens, gateway.logs)
     return fresh[0]
-
-
-def _listening(pid: int) -> set[int]:
-    """Return the ports on which a process listens."""
-    inodes = _inodes(pid)
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
 
 
 def sample(gateway: GatewayProcess, name: str, **labels: Any) -> float:

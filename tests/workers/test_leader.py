@@ -20,12 +20,13 @@ from gateway.upstream import Refreshed
 from gateway.workers import protocol
 from gateway.workers.leader import Leader
 from gateway.workers.link import Splitter
-from gateway.workers.pool import pause
+from gateway.workers.pool import OPEN_TICKS, pause, substitutes
 from gateway.workers.process import EXIT_TICKS, QUIET_TICKS, SILENCE_TICKS, START_TICKS
 from tokens import SECRET, ec_key, key_set
 
 BODY = b'{"p":{"s":"x"},"f":{"number":{"t":2,"v":{"i":1},"i":"v1"}}}'
 SETTINGS = load("{workers: 2, sdks: {shop: {key: k}}, http: {sse: {max_connections_per_address: 5}}}", {}).settings
+REPORT = protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0)
 
 
 class Process:
@@ -41,20 +42,15 @@ class Process:
 class Listener:
     """Stands for a worker's socket on the main port."""
 
-    def __init__(self) -> None:
-        self.calls: list[str] = []
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.open = True
 
     def fileno(self) -> int:
-        return -1
-
-    def listen(self, _backlog: int) -> None:
-        self.calls.append("listen")
-
-    def shutdown(self, _how: int) -> None:
-        self.calls.append("shutdown")
+        return self._number
 
     def close(self) -> None:
-        self.calls.append("close")
+        self.open = False
 
 
 def add_length(message: bytes) -> bytes:
@@ -72,21 +68,23 @@ class Scene(Clock):
         self.wires: list[StringTransport] = []
         self.links: list[Any] = []
         self.commands: list[list[str]] = []
+        self.descriptors: list[dict[int, int]] = []
         self.listeners: list[Listener] = []
         self.parcels: list[tuple[Parcel, Deferred[None]]] = []
 
     def listener(self, _port: int, _bind: str) -> Listener:
-        """Return the socket of the worker that is started next."""
-        self.listeners.append(Listener())
+        """Return the socket of the next worker; its descriptor is 101, 102, …"""
+        self.listeners.append(Listener(101 + len(self.listeners)))
         return self.listeners[-1]
 
-    def spawnProcess(self, protocol: Any, _executable: str, command: list[str], **_options: Any) -> None:
+    def spawnProcess(self, protocol: Any, _executable: str, command: list[str], **options: Any) -> None:
         """Start nothing."""
         process = Process()
         protocol.transport = process
         self.protocols.append(protocol)
         self.processes.append(process)
         self.commands.append(command)
+        self.descriptors.append(options["childFDs"])
 
     def adoptStreamConnection(self, _descriptor: int, family: int, factory: Any) -> None:
         """Give the link a transport of memory."""
@@ -111,6 +109,15 @@ class Scene(Clock):
     def send(self, place: int, message: protocol.ToLeader) -> None:
         """Have that worker send a message."""
         self.links[place].dataReceived(add_length(protocol.encode(message)))
+
+    def ready(self, *places: int) -> None:
+        """Have these workers send that they are ready."""
+        for place in places:
+            self.send(place, protocol.Ready())
+
+    def accepted(self, place: int) -> list[tuple[int, ...]]:
+        """Return the sockets that this worker was ordered to accept from, in each of the new messages."""
+        return [message.numbers for message in self.received(place) if isinstance(message, protocol.Accept)]
 
     def end(self, place: int) -> None:
         """End that worker's process and link."""
@@ -164,8 +171,10 @@ def scene() -> Scene:
 def leader(scene: Scene, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> Leader:
     """A leader with the SDK and two workers that have started."""
     monkeypatch.setattr("gateway.workers.leader.shared_socket", scene.listener)
+    monkeypatch.setattr("gateway.workers.leader.reserve_port", lambda _port, _bind: Listener(100))
     options: Any = {"metrics": Metrics(lambda: 0.0, "test"), "status_document": dict, "keep": scene.keep}
     leader = Leader(scene, registry, SETTINGS, count=2, environ={}, **options)
+    leader.open()
     leader.add_sdk(registry.sdk)
     leader.start()
     return leader
@@ -183,9 +192,9 @@ def test_a_worker_receives_the_state_of_everything_before_it_may_listen(scene: S
     secrets = set()
     for number in (1, 2):
         sent = scene.received(number - 1)
-        assert ["Initialize", "ApplySettings", "AddSdk", "OtherStreams", "Listen"] == kinds(sent)
+        assert ["Initialize", "ApplySettings", "AddSdk", "OtherStreams", "Prepare"] == kinds(sent)
         assert isinstance(sent[0], protocol.Initialize)
-        assert (number, SETTINGS) == (sent[0].number, sent[0].settings)
+        assert (number, SETTINGS, 2) == (sent[0].number, sent[0].settings, sent[0].count)
         secrets.add(sent[0].own_secret)
         assert protocol.AddSdk("shop", "k", {"Country": "DE", "Plans": ("a",)}) == sent[2]
     assert [32] == [len(secret) for secret in secrets]
@@ -250,10 +259,9 @@ def test_key_sets_reach_workers_and_their_replacements(scene: Scene, leader: Lea
 
 
 def test_a_worker_that_meets_an_unknown_key_is_answered_once_the_keys_are_fetched(
-    scene: Scene, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, registry: FakeRegistry
 ) -> None:
     """The key sets that were fetched are sent before."""
-    monkeypatch.setattr("gateway.workers.leader.shared_socket", scene.listener)
     fetch: Deferred[None] = Deferred()
     options: Any = {"metrics": Metrics(lambda: 0.0, "test"), "status_document": dict, "keep": scene.keep}
     leader = Leader(scene, registry, SETTINGS, count=1, environ={}, refresh_keys=lambda: fetch, **options)
@@ -339,70 +347,164 @@ def test_the_pause_before_a_replacement_grows_with_each_early_end(
 
 def test_a_worker_that_sends_nothing_is_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
     """It sends a report each second: silence is reported after 5 s, a problem then, and ended after 15 s."""
-    for place in (0, 1):
-        scene.send(place, protocol.Listening())
+    scene.ready(0, 1)
     problems, killed = [], []
     for _ in range(SILENCE_TICKS + 1):
-        scene.send(0, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
+        scene.send(0, REPORT)
         scene.advance(1)
         problems.append(len(leader.problems()))
         killed.append(scene.processes[1].signals == ["KILL"])
     assert [0] * QUIET_TICKS + [1] * (SILENCE_TICKS - QUIET_TICKS) + [0] == problems
     assert [False] * SILENCE_TICKS + [True] == killed
     assert [] == scene.processes[0].signals
-    assert [[], ["shutdown"]] == [listener.calls for listener in scene.listeners]
     assert 2 == len(logged_errors.flush())
 
 
-def test_a_worker_that_answers_again_gets_connections_again(scene: Scene, leader: Leader, logged_errors: Any) -> None:
-    """Its socket listens again, and the worker is ordered to listen: its reactor may have dropped the socket."""
-    for place in (0, 1):
-        scene.send(place, protocol.Listening())
-    for _ in range(QUIET_TICKS + 2):
-        scene.send(0, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
+def test_the_port_opens_once_all_workers_are_ready(scene: Scene, leader: Leader) -> None:
+    """The first one would get the clients of all."""
+    scene.ready(1)
+    for _ in range(OPEN_TICKS):
+        scene.send(1, REPORT)
         scene.advance(1)
-    scene.received(1)
-    for _ in range(2):
-        scene.send(1, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
-    assert ["shutdown", "listen"] == scene.listeners[1].calls
-    assert ["Listen"] == kinds(scene.received(1))
+    assert ([], []) == (scene.accepted(0), scene.accepted(1))
+    scene.ready(0)
+    assert ([(1,)], [(2,)]) == (scene.accepted(0), scene.accepted(1))
+
+
+def test_a_worker_that_starts_late_does_not_keep_the_port_closed(scene: Scene, leader: Leader) -> None:
+    """After 30 s the others accept its connections, until it is ready."""
+    scene.ready(1)
+    for _ in range(OPEN_TICKS + 1):
+        scene.send(1, REPORT)
+        scene.advance(1)
+    assert ([], [(2, 1)]) == (scene.accepted(0), scene.accepted(1))
+    scene.ready(0)
+    assert ([(1,)], [(2,)]) == (scene.accepted(0), scene.accepted(1))
+
+
+@pytest.mark.parametrize("ready_first", [False, True])
+def test_a_worker_that_ends_in_its_start_does_not_keep_the_port_closed(
+    scene: Scene, leader: Leader, logged_errors: Any, ready_first: bool
+) -> None:
+    """It may never start."""
+    if ready_first:
+        scene.ready(1)
+    scene.end(0)
+    if not ready_first:
+        scene.ready(1)
+    assert [(2, 1)] == scene.accepted(1)
     assert 1 == len(logged_errors.flush())
 
 
-def test_the_port_stays_open_while_no_worker_answers(scene: Scene, leader: Leader, logged_errors: Any) -> None:
-    """A call that waits until a busy machine goes on is better than one that is refused."""
+def test_another_worker_accepts_for_one_that_does_not_answer(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """Connections that wait for it are not reset; within a second after it answers it has its socket for itself."""
+    scene.ready(0, 1)
+    scene.accepted(0), scene.accepted(1)
+    for _ in range(QUIET_TICKS + 2):
+        scene.send(0, REPORT)
+        scene.advance(1)
+    assert ([(1, 2)], []) == (scene.accepted(0), scene.accepted(1))
     for place in (0, 1):
-        scene.send(place, protocol.Listening())
+        scene.send(place, REPORT)
     scene.advance(1)
-    for _ in range(QUIET_TICKS + 3):
+    assert ([(1,)], []) == (scene.accepted(0), scene.accepted(1))
+    assert 1 == len(logged_errors.flush())
+
+
+def test_a_worker_with_few_files_left_leaves_its_connections_to_another(scene: Scene, leader: Leader) -> None:
+    """Until it has enough again; when no worker has, each accepts what its limit allows."""
+    scene.ready(0, 1)
+    scene.accepted(0), scene.accepted(1)
+    scene.send(0, protocol.Full(True))
+    assert ([()], [(2, 1)]) == (scene.accepted(0), scene.accepted(1))
+    scene.send(1, protocol.Full(True))
+    assert ([(1,)], [(2,)]) == (scene.accepted(0), scene.accepted(1))
+    scene.send(0, protocol.Full(False))
+    assert ([(1, 2)], [()]) == (scene.accepted(0), scene.accepted(1))
+    scene.send(1, protocol.Full(False))
+    assert ([(1,)], [(2,)]) == (scene.accepted(0), scene.accepted(1))
+
+
+def test_the_only_worker_that_answers_accepts_though_it_has_few_files_left(
+    scene: Scene, leader: Leader, logged_errors: Any
+) -> None:
+    """The connections of the one that has ended too."""
+    scene.ready(0, 1)
+    scene.send(1, protocol.Full(True))
+    scene.accepted(1)
+    scene.end(0)
+    assert [(2, 1)] == scene.accepted(1)
+    assert 1 == len(logged_errors.flush())
+
+
+def test_connections_wait_while_no_worker_answers(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """A call that waits until a busy machine goes on is better than one that is refused."""
+    scene.ready(0, 1)
+    scene.accepted(0), scene.accepted(1)
+    for _ in range(QUIET_TICKS + 4):
         scene.advance(1)
     assert 2 == len(leader.problems())
-    assert [[], []] == [listener.calls for listener in scene.listeners]
+    assert ([], []) == (scene.accepted(0), scene.accepted(1))
     assert 2 == len(logged_errors.flush())
 
 
-def test_the_socket_of_an_ended_worker_is_closed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
-    """The kernel would give it connections that no process accepts; its replacement has another socket."""
+def test_another_worker_accepts_for_one_that_has_ended(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+    """Its socket stays open, and its replacement inherits it."""
+    scene.ready(0, 1)
+    scene.accepted(0), scene.accepted(1)
+    scene.end(0)
+    assert [(2, 1)] == scene.accepted(1)
+    scene.advance(1)
+    scene.ready(2)
+    assert ([(2,)], [(1,)]) == (scene.accepted(1), scene.accepted(2))
+    assert [{4: 101, 5: 102}] * 3 == [{to: own for to, own in each.items() if to > 3} for each in scene.descriptors]
+    assert [True, True] == [listener.open for listener in scene.listeners]
+    leader.stop()
+    assert [False, False] == [listener.open for listener in scene.listeners]
+    assert 1 == len(logged_errors.flush())
+
+
+def test_workers_that_drain_accept_for_no_other(scene: Scene, leader: Leader) -> None:
+    """Each closes its socket by itself."""
+    scene.ready(0, 1)
+    scene.accepted(0), scene.accepted(1)
+    Deferred.fromCoroutine(leader.drain(lambda: False))
     scene.end(0)
     scene.advance(1)
-    assert {"close"} == set(scene.listeners[0].calls)
-    assert 3 == len(scene.listeners)
-    assert 1 == len(logged_errors.flush())
+    assert [] == scene.accepted(1)
+
+
+@pytest.mark.parametrize(
+    ("answering", "expected"),
+    [
+        ((1, 2, 3, 4), {}),
+        ((1, 3, 4), {3: [2]}),
+        ((2, 3), {2: [1, 4]}),
+        ((4,), {4: [1, 2, 3]}),
+        ((1, 3), {3: [2], 1: [4]}),
+        ((), {}),
+    ],
+)
+def test_the_next_worker_that_answers_is_the_substitute(
+    answering: tuple[int, ...], expected: dict[int, list[int]]
+) -> None:
+    """The first follows the last."""
+    assert expected == substitutes(4, answering)
 
 
 def test_a_worker_that_is_busy_for_a_while_is_not_killed(scene: Scene, leader: Leader, logged_errors: Any) -> None:
     """Its next message ends the problem."""
-    scene.send(1, protocol.Listening())
+    scene.ready(1)
     for _ in range(SILENCE_TICKS):
         scene.advance(1)
     assert 1 == len(leader.problems())
-    scene.send(1, protocol.MetricsReport([], [], [], {}, {}, [], [], [], 0))
+    scene.send(1, REPORT)
     assert [] == leader.problems()
     assert [] == scene.processes[1].signals
     assert 1 == len(logged_errors.flush())
 
 
-def test_a_worker_that_never_listens_is_killed_later(scene: Scene, leader: Leader, logged_errors: Any) -> None:
+def test_a_worker_that_is_never_ready_is_killed_later(scene: Scene, leader: Leader, logged_errors: Any) -> None:
     """A cold start may take long, and no call waits for it."""
     for _ in range(START_TICKS):
         scene.advance(1)

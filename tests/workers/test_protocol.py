@@ -28,7 +28,7 @@ SETTINGS = load(
 FLAG = ("shop", None)
 
 TO_WORKER = [
-    protocol.Initialize(1, SETTINGS, b"\x00secret\xff"),
+    protocol.Initialize(1, SETTINGS, b"\x00secret\xff", 2),
     protocol.IssuerKeySet("https://id.example.com/jwks.json", b"\x00{}\xff"),
     protocol.KeysRefreshed(4),
     protocol.ApplySettings(SETTINGS),
@@ -38,7 +38,8 @@ TO_WORKER = [
     protocol.FirstFetchEnded("a"),
     protocol.RemoveSdk("a"),
     protocol.ReopenLog("/var/log/gateway.log"),
-    protocol.Listen(),
+    protocol.Prepare(),
+    protocol.Accept((2, 1)),
     protocol.OtherStreams(3, {"::1": 2}),
     protocol.OtherStreams(0, {}, complete=True),
     protocol.StatusDocument(b"{}"),
@@ -58,6 +59,8 @@ TO_WORKER = [
 CHANGE = Transition("banner", None, b'{"value":1,"variationId":""}', 3)
 PREDICTION = Prediction(3, 4, 2, b"x" * 24, b"\0\1\1", [CHANGE], 1, [Example({"n": 1.5, "l": ("a",)}, [CHANGE])])
 TO_LEADER = [
+    protocol.Ready(),
+    protocol.Full(True),
     protocol.Listening(),
     protocol.StartFailed("port 80 on all addresses cannot be opened: Permission denied"),
     protocol.Refresh(1, "a", True),

@@ -88,30 +88,19 @@ def test_workers_share_a_reserved_port_and_get_all_connections(stack: ExitStack)
     assert {client.getsockname() for client in clients} == {conn.getpeername() for conn in accepted}
 
 
-def test_a_closed_socket_gets_no_connections_until_it_listens_again(stack: ExitStack) -> None:
-    """The leader closes and opens its copy of the socket of a worker that does not answer and then does."""
+def test_connections_wait_in_a_socket_that_another_process_has_open(stack: ExitStack) -> None:
+    """The end of the process that listened resets none; each process that has the socket can accept them."""
     port = free_port()
     stack.enter_context(reuseport.reserve_port(port, HOME))
-    first, second = (stack.enter_context(listening(port)) for _ in range(2))
-    copy = stack.enter_context(second.dup())
-
-    def accepted(count: int) -> list[int]:
-        clients = [stack.enter_context(socket.create_connection((HOME, port))) for _ in range(count)]
-        numbers = []
-        for each in (first, second):
-            numbers.append(0)
-            with suppress(OSError):  # no connection waits, or the socket does not listen
-                while True:
-                    stack.enter_context(each.accept()[0])
-                    numbers[-1] += 1
-        assert len(clients) == sum(numbers)
-        return numbers
-
-    assert all(accepted(40))
-    copy.shutdown(socket.SHUT_RDWR)
-    assert [40, 0] == accepted(40)
-    copy.listen()
-    assert all(accepted(40))
+    kept = stack.enter_context(reuseport.shared_socket(port, HOME))
+    worker = kept.dup()
+    worker.listen()
+    clients = [stack.enter_context(socket.create_connection((HOME, port))) for _ in range(40)]
+    worker.close()
+    accepted = [stack.enter_context(kept.accept()[0]) for _ in clients]
+    for each in accepted:
+        each.sendall(b"x")
+    assert [b"x"] * 40 == [client.recv(1) for client in clients]
 
 
 @pytest.mark.parametrize("reuse_port", [False, True])

@@ -8,7 +8,7 @@ Importing this facade installs no reactor.  ``gateway.web.server.site``, which i
 imported explicitly, after the reactor is chosen.
 """
 
-from gateway.web.server.epoll import separate_epoll
+from gateway.web.server.epoll import ConnectionEpoll, connection_epoll, separate_epoll
 from gateway.web.server.fast_http import FastHttpFactory
 from gateway.web.server.socket_options import configure_listener
 from gateway.web.server.tls import Certificates, TlsError, build_context
@@ -16,11 +16,13 @@ from gateway.web.server.write_batch import PlainWriter, TlsWriter
 
 __all__ = (
     "Certificates",
+    "ConnectionEpoll",
     "FastHttpFactory",
     "PlainWriter",
     "TlsError",
     "TlsWriter",
     "build_context",
     "configure_listener",
+    "connection_epoll",
     "separate_epoll",
 )

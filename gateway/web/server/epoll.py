@@ -29,14 +29,19 @@ _log = component_logger("gateway")
 AT_ONCE: Final = 64  # connections per turn, before timers, pushes and other descriptors
 
 
-def separate_epoll(port: IListeningPort, reactor: Any, writer: PlainWriter) -> IListeningPort:
-    """Watch the connections that ``port`` accepts from now on by an epoll of their own, if the system has epoll.
+def connection_epoll(reactor: Any, writer: PlainWriter) -> ConnectionEpoll | None:
+    """Return an epoll for the connections of a server's ports; None if the system has no epoll.
 
     Writes to them by ``writer`` during one turn leave together at its end.
     """
-    if hasattr(select, "epoll"):
+    return ConnectionEpoll(reactor, writer) if hasattr(select, "epoll") else None
+
+
+def separate_epoll(port: IListeningPort, epoll: ConnectionEpoll | None) -> IListeningPort:
+    """Watch the connections that ``port`` accepts from now on by ``epoll``, also once the port is closed."""
+    if epoll is not None:
         typed: Any = port
-        typed.reactor = ConnectionEpoll(reactor, writer)  # a Port gives it to its connections
+        typed.reactor = epoll  # a Port gives it to its connections
         if isinstance(port, Port):
             typed.doRead = partial(accept_clients, port)
     return port

@@ -22,7 +22,7 @@ from eventually import eventually
 from gateway.flags import load
 from gateway.streams import HeartbeatWheel, Hub
 from gateway.web import Context
-from gateway.web.server.epoll import separate_epoll
+from gateway.web.server.epoll import connection_epoll, separate_epoll
 from gateway.web.server.fast_http import FastHttpFactory
 from gateway.web.server.write_batch import TlsWriter
 from server_paths import without_dates
@@ -68,7 +68,7 @@ class Loopback:
         secure = TLSMemoryBIOFactory(certificates, False, self.encrypted, reactor)
         self.ports = [reactor.listenTCP(0, factory, interface="127.0.0.1") for factory in (site, self.factory, secure)]
         for port, factory in zip(self.ports[1:], (self.factory, self.encrypted), strict=True):
-            separate_epoll(port, reactor, factory.writer)
+            separate_epoll(port, connection_epoll(reactor, factory.writer))
         self.klein, self.fast, self.secure = [("127.0.0.1", port.getHost().port) for port in self.ports]
         self.trust = ssl.create_default_context()
         authority.configure_trust(self.trust)
