@@ -262,6 +262,8 @@ class LocalServer:
         """Start heartbeats and the forwarding of evaluations."""
         self.push_loop.start()
         self._forwarder.start()
+        if self._connections is not None:
+            self._connections.doStart()  # idle connections end also while no port is open
 
     def add_sdk(self, sdk: Sdk) -> None:
         """Create the SDK's hub if it has none."""
@@ -388,6 +390,8 @@ class LocalServer:
         """Stop heartbeats, pushes and the forwarding of evaluations."""
         self.push_loop.stop()
         self._forwarder.stop()
+        if self._connections is not None and self._connections.numPorts:
+            self._connections.doStop()
 
     async def _forecast(
         self, sdk_id: str, candidate: Snapshot, base: Snapshot | None, seconds: float, *, sampled: bool
