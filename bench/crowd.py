@@ -204,7 +204,7 @@ class Crowd:
             if not buffer.startswith(b"HTTP/1.1 200 "):
                 self._lost(number, bytes(buffer[9:12]).decode("ascii", "replace"))
                 return
-            if buffer.find(b"Content-Length", 0, count) >= 0:  # only ``retry``: a limit is reached
+            if buffer.find(b"\r\nContent-Length:", 0, count) >= 0:  # only ``retry``: a limit is reached
                 self._lost(number, "limit")
                 return
             self._answered.add(number)
