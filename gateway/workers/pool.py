@@ -143,6 +143,12 @@ class WorkerPool:
     def full(self, worker: WorkerProcess, full: bool) -> None:  # noqa: FBT001 - the field of a message
         """Note whether a worker has few files left."""
         worker.full = full
+        if full:
+            _log.warn(
+                "worker {number} has few files left: new connections go to workers that have more; raise the limit of"
+                " open files (LimitNOFILE), or use more workers",
+                number=worker.number,
+            )
         self._distribute()
 
     def listening(self, worker: WorkerProcess) -> bool:

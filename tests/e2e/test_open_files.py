@@ -95,6 +95,7 @@ def test_no_stream_is_refused_while_another_worker_has_files_left(
         await_replacement(gateway, before)
         open_until(300)
         assert 0 == sample(gateway, "flaggateway_streams_refused_total", reason="files")
+        assert "has few files left: new connections go to workers that have more" in gateway.logs()
         for stream in streams.all:
             stream.close()
 
