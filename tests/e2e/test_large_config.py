@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # not ``alone``: those run in ``make test`` too
 
-SHARE = 25  # of the processor time of all steps; at 20,000 flags on an idle machine the longest turn has about a 500th
+SHARE = 100  # of the processor time of all steps; on an idle machine the longest turn has about a 300th
 
 
 @pytest.mark.parametrize(("flags", "workers"), [(20_000, 1), (20_000, 2), (100_000, 2)])
