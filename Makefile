@@ -20,7 +20,7 @@ help:
 	@echo "make test         run linters, type checks, import rules and all tests"
 	@echo "make nightly      run property tests and comparisons with official SDKs with many more examples,"
 	@echo "                  webhook and exporter tests with many more faults"
-	@echo "make bench        measure against a plain Klein program (about nine minutes) and rewrite docs/benchmarks"
+	@echo "make bench        measure against a plain Klein program (about fifteen minutes) and rewrite docs/benchmarks"
 	@echo "                  beside another program: make bench PEER_CMD='…{config}…{port}…' (bench/servers.py)"
 	@echo "make bench-quick  measure only the main rows (about a minute)"
 	@echo "make bench-compare BASE=v0.1  processor time of this checkout beside another revision (about four minutes)"
