@@ -283,7 +283,7 @@ def main() -> None:
             try:
                 for restart in [] if options.only_growth else restarts:
                     restart()
-            except (RuntimeError, KeyboardInterrupt) as error:  # what was measured is reported
+            except (RuntimeError, OSError, KeyboardInterrupt) as error:  # what was measured is reported
                 facts["not all restarts were measured"] = str(error) or "interrupted"
             with contextlib.suppress(RuntimeError, OSError):  # an interrupt ends them, too
                 facts["processor time of the load processes"] = f"{crowds.status()['processor']:.0f} s"

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 HANDOVER_RESERVE: Final = 16_384  # files above the next one that a worker leaves: connections that come meanwhile
 STREAM_RESERVE: Final = 64  # files that an event stream leaves for everything else
 CONNECTION_RESERVE: Final = 32  # files that a connection of the main port leaves for everything but clients
+OWN_FILES: Final = Path("/proc/self/fd")
 MANY: Final = 1_000_000  # files, where there is no limit
 SHARES: Final = {HANDOVER_RESERVE: 16, STREAM_RESERVE: 4, CONNECTION_RESERVE: 8}  # of a low limit at most this part
 
@@ -47,22 +50,34 @@ room_for_stream: Final = Room(STREAM_RESERVE)
 room_for_connection: Final = Room(CONNECTION_RESERVE)
 
 
-def files_left(reserve: int = 0, times: int = 1) -> int:
+def files_left(reserve: int = 0, times: int = 1, *, exact: bool = False) -> int:
     """Return how many more files can be opened such that ``reserve`` more could follow; 0 or less if none can.
 
     With a low limit it is a share of the limit.  ``times`` as many are kept.
-
-    The system gives each new file the lowest free number, so all lower numbers are in use.
+    Where the system has no count of the open files, it may return too many once some were closed, unless ``exact``,
+    which takes milliseconds there.
     """
-    try:
-        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    os.close(number)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         limit = MANY
-    return limit - times * _kept(reserve, limit) - number
+    try:
+        files = _open_files(exact=exact)
+    except OSError:  # none can be opened
+        return 0
+    return limit - times * _kept(reserve, limit) - files
+
+
+def _open_files(*, exact: bool) -> int:
+    """Return the number of open files; raises ``OSError`` at the limit."""
+    with suppress(OSError):  # no /proc
+        if counted := OWN_FILES.stat().st_size:  # since Linux 6.2
+            return counted
+        if exact:
+            return sum(1 for _ in OWN_FILES.iterdir())
+    # The system gives each new file the lowest free number, so all lower numbers are in use.
+    number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.close(number)
+    return number
 
 
 def _kept(reserve: int, limit: int) -> int:

@@ -1,5 +1,7 @@
 """Room for clients: counted exactly near the limit of open files, and rarely far from it."""
 
+import os
+
 import pytest
 
 from gateway import open_files
@@ -34,8 +36,7 @@ def test_clients_are_accepted_up_to_the_reserve_exactly(files):
 
 def test_a_worker_hands_over_before_streams_are_refused(monkeypatch):
     """At any limit; and with twice as many files left it takes its connections back."""
-    monkeypatch.setattr(open_files.os, "open", lambda *_: 0)
-    monkeypatch.setattr(open_files.os, "close", lambda _: None)
+    monkeypatch.setattr(open_files, "_open_files", lambda **_: 0)
     kept = {}
     for limit in (128, 1_024, 20_000, 1_048_576):
         monkeypatch.setattr(open_files.resource, "getrlimit", lambda _, limit=limit: (limit, limit))
@@ -47,6 +48,17 @@ def test_a_worker_hands_over_before_streams_are_refused(monkeypatch):
         20_000: [1_314, 64, 2_628],
         1_048_576: [16_448, 64, 32_896],
     } == kept
+
+
+def test_a_file_that_was_closed_counts_as_one():
+    """The system gives its number to the next file, which is not the number of open files."""
+    before = open_files.files_left(exact=True)
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
+    os.close(opened[0])
+    left = open_files.files_left(exact=True)
+    for each in opened[1:]:
+        os.close(each)
+    assert (99, before) == (before - left, open_files.files_left(exact=True))
 
 
 def test_files_are_rarely_counted_far_from_the_limit(files):

@@ -247,23 +247,24 @@ class LocalServer:
 
     def adopt_port(self, port: IListeningPort) -> None:
         """Serve the connections of an open port of ``factory``, and close it when draining."""
-        self._set_socket_options(port)
+        self._prepare(port)
         if self._epoll is None:
             self._epoll = connection_epoll(self._reactor, self._writer)
         self._ports.append(separate_epoll(port, self._epoll))
 
+    def prepare_socket(self, listening: socket.socket) -> None:
+        """Set the options that connections inherit from a socket, before it listens."""
+        configure_listener(listening, self._current.http.sse.stall_timeout)
+
     def release_port(self, port: IListeningPort) -> None:
-        """Accept no more connections of an adopted port; open connections stay, and its socket if it is shared."""
-        if port in self._ports:  # a drain has closed it otherwise
+        """Leave an adopted port as it is, open or not, also when draining; its open connections stay."""
+        if port in self._ports:  # a drain has removed it otherwise
             self._ports.remove(port)
-            port.stopListening()
 
     def start(self) -> None:
         """Start heartbeats and the forwarding of evaluations."""
         self.push_loop.start()
         self._forwarder.start()
-        if self._connections is not None:
-            self._connections.doStart()  # idle connections end also while no port is open
 
     def add_sdk(self, sdk: Sdk) -> None:
         """Create the SDK's hub if it has none."""
@@ -305,7 +306,7 @@ class LocalServer:
                 certificates.use(context)
             self._current = settings
             for port in _open_ports(self._ports):
-                self._set_socket_options(port)
+                self._prepare(port)
             self.push_loop.reconfigure(settings.http.sse)
             self._configure_export(settings)
             self._sample.resize(settings.impact.sample_users)
@@ -390,8 +391,6 @@ class LocalServer:
         """Stop heartbeats, pushes and the forwarding of evaluations."""
         self.push_loop.stop()
         self._forwarder.stop()
-        if self._connections is not None and self._connections.numPorts:
-            self._connections.doStop()
 
     async def _forecast(
         self, sdk_id: str, candidate: Snapshot, base: Snapshot | None, seconds: float, *, sampled: bool
@@ -408,8 +407,8 @@ class LocalServer:
         """Whether answers are in progress, or requests in the middle of arriving."""
         return self.site.answering > 0 or (self._connections is not None and self._connections.in_use())
 
-    def _set_socket_options(self, port: Any) -> None:
-        configure_listener(port.socket, self._current.http.sse.stall_timeout)  # IListeningPort lacks ``socket``
+    def _prepare(self, port: Any) -> None:
+        self.prepare_socket(port.socket)  # IListeningPort lacks ``socket``
 
     def _configure_export(self, settings: Settings) -> None:
         """Record the events of streams; ``site`` applies the settings for answers."""

@@ -28,6 +28,7 @@ _log = component_logger("gateway")
 SHORT_LIFE_SECONDS = 10.0  # a worker that ends within this time is replaced after a growing pause
 FIRST_PAUSE = 0.1  # seconds; each further pause is twice as long
 LONGEST_PAUSE = 10.0  # seconds: a persistent fault costs six starts a minute
+FULL_LOG_SECONDS = 60.0  # between two log lines about workers that have few files left
 OPEN_TICKS = 30  # seconds for which the port waits for the other workers, once one is ready
 SETTLE_SECONDS = 5.0  # the longest wait for workers to handle what was sent to them
 
@@ -69,6 +70,7 @@ class WorkerPool:
     _restarts: dict[int, IDelayedCall] = field(factory=dict)
     _replacing: bool = True
     _open: bool = False  # whether workers have been ordered to accept
+    _full_from: float = 0.0  # when the next log line about a full worker may follow
     _waited: int = 0  # ticks since the first worker was ready, until then
     _echoes: dict[int, tuple[Deferred[None], set[int]]] = field(factory=dict)  # the workers that have not replied
     _last_echo: int = 0
@@ -143,7 +145,9 @@ class WorkerPool:
     def full(self, worker: WorkerProcess, full: bool) -> None:  # noqa: FBT001 - the field of a message
         """Note whether a worker has few files left."""
         worker.full = full
-        if full:
+        now = self._reactor.seconds()
+        if full and now >= self._full_from:
+            self._full_from = now + FULL_LOG_SECONDS
             _log.warn(
                 "worker {number} has few files left: new connections go to workers that have more; raise the limit of"
                 " open files (LimitNOFILE), or use more workers",

@@ -44,7 +44,7 @@ from gateway.workers.stream_counts import REPORT_SECONDS, WorkerStreams
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+    from twisted.internet.interfaces import IProtocolFactory
 
     from gateway.settings import Settings
 
@@ -61,9 +61,10 @@ class Worker:
         self._reactor = reactor
         self._inherited = inherited  # returns so many sockets on the main port, of all workers by their number
         self._sockets: list[socket.socket] = []
-        self._ports: dict[int, IListeningPort] = {}  # on which it accepts, by the number of the worker
+        self._ports: dict[int, Any] = {}  # of Twisted on these sockets, by the number of the worker
+        self._accepts: set[int] = set()  # the ports of which it reads
         self._factory: IProtocolFactory | None = None
-        self._listening = self._full = False
+        self._full = False
         self._registry = RegistryReplica(self._refresh)
         self._metrics = MetricsSender()
         self._streams = WorkerStreams(self._report_streams_soon)
@@ -183,19 +184,24 @@ class Worker:
         self.link.send(protocol.Ready())
 
     def _accept(self, numbers: Sequence[int]) -> None:
-        for number in set(self._ports).difference(numbers):
-            self._server.release_port(self._ports.pop(number))
+        """Read of these ports and of no others; all are opened at the first call, while files are left."""
+        first = not self._ports
         try:
-            for number in numbers:
-                if number not in self._ports:
-                    opened = listen_shared(self._reactor, self._sockets[number - 1], self._factory)
-                    self._ports[number] = opened
-                    self._server.adopt_port(opened)
+            for number, each in enumerate(self._sockets if first else (), 1):
+                self._server.prepare_socket(each)
+                self._ports[number] = listen_shared(self._reactor, each, self._factory)
+                self._reactor.removeReader(self._ports[number])
         except CannotListenError as error:
             self._fail(listen_error_text(error, self._started))
             return
-        if not self._listening:
-            self._listening = True
+        for number in self._accepts.difference(numbers):
+            self._reactor.removeReader(self._ports[number])
+            self._server.release_port(self._ports[number])
+        for number in set(numbers) - self._accepts:
+            self._server.adopt_port(self._ports[number])
+            self._reactor.addReader(self._ports[number])
+        self._accepts = set(numbers)
+        if first:
             self.link.send(protocol.Listening())
 
     def _has_room(self) -> bool:
@@ -206,7 +212,7 @@ class Worker:
         return room_for_connection()
 
     def _report_room(self) -> None:
-        if self._full and files_left(HANDOVER_RESERVE, FREE_AGAIN) > 0:
+        if self._full and files_left(HANDOVER_RESERVE, FREE_AGAIN, exact=True) > 0:
             self._full = False
             self.link.send(protocol.Full(False))
 

@@ -88,21 +88,27 @@ def test_no_stream_is_refused_while_another_worker_has_files_left(
             return sum(not stream.ended for stream in streams.all)
 
         open_until(200)
-        before = workers(gateway)
-        of = holders([stream.socket for stream in streams.all], before)
-        os.kill(before[0], signal.SIGKILL)
-        streams.read_until(lambda: streams_open() == of.count(before[1]))
-        await_replacement(gateway, before)
-        open_until(300)
+        for _ in range(2):  # each worker in turn, the older one first
+            before = workers(gateway)
+            left = holders([stream.socket for stream in streams.all if not stream.ended], before).count(before[1])
+            os.kill(before[0], signal.SIGKILL)
+            streams.read_until(lambda left=left: streams_open() == left)
+            await_replacement(gateway, before)
+            open_until(300)
         assert 0 == sample(gateway, "flaggateway_streams_refused_total", reason="files")
+        assert 2 == sample(gateway, "flaggateway_worker_ends_total")
         assert "has few files left: new connections go to workers that have more" in gateway.logs()
+        pids = workers(gateway)
         for stream in streams.all:
             stream.close()
 
-        def reached() -> bool:
+        reached: set[int | None] = set()
+
+        def both_accept() -> bool:
             with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: g\r\n\r\n")
                 client.recv(1)
-                return holder(client, [before[1]]) is not None
+                reached.add(holder(client, pids))
+                return reached == set(pids)
 
-        eventually(reached, gateway.logs)  # it has files again, and gets its connections again
+        eventually(both_accept, gateway.logs)  # they have files again
