@@ -13,7 +13,6 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import LogLevel
 
-from gateway import __version__
 from gateway.deferreds import Repeating, Timer, settle_all, supervise
 from gateway.export.batch_limit import REFUSALS, BatchLimit
 from gateway.export.event import batch_head
@@ -201,7 +200,7 @@ class BatchSender:
         """Sign a batch; runs in the database's thread."""
         settings = self.settings
         secrets = (settings.secret,) if settings.secret else ()
-        headers = headers_for(batch.id, EXPORTER, batch.body, secrets, int(self.wall()), batch.sequence, __version__)
+        headers = headers_for(batch.id, EXPORTER, batch.body, secrets, int(self.wall()), batch.sequence)
         return [*headers, *extra_headers(settings.headers)]
 
     async def _send(self, batch: Batch, headers: Sequence[tuple[str, str]]) -> Attempt:

@@ -6,7 +6,7 @@
 Each caller has agents of its own; they share no connection.
 """
 
-from gateway.http_client.agent import ENCODING_HEADER, HttpAgent, Limits, Reactor
+from gateway.http_client.agent import ENCODING_HEADER, USER_AGENT, HttpAgent, Limits, Reactor
 from gateway.http_client.attempt import Attempt
 from gateway.http_client.bounded_body import Inflater, read_body
 from gateway.http_client.errors import NetworkError, classify
@@ -18,6 +18,7 @@ from gateway.http_client.wire_url import wire_form
 
 __all__ = (
     "ENCODING_HEADER",
+    "USER_AGENT",
     "Attempt",
     "HttpAgent",
     "Inflater",

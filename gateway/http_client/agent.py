@@ -26,6 +26,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from gateway import __version__
 from gateway.http_client.address_guard import AddressRefused
 from gateway.http_client.connect_tunnel import TunnelEndpoint
 from gateway.http_client.errors import explain_certificate
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 Reactor = Any  # IReactorTime, IReactorTCP and IReactorPluggableNameResolver in one, which annotations cannot express
 
 ENCODING_HEADER: Final = b"X-Received-Content-Encoding"
+USER_AGENT: Final = f"flaggateway/{__version__}"  # the header of all outgoing requests
 ADDRESS_LIMIT: Final = 4  # addresses of one name that are tried; more would not fit into the time of one request
 # No server may leave a cookie; treq would make two jars per request otherwise.
 _NO_COOKIES: Final = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))

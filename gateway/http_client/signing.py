@@ -13,6 +13,7 @@ from hashlib import sha256
 from hmac import digest
 from typing import TYPE_CHECKING, Final
 
+from gateway.http_client.agent import USER_AGENT
 from gateway.settings import OWN_HEADERS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ WHSEC: Final = "whsec_"
 
 
 def headers_for(
-    message_id: str, style: str, body: bytes, secrets: Sequence[str], now: int, sequence: int, version: str
+    message_id: str, style: str, body: bytes, secrets: Sequence[str], now: int, sequence: int
 ) -> list[tuple[str, str]]:
     """Return the headers of one attempt; ``now`` in Unix seconds, ``secrets`` with the newest first, unsigned if empty.
 
@@ -30,7 +31,7 @@ def headers_for(
     """
     headers = [
         ("Content-Type", "application/json"),
-        ("User-Agent", f"flaggateway/{version}"),
+        ("User-Agent", USER_AGENT),
         ("X-Flaggateway-Delivery", message_id),
         ("X-Flaggateway-Sequence", str(sequence)),
     ]

@@ -15,10 +15,10 @@ from twisted.internet.defer import TimeoutError as RequestTimeout
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
-import gateway
 from gateway.deferreds import Timer, settle_all
 from gateway.http_client import (
     ENCODING_HEADER,
+    USER_AGENT,
     HttpAgent,
     Inflater,
     Limits,
@@ -192,7 +192,7 @@ class _Source:
         return self._agent.close_connections()
 
     async def _fetch(self) -> None:
-        headers = Headers({"User-Agent": [f"flaggateway/{gateway.__version__}"], "Accept": ["application/json"]})
+        headers = Headers({"User-Agent": [USER_AGENT], "Accept": ["application/json"]})
         if self._credentials:
             headers.setRawHeaders("Authorization", [self._credentials])
         response = await self._agent.send("GET", self._wire, headers)

@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
 
-import gateway
 from gateway.deferreds import Timer
 from gateway.http_client import (
     ENCODING_HEADER,
+    USER_AGENT,
     HttpAgent,
     Inflater,
     Limits,
@@ -63,7 +63,6 @@ REDIRECT_LIMIT: Final = 10  # 3xx answers followed in one fetch; Go's client and
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 HOST_LIMIT: Final = 255  # characters of a host in texts; the limit of DNS
 _PORTS: Final = {"http": 80, "https": 443}
-_AGENT: Final = f"flaggateway/{gateway.__version__}"
 RESPONSE_OVERHEAD: Final = 1024 * 1024  # bytes of one response above twice max_bytes; chunks can double a body
 IDLE_SECONDS: Final = 240  # that a connection is kept, as in Twisted's pools
 
@@ -241,7 +240,7 @@ class CdnSource:
         return _host_and_port(host, port) + through
 
     def _headers(self, credentials: str) -> Headers:
-        headers = Headers({"User-Agent": [_AGENT], "X-ConfigCat-UserAgent": [_AGENT]})
+        headers = Headers({"User-Agent": [USER_AGENT], "X-ConfigCat-UserAgent": [USER_AGENT]})
         if credentials:
             headers.setRawHeaders("Authorization", [credentials])
         if self._etag:

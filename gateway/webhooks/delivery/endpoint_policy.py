@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from gateway import __version__
 from gateway.http_client import Route, extra_headers, headers_for
 from gateway.webhooks.delivery.endpoint_health import TOO_LARGE
 from gateway.webhooks.delivery.retry import Retry, next_retry
@@ -54,7 +53,7 @@ class EndpointPolicy:
     def headers(self, queued: QueuedMessage, now: float) -> list[tuple[str, str]]:
         """Return the headers of one attempt, signed at ``now`` (Unix seconds)."""
         message, secrets = queued.message, self._secrets
-        ours = headers_for(message.id, message.format, message.body, secrets, int(now), queued.sequence, __version__)
+        ours = headers_for(message.id, message.format, message.body, secrets, int(now), queued.sequence)
         return [*ours, *self._extra]
 
     def retry(self, queued: QueuedMessage, attempt: Attempt, began: float, now: float) -> Retry | None:
