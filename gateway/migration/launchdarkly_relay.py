@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.migration.draft import Note, Path, dotted
-from gateway.migration.neighbour import Always, Neighbour, NoEqual, To, Tree
+from gateway.migration.neighbour import ORIGIN_ROUTES, UPSTREAM, Always, Neighbour, NoEqual, To, Tree
 from gateway.migration.redis_url import REDIS, redis_from_url, use_redis
 from gateway.migration.trees import read_git_config, read_variables
 from gateway.migration.values import Unusable, boolean, integer, level, seconds, text, texts, with_login
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from gateway.migration.neighbour import Rule
 
 VENDOR: Final = "LaunchDarkly"
-_ROUTES: Final = ("api", "sse", "ofrep", "cdn_proxy")
-_UPSTREAM: Final = "flags come from ConfigCat's CDN, from `sdks.<id>.base_url` or from a file"
 _CREDENTIAL: Final = "the credentials of LaunchDarkly are of no use here; clients name the SDK, or have its key"
 _EVENTS: Final = "no events are sent to LaunchDarkly; `exporter` sends evaluations to an endpoint of your own"
 _STORE: Final = "the shared cache is Redis; the last good configs are also kept on disk (`cache.file`)"
@@ -38,12 +36,12 @@ def _allowed_headers(draft: Draft, path: Path, value: object) -> None:
 
 def _merge(draft: Draft, option: str, path: Path, items: list[str], remark: str) -> None:
     """Add to a list of CORS, which here belongs to routes and there to environments."""
-    for routes in _ROUTES:
+    for routes in ORIGIN_ROUTES:
         target: Path = ("http", routes, "cors", option)
         before = draft.get(*target)
         known = before if isinstance(before, list) else []
         merged = [*known, *(item for item in items if item not in known)]
-        draft.set(target, merged, dotted(path), remark if routes == _ROUTES[0] else "")
+        draft.set(target, merged, dotted(path), remark if routes == ORIGIN_ROUTES[0] else "")
 
 
 def _environment_level(draft: Draft, path: Path, value: object) -> None:
@@ -78,10 +76,11 @@ def _rules_of(section: str, names: str, rule: Rule) -> dict[str, Rule]:
 
 _RULES: Final[dict[str, Rule]] = {
     "Main.port": To("http.port", integer),
-    **_rules_of("Main", "streamUri baseUri clientSideBaseUri", NoEqual(_UPSTREAM)),
+    **_rules_of("Main", "streamUri baseUri clientSideBaseUri", NoEqual(UPSTREAM)),
     **_rules_of("Main", "exitOnError ignoreConnectionErrors initTimeout", Always(_START)),
     "Main.exitAlways": NoEqual("it always runs as a server"),
     "Main.heartbeatInterval": To("http.sse.heart_beat_interval", seconds),
+    "Main.heartbeatIntervalSecs": To("http.sse.heart_beat_interval", seconds),  # of version 5, as is apiKey
     "Main.gracefulShutdownTimeout": To(
         "http.sse.drain_window", seconds, "Streams are closed one after the other during these seconds of a stop."
     ),
@@ -103,7 +102,7 @@ _RULES: Final[dict[str, Rule]] = {
     "OfflineMode": NoEqual("LaunchDarkly's archive is not read yet; see `sdks.<id>.offline` for a file of config JSON"),
     "Events": NoEqual(_EVENTS),
     "Concurrency": NoEqual(f"{_BURST} `http.sse.max_connections`"),
-    "Environment.*.sdkKey": _environment_key,
+    **_rules_of("Environment.*", "sdkKey apiKey", _environment_key),
     **_rules_of("Environment.*", "mobileKey envId", NoEqual(_CREDENTIAL)),
     "Environment.*.secureMode": NoEqual("`http.sse.users: signed` needs tokens of your backend, see docs/identity.md"),
     **_rules_of("Environment.*", "prefix tableName", NoEqual(_ENTRIES)),
@@ -146,6 +145,7 @@ _VARIABLES: Final = {
     "Redis": {
         "USE_REDIS": "enabled",
         "REDIS_HOST": "host", "REDIS_PORT": "port", "REDIS_URL": "url", "REDIS_TLS": "tls", "CACHE_TTL": "localTtl",
+        "REDIS_TTL": "localTtl",
         "REDIS_USERNAME": "username", "REDIS_PASSWORD": "password", "REDIS_CA_FILE": "caFile",
         "REDIS_CLIENT_CERT_FILE": "clientCertificateFile", "REDIS_CLIENT_KEY_FILE": "clientKeyFile",
         "REDIS_ATOMIC_UPSERT": "atomicUpsert", "REDIS_CONNECT_TIMEOUT": "connectTimeout",
@@ -166,6 +166,7 @@ _GROUPS: Final = {
     "AUTO_CONFIG_": "AutoConfig", "ENV_": "AutoConfig", "FILE_DATA_SOURCE": "OfflineMode", "EVENTS_": "Events",
     "USE_EVENTS": "Events", "INIT_": "Concurrency", "DYNAMODB_": "DynamoDB", "USE_DYNAMODB": "DynamoDB",
     "CONSUL_": "Consul", "USE_CONSUL": "Consul", "OTEL_": "OpenTelemetry", "USE_OTLP": "OpenTelemetry",
+    "DATADOG_": "Datadog", "USE_DATADOG": "Datadog", "STACKDRIVER_": "Stackdriver", "USE_STACKDRIVER": "Stackdriver",
 }  # fmt: skip
 _OF_ENVIRONMENTS: Final = {
     "LD_ENV_": "sdkKey", "LD_MOBILE_KEY_": "mobileKey", "LD_CLIENT_SIDE_ID_": "envId", "LD_PREFIX_": "prefix",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -42,6 +42,12 @@ class Always:
 
     reason: str
 
+
+UPSTREAM: Final = "flags come from ConfigCat's CDN, from `sdks.<id>.base_url` or from a file"
+"""The reason for settings that name the service of another vendor."""
+
+ORIGIN_ROUTES: Final = ("api", "sse", "ofrep", "cdn_proxy")
+"""The groups of routes whose CORS is set, where a neighbour has one setting for all of them."""
 
 Special = Callable[["Draft", Path, object], None]
 """A rule for settings that belong together: gets the path of the setting and its value, and changes the draft."""

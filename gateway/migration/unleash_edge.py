@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from gateway.migration.draft import Note, Path, dotted
-from gateway.migration.neighbour import Always, Neighbour, NoEqual, To
+from gateway.migration.neighbour import ORIGIN_ROUTES, UPSTREAM, Always, Neighbour, NoEqual, To
 from gateway.migration.redis_url import REDIS, redis_from_url, use_redis
 from gateway.migration.trees import read_variables
 from gateway.migration.values import Unusable, boolean, integer, text, texts
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 VENDOR: Final = "Unleash"
 _TOKEN: Final = re.compile(r"(?P<project>[^:\s]+):(?P<environment>[^.:\s]+)\.\S+")
 _PRETRUSTED: Final = re.compile(r"\S+@(?P<environment>[^@\s]+)")
-_ORIGIN_ROUTES: Final = ("api", "sse", "ofrep", "cdn_proxy")
 _TOKENS: Final = "the gateway has no tokens; clients name the SDK, and `auth_headers` protects the routes"
-_UPSTREAM: Final = "flags come from ConfigCat's CDN, from `sdks.<id>.base_url` or from a file"
 _UPSTREAM_AUTH: Final = "requests to the CDN need no client certificate or header"
 _BACKSTAGE: Final = "the pages of the diagnostics port can be protected (`diag.users`), not removed one by one"
 _PROMETHEUS: Final = "metrics are read from `/metrics`; a Prometheus agent can write them elsewhere"
@@ -64,13 +62,13 @@ def _origins(draft: Draft, path: Path, value: object) -> None:
     if not origins:
         draft.always.append(Note(dotted(path), "every origin may call the routes unless some are listed"))
         return
-    for routes in _ORIGIN_ROUTES:
+    for routes in ORIGIN_ROUTES:
         draft.set(("http", routes, "cors", "allowed_origins"), origins, dotted(path))
 
 
 def _allowed_headers(draft: Draft, path: Path, value: object) -> None:
     names = [name for name in texts(value) if name != "*"]
-    for routes in _ORIGIN_ROUTES if names else ():
+    for routes in ORIGIN_ROUTES if names else ():
         draft.set(("http", routes, "cors", "allowed_headers"), names, dotted(path))
 
 
@@ -120,7 +118,7 @@ _RULES: Final[dict[str, Rule]] = {
         f"DISABLE_{name}_ENDPOINT": NoEqual(_BACKSTAGE)
         for name in ("METRICS_BATCH", "METRICS", "FEATURES", "TOKENS", "INSTANCE_DATA")
     },
-    "UPSTREAM_URL": NoEqual(_UPSTREAM),
+    "UPSTREAM_URL": NoEqual(UPSTREAM),
     "BACKUP_FOLDER": To("cache.file.path", text, "Written in another format, so use an empty folder."),
     "METRICS_INTERVAL_SECONDS": NoEqual(_USAGE),
     "FEATURES_REFRESH_INTERVAL_SECONDS": _refresh,

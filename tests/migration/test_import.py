@@ -239,6 +239,29 @@ def test_variables_of_the_relay_proxy_of_launchdarkly() -> None:
     assert ("does not document" in imported_text, "sdk-1" in imported_text) == (False, False)
 
 
+def test_settings_of_version_5_of_the_relay_proxy_of_launchdarkly() -> None:
+    """Names that later versions do not have: without them its environments would be lost."""
+    text = """
+        [main]
+        exitOnError = false
+        heartbeatIntervalSecs = 15
+
+        [environment "Shop Production"]
+        apiKey = "sdk-1"
+
+        [environment "shop_sit-4"]
+        apiKey = "sdk-2"
+    """
+    imported_text = convert(NEIGHBOURS["ld-relay"], text).text
+    settings = load(imported_text, {}).settings
+    assert settings is not None
+    assert ["shop-production", "shop_sit-4"] == list(settings.sdks)
+    assert 15 == settings.http.sse.heart_beat_interval
+    assert ("does not document" in imported_text, "sdk-1" in imported_text) == (False, False)
+    variables = "LD_ENV_Shop=sdk-1\nUSE_REDIS=1\nREDIS_TTL=30000\nUSE_DATADOG=1\nDATADOG_PREFIX=a\nSTACKDRIVER_PREFIX=b"
+    assert "does not document" not in convert(NEIGHBOURS["ld-relay"], variables).text
+
+
 def test_the_variables_of_the_process_are_read(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of Unleash Edge without a file: its variables, and no others."""
     monkeypatch.setenv("FEATURES_REFRESH_INTERVAL_SECONDS", "7")
