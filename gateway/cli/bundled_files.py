@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from gateway.cli.output import ScriptCommand, print_columns
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
 
 DESCRIPTIONS: Final = {
     "flaggateway.yml": "every option with its default, commented out",
@@ -30,6 +28,10 @@ ORIGINALS: Final = {
     "prometheus-rules.yml": "etc/prometheus/rules.yml",
     "demo-config.json": "etc/demo/config.json",
 }
+RUNBOOK_URL: Final = "https://docs.example.com/flaggateway/operations.html"
+"""The page that the links of the alert rules begin with, until it is replaced."""
+RULES: Final = "prometheus-rules.yml"
+_PAGE: Final = re.compile(r"https?://[^\s#\"]+")
 _MESSAGES: Final = "JSON Schema of webhooks of the format {}"
 
 
@@ -42,7 +44,12 @@ _MESSAGES: Final = "JSON Schema of webhooks of the format {}"
     help="Folder to write the files to.",
 )
 @click.option("--force", is_flag=True, help="Replace existing files.")
-def files(names: tuple[str, ...], output: Path | None, *, force: bool) -> None:
+@click.option(
+    "--runbook-url",
+    metavar="URL",
+    help="Address of your copy of docs/operations.md, for the links of the alert rules.",
+)
+def files(names: tuple[str, ...], output: Path | None, runbook_url: str | None, *, force: bool) -> None:
     """List the files that come with the package, or print those with a NAME, or write them to a folder."""
     from importlib.resources import files as resources
 
@@ -52,11 +59,18 @@ def files(names: tuple[str, ...], output: Path | None, *, force: bool) -> None:
     if unknown:
         raise click.ClickException(f"no file is called {unknown[0]}; flaggateway files lists them")
     chosen = {name: present[name] for name in names or present}
+    contents = {name: item.read_text("utf-8") for name, item in chosen.items()}
+    if runbook_url is not None:
+        if not _PAGE.fullmatch(runbook_url):
+            raise click.ClickException("--runbook-url must begin with http:// or https:// and have no part behind a #")
+        if RULES not in contents or not (names or output):
+            raise click.ClickException(f"--runbook-url is for {RULES}: name this file, or a folder for all files")
+        contents[RULES] = contents[RULES].replace(RUNBOOK_URL, runbook_url)
     if output is not None:
-        _write(chosen, output, force=force)
+        _write(contents, output, force=force)
     elif names:
-        for item in chosen.values():
-            click.echo(item.read_text("utf-8"), nl=False)
+        for content in contents.values():
+            click.echo(content, nl=False)
     else:
         print_columns([(name, describe(name)) for name in present])
 
@@ -77,15 +91,15 @@ def copy_originals(root: Path) -> list[Path]:
     return [target / name for name in sources]
 
 
-def _write(chosen: dict[str, Traversable], output: Path, *, force: bool) -> None:
+def _write(contents: dict[str, str], output: Path, *, force: bool) -> None:
     """Write the files; none if one of them exists already."""
-    existing = [name for name in chosen if (output / name).exists()]
+    existing = [name for name in contents if (output / name).exists()]
     if existing and not force:
         raise click.ClickException(f"{output / existing[0]} exists; choose another folder, or replace it with --force")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for name, item in chosen.items():
-            (output / name).write_bytes(item.read_bytes())
+        for name, content in contents.items():
+            (output / name).write_text(content, "utf-8", newline="")
             click.echo(f"wrote {output / name}", err=True)
     except OSError as error:
         raise click.FileError(str(error.filename), error.strerror or type(error).__name__) from None

@@ -74,7 +74,7 @@ def test_what_cannot_work_is_refused(helm, tmp_path, values, message):
 def test_rules_and_dashboard_are_installed(helm, tmp_path):
     """The files of the project, with the address of the docs in front of each alert's paragraph."""
     monitoring = {
-        "prometheusRule": {"enabled": True, "runbookBase": "https://docs.example.com/"},
+        "prometheusRule": {"enabled": True, "runbookUrl": "https://git.example.com/docs/operations.md"},
         "dashboard": {"enabled": True},
     }
     file = tmp_path / "values.yaml"
@@ -85,7 +85,8 @@ def test_rules_and_dashboard_are_installed(helm, tmp_path):
     ours = yaml.safe_load((ROOT / "etc/prometheus/rules.yml").read_text("utf-8"))
     for group in ours["groups"]:
         for rule in group["rules"]:
-            rule["annotations"]["runbook_url"] = f"https://docs.example.com/{rule['annotations']['runbook_url']}"
+            anchor = rule["annotations"]["runbook_url"].partition("#")[2]
+            rule["annotations"]["runbook_url"] = f"https://git.example.com/docs/operations.md#{anchor}"
     assert ours == found["PrometheusRule"]["spec"]
     dashboard = json.loads(found["ConfigMap"]["data"]["flaggateway.json"])
     assert json.loads((ROOT / "etc/grafana/flaggateway.json").read_text("utf-8")) == dashboard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,28 @@ def test_files_are_written_to_a_folder(runner: CliRunner, tmp_path: Path) -> Non
     assert (ROOT / "etc/systemd/flaggateway.service").read_text() == (target / "flaggateway.service").read_text()
 
 
+def test_the_links_of_alerts_lead_to_a_copy_of_the_page(runner: CliRunner, tmp_path: Path) -> None:
+    """Printed or written, each link begins with the address; nothing else in the file changes."""
+    page = "https://git.example.com/docs/operations.md"
+    original = (ROOT / "etc/prometheus/rules.yml").read_text()
+    result = runner.invoke(main, ["files", "prometheus-rules.yml", "--runbook-url", page])
+    assert original.replace("https://docs.example.com/flaggateway/operations.html", page) == result.stdout
+    links = re.findall(r"runbook_url: (.*)#flaggateway", result.stdout)
+    assert ({page}, original.count("- alert:")) == (set(links), len(links))
+    assert 0 == runner.invoke(main, ["files", "-o", str(tmp_path), "--runbook-url", page]).exit_code
+    assert result.stdout == (tmp_path / "prometheus-rules.yml").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["other.txt"], "no file is called other.txt"), (["-o", "FILE/below"], "Not a directory")],
+    [
+        (["other.txt"], "no file is called other.txt"),
+        (["-o", "FILE/below"], "Not a directory"),
+        (["prometheus-rules.yml", "--runbook-url", "docs/operations.md"], "must begin with http"),
+        (["prometheus-rules.yml", "--runbook-url", "https://a.example/b#alerts"], "no part behind a #"),
+        (["flaggateway.yml", "--runbook-url", "https://a.example/b"], "is for prometheus-rules.yml"),
+        (["--runbook-url", "https://a.example/b"], "name this file"),
+    ],
 )
 def test_what_cannot_be_done(runner: CliRunner, tmp_path: Path, arguments: list[str], words: str) -> None:
     """Status 1 and the reason."""

@@ -85,6 +85,9 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert (0, "") == (ended.returncode, ended.stderr)
     built = {path.relative_to(tmp_path).with_suffix("").as_posix() for path in tmp_path.rglob("*.html")}
     assert built >= PAGES
+    alerts = re.findall(r"#(flaggateway\w+)$", (ROOT / "etc/prometheus/rules.yml").read_text("utf-8"), re.MULTILINE)
+    operations = (tmp_path / "operations.html").read_text("utf-8")
+    assert ([], True) == ([name for name in alerts if f'id="{name}"' not in operations], bool(alerts))
     for page in tmp_path.rglob("*.html"):
         for name in re.findall(r"(?:src|srcset)=\"(?!https?:|data:)([^\"#?]+)", page.read_text("utf-8")):
             assert (page.parent / name).exists(), f"{page.name}: {name}"

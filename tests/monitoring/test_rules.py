@@ -7,6 +7,7 @@ import subprocess
 
 import yaml
 
+from gateway.cli.bundled_files import RUNBOOK_URL
 from tracked import ROOT
 
 RULES = yaml.safe_load((ROOT / "etc/prometheus/rules.yml").read_text("utf-8"))
@@ -214,7 +215,7 @@ def test_every_alert_leads_to_its_paragraph():
     paragraphs = dict(re.findall(r"^### (Flaggateway\w+)\n\n(\S.+)", section, re.MULTILINE))
     assert set(ALERTS) == set(paragraphs)
     for name, rule in ALERTS.items():
-        assert f"operations.md#{name.lower()}" == rule["annotations"]["runbook_url"]
+        assert f"{RUNBOOK_URL}#{name.lower()}" == rule["annotations"]["runbook_url"]
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
         assert rule["annotations"]["summary"]
 
@@ -235,7 +236,7 @@ def expected(name, labels, summary):
         "exp_labels": {label: value for label, value in found.items() if value is not None},
         "exp_annotations": {
             "summary": re.sub(r"\bgw\b", name, summary),
-            "runbook_url": f"operations.md#{name.lower()}",
+            "runbook_url": f"{RUNBOOK_URL}#{name.lower()}",
         },
     }
 
