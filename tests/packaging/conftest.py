@@ -10,6 +10,7 @@ import venv
 
 import pytest
 
+from containerfile import build
 from outside_tools import find_tool, missing, run
 from tracked import ROOT, tracked_files
 
@@ -48,3 +49,24 @@ def installed(wheel, tmp_path_factory):
     if subprocess.run(pip, cwd="/", check=False).returncode != 0:
         missing("the wheel's dependencies cannot be installed; is the package index reachable?")
     return python
+
+
+@pytest.fixture(scope="session")
+def image(debian, tmp_path_factory):
+    """The image, built from the tracked files alone; copy its root to write into it."""
+    context = tmp_path_factory.mktemp("context")
+    for name in tracked_files():
+        if name.parts[0] in {"gateway", "twisted", "etc"} or len(name.parts) == 1:
+            (context / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, context / name)
+    work = tmp_path_factory.mktemp("image")
+    # What the machine needs to reach the package index: settings of pip, and a certificate authority of its own.
+    base = work / "base"
+    subprocess.run(["cp", "-a", str(debian), str(base)], check=True)
+    env = {name: value for name, value in os.environ.items() if name.startswith("PIP_") and name != "PIP_FIND_LINKS"}
+    if authorities := os.environ.get("PIP_CERT"):
+        shutil.copy(authorities, base / "certificates-of-the-builder.pem")
+        env["PIP_CERT"] = "/certificates-of-the-builder.pem"
+    built = build(context / "Containerfile", context, base, work, env, {"VERSION": "1.2.3"})
+    (built.root / "certificates-of-the-builder.pem").unlink(missing_ok=True)
+    return built

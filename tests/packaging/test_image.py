@@ -6,44 +6,20 @@ Each stage is a chroot on a Debian that mmdebstrap makes; the last one is the co
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from chroot_process import ChrootProcess
-from containerfile import build, unwanted_writable
+from containerfile import unwanted_writable
 from eventually import eventually
 from shop import GERMAN, shop
-from tracked import ROOT, tracked_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 LIMIT = 120_000_000  # bytes
 QUESTION = json.dumps({"key": "banner", "user": GERMAN}).encode()
-
-
-@pytest.fixture(scope="module")
-def image(debian, tmp_path_factory):
-    """The built image, from the tracked files alone."""
-    context = tmp_path_factory.mktemp("context")
-    for name in tracked_files():
-        if name.parts[0] in {"gateway", "twisted", "etc"} or len(name.parts) == 1:
-            (context / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, context / name)
-    work = tmp_path_factory.mktemp("image")
-    # What the machine needs to reach the package index: settings of pip, and a certificate authority of its own.
-    base = work / "base"
-    subprocess.run(["cp", "-a", str(debian), str(base)], check=True)
-    env = {name: value for name, value in os.environ.items() if name.startswith("PIP_") and name != "PIP_FIND_LINKS"}
-    if authorities := os.environ.get("PIP_CERT"):
-        shutil.copy(authorities, base / "certificates-of-the-builder.pem")
-        env["PIP_CERT"] = "/certificates-of-the-builder.pem"
-    built = build(context / "Containerfile", context, base, work, env, {"VERSION": "1.2.3"})
-    (built.root / "certificates-of-the-builder.pem").unlink(missing_ok=True)
-    return built
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -22,15 +23,21 @@ def command_in(root: Path, user: str, env: dict[str, str], *words: str) -> list[
 class ChrootProcess:
     """A gateway in a chroot; a context that ends it."""
 
-    def __init__(self, root: Path, user: str, env: dict[str, str], words: list[str], log: Path) -> None:
-        """Start it on free ports, which the environment names."""
+    def __init__(
+        self, root: Path, user: str, env: dict[str, str], words: list[str], log: Path, mounts: Sequence[str] = ()
+    ) -> None:
+        """Start it on free ports, which the environment names; ``mounts`` are shell commands in a mount namespace."""
+        self._wrapper = []
+        if mounts:
+            script = "; ".join([*mounts, 'exec "$@"'])
+            self._wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh"]
         self.root, self.user = root, user
         self.port = unused_port()
         self.diag_port = unused_port(self.port)
         self.env = {**env, "CONFIGCAT_HTTP_PORT": str(self.port), "CONFIGCAT_DIAG_PORT": str(self.diag_port)}
         self._log = log
         with log.open("wb") as output:
-            command = command_in(root, user, self.env, *words)
+            command = [*self._wrapper, *command_in(root, user, self.env, *words)]
             self._process = subprocess.Popen(command, stdout=output, stderr=output, cwd="/")
 
     def logs(self) -> str:
@@ -39,7 +46,7 @@ class ChrootProcess:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another command in the same place, as the same user, with the same environment."""
-        command = command_in(self.root, self.user, self.env, *words)
+        command = [*self._wrapper, *command_in(self.root, self.user, self.env, *words)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd="/")
 
     def ready(self) -> bool:
@@ -61,10 +68,10 @@ class ChrootProcess:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
-    def stop(self) -> int:
-        """Send SIGTERM and return the exit status."""
+    def stop(self, seconds: float = 60) -> int:
+        """Send SIGTERM and return the exit status; it must end within this time."""
         self._process.terminate()
-        return self._process.wait(60)
+        return self._process.wait(seconds)
 
     def __enter__(self) -> Self:
         """Do nothing: it has been started."""
