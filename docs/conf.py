@@ -30,7 +30,8 @@ nitpicky = True
 
 html_theme = "furo"
 html_title = f"flaggateway {release}"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 

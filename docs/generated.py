@@ -33,7 +33,7 @@ def main_routes() -> str:
     """Return the table of routes of the README."""
     readme = (ROOT / "README.md").read_text("utf-8")
     table = readme.partition("## Routes")[2].partition("\n## ")[0].split("\n\n")
-    return next(block for block in table if block.startswith("| route"))
+    return next(block for block in table if block.startswith("| route")).replace("](docs/", "](../")
 
 
 def api() -> str:
@@ -91,7 +91,7 @@ def parameters(found: list[dict[str, Any]], document: dict[str, Any]) -> list[st
         parameter = resolved(each, document)
         text = cell(parameter.get("description", ""))
         rows.append(f"| `{parameter['name']}` | {parameter['in']} | {kind(parameter['schema'], document)} | {text} |")
-    return ["| parameter | in | type | |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
+    return ["| parameter | in | type | meaning |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
 
 
 def members(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
@@ -99,11 +99,11 @@ def members(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
     found = resolved(schema, document)
     required = set(found.get("required", []))
     rows = [
-        f"| `{name}` | {kind(each, document)} | {'' if name in required else 'optional'} "
+        f"| `{name}` | {kind(each, document)}{'' if name in required else ', optional'} "
         f"| {cell(resolved(each, document).get('description', ''))} |"
         for name, each in found.get("properties", {}).items()
     ]
-    return ["| member | type | | |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
+    return ["| member | type | meaning |", "| --- | --- | --- |", *rows, ""] if rows else []
 
 
 def body(found: dict[str, Any] | None, document: dict[str, Any]) -> list[str]:
@@ -130,8 +130,8 @@ def commands() -> str:
         usage = command.get_usage(context).removeprefix("Usage: ")
         lines += [f"## `{context.info_name}`", "", "```text", usage, "```", "", prose(command.help or ""), ""]
         records = [each.get_help_record(context) for each in command.params if isinstance(each, click.Option)]
-        rows = [f"| `{record[0]}` | {cell(record[1])} |" for record in records if record]
-        lines += ["| option | |", "| --- | --- |", *rows, ""] if rows else []
+        rows = [f"| `{cell(record[0])}` | {cell(record[1])} |" for record in records if record]
+        lines += ["| option | meaning |", "| --- | --- |", *rows, ""] if rows else []
     return "\n".join(lines)
 
 
@@ -158,7 +158,10 @@ def event_types() -> str:
 
 
 def without_outside_links(text: str, page: Path, root: Path) -> str:
-    """Return a page whose links to files outside of the site are texts with the path."""
+    """Return a page whose links to files outside of the site are texts with the path.
+
+    :raises ValueError: if a link leads to no file
+    """
 
     def replaced(link: re.Match[str]) -> str:
         words, target = link[1], link[2].partition("#")[0]
@@ -167,6 +170,8 @@ def without_outside_links(text: str, page: Path, root: Path) -> str:
         path = (page.parent / target).resolve()
         if path.is_relative_to(root) and path.is_file():
             return link[0]
+        if not path.exists():
+            raise ValueError(f"{page.relative_to(root)} links to {link[2]}, which does not exist")
         shown = path.relative_to(root.parent) if path.is_relative_to(root.parent) else target
         return words if str(shown) in words else f"{words} (`{shown}`)"
 

@@ -63,6 +63,25 @@ def test_generated_parts_are_complete(generated: ModuleType) -> None:
             assert generated.part(mark) or mark == "more guides"
 
 
+def test_rows_of_generated_tables_are_complete(generated: ModuleType) -> None:
+    """A choice such as `a|b` is one cell: each row has as many cells as the head of its table."""
+    for name in ("main routes", "api", "commands"):
+        for table in re.findall(r"(?:^\|.*\|$\n?)+", generated.part(name), re.MULTILINE):
+            cells = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
+            assert len(set(cells)) == 1, table
+    assert "configcat-proxy\\|goff" in generated.part("commands")
+
+
+def test_links_of_generated_parts_lead_to_pages(generated: ModuleType) -> None:
+    """Those of the README too, which is in another folder; a link to nothing ends the build."""
+    page = DOCS / "reference/routes.md"
+    text = generated.part("main routes")
+    assert "](../frontend.md#the-client)" in text
+    assert text == generated.without_outside_links(text, page, DOCS)
+    with pytest.raises(ValueError, match=r"reference/routes\.md links to docs/frontend\.md"):
+        generated.without_outside_links("[a](docs/frontend.md)", page, DOCS)
+
+
 def test_links_outside_of_the_site_become_text(generated: ModuleType) -> None:
     """A file of the repository is named; pages, schemas and addresses stay links."""
     page = DOCS / "operations.md"

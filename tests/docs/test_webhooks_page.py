@@ -79,8 +79,8 @@ def test_the_sample_of_evaluation_events_fits_the_schema():
 def calls():
     """Calls that are genuine, and how they are when something about them is not: (headers, body, secrets, answers)."""
     now = int(time.time())  # noqa: TID251 - the snippets compare with the real clock
-    good = dict(headers_for("an-id", "envelope", BODY, [NEW, OLD], now, 1, "1.0"))
-    late = dict(headers_for("an-id", "envelope", BODY, [NEW], now - 400, 1, "1.0"))
+    good = dict(headers_for("an-id", "envelope", BODY, [NEW, OLD], now, 1))
+    late = dict(headers_for("an-id", "envelope", BODY, [NEW], now - 400, 1))
     return [
         (good, BODY, [NEW], (True, True)),
         (good, BODY, [OLD], (False, True)),

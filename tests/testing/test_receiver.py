@@ -26,7 +26,7 @@ def post(port, headers, body=BODY, **more):
 
 def signed(*secrets, style="envelope", body=BODY):
     """The headers of a call."""
-    return headers_for("an-id", style, body, secrets, 1_700_000_000, 1, "1.0")
+    return headers_for("an-id", style, body, secrets, 1_700_000_000, 1)
 
 
 @pytest.mark.parametrize(
