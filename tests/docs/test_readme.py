@@ -39,3 +39,14 @@ def test_the_commands_are_those_that_the_demo_prints():
     commands = re.findall(r"^\$ (.+)$", section, re.MULTILINE)
     assert 3 == len(commands)
     assert [] == [command for command in commands if f"   {command}\n" not in demo]
+
+
+def test_the_answers_are_those_of_the_demo():
+    """What the section about `make run` shows is what the gateway prints, before the edit and after it."""
+    section = README.partition("## What you will see")[2].partition("\n## ")[0]
+    shown = re.findall(r'\{"value":[^,{}]+,"variationId":"[^"]+"\}', section)
+    demo = (ROOT / "etc/demo/config.json").read_text("utf-8")
+    edited = demo.replace('"d": 39.0', '"d": 29.0')
+    user = User({"Identifier": "zoe", "Country": "France"})
+    before, after = (load_config(text.encode(), "").evaluate("freeShippingFrom", user).json for text in (demo, edited))
+    assert [before, before, after, after] == [each.encode() for each in shown]
