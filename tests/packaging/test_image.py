@@ -40,12 +40,14 @@ def running(image, tmp_path):
 
 
 def test_the_image_is_small(image):
-    """Its files together are below 120 MB; a registry transfers some 40 of them."""
-    files = sum(path.lstat().st_size for path in image.root.rglob("*") if path.is_file() and not path.is_symlink())
-    command = f"tar --create --directory {image.root} . | gzip | wc --bytes"
-    packed = int(subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout)
-    print(f"\nimage: {files / 1e6:.1f} MB, {packed / 1e6:.1f} MB compressed")
-    assert files < LIMIT
+    """Its one layer is below 120 MB, which is the size that engines show; a registry transfers some 40 of them."""
+    tar = f"tar --create --directory {image.root} ."
+    layer, packed = (
+        int(subprocess.run(["sh", "-c", f"{tar} | {rest}"], capture_output=True, check=True).stdout)
+        for rest in ("wc --bytes", "gzip | wc --bytes")
+    )
+    print(f"\nimage: {layer / 1e6:.1f} MB, {packed / 1e6:.1f} MB compressed")
+    assert layer < LIMIT
 
 
 def test_a_gateway_of_the_image_answers(running, image):
