@@ -71,7 +71,7 @@ def _title(option: Option) -> str:
     if len(path) == 1:
         return _TOP
     if path[0] == "sdks":
-        return f"sdks.{ID}"
+        return f"sdks.{ID}".replace("<", "\\<")  # else Markdown takes it for a tag, and shows nothing
     return f"{path[0]}.{path[1]}" if path[0] in {"http", "cache"} and len(path) > 2 else str(path[0])
 
 

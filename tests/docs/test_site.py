@@ -63,6 +63,16 @@ def test_generated_parts_are_complete(generated: ModuleType) -> None:
             assert generated.part(mark) or mark == "more guides"
 
 
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_no_word_is_taken_for_a_tag(page: str) -> None:
+    """A word such as <id> outside of code vanishes, unless it is escaped."""
+    text = re.sub(
+        r"^( *)```.*?^\1```$|<!--.*?-->", "", (DOCS / f"{page}.md").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    text = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text, flags=re.DOTALL)
+    assert set(re.findall(r"(?<!\\)</?([a-z][\w-]*)[^<>:]*>", text)) <= {"picture", "source", "img"}
+
+
 def test_rows_of_generated_tables_are_complete(generated: ModuleType) -> None:
     """A choice such as `a|b` is one cell: each row has as many cells as the head of its table."""
     for name in ("main routes", "api", "commands"):

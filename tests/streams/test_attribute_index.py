@@ -168,7 +168,10 @@ def test_the_same_streams_get_the_same_events_with_and_without_an_index(monkeypa
                 for each in (plain, indexed):
                     each.open(len(wanted) - 1, *wanted[-1])
 
-    compare()
+    for _ in range(10):  # the examples are random: few of a run may need the index
+        compare()
+        if used >= 5:
+            break
     assert used >= 5
 
 
