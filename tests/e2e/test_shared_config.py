@@ -214,7 +214,7 @@ def test_a_client_that_waits_for_a_config_is_not_shown_the_one_before(fleet, str
     """Also if the node that it comes to has missed that config, and learns of it together with a later one."""
     path, older = stream_path("shop", GERMAN, "banner"), []
     ahead, behind, _ = fleet.nodes
-    for number in range(0, 30, 3):
+    for number in range(0, 15, 3):
         fleet.publish(f"value {number}", ahead)
         all_have(fleet, f"value {number}")
         with stopped(behind):
