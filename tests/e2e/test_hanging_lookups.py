@@ -53,5 +53,5 @@ def test_a_stop_does_not_wait_for_look_ups(
     eventually(lambda: len(noted.read_text().splitlines()) >= 10)
     began = time.monotonic()
     assert 0 == gateway.stop()
-    assert time.monotonic() - began < 15  # a look-up takes a minute
+    assert time.monotonic() - began < 45  # a look-up takes a minute
     assert "Traceback" not in gateway.logs()
