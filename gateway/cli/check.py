@@ -10,6 +10,7 @@ import click
 from gateway.cli.options import settings_options, settings_sources
 from gateway.cli.output import print_json
 from gateway.cli.start_checks import start_problems, start_warnings
+from gateway.text import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +72,7 @@ def _print(loaded: Loaded) -> None:
     _print_findings(console, "error", "bold red", loaded.problems)
     if loaded.problems:
         many = len(loaded.problems)
-        console.print(f"{many} {'error' if many == 1 else 'errors'}: the gateway would not start", style="bold red")
+        console.print(f"{amount(many, 'error')}: the gateway would not start", style="bold red")
     else:
         _print_findings(console, "# note", "cyan", loaded.notes)
         console.print("# the settings are valid", style="green")

@@ -10,6 +10,7 @@ import attrs
 import click
 
 from gateway.cli.output import ScriptCommand, json_option, print_columns, print_json, stop_at_finding
+from gateway.text import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ def compare(*, users: IO[bytes], sdk: str, protocol: str, as_json: bool, **given
         print_json({"users": counted, "differences": found})
     elif found:
         print_columns([_HEADINGS, *(tuple(map(_cell, each.values())) for each in found)])
-    click.echo(f"{counted} users compared, {len(found)} differences", err=True)
+    click.echo(f"{amount(counted, 'user')} compared, {amount(len(found), 'difference')}", err=True)
     if counted == 0:
         raise click.ClickException("there is no user to compare")
     if found:

@@ -18,7 +18,7 @@ from gateway.console.schema import (
     SdkOverview,
     WorkerOverview,
 )
-from gateway.text import ProblemText, iso, printable, redact
+from gateway.text import ProblemText, amount, iso, printable, redact
 
 if TYPE_CHECKING:
     from gateway.console.facade import Facade
@@ -59,11 +59,11 @@ def overview(facade: Facade, caller: Caller) -> Overview:
 def _summary(facade: Facade, problems: list[Problem], not_ready: str | None) -> str:
     """Return the health in one sentence."""
     sdks, streams = len(facade.registry.sdks), facade.server.stream_count
-    serving = f"{_count(sdks, 'SDK')} with {_count(streams, 'open stream')}"
+    serving = f"{amount(sdks, 'SDK')} with {amount(streams, 'open stream')}"
     if not_ready is not None:
         return f"Not ready: {not_ready}."
     if problems:
-        more = f", and {_count(len(problems) - 1, 'more problem')}" if len(problems) > 1 else ""
+        more = f", and {amount(len(problems) - 1, 'more problem')}" if len(problems) > 1 else ""
         return f"Serving {serving}, but {_without_command(problems[0])}{more}."
     if facade.status.root != "healthy":
         return f"Serving {serving}; the health is {facade.status.root}."
@@ -74,10 +74,6 @@ def _without_command(problem: Problem) -> str:
     """Return the text of a problem without the part that names its command, which is shown beside it."""
     start, _, last = problem.text.rpartition("; ")
     return start if start and problem.command and last.endswith(problem.command) else problem.text
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _problem(text: str, diag_url: str) -> Problem:

@@ -38,6 +38,7 @@ from gateway.flags.explanation import (
 )
 from gateway.flags.percentage import bucket, options_by_bucket
 from gateway.flags.user import MISSING_USER, User
+from gateway.text import amount
 
 if TYPE_CHECKING:
     from gateway.flags.snapshot import Snapshot
@@ -280,7 +281,7 @@ def _unreadable(number: int, name: str, user: User) -> str:
 def _operand_text(operand: object, *, hashed: bool) -> str:
     if isinstance(operand, tuple):
         if hashed:
-            return f"[{len(operand)} hashed value{'' if len(operand) == 1 else 's'}]"
+            return f"[{amount(len(operand), 'hashed value')}]"
         more = len(operand) - VALUES_SHOWN
         listed = [repr(value) for value in operand[:VALUES_SHOWN]] + ([f"… {more} more"] if more > 0 else [])
         return f"[{', '.join(listed)}]"

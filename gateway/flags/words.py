@@ -14,7 +14,7 @@ from gateway.flags.definition import (
     parse_flag,
 )
 from gateway.flags.encoding import encode_number
-from gateway.text import iso
+from gateway.text import amount, iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ def _user_words(condition: UserCondition) -> ConditionWords:
 def _operand(operand: object, *, hashed: bool) -> str:
     if isinstance(operand, tuple):
         if hashed:
-            return f"{len(operand)} hashed value{'' if len(operand) == 1 else 's'}"
+            return amount(len(operand), "hashed value")
         more = len(operand) - VALUES_SHOWN
         return ", ".join([*operand[:VALUES_SHOWN], *([f"{more} more"] if more > 0 else [])]) or "nothing"
     if isinstance(operand, str) and hashed:

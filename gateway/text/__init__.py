@@ -1,4 +1,4 @@
-"""Functions of text that every room may use: timestamps, hosts, codings, JSON, printable text, masked secrets, hashes.
+"""Functions of text that every room may use: timestamps, amounts, hosts, codings, JSON, printable text, hashes, masks.
 
 A leaf of the import graph: pure, and without imports of other rooms.
 """
@@ -11,6 +11,7 @@ from gateway.text.caller_key import (
     make_caller_key,
     read_key_hash,
 )
+from gateway.text.counts import amount
 from gateway.text.host import is_host
 from gateway.text.json_encoding import canonical_json, json_digest, json_string, without_bom
 from gateway.text.password_hash import (
@@ -35,6 +36,7 @@ __all__ = (
     "UnknownHash",
     "UnknownKeyHash",
     "WantedCodings",
+    "amount",
     "canonical_json",
     "hash_caller_key",
     "hash_password",

@@ -49,8 +49,9 @@ def test_equal_gateways_have_no_difference(gateway: GatewayProcess, more: list[s
 def test_differences_are_listed(gateway: GatewayProcess) -> None:
     """Status 2; the user's line, the flag and both values, as text and as JSON."""
     given = ["--sdk", "winter", "--old-sdk", "summer", "--old-header", "X-Key: k"]
-    status, text, _ = run(gateway, *given)
+    status, text, words = run(gateway, *given)
     assert (2, "USER  FLAG    OLD     NEW\n1     banner  summer  winter\n") == (status, text)
+    assert "2 users compared, 1 difference\n" == words
     status, text, _ = run(gateway, *given, "--json")
     found = [{"user": 1, "flag": "banner", "old": "summer", "new": "winter"}]
     assert (2, {"users": 2, "differences": found}) == (status, json.loads(text))
