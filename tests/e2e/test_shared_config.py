@@ -191,15 +191,18 @@ def test_each_node_shows_the_cluster(fleet):
     assert (200, True) == (code, b"flaggateway_cluster_nodes 3.0" in page)
 
 
-def hop(fleet: Fleet, streams: Streams, seconds: float) -> list[int]:
-    """Have a client go from node to node, with its last id, while the config changes; return its values."""
+def hop(fleet: Fleet, streams: Streams, seconds: float, name: str) -> list[int]:
+    """Have a client go from node to node, with its last id, while the config changes; return the numbers it is shown.
+
+    No other test publishes configs of this ``name``: a node takes one that it has had before for an earlier one.
+    """
     values: list[int] = []
     last, rng = "", Random(7)
     path = stream_path("shop", GERMAN, "banner")
     until, number = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         number += 1
-        fleet.publish(f"value {number}", rng.choice(fleet.nodes))
+        fleet.publish(f"{name} {number}", rng.choice(fleet.nodes))
         for _ in range(3):
             headers = f"Last-Event-ID: {last}\r\n" if last else ""
             stream = streams.open(rng.choice(fleet.nodes).port, path, headers=headers)
@@ -211,20 +214,23 @@ def hop(fleet: Fleet, streams: Streams, seconds: float) -> list[int]:
 
 
 def test_a_client_that_waits_for_a_config_is_not_shown_the_one_before(fleet, streams):
-    """Also if the node that it comes to has missed that config, and learns of it together with a later one."""
+    """Also if the node that it comes to has missed that config, and learns of it together with a later one.
+
+    No other test publishes these configs: a node takes one that it has had before for an earlier one.
+    """
     path, older = stream_path("shop", GERMAN, "banner"), []
     ahead, behind, _ = fleet.nodes
     for number in range(0, 15, 3):
-        fleet.publish(f"value {number}", ahead)
-        all_have(fleet, f"value {number}")
+        fleet.publish(f"waited for {number}", ahead)
+        all_have(fleet, f"waited for {number}")
         with stopped(behind):
-            fleet.publish(f"value {number + 1}", ahead)
+            fleet.publish(f"waited for {number + 1}", ahead)
             first = streams.open(ahead.port, path)
             streams.read_until(lambda: first.payloads, WAIT)  # noqa: B023
-            fleet.publish(f"value {number + 2}", ahead)
+            fleet.publish(f"waited for {number + 2}", ahead)
             second = streams.open(behind.port, path, headers=f"Last-Event-ID: {first.ids[0]}\r\n")
         streams.read_until(lambda: second.payloads, WAIT)  # noqa: B023
-        older += [payload for payload in second.payloads if payload["value"] == f"value {number}"]
+        older += [payload for payload in second.payloads if payload["value"] == f"waited for {number}"]
         streams.forget(first)
         streams.forget(second)
     assert [] == older
@@ -233,9 +239,10 @@ def test_a_client_that_waits_for_a_config_is_not_shown_the_one_before(fleet, str
 @pytest.mark.parametrize("seconds", [2, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_client_that_goes_from_node_to_node_never_goes_back(fleet, streams, seconds):
     """It is shown each value at most as often as it connects, and never an older one after a newer one."""
-    fleet.publish("value 0", fleet.nodes[0])
-    all_have(fleet, "value 0")
-    values = hop(fleet, streams, seconds)
+    name = f"hop-{seconds}"
+    fleet.publish(f"{name} 0", fleet.nodes[0])
+    all_have(fleet, f"{name} 0")
+    values = hop(fleet, streams, seconds, name)
     assert len(values) > 3
     assert sorted(values) == values
 
